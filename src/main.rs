@@ -1,0 +1,2 @@
+//! Flags, configuration, start.
+fn main() {}

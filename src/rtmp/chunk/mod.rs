@@ -1,0 +1,1 @@
+//! The chunk layer (RTMP 1.0 §5.3).

@@ -1,0 +1,2 @@
+//! RTMP without I/O.
+pub mod chunk;
