@@ -1,6 +1,8 @@
 //! Commands (RTMP 1.0 §7.1.1, §7.2) to bytes and back. Knows their shape, not what they do.
 
+use super::message::type_id;
 use crate::amf0::{self, Value};
+use crate::flv::Payload;
 
 /// A command message: a call, or the answer to one.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,12 +32,17 @@ pub enum Error {
 }
 
 impl Command {
-    /// Parses the body of a command message (20), or of an AMF3 one (17) behind its format byte, which is AMF0 as
-    /// well. An AMF3 value, which only calls of an application's own have, ends the arguments.
-    pub fn parse(body: &[u8]) -> Result<Self, Error> {
-        if body.len() > MAX_COMMAND_BYTES {
-            return Err(Error::TooLong(body.len()));
+    /// Parses a command message: AMF0 (20), or "AMF3" (17), which is a format byte and then AMF0 as well.
+    pub fn from_message(message_type_id: u8, payload: &Payload) -> Result<Self, Error> {
+        if payload.len() > MAX_COMMAND_BYTES {
+            return Err(Error::TooLong(payload.len()));
         }
+        let format_bytes = if message_type_id == type_id::COMMAND_AMF3 { 1 } else { 0 };
+        Self::parse(&payload.skip(format_bytes).to_bytes())
+    }
+
+    /// Parses AMF0. An AMF3 value, which only calls of an application's own have, ends the arguments.
+    pub fn parse(body: &[u8]) -> Result<Self, Error> {
         let mut values = amf0::Reader::new(body);
         let Some(Value::String(name)) = values.next().transpose()? else {
             return Err(Error::NoName);
@@ -142,6 +149,7 @@ mod tests {
         assert_eq!(Command::parse(&[]), Err(Error::NoName));
         assert_eq!(Command::parse(&[5]), Err(Error::NoName));
         assert!(matches!(Command::parse(b"\x02\x00\x08_result"), Err(Error::Amf0(_))));
-        assert_eq!(Command::parse(&vec![0; MAX_COMMAND_BYTES + 1]), Err(Error::TooLong(65_537)));
+        let long = bytes::Bytes::from(vec![0; MAX_COMMAND_BYTES + 1]).into();
+        assert_eq!(Command::from_message(type_id::COMMAND_AMF0, &long), Err(Error::TooLong(65_537)));
     }
 }
