@@ -76,6 +76,11 @@ impl Payload {
         self.runs.push(run);
     }
 
+    /// Number of runs.
+    pub fn run_count(&self) -> usize {
+        self.runs.len()
+    }
+
     /// The payload's pieces in order; none of them is empty.
     pub fn pieces(&self) -> impl Iterator<Item = &[u8]> {
         self.runs.iter().flat_map(Run::pieces)
@@ -126,18 +131,34 @@ impl From<Bytes> for Payload {
     }
 }
 
+impl From<Vec<u8>> for Payload {
+    fn from(bytes: Vec<u8>) -> Self {
+        Bytes::from(bytes).into()
+    }
+}
+
 impl Run {
     /// Payload only.
     pub fn contiguous(bytes: Bytes) -> Self {
         let first = u32::try_from(bytes.len()).expect("a receive buffer is far below 4 GiB");
-        Self { bytes, first, piece: 1, gap: 0 }
+        Self {
+            bytes,
+            first,
+            piece: 1,
+            gap: 0,
+        }
     }
 
     /// `first` payload bytes, then `gap` header bytes before every further `piece` payload bytes; the last piece
     /// may be shorter. `bytes` begins and ends with payload.
     pub fn strided(bytes: Bytes, first: u32, piece: u32, gap: u32) -> Self {
         debug_assert!(piece > 0);
-        Self { bytes, first, piece, gap }
+        Self {
+            bytes,
+            first,
+            piece,
+            gap,
+        }
     }
 
     fn payload_len(&self) -> usize {
@@ -150,7 +171,9 @@ impl Run {
         let (first, rest) = self.bytes.split_at(self.bytes.len().min(self.first as usize));
         let stride = (self.piece + self.gap) as usize;
         let further = rest.chunks(stride).map(|chunk| &chunk[self.gap as usize..]);
-        std::iter::once(first).chain(further).filter(|piece| !piece.is_empty())
+        std::iter::once(first)
+            .chain(further)
+            .filter(|piece| !piece.is_empty())
     }
 }
 
