@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::error::{Error, ErrorKind};
 use crate::amf0::{self, Value};
-use crate::rtmp::chunk::{ChunkSize, ChunkStreamId, Decoder, Encoder, Limits, Message};
+use crate::rtmp::chunk::{ChunkStreamId, Decoder, Encoder, Limits, Message};
 use crate::rtmp::command::Command;
 use crate::rtmp::message::{Control, UserControl, type_id};
 
