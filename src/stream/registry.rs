@@ -168,7 +168,7 @@ impl Registry {
             let entered = stream
                 .users
                 .fetch_update(Ordering::AcqRel, Ordering::Acquire, |users| {
-                    (users != CLOSED).then_some(users + 1)
+                    (users != CLOSED).then(|| users + 1)
                 });
             if entered.is_ok() {
                 return Usage {
@@ -389,5 +389,124 @@ impl Drop for Usage {
         if left == Ok(1) {
             self.registry.remove(&self.stream);
         }
+    }
+}
+
+#[cfg(all(test, not(fanfare_loom)))]
+mod tests {
+    use super::*;
+    use crate::stream::tests::{key_frame, publisher, registry};
+
+    #[test]
+    fn a_name_belongs_to_one_publisher_until_it_goes() {
+        let registry = registry(1);
+        let first = registry.publish("live/s", publisher(1), 1_000).expect("free");
+        assert_eq!(
+            registry.publish("live/s", publisher(2), 1_500).err(),
+            Some(Busy { silent_ms: 500 })
+        );
+        assert!(
+            registry.publish("live/t", publisher(2), 1_500).is_ok(),
+            "another name is another stream"
+        );
+        drop(first);
+        assert!(registry.publish("live/s", publisher(2), 2_000).is_ok());
+        assert!(registry.is_empty());
+    }
+
+    #[test]
+    fn a_publisher_that_panics_frees_its_name() {
+        let registry = registry(1);
+        let shared = registry.clone();
+        let thread = std::thread::spawn(move || {
+            let _publication = shared.publish("live/s", publisher(1), 0).expect("free");
+            panic!("as a bug would");
+        });
+        assert!(thread.join().is_err());
+        assert!(registry.publish("live/s", publisher(2), 0).is_ok());
+    }
+
+    #[test]
+    fn who_waits_for_a_name_is_told_when_it_is_free() {
+        let registry = registry(2);
+        let mut first = registry.publish("live/s", publisher(1), 0).expect("free");
+        first.append(key_frame(0, "K0"), 10);
+        let next = PublisherId {
+            core: 1,
+            connection_id: 2,
+        };
+        registry.evict("live/s", next);
+        assert_eq!(
+            registry.signals[0].take_mail(),
+            [Mail::Evict { connection_id: 1 }]
+        );
+        assert!(registry.signals[1].take_mail().is_empty());
+        drop(first);
+        assert_eq!(
+            registry.signals[1].take_mail(),
+            [Mail::NameFree { connection_id: 2 }]
+        );
+        assert!(registry.publish("live/s", next, 20).is_ok());
+    }
+
+    #[test]
+    fn a_publisher_that_has_gone_by_itself_needs_no_eviction() {
+        let registry = registry(2);
+        let follow = registry.follow("live/s", 1, 0);
+        let next = PublisherId {
+            core: 1,
+            connection_id: 2,
+        };
+        registry.evict("live/s", next);
+        assert_eq!(
+            registry.signals[1].take_mail(),
+            [Mail::NameFree { connection_id: 2 }]
+        );
+        drop(follow);
+    }
+
+    #[test]
+    fn growth_is_told_to_the_cores_that_follow_and_to_no_other() {
+        let registry = registry(3);
+        let follow = registry.follow("live/s", 2, 65);
+        let mut publication = registry.publish("live/s", publisher(1), 0).expect("free");
+        publication.append(key_frame(0, "K0"), 0);
+        let grown: Vec<Vec<_>> = registry
+            .signals
+            .iter()
+            .map(|signal| signal.take_grown().collect())
+            .collect();
+        assert_eq!(grown, [vec![], vec![], vec![(64, 2)]]);
+        drop(follow);
+        publication.append(key_frame(40, "K1"), 0);
+        assert_eq!(registry.signals[2].take_grown().count(), 0);
+    }
+
+    #[test]
+    fn names_come_and_go_on_all_threads_and_nothing_is_left() {
+        let registry = registry(4);
+        let published = AtomicUsize::new(0);
+        std::thread::scope(|scope| {
+            for core in 0..4 {
+                let (registry, published) = (&registry, &published);
+                scope.spawn(move || {
+                    for i in 0..2_000u64 {
+                        let name = ["live/a", "live/b"][i as usize % 2];
+                        let id = PublisherId {
+                            core,
+                            connection_id: i + 1,
+                        };
+                        let follow = registry.follow(name, core, 0);
+                        if let Ok(mut publication) = registry.publish(name, id, i) {
+                            publication.append(key_frame(i as u32, "K"), i);
+                            published.fetch_add(1, Ordering::Relaxed);
+                            assert!(follow.stream().is_live());
+                        }
+                    }
+                });
+            }
+        });
+        assert!(published.load(Ordering::Relaxed) >= 2_000);
+        assert!(registry.is_empty());
     }
 }

@@ -188,9 +188,9 @@ mod model {
             }
             writer.join().expect("the writer does not panic");
             let woken = wakes.load(Ordering::SeqCst);
-            assert!(woken <= 1);
+            assert!(woken <= 2, "at most one a try to sleep");
             assert!(
-                !sleeps || seen == 2 || woken == 1,
+                !sleeps || seen == 2 || woken > 0,
                 "asleep for good, having seen {seen} of 2"
             );
             if signal.take_grown().count() > 0 {
