@@ -253,29 +253,18 @@ impl Decoder {
             let rest = &self.input[self.at..];
             let first = left.min(rest.len());
             let chunk_size = self.chunk_size.get() as usize;
-            let mut remaining = stream.remaining() - first;
-            let mut end = first;
-            let mut gap = 0;
             left -= first;
-            if left == 0 && remaining > 0 {
-                let continuation = Continuation::new(stream.id, stream.extended);
-                // Eight bytes hold the header and a byte of payload at least, so no run ends with a header.
-                while let Some(word) = rest[end..].first_chunk() {
-                    let header = continuation.len_in(u64::from_le_bytes(*word));
-                    if header == 0 || (gap != 0 && header != gap) {
-                        break;
-                    }
-                    gap = header;
-                    let piece = remaining.min(chunk_size);
-                    let taken = piece.min(rest.len() - end - header);
-                    end += header + taken;
-                    remaining -= taken;
-                    left = piece - taken;
-                    if remaining == 0 || left > 0 {
-                        break;
-                    }
-                }
+            let mut run = RunLength {
+                end: first,
+                gap: 0,
+                left,
+                remaining: stream.remaining() - first,
+            };
+            if left == 0 && run.remaining > 0 {
+                run.extend(rest, chunk_size, Continuation::new(stream.id, stream.extended));
+                left = run.left;
             }
+            let RunLength { end, gap, .. } = run;
             if end > 0 {
                 let bytes = self.input.slice(self.at..self.at + end);
                 stream
@@ -347,6 +336,50 @@ impl Decoder {
             });
         }
         Ok(u32::from_be_bytes(value))
+    }
+}
+
+/// How far one run reaches.
+struct RunLength {
+    /// Bytes.
+    end: usize,
+    /// Header bytes before each piece of payload but the first: the same for the whole run, 0 while it has one
+    /// piece.
+    gap: usize,
+    /// What its last chunk still lacks.
+    left: usize,
+    /// What the message still lacks.
+    remaining: usize,
+}
+
+impl RunLength {
+    /// Goes on over the chunks that follow in the same read, while they are of the same message and their headers
+    /// of the same length.
+    fn extend(&mut self, rest: &[u8], chunk_size: usize, continuation: Continuation) {
+        // Eight bytes hold the header and a byte of payload at least, so no run ends with a header.
+        let header_in = |bytes: &[u8]| match bytes.first_chunk() {
+            Some(word) => continuation.len_in(u64::from_le_bytes(*word)),
+            None => 0,
+        };
+        let gap = header_in(&rest[self.end..]);
+        if gap == 0 {
+            return;
+        }
+        self.gap = gap;
+        // All but the last chunk of a message are full. Nothing of them is looked at but the headers.
+        let full = (self.remaining - 1) / chunk_size;
+        let full_chunks = rest[self.end..].chunks_exact(gap + chunk_size).take(full);
+        let taken = full_chunks.take_while(|chunk| header_in(chunk) == gap).count();
+        self.end += taken * (gap + chunk_size);
+        self.remaining -= taken * chunk_size;
+        // The last one, or the one that the read ends within.
+        if header_in(&rest[self.end..]) == gap {
+            let piece = self.remaining.min(chunk_size);
+            let taken = piece.min(rest.len() - self.end - gap);
+            self.end += gap + taken;
+            self.remaining -= taken;
+            self.left = piece - taken;
+        }
     }
 }
 
