@@ -4,6 +4,7 @@
 //! two that are about chunks themselves, Set Chunk Size and Abort.
 
 mod assembly;
+mod chunk_stream;
 mod decoder;
 mod encoder;
 #[cfg(any(test, fuzzing))]
