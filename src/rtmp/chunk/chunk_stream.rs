@@ -84,9 +84,10 @@ impl ChunkStream {
     }
 
     /// Whether a header in the middle of a message is part of it. §5.3.1.2.4 has it that such a header *should* be
-    /// a type 3, so any type may be; FFmpeg and SRS take one that announces the same message as going on with it.
-    /// The time of the message stays as its first chunk gave it. A sender that gives up a message has Abort to say
-    /// so: a header that announces another message is an error, because we can't tell which of the two is true.
+    /// a type 3, so any may be: SRS takes types 1 and 2 when the length is the same, FFmpeg type 0 too. The time of
+    /// the message stays as its first chunk gave it. A sender that gives up a message has Abort to say so: a header
+    /// that announces another one (length, type, or the message stream and time of a type 0) is an error, because
+    /// we can't tell which of the two is true.
     pub fn goes_on_with(&mut self, fields: Fields) -> bool {
         let (time, same) = match fields {
             Fields::Type0 {
@@ -96,8 +97,13 @@ impl ChunkStream {
                 message_stream_id,
             } => (
                 time,
-                (length, message_type_id, message_stream_id)
-                    == (self.length, self.message_type_id, self.message_stream_id),
+                (length, message_type_id, message_stream_id, time.ms)
+                    == (
+                        self.length,
+                        self.message_type_id,
+                        self.message_stream_id,
+                        self.timestamp_ms,
+                    ),
             ),
             Fields::Type1 {
                 delta,

@@ -722,7 +722,14 @@ mod tests {
 
     #[test]
     fn a_header_that_contradicts_the_unfinished_message_is_an_error() {
-        for header in ["06 000028 000085 09 01000000", "46 000001 000084 08"] {
+        let others = [
+            "06 000029 000084 09 01000000",
+            "06 000028 000084 09 02000000",
+            "06 000028 000085 09 01000000",
+            "46 000001 000085 09",
+            "46 000001 000084 08",
+        ];
+        for header in others {
             let result = decode(&wire(&format!("06 000028 000084 09 01000000 AA*128 {header}")));
             assert_eq!(
                 result,
