@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn any_two_cuts_of_the_input_lead_to_the_same_answer_and_leave_the_first_chunk() {
+    fn any_cut_of_the_input_leads_to_the_same_answer_and_leaves_the_first_chunk() {
         for input in [
             plain_input(),
             digest_input(Scheme::Zero),
