@@ -303,6 +303,18 @@ fn an_encoder_may_change_its_chunk_size_at_any_time() {
 }
 
 #[test]
+fn a_client_without_fmle_commands_publishes_and_plays_too() {
+    for role in [Role::Publish, Role::Play] {
+        let mut pair = Pair::new(ClientConfig {
+            fmle: false,
+            ..config(role, "rtmp://host/live/key")
+        });
+        pair.run_whole();
+        assert!(pair.started());
+    }
+}
+
+#[test]
 fn a_refused_publisher_is_told_why_and_the_connection_closes() {
     let mut pair = Pair::publisher("rtmp://host/live/key");
     pair.grant = false;

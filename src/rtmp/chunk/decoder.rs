@@ -2,7 +2,7 @@
 //!
 //! Knows the wire; knows nothing of sockets, and opens no message but Set Chunk Size and Abort.
 
-use super::assembly::Assembly;
+use super::chunk_stream::ChunkStream;
 use super::header::{Continuation, Fields, Header, HeaderBytes, MAX_HEADER_BYTES};
 use super::{ChunkSize, Error, Limits, Message};
 use crate::flv::Run;
@@ -46,21 +46,6 @@ struct OpenChunk {
     stream: usize,
     /// Payload bytes to come.
     left: usize,
-}
-
-/// What a chunk stream's next header may inherit, and its unfinished message.
-#[derive(Debug)]
-struct ChunkStream {
-    id: u32,
-    timestamp_ms: u32,
-    delta_ms: u32,
-    /// The last extended time field, unless the last time field was not extended.
-    extended: Option<u32>,
-    length: u32,
-    message_type_id: u8,
-    message_stream_id: u32,
-    unfinished: bool,
-    assembly: Assembly,
 }
 
 impl Decoder {
@@ -240,62 +225,29 @@ impl Decoder {
     fn take_payload(&mut self, chunk: OpenChunk) -> Result<OpenChunk, Error> {
         let stream = &mut self.streams[chunk.stream];
         let before = stream.assembly.len();
-        let mut left = chunk.left;
-        if !self.carry.is_empty() {
-            // These looked like a repeated extended timestamp until the next read came. Three at most.
-            let taken = left.min(self.carry.len());
-            stream
-                .assembly
-                .push(Run::contiguous(Bytes::copy_from_slice(&self.carry[..taken])));
-            self.carry.drain(..taken);
-            left -= taken;
+        let left = if self.carry.is_empty() {
+            let chunk_size = self.chunk_size.get();
+            let reach = Reach::of(&self.input[self.at..], chunk.left, stream, chunk_size as usize);
+            let bytes = self.input.slice(self.at..self.at + reach.end);
+            let run = Run::strided(bytes, reach.first as u32, chunk_size, reach.gap as u32);
+            stream.assembly.push(run);
+            self.at += reach.end;
+            reach.left
         } else {
-            let rest = &self.input[self.at..];
-            let first = left.min(rest.len());
-            let chunk_size = self.chunk_size.get() as usize;
-            let mut remaining = stream.remaining() - first;
-            let mut end = first;
-            let mut gap = 0;
-            left -= first;
-            if left == 0 && remaining > 0 {
-                let continuation = Continuation::new(stream.id, stream.extended);
-                // Eight bytes hold the header and a byte of payload at least, so no run ends with a header.
-                while let Some(word) = rest[end..].first_chunk() {
-                    let header = continuation.len_in(u64::from_le_bytes(*word));
-                    if header == 0 || (gap != 0 && header != gap) {
-                        break;
-                    }
-                    gap = header;
-                    let piece = remaining.min(chunk_size);
-                    let taken = piece.min(rest.len() - end - header);
-                    end += header + taken;
-                    remaining -= taken;
-                    left = piece - taken;
-                    if remaining == 0 || left > 0 {
-                        break;
-                    }
-                }
-            }
-            if end > 0 {
-                let bytes = self.input.slice(self.at..self.at + end);
-                stream
-                    .assembly
-                    .push(Run::strided(bytes, first as u32, chunk_size as u32, gap as u32));
-                self.at += end;
-            }
-        }
+            // These looked like a repeated extended timestamp until the next read came. Three at most.
+            let taken = chunk.left.min(self.carry.len());
+            let bytes = Bytes::copy_from_slice(&self.carry[..taken]);
+            stream.assembly.push(Run::contiguous(bytes));
+            self.carry.drain(..taken);
+            chunk.left - taken
+        };
         self.partial_bytes += stream.assembly.len() - before;
         let limit = self.limits.partial_bytes;
         if self.partial_bytes > limit {
-            return Err(Error::PartialBytes {
-                position: self.position(),
-                limit,
-            });
+            let position = self.position();
+            return Err(Error::PartialBytes { position, limit });
         }
-        Ok(OpenChunk {
-            stream: chunk.stream,
-            left,
-        })
+        Ok(OpenChunk { left, ..chunk })
     }
 
     fn finish(&mut self, index: usize) -> Message {
@@ -350,107 +302,65 @@ impl Decoder {
     }
 }
 
-impl ChunkStream {
-    fn new(id: u32) -> Self {
-        Self {
-            id,
-            timestamp_ms: 0,
-            delta_ms: 0,
-            extended: None,
-            length: 0,
-            message_type_id: 0,
-            message_stream_id: 0,
-            unfinished: false,
-            assembly: Assembly::default(),
-        }
-    }
+/// How far one run of payload reaches into a read.
+struct Reach {
+    /// Payload bytes before the first header.
+    first: usize,
+    /// Bytes in all.
+    end: usize,
+    /// Bytes of each header between: the same for the whole run.
+    gap: usize,
+    /// What its last chunk still lacks.
+    left: usize,
+    /// What the message still lacks.
+    remaining: usize,
+}
 
-    /// Payload bytes that the message still lacks.
-    fn remaining(&self) -> usize {
-        self.length as usize - self.assembly.len()
-    }
-
-    fn begin(&mut self, fields: Fields) {
-        self.unfinished = true;
-        match fields {
-            Fields::Type0 {
-                time,
-                length,
-                message_type_id,
-                message_stream_id,
-            } => {
-                self.timestamp_ms = time.ms;
-                self.length = length;
-                self.message_type_id = message_type_id;
-                self.message_stream_id = message_stream_id;
-                // A type 3 that opens the next message adds this very time (§5.3.1.2.4).
-                self.delta_ms = time.ms;
-                self.extended = time.extended.then_some(time.ms);
-            }
-            Fields::Type1 {
-                delta,
-                length,
-                message_type_id,
-            } => {
-                self.length = length;
-                self.message_type_id = message_type_id;
-                self.delta_ms = delta.ms;
-                self.extended = delta.extended.then_some(delta.ms);
-                self.timestamp_ms = self.timestamp_ms.wrapping_add(delta.ms);
-            }
-            Fields::Type2 { delta } => {
-                self.delta_ms = delta.ms;
-                self.extended = delta.extended.then_some(delta.ms);
-                self.timestamp_ms = self.timestamp_ms.wrapping_add(delta.ms);
-            }
-            Fields::Type3 => self.timestamp_ms = self.timestamp_ms.wrapping_add(self.delta_ms),
-        }
-    }
-
-    /// Whether a header in the middle of a message is part of it. §5.3.1.2.4 has it that such a header *should* be
-    /// a type 3, so any type may be; FFmpeg and SRS take one that announces the same message as going on with it.
-    /// The time of the message stays as its first chunk gave it. A sender that gives up a message has Abort to say
-    /// so: a header that announces another message is an error, because we can't tell which of the two is true.
-    fn goes_on_with(&mut self, fields: Fields) -> bool {
-        let (time, same) = match fields {
-            Fields::Type0 {
-                time,
-                length,
-                message_type_id,
-                message_stream_id,
-            } => (
-                time,
-                (length, message_type_id, message_stream_id)
-                    == (self.length, self.message_type_id, self.message_stream_id),
-            ),
-            Fields::Type1 {
-                delta,
-                length,
-                message_type_id,
-            } => (
-                delta,
-                (length, message_type_id) == (self.length, self.message_type_id),
-            ),
-            Fields::Type2 { delta } => (delta, true),
-            Fields::Type3 => return true,
+impl Reach {
+    /// Over the chunk that still lacks `left` bytes, and over those that go on with its message.
+    fn of(rest: &[u8], left: usize, stream: &ChunkStream, chunk_size: usize) -> Self {
+        let first = left.min(rest.len());
+        let left = left - first;
+        let remaining = stream.remaining() - first;
+        let mut reach = Self {
+            first,
+            end: first,
+            gap: 0,
+            left,
+            remaining,
         };
-        self.extended = time.extended.then_some(time.ms);
-        same
+        if left == 0 && remaining > 0 {
+            reach.extend(rest, chunk_size, stream.continuation());
+        }
+        reach
     }
 
-    /// How many of the bytes `after` a type-3 header repeat the extended timestamp: 4 or 0. FFmpeg repeats it, OBS
-    /// before 30 and rtmpdump don't: it is there when its value is. `None` while the bytes are equal as far as they
-    /// go. A peer that leaves it out is held up by that only when the last one to three bytes of a message happen
-    /// to be those of its time, and only until it sends another byte.
-    fn repeated_time_len(&self, after: &[u8]) -> Option<usize> {
-        let Some(value) = self.extended.map(u32::to_be_bytes) else {
-            return Some(0);
+    /// Goes on over the chunks that follow in the same read, while they are of the same message and their headers
+    /// of the same length.
+    fn extend(&mut self, rest: &[u8], chunk_size: usize, continuation: Continuation) {
+        // Eight bytes hold the header and a byte of payload at least, so no run ends with a header.
+        let header_in = |bytes: &[u8]| match bytes.first_chunk() {
+            Some(word) => continuation.len_in(u64::from_le_bytes(*word)),
+            None => 0,
         };
-        let seen = after.len().min(value.len());
-        match (after[..seen] == value[..seen], seen == value.len()) {
-            (false, _) => Some(0),
-            (true, true) => Some(4),
-            (true, false) => None,
+        let gap = header_in(&rest[self.end..]);
+        if gap == 0 {
+            return;
+        }
+        self.gap = gap;
+        // All but the last chunk of a message are full. Nothing of them is looked at but the headers.
+        let full = (self.remaining - 1) / chunk_size;
+        let full_chunks = rest[self.end..].chunks_exact(gap + chunk_size).take(full);
+        let taken = full_chunks.take_while(|chunk| header_in(chunk) == gap).count();
+        self.end += taken * (gap + chunk_size);
+        self.remaining -= taken * chunk_size;
+        // The last one, or the one that the read ends within.
+        if header_in(&rest[self.end..]) == gap {
+            let piece = self.remaining.min(chunk_size);
+            let taken = piece.min(rest.len() - self.end - gap);
+            self.end += gap + taken;
+            self.remaining -= taken;
+            self.left = piece - taken;
         }
     }
 }
@@ -616,6 +526,17 @@ mod tests {
             Seen(6, 5, 9, 1, payload("DD")),
         ];
         assert_eq!(seen, expected);
+    }
+
+    #[test]
+    fn a_peer_may_repeat_the_extended_timestamp_in_some_chunks_and_not_in_others() {
+        let seen = decode(&wire(
+            "01 0001 FFFFFF 000380 09 01000000 01000000 AA*128
+             C1 0001 BB*128 C1 0001 BB*128 C1 0001 BB*128
+             C1 0001 01000000 CC*128 C1 0001 01000000 CC*128 C1 0001 DD*128",
+        ))
+        .unwrap();
+        assert_eq!(seen[0].4, payload("AA*128 BB*384 CC*256 DD*128"));
     }
 
     #[test]
@@ -801,7 +722,14 @@ mod tests {
 
     #[test]
     fn a_header_that_contradicts_the_unfinished_message_is_an_error() {
-        for header in ["06 000028 000085 09 01000000", "46 000001 000084 08"] {
+        let others = [
+            "06 000029 000084 09 01000000",
+            "06 000028 000084 09 02000000",
+            "06 000028 000085 09 01000000",
+            "46 000001 000085 09",
+            "46 000001 000084 08",
+        ];
+        for header in others {
             let result = decode(&wire(&format!("06 000028 000084 09 01000000 AA*128 {header}")));
             assert_eq!(
                 result,

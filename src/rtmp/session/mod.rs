@@ -12,6 +12,8 @@
 mod aggregate;
 mod connect;
 mod error;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod link;
 
 pub use aggregate::Error as AggregateError;
@@ -39,7 +41,7 @@ pub struct SessionConfig {
     pub limits: Limits,
 }
 
-/// What a session wants done, in order.
+/// What a session wants done. Bytes to send come before all else, the rest is in order.
 #[derive(Clone, Debug)]
 pub enum Output {
     /// Bytes for the peer: whole messages, but for the handshake. All that one call had to say is one `Send`.
