@@ -240,10 +240,7 @@ fn is_lagging(player: &Player, policy: &Policy, now_ms: u64) -> bool {
     let Place::At(cursor) = &player.place else {
         return false;
     };
-    let lag_ms = cursor
-        .arrival_ms()
-        .map_or(0, |arrival_ms| (now_ms as u32).wrapping_sub(arrival_ms));
-    u64::from(lag_ms) > millis(policy.max_lag)
+    u64::from(cursor.lag_ms(now_ms)) > millis(policy.max_lag)
 }
 
 fn millis(duration: Duration) -> u64 {

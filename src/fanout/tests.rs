@@ -190,6 +190,17 @@ fn a_player_that_lags_is_moved_to_the_newest_key_frame_between_two_messages() {
 }
 
 #[test]
+fn a_core_whose_clock_is_a_little_behind_the_publishers_takes_nobody_for_lagging() {
+    let mut bench = Bench::new();
+    let mut publication = bench.publish();
+    let player = bench.join(Start::KeyFrame);
+    for frame in [key_frame(0, "K0 "), inter_frame(40, "i1 "), key_frame(80, "K2 ")] {
+        publication.append(frame, bench.now_ms + 3);
+    }
+    assert_eq!(bench.drain(player), "K0 i1 K2 ");
+}
+
+#[test]
 fn a_player_that_lags_within_one_group_of_pictures_stays_where_it_is() {
     let mut bench = Bench::new();
     let mut publication = bench.publish();

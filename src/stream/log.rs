@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use super::{
-    segment::{Appender, Entry, INDEX_ENTRIES, Segment},
+    segment::{Appender, Entry, INDEX_ENTRIES, Segment, age_ms},
     sync::Arc,
 };
 
@@ -78,7 +78,7 @@ impl LogWriter {
     pub(super) fn retire(&mut self, join_sequence: u64, now_ms: u32) -> u64 {
         while let Some(oldest) = self.kept.front() {
             let is_over_budget = self.capacity > self.retention.buffer_bytes;
-            let is_young = now_ms.wrapping_sub(oldest.last_arrival_ms) <= self.retention.keep_ms;
+            let is_young = age_ms(oldest.last_arrival_ms, now_ms) <= self.retention.keep_ms;
             if !is_over_budget && (is_young || oldest.segment.sequence >= join_sequence) {
                 break;
             }

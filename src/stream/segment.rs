@@ -38,6 +38,19 @@ pub enum Class {
     KeyFrame,
 }
 
+impl Entry {
+    /// How long ago it was laid into the log, milliseconds; 0 where the looking core's clock is a little behind the
+    /// writing core's.
+    pub fn age_ms(&self, now_ms: u64) -> u32 {
+        age_ms(self.arrival_ms, now_ms as u32)
+    }
+}
+
+/// Serial arithmetic: good for ages up to 24 days.
+pub(super) fn age_ms(then_ms: u32, now_ms: u32) -> u32 {
+    now_ms.wrapping_sub(then_ms).cast_signed().max(0).cast_unsigned()
+}
+
 /// A stretch of the log. Bytes and index entries become visible together, by one release store of `committed`.
 pub struct Segment {
     /// Position in the log: the first is 0, the next 1, …
