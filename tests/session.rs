@@ -29,16 +29,7 @@ impl Pair {
         let server = Session::new(&SessionConfig::default(), 0, [1; 32]);
         let client = Client::new(config, 0, [2; 32]);
         let (to_server, to_client) = (Vec::new(), Vec::new());
-        Self {
-            client,
-            server,
-            to_server,
-            to_client,
-            events: vec![],
-            outputs: vec![],
-            grant: true,
-            now_ms: 0,
-        }
+        Self { client, server, to_server, to_client, events: vec![], outputs: vec![], grant: true, now_ms: 0 }
     }
 
     fn publisher(address: &str) -> Self {
@@ -136,36 +127,21 @@ fn take(bytes: &mut Vec<u8>, at_most: usize) -> Bytes {
 }
 
 fn config(role: Role, address: &str) -> ClientConfig {
-    ClientConfig {
-        url: address.parse().unwrap(),
-        role,
-        chunk_size: ChunkSize::INITIAL,
-        fmle: true,
-    }
+    ClientConfig { url: address.parse().unwrap(), role, chunk_size: ChunkSize::INITIAL, fmle: true }
 }
 
 fn frame(kind: FrameKind, timestamp_ms: u32, payload: impl Into<Bytes>) -> Frame {
-    Frame {
-        kind,
-        timestamp_ms,
-        payload: payload.into().into(),
-    }
+    Frame { kind, timestamp_ms, payload: payload.into().into() }
 }
 
 fn metadata() -> Frame {
-    let values = [
-        Value::from("onMetaData"),
-        Value::ecma_array([("width", 1920.0.into())]),
-    ];
+    let values = [Value::from("onMetaData"), Value::ecma_array([("width", 1920.0.into())])];
     frame(FrameKind::Data, 0, amf0::encode_all(&values))
 }
 
 /// Metadata, sequence headers, and frames on both sides of the extended timestamp and of the wrap.
 fn stream() -> Vec<Frame> {
-    let key_frame: Vec<u8> = [0x17, 1, 0, 0, 0]
-        .into_iter()
-        .chain((0..3000).map(|i| i as u8))
-        .collect();
+    let key_frame: Vec<u8> = [0x17, 1, 0, 0, 0].into_iter().chain((0..3000).map(|i| i as u8)).collect();
     vec![
         metadata(),
         frame(FrameKind::Video, 0, &b"\x17\0\0\0\0avcC"[..]),
@@ -183,10 +159,7 @@ fn plains(frames: &[Frame]) -> Vec<Plain> {
 }
 
 fn live_key() -> StreamName {
-    StreamName {
-        app: "live".into(),
-        name: "key".into(),
-    }
+    StreamName { app: "live".into(), name: "key".into() }
 }
 
 /// Publishes the stream above over bytes cut by `cut`, and checks that each frame arrives as it was sent.
@@ -198,10 +171,7 @@ fn publish_through(cut: impl FnMut() -> usize + Clone) {
     stream.iter().for_each(|frame| pair.client.send_frame(frame));
     pair.client.stop();
     pair.run(cut);
-    let request = PublishRequest {
-        name: live_key(),
-        query: "token=1".into(),
-    };
+    let request = PublishRequest { name: live_key(), query: "token=1".into() };
     assert!(matches!(&pair.outputs[0], Output::Publish(asked) if *asked == request));
     assert_eq!(pair.frames_at_server(), plains(&stream));
     assert!(matches!(pair.outputs.last(), Some(Output::Unpublish)));
@@ -222,17 +192,10 @@ fn play_through(cut: impl FnMut() -> usize + Clone) {
     pair.run(cut.clone());
     pair.server.end_play();
     pair.run(cut);
-    let request = PlayRequest {
-        name: live_key(),
-        query: "start=live".into(),
-        start: Some(Start::Live),
-    };
+    let request = PlayRequest { name: live_key(), query: "start=live".into(), start: Some(Start::Live) };
     assert!(matches!(&pair.outputs[..], [Output::Play(asked)] if *asked == request));
     assert_eq!(pair.frames_at_client(), plains(&stream));
-    assert_eq!(
-        pair.codes(),
-        ["NetStream.Play.Start", "NetStream.Play.UnpublishNotify"]
-    );
+    assert_eq!(pair.codes(), ["NetStream.Play.Start", "NetStream.Play.UnpublishNotify"]);
     assert!(matches!(pair.events.last(), Some(Event::Ended)));
 }
 
@@ -284,16 +247,11 @@ proptest! {
 fn an_encoder_may_change_its_chunk_size_at_any_time() {
     for first in [1, 128, 4096, 65536] {
         let chunk_size = ChunkSize::new(first).unwrap();
-        let mut pair = Pair::new(ClientConfig {
-            chunk_size,
-            ..config(Role::Publish, "rtmp://host/live/key")
-        });
+        let mut pair =
+            Pair::new(ClientConfig { chunk_size, ..config(Role::Publish, "rtmp://host/live/key") });
         pair.run_whole();
         let stream = stream();
-        for (frame, size) in stream
-            .iter()
-            .zip([3, 65536, 128, 1, 60_000, 255].into_iter().cycle())
-        {
+        for (frame, size) in stream.iter().zip([3, 65536, 128, 1, 60_000, 255].into_iter().cycle()) {
             pair.client.send_frame(frame);
             pair.client.set_chunk_size(ChunkSize::new(size).unwrap());
         }
@@ -305,10 +263,7 @@ fn an_encoder_may_change_its_chunk_size_at_any_time() {
 #[test]
 fn a_client_without_fmle_commands_publishes_and_plays_too() {
     for role in [Role::Publish, Role::Play] {
-        let mut pair = Pair::new(ClientConfig {
-            fmle: false,
-            ..config(role, "rtmp://host/live/key")
-        });
+        let mut pair = Pair::new(ClientConfig { fmle: false, ..config(role, "rtmp://host/live/key") });
         pair.run_whole();
         assert!(pair.started());
     }
@@ -320,8 +275,7 @@ fn a_refused_publisher_is_told_why_and_the_connection_closes() {
     pair.grant = false;
     pair.run_whole();
     assert!(!pair.started());
-    pair.server
-        .refuse_publish("NetStream.Publish.BadName", "Someone else publishes this stream.");
+    pair.server.refuse_publish("NetStream.Publish.BadName", "Someone else publishes this stream.");
     pair.run_whole();
     let status = Status {
         level: "error".into(),
@@ -339,13 +293,9 @@ fn a_player_of_nothing_waits_and_is_told() {
     pair.run_whole();
     pair.server.ping(1000);
     pair.run_whole();
-    pair.server
-        .refuse_play("NetStream.Play.StreamNotFound", "Nobody publishes this stream.");
+    pair.server.refuse_play("NetStream.Play.StreamNotFound", "Nobody publishes this stream.");
     pair.run_whole();
-    assert_eq!(
-        pair.codes(),
-        ["NetStream.Play.Start", "NetStream.Play.StreamNotFound"]
-    );
+    assert_eq!(pair.codes(), ["NetStream.Play.Start", "NetStream.Play.StreamNotFound"]);
     assert!(matches!(pair.outputs.last(), Some(Output::Close(_))));
 }
 
@@ -359,26 +309,18 @@ fn both_sides_acknowledge_by_the_window() {
         pair.run_whole();
     }
     // 2.5 MB is the window: due behind the third frame and the sixth.
-    assert_eq!(
-        pair.client.peer_acknowledged_bytes(),
-        pair.server.received_bytes()
-    );
+    assert_eq!(pair.client.peer_acknowledged_bytes(), pair.server.received_bytes());
 
     let mut pair = Pair::player("rtmp://host/live/key");
     pair.run_whole();
-    let format = MediaFormat {
-        chunk_size: OUT_CHUNK_SIZE,
-    };
+    let format = MediaFormat { chunk_size: OUT_CHUNK_SIZE };
     let mut wire = vec![0; format.wire_len(&big)];
     format.write(&big, &mut wire);
     for _ in 0..3 {
         pair.to_client.extend_from_slice(&wire);
         pair.run_whole();
     }
-    assert_eq!(
-        pair.server.peer_acknowledged_bytes(),
-        pair.client.received_bytes()
-    );
+    assert_eq!(pair.server.peer_acknowledged_bytes(), pair.client.received_bytes());
 }
 
 #[test]
@@ -398,21 +340,13 @@ fn a_ping_measures_the_round_trip() {
 
 #[test]
 fn wherever_a_client_cuts_its_address_it_means_the_same_stream() {
-    let ways = [
-        ("a/b", "c"),
-        ("a", "b/c"),
-        ("a/b/c", ""),
-        ("a/b/_definst_", "mp4:c"),
-        ("a/b", "c.flv"),
-    ];
+    let ways = [("a/b", "c"), ("a", "b/c"), ("a/b/c", ""), ("a/b/_definst_", "mp4:c"), ("a/b", "c.flv")];
     for (app, key) in ways {
         let mut config = config(Role::Play, "rtmp://host/x/y");
         (config.url.app, config.url.key) = (app.to_owned(), key.to_owned());
         let mut pair = Pair::new(config);
         pair.run_whole();
-        let Some(Output::Play(request)) = pair.outputs.first() else {
-            panic!("no play")
-        };
+        let Some(Output::Play(request)) = pair.outputs.first() else { panic!("no play") };
         assert_eq!(request.name.to_string(), "a/b/c");
     }
 }

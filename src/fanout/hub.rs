@@ -83,8 +83,7 @@ impl Hub {
             None => {
                 let vacant = self.followers.vacant_key();
                 self.by_name.insert(name.into(), vacant);
-                self.followers
-                    .insert(Follower::new(self.registry.follow(name, self.core, vacant)))
+                self.followers.insert(Follower::new(self.registry.follow(name, self.core, vacant)))
             }
         };
         let followed = &mut self.followers[follower];
@@ -92,13 +91,8 @@ impl Hub {
             Start::KeyFrame => (0, 0),
             Start::Live => followed.head(),
         };
-        let waiting = Place::Waiting {
-            since_ms: now_ms,
-            after,
-        };
-        let key = self
-            .players
-            .insert(Player::new(owner, follower, followed.players.len(), waiting));
+        let waiting = Place::Waiting { since_ms: now_ms, after };
+        let key = self.players.insert(Player::new(owner, follower, followed.players.len(), waiting));
         followed.players.push(key);
         PlayerKey(key)
     }
@@ -147,11 +141,7 @@ impl Hub {
         let is_out = matches!(&player.place, Place::At(cursor) if follower.has_left(cursor.segment.sequence));
         if (is_out || is_lagging(player, &self.policy, now_ms)) && follower.skip(player, now_ms) {
             self.skips += 1;
-            tracing::debug!(
-                stream = follower.stream().name(),
-                owner = player.owner,
-                "player moved ahead"
-            );
+            tracing::debug!(stream = follower.stream().name(), owner = player.owner, "player moved ahead");
         }
         // As long as segments end here: all that is wanted may be in the next one.
         loop {

@@ -30,17 +30,11 @@ impl Bench {
             play_wait: Duration::from_secs(30),
             publisher_grace: Duration::from_secs(10),
         };
-        Self {
-            hub: Hub::new(0, registry.clone(), policy),
-            registry,
-            now_ms: 1_000,
-        }
+        Self { hub: Hub::new(0, registry.clone(), policy), registry, now_ms: 1_000 }
     }
 
     fn publish(&self) -> Publication {
-        self.registry
-            .publish(NAME, publisher(1), self.now_ms)
-            .expect("the name is free")
+        self.registry.publish(NAME, publisher(1), self.now_ms).expect("the name is free")
     }
 
     fn join(&mut self, start: Start) -> PlayerKey {
@@ -98,12 +92,8 @@ fn a_late_player_starts_at_the_newest_key_frame_with_the_headers() {
     let mut bench = Bench::new();
     let mut publication = bench.publish();
     headers(&mut publication);
-    for frame in [
-        key_frame(0, "K0 "),
-        inter_frame(40, "i1 "),
-        key_frame(80, "K2 "),
-        inter_frame(120, "i3 "),
-    ] {
+    for frame in [key_frame(0, "K0 "), inter_frame(40, "i1 "), key_frame(80, "K2 "), inter_frame(120, "i3 ")]
+    {
         publication.append(frame, 1_000);
     }
     let player = bench.join(Start::KeyFrame);
@@ -153,11 +143,7 @@ fn video_that_comes_behind_the_audio_begins_with_a_key_frame() {
     let player = bench.join(Start::KeyFrame);
     publication.append(audio(20, "a1 "), 1_000);
     publication.append(key_frame(20, "K1 "), 1_000);
-    assert_eq!(
-        bench.drain(player),
-        "V A K1 ",
-        "there is video, so it waited for a key frame"
-    );
+    assert_eq!(bench.drain(player), "V A K1 ", "there is video, so it waited for a key frame");
 }
 
 #[test]
@@ -171,21 +157,14 @@ fn a_player_that_lags_is_moved_to_the_newest_key_frame_between_two_messages() {
     publication.append(inter_frame(40, "i1-half-sent "), 1_040);
     publication.append(inter_frame(80, "i2 "), 1_080);
     bench.grow();
-    let batch = bench
-        .hub
-        .next_batch(player, false, 1_080)
-        .expect("two frames are due");
+    let batch = bench.hub.next_batch(player, false, 1_080).expect("two frames are due");
     assert_eq!(marks(batch.bytes()), "i1halfsent i2 ");
     bench.hub.sent(player, 8);
     assert!(!bench.hub.is_at_boundary(player));
     publication.append(key_frame(6_000, "K3 "), 7_000);
     publication.append(inter_frame(6_040, "i4 "), 7_040);
     bench.now_ms = 7_040;
-    assert_eq!(
-        bench.drain(player),
-        "halfsent K3 i4 ",
-        "the message is finished, i2 is passed over"
-    );
+    assert_eq!(bench.drain(player), "halfsent K3 i4 ", "the message is finished, i2 is passed over");
     assert_eq!(bench.hub.skips(), 1);
 }
 
@@ -229,13 +208,7 @@ fn headers_go_out_with_a_skip_only_if_they_changed() {
 
 #[test]
 fn a_player_that_has_fallen_out_of_the_log_goes_on_at_the_newest_key_frame() {
-    let mut bench = Bench::with(registry_with(
-        1,
-        Retention {
-            buffer_bytes: 1 << 20,
-            keep_ms: 5_000,
-        },
-    ));
+    let mut bench = Bench::with(registry_with(1, Retention { buffer_bytes: 1 << 20, keep_ms: 5_000 }));
     let mut publication = bench.publish();
     publication.append(key_frame(0, "K0 "), 1_000);
     let player = bench.join(Start::KeyFrame);
@@ -250,13 +223,7 @@ fn a_player_that_has_fallen_out_of_the_log_goes_on_at_the_newest_key_frame() {
 
 #[test]
 fn a_group_of_pictures_larger_than_the_buffer_makes_joiners_wait_for_the_next_key_frame() {
-    let mut bench = Bench::with(registry_with(
-        1,
-        Retention {
-            buffer_bytes: 1 << 20,
-            keep_ms: 5_000,
-        },
-    ));
+    let mut bench = Bench::with(registry_with(1, Retention { buffer_bytes: 1 << 20, keep_ms: 5_000 }));
     let mut publication = bench.publish();
     headers(&mut publication);
     publication.append(key_frame(0, "K0 "), 1_000);
@@ -280,11 +247,7 @@ fn every_byte_arrives_in_order_however_little_each_send_takes() {
     for i in 0..5_000u32 {
         let mark = format!("{}{i} ", "p".repeat((i as usize * 31) % 300));
         expected += &mark;
-        let frame = if i % 50 == 0 {
-            key_frame(i, &mark)
-        } else {
-            inter_frame(i, &mark)
-        };
+        let frame = if i % 50 == 0 { key_frame(i, &mark) } else { inter_frame(i, &mark) };
         publication.append(frame, 1_000);
         if i % 7 == 0 {
             bench.grow();
@@ -316,10 +279,7 @@ fn a_batch_is_whole_messages_up_to_its_bound() {
         assert!(bench.hub.is_at_boundary(player));
     }
     assert_eq!(lens[0], 300_005, "a message larger than the bound goes alone");
-    assert!(
-        lens[1..].iter().all(|len| len % 30_000 == 0 && *len <= 256 << 10),
-        "{lens:?}"
-    );
+    assert!(lens[1..].iter().all(|len| len % 30_000 == 0 && *len <= 256 << 10), "{lens:?}");
 }
 
 #[test]
@@ -334,11 +294,7 @@ fn an_encoder_that_comes_back_goes_on_at_its_key_frame_and_repeats_no_header() {
     bench.now_ms = 9_000;
     assert_eq!(bench.ended(), []);
     let newcomer = bench.join(Start::KeyFrame);
-    assert_eq!(
-        bench.drain(newcomer),
-        "",
-        "old pictures are not shown to newcomers"
-    );
+    assert_eq!(bench.drain(newcomer), "", "old pictures are not shown to newcomers");
     let mut publication = bench.publish();
     headers(&mut publication);
     publication.append(inter_frame(0, "lost "), 9_000);
@@ -398,41 +354,23 @@ fn what_a_player_does_not_want_is_left_out() {
     let mut publication = bench.publish();
     let player = bench.join(Start::KeyFrame);
     headers(&mut publication);
-    for frame in [
-        key_frame(0, "K0 "),
-        audio(0, "a0 "),
-        inter_frame(40, "i1 "),
-        audio(40, "a1 "),
-    ] {
+    for frame in [key_frame(0, "K0 "), audio(0, "a0 "), inter_frame(40, "i1 "), audio(40, "a1 ")] {
         publication.append(frame, 1_000);
     }
     bench.hub.receive_audio(player, false);
     assert_eq!(bench.drain(player), "M V A K0 i1 ");
     bench.hub.receive_audio(player, true);
     bench.hub.receive_video(player, false);
-    for frame in [
-        inter_frame(80, "i2 "),
-        audio(80, "a2 "),
-        key_frame(120, "K3 "),
-        audio(120, "a3 "),
-    ] {
+    for frame in [inter_frame(80, "i2 "), audio(80, "a2 "), key_frame(120, "K3 "), audio(120, "a3 ")] {
         publication.append(frame, 1_000);
     }
     assert_eq!(bench.drain(player), "a2 a3 ");
     bench.hub.receive_video(player, true);
-    for frame in [
-        inter_frame(160, "i4 "),
-        audio(160, "a4 "),
-        key_frame(200, "K5 "),
-        inter_frame(240, "i6 "),
-    ] {
+    for frame in [inter_frame(160, "i4 "), audio(160, "a4 "), key_frame(200, "K5 "), inter_frame(240, "i6 ")]
+    {
         publication.append(frame, 1_000);
     }
-    assert_eq!(
-        bench.drain(player),
-        "a4 K5 i6 ",
-        "video is wanted again from a key frame on"
-    );
+    assert_eq!(bench.drain(player), "a4 K5 i6 ", "video is wanted again from a key frame on");
 }
 
 #[test]
@@ -443,11 +381,7 @@ fn a_paused_player_gets_nothing_and_goes_on_at_the_newest_key_frame() {
     let player = bench.join(Start::KeyFrame);
     assert_eq!(bench.drain(player), "K0 ");
     bench.hub.pause(player, true, 1_000);
-    for frame in [
-        inter_frame(40, "i1 "),
-        key_frame(80, "K2 "),
-        inter_frame(120, "i3 "),
-    ] {
+    for frame in [inter_frame(40, "i1 "), key_frame(80, "K2 "), inter_frame(120, "i3 ")] {
         publication.append(frame, 1_000);
     }
     assert_eq!(bench.drain(player), "");

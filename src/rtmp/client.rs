@@ -121,9 +121,7 @@ impl Client {
     pub fn receive(&mut self, mut bytes: Bytes, now_ms: u64) -> Result<(), Error> {
         self.link.count(bytes.len(), now_ms);
         if let Some(handshake) = &mut self.handshake {
-            let progress = handshake
-                .receive(&bytes)
-                .map_err(|error| self.link.violation(error))?;
+            let progress = handshake.receive(&bytes).map_err(|error| self.link.violation(error))?;
             self.link.shook_hands(progress.consumed, &progress.send);
             if !progress.done {
                 return Ok(());
@@ -158,11 +156,7 @@ impl Client {
             timestamp_ms: frame.timestamp_ms,
             message_type_id: frame.kind as u8,
             message_stream_id: self.message_stream_id,
-            payload: if is_metadata(frame) {
-                set_data_frame(&frame.payload)
-            } else {
-                frame.payload.clone()
-            },
+            payload: if is_metadata(frame) { set_data_frame(&frame.payload) } else { frame.payload.clone() },
         });
     }
 
@@ -189,12 +183,7 @@ impl Client {
         if self.config.role == Role::Publish {
             self.call(0, "FCUnpublish", transaction::FC_UNPUBLISH, [self.key()]);
         }
-        self.call(
-            0,
-            "deleteStream",
-            transaction::NONE,
-            [f64::from(self.message_stream_id).into()],
-        );
+        self.call(0, "deleteStream", transaction::NONE, [f64::from(self.message_stream_id).into()]);
     }
 
     /// Bytes received, handshake and all.
@@ -208,12 +197,7 @@ impl Client {
     }
 
     fn message(&mut self, message: Message) -> Result<(), Error> {
-        let Message {
-            timestamp_ms,
-            message_type_id,
-            payload,
-            ..
-        } = message;
+        let Message { timestamp_ms, message_type_id, payload, .. } = message;
         match message_type_id {
             type_id::AUDIO => self.frame(FrameKind::Audio, timestamp_ms, payload),
             type_id::VIDEO => self.frame(FrameKind::Video, timestamp_ms, payload),
@@ -230,11 +214,7 @@ impl Client {
     }
 
     fn frame(&mut self, kind: FrameKind, timestamp_ms: u32, payload: Payload) {
-        let frame = Frame {
-            kind,
-            timestamp_ms,
-            payload,
-        };
+        let frame = Frame { kind, timestamp_ms, payload };
         if !begins_with(&frame.payload, SAMPLE_ACCESS) {
             self.events.push_back(Event::Frame(frame));
         }
@@ -248,20 +228,14 @@ impl Client {
             }
             ("_result", Stage::CreateStream) if command.transaction_id == transaction::CREATE_STREAM => {
                 self.stage = Stage::Start;
-                let id = command
-                    .arguments
-                    .first()
-                    .and_then(Value::as_number)
-                    .unwrap_or(1.0);
+                let id = command.arguments.first().and_then(Value::as_number).unwrap_or(1.0);
                 self.message_stream_id = id as u32;
                 self.start();
             }
             ("onStatus" | "_error", _) => {
                 let status = Status::parse(command.arguments.first().unwrap_or(&Value::Null));
-                let started = matches!(
-                    status.code.as_str(),
-                    "NetStream.Publish.Start" | "NetStream.Play.Start"
-                );
+                let started =
+                    matches!(status.code.as_str(), "NetStream.Publish.Start" | "NetStream.Play.Start");
                 self.events.push_back(Event::Status(status));
                 if started && self.stage == Stage::Start {
                     self.stage = Stage::Started;
@@ -274,12 +248,7 @@ impl Client {
 
     /// In FFmpeg's order.
     fn create_stream(&mut self) {
-        let ClientConfig {
-            chunk_size,
-            fmle,
-            role,
-            ..
-        } = *self.config;
+        let ClientConfig { chunk_size, fmle, role, .. } = *self.config;
         if chunk_size != ChunkSize::INITIAL {
             self.link.control(Control::SetChunkSize(chunk_size));
         }
@@ -299,15 +268,13 @@ impl Client {
             Role::Publish => self.call(id, "publish", transaction::START, [self.key(), "live".into()]),
             Role::Play => {
                 self.call(id, "play", transaction::START, [self.key(), LIVE_ONLY.into()]);
-                self.link
-                    .control(Control::User(UserControl::SetBufferLength(id, BUFFER_MS)));
+                self.link.control(Control::User(UserControl::SetBufferLength(id, BUFFER_MS)));
             }
         }
     }
 
     fn call<const N: usize>(&mut self, message_stream_id: u32, name: &str, id: f64, arguments: [Value; N]) {
-        self.link
-            .command(message_stream_id, &Command::call(name, id, arguments));
+        self.link.command(message_stream_id, &Command::call(name, id, arguments));
     }
 
     fn key(&self) -> Value {
@@ -317,18 +284,8 @@ impl Client {
 
 impl Status {
     fn parse(information: &Value) -> Self {
-        let text = |key| {
-            information
-                .get(key)
-                .and_then(Value::as_str)
-                .unwrap_or_default()
-                .to_owned()
-        };
-        Self {
-            level: text("level"),
-            code: text("code"),
-            description: text("description"),
-        }
+        let text = |key| information.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+        Self { level: text("level"), code: text("code"), description: text("description") }
     }
 }
 
@@ -407,9 +364,7 @@ fn is_metadata(frame: &Frame) -> bool {
 
 fn set_data_frame(payload: &Payload) -> Payload {
     let mut wrapped = SET_DATA_FRAME.to_vec();
-    payload
-        .pieces()
-        .for_each(|piece| wrapped.extend_from_slice(piece));
+    payload.pieces().for_each(|piece| wrapped.extend_from_slice(piece));
     Bytes::from(wrapped).into()
 }
 
@@ -449,10 +404,7 @@ mod tests {
     fn an_address_is_cut_at_its_last_slash() {
         let table = [
             ("rtmp://host/live/key", ("host", 1935, "live", "key")),
-            (
-                "rtmp://host:1936/a/b/key?t=1/2",
-                ("host", 1936, "a/b", "key?t=1/2"),
-            ),
+            ("rtmp://host:1936/a/b/key?t=1/2", ("host", 1936, "a/b", "key?t=1/2")),
             ("rtmp://[::1]/live/key", ("::1", 1935, "live", "key")),
             ("rtmp://[::1]:80/live/", ("::1", 80, "live", "")),
             ("rtmp://host/live", ("host", 1935, "live", "")),
@@ -470,24 +422,12 @@ mod tests {
 
     #[test]
     fn what_is_no_address_is_refused() {
-        let texts = [
-            "",
-            "host",
-            "http://host/live/key",
-            "rtmp://host",
-            "rtmp://host/",
-            "rtmp:///live/key",
-        ];
-        for text in texts.into_iter().chain([
-            "rtmp://host:x/live",
-            "rtmp://host:99999/live",
-            "rtmp://[::1]x/live",
-        ]) {
+        let texts = ["", "host", "http://host/live/key", "rtmp://host", "rtmp://host/", "rtmp:///live/key"];
+        for text in
+            texts.into_iter().chain(["rtmp://host:x/live", "rtmp://host:99999/live", "rtmp://[::1]x/live"])
+        {
             let error = text.parse::<Url>().unwrap_err().to_string();
-            assert_eq!(
-                error,
-                format!("{text:?} is not an address like rtmp://host/app/key")
-            );
+            assert_eq!(error, format!("{text:?} is not an address like rtmp://host/app/key"));
         }
     }
 }

@@ -42,13 +42,7 @@ pub(crate) mod tests {
     }
 
     pub(crate) fn registry(cores: usize) -> Arc<Registry> {
-        registry_with(
-            cores,
-            Retention {
-                buffer_bytes: 32 << 20,
-                keep_ms: 5_000,
-            },
-        )
+        registry_with(cores, Retention { buffer_bytes: 32 << 20, keep_ms: 5_000 })
     }
 
     pub(crate) fn registry_with(cores: usize, retention: Retention) -> Arc<Registry> {
@@ -57,10 +51,7 @@ pub(crate) mod tests {
     }
 
     pub(crate) fn publisher(connection_id: u64) -> PublisherId {
-        PublisherId {
-            core: 0,
-            connection_id,
-        }
+        PublisherId { core: 0, connection_id }
     }
 
     /// An H.264 key frame that ends with `mark`.
@@ -90,11 +81,7 @@ pub(crate) mod tests {
 
     fn frame(kind: FrameKind, timestamp_ms: u32, head: &[u8], mark: &str) -> Frame {
         let payload = Bytes::from([head, mark.as_bytes()].concat()).into();
-        Frame {
-            kind,
-            timestamp_ms,
-            payload,
-        }
+        Frame { kind, timestamp_ms, payload }
     }
 
     /// The marks in wire bytes of [`Plain`]: `K1 i2 a3 …`, headers in capitals `V A M`.

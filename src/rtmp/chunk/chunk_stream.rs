@@ -44,12 +44,7 @@ impl ChunkStream {
     pub fn begin(&mut self, fields: Fields) {
         self.unfinished = true;
         match fields {
-            Fields::Type0 {
-                time,
-                length,
-                message_type_id,
-                message_stream_id,
-            } => {
+            Fields::Type0 { time, length, message_type_id, message_stream_id } => {
                 self.timestamp_ms = time.ms;
                 self.length = length;
                 self.message_type_id = message_type_id;
@@ -58,11 +53,7 @@ impl ChunkStream {
                 self.delta_ms = time.ms;
                 self.extended = time.extended.then_some(time.ms);
             }
-            Fields::Type1 {
-                delta,
-                length,
-                message_type_id,
-            } => {
+            Fields::Type1 { delta, length, message_type_id } => {
                 self.length = length;
                 self.message_type_id = message_type_id;
                 self.delta_ms = delta.ms;
@@ -90,29 +81,14 @@ impl ChunkStream {
     /// we can't tell which of the two is true.
     pub fn goes_on_with(&mut self, fields: Fields) -> bool {
         let (time, same) = match fields {
-            Fields::Type0 {
-                time,
-                length,
-                message_type_id,
-                message_stream_id,
-            } => (
+            Fields::Type0 { time, length, message_type_id, message_stream_id } => (
                 time,
                 (length, message_type_id, message_stream_id, time.ms)
-                    == (
-                        self.length,
-                        self.message_type_id,
-                        self.message_stream_id,
-                        self.timestamp_ms,
-                    ),
+                    == (self.length, self.message_type_id, self.message_stream_id, self.timestamp_ms),
             ),
-            Fields::Type1 {
-                delta,
-                length,
-                message_type_id,
-            } => (
-                delta,
-                (length, message_type_id) == (self.length, self.message_type_id),
-            ),
+            Fields::Type1 { delta, length, message_type_id } => {
+                (delta, (length, message_type_id) == (self.length, self.message_type_id))
+            }
             Fields::Type2 { delta } => (delta, true),
             Fields::Type3 => return true,
         };

@@ -70,11 +70,7 @@ impl Decoder {
     /// not taken yet is copied.
     pub fn feed(&mut self, bytes: Bytes) {
         let rest = &self.input[self.at..];
-        let joined = if rest.is_empty() {
-            bytes
-        } else {
-            [rest, &bytes].concat().into()
-        };
+        let joined = if rest.is_empty() { bytes } else { [rest, &bytes].concat().into() };
         self.before_input += self.at as u64;
         self.input = joined;
         self.at = 0;
@@ -143,10 +139,7 @@ impl Decoder {
             &joined
         };
         let parsed = Header::parse(window).and_then(|header| {
-            let known = self
-                .streams
-                .iter()
-                .position(|stream| stream.id == header.chunk_stream_id);
+            let known = self.streams.iter().position(|stream| stream.id == header.chunk_stream_id);
             let repeated = match (header.fields, known) {
                 (Fields::Type3, Some(index)) => {
                     self.streams[index].repeated_time_len(&window[header.wire_len..])?
@@ -164,9 +157,7 @@ impl Decoder {
         let carried = wire_len.min(self.carry.len());
         self.carry.drain(..carried);
         self.at += wire_len - carried;
-        let left = self.streams[stream]
-            .remaining()
-            .min(self.chunk_size.get() as usize);
+        let left = self.streams[stream].remaining().min(self.chunk_size.get() as usize);
         Ok(Some(OpenChunk { stream, left }))
     }
 
@@ -186,31 +177,20 @@ impl Decoder {
             }
             (None, Fields::Type2 { .. } | Fields::Type3) => {
                 let header_type = header.fields.header_type();
-                return Err(Error::NothingToInherit {
-                    position,
-                    chunk_stream_id,
-                    header_type,
-                });
+                return Err(Error::NothingToInherit { position, chunk_stream_id, header_type });
             }
         };
         let stream = &mut self.streams[index];
         if stream.unfinished {
             if !stream.goes_on_with(header.fields) {
-                return Err(Error::Contradiction {
-                    position,
-                    chunk_stream_id,
-                });
+                return Err(Error::Contradiction { position, chunk_stream_id });
             }
             return Ok(index);
         }
         stream.begin(header.fields);
         let (length, limit) = (stream.length, self.limits.message_bytes);
         if length > limit {
-            return Err(Error::MessageBytes {
-                position,
-                length,
-                limit,
-            });
+            return Err(Error::MessageBytes { position, length, limit });
         }
         let limit = self.limits.partial_messages;
         if self.partial_messages == limit {
@@ -268,10 +248,7 @@ impl Decoder {
     /// Holds from the next chunk on, also for messages that are unfinished (§5.4.1).
     fn set_chunk_size(&mut self, message: &Message) -> Result<(), Error> {
         let raw = self.control_value(message)?;
-        self.chunk_size = ChunkSize::new(raw).ok_or(Error::ChunkSize {
-            position: self.position(),
-            raw,
-        })?;
+        self.chunk_size = ChunkSize::new(raw).ok_or(Error::ChunkSize { position: self.position(), raw })?;
         Ok(())
     }
 
@@ -279,11 +256,7 @@ impl Decoder {
     /// have been whole when its sender gave it up.
     fn abort(&mut self, message: &Message) -> Result<(), Error> {
         let id = self.control_value(message)?;
-        if let Some(index) = self
-            .streams
-            .iter()
-            .position(|stream| stream.id == id && stream.unfinished)
-        {
+        if let Some(index) = self.streams.iter().position(|stream| stream.id == id && stream.unfinished) {
             self.finish(index);
         }
         Ok(())
@@ -322,13 +295,7 @@ impl Reach {
         let first = left.min(rest.len());
         let left = left - first;
         let remaining = stream.remaining() - first;
-        let mut reach = Self {
-            first,
-            end: first,
-            gap: 0,
-            left,
-            remaining,
-        };
+        let mut reach = Self { first, end: first, gap: 0, left, remaining };
         if left == 0 && remaining > 0 {
             reach.extend(rest, chunk_size, stream.continuation());
         }
@@ -423,9 +390,7 @@ mod tests {
                 out.resize(out.len() + count.parse::<usize>().unwrap(), byte);
             } else {
                 out.extend(
-                    (0..word.len())
-                        .step_by(2)
-                        .map(|i| u8::from_str_radix(&word[i..i + 2], 16).unwrap()),
+                    (0..word.len()).step_by(2).map(|i| u8::from_str_radix(&word[i..i + 2], 16).unwrap()),
                 );
             }
         }
@@ -467,20 +432,15 @@ mod tests {
         assert_eq!(message.payload.run_count(), 1);
         assert_eq!(message.payload.len(), 500);
         let pieces: Vec<_> = message.payload.pieces().collect();
-        assert_eq!(
-            pieces.iter().map(|piece| piece.len()).collect::<Vec<_>>(),
-            [128, 128, 128, 116]
-        );
+        assert_eq!(pieces.iter().map(|piece| piece.len()).collect::<Vec<_>>(), [128, 128, 128, 116]);
         assert_eq!(pieces[0].as_ptr(), read[12..].as_ptr(), "a view, not a copy");
         assert!(decoder.next().unwrap().is_none());
     }
 
     #[test]
     fn chunks_decode_the_same_wherever_reads_end() {
-        let seen = decode(&wire(
-            "06 000000 0001F4 09 01000000 01*128 C6 02*128 C6 03*128 C6 04*116",
-        ))
-        .unwrap();
+        let seen =
+            decode(&wire("06 000000 0001F4 09 01000000 01*128 C6 02*128 C6 03*128 C6 04*116")).unwrap();
         assert_eq!(seen, [Seen(6, 0, 9, 1, payload("01*128 02*128 03*128 04*116"))]);
     }
 
@@ -507,10 +467,8 @@ mod tests {
              06 000005 000001 09 01000000 DD",
         ))
         .unwrap();
-        let expected = [
-            Seen(6, 0x100_0000, 9, 1, payload("AA*128 BB*128 CC01")),
-            Seen(6, 5, 9, 1, payload("DD")),
-        ];
+        let expected =
+            [Seen(6, 0x100_0000, 9, 1, payload("AA*128 BB*128 CC01")), Seen(6, 5, 9, 1, payload("DD"))];
         assert_eq!(seen, expected);
     }
 
@@ -521,10 +479,8 @@ mod tests {
              06 000005 000001 09 01000000 DD",
         ))
         .unwrap();
-        let expected = [
-            Seen(6, 0x100_0000, 9, 1, payload("AA*128 BB*128 CC01")),
-            Seen(6, 5, 9, 1, payload("DD")),
-        ];
+        let expected =
+            [Seen(6, 0x100_0000, 9, 1, payload("AA*128 BB*128 CC01")), Seen(6, 5, 9, 1, payload("DD"))];
         assert_eq!(seen, expected);
     }
 
@@ -555,10 +511,7 @@ mod tests {
     #[test]
     fn a_short_end_without_the_extended_timestamp_does_not_wait_for_more_bytes() {
         for end in ["02", "0103", "010204"] {
-            let text = format!(
-                "06 FFFFFF {:06X} 09 01000000 01020304 AA*128 C6 {end}",
-                128 + end.len() / 2
-            );
+            let text = format!("06 FFFFFF {:06X} 09 01000000 01020304 AA*128 C6 {end}", 128 + end.len() / 2);
             let seen = decode(&wire(&text)).unwrap();
             assert_eq!(seen.len(), 1, "{end}");
         }
@@ -591,10 +544,7 @@ mod tests {
 
     #[test]
     fn a_type_3_that_opens_a_message_after_a_type_0_adds_that_time() {
-        let seen = decode(&wire(
-            "06 000028 000001 09 01000000 AA C6 BB C6 CC 86 000005 DD C6 EE",
-        ))
-        .unwrap();
+        let seen = decode(&wire("06 000028 000001 09 01000000 AA C6 BB C6 CC 86 000005 DD C6 EE")).unwrap();
         assert_eq!(times(&seen), [40, 80, 120, 125, 130]);
     }
 
@@ -606,11 +556,7 @@ mod tests {
 
     #[test]
     fn a_fresh_chunk_stream_that_begins_with_type_2_or_3_is_an_error() {
-        let error = |header_type| Error::NothingToInherit {
-            position: 13,
-            chunk_stream_id: 5,
-            header_type,
-        };
+        let error = |header_type| Error::NothingToInherit { position: 13, chunk_stream_id: 5, header_type };
         let first = "04 000000 000001 08 01000000 AA";
         assert_eq!(decode(&wire(&format!("{first} 85 000001"))), Err(error(2)));
         assert_eq!(decode(&wire(&format!("{first} C5"))), Err(error(3)));
@@ -624,10 +570,8 @@ mod tests {
              C6 AB*128 C4 B1B2 C6 AC",
         ))
         .unwrap();
-        let expected = [
-            Seen(4, 0, 8, 1, payload("BB*128 B1B2")),
-            Seen(6, 0, 9, 1, payload("AA*128 AB*128 AC")),
-        ];
+        let expected =
+            [Seen(4, 0, 8, 1, payload("BB*128 B1B2")), Seen(6, 0, 9, 1, payload("AA*128 AB*128 AC"))];
         assert_eq!(seen, expected);
     }
 
@@ -644,10 +588,8 @@ mod tests {
 
     #[test]
     fn set_chunk_size_comes_on_any_chunk_stream() {
-        let seen = decode(&wire(
-            "03 000000 000004 01 00000000 00001000 06 000000 000100 09 01000000 AA*256",
-        ))
-        .unwrap();
+        let seen = decode(&wire("03 000000 000004 01 00000000 00001000 06 000000 000100 09 01000000 AA*256"))
+            .unwrap();
         assert_eq!(seen[0].4.len(), 256);
     }
 
@@ -661,28 +603,16 @@ mod tests {
 
     #[test]
     fn a_huge_chunk_size_is_clamped_and_reserves_nothing() {
-        let seen = decode(&wire(
-            "02 000000 000004 01 00000000 7FFFFFFF 06 000000 000100 09 01000000 AA*256",
-        ))
-        .unwrap();
+        let seen = decode(&wire("02 000000 000004 01 00000000 7FFFFFFF 06 000000 000100 09 01000000 AA*256"))
+            .unwrap();
         assert_eq!(seen[0].4.len(), 256);
     }
 
     #[test]
     fn set_chunk_size_or_abort_cut_short_is_an_error() {
-        let error = |message_type_id| Error::ControlLength {
-            position: 15,
-            message_type_id,
-            length: 3,
-        };
-        assert_eq!(
-            decode(&wire("02 000000 000003 01 00000000 000001")),
-            Err(error(1))
-        );
-        assert_eq!(
-            decode(&wire("02 000000 000003 02 00000000 000001")),
-            Err(error(2))
-        );
+        let error = |message_type_id| Error::ControlLength { position: 15, message_type_id, length: 3 };
+        assert_eq!(decode(&wire("02 000000 000003 01 00000000 000001")), Err(error(1)));
+        assert_eq!(decode(&wire("02 000000 000003 02 00000000 000001")), Err(error(2)));
     }
 
     #[test]
@@ -731,22 +661,15 @@ mod tests {
         ];
         for header in others {
             let result = decode(&wire(&format!("06 000028 000084 09 01000000 AA*128 {header}")));
-            assert_eq!(
-                result,
-                Err(Error::Contradiction {
-                    position: 140,
-                    chunk_stream_id: 6
-                })
-            );
+            assert_eq!(result, Err(Error::Contradiction { position: 140, chunk_stream_id: 6 }));
         }
     }
 
     #[test]
     fn time_wraps_at_32_bits() {
-        let seen = decode(&wire(
-            "06 FFFFFF 000001 09 01000000 FFFFFFF0 AA 86 000020 BB 86 FFFFFF FFFFFFFF CC",
-        ))
-        .unwrap();
+        let seen =
+            decode(&wire("06 FFFFFF 000001 09 01000000 FFFFFFF0 AA 86 000020 BB 86 FFFFFF FFFFFFFF CC"))
+                .unwrap();
         assert_eq!(times(&seen), [0xFFFF_FFF0, 0x10, 0xF]);
     }
 
@@ -777,17 +700,10 @@ mod tests {
 
     #[test]
     fn a_message_above_the_limit_is_refused_at_its_header() {
-        let mut decoder = Decoder::new(Limits {
-            message_bytes: 100,
-            ..Limits::default()
-        });
+        let mut decoder = Decoder::new(Limits { message_bytes: 100, ..Limits::default() });
         decoder.feed(wire("06 000000 000064 09 01000000 AA*100 06 000000 000065 09 01000000").into());
         assert_eq!(decoder.next().unwrap().unwrap().payload.len(), 100);
-        let error = Error::MessageBytes {
-            position: 112,
-            length: 101,
-            limit: 100,
-        };
+        let error = Error::MessageBytes { position: 112, length: 101, limit: 100 };
         assert_eq!(decoder.next().unwrap_err(), error);
         assert_eq!(decoder.next().unwrap_err(), error, "an error is final");
     }
@@ -801,49 +717,22 @@ mod tests {
             decoder.feed(three.clone().into());
             decoder.next().map(|message| message.is_some())
         };
+        assert_eq!(result(Limits { partial_messages: 3, ..Limits::default() }), Ok(false));
         assert_eq!(
-            result(Limits {
-                partial_messages: 3,
-                ..Limits::default()
-            }),
-            Ok(false)
+            result(Limits { partial_messages: 2, ..Limits::default() }),
+            Err(Error::PartialMessages { position: 280, limit: 2 })
         );
+        assert_eq!(result(Limits { partial_bytes: 384, ..Limits::default() }), Ok(false));
         assert_eq!(
-            result(Limits {
-                partial_messages: 2,
-                ..Limits::default()
-            }),
-            Err(Error::PartialMessages {
-                position: 280,
-                limit: 2
-            })
-        );
-        assert_eq!(
-            result(Limits {
-                partial_bytes: 384,
-                ..Limits::default()
-            }),
-            Ok(false)
-        );
-        assert_eq!(
-            result(Limits {
-                partial_bytes: 383,
-                ..Limits::default()
-            }),
-            Err(Error::PartialBytes {
-                position: 420,
-                limit: 383
-            })
+            result(Limits { partial_bytes: 383, ..Limits::default() }),
+            Err(Error::PartialBytes { position: 420, limit: 383 })
         );
     }
 
     #[test]
     fn finished_and_aborted_messages_count_against_no_bound() {
-        let mut decoder = Decoder::new(Limits {
-            partial_messages: 2,
-            partial_bytes: 300,
-            ..Limits::default()
-        });
+        let mut decoder =
+            Decoder::new(Limits { partial_messages: 2, partial_bytes: 300, ..Limits::default() });
         let round = wire(
             "06 000028 000090 09 01000000 AA*128
              02 000000 000004 02 00000000 00000006
@@ -858,19 +747,10 @@ mod tests {
 
     #[test]
     fn chunk_streams_are_bounded() {
-        let mut decoder = Decoder::new(Limits {
-            chunk_streams: 2,
-            ..Limits::default()
-        });
+        let mut decoder = Decoder::new(Limits { chunk_streams: 2, ..Limits::default() });
         let one = |id: u8| wire(&format!("{id:02X} 000000 000001 09 01000000 AA"));
         decoder.feed([one(3), one(4), one(3), one(5)].concat().into());
-        assert_eq!(
-            drain(&mut decoder),
-            Err(Error::ChunkStreams {
-                position: 39,
-                limit: 2
-            })
-        );
+        assert_eq!(drain(&mut decoder), Err(Error::ChunkStreams { position: 39, limit: 2 }));
     }
 
     #[test]

@@ -204,9 +204,6 @@ mod tests {
     #[test]
     fn chunk_stream_ids_are_2_to_65599() {
         assert_eq!([1, 65_600].map(ChunkStreamId::new), [None, None]);
-        assert_eq!(
-            [2, 65_599].map(|id| ChunkStreamId::new(id).unwrap().get()),
-            [2, 65_599]
-        );
+        assert_eq!([2, 65_599].map(|id| ChunkStreamId::new(id).unwrap().get()), [2, 65_599]);
     }
 }

@@ -23,11 +23,7 @@ impl Peer {
         session.receive(hello.into(), 0).unwrap();
         assert!(matches!(session.poll(), Some(Output::Send(_))));
         assert!(session.poll().is_none());
-        Self {
-            session,
-            encoder: Encoder::new(),
-            now_ms: 0,
-        }
+        Self { session, encoder: Encoder::new(), now_ms: 0 }
     }
 
     fn connected() -> Self {
@@ -67,8 +63,7 @@ impl Peer {
     }
 
     fn message(&mut self, message_type_id: u8, timestamp_ms: u32, body: &[u8]) -> Vec<String> {
-        self.try_message(&message(message_type_id, timestamp_ms, body))
-            .unwrap()
+        self.try_message(&message(message_type_id, timestamp_ms, body)).unwrap()
     }
 
     fn command(&mut self, command: &Command) -> Vec<String> {
@@ -90,14 +85,8 @@ impl Peer {
                 Output::Send(bytes) => lines.extend(sent(&bytes)),
                 Output::Publish(request) => lines.push(format!("Publish {}", request.name)),
                 Output::Play(request) => lines.push(format!("Play {}", request.name)),
-                Output::Frame(Frame {
-                    kind,
-                    timestamp_ms,
-                    payload,
-                }) => {
-                    let text = String::from_utf8_lossy(&payload.to_bytes())
-                        .escape_debug()
-                        .to_string();
+                Output::Frame(Frame { kind, timestamp_ms, payload }) => {
+                    let text = String::from_utf8_lossy(&payload.to_bytes()).escape_debug().to_string();
                     lines.push(format!("{kind:?} {timestamp_ms} {text}"));
                 }
                 other => lines.push(format!("{other:?}")),
@@ -111,26 +100,8 @@ impl Peer {
 /// with a whole header.
 fn sent(mut bytes: &[u8]) -> Vec<String> {
     let mut lines = Vec::new();
-    while let [
-        chunk_stream,
-        _,
-        _,
-        _,
-        l2,
-        l1,
-        l0,
-        message_type_id,
-        id,
-        0,
-        0,
-        0,
-        rest @ ..,
-    ] = bytes
-    {
-        assert!(
-            *chunk_stream < 64,
-            "a header of type 0 with a chunk stream id of one byte"
-        );
+    while let [chunk_stream, _, _, _, l2, l1, l0, message_type_id, id, 0, 0, 0, rest @ ..] = bytes {
+        assert!(*chunk_stream < 64, "a header of type 0 with a chunk stream id of one byte");
         let (body, rest) = rest.split_at(u32::from_be_bytes([0, *l2, *l1, *l0]) as usize);
         bytes = rest;
         lines.push(match *message_type_id {
@@ -139,11 +110,8 @@ fn sent(mut bytes: &[u8]) -> Vec<String> {
             }
             type_id::COMMAND_AMF0 => {
                 let command = Command::parse(body).unwrap();
-                let code = command
-                    .arguments
-                    .first()
-                    .and_then(|info| info.get("code"))
-                    .and_then(Value::as_str);
+                let code =
+                    command.arguments.first().and_then(|info| info.get("code")).and_then(Value::as_str);
                 let value = code.map_or_else(|| format!("{:?}", command.arguments), str::to_owned);
                 match command.transaction_id {
                     0.0 => format!("{} {value} on {id}", command.name),
@@ -160,13 +128,7 @@ fn sent(mut bytes: &[u8]) -> Vec<String> {
 
 fn message(message_type_id: u8, timestamp_ms: u32, body: &[u8]) -> Message {
     let payload = Bytes::copy_from_slice(body).into();
-    Message {
-        chunk_stream_id: 3,
-        timestamp_ms,
-        message_type_id,
-        message_stream_id: 1,
-        payload,
-    }
+    Message { chunk_stream_id: 3, timestamp_ms, message_type_id, message_stream_id: 1, payload }
 }
 
 const HANDSHAKE_BYTES: usize = 3073;
@@ -192,29 +154,14 @@ fn connect_is_answered_in_flash_media_server_s_order() {
 #[test]
 fn ffmpeg_s_way_to_publish() {
     let mut peer = Peer::connected();
-    assert_eq!(
-        peer.call("releaseStream", 2.0, ["key".into()]),
-        ["_result 2 [Undefined] on 0"]
-    );
-    let notified = [
-        "onFCPublish NetStream.Publish.Start on 0",
-        "_result 3 [Undefined] on 0",
-    ];
+    assert_eq!(peer.call("releaseStream", 2.0, ["key".into()]), ["_result 2 [Undefined] on 0"]);
+    let notified = ["onFCPublish NetStream.Publish.Start on 0", "_result 3 [Undefined] on 0"];
     assert_eq!(peer.call("FCPublish", 3.0, ["key".into()]), notified);
-    assert_eq!(
-        peer.call("createStream", 4.0, []),
-        ["_result 4 [Number(1.0)] on 0"]
-    );
+    assert_eq!(peer.call("createStream", 4.0, []), ["_result 4 [Number(1.0)] on 0"]);
     // Nothing is said before the stream is really ours.
-    assert_eq!(
-        peer.call("publish", 5.0, ["key".into(), "live".into()]),
-        ["Publish live/key"]
-    );
+    assert_eq!(peer.call("publish", 5.0, ["key".into(), "live".into()]), ["Publish live/key"]);
     peer.session.accept_publish().unwrap();
-    assert_eq!(
-        peer.transcript(),
-        ["User(StreamBegin(1))", "onStatus NetStream.Publish.Start on 1"]
-    );
+    assert_eq!(peer.transcript(), ["User(StreamBegin(1))", "onStatus NetStream.Publish.Start on 1"]);
     assert_eq!(peer.message(type_id::VIDEO, 40, b"v"), ["Video 40 v"]);
     let ended = [
         "onStatus NetStream.Unpublish.Success on 1",
@@ -229,31 +176,13 @@ fn ffmpeg_s_way_to_publish() {
 #[test]
 fn ffmpeg_s_way_to_play() {
     let mut peer = Peer::connected();
-    assert_eq!(
-        peer.control(Control::WindowAcknowledgementSize(2_500_000)),
-        NOTHING
-    );
-    assert_eq!(
-        peer.call("createStream", 2.0, []),
-        ["_result 2 [Number(1.0)] on 0"]
-    );
-    let subscribed = [
-        "onFCSubscribe NetStream.Play.Start on 0",
-        "_result 3 [Undefined] on 0",
-    ];
+    assert_eq!(peer.control(Control::WindowAcknowledgementSize(2_500_000)), NOTHING);
+    assert_eq!(peer.call("createStream", 2.0, []), ["_result 2 [Number(1.0)] on 0"]);
+    let subscribed = ["onFCSubscribe NetStream.Play.Start on 0", "_result 3 [Undefined] on 0"];
     assert_eq!(peer.call("FCSubscribe", 3.0, ["key".into()]), subscribed);
-    assert_eq!(
-        peer.call("getStreamLength", 4.0, ["key".into()]),
-        ["_result 4 [Number(0.0)] on 0"]
-    );
-    assert_eq!(
-        peer.call("play", 5.0, ["key".into(), (-2000.0).into()]),
-        ["Play live/key"]
-    );
-    assert_eq!(
-        peer.control(Control::User(UserControl::SetBufferLength(1, 3000))),
-        NOTHING
-    );
+    assert_eq!(peer.call("getStreamLength", 4.0, ["key".into()]), ["_result 4 [Number(0.0)] on 0"]);
+    assert_eq!(peer.call("play", 5.0, ["key".into(), (-2000.0).into()]), ["Play live/key"]);
+    assert_eq!(peer.control(Control::User(UserControl::SetBufferLength(1, 3000))), NOTHING);
     peer.session.accept_play();
     let playing = [
         "User(StreamBegin(1))",
@@ -266,19 +195,13 @@ fn ffmpeg_s_way_to_play() {
 
 #[test]
 fn play_is_reset_when_asked() {
-    for (reset, said) in [
-        (Value::from(true), true),
-        (1.0.into(), true),
-        (false.into(), false),
-        (0.0.into(), false),
-    ] {
+    for (reset, said) in
+        [(Value::from(true), true), (1.0.into(), true), (false.into(), false), (0.0.into(), false)]
+    {
         let mut peer = Peer::connected();
         peer.call("play", 0.0, ["key".into(), (-2.0).into(), (-1.0).into(), reset]);
         peer.session.accept_play();
-        let at = peer
-            .transcript()
-            .iter()
-            .position(|line| line.contains("Play.Reset"));
+        let at = peer.transcript().iter().position(|line| line.contains("Play.Reset"));
         assert_eq!(at, said.then_some(1));
     }
 }
@@ -289,46 +212,32 @@ fn a_refused_publish_gets_its_code_and_is_closed_behind_it() {
     peer.call("publish", 0.0, ["key".into()]);
     peer.session.refuse_publish("NetStream.Publish.Denied", "No.");
     let reason = "Close(Refused(\"NetStream.Publish.Denied\"))";
-    assert_eq!(
-        peer.transcript(),
-        ["onStatus NetStream.Publish.Denied on 1", reason]
-    );
+    assert_eq!(peer.transcript(), ["onStatus NetStream.Publish.Denied on 1", reason]);
     assert_eq!(peer.call("publish", 0.0, ["other".into()]), NOTHING);
 }
 
 #[test]
 fn a_publisher_that_is_taken_over_is_told_and_closed() {
     let mut peer = Peer::publishing();
-    peer.session
-        .refuse_publish("NetStream.Publish.BadName", "Taken over.");
+    peer.session.refuse_publish("NetStream.Publish.BadName", "Taken over.");
     let reason = "Close(Refused(\"NetStream.Publish.BadName\"))";
-    assert_eq!(
-        peer.transcript(),
-        ["onStatus NetStream.Publish.BadName on 1", reason]
-    );
+    assert_eq!(peer.transcript(), ["onStatus NetStream.Publish.BadName on 1", reason]);
     assert_eq!(peer.message(type_id::VIDEO, 0, b"v"), NOTHING);
 }
 
 #[test]
 fn a_player_that_waited_in_vain_is_told_and_closed() {
     let mut peer = Peer::playing();
-    peer.session
-        .refuse_play("NetStream.Play.StreamNotFound", "Nobody publishes this.");
+    peer.session.refuse_play("NetStream.Play.StreamNotFound", "Nobody publishes this.");
     let reason = "Close(Refused(\"NetStream.Play.StreamNotFound\"))";
-    assert_eq!(
-        peer.transcript(),
-        ["onStatus NetStream.Play.StreamNotFound on 1", reason]
-    );
+    assert_eq!(peer.transcript(), ["onStatus NetStream.Play.StreamNotFound on 1", reason]);
 }
 
 #[test]
 fn a_stream_that_ends_for_good_is_unpublished_and_at_its_end() {
     let mut peer = Peer::playing();
     peer.session.end_play();
-    let ended = [
-        "onStatus NetStream.Play.UnpublishNotify on 1",
-        "User(StreamEof(1))",
-    ];
+    let ended = ["onStatus NetStream.Play.UnpublishNotify on 1", "User(StreamEof(1))"];
     assert_eq!(peer.transcript(), ended);
     peer.session.end_play();
     assert_eq!(peer.transcript(), NOTHING);
@@ -341,63 +250,37 @@ fn pause_and_seek_are_answered_without_an_error() {
     let resumed = ["onStatus NetStream.Unpause.Notify on 1", "Pause(false)"];
     assert_eq!(peer.call("pause", 0.0, [true.into(), 1000.0.into()]), paused);
     assert_eq!(peer.call("pauseRaw", 0.0, [false.into(), 1000.0.into()]), resumed);
-    assert_eq!(
-        peer.call("seek", 0.0, [5000.0.into()]),
-        ["onStatus NetStream.Seek.Notify on 1"]
-    );
+    assert_eq!(peer.call("seek", 0.0, [5000.0.into()]), ["onStatus NetStream.Seek.Notify on 1"]);
 }
 
 #[test]
 fn a_player_may_leave_off_audio_or_video() {
     let mut peer = Peer::playing();
-    assert_eq!(
-        peer.call("receiveAudio", 0.0, [false.into()]),
-        ["ReceiveAudio(false)"]
-    );
-    let resumed = [
-        "onStatus NetStream.Seek.Notify on 1",
-        "onStatus NetStream.Play.Start on 1",
-        "ReceiveVideo(true)",
-    ];
+    assert_eq!(peer.call("receiveAudio", 0.0, [false.into()]), ["ReceiveAudio(false)"]);
+    let resumed =
+        ["onStatus NetStream.Seek.Notify on 1", "onStatus NetStream.Play.Start on 1", "ReceiveVideo(true)"];
     assert_eq!(peer.call("receiveVideo", 0.0, [true.into()]), resumed);
 }
 
 #[test]
 fn commands_that_mean_nothing_now_are_never_fatal() {
     let mut peer = Peer::connected();
-    let commands = [
-        "deleteStream",
-        "closeStream",
-        "receiveAudio",
-        "receiveVideo",
-        "pause",
-        "seek",
-        "play2",
-        "_error",
-    ];
+    let commands =
+        ["deleteStream", "closeStream", "receiveAudio", "receiveVideo", "pause", "seek", "play2", "_error"];
     for name in commands {
         assert_eq!(peer.call(name, 0.0, []), NOTHING, "{name}");
     }
     assert_eq!(peer.call("_checkbw", 7.0, []), ["_result 7 [Undefined] on 0"]);
-    assert_eq!(
-        peer.call("FCUnsubscribe", 8.0, []),
-        ["_result 8 [Undefined] on 0"]
-    );
+    assert_eq!(peer.call("FCUnsubscribe", 8.0, []), ["_result 8 [Undefined] on 0"]);
 }
 
 #[test]
 fn an_unknown_command_gets_an_error_if_it_awaits_an_answer() {
     let mut peer = Peer::connected();
-    assert_eq!(
-        peer.call("frobnicate", 9.0, []),
-        ["_error 9 NetConnection.Call.Failed on 0"]
-    );
+    assert_eq!(peer.call("frobnicate", 9.0, []), ["_error 9 NetConnection.Call.Failed on 0"]);
     assert_eq!(peer.call("frobnicate", 0.0, []), NOTHING);
     // However long its name: our commands stay within one chunk.
-    assert_eq!(
-        peer.call(&"x".repeat(60_000), 9.0, []),
-        ["_error 9 NetConnection.Call.Failed on 0"]
-    );
+    assert_eq!(peer.call(&"x".repeat(60_000), 9.0, []), ["_error 9 NetConnection.Call.Failed on 0"]);
 }
 
 #[test]
@@ -406,8 +289,7 @@ fn all_that_one_read_brings_about_is_one_send() {
     let mut wire = Vec::new();
     for id in [2.0, 3.0, 4.0] {
         let body = Command::call("createStream", id, []).to_bytes();
-        peer.encoder
-            .encode(&message(type_id::COMMAND_AMF0, 0, &body), &mut wire);
+        peer.encoder.encode(&message(type_id::COMMAND_AMF0, 0, &body), &mut wire);
     }
     peer.session.receive(wire.into(), 0).unwrap();
     assert!(matches!(peer.session.poll(), Some(Output::Send(bytes)) if sent(&bytes).len() == 3));
@@ -420,11 +302,7 @@ fn all_that_one_read_brings_about_is_one_send() {
 fn a_connection_may_publish_again() {
     for end in ["FCUnpublish", "closeStream", "deleteStream"] {
         let mut peer = Peer::publishing();
-        assert!(
-            peer.call(end, 0.0, [1.0.into()])
-                .contains(&"Unpublish".to_owned()),
-            "{end}"
-        );
+        assert!(peer.call(end, 0.0, [1.0.into()]).contains(&"Unpublish".to_owned()), "{end}");
         assert_eq!(peer.message(type_id::VIDEO, 0, b"late"), NOTHING);
         assert_eq!(peer.call("publish", 0.0, ["key".into()]), ["Publish live/key"]);
         peer.session.accept_publish().unwrap();
@@ -435,16 +313,11 @@ fn a_connection_may_publish_again() {
 
 #[test]
 fn publish_needs_no_type_and_any_type_will_do() {
-    for arguments in [
-        vec!["key".into()],
-        vec!["key".into(), "record".into()],
-        vec!["key".into(), Value::Null],
-    ] {
+    for arguments in
+        [vec!["key".into()], vec!["key".into(), "record".into()], vec!["key".into(), Value::Null]]
+    {
         let mut peer = Peer::connected();
-        assert_eq!(
-            peer.command(&Command::call("publish", 0.0, arguments)),
-            ["Publish live/key"]
-        );
+        assert_eq!(peer.command(&Command::call("publish", 0.0, arguments)), ["Publish live/key"]);
     }
 }
 
@@ -452,10 +325,7 @@ fn publish_needs_no_type_and_any_type_will_do() {
 fn each_create_stream_is_answered_with_message_stream_1() {
     let mut peer = Peer::publishing();
     for id in [2.0, 3.0] {
-        assert_eq!(
-            peer.call("createStream", id, []),
-            [format!("_result {id} [Number(1.0)] on 0")]
-        );
+        assert_eq!(peer.call("createStream", id, []), [format!("_result {id} [Number(1.0)] on 0")]);
     }
     assert_eq!(peer.message(type_id::VIDEO, 0, b"v"), ["Video 0 v"]);
 }
@@ -463,54 +333,34 @@ fn each_create_stream_is_answered_with_message_stream_1() {
 #[test]
 fn a_second_publish_takes_the_place_of_the_first() {
     let mut peer = Peer::publishing();
-    let replaced = [
-        "onStatus NetStream.Unpublish.Success on 1",
-        "Unpublish",
-        "Publish live/other",
-    ];
+    let replaced = ["onStatus NetStream.Unpublish.Success on 1", "Unpublish", "Publish live/other"];
     assert_eq!(peer.call("publish", 0.0, ["other".into()]), replaced);
 }
 
 #[test]
 fn a_second_play_takes_the_place_of_the_first() {
     let mut peer = Peer::playing();
-    assert_eq!(
-        peer.call("play", 0.0, ["other".into()]),
-        ["StopPlay", "Play live/other"]
-    );
+    assert_eq!(peer.call("play", 0.0, ["other".into()]), ["StopPlay", "Play live/other"]);
     // The first was not answered yet.
-    assert_eq!(
-        peer.call("play", 0.0, ["third".into()]),
-        ["StopPlay", "Play live/third"]
-    );
+    assert_eq!(peer.call("play", 0.0, ["third".into()]), ["StopPlay", "Play live/third"]);
 }
 
 #[test]
 fn one_connection_may_publish_and_play() {
     let mut peer = Peer::publishing();
-    assert_eq!(
-        peer.call("createStream", 5.0, []),
-        ["_result 5 [Number(1.0)] on 0"]
-    );
+    assert_eq!(peer.call("createStream", 5.0, []), ["_result 5 [Number(1.0)] on 0"]);
     assert_eq!(peer.call("play", 0.0, ["other".into()]), ["Play live/other"]);
     peer.session.accept_play();
     peer.transcript();
     assert_eq!(peer.message(type_id::AUDIO, 0, b"a"), ["Audio 0 a"]);
-    let ended = [
-        "onStatus NetStream.Unpublish.Success on 1",
-        "Unpublish",
-        "StopPlay",
-    ];
+    let ended = ["onStatus NetStream.Unpublish.Success on 1", "Unpublish", "StopPlay"];
     assert_eq!(peer.call("closeStream", 0.0, []), ended);
 }
 
 #[test]
 fn media_is_taken_on_whatever_message_stream_it_comes() {
     let mut peer = Peer::publishing();
-    let video = Message {
-        message_stream_id: 7,
-        ..message(type_id::VIDEO, 0, b"v")
-    };
+    let video = Message { message_stream_id: 7, ..message(type_id::VIDEO, 0, b"v") };
     assert_eq!(peer.try_message(&video).unwrap(), ["Video 0 v"]);
 }
 
@@ -521,11 +371,9 @@ fn an_encoder_that_does_not_wait_for_its_answer_loses_nothing() {
     let mut peer = Peer::connected();
     let mut wire = Vec::new();
     let publish = Command::call("publish", 0.0, [Value::from("key")]).to_bytes();
-    peer.encoder
-        .encode(&message(type_id::COMMAND_AMF0, 0, &publish), &mut wire);
+    peer.encoder.encode(&message(type_id::COMMAND_AMF0, 0, &publish), &mut wire);
     peer.encoder.encode(&message(type_id::VIDEO, 0, b"v0"), &mut wire);
-    peer.encoder
-        .encode(&message(type_id::AUDIO, 10, b"a0"), &mut wire);
+    peer.encoder.encode(&message(type_id::AUDIO, 10, b"a0"), &mut wire);
     let cut = wire.len() - 5;
     assert_eq!(peer.receive(wire[..cut].to_vec()).unwrap(), ["Publish live/key"]);
     assert!(peer.session.is_holding());
@@ -557,10 +405,7 @@ fn what_is_held_may_be_wrong_too() {
     let mut peer = Peer::connected();
     peer.call("publish", 0.0, ["key".into()]);
     assert_eq!(peer.message(type_id::COMMAND_AMF0, 0, b"nonsense"), NOTHING);
-    assert!(matches!(
-        peer.session.accept_publish().unwrap_err().kind,
-        ErrorKind::Command(_)
-    ));
+    assert!(matches!(peer.session.accept_publish().unwrap_err().kind, ErrorKind::Command(_)));
 }
 
 #[test]
@@ -593,22 +438,13 @@ fn amf3_data_and_commands_lose_their_format_byte() {
     assert_eq!(peer.message(type_id::DATA_AMF3, 3, body), bare);
     let mut command = vec![0];
     command.extend(Command::call("createStream", 8.0, []).to_bytes());
-    assert_eq!(
-        peer.message(type_id::COMMAND_AMF3, 0, &command),
-        ["_result 8 [Number(1.0)] on 0"]
-    );
+    assert_eq!(peer.message(type_id::COMMAND_AMF3, 0, &command), ["_result 8 [Number(1.0)] on 0"]);
 }
 
 #[test]
 fn empty_messages_are_a_sign_of_life_and_no_frame() {
     let mut peer = Peer::publishing();
-    let types = [
-        type_id::AUDIO,
-        type_id::VIDEO,
-        type_id::DATA_AMF0,
-        type_id::DATA_AMF3,
-        type_id::AGGREGATE,
-    ];
+    let types = [type_id::AUDIO, type_id::VIDEO, type_id::DATA_AMF0, type_id::DATA_AMF3, type_id::AGGREGATE];
     for message_type_id in types {
         assert_eq!(peer.message(message_type_id, 0, b""), NOTHING);
     }
@@ -625,9 +461,7 @@ fn an_aggregate_becomes_frames_on_its_own_time() {
         peer.message(type_id::AGGREGATE, 100, aggregate),
         ["Video 100 v0", "Audio 110 a", "Data 111 d"]
     );
-    let error = peer
-        .try_message(&message(type_id::AGGREGATE, 0, &aggregate[..20]))
-        .unwrap_err();
+    let error = peer.try_message(&message(type_id::AGGREGATE, 0, &aggregate[..20])).unwrap_err();
     assert_eq!(error.kind, ErrorKind::Aggregate(AggregateError::Truncated(17)));
 }
 
@@ -645,13 +479,10 @@ fn payload_is_a_view_of_the_read() {
     let mut wire = Vec::new();
     peer.encoder.set_chunk_size(ChunkSize::new(4096).unwrap());
     peer.control(Control::SetChunkSize(ChunkSize::new(4096).unwrap()));
-    peer.encoder
-        .encode(&message(type_id::VIDEO, 0, &[7; 4000]), &mut wire);
+    peer.encoder.encode(&message(type_id::VIDEO, 0, &[7; 4000]), &mut wire);
     let wire = Bytes::from(wire);
     peer.session.receive(wire.clone(), 0).unwrap();
-    let Some(Output::Frame(frame)) = peer.session.poll() else {
-        panic!("no frame")
-    };
+    let Some(Output::Frame(frame)) = peer.session.poll() else { panic!("no frame") };
     assert_eq!(frame.payload.to_bytes().as_ptr(), wire[12..].as_ptr());
 }
 
@@ -659,17 +490,13 @@ fn payload_is_a_view_of_the_read() {
 
 #[test]
 fn start_is_read_from_the_play_name() {
-    let starts = [
-        ("key", None),
-        ("key?start=live", Some(Start::Live)),
-        ("key?start=keyframe", Some(Start::KeyFrame)),
-    ];
+    let starts =
+        [("key", None), ("key?start=live", Some(Start::Live)), ("key?start=keyframe", Some(Start::KeyFrame))];
     for (key, start) in starts.into_iter().chain([("key?start=yesterday", None)]) {
         let mut peer = Peer::connected();
         let play = Command::call("play", 0.0, [Value::from(key)]).to_bytes();
         let mut wire = Vec::new();
-        peer.encoder
-            .encode(&message(type_id::COMMAND_AMF0, 0, &play), &mut wire);
+        peer.encoder.encode(&message(type_id::COMMAND_AMF0, 0, &play), &mut wire);
         peer.session.receive(wire.into(), 0).unwrap();
         assert!(matches!(peer.session.poll(), Some(Output::Play(request)) if request.start == start));
     }
@@ -682,10 +509,7 @@ fn an_empty_key_is_part_of_the_app() {
         let mut connect = Command::call("connect", 1.0, []);
         connect.object = Value::object([("app", "live/key".into())]);
         peer.command(&connect);
-        assert_eq!(
-            peer.command(&Command::call("publish", 0.0, arguments)),
-            ["Publish live/key"]
-        );
+        assert_eq!(peer.command(&Command::call("publish", 0.0, arguments)), ["Publish live/key"]);
     }
 }
 
@@ -713,10 +537,7 @@ fn a_name_that_could_forge_a_log_line_is_refused() {
 fn text_that_is_not_utf_8_is_a_name_all_the_same() {
     let mut peer = Peer::connected();
     let body = b"\x02\0\x07publish\0\0\0\0\0\0\0\0\0\x05\x02\0\x04caf\xe9";
-    assert_eq!(
-        peer.message(type_id::COMMAND_AMF0, 0, body),
-        ["Publish live/caf\u{e9}"]
-    );
+    assert_eq!(peer.message(type_id::COMMAND_AMF0, 0, body), ["Publish live/caf\u{e9}"]);
 }
 
 #[test]
@@ -741,10 +562,7 @@ fn a_ping_is_answered_on_any_chunk_stream() {
     let mut peer = Peer::connected();
     let ping = Control::User(UserControl::PingRequest(77)).to_bytes();
     for chunk_stream_id in [2, 3, 63, 64, 65599] {
-        let ping = Message {
-            chunk_stream_id,
-            ..message(type_id::USER_CONTROL, 0, &ping)
-        };
+        let ping = Message { chunk_stream_id, ..message(type_id::USER_CONTROL, 0, &ping) };
         assert_eq!(peer.try_message(&ping).unwrap(), ["User(PingResponse(77))"]);
     }
 }
@@ -753,14 +571,8 @@ fn a_ping_is_answered_on_any_chunk_stream() {
 fn unknown_user_control_events_are_ignored() {
     let mut peer = Peer::connected();
     assert_eq!(peer.message(type_id::USER_CONTROL, 0, &[0, 0x1a]), NOTHING);
-    assert_eq!(
-        peer.message(type_id::USER_CONTROL, 0, &[0, 3, 0, 0, 0, 1, 0, 0, 1, 0]),
-        NOTHING
-    );
-    assert_eq!(
-        peer.message(type_id::USER_CONTROL, 0, &[0, 1, 0, 0, 0, 1]),
-        NOTHING
-    );
+    assert_eq!(peer.message(type_id::USER_CONTROL, 0, &[0, 3, 0, 0, 0, 1, 0, 0, 1, 0]), NOTHING);
+    assert_eq!(peer.message(type_id::USER_CONTROL, 0, &[0, 1, 0, 0, 0, 1]), NOTHING);
 }
 
 #[test]
@@ -786,10 +598,7 @@ fn a_bandwidth_that_we_did_not_announce_is_answered_by_a_window() {
     let mut peer = Peer::connected();
     let answer = peer.control(Control::SetPeerBandwidth(5_000_000, LimitType::Dynamic));
     assert_eq!(answer, ["WindowAcknowledgementSize(5000000)"]);
-    assert_eq!(
-        peer.control(Control::SetPeerBandwidth(5_000_000, LimitType::Dynamic)),
-        NOTHING
-    );
+    assert_eq!(peer.control(Control::SetPeerBandwidth(5_000_000, LimitType::Dynamic)), NOTHING);
 }
 
 #[test]
@@ -797,15 +606,11 @@ fn a_tiny_window_does_not_make_us_answer_each_byte() {
     let mut peer = Peer::publishing();
     peer.control(Control::WindowAcknowledgementSize(1));
     let mut wire = Vec::new();
-    peer.encoder
-        .encode(&message(type_id::VIDEO, 0, &[7; 40_000]), &mut wire);
+    peer.encoder.encode(&message(type_id::VIDEO, 0, &[7; 40_000]), &mut wire);
     let mut acknowledgements = 0;
     for byte in &wire {
         let said = peer.receive(vec![*byte]).unwrap();
-        acknowledgements += said
-            .iter()
-            .filter(|line| line.starts_with("Acknowledgement"))
-            .count();
+        acknowledgements += said.iter().filter(|line| line.starts_with("Acknowledgement")).count();
     }
     assert!((5..=10).contains(&acknowledgements), "{acknowledgements}");
 }
@@ -823,15 +628,8 @@ fn a_window_of_0_means_no_acknowledgements() {
 #[test]
 fn a_peer_that_names_no_window_is_acknowledged_all_the_same() {
     let mut peer = Peer::publishing();
-    let said: Vec<_> = (0..30)
-        .flat_map(|_| peer.message(type_id::VIDEO, 0, &vec![7; 100_000]))
-        .collect();
-    assert_eq!(
-        said.iter()
-            .filter(|line| line.starts_with("Acknowledgement"))
-            .count(),
-        1
-    );
+    let said: Vec<_> = (0..30).flat_map(|_| peer.message(type_id::VIDEO, 0, &vec![7; 100_000])).collect();
+    assert_eq!(said.iter().filter(|line| line.starts_with("Acknowledgement")).count(), 1);
 }
 
 #[test]
@@ -844,22 +642,16 @@ fn the_acknowledgement_wraps_at_32_bits() {
     let said = peer.message(type_id::VIDEO, 0, &vec![7; 10_000]);
     let after = peer.session.received_bytes();
     assert!(after > 1 << 32);
-    assert_eq!(
-        said.last().map(String::as_str),
-        Some(&*format!("Video 0 {}", "\\u{7}".repeat(10_000)))
-    );
+    assert_eq!(said.last().map(String::as_str), Some(&*format!("Video 0 {}", "\\u{7}".repeat(10_000))));
     assert_eq!(said[0], format!("Acknowledgement({})", after - (1 << 32)));
 }
 
 #[test]
 fn the_peer_s_acknowledgements_wrap_and_are_never_fatal() {
     let mut peer = Peer::playing();
-    for (number, bytes) in [
-        (1000, 1000),
-        (u32::MAX, 0xffff_ffff),
-        (999, (1 << 32) + 999),
-        (999, (1 << 32) + 999),
-    ] {
+    for (number, bytes) in
+        [(1000, 1000), (u32::MAX, 0xffff_ffff), (999, (1 << 32) + 999), (999, (1 << 32) + 999)]
+    {
         assert_eq!(peer.control(Control::Acknowledgement(number)), NOTHING);
         assert_eq!(peer.session.peer_acknowledged_bytes(), bytes);
     }
@@ -871,67 +663,40 @@ fn the_peer_s_acknowledgements_wrap_and_are_never_fatal() {
 fn a_violation_says_what_and_at_which_byte() {
     let mut peer = Peer::new();
     let body = Command::call("createStream", 2.0, []).to_bytes();
-    let error = peer
-        .try_message(&message(type_id::COMMAND_AMF0, 0, &body))
-        .unwrap_err();
+    let error = peer.try_message(&message(type_id::COMMAND_AMF0, 0, &body)).unwrap_err();
     let position = HANDSHAKE_BYTES + 12 + body.len();
-    assert_eq!(
-        error.to_string(),
-        format!("byte {position}: \"createStream\" before connect")
-    );
+    assert_eq!(error.to_string(), format!("byte {position}: \"createStream\" before connect"));
 
     let mut session = Session::new(&SessionConfig::default(), 0, [1; 32]);
-    let error = session
-        .receive(Bytes::from_static(b"GET / HTTP/1.1\r\n"), 0)
-        .unwrap_err();
+    let error = session.receive(Bytes::from_static(b"GET / HTTP/1.1\r\n"), 0).unwrap_err();
     assert_eq!(error.position, 0);
     assert!(matches!(error.kind, ErrorKind::Handshake(_)));
 
-    let error = Peer::connected()
-        .try_message(&message(type_id::SET_CHUNK_SIZE, 0, &[0; 4]))
-        .unwrap_err();
+    let error = Peer::connected().try_message(&message(type_id::SET_CHUNK_SIZE, 0, &[0; 4])).unwrap_err();
     assert!(matches!(error.kind, ErrorKind::Chunk(_)));
 }
 
 #[test]
 fn a_second_connect_is_a_violation() {
     let body = Command::call("connect", 1.0, []).to_bytes();
-    let error = Peer::connected()
-        .try_message(&message(type_id::COMMAND_AMF0, 0, &body))
-        .unwrap_err();
+    let error = Peer::connected().try_message(&message(type_id::COMMAND_AMF0, 0, &body)).unwrap_err();
     assert_eq!(error.kind, ErrorKind::ConnectedTwice);
 }
 
 #[test]
 fn a_short_control_message_is_a_violation() {
-    let error = Peer::connected()
-        .try_message(&message(type_id::ACKNOWLEDGEMENT, 0, &[1]))
-        .unwrap_err();
+    let error = Peer::connected().try_message(&message(type_id::ACKNOWLEDGEMENT, 0, &[1])).unwrap_err();
     assert!(matches!(error.kind, ErrorKind::Control(_)));
 }
 
 #[test]
 fn a_depth_bomb_and_an_endless_command_are_violations() {
-    let bomb = [
-        b"\x02\0\x01x\0\0\0\0\0\0\0\0\0".to_vec(),
-        b"\x03\0\x01x".repeat(10_000),
-    ]
-    .concat();
-    let error = Peer::connected()
-        .try_message(&message(type_id::COMMAND_AMF0, 0, &bomb))
-        .unwrap_err();
-    assert!(matches!(
-        error.kind,
-        ErrorKind::Command(crate::rtmp::command::Error::Amf0(_))
-    ));
+    let bomb = [b"\x02\0\x01x\0\0\0\0\0\0\0\0\0".to_vec(), b"\x03\0\x01x".repeat(10_000)].concat();
+    let error = Peer::connected().try_message(&message(type_id::COMMAND_AMF0, 0, &bomb)).unwrap_err();
+    assert!(matches!(error.kind, ErrorKind::Command(crate::rtmp::command::Error::Amf0(_))));
     let endless = vec![5; 100_000];
-    let error = Peer::connected()
-        .try_message(&message(type_id::COMMAND_AMF0, 0, &endless))
-        .unwrap_err();
-    assert!(matches!(
-        error.kind,
-        ErrorKind::Command(crate::rtmp::command::Error::TooLong(100_000))
-    ));
+    let error = Peer::connected().try_message(&message(type_id::COMMAND_AMF0, 0, &endless)).unwrap_err();
+    assert!(matches!(error.kind, ErrorKind::Command(crate::rtmp::command::Error::TooLong(100_000))));
 }
 
 proptest! {
@@ -970,9 +735,7 @@ fn sensible_messages() -> Vec<Vec<u8>> {
         message(type_id::WINDOW_ACKNOWLEDGEMENT_SIZE, 0, &[0, 0, 16, 0]),
         message(type_id::SET_CHUNK_SIZE, 0, &[0, 0, 0, 128]),
     ];
-    let commands = commands
-        .iter()
-        .map(|command| message(type_id::COMMAND_AMF0, 0, &command.to_bytes()));
+    let commands = commands.iter().map(|command| message(type_id::COMMAND_AMF0, 0, &command.to_bytes()));
     let wire = commands.chain(media).map(|message| {
         let mut wire = Vec::new();
         Encoder::new().encode(&message, &mut wire);
