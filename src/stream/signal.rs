@@ -3,7 +3,7 @@
 
 use std::sync::Mutex;
 
-use super::sync::{AtomicBool, AtomicU64, Ordering};
+use super::sync::{AtomicBool, AtomicU64, Ordering, fence};
 
 /// Streams that a core can tell apart without looking; more share a bit, and both are looked at.
 #[cfg(not(fanfare_loom))]
@@ -92,6 +92,8 @@ impl Signal {
     #[must_use]
     pub fn may_sleep(&self) -> bool {
         self.is_awake.store(false, Ordering::SeqCst);
+        // Pairs with the fence in `rouse`: either the core sees what came, or the one who brought it sees it asleep.
+        fence(Ordering::SeqCst);
         let is_quiet = self.grown.iter().all(|word| word.load(Ordering::SeqCst) == 0)
             && !self.has_mail.load(Ordering::SeqCst);
         if !is_quiet {
@@ -106,6 +108,8 @@ impl Signal {
     }
 
     fn rouse(&self) {
+        // Pairs with the fence in `may_sleep`.
+        fence(Ordering::SeqCst);
         if !self.is_awake.swap(true, Ordering::SeqCst) {
             (self.wake)();
         }
