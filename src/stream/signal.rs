@@ -91,7 +91,7 @@ impl Signal {
     /// The core: about to sleep. False where something came in the meantime: look again first.
     #[must_use]
     pub fn may_sleep(&self) -> bool {
-        self.is_awake.store(false, Ordering::SeqCst);
+        self.is_awake.swap(false, Ordering::SeqCst);
         // Pairs with the fence in `rouse`: either the core sees what came, or the one who brought it sees it asleep.
         fence(Ordering::SeqCst);
         let is_quiet = self.grown.iter().all(|word| word.load(Ordering::SeqCst) == 0)
