@@ -130,14 +130,24 @@ impl Run {
     /// Payload only.
     pub fn contiguous(bytes: Bytes) -> Self {
         let first = u32::try_from(bytes.len()).expect("a receive buffer is far below 4 GiB");
-        Self { bytes, first, piece: 1, gap: 0 }
+        Self {
+            bytes,
+            first,
+            piece: 1,
+            gap: 0,
+        }
     }
 
     /// `first` payload bytes, then `gap` header bytes before every further `piece` payload bytes; the last piece
     /// may be shorter. `bytes` begins and ends with payload.
     pub fn strided(bytes: Bytes, first: u32, piece: u32, gap: u32) -> Self {
         debug_assert!(piece > 0);
-        Self { bytes, first, piece, gap }
+        Self {
+            bytes,
+            first,
+            piece,
+            gap,
+        }
     }
 
     fn payload_len(&self) -> usize {
@@ -150,7 +160,9 @@ impl Run {
         let (first, rest) = self.bytes.split_at(self.bytes.len().min(self.first as usize));
         let stride = (self.piece + self.gap) as usize;
         let further = rest.chunks(stride).map(|chunk| &chunk[self.gap as usize..]);
-        std::iter::once(first).chain(further).filter(|piece| !piece.is_empty())
+        std::iter::once(first)
+            .chain(further)
+            .filter(|piece| !piece.is_empty())
     }
 }
 

@@ -1,0 +1,370 @@
+//! What the operator may choose: every option, its default and its range. Parsed and validated once, plain
+//! values and read-only after. Reading a file, and saying where in it a mistake is, is in `text`.
+
+mod text;
+mod units;
+
+use std::fmt;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::path::Path;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+pub use text::Error;
+
+/// All that is in force. The keys of the file are the names of the fields.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Threads that carry connections; 0 is one a CPU, more than there are CPUs is allowed.
+    /// [`Config::core_count`] has the zero resolved.
+    pub cores: usize,
+    /// Whether each of these threads stays on one CPU.
+    pub pin: bool,
+    /// How long a shutdown waits for players to be told and their sends to end; 0 leaves at once.
+    #[serde(with = "units::duration")]
+    pub drain: Duration,
+    /// Where encoders and players connect.
+    pub listen: Listen,
+    /// What a publisher may do.
+    pub publish: Publish,
+    /// What a player is given, and how much patience it is shown.
+    pub play: Play,
+    /// Log lines.
+    pub log: Log,
+}
+
+/// Where encoders and players connect.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Listen {
+    /// Addresses for RTMP, 1 to 64, no two alike. Port 0 lets the system choose one.
+    pub rtmp: Vec<SocketAddr>,
+    /// These are the default addresses, written down or not. Defaults are tried: a host without IPv6 starts
+    /// without the IPv6 one, as long as another works. Addresses of one's own are required: each must work.
+    #[serde(skip)]
+    pub is_default: bool,
+}
+
+/// What a publisher may do.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Publish {
+    /// What happens when a second publisher comes for a name that has one.
+    pub on_second_publisher: SecondPublisher,
+    /// A publisher that was silent for this long gives its name to a second one, whatever the choice above.
+    #[serde(with = "units::duration")]
+    pub stale_publisher: Duration,
+    /// How long players wait for their publisher to come back; 0 ends them when it goes.
+    #[serde(with = "units::duration")]
+    pub publisher_grace: Duration,
+}
+
+/// What a player is given, and how much patience it is shown.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Play {
+    /// Where a player joins a stream, unless its URL says otherwise.
+    pub start: Start,
+    /// How long a player waits for a name that nobody publishes; 0 refuses it at once.
+    #[serde(with = "units::duration")]
+    pub play_wait: Duration,
+    /// A player that is further behind than this is moved to the newest key frame.
+    #[serde(with = "units::duration")]
+    pub max_lag: Duration,
+    /// A player whose socket takes nothing for this long is dropped.
+    #[serde(with = "units::duration")]
+    pub send_timeout: Duration,
+    /// Memory that one stream may hold for its players, in bytes.
+    #[serde(with = "units::size")]
+    pub stream_buffer: usize,
+    /// How often a player that says nothing is pinged.
+    #[serde(with = "units::duration")]
+    pub ping_interval: Duration,
+}
+
+/// Log lines; they go to standard error.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Log {
+    /// How a line looks.
+    pub format: LogFormat,
+    /// Which lines are written: a level or `tracing` directives, checked by [`crate::logging::filter`].
+    pub level: String,
+}
+
+/// What happens when a second publisher comes for a name that has one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SecondPublisher {
+    /// The second one is refused with `NetStream.Publish.BadName`.
+    Reject,
+    /// The second one gets the name and the first one's connection ends.
+    Takeover,
+}
+
+/// Where a player joins a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Start {
+    /// At the newest key frame, with all that came since, at once.
+    Keyframe,
+    /// At the next key frame: a little later, and nearer to what happens now.
+    Live,
+}
+
+/// How a log line looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line, for machines.
+    Json,
+}
+
+impl Config {
+    /// Reads and validates a file.
+    pub fn load(path: &Path) -> Result<Config, Error> {
+        text::load(path)
+    }
+
+    /// Validates the text of a file; `name` is what an error calls it.
+    pub fn from_toml(name: &str, toml: &str) -> Result<Config, Error> {
+        text::parse(name, toml)
+    }
+
+    /// The same as a file, every option written out.
+    pub fn to_toml(&self) -> String {
+        toml::to_string(self).expect("every option has a TOML form: numbers, strings and lists in tables")
+    }
+
+    /// Puts other addresses in the place of all that were there.
+    pub fn set_rtmp(&mut self, addresses: Vec<SocketAddr>) {
+        self.listen = Listen {
+            rtmp: addresses,
+            is_default: false,
+        };
+    }
+
+    /// How many threads carry connections, at least 1: `cores`, or one a CPU this process may use.
+    pub fn core_count(&self) -> usize {
+        let available = || std::thread::available_parallelism().map_or(1, usize::from);
+        if self.cores == 0 {
+            available().min(MAX_CORES)
+        } else {
+            self.cores
+        }
+    }
+
+    /// Every number here, with its key and range: what [`Config::check`] holds and `fanfare.toml` documents.
+    pub fn numbers(&self) -> [Number; 9] {
+        use Unit::{Bytes, Count, Milliseconds};
+        let Config { publish, play, .. } = self;
+        let time = |key, value: Duration, range| Number {
+            key,
+            value: u64::try_from(value.as_millis()).unwrap_or(u64::MAX),
+            range,
+            unit: Milliseconds,
+        };
+        [
+            Number {
+                key: "cores",
+                value: self.cores as u64,
+                range: 0..=MAX_CORES as u64,
+                unit: Count,
+            },
+            time("drain", self.drain, 0..=5 * MINUTE_MS),
+            time("publish.stale_publisher", publish.stale_publisher, 100..=HOUR_MS),
+            time("publish.publisher_grace", publish.publisher_grace, 0..=HOUR_MS),
+            time("play.play_wait", play.play_wait, 0..=HOUR_MS),
+            time("play.max_lag", play.max_lag, 200..=10 * MINUTE_MS),
+            time("play.send_timeout", play.send_timeout, SECOND_MS..=10 * MINUTE_MS),
+            Number {
+                key: "play.stream_buffer",
+                value: play.stream_buffer as u64,
+                range: MIB..=4096 * MIB,
+                unit: Bytes,
+            },
+            time("play.ping_interval", play.ping_interval, SECOND_MS..=HOUR_MS),
+        ]
+    }
+
+    /// Holds every value to its range. A file was checked when it was read; this is for what flags changed.
+    pub fn check(&self) -> Result<(), Fault> {
+        if let Some(number) = self.numbers().into_iter().find(|number| !number.is_in_range()) {
+            return Err(Fault {
+                key: number.key,
+                what: format!("{number} is not {}", number.range_text()),
+            });
+        }
+        self.listen.check().map_err(|what| Fault {
+            key: "listen.rtmp",
+            what,
+        })?;
+        crate::logging::filter(&self.log.level).map_err(|what| Fault {
+            key: "log.level",
+            what,
+        })?;
+        Ok(())
+    }
+}
+
+impl Listen {
+    fn check(&self) -> Result<(), String> {
+        let count = self.rtmp.len();
+        if !(1..=MAX_ADDRESSES).contains(&count) {
+            return Err(format!("{count} addresses are not 1 to {MAX_ADDRESSES}"));
+        }
+        for (index, address) in self.rtmp.iter().enumerate() {
+            if address.port() != 0 && self.rtmp[..index].contains(address) {
+                return Err(format!("{address} is there twice"));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Start {
+    /// The word of a configuration or of `?start=` in a player's URL.
+    pub fn from_word(word: &str) -> Option<Start> {
+        match word {
+            "keyframe" => Some(Start::Keyframe),
+            "live" => Some(Start::Live),
+            _ => None,
+        }
+    }
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            cores: 0,
+            pin: false,
+            drain: Duration::from_secs(5),
+            listen: Listen::default(),
+            publish: Publish::default(),
+            play: Play::default(),
+            log: Log::default(),
+        }
+    }
+}
+
+impl Default for Listen {
+    fn default() -> Listen {
+        let rtmp = vec![
+            (Ipv4Addr::UNSPECIFIED, RTMP_PORT).into(),
+            (Ipv6Addr::UNSPECIFIED, RTMP_PORT).into(),
+        ];
+        Listen {
+            rtmp,
+            is_default: true,
+        }
+    }
+}
+
+impl Default for Publish {
+    fn default() -> Publish {
+        Publish {
+            on_second_publisher: SecondPublisher::Reject,
+            stale_publisher: Duration::from_secs(3),
+            publisher_grace: Duration::from_secs(10),
+        }
+    }
+}
+
+impl Default for Play {
+    fn default() -> Play {
+        Play {
+            start: Start::Keyframe,
+            play_wait: Duration::from_secs(30),
+            max_lag: Duration::from_secs(5),
+            send_timeout: Duration::from_secs(10),
+            stream_buffer: 32 * MIB as usize,
+            ping_interval: Duration::from_secs(30),
+        }
+    }
+}
+
+impl Default for Log {
+    fn default() -> Log {
+        Log {
+            format: LogFormat::Text,
+            level: "info".to_owned(),
+        }
+    }
+}
+
+/// A number of the configuration. Displays as it would be written.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Number {
+    /// The full key: table, dot, name.
+    pub key: &'static str,
+    /// In units of `unit`.
+    pub value: u64,
+    /// What is allowed, both ends included.
+    pub range: RangeInclusive<u64>,
+    unit: Unit,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Unit {
+    Count,
+    Milliseconds,
+    Bytes,
+}
+
+impl Number {
+    /// The range as a person writes it: `1s to 10m`.
+    pub fn range_text(&self) -> String {
+        format!(
+            "{} to {}",
+            self.unit.show(*self.range.start()),
+            self.unit.show(*self.range.end())
+        )
+    }
+
+    fn is_in_range(&self) -> bool {
+        self.range.contains(&self.value)
+    }
+}
+
+impl fmt::Display for Number {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.unit.show(self.value))
+    }
+}
+
+impl Unit {
+    fn show(self, value: u64) -> String {
+        match self {
+            Unit::Count => value.to_string(),
+            Unit::Milliseconds => units::show_duration(Duration::from_millis(value)),
+            Unit::Bytes => units::show_size(value),
+        }
+    }
+}
+
+/// A value that cannot be, by its key: the place is the caller's to name, a line of a file or a flag.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[error("{key}: {what}")]
+pub struct Fault {
+    /// The full key: table, dot, name.
+    pub key: &'static str,
+    /// What is wrong with its value.
+    pub what: String,
+}
+
+/// The port that RTMP has with IANA.
+const RTMP_PORT: u16 = 1935;
+/// Enough for the largest machines; each thread has its own listeners and rings.
+const MAX_CORES: usize = 256;
+/// Each core listens on each address: with all of them 16,384 sockets.
+const MAX_ADDRESSES: usize = 64;
+
+const SECOND_MS: u64 = 1000;
+const MINUTE_MS: u64 = 60 * SECOND_MS;
+const HOUR_MS: u64 = 60 * MINUTE_MS;
+const MIB: u64 = 1024 * 1024;

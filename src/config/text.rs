@@ -1,0 +1,162 @@
+//! From a file's text to a `Config`, and from a mistake to its file, line, column and key. Every error is one line.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::{Config, Fault, Listen};
+
+/// Why a file cannot be used; one line each.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The file cannot be read, or is no text.
+    #[error("{file}: {reason}")]
+    Unreadable {
+        /// As the operator named it.
+        file: String,
+        /// What the system said.
+        reason: String,
+    },
+    /// Something in it is wrong.
+    #[error("{file}:{line}:{column}: {what}")]
+    Wrong {
+        /// As the operator named it.
+        file: String,
+        /// From 1.
+        line: usize,
+        /// From 1, in characters.
+        column: usize,
+        /// The key, where there is one, and what is wrong with it.
+        what: String,
+    },
+}
+
+/// Reads a file and validates it.
+pub fn load(path: &Path) -> Result<Config, Error> {
+    let name = path.display().to_string();
+    match read(path) {
+        Ok(toml) => parse(&name, &toml),
+        Err(error) => Err(Error::Unreadable {
+            file: name,
+            reason: error.to_string(),
+        }),
+    }
+}
+
+/// Validates the text of a file; `name` is what an error calls it.
+pub fn parse(name: &str, toml: &str) -> Result<Config, Error> {
+    let wrong = |offset: usize, key: &str, what: &str| {
+        let (line, column) = line_and_column(toml, offset);
+        let what = if key.is_empty() {
+            what.to_owned()
+        } else {
+            format!("{key}: {what}")
+        };
+        Error::Wrong {
+            file: name.to_owned(),
+            line,
+            column,
+            what,
+        }
+    };
+
+    // Read twice: once for where each key and value is, once for what they mean.
+    let places =
+        DeTable::parse(toml).map_err(|error| wrong(start(&error), "", &on_one_line(error.message())))?;
+    let mut config: Config = toml::from_str(toml).map_err(|error| {
+        let key = key_at(places.get_ref(), start(&error)).unwrap_or_default();
+        wrong(start(&error), &key, &in_our_words(error.message()))
+    })?;
+    config.check().map_err(|Fault { key, what }| {
+        // A value that the file does not name is a default, and defaults are in range.
+        wrong(value_of(places.get_ref(), key).unwrap_or(0), key, &what)
+    })?;
+
+    config.listen.is_default = config.listen.rtmp == Listen::default().rtmp;
+    Ok(config)
+}
+
+fn read(path: &Path) -> std::io::Result<String> {
+    let mut text = String::new();
+    File::open(path)?
+        .take(MAX_FILE_BYTES + 1)
+        .read_to_string(&mut text)?;
+    if text.len() as u64 > MAX_FILE_BYTES {
+        return Err(std::io::Error::other(
+            "larger than 1 MiB, which is no configuration of ours",
+        ));
+    }
+    // An editor's byte order mark.
+    Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
+}
+
+fn start(error: &toml::de::Error) -> usize {
+    error.span().map_or(0, |span| span.start)
+}
+
+fn line_and_column(text: &str, offset: usize) -> (usize, usize) {
+    let before = &text[..text.floor_char_boundary(offset)];
+    let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+    (
+        before.matches('\n').count() + 1,
+        before[line_start..].chars().count() + 1,
+    )
+}
+
+/// The full key that the byte at `offset` belongs to, in its name or in its value.
+fn key_at(table: &DeTable<'_>, offset: usize) -> Option<String> {
+    table.iter().find_map(|(name, value)| {
+        let key = name.get_ref().to_string();
+        // Values of a table lie outside its own span when it has a [header]: look inside first.
+        if let DeValue::Table(inner) = value.get_ref()
+            && let Some(rest) = key_at(inner, offset)
+        {
+            return Some(format!("{key}.{rest}"));
+        }
+        (name.span().contains(&offset) || value.span().contains(&offset)).then_some(key)
+    })
+}
+
+/// Where the value of a full key starts.
+fn value_of(table: &DeTable<'_>, key: &str) -> Option<usize> {
+    let (name, rest) = key
+        .split_once('.')
+        .map_or((key, None), |(name, rest)| (name, Some(rest)));
+    let (_, value): (_, &Spanned<DeValue<'_>>) = table
+        .iter()
+        .find(|(candidate, _)| candidate.get_ref().as_ref() == name)?;
+    match (rest, value.get_ref()) {
+        (None, _) => Some(value.span().start),
+        (Some(rest), DeValue::Table(inner)) => value_of(inner, rest),
+        (Some(_), _) => None,
+    }
+}
+
+/// Serde speaks of fields and variants; an operator of keys and words.
+fn in_our_words(message: &str) -> String {
+    on_one_line(message)
+        .replacen("unknown field", "unknown key", 1)
+        .replacen("unknown variant", "unknown word", 1)
+        .replacen("invalid type: ", "", 1)
+        .replacen("invalid value: ", "", 1)
+        .replacen(
+            "invalid socket address syntax",
+            "not an address with a port, such as 0.0.0.0:1935",
+            1,
+        )
+}
+
+fn on_one_line(message: &str) -> String {
+    message
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .collect::<Vec<_>>()
+        .join("; ")
+}
+
+/// A hundred times what every option with its explanation takes; a device or a log named by mistake ends here.
+const MAX_FILE_BYTES: u64 = 1024 * 1024;
