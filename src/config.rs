@@ -197,7 +197,7 @@ impl Config {
         if let Some(number) = self.numbers().into_iter().find(|number| !number.is_in_range()) {
             return Err(Fault {
                 key: number.key,
-                what: format!("{number} is not {}", number.range_text()),
+                what: format!("{number} is outside {}", number.range_text()),
             });
         }
         self.listen.check().map_err(|what| Fault {
@@ -216,7 +216,7 @@ impl Listen {
     fn check(&self) -> Result<(), String> {
         let count = self.rtmp.len();
         if !(1..=MAX_ADDRESSES).contains(&count) {
-            return Err(format!("{count} addresses are not 1 to {MAX_ADDRESSES}"));
+            return Err(format!("{count} addresses are outside 1 to {MAX_ADDRESSES}"));
         }
         for (index, address) in self.rtmp.iter().enumerate() {
             if address.port() != 0 && self.rtmp[..index].contains(address) {

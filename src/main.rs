@@ -1,2 +1,229 @@
-//! Flags, configuration, start.
-fn main() {}
+//! The command line: flags over the file over the defaults, then the start. Decides nothing about streams.
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{Args, Parser, Subcommand};
+use fanfare::config::{Config, LogFormat};
+use fanfare::logging;
+
+fn main() -> ExitCode {
+    let Cli { options, command } = Cli::parse();
+    let outcome = options.config().and_then(|config| match command {
+        Some(Command::Check) => {
+            print(&format!("# Valid. In force:\n{}", config.to_toml()));
+            Ok(())
+        }
+        None => serve(config),
+    });
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Nothing is left to tell it to when standard error is closed.
+            let _ = writeln!(std::io::stderr(), "fanfare: {error}");
+            ExitCode::from(CANNOT_START)
+        }
+    }
+}
+
+/// A live relay for Linux: encoders publish RTMP, and as many players as the machine can carry watch.
+///
+/// Runs without any option: it then takes RTMP on port 1935 and uses every CPU.
+#[derive(Parser)]
+#[command(version, after_help = EXAMPLES, max_term_width = 100)]
+struct Cli {
+    #[command(flatten)]
+    options: Options,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Validate the configuration, print what would be in force, and exit: 0 if it is valid, 2 if not
+    Check,
+}
+
+/// Each of them overrides what the file says.
+#[derive(Args)]
+struct Options {
+    /// Read options from this TOML file; without it no file is read. The fanfare.toml that comes with fanfare
+    /// explains every option
+    #[arg(long, value_name = "FILE", global = true)]
+    config: Option<PathBuf>,
+    /// Take encoders and players on this address and port; may be given several times
+    /// [default: 0.0.0.0:1935 and [::]:1935]
+    #[arg(long, value_name = "ADDR", global = true, value_parser = address)]
+    rtmp: Vec<SocketAddr>,
+    /// Use this many threads; 0 is one for each CPU [default: 0]
+    #[arg(long, value_name = "N", global = true)]
+    cores: Option<usize>,
+    /// Write log lines for people or for machines [default: text]
+    #[arg(long, value_name = "FORMAT", global = true, value_parser = log_format())]
+    log_format: Option<LogFormat>,
+    /// Log from this level on: error, warn, info, debug, trace or off. The environment variable FANFARE_LOG
+    /// overrides it [default: info]
+    #[arg(long, value_name = "LEVEL", global = true)]
+    log_level: Option<String>,
+}
+
+impl Options {
+    /// What is in force; the error is one line.
+    fn config(self) -> Result<Config, String> {
+        let mut config = match &self.config {
+            Some(path) => Config::load(path).map_err(|error| error.to_string())?,
+            None => Config::default(),
+        };
+        if !self.rtmp.is_empty() {
+            config.set_rtmp(self.rtmp);
+        }
+        config.cores = self.cores.unwrap_or(config.cores);
+        config.log.format = self.log_format.unwrap_or(config.log.format);
+        config.log.level = self.log_level.unwrap_or(config.log.level);
+        // The file was valid, so what is wrong now came from a flag.
+        config
+            .check()
+            .map_err(|fault| format!("{}: {}", flag_of(fault.key), fault.what))?;
+        Ok(config)
+    }
+}
+
+/// Runs until told to stop. An error is a start that failed, as one line.
+fn serve(config: Config) -> Result<(), String> {
+    logging::start(&config.log)?;
+    let format = config.log.format;
+    run(config, |addresses| announce(addresses, format))
+}
+
+/// The seam to the network layer: `started` is called once, with the addresses in force.
+fn run(config: Config, started: impl FnOnce(&[SocketAddr])) -> Result<(), String> {
+    started(&config.listen.rtmp);
+    Ok(())
+}
+
+/// Says that connections are taken: to a person on standard output, to a machine as a log line.
+fn announce(addresses: &[SocketAddr], format: LogFormat) {
+    match format {
+        LogFormat::Text => print(&banner(addresses)),
+        LogFormat::Json => tracing::info!(version = VERSION, rtmp = ?addresses, "listening"),
+    }
+}
+
+/// What a person who starts fanfare wants to know: where it listens, how to publish and how to watch.
+fn banner(addresses: &[SocketAddr]) -> String {
+    let listening: Vec<String> = addresses
+        .iter()
+        .map(|address| format!("rtmp://{address}"))
+        .collect();
+    let mut text = format!("fanfare {VERSION} listens on {}\n", listening.join(" and "));
+    if let Some(first) = addresses.first() {
+        let host = match first.ip() {
+            ip if ip.is_unspecified() => "localhost".to_owned(),
+            _ => first
+                .to_string()
+                .rsplit_once(':')
+                .map(|(ip, _)| ip.to_owned())
+                .unwrap_or_default(),
+        };
+        let url = format!("rtmp://{host}:{}/live/live_stream", first.port());
+        text += &format!("  Publish:  ffmpeg -re -i demo.flv -c copy -f flv {url}\n");
+        text += &format!("  Watch:    vlc {url}\n");
+    }
+    text
+}
+
+/// To standard output. That nobody reads it is no reason to stop.
+fn print(text: &str) {
+    let mut out = std::io::stdout().lock();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse()
+        .map_err(|_| "not an address with a port, such as 0.0.0.0:1935 or [::]:1935".to_owned())
+}
+
+fn log_format() -> impl TypedValueParser<Value = LogFormat> {
+    PossibleValuesParser::new(["text", "json"]).map(|word| match word.as_str() {
+        "json" => LogFormat::Json,
+        _ => LogFormat::Text,
+    })
+}
+
+/// The flag that sets what a full key names.
+fn flag_of(key: &str) -> &str {
+    match key {
+        "cores" => "--cores",
+        "listen.rtmp" => "--rtmp",
+        "log.format" => "--log-format",
+        "log.level" => "--log-level",
+        other => other,
+    }
+}
+
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// Exit code of a start that failed: a bad flag (clap uses the same), a bad file, a port in use.
+const CANNOT_START: u8 = 2;
+
+const EXAMPLES: &str = "\
+Examples:
+  fanfare                                            start, on port 1935
+  ffmpeg -re -i demo.flv -c copy -f flv rtmp://localhost:1935/live/live_stream
+                                                     publish a file as if it were live
+  vlc rtmp://localhost:1935/live/live_stream         watch it
+
+  OBS: Settings, Stream, Service \"Custom\", Server rtmp://localhost:1935/live, Stream Key live_stream
+  Any app and name will do in place of live and live_stream; who watches uses the same.
+
+  fanfare --rtmp 127.0.0.1:1936 --cores 2            another address, two threads
+  fanfare check --config fanfare.toml                is this file valid?
+  fanfare --config fanfare.toml                      start with it
+
+Ctrl-C or SIGTERM stops it: players are told, and it leaves within 5 seconds; a second one stops it now.
+Exit code: 0 after such a stop, 2 when it cannot start as configured.";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn banner_of(addresses: &[&str]) -> String {
+        banner(
+            &addresses
+                .iter()
+                .map(|text| text.parse().unwrap())
+                .collect::<Vec<_>>(),
+        )
+    }
+
+    #[test]
+    fn banner_names_every_address_and_says_how_to_publish_and_watch() {
+        let text = banner_of(&["0.0.0.0:1935", "[::]:1935"]);
+        assert!(
+            text.contains("rtmp://0.0.0.0:1935 and rtmp://[::]:1935\n"),
+            "{text}"
+        );
+        let publish =
+            "  Publish:  ffmpeg -re -i demo.flv -c copy -f flv rtmp://localhost:1935/live/live_stream\n";
+        assert!(text.contains(publish), "{text}");
+        assert!(
+            text.contains("  Watch:    vlc rtmp://localhost:1935/live/live_stream\n"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn banner_uses_the_real_port_and_an_address_that_is_listened_on() {
+        assert!(banner_of(&["192.0.2.7:41000"]).contains("vlc rtmp://192.0.2.7:41000/live/live_stream\n"));
+        assert!(banner_of(&["[::1]:1936"]).contains("vlc rtmp://[::1]:1936/live/live_stream\n"));
+    }
+
+    #[test]
+    fn command_line_is_well_formed() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+}

@@ -76,6 +76,11 @@ impl Payload {
         self.runs.push(run);
     }
 
+    /// Number of runs.
+    pub fn run_count(&self) -> usize {
+        self.runs.len()
+    }
+
     /// The payload's pieces in order; none of them is empty.
     pub fn pieces(&self) -> impl Iterator<Item = &[u8]> {
         self.runs.iter().flat_map(Run::pieces)
@@ -123,6 +128,12 @@ impl From<Bytes> for Payload {
             payload.push(Run::contiguous(bytes));
         }
         payload
+    }
+}
+
+impl From<Vec<u8>> for Payload {
+    fn from(bytes: Vec<u8>) -> Self {
+        Bytes::from(bytes).into()
     }
 }
 

@@ -1,2 +1,3 @@
 //! RTMP without I/O.
 pub mod chunk;
+pub mod handshake;

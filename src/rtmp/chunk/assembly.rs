@@ -1,0 +1,67 @@
+//! The payload of one unfinished message, as it comes in.
+
+use crate::flv::{Payload, Run};
+use bytes::Bytes;
+
+/// Views of receive buffers while they are few; bytes of its own from then on.
+#[derive(Debug, Default)]
+pub(super) struct Assembly {
+    views: Payload,
+    gathered: Vec<u8>,
+}
+
+impl Assembly {
+    /// Payload bytes so far.
+    pub fn len(&self) -> usize {
+        self.gathered.len() + self.views.len()
+    }
+
+    /// Adds what comes next.
+    pub fn push(&mut self, run: Run) {
+        if self.views.run_count() == MAX_VIEWS {
+            self.gather();
+        }
+        self.views.push(run);
+    }
+
+    /// The whole payload; what follows is another message.
+    pub fn take(&mut self) -> Payload {
+        if !self.gathered.is_empty() {
+            self.gather();
+            return Bytes::from(std::mem::take(&mut self.gathered)).into();
+        }
+        std::mem::take(&mut self.views)
+    }
+
+    /// Each byte is copied here once, plus what the buffer's doubling costs; the length that the peer announced
+    /// reserves nothing.
+    fn gather(&mut self) {
+        let Self { views, gathered } = self;
+        views.pieces().for_each(|piece| gathered.extend_from_slice(piece));
+        *views = Payload::new();
+    }
+}
+
+/// A message of 1 MB in reads of 32 KiB stays views. In many small reads it is gathered instead: a view holds on
+/// to its whole receive buffer, however few bytes it is of.
+const MAX_VIEWS: usize = 32;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_in_many_small_reads_lets_go_of_their_buffers() {
+        let mut assembly = Assembly::default();
+        let mut expected = Vec::new();
+        for i in 0..1000 {
+            let read = Bytes::from(vec![i as u8; 3]);
+            expected.extend_from_slice(&read);
+            assembly.push(Run::contiguous(read));
+            assert!(assembly.views.run_count() <= MAX_VIEWS);
+            assert_eq!(assembly.len(), expected.len());
+        }
+        assert_eq!(assembly.take().to_bytes(), expected);
+        assert_eq!(assembly.len(), 0);
+    }
+}

@@ -1,0 +1,978 @@
+//! Puts messages together from chunks, at any cut of the bytes, without copying payload.
+//!
+//! Knows the wire; knows nothing of sockets, and opens no message but Set Chunk Size and Abort.
+
+use super::assembly::Assembly;
+use super::header::{Continuation, Fields, Header, HeaderBytes, MAX_HEADER_BYTES};
+use super::{ChunkSize, Error, Limits, Message};
+use crate::flv::Run;
+use bytes::Bytes;
+
+/// The receiving direction of one connection.
+///
+/// ```
+/// # use bytes::Bytes;
+/// # use fanfare::rtmp::chunk::{Decoder, Limits};
+/// let mut decoder = Decoder::new(Limits::default());
+/// decoder.feed(Bytes::from_static(b"\x02\0\0\0\0\0\x04\x05\0\0\0\0\x00\x26\x25"));
+/// assert!(decoder.next()?.is_none());
+/// decoder.feed(Bytes::from_static(b"\xA0"));
+/// assert_eq!(decoder.next()?.unwrap().message_type_id, 5);
+/// # Ok::<(), fanfare::rtmp::chunk::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Decoder {
+    limits: Limits,
+    chunk_size: ChunkSize,
+    /// Searched from end to end: there are few, and a header comes once in a chunk at the most.
+    streams: Vec<ChunkStream>,
+    /// The chunk whose payload comes next; a header does when there is none.
+    open: Option<OpenChunk>,
+    /// A header that the last read ended within.
+    carry: HeaderBytes,
+    input: Bytes,
+    /// Bytes of `input` that are done with.
+    at: usize,
+    /// Bytes fed before `input`.
+    before_input: u64,
+    partial_messages: usize,
+    partial_bytes: usize,
+    failed: Option<Error>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct OpenChunk {
+    /// Index of its chunk stream.
+    stream: usize,
+    /// Payload bytes to come.
+    left: usize,
+}
+
+/// What a chunk stream's next header may inherit, and its unfinished message.
+#[derive(Debug)]
+struct ChunkStream {
+    id: u32,
+    timestamp_ms: u32,
+    delta_ms: u32,
+    /// The last extended time field, unless the last time field was not extended.
+    extended: Option<u32>,
+    length: u32,
+    message_type_id: u8,
+    message_stream_id: u32,
+    unfinished: bool,
+    assembly: Assembly,
+}
+
+impl Decoder {
+    /// At the first byte after the handshake, with the initial chunk size of 128.
+    pub fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            chunk_size: ChunkSize::INITIAL,
+            streams: Vec::new(),
+            open: None,
+            carry: HeaderBytes::new(),
+            input: Bytes::new(),
+            at: 0,
+            before_input: 0,
+            partial_messages: 0,
+            partial_bytes: 0,
+            failed: None,
+        }
+    }
+
+    /// Takes the bytes of one read. Call [`Decoder::next`] until it says `None` before the next one: what it has
+    /// not taken yet is copied.
+    pub fn feed(&mut self, bytes: Bytes) {
+        let rest = &self.input[self.at..];
+        let joined = if rest.is_empty() {
+            bytes
+        } else {
+            [rest, &bytes].concat().into()
+        };
+        self.before_input += self.at as u64;
+        self.input = joined;
+        self.at = 0;
+    }
+
+    /// The next whole message, or `None` when that takes more bytes. Set Chunk Size and Abort are acted on, not
+    /// returned. An error is final: each call after it returns it again.
+    #[allow(
+        clippy::should_implement_trait,
+        reason = "an iterator that yields None is at its end; this is not"
+    )]
+    pub fn next(&mut self) -> Result<Option<Message>, Error> {
+        match self.failed {
+            Some(error) => Err(error),
+            None => self.advance().inspect_err(|&error| self.failed = Some(error)),
+        }
+    }
+
+    /// Bytes taken since construction. A header that is cut off counts as far as it came.
+    pub fn position(&self) -> u64 {
+        self.before_input + self.at as u64
+    }
+
+    fn advance(&mut self) -> Result<Option<Message>, Error> {
+        loop {
+            let chunk = match self.open.take() {
+                Some(chunk) => chunk,
+                None => match self.take_header()? {
+                    Some(chunk) => chunk,
+                    None => break,
+                },
+            };
+            let chunk = self.take_payload(chunk)?;
+            let stream = &self.streams[chunk.stream];
+            if stream.remaining() == 0 {
+                let message = self.finish(chunk.stream);
+                match message.message_type_id {
+                    SET_CHUNK_SIZE => self.set_chunk_size(&message)?,
+                    ABORT => self.abort(&message)?,
+                    _ => return Ok(Some(message)),
+                }
+            } else if chunk.left > 0 {
+                self.open = Some(chunk);
+                if self.carry.is_empty() && self.at == self.input.len() {
+                    break;
+                }
+            }
+        }
+        // The handle on the receive buffer goes back, so that its owner can use it again.
+        self.before_input += self.at as u64;
+        self.input = Bytes::new();
+        self.at = 0;
+        Ok(None)
+    }
+
+    /// Reads a header and applies it; `None` when it is cut off, which puts what there is aside.
+    fn take_header(&mut self) -> Result<Option<OpenChunk>, Error> {
+        let position = self.position() - self.carry.len() as u64;
+        let rest = &self.input[self.at..];
+        let joined: HeaderBytes;
+        let window = if self.carry.is_empty() {
+            rest
+        } else {
+            let missing = rest.len().min(MAX_HEADER_BYTES - self.carry.len());
+            joined = self.carry.iter().chain(&rest[..missing]).copied().collect();
+            &joined
+        };
+        let parsed = Header::parse(window).and_then(|header| {
+            let known = self
+                .streams
+                .iter()
+                .position(|stream| stream.id == header.chunk_stream_id);
+            let repeated = match (header.fields, known) {
+                (Fields::Type3, Some(index)) => {
+                    self.streams[index].repeated_time_len(&window[header.wire_len..])?
+                }
+                _ => 0,
+            };
+            Some((header, known, header.wire_len + repeated))
+        });
+        let Some((header, known, wire_len)) = parsed else {
+            self.carry.extend_from_slice(rest);
+            self.at = self.input.len();
+            return Ok(None);
+        };
+        let stream = self.apply(header, known, position)?;
+        let carried = wire_len.min(self.carry.len());
+        self.carry.drain(..carried);
+        self.at += wire_len - carried;
+        let left = self.streams[stream]
+            .remaining()
+            .min(self.chunk_size.get() as usize);
+        Ok(Some(OpenChunk { stream, left }))
+    }
+
+    /// Begins a message, or goes on with one; returns the index of its chunk stream.
+    fn apply(&mut self, header: Header, known: Option<usize>, position: u64) -> Result<usize, Error> {
+        let chunk_stream_id = header.chunk_stream_id;
+        let index = match (known, header.fields) {
+            (Some(index), _) => index,
+            // librtmp opens its ping with a type 1: time counts from 0.
+            (None, Fields::Type0 { .. } | Fields::Type1 { .. }) => {
+                let limit = self.limits.chunk_streams;
+                if self.streams.len() == limit {
+                    return Err(Error::ChunkStreams { position, limit });
+                }
+                self.streams.push(ChunkStream::new(chunk_stream_id));
+                self.streams.len() - 1
+            }
+            (None, Fields::Type2 { .. } | Fields::Type3) => {
+                let header_type = header.fields.header_type();
+                return Err(Error::NothingToInherit {
+                    position,
+                    chunk_stream_id,
+                    header_type,
+                });
+            }
+        };
+        let stream = &mut self.streams[index];
+        if stream.unfinished {
+            if !stream.goes_on_with(header.fields) {
+                return Err(Error::Contradiction {
+                    position,
+                    chunk_stream_id,
+                });
+            }
+            return Ok(index);
+        }
+        stream.begin(header.fields);
+        let (length, limit) = (stream.length, self.limits.message_bytes);
+        if length > limit {
+            return Err(Error::MessageBytes {
+                position,
+                length,
+                limit,
+            });
+        }
+        let limit = self.limits.partial_messages;
+        if self.partial_messages == limit {
+            return Err(Error::PartialMessages { position, limit });
+        }
+        self.partial_messages += 1;
+        Ok(index)
+    }
+
+    /// Takes what has come of a chunk's payload and, in the same run, of the chunks that go on with its message.
+    /// Returns the last of those, with what is left of it.
+    fn take_payload(&mut self, chunk: OpenChunk) -> Result<OpenChunk, Error> {
+        let stream = &mut self.streams[chunk.stream];
+        let before = stream.assembly.len();
+        let mut left = chunk.left;
+        if !self.carry.is_empty() {
+            // These looked like a repeated extended timestamp until the next read came. Three at most.
+            let taken = left.min(self.carry.len());
+            stream
+                .assembly
+                .push(Run::contiguous(Bytes::copy_from_slice(&self.carry[..taken])));
+            self.carry.drain(..taken);
+            left -= taken;
+        } else {
+            let rest = &self.input[self.at..];
+            let first = left.min(rest.len());
+            let chunk_size = self.chunk_size.get() as usize;
+            let mut remaining = stream.remaining() - first;
+            let mut end = first;
+            let mut gap = 0;
+            left -= first;
+            if left == 0 && remaining > 0 {
+                let continuation = Continuation::new(stream.id, stream.extended);
+                // Eight bytes hold the header and a byte of payload at least, so no run ends with a header.
+                while let Some(word) = rest[end..].first_chunk() {
+                    let header = continuation.len_in(u64::from_le_bytes(*word));
+                    if header == 0 || (gap != 0 && header != gap) {
+                        break;
+                    }
+                    gap = header;
+                    let piece = remaining.min(chunk_size);
+                    let taken = piece.min(rest.len() - end - header);
+                    end += header + taken;
+                    remaining -= taken;
+                    left = piece - taken;
+                    if remaining == 0 || left > 0 {
+                        break;
+                    }
+                }
+            }
+            if end > 0 {
+                let bytes = self.input.slice(self.at..self.at + end);
+                stream
+                    .assembly
+                    .push(Run::strided(bytes, first as u32, chunk_size as u32, gap as u32));
+                self.at += end;
+            }
+        }
+        self.partial_bytes += stream.assembly.len() - before;
+        let limit = self.limits.partial_bytes;
+        if self.partial_bytes > limit {
+            return Err(Error::PartialBytes {
+                position: self.position(),
+                limit,
+            });
+        }
+        Ok(OpenChunk {
+            stream: chunk.stream,
+            left,
+        })
+    }
+
+    fn finish(&mut self, index: usize) -> Message {
+        let stream = &mut self.streams[index];
+        stream.unfinished = false;
+        let payload = stream.assembly.take();
+        self.partial_messages -= 1;
+        self.partial_bytes -= payload.len();
+        Message {
+            chunk_stream_id: stream.id,
+            timestamp_ms: stream.timestamp_ms,
+            message_type_id: stream.message_type_id,
+            message_stream_id: stream.message_stream_id,
+            payload,
+        }
+    }
+
+    /// Holds from the next chunk on, also for messages that are unfinished (§5.4.1).
+    fn set_chunk_size(&mut self, message: &Message) -> Result<(), Error> {
+        let raw = self.control_value(message)?;
+        self.chunk_size = ChunkSize::new(raw).ok_or(Error::ChunkSize {
+            position: self.position(),
+            raw,
+        })?;
+        Ok(())
+    }
+
+    /// Drops the unfinished message of a chunk stream (§5.4.2). One that has none is no error: the message may
+    /// have been whole when its sender gave it up.
+    fn abort(&mut self, message: &Message) -> Result<(), Error> {
+        let id = self.control_value(message)?;
+        if let Some(index) = self
+            .streams
+            .iter()
+            .position(|stream| stream.id == id && stream.unfinished)
+        {
+            self.finish(index);
+        }
+        Ok(())
+    }
+
+    fn control_value(&self, message: &Message) -> Result<u32, Error> {
+        let mut value = [0; 4];
+        if message.payload.copy_prefix(&mut value) < value.len() {
+            return Err(Error::ControlLength {
+                position: self.position(),
+                message_type_id: message.message_type_id,
+                length: message.payload.len(),
+            });
+        }
+        Ok(u32::from_be_bytes(value))
+    }
+}
+
+impl ChunkStream {
+    fn new(id: u32) -> Self {
+        Self {
+            id,
+            timestamp_ms: 0,
+            delta_ms: 0,
+            extended: None,
+            length: 0,
+            message_type_id: 0,
+            message_stream_id: 0,
+            unfinished: false,
+            assembly: Assembly::default(),
+        }
+    }
+
+    /// Payload bytes that the message still lacks.
+    fn remaining(&self) -> usize {
+        self.length as usize - self.assembly.len()
+    }
+
+    fn begin(&mut self, fields: Fields) {
+        self.unfinished = true;
+        match fields {
+            Fields::Type0 {
+                time,
+                length,
+                message_type_id,
+                message_stream_id,
+            } => {
+                self.timestamp_ms = time.ms;
+                self.length = length;
+                self.message_type_id = message_type_id;
+                self.message_stream_id = message_stream_id;
+                // A type 3 that opens the next message adds this very time (§5.3.1.2.4).
+                self.delta_ms = time.ms;
+                self.extended = time.extended.then_some(time.ms);
+            }
+            Fields::Type1 {
+                delta,
+                length,
+                message_type_id,
+            } => {
+                self.length = length;
+                self.message_type_id = message_type_id;
+                self.delta_ms = delta.ms;
+                self.extended = delta.extended.then_some(delta.ms);
+                self.timestamp_ms = self.timestamp_ms.wrapping_add(delta.ms);
+            }
+            Fields::Type2 { delta } => {
+                self.delta_ms = delta.ms;
+                self.extended = delta.extended.then_some(delta.ms);
+                self.timestamp_ms = self.timestamp_ms.wrapping_add(delta.ms);
+            }
+            Fields::Type3 => self.timestamp_ms = self.timestamp_ms.wrapping_add(self.delta_ms),
+        }
+    }
+
+    /// Whether a header in the middle of a message is part of it. §5.3.1.2.4 has it that such a header *should* be
+    /// a type 3, so any type may be; FFmpeg and SRS take one that announces the same message as going on with it.
+    /// The time of the message stays as its first chunk gave it. A sender that gives up a message has Abort to say
+    /// so: a header that announces another message is an error, because we can't tell which of the two is true.
+    fn goes_on_with(&mut self, fields: Fields) -> bool {
+        let (time, same) = match fields {
+            Fields::Type0 {
+                time,
+                length,
+                message_type_id,
+                message_stream_id,
+            } => (
+                time,
+                (length, message_type_id, message_stream_id)
+                    == (self.length, self.message_type_id, self.message_stream_id),
+            ),
+            Fields::Type1 {
+                delta,
+                length,
+                message_type_id,
+            } => (
+                delta,
+                (length, message_type_id) == (self.length, self.message_type_id),
+            ),
+            Fields::Type2 { delta } => (delta, true),
+            Fields::Type3 => return true,
+        };
+        self.extended = time.extended.then_some(time.ms);
+        same
+    }
+
+    /// How many of the bytes `after` a type-3 header repeat the extended timestamp: 4 or 0. FFmpeg repeats it, OBS
+    /// before 30 and rtmpdump don't: it is there when its value is. `None` while the bytes are equal as far as they
+    /// go. A peer that leaves it out is held up by that only when the last one to three bytes of a message happen
+    /// to be those of its time, and only until it sends another byte.
+    fn repeated_time_len(&self, after: &[u8]) -> Option<usize> {
+        let Some(value) = self.extended.map(u32::to_be_bytes) else {
+            return Some(0);
+        };
+        let seen = after.len().min(value.len());
+        match (after[..seen] == value[..seen], seen == value.len()) {
+            (false, _) => Some(0),
+            (true, true) => Some(4),
+            (true, false) => None,
+        }
+    }
+}
+
+/// Protocol control messages that the chunk layer acts on (§5.4.1, §5.4.2).
+const SET_CHUNK_SIZE: u8 = 1;
+const ABORT: u8 = 2;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, PartialEq)]
+    struct Seen(u32, u32, u8, u32, Bytes);
+
+    fn drain(decoder: &mut Decoder) -> Result<Vec<Seen>, Error> {
+        let mut seen = Vec::new();
+        while let Some(m) = decoder.next()? {
+            let payload = m.payload.to_bytes();
+            seen.push(Seen(
+                m.chunk_stream_id,
+                m.timestamp_ms,
+                m.message_type_id,
+                m.message_stream_id,
+                payload,
+            ));
+        }
+        Ok(seen)
+    }
+
+    fn decode_reads<'a>(reads: impl IntoIterator<Item = &'a [u8]>) -> Result<Vec<Seen>, Error> {
+        let mut decoder = Decoder::new(Limits::default());
+        let (mut seen, mut fed) = (Vec::new(), 0);
+        for read in reads {
+            decoder.feed(Bytes::copy_from_slice(read));
+            seen.extend(drain(&mut decoder)?);
+            fed += read.len() as u64;
+            assert_eq!(decoder.position(), fed);
+        }
+        Ok(seen)
+    }
+
+    /// What `wire` decodes to, having seen that it is the same whole, cut in two at each place, and byte by byte.
+    fn decode(wire: &[u8]) -> Result<Vec<Seen>, Error> {
+        let whole = decode_reads([wire]);
+        for cut in 0..=wire.len() {
+            let (a, b) = wire.split_at(cut);
+            assert_eq!(decode_reads([a, b]), whole, "cut at {cut}");
+        }
+        assert_eq!(decode_reads(wire.chunks(1)), whole, "byte by byte");
+        whole
+    }
+
+    /// Hex, and `byte*count` for a byte repeated.
+    fn wire(text: &str) -> Vec<u8> {
+        let mut out = Vec::new();
+        for word in text.split_whitespace() {
+            if let Some((byte, count)) = word.split_once('*') {
+                let byte = u8::from_str_radix(byte, 16).unwrap();
+                out.resize(out.len() + count.parse::<usize>().unwrap(), byte);
+            } else {
+                out.extend(
+                    (0..word.len())
+                        .step_by(2)
+                        .map(|i| u8::from_str_radix(&word[i..i + 2], 16).unwrap()),
+                );
+            }
+        }
+        out
+    }
+
+    fn times(seen: &[Seen]) -> Vec<u32> {
+        seen.iter().map(|seen| seen.1).collect()
+    }
+
+    fn payload(text: &str) -> Bytes {
+        wire(text).into()
+    }
+
+    #[test]
+    fn each_header_type_inherits_what_it_leaves_out() {
+        let seen = decode(&wire(
+            "04 0003E8 000002 08 01000000 AA01
+             44 00000A 000003 09 BB0102
+             84 000014 BB0304
+             C4 BB0506",
+        ));
+        let expected = [
+            Seen(4, 1000, 8, 1, payload("AA01")),
+            Seen(4, 1010, 9, 1, payload("BB0102")),
+            Seen(4, 1030, 9, 1, payload("BB0304")),
+            Seen(4, 1050, 9, 1, payload("BB0506")),
+        ];
+        assert_eq!(seen.unwrap(), expected);
+    }
+
+    #[test]
+    fn a_message_in_many_chunks_of_one_read_is_one_run_of_it() {
+        let wire = wire("06 000000 0001F4 09 01000000 01*128 C6 02*128 C6 03*128 C6 04*116 06 000001");
+        let read = Bytes::from(wire);
+        let mut decoder = Decoder::new(Limits::default());
+        decoder.feed(read.clone());
+        let message = decoder.next().unwrap().unwrap();
+        assert_eq!(message.payload.run_count(), 1);
+        assert_eq!(message.payload.len(), 500);
+        let pieces: Vec<_> = message.payload.pieces().collect();
+        assert_eq!(
+            pieces.iter().map(|piece| piece.len()).collect::<Vec<_>>(),
+            [128, 128, 128, 116]
+        );
+        assert_eq!(pieces[0].as_ptr(), read[12..].as_ptr(), "a view, not a copy");
+        assert!(decoder.next().unwrap().is_none());
+    }
+
+    #[test]
+    fn chunks_decode_the_same_wherever_reads_end() {
+        let seen = decode(&wire(
+            "06 000000 0001F4 09 01000000 01*128 C6 02*128 C6 03*128 C6 04*116",
+        ))
+        .unwrap();
+        assert_eq!(seen, [Seen(6, 0, 9, 1, payload("01*128 02*128 03*128 04*116"))]);
+    }
+
+    #[test]
+    fn two_and_three_byte_chunk_stream_ids_are_taken() {
+        let seen = decode(&wire(
+            "00 00 000001 000081 08 01000000 AA*128 C0 00 AB
+             00 FF 000002 000081 08 01000000 AA*128 C0 FF AB
+             01 0001 000003 000081 08 01000000 AA*128 C1 0001 AB
+             01 FFFF 000004 000081 08 01000000 AA*128 C1 FFFF AB
+             01 0000 000005 000081 08 01000000 AA*128 C0 00 AB
+             3F 000006 000081 08 01000000 AA*128 FF AB",
+        ))
+        .unwrap();
+        let ids: Vec<_> = seen.iter().map(|seen| (seen.0, seen.4.len())).collect();
+        let expected = [64, 319, 320, 65599, 64, 63].map(|id| (id, 129));
+        assert_eq!(ids, expected);
+    }
+
+    #[test]
+    fn an_extended_timestamp_repeated_on_type_3_is_not_payload() {
+        let seen = decode(&wire(
+            "06 FFFFFF 000102 09 01000000 01000000 AA*128 C6 01000000 BB*128 C6 01000000 CC01
+             06 000005 000001 09 01000000 DD",
+        ))
+        .unwrap();
+        let expected = [
+            Seen(6, 0x100_0000, 9, 1, payload("AA*128 BB*128 CC01")),
+            Seen(6, 5, 9, 1, payload("DD")),
+        ];
+        assert_eq!(seen, expected);
+    }
+
+    #[test]
+    fn an_extended_timestamp_left_out_of_type_3_is_not_missed() {
+        let seen = decode(&wire(
+            "06 FFFFFF 000102 09 01000000 01000000 AA*128 C6 BB*128 C6 CC01
+             06 000005 000001 09 01000000 DD",
+        ))
+        .unwrap();
+        let expected = [
+            Seen(6, 0x100_0000, 9, 1, payload("AA*128 BB*128 CC01")),
+            Seen(6, 5, 9, 1, payload("DD")),
+        ];
+        assert_eq!(seen, expected);
+    }
+
+    #[test]
+    fn payload_that_begins_like_a_left_out_extended_timestamp_stays_payload() {
+        let seen = decode(&wire(
+            "06 FFFFFF 000083 09 01000000 01020304 AA*128 C6 010203
+             C6 01020304 BB*128 C6 01020305",
+        ));
+        // The type 3 that opens the second message repeats the time, its continuation leaves it out.
+        let seen = seen.unwrap();
+        assert_eq!(seen[0].4, payload("AA*128 010203"));
+        assert_eq!(seen[1].1, 0x0204_0608);
+        assert_eq!(seen[1].4, payload("BB*128 010203"));
+    }
+
+    #[test]
+    fn a_short_end_without_the_extended_timestamp_does_not_wait_for_more_bytes() {
+        for end in ["02", "0103", "010204"] {
+            let text = format!(
+                "06 FFFFFF {:06X} 09 01000000 01020304 AA*128 C6 {end}",
+                128 + end.len() / 2
+            );
+            let seen = decode(&wire(&text)).unwrap();
+            assert_eq!(seen.len(), 1, "{end}");
+        }
+    }
+
+    #[test]
+    fn extended_left_out_and_chunks_shorter_than_it_decode_at_any_cut() {
+        let seen = decode(&wire(
+            "02 000000 000004 01 00000000 00000001
+             06 FFFFFF 000004 09 01000000 01000000 C1 C6 01 C6 C6 C6 00
+             06 FFFFFF 000003 09 01000000 C6010203 01 C6 C6 C6 01 06 000000 000000 09 01000000",
+        ))
+        .unwrap();
+        assert_eq!(seen[0].4, payload("C1 01 C6 00"));
+        assert_eq!(seen[1].4, payload("01 C6 01"));
+    }
+
+    #[test]
+    fn an_extended_value_on_type_1_and_2_is_a_delta() {
+        let seen = decode(&wire(
+            "06 000010 000001 09 01000000 AA
+             46 FFFFFF 000081 09 01000000 BB*128 C6 01000000 BB
+             86 FFFFFF 01000001 CC*128 C6 01000001 CC
+             86 000001 DD*128 C6 DD",
+        ))
+        .unwrap();
+        assert_eq!(times(&seen), [0x10, 0x100_0010, 0x200_0011, 0x200_0012]);
+        assert_eq!(seen[2].4, payload("CC*129"));
+    }
+
+    #[test]
+    fn a_type_3_that_opens_a_message_after_a_type_0_adds_that_time() {
+        let seen = decode(&wire(
+            "06 000028 000001 09 01000000 AA C6 BB C6 CC 86 000005 DD C6 EE",
+        ))
+        .unwrap();
+        assert_eq!(times(&seen), [40, 80, 120, 125, 130]);
+    }
+
+    #[test]
+    fn a_fresh_chunk_stream_may_begin_with_type_1_at_time_0() {
+        let seen = decode(&wire("42 000007 000006 04 0006 00000001")).unwrap();
+        assert_eq!(seen, [Seen(2, 7, 4, 0, payload("0006 00000001"))]);
+    }
+
+    #[test]
+    fn a_fresh_chunk_stream_that_begins_with_type_2_or_3_is_an_error() {
+        let error = |header_type| Error::NothingToInherit {
+            position: 13,
+            chunk_stream_id: 5,
+            header_type,
+        };
+        let first = "04 000000 000001 08 01000000 AA";
+        assert_eq!(decode(&wire(&format!("{first} 85 000001"))), Err(error(2)));
+        assert_eq!(decode(&wire(&format!("{first} C5"))), Err(error(3)));
+    }
+
+    #[test]
+    fn interleaved_messages_come_out_in_the_order_they_end() {
+        let seen = decode(&wire(
+            "06 000000 000101 09 01000000 AA*128
+             04 000000 000082 08 01000000 BB*128
+             C6 AB*128 C4 B1B2 C6 AC",
+        ))
+        .unwrap();
+        let expected = [
+            Seen(4, 0, 8, 1, payload("BB*128 B1B2")),
+            Seen(6, 0, 9, 1, payload("AA*128 AB*128 AC")),
+        ];
+        assert_eq!(seen, expected);
+    }
+
+    #[test]
+    fn set_chunk_size_within_another_message_holds_from_its_next_chunk() {
+        let seen = decode(&wire(
+            "06 000000 0000C9 09 01000000 AA*128
+             02 000000 000004 01 00000000 00000040
+             C6 AB*64 C6 AC*9",
+        ))
+        .unwrap();
+        assert_eq!(seen, [Seen(6, 0, 9, 1, payload("AA*128 AB*64 AC*9"))]);
+    }
+
+    #[test]
+    fn set_chunk_size_comes_on_any_chunk_stream() {
+        let seen = decode(&wire(
+            "03 000000 000004 01 00000000 00001000 06 000000 000100 09 01000000 AA*256",
+        ))
+        .unwrap();
+        assert_eq!(seen[0].4.len(), 256);
+    }
+
+    #[test]
+    fn chunk_size_0_or_with_the_top_bit_set_is_an_error() {
+        for (text, raw) in [("00000000", 0), ("80000080", 0x8000_0080)] {
+            let result = decode(&wire(&format!("02 000000 000004 01 00000000 {text}")));
+            assert_eq!(result, Err(Error::ChunkSize { position: 16, raw }));
+        }
+    }
+
+    #[test]
+    fn a_huge_chunk_size_is_clamped_and_reserves_nothing() {
+        let seen = decode(&wire(
+            "02 000000 000004 01 00000000 7FFFFFFF 06 000000 000100 09 01000000 AA*256",
+        ))
+        .unwrap();
+        assert_eq!(seen[0].4.len(), 256);
+    }
+
+    #[test]
+    fn set_chunk_size_or_abort_cut_short_is_an_error() {
+        let error = |message_type_id| Error::ControlLength {
+            position: 15,
+            message_type_id,
+            length: 3,
+        };
+        assert_eq!(
+            decode(&wire("02 000000 000003 01 00000000 000001")),
+            Err(error(1))
+        );
+        assert_eq!(
+            decode(&wire("02 000000 000003 02 00000000 000001")),
+            Err(error(2))
+        );
+    }
+
+    #[test]
+    fn abort_drops_the_unfinished_message_of_its_chunk_stream() {
+        let seen = decode(&wire(
+            "06 000028 000090 09 01000000 AA*128
+             02 000000 000004 02 00000000 00000006
+             06 000029 000001 09 01000000 BB",
+        ))
+        .unwrap();
+        assert_eq!(seen, [Seen(6, 41, 9, 1, payload("BB"))]);
+    }
+
+    #[test]
+    fn abort_of_a_chunk_stream_without_an_unfinished_message_is_ignored() {
+        let seen = decode(&wire(
+            "06 000028 000001 09 01000000 AA
+             02 000000 000004 02 00000000 00000006
+             02 000000 000004 02 00000000 00000F00
+             C6 BB",
+        ))
+        .unwrap();
+        assert_eq!(times(&seen), [40, 80]);
+    }
+
+    #[test]
+    fn a_header_that_repeats_the_unfinished_message_goes_on_with_it() {
+        let seen = decode(&wire(
+            "06 000028 000084 09 01000000 AA*128 06 000028 000084 09 01000000 BBBBBBBB
+             06 000050 000084 09 01000000 AA*128 46 000001 000084 09 CCCCCCCC
+             06 000060 000084 09 01000000 AA*128 86 000001 DDDDDDDD",
+        ))
+        .unwrap();
+        assert_eq!(times(&seen), [0x28, 0x50, 0x60]);
+        assert_eq!(seen[2].4, payload("AA*128 DDDDDDDD"));
+    }
+
+    #[test]
+    fn a_header_that_contradicts_the_unfinished_message_is_an_error() {
+        for header in ["06 000028 000085 09 01000000", "46 000001 000084 08"] {
+            let result = decode(&wire(&format!("06 000028 000084 09 01000000 AA*128 {header}")));
+            assert_eq!(
+                result,
+                Err(Error::Contradiction {
+                    position: 140,
+                    chunk_stream_id: 6
+                })
+            );
+        }
+    }
+
+    #[test]
+    fn time_wraps_at_32_bits() {
+        let seen = decode(&wire(
+            "06 FFFFFF 000001 09 01000000 FFFFFFF0 AA 86 000020 BB 86 FFFFFF FFFFFFFF CC",
+        ))
+        .unwrap();
+        assert_eq!(times(&seen), [0xFFFF_FFF0, 0x10, 0xF]);
+    }
+
+    #[test]
+    fn time_at_the_24_bit_edge_is_read_from_either_field() {
+        let seen = decode(&wire(
+            "06 FFFFFE 000001 09 01000000 AA 06 FFFFFF 000001 09 01000000 00FFFFFF AA
+             06 FFFFFF 000001 09 01000000 00000007 AA",
+        ))
+        .unwrap();
+        assert_eq!(times(&seen), [0xFF_FFFE, 0xFF_FFFF, 7]);
+    }
+
+    #[test]
+    fn empty_messages_are_messages() {
+        let seen = decode(&wire("04 000001 000000 08 01000000 84 000001 C4 C4")).unwrap();
+        assert_eq!(times(&seen), [1, 2, 3, 4]);
+        assert!(seen.iter().all(|seen| seen.4.is_empty()));
+    }
+
+    #[test]
+    fn a_length_that_lies_costs_what_was_sent() {
+        let mut decoder = Decoder::new(Limits::default());
+        decoder.feed(wire("06 000000 FFFFFF 09 01000000 AA").into());
+        assert!(decoder.next().unwrap().is_none());
+        assert_eq!(decoder.partial_bytes, 1);
+    }
+
+    #[test]
+    fn a_message_above_the_limit_is_refused_at_its_header() {
+        let mut decoder = Decoder::new(Limits {
+            message_bytes: 100,
+            ..Limits::default()
+        });
+        decoder.feed(wire("06 000000 000064 09 01000000 AA*100 06 000000 000065 09 01000000").into());
+        assert_eq!(decoder.next().unwrap().unwrap().payload.len(), 100);
+        let error = Error::MessageBytes {
+            position: 112,
+            length: 101,
+            limit: 100,
+        };
+        assert_eq!(decoder.next().unwrap_err(), error);
+        assert_eq!(decoder.next().unwrap_err(), error, "an error is final");
+    }
+
+    #[test]
+    fn unfinished_messages_are_bounded_in_number_and_bytes() {
+        let begun = |id: u8| wire(&format!("{id:02X} 000000 000100 09 01000000 AA*128"));
+        let three: Vec<u8> = (3..6).flat_map(begun).collect();
+        let result = |limits| {
+            let mut decoder = Decoder::new(limits);
+            decoder.feed(three.clone().into());
+            decoder.next().map(|message| message.is_some())
+        };
+        assert_eq!(
+            result(Limits {
+                partial_messages: 3,
+                ..Limits::default()
+            }),
+            Ok(false)
+        );
+        assert_eq!(
+            result(Limits {
+                partial_messages: 2,
+                ..Limits::default()
+            }),
+            Err(Error::PartialMessages {
+                position: 280,
+                limit: 2
+            })
+        );
+        assert_eq!(
+            result(Limits {
+                partial_bytes: 384,
+                ..Limits::default()
+            }),
+            Ok(false)
+        );
+        assert_eq!(
+            result(Limits {
+                partial_bytes: 383,
+                ..Limits::default()
+            }),
+            Err(Error::PartialBytes {
+                position: 420,
+                limit: 383
+            })
+        );
+    }
+
+    #[test]
+    fn finished_and_aborted_messages_count_against_no_bound() {
+        let mut decoder = Decoder::new(Limits {
+            partial_messages: 2,
+            partial_bytes: 300,
+            ..Limits::default()
+        });
+        let round = wire(
+            "06 000028 000090 09 01000000 AA*128
+             02 000000 000004 02 00000000 00000006
+             06 000028 000090 09 01000000 AA*128 C6 BB*16",
+        );
+        for _ in 0..10 {
+            decoder.feed(round.clone().into());
+            assert_eq!(drain(&mut decoder).unwrap().len(), 1);
+        }
+        assert_eq!((decoder.partial_messages, decoder.partial_bytes), (0, 0));
+    }
+
+    #[test]
+    fn chunk_streams_are_bounded() {
+        let mut decoder = Decoder::new(Limits {
+            chunk_streams: 2,
+            ..Limits::default()
+        });
+        let one = |id: u8| wire(&format!("{id:02X} 000000 000001 09 01000000 AA"));
+        decoder.feed([one(3), one(4), one(3), one(5)].concat().into());
+        assert_eq!(
+            drain(&mut decoder),
+            Err(Error::ChunkStreams {
+                position: 39,
+                limit: 2
+            })
+        );
+    }
+
+    #[test]
+    fn bytes_fed_before_the_last_ones_are_used_up_are_not_lost() {
+        let mut decoder = Decoder::new(Limits::default());
+        let two = wire("04 000001 000002 08 01000000 AA01 84 000001 AA02 84 0000");
+        decoder.feed(two.into());
+        assert_eq!(decoder.next().unwrap().unwrap().timestamp_ms, 1);
+        decoder.feed(wire("05 AA03").into());
+        assert_eq!(times(&drain(&mut decoder).unwrap()), [2, 7]);
+        assert_eq!(decoder.position(), 26);
+    }
+
+    #[test]
+    fn a_message_in_thousands_of_reads_comes_out_whole() {
+        let wire = wire("06 000000 001000 09 01000000 01*128");
+        let mut decoder = Decoder::new(Limits::default());
+        decoder.feed(wire.into());
+        assert!(decoder.next().unwrap().is_none());
+        for i in 1..32u8 {
+            decoder.feed(vec![0xC6].into());
+            assert!(decoder.next().unwrap().is_none());
+            for _ in 0..127 {
+                decoder.feed(vec![i].into());
+                assert!(decoder.next().unwrap().is_none());
+            }
+            decoder.feed(vec![i].into());
+        }
+        let payload = decoder.next().unwrap().unwrap().payload;
+        assert_eq!((payload.len(), payload.run_count()), (4096, 1));
+        assert_eq!(payload.to_bytes()[4095], 31);
+    }
+}

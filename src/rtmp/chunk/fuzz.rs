@@ -1,0 +1,54 @@
+//! What has to hold for any bytes: the body of the fuzz target, driven by proptest here.
+
+use super::{Decoder, Error, Limits};
+use bytes::Bytes;
+
+/// Decodes `data` after its first bytes, once in one read and once cut as they say, and panics when the two differ
+/// or a bound is broken.
+pub fn decode_at_any_cut(data: &[u8]) {
+    let Some((cuts, wire)) = data.split_first_chunk::<4>() else {
+        return;
+    };
+    let whole = decode(std::iter::once(wire));
+    let lengths = cuts.iter().map(|&cut| usize::from(cut) + 1).cycle();
+    assert_eq!(whole, decode(pieces(wire, lengths)));
+    assert_eq!(whole, decode(wire.chunks(1)));
+}
+
+fn pieces(mut wire: &[u8], lengths: impl Iterator<Item = usize>) -> impl Iterator<Item = &[u8]> {
+    let mut lengths = lengths;
+    std::iter::from_fn(move || {
+        let length = lengths.next()?.min(wire.len());
+        let (piece, rest) = wire.split_at(length);
+        wire = rest;
+        (!piece.is_empty()).then_some(piece)
+    })
+}
+
+type Decoded = (Vec<(u32, u32, u8, u32, Bytes)>, Option<Error>);
+
+fn decode<'a>(reads: impl Iterator<Item = &'a [u8]>) -> Decoded {
+    let mut decoder = Decoder::new(Limits::default());
+    let mut messages = Vec::new();
+    for read in reads {
+        decoder.feed(Bytes::copy_from_slice(read));
+        loop {
+            match decoder.next() {
+                Ok(Some(m)) => {
+                    let payload = m.payload.to_bytes();
+                    assert_eq!(payload.len(), m.payload.len());
+                    messages.push((
+                        m.chunk_stream_id,
+                        m.timestamp_ms,
+                        m.message_type_id,
+                        m.message_stream_id,
+                        payload,
+                    ));
+                }
+                Ok(None) => break,
+                Err(error) => return (messages, Some(error)),
+            }
+        }
+    }
+    (messages, None)
+}

@@ -1,0 +1,217 @@
+//! The wire form of chunk headers (§5.3.1), without what they inherit from the chunk before.
+
+use super::ChunkStreamId;
+use smallvec::SmallVec;
+
+/// Basic header 3, message header 11, extended timestamp 4.
+pub(super) const MAX_HEADER_BYTES: usize = 18;
+
+/// In the 24-bit time field: the time is in the four bytes after the header.
+pub(super) const EXTENDED: u32 = 0xFF_FFFF;
+
+/// A header as it is sent.
+pub(super) type HeaderBytes = SmallVec<[u8; MAX_HEADER_BYTES]>;
+
+/// A header as it was read.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Header {
+    pub chunk_stream_id: u32,
+    pub fields: Fields,
+    /// Bytes on the wire. A type 3's extended timestamp is not in it: whether it is there takes knowing what went
+    /// before.
+    pub wire_len: usize,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Fields {
+    /// Says everything; the time is absolute.
+    Type0 {
+        time: Time,
+        length: u32,
+        message_type_id: u8,
+        message_stream_id: u32,
+    },
+    /// Inherits the message stream; the time is a delta, as in type 2.
+    Type1 {
+        delta: Time,
+        length: u32,
+        message_type_id: u8,
+    },
+    /// Inherits the shape of the message too.
+    Type2 { delta: Time },
+    /// Inherits everything.
+    Type3,
+}
+
+/// A time field: milliseconds, and whether they were in the extended timestamp.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Time {
+    pub ms: u32,
+    pub extended: bool,
+}
+
+impl Header {
+    /// The header at the beginning of `bytes`, or `None` when it is cut off.
+    pub fn parse(bytes: &[u8]) -> Option<Self> {
+        let &first = bytes.first()?;
+        let (chunk_stream_id, basic_len) = match first & 0x3F {
+            0 => (64 + u32::from(*bytes.get(1)?), 2),
+            1 => (
+                64 + u32::from(u16::from_le_bytes([*bytes.get(1)?, *bytes.get(2)?])),
+                3,
+            ),
+            id => (u32::from(id), 1),
+        };
+        let rest = &bytes[basic_len..];
+        let (fields, fields_len) = match first >> 6 {
+            0 => {
+                let h = rest.first_chunk::<11>()?;
+                let (time, time_len) = Time::parse(h, &rest[11..])?;
+                let message_stream_id = u32::from_le_bytes([h[7], h[8], h[9], h[10]]);
+                (
+                    Fields::Type0 {
+                        time,
+                        length: be24(h, 3),
+                        message_type_id: h[6],
+                        message_stream_id,
+                    },
+                    11 + time_len,
+                )
+            }
+            1 => {
+                let h = rest.first_chunk::<7>()?;
+                let (delta, time_len) = Time::parse(h, &rest[7..])?;
+                (
+                    Fields::Type1 {
+                        delta,
+                        length: be24(h, 3),
+                        message_type_id: h[6],
+                    },
+                    7 + time_len,
+                )
+            }
+            2 => {
+                let h = rest.first_chunk::<3>()?;
+                let (delta, time_len) = Time::parse(h, &rest[3..])?;
+                (Fields::Type2 { delta }, 3 + time_len)
+            }
+            _ => (Fields::Type3, 0),
+        };
+        Some(Self {
+            chunk_stream_id,
+            fields,
+            wire_len: basic_len + fields_len,
+        })
+    }
+}
+
+impl Time {
+    /// The time in the first three bytes of `header`, or in the first four of `after`; and how many of those.
+    fn parse(header: &[u8], after: &[u8]) -> Option<(Self, usize)> {
+        match be24(header, 0) {
+            EXTENDED => {
+                let ms = u32::from_be_bytes(*after.first_chunk()?);
+                Some((Self { ms, extended: true }, 4))
+            }
+            ms => Some((Self { ms, extended: false }, 0)),
+        }
+    }
+}
+
+impl Fields {
+    /// 0..=3, as on the wire.
+    pub fn header_type(&self) -> u8 {
+        match self {
+            Self::Type0 { .. } => 0,
+            Self::Type1 { .. } => 1,
+            Self::Type2 { .. } => 2,
+            Self::Type3 => 3,
+        }
+    }
+}
+
+/// The header that goes on with a message: type 3, as it reads in the eight bytes at its place. All its forms fit.
+#[derive(Clone, Copy)]
+pub(super) struct Continuation {
+    basic: u64,
+    mask: u64,
+    basic_len: usize,
+    extended: Option<u32>,
+}
+
+impl Continuation {
+    /// For a chunk stream whose last time field was this extended one, if it was.
+    pub fn new(chunk_stream_id: u32, extended: Option<u32>) -> Self {
+        let (basic, basic_len) = basic_header(3, chunk_stream_id);
+        Self {
+            basic: u64::from(basic),
+            mask: (1 << (8 * basic_len)) - 1,
+            basic_len,
+            extended: extended.map(u32::swap_bytes),
+        }
+    }
+
+    /// Bytes of the header that `word`, read little-endian, begins with; 0 when it is any other. Some peers repeat
+    /// the extended timestamp in it and some don't: it is there when its value is.
+    #[inline]
+    pub fn len_in(&self, word: u64) -> usize {
+        if word & self.mask != self.basic {
+            return 0;
+        }
+        match self.extended {
+            Some(value) if (word >> (8 * self.basic_len)) as u32 == value => self.basic_len + 4,
+            _ => self.basic_len,
+        }
+    }
+}
+
+/// The type-0 header of a message.
+pub(super) fn type0(
+    id: ChunkStreamId,
+    timestamp_ms: u32,
+    length: u32,
+    message_type_id: u8,
+    message_stream_id: u32,
+) -> HeaderBytes {
+    let mut header = HeaderBytes::new();
+    put_basic(&mut header, 0, id);
+    header.extend_from_slice(&timestamp_ms.min(EXTENDED).to_be_bytes()[1..]);
+    header.extend_from_slice(&length.to_be_bytes()[1..]);
+    header.push(message_type_id);
+    header.extend_from_slice(&message_stream_id.to_le_bytes());
+    put_extended(&mut header, timestamp_ms);
+    header
+}
+
+/// The type-3 header of the further chunks of a message that began with [`type0`].
+pub(super) fn type3(id: ChunkStreamId, timestamp_ms: u32) -> HeaderBytes {
+    let mut header = HeaderBytes::new();
+    put_basic(&mut header, 3, id);
+    put_extended(&mut header, timestamp_ms);
+    header
+}
+
+fn put_basic(header: &mut HeaderBytes, header_type: u8, id: ChunkStreamId) {
+    let (basic, len) = basic_header(header_type, id.get());
+    header.extend_from_slice(&basic.to_le_bytes()[..len]);
+}
+
+fn put_extended(header: &mut HeaderBytes, timestamp_ms: u32) {
+    if timestamp_ms >= EXTENDED {
+        header.extend_from_slice(&timestamp_ms.to_be_bytes());
+    }
+}
+
+/// The shortest basic header, as a little-endian number, and its length.
+fn basic_header(header_type: u8, chunk_stream_id: u32) -> (u32, usize) {
+    let format = u32::from(header_type) << 6;
+    match chunk_stream_id {
+        ..64 => (format | chunk_stream_id, 1),
+        64..320 => (format | (chunk_stream_id - 64) << 8, 2),
+        _ => (format | 1 | (chunk_stream_id - 64) << 8, 3),
+    }
+}
+
+fn be24(bytes: &[u8], at: usize) -> u32 {
+    u32::from_be_bytes([0, bytes[at], bytes[at + 1], bytes[at + 2]])
+}

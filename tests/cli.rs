@@ -1,0 +1,225 @@
+//! The command line, with the built binary: what a stranger reads, what is in force, how a mistake ends.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Output, Stdio};
+
+fn fanfare(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_fanfare"));
+    command
+        .args(arguments)
+        .env_remove("FANFARE_LOG")
+        .env("COLUMNS", "100");
+    command
+}
+
+fn output_of(arguments: &[&str]) -> Output {
+    fanfare(arguments).output().unwrap()
+}
+
+fn stdout_of(arguments: &[&str]) -> String {
+    let output = output_of(arguments);
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// What a start that must fail says on standard error.
+fn refusal_of(arguments: &[&str]) -> String {
+    let output = output_of(arguments);
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    assert!(output.stdout.is_empty(), "{output:?}");
+    String::from_utf8(output.stderr).unwrap()
+}
+
+fn file(toml: &str) -> (tempfile::TempDir, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("fanfare.toml");
+    std::fs::write(&path, toml).unwrap();
+    (folder, path.to_str().unwrap().to_owned())
+}
+
+#[test]
+fn help_tells_a_stranger_how_to_publish_and_how_to_watch() {
+    let help = stdout_of(&["--help"]);
+    for part in [
+        "ffmpeg -re -i demo.flv -c copy -f flv rtmp://localhost:1935/live/live_stream",
+        "vlc rtmp://localhost:1935/live/live_stream",
+        "Stream Key live_stream",
+        "--config <FILE>",
+        "--rtmp <ADDR>",
+        "--cores <N>",
+        "--log-format <FORMAT>",
+        "--log-level <LEVEL>",
+        "check",
+        "FANFARE_LOG",
+        "Exit code",
+    ] {
+        assert!(help.contains(part), "no `{part}` in\n{help}");
+    }
+}
+
+#[test]
+fn version_is_the_name_and_the_number() {
+    assert_eq!(
+        stdout_of(&["--version"]),
+        format!("fanfare {}\n", env!("CARGO_PKG_VERSION"))
+    );
+}
+
+#[test]
+fn check_without_a_file_shows_the_defaults() {
+    let shown = stdout_of(&["check"]);
+    assert!(shown.starts_with("# Valid."), "{shown}");
+    assert_eq!(
+        fanfare::config::Config::from_toml("shown", &shown).unwrap(),
+        Default::default()
+    );
+}
+
+#[test]
+fn check_takes_the_annotated_file() {
+    stdout_of(&[
+        "check",
+        "--config",
+        concat!(env!("CARGO_MANIFEST_DIR"), "/fanfare.toml"),
+    ]);
+}
+
+#[test]
+fn flags_override_the_file() {
+    let (_folder, path) =
+        file("cores = 2\npin = true\n[listen]\nrtmp = [\"127.0.0.1:1\"]\n[log]\nlevel = \"warn\"\n");
+    let flags = [
+        "--cores",
+        "3",
+        "--rtmp",
+        "127.0.0.1:5",
+        "--rtmp",
+        "[::1]:6",
+        "--log-format",
+        "json",
+    ];
+    for order in [
+        [&["check", "--config", &path][..], &flags].concat(),
+        [&flags[..], &["check", "--config", &path]].concat(),
+    ] {
+        let shown = stdout_of(&order);
+        for part in [
+            "cores = 3",
+            "pin = true",
+            "[\"127.0.0.1:5\", \"[::1]:6\"]",
+            "\"json\"",
+            "\"warn\"",
+        ] {
+            assert!(shown.contains(part), "no `{part}` in\n{shown}");
+        }
+    }
+}
+
+#[test]
+fn a_mistake_in_the_file_is_one_line_and_exit_code_2() {
+    let (_folder, path) = file("[publish]\npublisher_grace = \"2h\"\n");
+    let expected = format!("fanfare: {path}:2:19: publish.publisher_grace: 2h is outside 0s to 1h\n");
+    assert_eq!(refusal_of(&["check", "--config", &path]), expected);
+    assert_eq!(refusal_of(&["--config", &path]), expected);
+}
+
+#[test]
+fn a_missing_file_is_one_line_and_exit_code_2() {
+    let refusal = refusal_of(&["--config", "no/such/file.toml"]);
+    assert!(refusal.starts_with("fanfare: no/such/file.toml: "), "{refusal}");
+    assert_eq!(refusal.lines().count(), 1);
+}
+
+#[test]
+fn a_bad_flag_names_itself_and_exits_with_2() {
+    for (flags, part) in [
+        (&["--cores", "257"][..], "--cores: 257 is outside 0 to 256"),
+        (&["--log-level", "inof"], "--log-level: `inof` is not error, warn"),
+        (
+            &["--rtmp", "[::]:1935", "--rtmp", "[::]:1935"],
+            "--rtmp: [::]:1935 is there twice",
+        ),
+        (&["--rtmp", "localhost"], "not an address with a port"),
+        (&["--cores", "many"], "--cores <N>"),
+        (&["--log-format", "xml"], "text, json"),
+        (&["--colour"], "--colour"),
+        (&["chekc"], "check"),
+    ] {
+        let refusal = refusal_of(flags);
+        assert!(refusal.contains(part), "{flags:?} gives {refusal}");
+    }
+}
+
+#[test]
+fn a_bad_level_in_the_environment_names_the_variable() {
+    let output = fanfare(&["--rtmp", "127.0.0.1:0"])
+        .env("FANFARE_LOG", "inof")
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(
+        String::from_utf8(output.stderr)
+            .unwrap()
+            .starts_with("fanfare: FANFARE_LOG: `inof`")
+    );
+}
+
+#[test]
+fn start_prints_where_it_listens_and_how_to_publish_and_watch() {
+    let mut running =
+        Running::start(fanfare(&["--rtmp", "127.0.0.1:0", "--cores", "1"]).stdout(Stdio::piped()));
+    let lines = running.first_lines(3);
+    assert!(
+        lines[0].starts_with("fanfare ") && lines[0].contains("rtmp://127.0.0.1:"),
+        "{lines:?}"
+    );
+    let url = lines[2].strip_prefix("  Watch:    vlc ").expect("the watch line");
+    assert_eq!(
+        lines[1],
+        format!("  Publish:  ffmpeg -re -i demo.flv -c copy -f flv {url}")
+    );
+}
+
+#[test]
+fn json_start_is_a_log_line_on_standard_error() {
+    let flags = ["--rtmp", "127.0.0.1:0", "--cores", "1", "--log-format", "json"];
+    let mut running = Running::start(fanfare(&flags).stderr(Stdio::piped()));
+    let listening = running.first_log_line_with("listening");
+    let line: serde_json::Value = serde_json::from_str(&listening).unwrap();
+    assert_eq!(line["level"], "INFO");
+    assert!(line["rtmp"].as_str().unwrap().contains("127.0.0.1:"), "{line}");
+}
+
+/// A started fanfare; ended when dropped.
+struct Running(Child);
+
+impl Running {
+    fn start(command: &mut Command) -> Running {
+        Running(command.spawn().unwrap())
+    }
+
+    fn first_lines(&mut self, count: usize) -> Vec<String> {
+        let stdout = self.0.stdout.take().unwrap();
+        BufReader::new(stdout)
+            .lines()
+            .take(count)
+            .map(Result::unwrap)
+            .collect()
+    }
+
+    fn first_log_line_with(&mut self, part: &str) -> String {
+        let stderr = self.0.stderr.take().unwrap();
+        let mut lines = BufReader::new(stderr).lines().map(Result::unwrap);
+        lines
+            .find(|line| line.contains(part))
+            .unwrap_or_else(|| panic!("no line with `{part}`"))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}

@@ -1,0 +1,328 @@
+//! The configuration from outside: the annotated `fanfare.toml` is true to the code, mistakes name their place.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use fanfare::config::{Config, Number, SecondPublisher, Start};
+use proptest::prelude::*;
+
+const ANNOTATED: &str = include_str!("../fanfare.toml");
+
+fn error_of(toml: &str) -> String {
+    Config::from_toml("fanfare.toml", toml)
+        .expect_err(toml)
+        .to_string()
+}
+
+/// One key with this value, as a file.
+fn file_with(key: &str, value: &str) -> String {
+    match key.split_once('.') {
+        Some((table, name)) => format!("[{table}]\n{name} = {value}\n"),
+        None => format!("{key} = {value}\n"),
+    }
+}
+
+fn keys(table: &toml::Table) -> BTreeSet<String> {
+    let inner = |name: &String, value: &toml::Value| match value {
+        toml::Value::Table(table) => keys(table)
+            .into_iter()
+            .map(|key| format!("{name}.{key}"))
+            .collect(),
+        _ => vec![name.clone()],
+    };
+    table
+        .iter()
+        .flat_map(|(name, value)| inner(name, value))
+        .collect()
+}
+
+/// The comment right above a key of the annotated file.
+fn comment_of(key: &str) -> String {
+    let (table, name) = key.split_once('.').unwrap_or(("", key));
+    let mut current = "";
+    let mut comment = String::new();
+    for line in ANNOTATED.lines() {
+        if let Some(text) = line.strip_prefix('#') {
+            comment += text;
+        } else if current == table && line.starts_with(&format!("{name} = ")) {
+            return comment;
+        } else {
+            current = line
+                .strip_prefix('[')
+                .and_then(|rest| rest.strip_suffix(']'))
+                .unwrap_or(current);
+            comment.clear();
+        }
+    }
+    panic!("{key} is not in fanfare.toml");
+}
+
+/// The number as it would be written with this value.
+fn written(number: &Number, value: u64) -> String {
+    let mut other = number.clone();
+    other.value = value;
+    if number.key == "cores" {
+        other.to_string()
+    } else {
+        format!("\"{other}\"")
+    }
+}
+
+#[test]
+fn annotated_file_holds_the_defaults() {
+    assert_eq!(
+        Config::from_toml("fanfare.toml", ANNOTATED).unwrap(),
+        Config::default()
+    );
+}
+
+#[test]
+fn annotated_file_has_every_key_of_the_code_and_no_other() {
+    let code: toml::Table = Config::default().to_toml().parse().unwrap();
+    let file: toml::Table = ANNOTATED.parse().unwrap();
+    assert_eq!(keys(&file), keys(&code));
+}
+
+#[test]
+fn annotated_file_explains_every_key_and_gives_the_range_of_every_number() {
+    for key in keys(&ANNOTATED.parse().unwrap()) {
+        assert!(comment_of(&key).len() > 20, "{key} is not explained");
+    }
+    for number in Config::default().numbers() {
+        let range = format!("Range: {}.", number.range_text());
+        assert!(
+            comment_of(number.key).contains(&range),
+            "{}: no `{range}`",
+            number.key
+        );
+    }
+}
+
+#[test]
+fn every_key_with_a_unit_or_a_count_has_a_range() {
+    let with_range: BTreeSet<_> = Config::default()
+        .numbers()
+        .iter()
+        .map(|number| number.key.to_owned())
+        .collect();
+    let without = [
+        "listen.rtmp",
+        "log.format",
+        "log.level",
+        "pin",
+        "play.start",
+        "publish.on_second_publisher",
+    ];
+    let all = keys(&Config::default().to_toml().parse().unwrap());
+    let left: BTreeSet<_> = all.difference(&with_range).map(String::as_str).collect();
+    assert_eq!(left, BTreeSet::from(without));
+}
+
+#[test]
+fn both_ends_of_every_range_are_taken() {
+    for number in Config::default().numbers() {
+        for end in [*number.range.start(), *number.range.end()] {
+            let file = file_with(number.key, &written(&number, end));
+            let config =
+                Config::from_toml("fanfare.toml", &file).unwrap_or_else(|error| panic!("{error}\n{file}"));
+            let read = config
+                .numbers()
+                .into_iter()
+                .find(|read| read.key == number.key)
+                .unwrap();
+            assert_eq!(read.value, end, "{file}");
+        }
+    }
+}
+
+#[test]
+fn a_number_beyond_its_range_is_refused_with_place_key_and_range() {
+    for number in Config::default().numbers() {
+        let below = number.range.start().checked_sub(1);
+        for beyond in [below, Some(number.range.end() + 1)].into_iter().flatten() {
+            let error = error_of(&file_with(number.key, &written(&number, beyond)));
+            let line = if number.key.contains('.') { 2 } else { 1 };
+            assert!(error.starts_with(&format!("fanfare.toml:{line}:")), "{error}");
+            assert!(error.contains(&format!(": {}: ", number.key)), "{error}");
+            assert!(
+                error.ends_with(&format!("is outside {}", number.range_text())),
+                "{error}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_mistake_is_one_line_with_file_line_column_and_key() {
+    let cases = [
+        ("cores = 300", "fanfare.toml:1:9: cores: 300 is outside 0 to 256"),
+        (
+            "cores = -1",
+            "fanfare.toml:1:9: cores: integer `-1`, expected usize",
+        ),
+        (
+            "\n[publish]\npublisher_grace = 10",
+            "fanfare.toml:3:19: publish.publisher_grace: integer `10`, expected",
+        ),
+        (
+            "[publish]\npublisher_grace = \"10\"",
+            "fanfare.toml:2:19: publish.publisher_grace: `10`: time unit needed",
+        ),
+        (
+            "[play]\nmax_lag = \"5 blinks\"",
+            "fanfare.toml:2:11: play.max_lag: `5 blinks`: unknown time unit",
+        ),
+        (
+            "[play]\nmax_lag = \"\"",
+            "fanfare.toml:2:11: play.max_lag: ``: value was empty",
+        ),
+        (
+            "[play]\nstream_buffer = \"many\"",
+            "fanfare.toml:2:17: play.stream_buffer: `many` is not a size",
+        ),
+        (
+            "[play]\nstart = \"now\"",
+            "fanfare.toml:2:9: play.start: unknown word `now`, expected `keyframe` or `live`",
+        ),
+        (
+            "[play]\nstrat = \"live\"",
+            "fanfare.toml:2:1: play.strat: unknown key `strat`, expected one of `start`",
+        ),
+        (
+            "[plya]\nstart = \"live\"",
+            "fanfare.toml:1:2: plya: unknown key `plya`, expected one of `cores`",
+        ),
+        ("play.start = 5", "fanfare.toml:1:14: play.start: "),
+        ("pin = yes", "fanfare.toml:1:7: "),
+        (
+            "pin = \"yes\"",
+            "fanfare.toml:1:7: pin: string \"yes\", expected a boolean",
+        ),
+        ("cores = 1\ncores = 2", "fanfare.toml:2:1: duplicate key"),
+        (
+            "[listen]\nrtmp = []",
+            "fanfare.toml:2:8: listen.rtmp: 0 addresses are outside 1 to 64",
+        ),
+        (
+            "[listen]\nrtmp = [\n  \"0.0.0.0:1935\",\n  \"here\",\n]",
+            "fanfare.toml:4:3: listen.rtmp: not an address",
+        ),
+        (
+            "[listen]\nrtmp = [\"0.0.0.0:1\", \"0.0.0.0:1\"]",
+            "fanfare.toml:2:8: listen.rtmp: 0.0.0.0:1 is there twice",
+        ),
+        (
+            "[log]\nlevel = \"inof\"",
+            "fanfare.toml:2:9: log.level: `inof` is not error, warn, info",
+        ),
+        ("# ü\n[log] # ü\nformat = [\n", "fanfare.toml:3:"),
+    ];
+    for (toml, expected) in cases {
+        let error = error_of(toml);
+        assert!(
+            error.starts_with(expected),
+            "{toml}\n  gives {error}\n  wants {expected}"
+        );
+        assert_eq!(error.lines().count(), 1, "{error}");
+    }
+}
+
+#[test]
+fn columns_count_characters_not_bytes() {
+    assert!(error_of("log = { level = \"ü\", format = \"x\" }").contains("fanfare.toml:1:31: log.format"));
+}
+
+#[test]
+fn an_empty_file_is_the_defaults_and_one_key_changes_one_value() {
+    assert_eq!(Config::from_toml("f", "").unwrap(), Config::default());
+    assert_eq!(
+        Config::from_toml("f", "\u{feff}")
+            .map_err(|error| error.to_string())
+            .unwrap(),
+        Config::default()
+    );
+
+    let mut expected = Config::default();
+    expected.publish.on_second_publisher = SecondPublisher::Takeover;
+    expected.play.start = Start::Live;
+    expected.play.play_wait = Duration::from_millis(1500);
+    let file =
+        "publish.on_second_publisher = \"takeover\"\n[play]\nstart = \"live\"\nplay_wait = \"1s 500ms\"\n";
+    assert_eq!(Config::from_toml("f", file).unwrap(), expected);
+}
+
+#[test]
+fn what_is_in_force_reads_back_as_the_same() {
+    let file =
+        "cores = 3\npin = true\n[listen]\nrtmp = [\"127.0.0.1:0\"]\n[play]\nstream_buffer = \"1500000B\"\n";
+    let config = Config::from_toml("f", file).unwrap();
+    assert_eq!(config.play.stream_buffer, 1_500_000);
+    assert_eq!(Config::from_toml("f", &config.to_toml()).unwrap(), config);
+}
+
+#[test]
+fn default_addresses_are_tried_and_addresses_of_ones_own_are_required() {
+    let is_default = |file| Config::from_toml("f", file).unwrap().listen.is_default;
+    assert!(is_default(""));
+    assert!(is_default("[listen]\nrtmp = [\"0.0.0.0:1935\", \"[::]:1935\"]"));
+    assert!(!is_default("[listen]\nrtmp = [\"[::]:1935\"]"));
+
+    let mut by_flag = Config::default();
+    by_flag.set_rtmp(vec!["[::]:1935".parse().unwrap()]);
+    assert!(!by_flag.listen.is_default);
+}
+
+#[test]
+fn two_ports_that_the_system_chooses_are_not_the_same_address() {
+    Config::from_toml("f", "[listen]\nrtmp = [\"127.0.0.1:0\", \"127.0.0.1:0\"]").unwrap();
+}
+
+#[test]
+fn cores_zero_is_at_least_one_thread_and_a_number_is_taken_as_it_is() {
+    assert!(Config::default().core_count() >= 1);
+    assert_eq!(
+        Config {
+            cores: 200,
+            ..Config::default()
+        }
+        .core_count(),
+        200
+    );
+}
+
+#[test]
+fn a_file_that_is_not_there_is_one_line_with_its_name() {
+    let error = Config::load("no/such/fanfare.toml".as_ref())
+        .unwrap_err()
+        .to_string();
+    assert!(error.starts_with("no/such/fanfare.toml: "), "{error}");
+    assert_eq!(error.lines().count(), 1);
+}
+
+#[test]
+fn a_device_named_by_mistake_is_not_read_without_end() {
+    assert!(
+        Config::load("/dev/zero".as_ref())
+            .unwrap_err()
+            .to_string()
+            .starts_with("/dev/zero: ")
+    );
+}
+
+proptest! {
+    /// The annotated file with a piece replaced: whatever comes of it, an error is one line and names the file.
+    #[test]
+    fn any_damage_to_a_file_is_one_line(
+        cut in 0..ANNOTATED.len(),
+        length in 0..40usize,
+        put in "[\\[\\]\"'=.,#\\n\\ra-z0-9ü\\\\ ]{0,12}",
+    ) {
+        let mut bytes = ANNOTATED.as_bytes().to_vec();
+        bytes.splice(cut..(cut + length).min(ANNOTATED.len()), put.bytes());
+        if let Err(error) = Config::from_toml("fanfare.toml", &String::from_utf8_lossy(&bytes)) {
+            let error = error.to_string();
+            prop_assert!(error.starts_with("fanfare.toml:"), "{error}");
+            prop_assert_eq!(error.lines().count(), 1, "{}", error);
+        }
+    }
+}
