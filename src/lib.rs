@@ -1,6 +1,14 @@
-//! fanfare: a live relay for Linux.
+//! fanfare: a live relay for Linux. Encoders publish RTMP, as many players as the machine can carry watch.
+//!
+//! The modules in the order of the data: [`net`] receives bytes, [`rtmp`] makes messages and frames of them, which
+//! [`flv`] tells apart; [`stream`] lays them into a log that all cores share, [`fanout`] decides what each player of
+//! a core is sent next, and [`net`] sends it. ARCHITECTURE.md tells the whole way.
+
 pub mod amf0;
 pub mod config;
+pub mod fanout;
 pub mod flv;
 pub mod logging;
+pub mod net;
 pub mod rtmp;
+pub mod stream;

@@ -1,3 +1,7 @@
 //! Frames and what their first bytes say: FLV tag headers, legacy and Enhanced. Pure: no socket, no clock.
+pub mod audio;
+mod enhanced;
 pub mod frame;
+pub mod video;
+pub use enhanced::FourCc;
 pub use frame::{Frame, FrameKind, Payload, Run, WireFormat};

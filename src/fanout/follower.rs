@@ -1,0 +1,149 @@
+//! One core's view of one stream: the segments from the oldest kept to the head, and the players that watch it here.
+
+use std::{collections::VecDeque, rc::Rc, sync::Arc};
+
+use bytes::Bytes;
+
+use super::{
+    batch::Local,
+    player::{Cursor, Place, Player},
+};
+use crate::stream::{Follow, Join, Next, Segment, Stream};
+
+pub(super) struct Follower {
+    follow: Follow,
+    /// Oldest first, without a gap in the sequence; empty before the first player needed one.
+    view: VecDeque<Local>,
+    /// Keys of its players.
+    pub players: Vec<usize>,
+}
+
+impl Follower {
+    pub(super) fn new(follow: Follow) -> Self {
+        Self { follow, view: VecDeque::new(), players: Vec::new() }
+    }
+
+    pub(super) fn stream(&self) -> &Arc<Stream> {
+        self.follow.stream()
+    }
+
+    /// Takes in segments that have been opened, lets go of those that have been retired.
+    pub(super) fn sync(&mut self) {
+        while let Some(newest) = self.view.back() {
+            match newest.next() {
+                Next::Segment(next) => self.view.push_back(Rc::new(next)),
+                Next::NotYet => break,
+                // So slow was this core that the log went on without it; its players will be placed anew.
+                Next::Gone => self.view.clear(),
+            }
+        }
+        let oldest = self.stream().oldest();
+        while self.view.front().is_some_and(|local| local.sequence < oldest) {
+            self.view.pop_front();
+        }
+    }
+
+    /// Puts the player where it can begin, if there is such a place now. True where it stands in the log then.
+    pub(super) fn place(&mut self, player: &mut Player) -> bool {
+        let after = match player.place {
+            Place::At(_) => return true,
+            Place::Waiting { after, .. } => after,
+        };
+        let join = self.stream().join();
+        match &**join {
+            Join::At { segment, offset, preamble, generation } if (segment.sequence, *offset) >= after => {
+                self.place_at(player, segment, *offset, preamble, *generation)
+            }
+            Join::Head { preamble, generation } => {
+                let Some(newest) = self.stream().newest() else { return false };
+                let end = newest.committed().bytes.len() as u32;
+                self.place_at(player, &newest, end, preamble, *generation)
+            }
+            Join::At { .. } | Join::Nothing | Join::NextKeyFrame => false,
+        }
+    }
+
+    /// Moves a player that stands between two messages to the newest key frame, if that is ahead of it. A player
+    /// that has fallen out of the log and finds none waits for the next.
+    pub(super) fn skip(&mut self, player: &mut Player, now_ms: u64) -> bool {
+        let Place::At(cursor) = &player.place else { return false };
+        let position = cursor.position();
+        let join = self.stream().join();
+        match &**join {
+            Join::At { segment, offset, preamble, generation } if (segment.sequence, *offset) > position => {
+                self.place_at(player, segment, *offset, preamble, *generation)
+            }
+            Join::Head { preamble, generation } => {
+                let Some(newest) = self.stream().newest() else { return false };
+                let end = newest.committed().bytes.len() as u32;
+                self.place_at(player, &newest, end, preamble, *generation)
+            }
+            _ if self.has_left(position.0) => {
+                player.place = Place::Waiting { since_ms: now_ms, after: position };
+                false
+            }
+            _ => false,
+        }
+    }
+
+    /// Moves a cursor that has come to its segment's end to the next one. False where the log ends there as yet, or
+    /// went on without this player.
+    pub(super) fn step(&self, cursor: &mut Cursor) -> bool {
+        let Some(next) = self.local(cursor.segment.sequence + 1) else { return false };
+        // The next one has begun, so this one is closed: look at its end once more before leaving it.
+        if cursor.offset as usize != cursor.segment.committed().bytes.len() {
+            return true;
+        }
+        *cursor = Cursor::new(next.clone(), 0);
+        true
+    }
+
+    /// Whether what follows segment `sequence` is no longer held.
+    pub(super) fn has_left(&self, sequence: u64) -> bool {
+        self.view.front().is_none_or(|oldest| sequence + 1 < oldest.sequence)
+    }
+
+    /// The log's end, as (segment, offset): what comes now comes at or after it.
+    pub(super) fn head(&self) -> (u64, u32) {
+        let newest = self.stream().newest();
+        newest.map_or((0, 0), |segment| (segment.sequence, segment.committed().bytes.len() as u32))
+    }
+
+    fn place_at(
+        &mut self,
+        player: &mut Player,
+        segment: &Arc<Segment>,
+        offset: u32,
+        preamble: &Bytes,
+        generation: u32,
+    ) -> bool {
+        let Some(local) = self.adopt(segment) else { return false };
+        player.place_at(Cursor::new(local, offset), preamble, generation);
+        true
+    }
+
+    /// This core's hold on `segment`, with all between it and the view.
+    fn adopt(&mut self, segment: &Arc<Segment>) -> Option<Local> {
+        let Some(front) = self.view.front().map(|local| local.sequence) else {
+            let local: Local = Rc::new(segment.clone());
+            self.view.push_back(local.clone());
+            self.sync();
+            return Some(local);
+        };
+        if segment.sequence < front {
+            let mut older = vec![segment.clone()];
+            while let Some(last) = older.last().filter(|last| last.sequence + 1 < front) {
+                let Next::Segment(next) = last.next() else { return None };
+                older.push(next);
+            }
+            older.into_iter().rev().for_each(|segment| self.view.push_front(Rc::new(segment)));
+        }
+        self.sync();
+        self.local(segment.sequence).cloned()
+    }
+
+    fn local(&self, sequence: u64) -> Option<&Local> {
+        let front = self.view.front()?.sequence;
+        self.view.get(usize::try_from(sequence.checked_sub(front)?).ok()?)
+    }
+}

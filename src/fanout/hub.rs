@@ -1,0 +1,232 @@
+//! All players of one core, by the streams they watch: joining, leaving, what to send next, who must be moved ahead,
+//! who has waited long enough.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use slab::Slab;
+
+use super::{
+    batch::Batch,
+    follower::Follower,
+    player::{Place, Player, Start, Video},
+};
+use crate::stream::{Registry, SLOTS, Stream};
+
+/// How much patience players are shown; see the configuration for each.
+#[derive(Clone, Copy, Debug)]
+pub struct Policy {
+    /// A player this far behind is moved to the newest key frame.
+    pub max_lag: Duration,
+    /// A player of a name that nobody publishes is turned away after this.
+    pub play_wait: Duration,
+    /// A publisher has this long to come back.
+    pub publisher_grace: Duration,
+}
+
+/// A player of this hub.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PlayerKey(usize);
+
+/// Why a player's stream ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// Nobody published the name in time.
+    NotFound,
+    /// The publisher went away and did not come back in time.
+    Unpublished,
+}
+
+/// One core's fan-out.
+pub struct Hub {
+    core: usize,
+    registry: Arc<Registry>,
+    policy: Policy,
+    followers: Slab<Follower>,
+    by_name: HashMap<Box<str>, usize>,
+    players: Slab<Player>,
+    skips: u64,
+}
+
+impl Hub {
+    /// The hub of core number `core`.
+    pub fn new(core: usize, registry: Arc<Registry>, policy: Policy) -> Self {
+        Self {
+            core,
+            registry,
+            policy,
+            followers: Slab::new(),
+            by_name: HashMap::new(),
+            players: Slab::new(),
+            skips: 0,
+        }
+    }
+
+    /// Players on this core.
+    pub fn len(&self) -> usize {
+        self.players.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.players.is_empty()
+    }
+
+    /// How often a player has been moved ahead.
+    pub fn skips(&self) -> u64 {
+        self.skips
+    }
+
+    /// A player wants to watch `name`, published or not. `owner` is what the hub's answers call it.
+    pub fn join(&mut self, owner: usize, name: &str, start: Start, now_ms: u64) -> PlayerKey {
+        let follower = match self.by_name.get(name) {
+            Some(&follower) => follower,
+            None => {
+                let vacant = self.followers.vacant_key();
+                self.by_name.insert(name.into(), vacant);
+                self.followers.insert(Follower::new(self.registry.follow(name, self.core, vacant)))
+            }
+        };
+        let followed = &mut self.followers[follower];
+        let after = match start {
+            Start::KeyFrame => (0, 0),
+            Start::Live => followed.head(),
+        };
+        let waiting = Place::Waiting { since_ms: now_ms, after };
+        let key = self.players.insert(Player::new(owner, follower, followed.players.len(), waiting));
+        followed.players.push(key);
+        PlayerKey(key)
+    }
+
+    /// A player goes.
+    pub fn leave(&mut self, key: PlayerKey) {
+        let player = self.players.remove(key.0);
+        let follower = &mut self.followers[player.follower];
+        follower.players.swap_remove(player.position);
+        if let Some(&moved) = follower.players.get(player.position) {
+            self.players[moved].position = player.position;
+        }
+        if follower.players.is_empty() {
+            let follower = self.followers.remove(player.follower);
+            self.by_name.remove(follower.stream().name());
+        }
+    }
+
+    /// The streams of these slots have grown: names the owners of their players. `first` and `bits` are what
+    /// [`Signal::take_grown`](crate::stream::Signal::take_grown) gave.
+    pub fn grown(&mut self, first: usize, bits: u64, due: &mut Vec<usize>) {
+        for bit in (0..64).filter(|bit| bits >> bit & 1 == 1) {
+            // More streams than slots: those that share one are all looked at.
+            for follower in (first + bit..self.followers.capacity()).step_by(SLOTS) {
+                let Some(follower) = self.followers.get_mut(follower) else { continue };
+                follower.sync();
+                due.extend(follower.players.iter().map(|&key| self.players[key].owner));
+            }
+        }
+    }
+
+    /// What to send to this player next, if something is due. A player that lags is moved ahead here. `only_rest`
+    /// asks for the rest of a half-sent message and nothing more.
+    pub fn next_batch(&mut self, key: PlayerKey, only_rest: bool, now_ms: u64) -> Option<Batch> {
+        let player = &mut self.players[key.0];
+        let follower = &mut self.followers[player.follower];
+        if !player.is_at_boundary() {
+            let must_skip = is_lagging(player, &self.policy, now_ms);
+            return player.next_batch(only_rest || must_skip || player.is_paused);
+        }
+        if only_rest || player.is_paused || !follower.place(player) {
+            return None;
+        }
+        let is_out = matches!(&player.place, Place::At(cursor) if follower.has_left(cursor.segment.sequence));
+        if (is_out || is_lagging(player, &self.policy, now_ms)) && follower.skip(player, now_ms) {
+            self.skips += 1;
+            tracing::debug!(stream = follower.stream().name(), owner = player.owner, "player moved ahead");
+        }
+        // As long as segments end here: all that is wanted may be in the next one.
+        loop {
+            if let Some(batch) = player.next_batch(false) {
+                return Some(batch);
+            }
+            let Place::At(cursor) = &mut player.place else { return None };
+            if !follower.step(cursor) {
+                return None;
+            }
+        }
+    }
+
+    /// `n` bytes of the batch that this player was given last have been sent.
+    pub fn sent(&mut self, key: PlayerKey, n: usize) {
+        self.players[key.0].advance(n);
+    }
+
+    /// Whether other bytes may go to this player now: no message is half sent.
+    pub fn is_at_boundary(&self, key: PlayerKey) -> bool {
+        self.players[key.0].is_at_boundary()
+    }
+
+    /// Pauses a player, or lets it go on: at the newest key frame, for what it missed is past.
+    pub fn pause(&mut self, key: PlayerKey, is_paused: bool, now_ms: u64) {
+        let player = &mut self.players[key.0];
+        let was_paused = std::mem::replace(&mut player.is_paused, is_paused);
+        if was_paused && !is_paused && player.is_at_boundary() {
+            self.followers[player.follower].skip(player, now_ms);
+        }
+    }
+
+    /// Whether the player wants audio.
+    pub fn receive_audio(&mut self, key: PlayerKey, wants: bool) {
+        self.players[key.0].wants_audio = wants;
+    }
+
+    /// Whether the player wants video. One that wants it again gets it from the next key frame on.
+    pub fn receive_video(&mut self, key: PlayerKey, wants: bool) {
+        let video = &mut self.players[key.0].video;
+        *video = match (wants, *video) {
+            (false, _) => Video::Unwanted,
+            (true, Video::Unwanted) => Video::FromNextKeyFrame,
+            (true, unchanged) => unchanged,
+        };
+    }
+
+    /// The stream that this player watches.
+    pub fn stream(&self, key: PlayerKey) -> &Arc<Stream> {
+        self.followers[self.players[key.0].follower].stream()
+    }
+
+    /// Names the players whose patience, or whose publisher's, is at its end.
+    pub fn expire(&self, now_ms: u64, ended: &mut Vec<(usize, Ended)>) {
+        for (_, follower) in &self.followers {
+            let stream = follower.stream();
+            if stream.is_live() {
+                continue;
+            }
+            let vacant_ms = stream.vacant_since_ms().map(|since| now_ms.saturating_sub(since));
+            for player in follower.players.iter().map(|&key| &self.players[key]) {
+                match &player.place {
+                    Place::Waiting { since_ms, .. } => {
+                        if now_ms.saturating_sub(*since_ms) >= millis(self.policy.play_wait) {
+                            ended.push((player.owner, Ended::NotFound));
+                        }
+                    }
+                    Place::At(cursor) => {
+                        // What is in the log is still theirs, but not for longer than a live player may lag.
+                        let late_ms = vacant_ms.and_then(|ms| ms.checked_sub(millis(self.policy.publisher_grace)));
+                        let has_all = player.preamble.is_empty() && cursor.position() == follower.head();
+                        if late_ms.is_some_and(|late_ms| has_all || late_ms >= millis(self.policy.max_lag)) {
+                            ended.push((player.owner, Ended::Unpublished));
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn is_lagging(player: &Player, policy: &Policy, now_ms: u64) -> bool {
+    let Place::At(cursor) = &player.place else { return false };
+    let lag_ms = cursor.arrival_ms().map_or(0, |arrival_ms| (now_ms as u32).wrapping_sub(arrival_ms));
+    u64::from(lag_ms) > millis(policy.max_lag)
+}
+
+fn millis(duration: Duration) -> u64 {
+    duration.as_millis() as u64
+}

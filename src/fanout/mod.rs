@@ -1,0 +1,11 @@
+//! The players of one core: where each stands in its stream's log and what it is sent next. One thread, no sockets,
+//! no atomics but the log's.
+
+mod batch;
+mod follower;
+mod hub;
+mod player;
+
+pub use batch::Batch;
+pub use hub::{Ended, Hub, PlayerKey, Policy};
+pub use player::Start;

@@ -1,0 +1,200 @@
+//! One player: a place in the log and what it asked for. Decides how much the next send takes.
+
+use bytes::{Buf, Bytes};
+
+use super::batch::{Batch, Local};
+use crate::stream::{Class, Entry};
+
+/// Bytes of one send, rounded down to whole messages where there are several: so many that bytes and not calls
+/// decide the cost, and few enough that a player who lags is looked at again soon.
+const BATCH_BYTES: u32 = 256 << 10;
+
+/// Where a player wants to begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// At the newest key frame, at once.
+    KeyFrame,
+    /// At the next key frame.
+    Live,
+}
+
+pub(super) struct Player {
+    /// What the hub's answers call it.
+    pub owner: usize,
+    pub follower: usize,
+    /// Its index among the follower's players.
+    pub position: usize,
+    pub place: Place,
+    /// What is left of the preamble, to go before anything from the log.
+    pub preamble: Bytes,
+    is_preamble_begun: bool,
+    /// The state of the headers that it was given last.
+    pub generation: u32,
+    pub is_paused: bool,
+    pub wants_audio: bool,
+    pub video: Video,
+}
+
+/// Whether a player wants video.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Video {
+    Wanted,
+    /// Wanted again: from the next key frame on, for nothing before it can be decoded.
+    FromNextKeyFrame,
+    Unwanted,
+}
+
+pub(super) enum Place {
+    /// Waits for a point to join at that is not before `after` (segment and offset).
+    Waiting {
+        since_ms: u64,
+        after: (u64, u32),
+    },
+    At(Cursor),
+}
+
+/// A place in the log: the next byte to send, and the message that it belongs to.
+pub(super) struct Cursor {
+    pub segment: Local,
+    pub offset: u32,
+    /// The first message that is not wholly sent.
+    pub entry: usize,
+}
+
+impl Player {
+    pub(super) fn new(owner: usize, follower: usize, position: usize, place: Place) -> Self {
+        Self {
+            owner,
+            follower,
+            position,
+            place,
+            preamble: Bytes::new(),
+            is_preamble_begun: false,
+            generation: 0,
+            is_paused: false,
+            wants_audio: true,
+            video: Video::Wanted,
+        }
+    }
+
+    /// Puts the player to `cursor`; the preamble goes first if its headers are not the ones that it has.
+    pub(super) fn place_at(&mut self, cursor: Cursor, preamble: &Bytes, generation: u32) {
+        let is_first = matches!(self.place, Place::Waiting { .. });
+        if is_first || generation != self.generation {
+            self.preamble = preamble.clone();
+            self.is_preamble_begun = false;
+        }
+        self.generation = generation;
+        self.place = Place::At(cursor);
+    }
+
+    /// Whether other bytes may go out now: no message is half sent.
+    pub(super) fn is_at_boundary(&self) -> bool {
+        match &self.place {
+            _ if !self.preamble.is_empty() => !self.is_preamble_begun,
+            Place::Waiting { .. } => true,
+            Place::At(cursor) => cursor.is_at_boundary(),
+        }
+    }
+
+    /// The next send from where the player stands, if something is due. `only_rest` asks for no more than the rest
+    /// of a half-sent message.
+    pub(super) fn next_batch(&mut self, only_rest: bool) -> Option<Batch> {
+        if !self.preamble.is_empty() {
+            let is_rest = std::mem::replace(&mut self.is_preamble_begun, true);
+            if only_rest && !is_rest {
+                self.is_preamble_begun = false;
+                return None;
+            }
+            return Some(Batch::Own(self.preamble.clone()));
+        }
+        let wants_all = self.wants_audio && self.video == Video::Wanted;
+        let Place::At(cursor) = &mut self.place else { return None };
+        let entries = cursor.segment.committed().entries;
+        if cursor.is_at_boundary() {
+            if only_rest {
+                return None;
+            }
+            if !wants_all {
+                cursor.skip_unwanted(self.wants_audio, &mut self.video);
+            }
+        }
+        let unsent = entries.get(cursor.entry..).filter(|unsent| !unsent.is_empty())?;
+        let to = if only_rest {
+            unsent[0].end
+        } else if wants_all {
+            reach(unsent, cursor.offset)
+        } else {
+            let is_wanted = |entry: &&Entry| is_wanted(entry.class, self.wants_audio, self.video);
+            // A message that became unwanted in its middle is finished all the same.
+            reach(&unsent[..unsent.iter().take_while(is_wanted).count().max(1)], cursor.offset)
+        };
+        Some(Batch::shared(&cursor.segment, cursor.offset, to))
+    }
+
+    /// `n` bytes of the last batch have been sent.
+    pub(super) fn advance(&mut self, n: usize) {
+        if !self.preamble.is_empty() {
+            self.preamble.advance(n);
+            self.is_preamble_begun = !self.preamble.is_empty();
+        } else if let Place::At(cursor) = &mut self.place {
+            cursor.offset += n as u32;
+            let entries = &cursor.segment.committed().entries[cursor.entry..];
+            cursor.entry += entries.partition_point(|entry| entry.end <= cursor.offset);
+        }
+    }
+}
+
+impl Cursor {
+    /// At the message that begins at `offset`.
+    pub(super) fn new(segment: Local, offset: u32) -> Self {
+        let entry = segment.committed().entries.partition_point(|entry| entry.end <= offset);
+        Self { segment, offset, entry }
+    }
+
+    pub(super) fn is_at_boundary(&self) -> bool {
+        let before = self.entry.checked_sub(1).map(|i| self.segment.committed().entries[i]);
+        self.offset == before.map_or(0, |entry| entry.end)
+    }
+
+    /// When the first message that is not wholly sent was laid into the log.
+    pub(super) fn arrival_ms(&self) -> Option<u32> {
+        self.segment.committed().entries.get(self.entry).map(|entry| entry.arrival_ms)
+    }
+
+    pub(super) fn position(&self) -> (u64, u32) {
+        (self.segment.sequence, self.offset)
+    }
+
+    fn skip_unwanted(&mut self, wants_audio: bool, video: &mut Video) {
+        let segment = self.segment.clone();
+        for entry in &segment.committed().entries[self.entry..] {
+            if entry.class == Class::KeyFrame && *video == Video::FromNextKeyFrame {
+                *video = Video::Wanted;
+            }
+            if is_wanted(entry.class, wants_audio, *video) {
+                return;
+            }
+            self.offset = entry.end;
+            self.entry += 1;
+        }
+    }
+}
+
+fn is_wanted(class: Class, audio: bool, video: Video) -> bool {
+    match class {
+        Class::Audio => audio,
+        Class::Video | Class::KeyFrame => video == Video::Wanted,
+        Class::Data => true,
+    }
+}
+
+/// The end of the last of these messages within [`BATCH_BYTES`] from `offset`; at least the first one's.
+fn reach(entries: &[Entry], offset: u32) -> u32 {
+    let whole = entries.last().map_or(offset, |entry| entry.end);
+    if whole - offset <= BATCH_BYTES {
+        return whole;
+    }
+    let fitting = entries.partition_point(|entry| entry.end - offset <= BATCH_BYTES);
+    entries[fitting.max(1) - 1].end
+}

@@ -1,0 +1,173 @@
+//! One connection as its core holds it: the socket, the session, what it does, and what waits to be sent.
+
+use std::{
+    fmt,
+    net::{Shutdown, SocketAddr},
+    os::fd::{AsRawFd, RawFd},
+};
+
+use bytes::Bytes;
+use tokio_uring::net::TcpStream;
+
+use crate::{
+    fanout::PlayerKey,
+    rtmp::{name::StreamName, session},
+    stream::Publication,
+};
+
+pub(super) struct Connection {
+    /// Unique in the process; what log lines call it.
+    pub id: u64,
+    pub peer: SocketAddr,
+    socket: TcpStream,
+    pub session: Box<session::Session>,
+    pub publishing: Option<Box<Publishing>>,
+    pub playing: Option<Playing>,
+    /// The session's bytes that wait for a message boundary.
+    pub outbox: Vec<u8>,
+    pub sending: Sending,
+    pub is_receiving: bool,
+    pub closing: Option<Closing>,
+    pub opened_ms: u64,
+    /// When the peer was last heard.
+    pub heard_ms: u64,
+    /// When the peer's socket last took something, or was last given something while idle.
+    pub progress_ms: u64,
+    pub pinged_ms: u64,
+    pub bytes_in: u64,
+    pub bytes_out: u64,
+}
+
+/// What the connection publishes, or waits to publish.
+pub(super) struct Publishing {
+    pub name: StreamName,
+    pub since_ms: u64,
+    pub bytes_in_before: u64,
+    pub frames: u64,
+    /// None while it waits for the name to be freed by a publisher that was asked to go.
+    pub publication: Option<Publication>,
+}
+
+/// What the connection plays.
+pub(super) struct Playing {
+    pub key: PlayerKey,
+    pub name: Box<str>,
+    pub since_ms: u64,
+    pub bytes_out_before: u64,
+}
+
+/// The one send that may be under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sending {
+    No,
+    /// Bytes of the session, or of a stream that the connection no longer plays: whole messages either way, and sent
+    /// to their end.
+    Own,
+    /// Bytes of the player's stream.
+    Media,
+}
+
+/// A connection on its way out.
+pub(super) struct Closing {
+    pub reason: Reason,
+    pub since_ms: u64,
+    pub step: Step,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Step {
+    /// What the session still has to say is being sent.
+    Flushing,
+    /// We have said our last; the peer may still be talking. Closing now would reset the connection, and the peer
+    /// could lose what we said.
+    Lingering,
+    /// Both directions are shut: what is under way in the ring comes back, then the socket is closed.
+    Shut,
+}
+
+/// Why a connection ended, as log lines say it.
+#[derive(Debug)]
+pub(super) enum Reason {
+    PeerClosed,
+    Socket(std::io::Error),
+    Violation(session::Error),
+    Refused(String),
+    SendTimeout,
+    StreamNotFound,
+    Unpublished,
+    TakenOver,
+    ShuttingDown,
+}
+
+impl Connection {
+    pub(super) fn new(
+        id: u64,
+        socket: TcpStream,
+        peer: SocketAddr,
+        session: session::Session,
+        now_ms: u64,
+    ) -> Self {
+        Self {
+            id,
+            peer,
+            socket,
+            session: Box::new(session),
+            publishing: None,
+            playing: None,
+            outbox: Vec::new(),
+            sending: Sending::No,
+            is_receiving: false,
+            closing: None,
+            opened_ms: now_ms,
+            heard_ms: now_ms,
+            progress_ms: now_ms,
+            pinged_ms: now_ms,
+            bytes_in: 0,
+            bytes_out: 0,
+        }
+    }
+
+    pub(super) fn fd(&self) -> RawFd {
+        self.socket.as_raw_fd()
+    }
+
+    pub(super) fn shut(&self, how: Shutdown) {
+        // It fails only where the peer has already done it.
+        let _ = self.socket.shutdown(how);
+    }
+
+    /// Whether it publishes, and so deserves a receive buffer of its own.
+    pub(super) fn publication(&mut self) -> Option<&mut Publication> {
+        self.publishing.as_mut()?.publication.as_mut()
+    }
+
+    pub(super) fn step(&self) -> Option<Step> {
+        self.closing.as_ref().map(|closing| closing.step)
+    }
+
+    /// Whether the kernel holds nothing of it any more.
+    pub(super) fn is_over(&self) -> bool {
+        self.step() == Some(Step::Shut) && self.sending == Sending::No && !self.is_receiving
+    }
+
+    /// Takes what waits in the outbox, to be sent.
+    pub(super) fn take_outbox(&mut self) -> Bytes {
+        std::mem::take(&mut self.outbox).into()
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Reason::PeerClosed => write!(f, "closed by peer"),
+            Reason::Socket(error) => write!(f, "{error}"),
+            Reason::Violation(error) => write!(f, "{error}"),
+            Reason::Refused(code) => write!(f, "refused: {code}"),
+            Reason::SendTimeout => write!(f, "its socket took nothing for send_timeout"),
+            Reason::StreamNotFound => write!(f, "nobody published the stream within play_wait"),
+            Reason::Unpublished => write!(f, "the publisher did not come back within publisher_grace"),
+            Reason::TakenOver => write!(f, "another publisher took the stream over"),
+            Reason::ShuttingDown => write!(f, "the relay is shutting down"),
+        }
+    }
+}

@@ -1,0 +1,447 @@
+//! One core: its connections, its ring, its hub, and the turn in which it does all that is there to do.
+
+use std::{
+    cell::RefCell,
+    io::{self, PipeReader},
+    net::{Shutdown, SocketAddr},
+    os::fd::AsRawFd,
+    rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use bytes::{Bytes, BytesMut};
+use slab::Slab;
+use tokio::io::{Interest, unix::AsyncFd};
+use tokio_uring::net::TcpStream;
+
+use super::{
+    buffers::ReceiveSlab,
+    connection::{Closing, Connection, Reason, Sending, Step},
+    ring::{Completion, Ring},
+};
+use crate::{
+    config::Config,
+    fanout::{Batch, Hub, Policy},
+    rtmp::session::Session,
+    stream::{Mail, PublisherId, Registry, Signal},
+};
+
+/// How often a core looks at what time alone changes.
+const TICK: Duration = Duration::from_millis(100);
+/// A connection's own deadlines are looked at this often, a share of the connections each tick: their patience is
+/// counted in seconds.
+const TICKS_A_SWEEP: usize = 10;
+/// Rounds of completions and sends before other tasks of the thread, accepting above all, get their turn.
+const ROUNDS: usize = 8;
+/// How long a peer has, once we have said our last, to close its side.
+const LINGER_MS: u64 = 2_000;
+
+/// What all cores share.
+pub(super) struct Common {
+    pub config: Config,
+    pub registry: Arc<Registry>,
+    pub signals: Arc<[Signal]>,
+    pub started: Instant,
+    /// The next connection's number.
+    pub next_id: AtomicU64,
+}
+
+/// One core. Its methods are called on its own thread alone.
+pub(super) struct Core {
+    pub(super) number: usize,
+    pub(super) common: Arc<Common>,
+    pub(super) hub: Hub,
+    pub(super) connections: Slab<Connection>,
+    pub(super) now_ms: u64,
+    pub(super) is_draining: bool,
+    ring: Ring,
+    wake: PipeReader,
+    buffers: ReceiveSlab,
+    /// Connections whose player may have something to send.
+    due: Vec<usize>,
+    sweep_from: usize,
+}
+
+/// What is left after a turn.
+pub(super) enum Turn {
+    /// Nothing until the ring or another core says so.
+    Idle,
+    /// More: come back soon.
+    More,
+    /// Nothing ever: the core has drained.
+    Done,
+}
+
+impl Core {
+    /// A core for the calling thread.
+    ///
+    /// # Errors
+    /// The kernel refuses io_uring.
+    pub(super) fn new(number: usize, common: Arc<Common>, wake: PipeReader) -> io::Result<Self> {
+        let policy = Policy {
+            max_lag: common.config.play.max_lag,
+            play_wait: common.config.play.play_wait,
+            publisher_grace: common.config.publish.publisher_grace,
+        };
+        let mut core = Self {
+            number,
+            hub: Hub::new(number, common.registry.clone(), policy),
+            connections: Slab::new(),
+            now_ms: 0,
+            is_draining: false,
+            ring: Ring::new()?,
+            wake,
+            buffers: ReceiveSlab::default(),
+            due: Vec::new(),
+            sweep_from: 0,
+            common,
+        };
+        core.ring.wake(core.wake.as_raw_fd());
+        core.ring.tick(TICK);
+        Ok(core)
+    }
+
+    /// Takes turns until the core has drained.
+    pub(super) async fn run(core: Rc<RefCell<Core>>) -> io::Result<()> {
+        let ring = core.borrow().ring.as_raw_fd();
+        let ring = AsyncFd::with_interest(ring, Interest::READABLE)?;
+        loop {
+            let turn = core.borrow_mut().turn();
+            match turn {
+                Turn::Idle => ring.readable().await?.clear_ready(),
+                Turn::More => tokio::task::yield_now().await,
+                Turn::Done => return Ok(()),
+            }
+        }
+    }
+
+    /// A connection has been accepted.
+    pub(super) fn admit(&mut self, socket: TcpStream, peer: SocketAddr) {
+        self.now_ms = self.clock();
+        let id = self.common.next_id.fetch_add(1, Ordering::Relaxed);
+        let mut random = [0; 32];
+        if let Err(error) = getrandom::fill(&mut random) {
+            tracing::warn!(id, %peer, %error, "no random bytes for the handshake: connection refused");
+            return;
+        }
+        let session = Session::new(&Default::default(), self.now_ms, random);
+        let key = self.connections.insert(Connection::new(id, socket, peer, session, self.now_ms));
+        tracing::debug!(id, %peer, core = self.number, "connected");
+        self.receive(key);
+        self.ring.submit();
+    }
+
+    /// Does all that is there to do.
+    fn turn(&mut self) -> Turn {
+        self.signal().awake();
+        for _ in 0..ROUNDS {
+            self.now_ms = self.clock();
+            let mut was_busy = self.read_mail();
+            self.ring.submit();
+            while let Some(completion) = self.ring.complete() {
+                was_busy = true;
+                self.completed(completion);
+            }
+            was_busy |= self.pump();
+            if was_busy {
+                continue;
+            }
+            if self.is_draining && self.connections.is_empty() {
+                return Turn::Done;
+            }
+            if self.signal().may_sleep() {
+                return Turn::Idle;
+            }
+        }
+        Turn::More
+    }
+
+    /// Gives every player of a stream that has grown what it lacks. True if there was one.
+    fn pump(&mut self) -> bool {
+        let mut due = std::mem::take(&mut self.due);
+        for (first, bits) in self.common.signals[self.number].take_grown() {
+            self.hub.grown(first, bits, &mut due);
+        }
+        let was_busy = !due.is_empty();
+        for key in due.drain(..) {
+            self.flush(key);
+        }
+        self.due = due;
+        was_busy
+    }
+
+    fn completed(&mut self, completion: Completion) {
+        match completion {
+            Completion::Sent { owner, batch, result } => self.sent(owner, batch, result),
+            Completion::Received { owner, buffer, result } => self.received(owner, buffer, result),
+            Completion::Readable { owner } => {
+                let buffer = self.buffers.take();
+                self.ring.receive(self.connections[owner].fd(), owner, buffer);
+            }
+            Completion::Woken => self.ring.wake(self.wake.as_raw_fd()),
+            Completion::Ticked => {
+                self.ring.tick(TICK);
+                self.tick();
+            }
+        }
+    }
+
+    fn received(&mut self, key: usize, mut buffer: BytesMut, result: io::Result<usize>) {
+        let connection = &mut self.connections[key];
+        connection.is_receiving = false;
+        match result {
+            Ok(0) => self.end(key, Reason::PeerClosed),
+            Ok(n) => {
+                connection.bytes_in += n as u64;
+                connection.heard_ms = self.now_ms;
+                let bytes = buffer.split().freeze();
+                if connection.closing.is_none() {
+                    self.feed(key, bytes);
+                }
+                self.receive_into(key, buffer);
+                return;
+            }
+            Err(error) if is_passing(&error) => {
+                self.receive_into(key, buffer);
+                return;
+            }
+            Err(error) => self.end(key, Reason::Socket(error)),
+        }
+        self.buffers.give_back(buffer);
+        self.reap(key);
+    }
+
+    fn sent(&mut self, key: usize, mut batch: Batch, result: io::Result<usize>) {
+        let connection = &mut self.connections[key];
+        let what = std::mem::replace(&mut connection.sending, Sending::No);
+        match result {
+            Ok(n) => {
+                connection.bytes_out += n as u64;
+                connection.progress_ms = self.now_ms;
+                match (what, &self.connections[key].playing) {
+                    (Sending::Media, Some(playing)) => self.hub.sent(playing.key, n),
+                    _ => batch.advance(n),
+                }
+                if what == Sending::Own && !batch.bytes().is_empty() {
+                    self.send(key, Sending::Own, batch);
+                } else {
+                    self.flush(key);
+                }
+            }
+            Err(error) if is_passing(&error) => {
+                self.send(key, what, batch);
+            }
+            Err(error) => self.end(key, Reason::Socket(error)),
+        }
+        self.reap(key);
+    }
+
+    /// Sends what is next for this connection, if nothing is under way: the rest of a message first, then what the
+    /// session says, then media.
+    pub(super) fn flush(&mut self, key: usize) {
+        let connection = &mut self.connections[key];
+        if connection.sending != Sending::No || connection.step() > Some(Step::Flushing) {
+            return;
+        }
+        let player = connection.playing.as_ref().map(|playing| playing.key);
+        let has_own = !connection.outbox.is_empty();
+        let is_half_sent = player.is_some_and(|player| !self.hub.is_at_boundary(player));
+        if has_own && !is_half_sent {
+            let bytes = connection.take_outbox();
+            return self.send(key, Sending::Own, Batch::Own(bytes));
+        }
+        let only_rest = has_own || connection.closing.is_some();
+        let batch = player.and_then(|player| self.hub.next_batch(player, only_rest, self.now_ms));
+        match batch {
+            Some(batch) => self.send(key, Sending::Media, batch),
+            None if self.connections[key].closing.is_some() => self.linger(key),
+            None => {}
+        }
+    }
+
+    fn send(&mut self, key: usize, what: Sending, batch: Batch) {
+        let connection = &mut self.connections[key];
+        connection.sending = what;
+        connection.progress_ms = self.now_ms;
+        self.ring.send(connection.fd(), key, batch);
+    }
+
+    /// Waits for the peer's next bytes. A publisher's go straight into a buffer; nobody else holds one meanwhile.
+    pub(super) fn receive(&mut self, key: usize) {
+        let connection = &mut self.connections[key];
+        if connection.is_receiving || connection.step() == Some(Step::Shut) || connection.session.is_holding() {
+            return;
+        }
+        connection.is_receiving = true;
+        if connection.publication().is_some() {
+            let buffer = self.buffers.take();
+            self.ring.receive(connection.fd(), key, buffer);
+        } else {
+            self.ring.readable(connection.fd(), key);
+        }
+    }
+
+    fn receive_into(&mut self, key: usize, buffer: BytesMut) {
+        let connection = &mut self.connections[key];
+        if connection.publication().is_some() && connection.closing.is_none() {
+            connection.is_receiving = true;
+            let buffer = self.buffers.renew(buffer);
+            self.ring.receive(connection.fd(), key, buffer);
+        } else {
+            self.buffers.give_back(buffer);
+            self.receive(key);
+        }
+        self.reap(key);
+    }
+
+    fn feed(&mut self, key: usize, bytes: Bytes) {
+        let now_ms = self.now_ms;
+        let connection = &mut self.connections[key];
+        if let Some(publication) = connection.publication() {
+            publication.heard(now_ms);
+        }
+        let outcome = connection.session.receive(bytes, now_ms);
+        self.poll_session(key);
+        if let Err(error) = outcome {
+            self.end(key, Reason::Violation(error));
+        }
+    }
+
+    /// Says its last and closes: after what is half sent, and what the session has to say.
+    pub(super) fn finish(&mut self, key: usize, reason: Reason) {
+        let connection = &mut self.connections[key];
+        if connection.closing.is_none() {
+            connection.closing = Some(Closing { reason, since_ms: self.now_ms, step: Step::Flushing });
+            self.release(key);
+        }
+        self.flush(key);
+    }
+
+    /// Ends at once. Bytes that are not sent are lost.
+    pub(super) fn end(&mut self, key: usize, reason: Reason) {
+        let since_ms = self.now_ms;
+        let connection = &mut self.connections[key];
+        connection.closing.get_or_insert(Closing { reason, since_ms, step: Step::Shut }).step = Step::Shut;
+        connection.shut(Shutdown::Both);
+        self.release(key);
+        self.leave_stream(key);
+    }
+
+    fn linger(&mut self, key: usize) {
+        let connection = &mut self.connections[key];
+        connection.shut(Shutdown::Write);
+        if let Some(closing) = &mut connection.closing {
+            closing.step = Step::Lingering;
+            closing.since_ms = self.now_ms;
+        }
+        self.leave_stream(key);
+        self.receive(key);
+    }
+
+    /// Lets go of a connection that is over.
+    fn reap(&mut self, key: usize) {
+        if self.connections.get(key).is_some_and(Connection::is_over) {
+            let connection = self.connections.remove(key);
+            let duration_ms = self.now_ms.saturating_sub(connection.opened_ms);
+            let reason = connection.closing.map(|closing| closing.reason);
+            let violation = matches!(reason, Some(Reason::Violation(_)));
+            let reason = reason.map(|reason| reason.to_string()).unwrap_or_default();
+            let Connection { id, peer, bytes_in, bytes_out, .. } = connection;
+            if violation {
+                tracing::warn!(id, %peer, reason, bytes_in, bytes_out, duration_ms, "closed: protocol violation");
+            } else {
+                tracing::info!(id, %peer, reason, bytes_in, bytes_out, duration_ms, "closed");
+            }
+        }
+    }
+
+    fn tick(&mut self) {
+        self.expire_players();
+        let share = self.connections.capacity().div_ceil(TICKS_A_SWEEP).max(64);
+        let end = self.sweep_from + share;
+        for key in self.sweep_from..end.min(self.connections.capacity()) {
+            if self.connections.contains(key) {
+                self.look_at(key);
+                self.reap(key);
+            }
+        }
+        self.sweep_from = if end >= self.connections.capacity() { 0 } else { end };
+    }
+
+    /// What time alone does to one connection.
+    fn look_at(&mut self, key: usize) {
+        let now_ms = self.now_ms;
+        let play = &self.common.config.play;
+        let (send_timeout_ms, ping_ms) = (millis(play.send_timeout), millis(play.ping_interval));
+        let connection = &mut self.connections[key];
+        if let Some(publication) = connection.publication() {
+            publication.tick(now_ms);
+        }
+        if connection.sending != Sending::No && now_ms - connection.progress_ms >= send_timeout_ms {
+            return self.end(key, Reason::SendTimeout);
+        }
+        if let Some(closing) = &connection.closing {
+            if closing.step == Step::Lingering && now_ms - closing.since_ms >= LINGER_MS {
+                self.end(key, Reason::PeerClosed);
+            }
+            return;
+        }
+        let quiet_ms = now_ms - connection.heard_ms.max(connection.pinged_ms);
+        if connection.playing.is_some() && quiet_ms >= ping_ms {
+            connection.pinged_ms = now_ms;
+            connection.session.ping(now_ms);
+            self.poll_session(key);
+        }
+        self.give_up_waiting_to_publish(key);
+    }
+
+    fn read_mail(&mut self) -> bool {
+        let mail = self.signal().take_mail();
+        let was_busy = !mail.is_empty();
+        for mail in mail {
+            match mail {
+                Mail::Evict { connection_id } => {
+                    if let Some(key) = self.find(connection_id) {
+                        self.finish(key, Reason::TakenOver);
+                    }
+                }
+                Mail::NameFree { connection_id } => {
+                    if let Some(key) = self.find(connection_id) {
+                        self.take_freed_name(key);
+                    }
+                }
+                Mail::Drain => self.drain(),
+            }
+        }
+        was_busy
+    }
+
+    fn find(&self, connection_id: u64) -> Option<usize> {
+        self.connections.iter().find(|(_, connection)| connection.id == connection_id).map(|(key, _)| key)
+    }
+
+    fn signal(&self) -> &Signal {
+        &self.common.signals[self.number]
+    }
+
+    fn clock(&self) -> u64 {
+        self.common.started.elapsed().as_millis() as u64
+    }
+
+    pub(super) fn publisher_id(&self, connection_id: u64) -> PublisherId {
+        PublisherId { core: self.number, connection_id }
+    }
+}
+
+/// Nothing is wrong with the socket: ask again.
+fn is_passing(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EINTR | libc::EAGAIN | libc::ENOBUFS | libc::ENOMEM))
+}
+
+pub(super) fn millis(duration: Duration) -> u64 {
+    duration.as_millis() as u64
+}

@@ -1,0 +1,249 @@
+//! What a core does when a session asks for something: publishing, playing, and how each of them ends.
+
+use super::{
+    connection::{Playing, Publishing, Reason, Sending},
+    core::{Core, millis},
+};
+use crate::{
+    config,
+    fanout::{Ended, Start},
+    rtmp::session::{CloseReason, Output, PlayRequest, PublishRequest, Start as AskedStart},
+    stream::Busy,
+};
+
+/// How long a publisher that takes a name over waits for the one before it to let go.
+const HAND_OVER_MS: u64 = 3_000;
+
+impl Core {
+    /// Does what the session wants done.
+    pub(super) fn poll_session(&mut self, key: usize) {
+        while let Some(output) = self.connections[key].session.poll() {
+            match output {
+                Output::Frame(frame) => {
+                    let now_ms = self.now_ms;
+                    let publishing = self.connections[key].publishing.as_mut();
+                    if let Some(Publishing { publication: Some(publication), frames, .. }) = publishing.map(|p| &mut **p) {
+                        *frames += 1;
+                        publication.append(frame, now_ms);
+                    }
+                }
+                Output::Send(bytes) => self.connections[key].outbox.extend_from_slice(&bytes),
+                Output::Publish(request) => self.publish(key, request),
+                Output::Play(request) => self.play(key, request),
+                Output::Unpublish => self.unpublish(key, "unpublished"),
+                Output::StopPlay => self.leave_stream(key),
+                Output::Pause(is_paused) => {
+                    if let Some(playing) = &self.connections[key].playing {
+                        self.hub.pause(playing.key, is_paused, self.now_ms);
+                    }
+                }
+                Output::ReceiveAudio(wants) => {
+                    if let Some(playing) = &self.connections[key].playing {
+                        self.hub.receive_audio(playing.key, wants);
+                    }
+                }
+                Output::ReceiveVideo(wants) => {
+                    if let Some(playing) = &self.connections[key].playing {
+                        self.hub.receive_video(playing.key, wants);
+                    }
+                }
+                Output::Close(reason) => {
+                    let reason = match reason {
+                        CloseReason::Refused(code) => Reason::Refused(code),
+                        CloseReason::Name(error) => Reason::Refused(error.to_string()),
+                    };
+                    self.finish(key, reason);
+                }
+            }
+        }
+        self.flush(key);
+    }
+
+    fn publish(&mut self, key: usize, request: PublishRequest) {
+        let connection = &mut self.connections[key];
+        connection.publishing = Some(Box::new(Publishing {
+            name: request.name,
+            since_ms: self.now_ms,
+            bytes_in_before: connection.bytes_in,
+            frames: 0,
+            publication: None,
+        }));
+        if let Err(busy) = self.try_publish(key) {
+            let publish = &self.common.config.publish;
+            let may_take_over = publish.on_second_publisher == config::SecondPublisher::Takeover
+                || busy.silent_ms >= millis(publish.stale_publisher);
+            if !may_take_over || self.is_draining {
+                return self.refuse_publisher(key);
+            }
+            let connection = &self.connections[key];
+            let Some(publishing) = &connection.publishing else { return };
+            let name = publishing.name.to_string();
+            let (id, peer, silent_ms) = (connection.id, connection.peer, busy.silent_ms);
+            tracing::info!(id, %peer, stream = name, silent_ms, "takes over from the publisher before");
+            self.common.registry.evict(&name, self.publisher_id(id));
+        }
+    }
+
+    /// Publishes the name that the connection asked for, if it is free.
+    fn try_publish(&mut self, key: usize) -> Result<(), Busy> {
+        let connection = &self.connections[key];
+        let Some(name) = connection.publishing.as_ref().map(|publishing| publishing.name.to_string()) else {
+            return Ok(());
+        };
+        let (id, peer) = (connection.id, connection.peer);
+        let publication = self.common.registry.publish(&name, self.publisher_id(id), self.now_ms)?;
+        tracing::info!(id, %peer, stream = name, core = self.number, "publishing");
+        let connection = &mut self.connections[key];
+        if let Some(publishing) = &mut connection.publishing {
+            publishing.publication = Some(publication);
+            publishing.since_ms = self.now_ms;
+        }
+        if let Err(error) = connection.session.accept_publish() {
+            // What it sent before the answer, and we have only now read, is wrong.
+            self.poll_session(key);
+            self.end(key, Reason::Violation(error));
+        }
+        Ok(())
+    }
+
+    fn refuse_publisher(&mut self, key: usize) {
+        let connection = &mut self.connections[key];
+        let Some(publishing) = connection.publishing.take() else { return };
+        let (id, peer) = (connection.id, connection.peer);
+        tracing::info!(id, %peer, stream = %publishing.name, "publisher refused: the name is taken");
+        let description = format!("{} is being published by another client.", publishing.name);
+        connection.session.refuse_publish("NetStream.Publish.BadName", &description);
+    }
+
+    /// The publisher that was asked to go has gone.
+    pub(super) fn take_freed_name(&mut self, key: usize) {
+        if self.is_waiting_to_publish(key) {
+            if self.try_publish(key).is_err() {
+                self.refuse_publisher(key);
+            }
+            self.poll_session(key);
+            self.receive(key);
+        }
+    }
+
+    /// The publisher that was asked to go has not gone in time.
+    pub(super) fn give_up_waiting_to_publish(&mut self, key: usize) {
+        let since_ms = self.connections[key].publishing.as_ref().map(|publishing| publishing.since_ms);
+        if self.is_waiting_to_publish(key) && since_ms.is_some_and(|since| self.now_ms - since >= HAND_OVER_MS) {
+            self.refuse_publisher(key);
+            self.poll_session(key);
+            self.receive(key);
+        }
+    }
+
+    fn is_waiting_to_publish(&self, key: usize) -> bool {
+        let connection = &self.connections[key];
+        let is_waiting = connection.publishing.as_ref().is_some_and(|publishing| publishing.publication.is_none());
+        is_waiting && connection.closing.is_none()
+    }
+
+    fn unpublish(&mut self, key: usize, reason: &str) {
+        let now_ms = self.now_ms;
+        let connection = &mut self.connections[key];
+        let Some(mut publishing) = connection.publishing.take() else { return };
+        let Some(mut publication) = publishing.publication.take() else { return };
+        publication.tick(now_ms);
+        drop(publication);
+        let (id, peer, frames) = (connection.id, connection.peer, publishing.frames);
+        let bytes = connection.bytes_in - publishing.bytes_in_before;
+        let duration_ms = now_ms - publishing.since_ms;
+        tracing::info!(id, %peer, stream = %publishing.name, reason, bytes, frames, duration_ms, "publish ended");
+    }
+
+    fn play(&mut self, key: usize, request: PlayRequest) {
+        self.leave_stream(key);
+        let start = match request.start {
+            Some(AskedStart::KeyFrame) => Start::KeyFrame,
+            Some(AskedStart::Live) => Start::Live,
+            None => match self.common.config.play.start {
+                config::Start::Keyframe => Start::KeyFrame,
+                config::Start::Live => Start::Live,
+            },
+        };
+        let name = request.name.to_string().into_boxed_str();
+        let connection = &mut self.connections[key];
+        let (id, peer) = (connection.id, connection.peer);
+        let player = self.hub.join(key, &name, start, self.now_ms);
+        let is_live = self.hub.stream(player).is_live();
+        tracing::info!(id, %peer, stream = &*name, core = self.number, is_live, "playing");
+        connection.playing = Some(Playing {
+            key: player,
+            name,
+            since_ms: self.now_ms,
+            bytes_out_before: connection.bytes_out,
+        });
+        connection.session.accept_play();
+    }
+
+    /// The player stops, for whatever reason. What is being sent to it goes out whole.
+    pub(super) fn leave_stream(&mut self, key: usize) {
+        let connection = &mut self.connections[key];
+        let Some(playing) = connection.playing.take() else { return };
+        if connection.sending == Sending::Media {
+            connection.sending = Sending::Own;
+        }
+        self.hub.leave(playing.key);
+        let (id, peer) = (connection.id, connection.peer);
+        let bytes = connection.bytes_out - playing.bytes_out_before;
+        let duration_ms = self.now_ms - playing.since_ms;
+        tracing::info!(id, %peer, stream = &*playing.name, bytes, duration_ms, "play ended");
+    }
+
+    /// A connection that is to be closed gives its name back at once, whatever it still has to say.
+    pub(super) fn release(&mut self, key: usize) {
+        let reason = self.connections[key].closing.as_ref().map(|closing| closing.reason.to_string());
+        self.unpublish(key, &reason.unwrap_or_default());
+    }
+
+    /// Ends the players whose time is up.
+    pub(super) fn expire_players(&mut self) {
+        let mut ended = Vec::new();
+        self.hub.expire(self.now_ms, &mut ended);
+        for (key, why) in ended {
+            let connection = &mut self.connections[key];
+            if connection.closing.is_some() {
+                continue;
+            }
+            match why {
+                Ended::NotFound => {
+                    let name = connection.playing.as_ref().map_or("", |playing| &playing.name);
+                    let description = format!("{name} is not being published.");
+                    connection.session.refuse_play("NetStream.Play.StreamNotFound", &description);
+                    self.finish_after_session(key, Reason::StreamNotFound);
+                }
+                Ended::Unpublished => {
+                    connection.session.end_play();
+                    self.finish_after_session(key, Reason::Unpublished);
+                }
+            }
+        }
+    }
+
+    /// The process is about to end.
+    pub(super) fn drain(&mut self) {
+        self.is_draining = true;
+        let keys: Vec<usize> = self.connections.iter().map(|(key, _)| key).collect();
+        for key in keys {
+            let connection = &mut self.connections[key];
+            if connection.closing.is_none() {
+                connection.session.end_play();
+                self.finish_after_session(key, Reason::ShuttingDown);
+            }
+        }
+    }
+
+    /// Closes for this reason, once what the session has just said is sent.
+    fn finish_after_session(&mut self, key: usize, reason: Reason) {
+        while let Some(output) = self.connections[key].session.poll() {
+            if let Output::Send(bytes) = output {
+                self.connections[key].outbox.extend_from_slice(&bytes);
+            }
+        }
+        self.finish(key, reason);
+    }
+}

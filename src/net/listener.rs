@@ -1,0 +1,100 @@
+//! Listening sockets: one a core on each address, so the kernel spreads connections and no core hands one over.
+
+use std::{
+    io,
+    net::{SocketAddr, TcpListener},
+    time::Duration,
+};
+
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+
+use crate::config::Config;
+
+/// Connections that wait to be accepted; the kernel's own limit (net.core.somaxconn) applies too.
+const BACKLOG: i32 = 4096;
+/// Bytes that a socket holds unsent before it says that it is full. What a slow player lacks beyond this stays in the
+/// stream log, where a skip can still pass it over; and 128 KiB is 5 ms at 200 Mb/s, so no fast one runs dry.
+const UNSENT_BYTES: u32 = 128 << 10;
+/// When a quiet connection is first asked whether it is still there, and how often after that. A publisher whose
+/// network has gone is noticed by this.
+const KEEPALIVE: TcpKeepalive =
+    TcpKeepalive::new().with_time(Duration::from_secs(15)).with_interval(Duration::from_secs(5)).with_retries(3);
+
+/// Binds every address once for each core. Returns the listeners by core, and the addresses in force.
+///
+/// # Errors
+/// One line that names the address and the reason. An address that is one of the defaults and not known to this host
+/// (no IPv6) is left out, as long as another one works.
+pub fn bind(config: &Config) -> Result<(Vec<Vec<TcpListener>>, Vec<SocketAddr>), String> {
+    let mut by_core: Vec<Vec<TcpListener>> = (0..config.core_count()).map(|_| Vec::new()).collect();
+    let mut addresses = Vec::new();
+    let mut left_out = None;
+    for &wanted in &config.listen.rtmp {
+        match bind_all(wanted, config, &mut by_core) {
+            Ok(address) => addresses.push(address),
+            Err(error) if config.listen.is_default && is_unknown_family(&error) => {
+                left_out = Some(explain(wanted, &error));
+            }
+            Err(error) => return Err(explain(wanted, &error)),
+        }
+    }
+    match left_out {
+        Some(reason) if addresses.is_empty() => Err(reason),
+        _ => Ok((by_core, addresses)),
+    }
+}
+
+fn bind_all(wanted: SocketAddr, config: &Config, by_core: &mut [Vec<TcpListener>]) -> io::Result<SocketAddr> {
+    // With SO_REUSEPORT a second relay could share the port of a running one without a word, and take half its
+    // connections. So ask once without it.
+    drop(socket(wanted, config, false)?);
+    let mut address = wanted;
+    for listeners in by_core {
+        let listener: TcpListener = socket(address, config, true)?.into();
+        address = listener.local_addr()?;
+        listeners.push(listener);
+    }
+    Ok(address)
+}
+
+/// Accepted sockets inherit every option that is set here, which saves a handful of system calls a connection.
+fn socket(address: SocketAddr, config: &Config, is_shared: bool) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(is_shared)?;
+    // Each send is all that is due: waiting to fill a packet would only delay it.
+    socket.set_tcp_nodelay(true)?;
+    socket.set_tcp_notsent_lowat(UNSENT_BYTES)?;
+    // The kernel gives up on a peer that acknowledges nothing, also where we have nothing more to send and so would
+    // not notice.
+    let patience = config.play.send_timeout + Duration::from_secs(5);
+    socket.set_tcp_user_timeout(Some(patience))?;
+    socket.set_tcp_keepalive(&KEEPALIVE)?;
+    socket.bind(&address.into())?;
+    if is_shared {
+        socket.listen(BACKLOG)?;
+    }
+    Ok(socket)
+}
+
+/// Makes an accept that is under way on this listener, and all later ones, fail.
+pub fn stop(listener: &TcpListener) {
+    // It fails only where it has been stopped already.
+    let _ = SockRef::from(listener).shutdown(std::net::Shutdown::Both);
+}
+
+fn is_unknown_family(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EAFNOSUPPORT | libc::EADDRNOTAVAIL))
+}
+
+fn explain(address: SocketAddr, error: &io::Error) -> String {
+    let advice = match error.kind() {
+        io::ErrorKind::AddrInUse => " (another program listens there: stop it, or choose another port with --rtmp)",
+        io::ErrorKind::PermissionDenied => " (ports below 1024 need CAP_NET_BIND_SERVICE)",
+        _ => "",
+    };
+    format!("cannot listen on {address}: {error}{advice}")
+}

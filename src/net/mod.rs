@@ -1,0 +1,12 @@
+//! Where bytes come from and go to: threads, sockets, the ring. The only part that names tokio-uring and io_uring.
+
+mod accept;
+mod buffers;
+mod connection;
+mod core;
+mod lifecycle;
+mod listener;
+mod process;
+mod ring;
+
+pub use process::run;

@@ -1,0 +1,242 @@
+//! The process: starts a thread for each core, waits for a signal, sees the cores out.
+
+use std::{
+    cell::RefCell,
+    io::{self, PipeReader, Write},
+    net::{SocketAddr, TcpListener},
+    rc::Rc,
+    sync::{Arc, atomic::AtomicU64},
+    thread,
+    time::{Duration, Instant},
+};
+
+use tokio::{
+    signal::unix::{Signal as UnixSignal, SignalKind, signal},
+    sync::mpsc,
+};
+
+use super::{
+    accept::accept,
+    core::{Common, Core},
+    listener,
+};
+use crate::{
+    config::Config,
+    rtmp::chunk::{MediaFormat, OUT_CHUNK_SIZE},
+    stream::{Mail, Registry, Retention, Signal},
+};
+
+/// Runs the relay until SIGTERM or SIGINT. `started` is called once, with the addresses that it listens on.
+///
+/// # Errors
+/// What kept it from starting, as one line.
+pub fn run(config: Config, started: impl FnOnce(&[SocketAddr])) -> Result<(), String> {
+    raise_file_limit();
+    let (listeners, addresses) = listener::bind(&config)?;
+    let stops: Vec<TcpListener> = listeners.iter().flatten().filter_map(|it| it.try_clone().ok()).collect();
+    let (common, wakes) = common(config).map_err(|error| format!("cannot start: {error}"))?;
+    let (events, mut event) = mpsc::unbounded_channel();
+    for (number, (listeners, wake)) in listeners.into_iter().zip(wakes).enumerate() {
+        let (common, events) = (common.clone(), events.clone());
+        thread::Builder::new()
+            .name(format!("core-{number}"))
+            .spawn(move || run_core(number, common, listeners, wake, events))
+            .map_err(|error| format!("cannot start a thread: {error}"))?;
+    }
+    drop(events);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| format!("cannot start: {error}"))?;
+    runtime.block_on(async {
+        let mut signals = Signals::new().map_err(|error| format!("cannot take signals: {error}"))?;
+        for _ in 0..common.signals.len() {
+            match event.recv().await {
+                Some(Event::Started) => {}
+                Some(Event::Failed(reason)) => return Err(reason),
+                Some(Event::Drained) | None => return Err("a core ended before it started".to_owned()),
+            }
+        }
+        started(&addresses);
+        let name = tokio::select! {
+            name = signals.next() => name,
+            event = event.recv() => return Err(match event {
+                Some(Event::Failed(reason)) => reason,
+                _ => "a core ended by itself".to_owned(),
+            }),
+        };
+        let patience = common.config.drain;
+        tracing::info!(signal = name, drain_ms = patience.as_millis() as u64, "stopping: no new connections");
+        common.signals.iter().for_each(|signal| signal.post(Mail::Drain));
+        stops.iter().for_each(listener::stop);
+        tokio::select! {
+            // Every core drops its sender when it has drained.
+            () = async { while event.recv().await.is_some() {} } => tracing::info!("stopped"),
+            () = tokio::time::sleep(patience) => tracing::warn!("stopped with connections still open after drain"),
+            name = signals.next() => tracing::warn!(signal = name, "stopped at once"),
+        }
+        Ok(())
+    })
+}
+
+enum Event {
+    Started,
+    Failed(String),
+    Drained,
+}
+
+/// One core's thread, from its start to its drain.
+fn run_core(
+    number: usize,
+    common: Arc<Common>,
+    listeners: Vec<TcpListener>,
+    wake: PipeReader,
+    events: mpsc::UnboundedSender<Event>,
+) {
+    let _whole_or_not_at_all = AbortOnPanic(number);
+    if common.config.pin {
+        pin(number);
+    }
+    let mut ring = tokio_uring::uring_builder();
+    ring.setup_clamp();
+    let mut runtime = tokio_uring::builder();
+    let runtime = runtime.entries(ACCEPT_ENTRIES).uring_builder(&ring);
+    let core = match Core::new(number, common, wake) {
+        Ok(core) => Rc::new(RefCell::new(core)),
+        Err(error) => {
+            let _ = events.send(Event::Failed(explain_refusal(&error)));
+            return;
+        }
+    };
+    let outcome = runtime.start(async {
+        for listener in listeners {
+            tokio_uring::spawn(accept(core.clone(), listener));
+        }
+        let _ = events.send(Event::Started);
+        Core::run(core.clone()).await
+    });
+    let _ = events.send(match outcome {
+        Ok(()) => Event::Drained,
+        Err(error) => Event::Failed(format!("core {number}: {error}")),
+    });
+}
+
+/// tokio-uring's own ring carries accepts, one a listener.
+const ACCEPT_ENTRIES: u32 = 64;
+
+/// A core that panics takes the process with it: a relay with a dead core would still take connections and not serve
+/// them.
+struct AbortOnPanic(usize);
+
+impl Drop for AbortOnPanic {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            tracing::error!(core = self.0, "a core panicked: the process ends");
+            std::process::abort();
+        }
+    }
+}
+
+/// What the cores share, and the reading end of each one's wake.
+fn common(config: Config) -> io::Result<(Arc<Common>, Vec<PipeReader>)> {
+    let mut wakes = Vec::new();
+    let mut signals = Vec::new();
+    for _ in 0..config.core_count() {
+        let (reader, writer) = io::pipe()?;
+        wakes.push(reader);
+        signals.push(Signal::new(move || {
+            // One byte a sleep: the pipe cannot be full, and its reader lives as long as the process.
+            let _ = (&writer).write(&[1]);
+        }));
+    }
+    let signals: Arc<[Signal]> = signals.into();
+    let retention = Retention {
+        buffer_bytes: config.play.stream_buffer,
+        keep_ms: u32::try_from(config.play.max_lag.as_millis()).unwrap_or(u32::MAX),
+    };
+    let registry =
+        Registry::new(signals.clone(), retention, || Box::new(MediaFormat { chunk_size: OUT_CHUNK_SIZE }));
+    let common = Common {
+        config,
+        registry: Arc::new(registry),
+        signals,
+        started: Instant::now(),
+        next_id: AtomicU64::new(1),
+    };
+    Ok((Arc::new(common), wakes))
+}
+
+/// A relay needs a descriptor a connection.
+fn raise_file_limit() {
+    match rlimit::increase_nofile_limit(u64::MAX) {
+        Ok(limit) => tracing::debug!(limit, "file limit"),
+        Err(error) => tracing::warn!(%error, "the file limit cannot be raised to the hard limit"),
+    }
+}
+
+fn pin(number: usize) {
+    let cpus = core_affinity::get_core_ids().unwrap_or_default();
+    let Some(cpu) = cpus.get(number % cpus.len().max(1)) else { return };
+    if core_affinity::set_for_current(*cpu) {
+        tracing::debug!(core = number, cpu = cpu.id, "pinned");
+    } else {
+        tracing::warn!(core = number, cpu = cpu.id, "cannot be pinned");
+    }
+}
+
+/// What to do where the kernel refuses io_uring.
+fn explain_refusal(error: &io::Error) -> String {
+    let advice = match error.raw_os_error() {
+        Some(libc::ENOSYS) => {
+            "this kernel has no io_uring, or a seccomp filter hides it: fanfare needs Linux 5.19 or newer, and in a \
+             container a seccomp profile that allows io_uring_setup, io_uring_enter and io_uring_register"
+        }
+        Some(libc::EPERM | libc::EACCES) => match std::fs::read_to_string("/proc/sys/kernel/io_uring_disabled") {
+            Ok(level) if level.trim() != "0" => {
+                "it is switched off here: sysctl kernel.io_uring_disabled=0 allows it (1 allows it to the group \
+                 kernel.io_uring_group)"
+            }
+            _ => {
+                "a seccomp filter forbids it, as container runtimes do by default: run with a profile that allows \
+                 io_uring_setup, io_uring_enter and io_uring_register (Docker: --security-opt seccomp=FILE)"
+            }
+        },
+        Some(libc::ENOMEM) => "memory for it is short: raise the memlock limit (ulimit -l, LimitMEMLOCK=)",
+        Some(libc::EMFILE | libc::ENFILE) => "descriptors are short: raise the file limit (ulimit -n, LimitNOFILE=)",
+        _ => "",
+    };
+    match advice {
+        "" => format!("io_uring is refused: {error}"),
+        advice => format!("io_uring is refused: {error}; {advice}"),
+    }
+}
+
+struct Signals {
+    terminate: UnixSignal,
+    interrupt: UnixSignal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    /// The next signal to stop.
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refused_io_uring_is_explained() {
+        for (errno, word) in [(libc::ENOSYS, "5.19"), (libc::ENOMEM, "memlock"), (libc::EMFILE, "file limit")] {
+            let text = explain_refusal(&io::Error::from_raw_os_error(errno));
+            assert!(text.contains(word) && !text.contains('\n'), "{text}");
+        }
+    }
+}

@@ -1,0 +1,379 @@
+//! The client's side of one connection: publishes a stream or plays one. For tests, load, pushes and pulls.
+
+use std::collections::VecDeque;
+use std::fmt;
+
+use bytes::Bytes;
+
+use super::chunk::{ChunkSize, Limits, Message};
+use super::command::Command;
+use super::handshake;
+use super::message::{Control, UserControl, type_id};
+use super::session::{Error, Link};
+use crate::amf0::Value;
+use crate::flv::{Frame, FrameKind, Payload};
+
+/// What a client is to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientConfig {
+    /// The stream.
+    pub url: Url,
+    /// Publish it or play it.
+    pub role: Role,
+    /// Of the chunks that it sends; announced once connected, unless it is the initial 128.
+    pub chunk_size: ChunkSize,
+    /// Whether to send the commands of Flash Media Live Encoder as well (releaseStream, FCPublish, FCSubscribe), as
+    /// FFmpeg and OBS do.
+    pub fmle: bool,
+}
+
+/// What a client is there for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Sends a stream.
+    Publish,
+    /// Receives a stream.
+    Play,
+}
+
+/// An address, `rtmp://host:port/app/key?query`, cut at its last slash.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Url {
+    /// A name, an IPv4 address, or an IPv6 address without its brackets.
+    pub host: String,
+    /// 1935 unless given.
+    pub port: u16,
+    /// What `connect` names; may hold `/`.
+    pub app: String,
+    /// What `publish` and `play` name, with its `?query`; may be empty.
+    pub key: String,
+}
+
+/// Why a text is not an address.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not an address like rtmp://host/app/key")]
+pub struct UrlError(String);
+
+/// What a client wants done, or tells.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// Bytes for the server. All that one call had to say is one `Send`.
+    Send(Bytes),
+    /// The server lets us publish, or plays.
+    Started,
+    /// A frame of the stream that we play.
+    Frame(Frame),
+    /// What the server says: an onStatus, or the `_error` of a call.
+    Status(Status),
+    /// The stream that we play is over.
+    Ended,
+}
+
+/// The information object of a server's onStatus or `_error`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// `status`, `warning` or `error`.
+    pub level: String,
+    /// `NetStream.Publish.Start` and the like.
+    pub code: String,
+    /// For people.
+    pub description: String,
+}
+
+/// The client's side of one connection.
+#[derive(Debug)]
+pub struct Client {
+    stage: Stage,
+    role: Role,
+    link: Link,
+    message_stream_id: u32,
+    events: VecDeque<Event>,
+}
+
+/// What the client waits for; what it will need then goes with it, so that a player that plays holds none of it.
+#[derive(Debug)]
+enum Stage {
+    Handshake(Box<handshake::Client>, Box<ClientConfig>),
+    Connect(Box<ClientConfig>),
+    CreateStream(Box<ClientConfig>),
+    Start { key: String },
+    Started { key: String },
+}
+
+impl Client {
+    /// A connection that was just made; its first event is what to send. `random` goes into the handshake.
+    pub fn new(config: ClientConfig, now_ms: u64, random: [u8; 32]) -> Self {
+        let handshake = Box::new(handshake::Client::new(random));
+        let mut link = Link::new(Limits::default(), now_ms);
+        link.shook_hands(0, &handshake.hello());
+        Self {
+            role: config.role,
+            stage: Stage::Handshake(handshake, Box::new(config)),
+            link,
+            message_stream_id: 0,
+            events: VecDeque::new(),
+        }
+    }
+
+    /// Takes the bytes of one read; then [`Client::poll`] until there is nothing.
+    pub fn receive(&mut self, mut bytes: Bytes, now_ms: u64) -> Result<(), Error> {
+        self.link.count(bytes.len(), now_ms);
+        if let Stage::Handshake(handshake, config) = &mut self.stage {
+            let progress = handshake.receive(&bytes).map_err(|error| self.link.violation(error))?;
+            self.link.shook_hands(progress.consumed, &progress.send);
+            if !progress.done {
+                return Ok(());
+            }
+            self.link.command(0, &connect(config));
+            self.stage = Stage::Connect(config.clone());
+            bytes = bytes.slice(progress.consumed..);
+        }
+        self.link.feed(bytes);
+        while let Some(message) = self.link.next()? {
+            self.message(message)?;
+        }
+        self.link.acknowledge();
+        Ok(())
+    }
+
+    /// The next thing to do or to know.
+    pub fn poll(&mut self) -> Option<Event> {
+        let send = self.link.take_out().map(Event::Send);
+        send.or_else(|| self.events.pop_front())
+    }
+
+    /// Sends a frame, once [`Event::Started`] has come; metadata goes out behind `@setDataFrame`.
+    pub fn send_frame(&mut self, frame: &Frame) {
+        let chunk_stream_id = match frame.kind {
+            FrameKind::Audio => 4,
+            FrameKind::Data => 5,
+            FrameKind::Video => 6,
+        };
+        self.link.message(&Message {
+            chunk_stream_id,
+            timestamp_ms: frame.timestamp_ms,
+            message_type_id: frame.kind as u8,
+            message_stream_id: self.message_stream_id,
+            payload: if is_metadata(frame) { set_data_frame(&frame.payload) } else { frame.payload.clone() },
+        });
+    }
+
+    /// Announces a chunk size and uses it from now on.
+    pub fn set_chunk_size(&mut self, size: ChunkSize) {
+        self.link.control(Control::SetChunkSize(size));
+    }
+
+    /// Sends a command of the caller's choice on our stream.
+    pub fn send_command(&mut self, command: &Command) {
+        self.link.command(self.message_stream_id, command);
+    }
+
+    /// Sends any message: what real clients do and this one does not.
+    pub fn send_message(&mut self, message: &Message) {
+        self.link.message(message);
+    }
+
+    /// Stops publishing or playing, as FFmpeg does before it closes the connection.
+    pub fn stop(&mut self) {
+        if let Stage::Started { key } = &self.stage {
+            if self.role == Role::Publish {
+                self.link.command(0, &Command::call("FCUnpublish", 6.0, [key.as_str().into()]));
+            }
+            let delete = Command::call("deleteStream", 0.0, [f64::from(self.message_stream_id).into()]);
+            self.link.command(0, &delete);
+        }
+    }
+
+    /// Bytes received, handshake and all.
+    pub fn received_bytes(&self) -> u64 {
+        self.link.received_bytes()
+    }
+
+    /// Bytes of ours that the server says it has.
+    pub fn peer_acknowledged_bytes(&self) -> u64 {
+        self.link.peer_acknowledged_bytes()
+    }
+
+    fn message(&mut self, message: Message) -> Result<(), Error> {
+        let Message { timestamp_ms, message_type_id, payload, .. } = message;
+        match message_type_id {
+            type_id::AUDIO => self.frame(FrameKind::Audio, timestamp_ms, payload),
+            type_id::VIDEO => self.frame(FrameKind::Video, timestamp_ms, payload),
+            type_id::DATA_AMF0 => self.frame(FrameKind::Data, timestamp_ms, payload),
+            type_id::COMMAND_AMF0 | type_id::COMMAND_AMF3 => {
+                let command = Command::from_message(message_type_id, &payload);
+                self.command(&command.map_err(|error| self.link.violation(error))?);
+            }
+            // The one control message that the link leaves to us is StreamEOF.
+            type_id::USER_CONTROL => self.events.push_back(Event::Ended),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn frame(&mut self, kind: FrameKind, timestamp_ms: u32, payload: Payload) {
+        let frame = Frame { kind, timestamp_ms, payload };
+        if !begins_with(&frame.payload, SAMPLE_ACCESS) {
+            self.events.push_back(Event::Frame(frame));
+        }
+    }
+
+    fn command(&mut self, command: &Command) {
+        match (command.name.as_str(), &self.stage) {
+            ("_result", Stage::Connect(config)) if command.transaction_id == transaction::CONNECT => {
+                let config = config.clone();
+                self.create_stream(&config);
+                self.stage = Stage::CreateStream(config);
+            }
+            ("_result", Stage::CreateStream(config)) if command.transaction_id == transaction::CREATE_STREAM => {
+                let config = config.clone();
+                let id = command.arguments.first().and_then(Value::as_number).unwrap_or(1.0);
+                self.message_stream_id = id as u32;
+                self.start(&config);
+                self.stage = Stage::Start { key: config.url.key };
+            }
+            ("onStatus" | "_error", _) => {
+                let information = command.arguments.first().unwrap_or(&Value::Null);
+                let text = |key| information.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+                let status =
+                    Status { level: text("level"), code: text("code"), description: text("description") };
+                let started = matches!(status.code.as_str(), "NetStream.Publish.Start" | "NetStream.Play.Start");
+                self.events.push_back(Event::Status(status));
+                if let (true, Stage::Start { key }) = (started, &mut self.stage) {
+                    self.stage = Stage::Started { key: std::mem::take(key) };
+                    self.events.push_back(Event::Started);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// In FFmpeg's order.
+    fn create_stream(&mut self, config: &ClientConfig) {
+        if config.chunk_size != ChunkSize::INITIAL {
+            self.link.control(Control::SetChunkSize(config.chunk_size));
+        }
+        let key = || [Value::from(config.url.key.as_str())];
+        if config.fmle && config.role == Role::Publish {
+            self.link.command(0, &Command::call("releaseStream", transaction::RELEASE_STREAM, key()));
+            self.link.command(0, &Command::call("FCPublish", transaction::FC_PUBLISH, key()));
+        }
+        self.link.command(0, &Command::call("createStream", transaction::CREATE_STREAM, []));
+        if config.fmle && config.role == Role::Play {
+            self.link.command(0, &Command::call("FCSubscribe", transaction::FC_SUBSCRIBE, key()));
+        }
+    }
+
+    fn start(&mut self, config: &ClientConfig) {
+        let key = Value::from(config.url.key.as_str());
+        match config.role {
+            Role::Publish => {
+                let publish = Command::call("publish", transaction::START, [key, "live".into()]);
+                self.link.command(self.message_stream_id, &publish);
+            }
+            Role::Play => {
+                // -1000: live only. -2, the default, would let a server fall back to a recording.
+                let play = Command::call("play", transaction::START, [key, (-1000.0).into()]);
+                self.link.command(self.message_stream_id, &play);
+                let buffer = UserControl::SetBufferLength(self.message_stream_id, BUFFER_MS);
+                self.link.control(Control::User(buffer));
+            }
+        }
+    }
+}
+
+impl std::str::FromStr for Url {
+    type Err = UrlError;
+
+    fn from_str(text: &str) -> Result<Self, UrlError> {
+        Self::parse(text).ok_or_else(|| UrlError(text.to_owned()))
+    }
+}
+
+impl Url {
+    fn parse(text: &str) -> Option<Self> {
+        let rest = text.strip_prefix("rtmp://")?;
+        let (authority, path_and_query) = rest.split_once('/')?;
+        let (host, port) = match authority.strip_prefix('[') {
+            Some(v6) => v6.split_once(']')?,
+            None => authority.split_at(authority.find(':').unwrap_or(authority.len())),
+        };
+        let port = match port.strip_prefix(':') {
+            Some(digits) => digits.parse().ok()?,
+            None if port.is_empty() => DEFAULT_PORT,
+            None => return None,
+        };
+        let path_len = path_and_query.find('?').unwrap_or(path_and_query.len());
+        let (app, key) = match path_and_query[..path_len].rfind('/') {
+            Some(slash) => (&path_and_query[..slash], &path_and_query[slash + 1..]),
+            None => (path_and_query, ""),
+        };
+        (!host.is_empty() && !app.is_empty()).then(|| Self {
+            host: host.to_owned(),
+            port,
+            app: app.to_owned(),
+            key: key.to_owned(),
+        })
+    }
+
+    /// What `connect` calls `tcUrl`: the address without the key.
+    pub fn tc_url(&self) -> String {
+        let Self { host, port, app, .. } = self;
+        if host.contains(':') { format!("rtmp://[{host}]:{port}/{app}") } else { format!("rtmp://{host}:{port}/{app}") }
+    }
+}
+
+impl fmt::Display for Url {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.tc_url(), self.key)
+    }
+}
+
+fn connect(config: &ClientConfig) -> Command {
+    let mut connect = Command::call("connect", transaction::CONNECT, []);
+    let kind = match config.role {
+        Role::Publish => ("type", "nonprivate".into()),
+        Role::Play => ("fpad", false.into()),
+    };
+    connect.object = Value::object([
+        ("app", config.url.app.as_str().into()),
+        kind,
+        ("flashVer", concat!("fanfare/", env!("CARGO_PKG_VERSION")).into()),
+        ("tcUrl", config.url.tc_url().into()),
+    ]);
+    connect
+}
+
+fn is_metadata(frame: &Frame) -> bool {
+    frame.kind == FrameKind::Data && begins_with(&frame.payload, ON_METADATA)
+}
+
+fn set_data_frame(payload: &Payload) -> Payload {
+    let mut wrapped = SET_DATA_FRAME.to_vec();
+    payload.pieces().for_each(|piece| wrapped.extend_from_slice(piece));
+    Bytes::from(wrapped).into()
+}
+
+fn begins_with(payload: &Payload, text: &[u8]) -> bool {
+    let mut prefix = [0; 32];
+    let len = payload.copy_prefix(&mut prefix);
+    prefix[..len].starts_with(text)
+}
+
+/// Which answer is to which call; the same in every connection.
+mod transaction {
+    pub const CONNECT: f64 = 1.0;
+    pub const RELEASE_STREAM: f64 = 2.0;
+    pub const FC_PUBLISH: f64 = 3.0;
+    pub const FC_SUBSCRIBE: f64 = 3.0;
+    pub const CREATE_STREAM: f64 = 4.0;
+    pub const START: f64 = 5.0;
+}
+
+/// As AMF0 strings.
+const SET_DATA_FRAME: &[u8] = b"\x02\x00\x0d@setDataFrame";
+const ON_METADATA: &[u8] = b"\x02\x00\x0aonMetaData";
+const SAMPLE_ACCESS: &[u8] = b"\x02\x00\x11|RtmpSampleAccess";
+/// What FFmpeg asks for.
+const BUFFER_MS: u32 = 3000;
+const DEFAULT_PORT: u16 = 1935;

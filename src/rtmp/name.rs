@@ -1,0 +1,231 @@
+//! Which stream a client means: one normal form for the many ways clients spell an address.
+//!
+//! Clients cut `rtmp://host/a/b/key` into an app and a key at different slashes (FFmpeg after the first or second,
+//! OBS at its two fields, with either one empty). So the cut means nothing here: app and key are joined, cleaned,
+//! and cut again at the last slash.
+
+use std::fmt;
+
+/// The name of a stream: what a publisher and its players have in common. Displays as `app/name`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct StreamName {
+    /// All path components but the last; may hold `/`, may be empty.
+    pub app: String,
+    /// The last path component: the stream key. Never empty.
+    pub name: String,
+}
+
+/// A stream name and the `?query` that came with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Address {
+    /// The stream.
+    pub name: StreamName,
+    /// Parameters of app and key, joined by `&`, without the `?`; empty when there were none. May hold secrets:
+    /// not for the log.
+    pub query: String,
+}
+
+/// Why a name is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// Neither app nor key holds a path component.
+    #[error("no stream name")]
+    Empty,
+    /// Path or query is longer than its bound.
+    #[error("{part} of {len} bytes is longer than {max}")]
+    TooLong {
+        /// `path` or `query`.
+        part: &'static str,
+        /// How long it is, in bytes.
+        len: usize,
+        /// How long it may be.
+        max: usize,
+    },
+    /// A character that could forge a log line, or `.` and `..`, which could leave a directory.
+    #[error("{part} holds {what}, which is not allowed")]
+    Forbidden {
+        /// `path` or `query`.
+        part: &'static str,
+        /// The character's code point or the component.
+        what: Forbidden,
+    },
+}
+
+/// What a name must not hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Forbidden {
+    /// A control character, a line separator or one that reverses the direction of text.
+    Character(char),
+    /// `.` or `..` as a path component.
+    Dots,
+}
+
+impl Address {
+    /// The normal form of a `connect` command's `app` and `tcUrl` and of the key of `publish` or `play`.
+    ///
+    /// - `?query` is cut off app and key; both are kept. The path of `tc_url` stands in for an empty app.
+    /// - Empty components and `_definst_` (the default instance of an app) are left out.
+    /// - `flv:`, `mp4:` and the like before a component, and `.flv` behind the last, are left out: FFmpeg and VLC
+    ///   add and strip them by the look of the name.
+    /// - An empty key is legal where the app has a component left to be one: OBS users put all of
+    ///   `rtmp://host/live/key` into the server field.
+    pub fn parse(app: &str, tc_url: &str, key: &str) -> Result<Self, Error> {
+        let app = if app.is_empty() { path_of_url(tc_url) } else { app };
+        let (app_path, app_query) = split_query(app);
+        let (key_path, key_query) = split_query(key);
+        bounded("path", app_path.len() + key_path.len(), MAX_PATH_BYTES)?;
+        bounded("query", app_query.len() + key_query.len(), MAX_QUERY_BYTES)?;
+        for (part, text) in
+            [("path", app_path), ("path", key_path), ("query", app_query), ("query", key_query)]
+        {
+            if let Some(character) = text.chars().find(|&c| forges_logs(c)) {
+                return Err(Error::Forbidden { part, what: Forbidden::Character(character) });
+            }
+        }
+        let mut components: Vec<&str> = app_path
+            .split('/')
+            .chain(key_path.split('/'))
+            .map(without_prefix)
+            .filter(|component| !component.is_empty() && *component != DEFAULT_INSTANCE)
+            .collect();
+        let last = components.pop().ok_or(Error::Empty)?;
+        let name = last.strip_suffix(".flv").filter(|rest| !rest.is_empty()).unwrap_or(last);
+        if components.iter().chain([&name]).any(|component| matches!(*component, "." | "..")) {
+            return Err(Error::Forbidden { part: "path", what: Forbidden::Dots });
+        }
+        let queries: Vec<&str> = [app_query, key_query].into_iter().filter(|q| !q.is_empty()).collect();
+        Ok(Self {
+            name: StreamName { app: components.join("/"), name: name.to_owned() },
+            query: queries.join("&"),
+        })
+    }
+
+    /// The value of a query parameter, as it was written; of the last one if it is there twice, so that the key's
+    /// wins over the app's.
+    pub fn parameter(&self, key: &str) -> Option<&str> {
+        self.query.rsplit('&').find_map(|pair| pair.split_once('=').filter(|(k, _)| *k == key)).map(|(_, v)| v)
+    }
+}
+
+fn split_query(text: &str) -> (&str, &str) {
+    text.split_once('?').unwrap_or((text, ""))
+}
+
+/// What stands behind `scheme://host/`, with its query.
+fn path_of_url(url: &str) -> &str {
+    url.split_once("://").and_then(|(_, rest)| rest.split_once('/')).map_or("", |(_host, path)| path)
+}
+
+fn without_prefix(component: &str) -> &str {
+    PREFIXES.iter().find_map(|prefix| component.strip_prefix(prefix)).unwrap_or(component)
+}
+
+fn forges_logs(c: char) -> bool {
+    let direction = matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    c.is_control() || direction || matches!(c, '\u{2028}' | '\u{2029}')
+}
+
+fn bounded(part: &'static str, len: usize, max: usize) -> Result<(), Error> {
+    if len > max { Err(Error::TooLong { part, len, max }) } else { Ok(()) }
+}
+
+impl fmt::Display for StreamName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.app.as_str() {
+            "" => f.write_str(&self.name),
+            app => write!(f, "{app}/{}", self.name),
+        }
+    }
+}
+
+impl fmt::Display for Forbidden {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Character(c) => write!(f, "character U+{:04X}", u32::from(*c)),
+            Self::Dots => f.write_str("a component of dots"),
+        }
+    }
+}
+
+/// App and key together: a name has to fit a file name (255 bytes on Linux), for recordings.
+const MAX_PATH_BYTES: usize = 255;
+/// Signed tokens are a few hundred bytes; a JWT with claims may have 2 KiB.
+const MAX_QUERY_BYTES: usize = 4096;
+/// What Flash Media Server calls the instance of an app when none is named.
+const DEFAULT_INSTANCE: &str = "_definst_";
+/// File types that Flash clients put before a name.
+const PREFIXES: [&str; 6] = ["flv:", "mp4:", "mp3:", "f4v:", "id3:", "raw:"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_spelling_of_an_address_means_the_same_stream() {
+        // app, tcUrl, key, what it means, query
+        let table = [
+            ("live", "", "key", "live/key", ""),
+            ("live/", "", "/key", "live/key", ""),
+            ("live", "", "key?token=1", "live/key", "token=1"),
+            ("live?a=1", "", "key?b=2", "live/key", "a=1&b=2"),
+            ("live?a=1", "", "", "live", "a=1"),
+            ("live/key", "", "", "live/key", ""),
+            ("live/key?a=1", "", "", "live/key", "a=1"),
+            ("a", "", "b/c", "a/b/c", ""),
+            ("a/b", "", "c", "a/b/c", ""),
+            ("a/b/c", "", "", "a/b/c", ""),
+            ("", "", "a/b/c", "a/b/c", ""),
+            ("", "", "key", "key", ""),
+            ("", "rtmp://host:1935/live?a=1", "key", "live/key", "a=1"),
+            ("", "rtmp://host/a/b", "c", "a/b/c", ""),
+            ("", "rtmp://host", "key", "key", ""),
+            ("", "nonsense", "key", "key", ""),
+            ("live", "rtmp://host/other", "key", "live/key", ""),
+            ("live/_definst_", "", "key", "live/key", ""),
+            ("live/_definst_/", "", "mp4:key", "live/key", ""),
+            ("live", "", "mp4:key.mp4", "live/key.mp4", ""),
+            ("live", "", "flv:key", "live/key", ""),
+            ("live", "", "key.flv", "live/key", ""),
+            ("live", "", "key.flv?a=1", "live/key", "a=1"),
+            ("live", "", ".flv", "live/.flv", ""),
+            ("live", "", "key?url=http://x/y", "live/key", "url=http://x/y"),
+            ("live", "", "key?", "live/key", ""),
+            ("直播", "", "频道 1", "直播/频道 1", ""),
+        ];
+        for (app, tc_url, key, meant, query) in table {
+            let address = Address::parse(app, tc_url, key).unwrap();
+            let found = (address.name.to_string(), address.query.as_str());
+            assert_eq!(found, (meant.to_owned(), query), "{app:?} {tc_url:?} {key:?}");
+        }
+    }
+
+    #[test]
+    fn names_that_are_empty_or_could_forge_a_log_line_are_refused() {
+        let refused = |app, key| Address::parse(app, "", key).unwrap_err().to_string();
+        assert_eq!(refused("", ""), "no stream name");
+        assert_eq!(refused("/", "_definst_"), "no stream name");
+        assert_eq!(refused("live", "a\nb"), "path holds character U+000A, which is not allowed");
+        assert_eq!(refused("live\u{1b}[2J", "a"), "path holds character U+001B, which is not allowed");
+        assert_eq!(refused("live", "a?b=\r"), "query holds character U+000D, which is not allowed");
+        assert_eq!(refused("live", "\u{202e}a"), "path holds character U+202E, which is not allowed");
+        assert_eq!(refused("live/..", "a"), "path holds a component of dots, which is not allowed");
+        assert_eq!(refused("live", ".."), "path holds a component of dots, which is not allowed");
+        assert_eq!(refused("live", "...flv"), "path holds a component of dots, which is not allowed");
+    }
+
+    #[test]
+    fn names_and_queries_are_bounded() {
+        let key = "k".repeat(251);
+        assert_eq!(Address::parse("live", "", &key).unwrap().name.name, key);
+        assert!(matches!(Address::parse("live", "", &(key + "k")), Err(Error::TooLong { len: 256, .. })));
+        let query = format!("k?{}", "q".repeat(4097));
+        assert!(matches!(Address::parse("live", "", &query), Err(Error::TooLong { part: "query", .. })));
+    }
+
+    #[test]
+    fn the_key_s_parameters_win_over_the_app_s() {
+        let address = Address::parse("live?start=live", "", "key?start=keyframe&x").unwrap();
+        assert_eq!(address.parameter("start"), Some("keyframe"));
+        assert_eq!(address.parameter("x"), None);
+    }
+}

@@ -1,0 +1,123 @@
+//! Splits an aggregate message (RTMP 1.0 §7.1.6): FLV tags laid end to end, each with its length behind it.
+
+use bytes::{Buf, Bytes};
+
+use crate::rtmp::message::type_id;
+
+/// One message out of an aggregate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SubMessage {
+    /// Its type id; never another aggregate.
+    pub message_type_id: u8,
+    /// Absolute: the aggregate's timestamp for the first one, and the others as far from it as they say.
+    pub timestamp_ms: u32,
+    /// A view of the aggregate.
+    pub body: Bytes,
+}
+
+/// What is wrong with an aggregate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// A header, a body or a back pointer is cut short.
+    #[error("aggregate is cut short in the message at its byte {0}")]
+    Truncated(usize),
+    /// An aggregate inside.
+    #[error("aggregate inside an aggregate at its byte {0}")]
+    Nested(usize),
+}
+
+/// The messages of an aggregate, in order; ends after an error. Not a `Vec`: a message of 16 MiB may hold a million
+/// empty ones.
+pub fn split(timestamp_ms: u32, body: Bytes) -> impl Iterator<Item = Result<SubMessage, Error>> {
+    let whole = body.len();
+    let mut rest = body;
+    let mut first_ms = None;
+    std::iter::from_fn(move || {
+        let position = whole - rest.len();
+        if rest.is_empty() {
+            return None;
+        }
+        let tag = take_tag(&mut rest).ok_or(Error::Truncated(position)).and_then(|tag| {
+            let nested = tag.message_type_id == type_id::AGGREGATE;
+            if nested { Err(Error::Nested(position)) } else { Ok(tag) }
+        });
+        Some(match tag {
+            Ok(mut message) => {
+                let first_ms = *first_ms.get_or_insert(message.timestamp_ms);
+                message.timestamp_ms = timestamp_ms.wrapping_add(message.timestamp_ms.wrapping_sub(first_ms));
+                Ok(message)
+            }
+            Err(error) => {
+                rest.clear();
+                Err(error)
+            }
+        })
+    })
+}
+
+/// An FLV tag (FLV 10.1 §E.4.1) and the back pointer behind it, with its own timestamp.
+fn take_tag(rest: &mut Bytes) -> Option<SubMessage> {
+    let [message_type_id, l2, l1, l0, t2, t1, t0, t3, _, _, _] = *rest.first_chunk::<TAG_HEADER_BYTES>()?;
+    let len = u32::from_be_bytes([0, l2, l1, l0]) as usize;
+    if rest.len() < TAG_HEADER_BYTES + len + BACK_POINTER_BYTES {
+        return None;
+    }
+    rest.advance(TAG_HEADER_BYTES);
+    let body = rest.split_to(len);
+    rest.advance(BACK_POINTER_BYTES);
+    Some(SubMessage { message_type_id, timestamp_ms: u32::from_be_bytes([t3, t2, t1, t0]), body })
+}
+
+const TAG_HEADER_BYTES: usize = 11;
+/// Its value is not looked at: encoders disagree whether it counts the header.
+const BACK_POINTER_BYTES: usize = 4;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tag(message_type_id: u8, timestamp_ms: u32, body: &[u8]) -> Vec<u8> {
+        let [t3, t2, t1, t0] = timestamp_ms.to_be_bytes();
+        let mut tag = vec![message_type_id, 0, 0, body.len() as u8, t2, t1, t0, t3, 0, 0, 0];
+        tag.extend_from_slice(body);
+        tag.extend_from_slice(&[0, 0, 0, 11 + body.len() as u8]);
+        tag
+    }
+
+    #[test]
+    fn times_are_rebased_on_the_first_message_s() {
+        let body = [tag(9, 5000, b"v0"), tag(8, 5010, b"a"), tag(18, 4990, b""), tag(9, 5040, b"v1")].concat();
+        let messages: Vec<_> = split(u32::MAX - 20, body.into()).map(|m| m.unwrap()).collect();
+        let times: Vec<_> = messages.iter().map(|m| (m.message_type_id, m.timestamp_ms)).collect();
+        assert_eq!(times, [(9, u32::MAX - 20), (8, u32::MAX - 10), (18, u32::MAX - 30), (9, 19)]);
+        assert_eq!(messages[3].body, "v1");
+    }
+
+    #[test]
+    fn every_cut_of_an_aggregate_but_between_messages_is_an_error() {
+        let first = tag(9, 1 << 24, b"video");
+        let body = Bytes::from([first.clone(), tag(8, 7, b"audio")].concat());
+        for cut in 1..body.len() {
+            let messages: Vec<_> = split(0, body.slice(..cut)).collect();
+            let error = match cut.cmp(&first.len()) {
+                std::cmp::Ordering::Less => Some(Error::Truncated(0)),
+                std::cmp::Ordering::Equal => None,
+                std::cmp::Ordering::Greater => Some(Error::Truncated(first.len())),
+            };
+            assert_eq!(messages.last().unwrap().clone().err(), error, "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn an_aggregate_inside_an_aggregate_is_an_error() {
+        let body = [tag(8, 0, b"a"), tag(22, 0, &tag(8, 0, b"b"))].concat();
+        let messages: Vec<_> = split(0, body.into()).collect();
+        assert_eq!(messages[1], Err(Error::Nested(16)));
+        assert_eq!(messages.len(), 2);
+    }
+
+    #[test]
+    fn an_empty_aggregate_holds_nothing() {
+        assert_eq!(split(0, Bytes::new()).count(), 0);
+    }
+}

@@ -1,0 +1,174 @@
+//! What a client says of itself in `connect`, and what we answer (RTMP 1.0 §7.2.1.1, Enhanced RTMP v2).
+
+use crate::amf0::Value;
+use crate::rtmp::command::{Command, information};
+
+/// What we keep of a `connect` command for as long as the connection lasts; a few hundred bytes at most, but for
+/// app and tcUrl, which [`super::super::name`] bounds when they are used.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Connect {
+    /// As it was sent.
+    pub app: String,
+    /// As it was sent, under `tcUrl` or `tcurl`; kept only where `app` is empty, when it stands in for it.
+    pub tc_url: String,
+    /// Name and version of the client, fit for a log line; from `flashVer`.
+    pub client: String,
+    /// 3 if the client would speak AMF3, else 0.
+    pub object_encoding: u8,
+    /// What the client says about Enhanced RTMP, if it says anything.
+    pub enhanced: Option<Box<Enhanced>>,
+}
+
+/// Enhanced RTMP's part of `connect` (v2 "Enhancing NetConnection connect Command").
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Enhanced {
+    /// `fourCcList`: codecs by FourCC, or `*`.
+    pub four_cc_list: Vec<String>,
+    /// `videoFourCcInfoMap`: FourCC or `*` to [`CAN_DECODE`] and its like.
+    pub video: Vec<(String, u8)>,
+    /// `audioFourCcInfoMap`.
+    pub audio: Vec<(String, u8)>,
+    /// `capsEx`: flags.
+    pub capabilities: u32,
+}
+
+/// FourCcInfoMask: the peer decodes this codec.
+pub const CAN_DECODE: u8 = 1;
+/// FourCcInfoMask: the peer encodes it.
+pub const CAN_ENCODE: u8 = 2;
+/// FourCcInfoMask: the peer passes it on unopened.
+pub const CAN_FORWARD: u8 = 4;
+
+impl Connect {
+    /// Parses the command object of `connect`. Nothing in it is mandatory.
+    pub fn parse(object: &Value) -> Self {
+        let text = |key| object.get(key).and_then(Value::as_str);
+        let app = text("app").unwrap_or_default().to_owned();
+        let tc_url = text("tcUrl").or(text("tcurl")).filter(|_| app.is_empty()).unwrap_or_default().to_owned();
+        let object_encoding = object.get("objectEncoding").and_then(Value::as_number).unwrap_or(0.0);
+        Self {
+            app,
+            tc_url,
+            client: printable(text("flashVer").unwrap_or_default()),
+            object_encoding: if object_encoding == 3.0 { 3 } else { 0 },
+            enhanced: Enhanced::parse(object).map(Box::new),
+        }
+    }
+
+    /// The `_result` of `connect`: the client is welcome.
+    pub fn answer(&self, transaction_id: f64) -> Command {
+        let mut properties = vec![
+            // What FMLE and Flash look at: the version of a Flash Media Server that has live streams and data.
+            ("fmsVer".to_owned(), "FMS/3,5,7,7009".into()),
+            ("capabilities".to_owned(), 31.0.into()),
+            ("mode".to_owned(), 1.0.into()),
+        ];
+        if self.enhanced.is_some() {
+            // The truth about a relay: any codec passes through, none is opened.
+            let any = || Value::object([("*", f64::from(CAN_FORWARD).into())]);
+            properties.push(("videoFourCcInfoMap".to_owned(), any()));
+            properties.push(("audioFourCcInfoMap".to_owned(), any()));
+        }
+        let mut welcome =
+            information("status", "NetConnection.Connect.Success", "Connection succeeded.");
+        if let Value::Object(information) = &mut welcome {
+            // Commands with AMF3's leading byte are understood, so the client may keep its encoding.
+            information.push(("objectEncoding".to_owned(), f64::from(self.object_encoding).into()));
+        }
+        let mut answer = Command::result(transaction_id, welcome);
+        answer.object = Value::Object(properties);
+        answer
+    }
+}
+
+impl Enhanced {
+    fn parse(object: &Value) -> Option<Self> {
+        let four_cc_list = object.get("fourCcList");
+        let video = object.get("videoFourCcInfoMap");
+        let audio = object.get("audioFourCcInfoMap");
+        let capabilities = object.get("capsEx");
+        four_cc_list.or(video).or(audio).or(capabilities)?;
+        Some(Self {
+            four_cc_list: four_cc_list.map(list).unwrap_or_default(),
+            video: video.map(map).unwrap_or_default(),
+            audio: audio.map(map).unwrap_or_default(),
+            capabilities: capabilities.and_then(Value::as_number).unwrap_or(0.0) as u32,
+        })
+    }
+}
+
+/// A strict array of FourCCs; some encoders send an object with the indices as names, or one string.
+fn list(value: &Value) -> Vec<String> {
+    let entries: Vec<&Value> = match value {
+        Value::StrictArray(values) => values.iter().collect(),
+        Value::String(_) => vec![value],
+        other => other.properties().into_iter().flatten().map(|(_, value)| value).collect(),
+    };
+    entries.into_iter().filter_map(Value::as_str).filter(is_four_cc).map(str::to_owned).take(MAX_CODECS).collect()
+}
+
+fn map(value: &Value) -> Vec<(String, u8)> {
+    let entries = value.properties().into_iter().flatten();
+    entries
+        .filter(|(four_cc, _)| is_four_cc(&four_cc.as_str()))
+        .filter_map(|(four_cc, mask)| Some((four_cc.clone(), mask.as_number()? as u8)))
+        .take(MAX_CODECS)
+        .collect()
+}
+
+fn is_four_cc(text: &&str) -> bool {
+    matches!(text.len(), 1..=4)
+}
+
+/// At most 64 characters, none of which moves the cursor.
+fn printable(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(64).collect()
+}
+
+/// Enhanced RTMP v2 knows 12.
+const MAX_CODECS: usize = 32;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connect_keeps_what_the_client_says_about_enhanced_rtmp() {
+        let connect = Connect::parse(&Value::object([
+            ("app", "live".into()),
+            ("tcUrl", "rtmp://host/live".into()),
+            ("flashVer", "FMLE/3.0\n(compatible)".into()),
+            ("fourCcList", Value::StrictArray(vec!["av01".into(), "hvc1".into(), 7.0.into(), "toolong".into()])),
+            ("videoFourCcInfoMap", Value::object([("*", 4.0.into()), ("avc1", 3.0.into())])),
+            ("audioFourCcInfoMap", Value::ecma_array([("Opus", 1.0.into())])),
+            ("capsEx", 5.0.into()),
+        ]));
+        assert_eq!((connect.app.as_str(), connect.tc_url.as_str()), ("live", ""));
+        assert_eq!(connect.client, "FMLE/3.0(compatible)");
+        let enhanced = connect.enhanced.clone().unwrap();
+        assert_eq!(enhanced.four_cc_list, ["av01", "hvc1"]);
+        assert_eq!(enhanced.video, [("*".to_owned(), CAN_FORWARD), ("avc1".to_owned(), CAN_DECODE | CAN_ENCODE)]);
+        assert_eq!(enhanced.audio, [("Opus".to_owned(), CAN_DECODE)]);
+        assert_eq!(enhanced.capabilities, 5);
+        let answer = connect.answer(1.0);
+        let maps = ["videoFourCcInfoMap", "audioFourCcInfoMap"];
+        assert!(maps.iter().all(|map| answer.object.get(map).unwrap().get("*") == Some(&4.0.into())));
+    }
+
+    #[test]
+    fn a_client_without_enhanced_rtmp_hears_nothing_of_it() {
+        let connect = Connect::parse(&Value::object([("tcurl", "rtmp://host/live".into())]));
+        assert_eq!(connect.tc_url, "rtmp://host/live");
+        assert_eq!(connect.enhanced, None);
+        assert_eq!(connect.answer(1.0).object.get("videoFourCcInfoMap"), None);
+        assert_eq!(Connect::parse(&Value::Null), Connect::default());
+    }
+
+    #[test]
+    fn four_cc_list_may_be_a_star() {
+        let star = |value| Connect::parse(&Value::object([("fourCcList", value)])).enhanced.unwrap().four_cc_list;
+        assert_eq!(star("*".into()), ["*"]);
+        assert_eq!(star(Value::StrictArray(vec!["*".into()])), ["*"]);
+        assert_eq!(star(Value::object([("0", "*".into())])), ["*"]);
+    }
+}

@@ -1,0 +1,43 @@
+//! How a peer broke the protocol, and at which of its bytes.
+
+use super::aggregate;
+use crate::rtmp::{chunk, command, handshake, message};
+
+/// A violation; the connection cannot go on. Whoever logs it knows the peer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("byte {position}: {kind}")]
+pub struct Error {
+    /// Bytes of the connection, handshake and all, up to and with the message that is wrong.
+    pub position: u64,
+    /// What is wrong.
+    pub kind: ErrorKind,
+}
+
+/// What a peer did wrong.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ErrorKind {
+    /// In the handshake.
+    #[error(transparent)]
+    Handshake(#[from] handshake::Error),
+    /// In the chunk layer, whose positions count from the end of the handshake.
+    #[error("chunks behind the handshake: {0}")]
+    Chunk(#[from] chunk::Error),
+    /// In a control message.
+    #[error(transparent)]
+    Control(#[from] message::Truncated),
+    /// In a command message.
+    #[error(transparent)]
+    Command(#[from] command::Error),
+    /// In an aggregate message.
+    #[error(transparent)]
+    Aggregate(#[from] aggregate::Error),
+    /// A command that needs a connection, before `connect`.
+    #[error("{0:?} before connect")]
+    NotConnected(String),
+    /// A second `connect`.
+    #[error("a second connect")]
+    ConnectedTwice,
+    /// A publisher sends much without waiting for the answer to `publish`.
+    #[error("{0} bytes before publish was answered")]
+    TooMuchHeld(usize),
+}

@@ -1,0 +1,270 @@
+//! The writer's end of a stream log: which segments there are, how large the next one is, which ones go.
+
+use std::collections::VecDeque;
+
+use super::{
+    segment::{Appender, Entry, INDEX_ENTRIES, Segment},
+    sync::Arc,
+};
+
+/// The smallest segment: 8 s of a 64 kb/s audio stream, and little enough for a thousand idle streams.
+const SMALLEST_SEGMENT: usize = 64 << 10;
+/// The largest, but for a larger message: what one stalled player can pin.
+const LARGEST_SEGMENT: usize = 1 << 20;
+
+/// How much of a stream is kept.
+#[derive(Clone, Copy, Debug)]
+pub struct Retention {
+    /// Memory of the log, bytes: older segments go when it is exceeded, whatever they hold.
+    pub buffer_bytes: usize,
+    /// Segments that end with a younger message than this stay while the buffer has room, milliseconds.
+    pub keep_ms: u32,
+}
+
+/// The segments of one stream, oldest first, and the right to append to the newest.
+pub(super) struct LogWriter {
+    retention: Retention,
+    kept: VecDeque<Kept>,
+    open: Option<Appender>,
+    next_sequence: u64,
+    capacity: usize,
+}
+
+/// A closed segment that joiners or lagging players may still need.
+struct Kept {
+    segment: Arc<Segment>,
+    last_arrival_ms: u32,
+}
+
+/// Where a message was laid.
+pub(super) struct Place {
+    pub segment: Arc<Segment>,
+    /// Bytes from the segment's start.
+    pub offset: u32,
+    /// Whether this message opened the segment.
+    pub is_first: bool,
+}
+
+impl LogWriter {
+    pub(super) fn new(retention: Retention) -> Self {
+        Self { retention, kept: VecDeque::new(), open: None, next_sequence: 0, capacity: 0 }
+    }
+
+    /// Lays one message of `len` bytes at the log's end.
+    pub(super) fn append(&mut self, len: usize, entry: Entry, fill: impl FnOnce(&mut [u8])) -> Place {
+        let mut open = match self.open.take() {
+            Some(open) if open.has_room(len) => open,
+            full => self.open_segment(full, len, entry.arrival_ms),
+        };
+        let offset = open.end() as u32;
+        open.append(len, entry, fill);
+        let place = Place { segment: open.segment().clone(), offset, is_first: offset == 0 };
+        self.open = Some(open);
+        place
+    }
+
+    /// Lets go of what is beyond the retention. Segments from `join_sequence` on hold the newest group of pictures
+    /// and stay if the buffer has room for them. Returns the oldest sequence that is kept.
+    pub(super) fn retire(&mut self, join_sequence: u64, now_ms: u32) -> u64 {
+        while let Some(oldest) = self.kept.front() {
+            let is_over_budget = self.capacity > self.retention.buffer_bytes;
+            let is_young = now_ms.wrapping_sub(oldest.last_arrival_ms) <= self.retention.keep_ms;
+            if !is_over_budget && (is_young || oldest.segment.sequence >= join_sequence) {
+                break;
+            }
+            self.capacity -= oldest.segment.capacity();
+            self.kept.pop_front();
+        }
+        let oldest = self.kept.front().map(|kept| &kept.segment);
+        let open = self.open.as_ref().map(Appender::segment);
+        oldest.or(open).map_or(self.next_sequence, |segment| segment.sequence)
+    }
+
+    fn open_segment(&mut self, full: Option<Appender>, len: usize, now_ms: u32) -> Appender {
+        let capacity = full.as_ref().map_or(SMALLEST_SEGMENT, |full| one_second(full.segment())).max(len);
+        let next = Appender::new(Segment::new(self.next_sequence, capacity, INDEX_ENTRIES));
+        self.next_sequence += 1;
+        self.capacity += capacity;
+        if let Some(full) = full {
+            let segment = full.segment().clone();
+            full.close(next.segment());
+            self.kept.push_back(Kept { segment, last_arrival_ms: now_ms });
+        }
+        next
+    }
+}
+
+/// The power of two that holds about a second at the rate this segment was filled, within the bounds.
+fn one_second(segment: &Segment) -> usize {
+    let committed = segment.committed();
+    let (Some(first), Some(last)) = (committed.entries.first(), committed.entries.last()) else {
+        return SMALLEST_SEGMENT;
+    };
+    let duration_ms = last.arrival_ms.wrapping_sub(first.arrival_ms).max(1) as usize;
+    let rate = (committed.bytes.len() * 1000 / duration_ms).min(LARGEST_SEGMENT);
+    rate.next_power_of_two().clamp(SMALLEST_SEGMENT, LARGEST_SEGMENT)
+}
+
+#[cfg(all(test, not(fanfare_loom)))]
+mod tests {
+    use super::*;
+    use crate::stream::segment::Next;
+
+    fn entry(arrival_ms: u32) -> Entry {
+        Entry { arrival_ms, timestamp_ms: arrival_ms, ..Entry::default() }
+    }
+
+    fn log(buffer_bytes: usize, keep_ms: u32) -> LogWriter {
+        LogWriter::new(Retention { buffer_bytes, keep_ms })
+    }
+
+    #[test]
+    fn a_reader_follows_every_byte_over_segment_ends() {
+        let mut log = log(64 << 20, u32::MAX);
+        let mut expected = Vec::new();
+        let mut first = None;
+        for i in 0..3000u32 {
+            let message = vec![i as u8; 1 + (i as usize * 37) % 900];
+            let place = log.append(message.len(), entry(i * 10), |out| out.copy_from_slice(&message));
+            first.get_or_insert(place.segment);
+            expected.extend(message);
+        }
+        let mut segment = first.expect("something was appended");
+        let mut read = Vec::new();
+        loop {
+            let committed = segment.committed();
+            assert_eq!(committed.entries.last().map(|e| e.end as usize), Some(committed.bytes.len()));
+            read.extend_from_slice(committed.bytes);
+            match segment.next() {
+                Next::Segment(next) => segment = next,
+                Next::NotYet => break,
+                Next::Gone => panic!("nothing was retired"),
+            }
+        }
+        assert_eq!(read, expected);
+    }
+
+    #[test]
+    fn a_message_larger_than_any_segment_gets_one_of_its_own() {
+        let mut log = log(64 << 20, 0);
+        log.append(10, entry(0), |_| ());
+        let place = log.append(5 << 20, entry(1), |out| out.fill(7));
+        assert_eq!((place.offset, place.segment.capacity()), (0, 5 << 20));
+        let place = log.append(10, entry(2), |_| ());
+        assert_eq!(place.offset, 0, "the next message opens an ordinary segment");
+        assert!(place.segment.capacity() <= LARGEST_SEGMENT);
+    }
+
+    #[test]
+    fn memory_stays_within_the_buffer_and_the_newest_segment_always_stays() {
+        let mut log = log(256 << 10, u32::MAX);
+        for i in 0..1000 {
+            let place = log.append(10_000, entry(i), |_| ());
+            let oldest = log.retire(0, i);
+            assert!(oldest <= place.segment.sequence);
+            assert!(log.capacity <= (256 << 10) + LARGEST_SEGMENT, "{} bytes", log.capacity);
+        }
+        log.append(3 << 20, entry(1000), |_| ());
+        assert_eq!(log.retire(0, 1000), log.next_sequence - 1, "only what cannot go is left");
+    }
+
+    #[test]
+    fn old_segments_go_but_not_those_since_the_newest_key_frame() {
+        let mut log = log(64 << 20, 1000);
+        let mut join = 0;
+        for i in 0..600 {
+            let place = log.append(2_000, entry(i * 10), |_| ());
+            if i == 300 {
+                join = place.segment.sequence;
+            }
+            let oldest = log.retire(join, i * 10);
+            assert!(oldest <= join.max(1));
+        }
+        assert!(join > 1);
+        assert_eq!(log.retire(join, 6000), join, "older than the lag limit and than the key frame: gone");
+    }
+
+    #[test]
+    fn a_retired_segment_leaves_its_stalled_reader_with_that_segment_alone() {
+        let mut log = log(1 << 20, 0);
+        let stalled = log.append(60_000, entry(0), |_| ()).segment;
+        let behind = Arc::downgrade(&log.append(60_000, entry(1), |_| ()).segment);
+        for i in 2..100 {
+            log.append(60_000, entry(i * 1000), |_| ());
+            log.retire(u64::MAX, i * 1000);
+        }
+        assert!(behind.upgrade().is_none(), "the chain behind the stalled one is free");
+        assert!(matches!(stalled.next(), Next::Gone));
+        assert_eq!(stalled.committed().bytes.len(), 60_000);
+    }
+
+    #[test]
+    fn segments_grow_to_about_a_second_of_the_stream() {
+        let mut log = log(64 << 20, 0);
+        for i in 0..400 {
+            log.append(25_000, entry(i * 40), |_| ()); // 5 Mb/s
+        }
+        assert_eq!(log.open.as_ref().map(|open| open.segment().capacity()), Some(LARGEST_SEGMENT));
+    }
+
+    #[test]
+    fn a_segment_is_full_when_its_index_is() {
+        let mut log = log(64 << 20, u32::MAX);
+        for _ in 0..INDEX_ENTRIES {
+            assert_eq!(log.append(12, entry(0), |_| ()).segment.sequence, 0);
+        }
+        assert_eq!(log.append(12, entry(0), |_| ()).segment.sequence, 1);
+    }
+}
+
+#[cfg(all(test, fanfare_loom))]
+mod model {
+    use super::*;
+    use crate::stream::segment::Next;
+
+    /// A writer appends messages over several small segments and retires behind itself, while a reader follows.
+    #[test]
+    fn loom_a_reader_sees_whole_messages_in_order_or_falls_out() {
+        loom::model(|| {
+            let first = Appender::new(Segment::new(0, 4, 2));
+            let mut reading = first.segment().clone();
+            let writer = loom::thread::spawn(move || {
+                let mut open = first;
+                let mut value = 0;
+                for sequence in 1..3u64 {
+                    while open.has_room(2) {
+                        value += 1;
+                        open.append(2, Entry::default(), |out| out.fill(value));
+                    }
+                    let next = Appender::new(Segment::new(sequence, 4, 2));
+                    let retired = open.segment().clone();
+                    open.close(next.segment());
+                    drop(retired);
+                    open = next;
+                }
+                open // keeps only the newest alive: the ones before are retired
+            });
+            let mut seen = 0;
+            let mut offset = 0;
+            for _ in 0..4 {
+                let next = reading.next();
+                let committed = reading.committed();
+                assert_eq!(committed.bytes.len(), committed.entries.last().map_or(0, |e| e.end as usize));
+                for message in committed.bytes[offset..].chunks(2) {
+                    seen += 1;
+                    assert_eq!(message, [seen; 2]);
+                }
+                offset = committed.bytes.len();
+                match next {
+                    Next::NotYet => loom::thread::yield_now(),
+                    Next::Gone => break,
+                    Next::Segment(next) => {
+                        assert_eq!(offset, 4, "a closed segment has been read to its end");
+                        (reading, offset) = (next, 0);
+                    }
+                }
+            }
+            writer.join().expect("the writer does not panic");
+        });
+    }
+}

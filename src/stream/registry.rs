@@ -1,0 +1,349 @@
+//! Which streams there are, who publishes each, which cores follow it. Readers never lock; names are taken and given
+//! back by guards, so whatever ends a publisher frees its name.
+
+use std::sync::{
+    Arc, Mutex,
+    atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering, fence},
+};
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+
+use super::{
+    log::Retention,
+    segment::Segment,
+    signal::{Mail, Signal},
+    writer::{Join, Writer},
+};
+use crate::flv::{Frame, WireFormat};
+
+/// All streams by name.
+pub struct Registry {
+    streams: papaya::HashMap<Arc<str>, Arc<Stream>>,
+    signals: Arc<[Signal]>,
+    retention: Retention,
+    format: fn() -> Box<dyn WireFormat + Send>,
+}
+
+/// One live stream, or one that players wait for.
+pub struct Stream {
+    name: Arc<str>,
+    signals: Arc<[Signal]>,
+    join: ArcSwap<Join>,
+    newest: ArcSwapOption<Segment>,
+    /// Segments below this sequence are retired: cores let go of theirs.
+    oldest: AtomicU64,
+    /// By core: 1 + the slot of its follower, 0 for none.
+    followers: Box<[AtomicU32]>,
+    publisher: AtomicU64,
+    /// [`LIVE`], [`NEVER`], or when the last publisher went away, milliseconds.
+    vacant: AtomicU64,
+    /// When the publisher was last heard, milliseconds.
+    heard_ms: AtomicU64,
+    /// Publishers and followers; [`CLOSED`] once the last one has left.
+    users: AtomicUsize,
+    /// Rare changes of hands; never on the way of a frame.
+    hand_over: Mutex<HandOver>,
+}
+
+struct HandOver {
+    /// Present while nobody publishes.
+    writer: Option<Box<Writer>>,
+    /// The one who waits for the name.
+    next: Option<PublisherId>,
+}
+
+/// Who publishes: a connection on a core.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PublisherId {
+    /// The core's number.
+    pub core: usize,
+    /// The connection's number in the process; never 0.
+    pub connection_id: u64,
+}
+
+/// The name is taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Busy {
+    /// Milliseconds since its publisher was heard.
+    pub silent_ms: u64,
+}
+
+const LIVE: u64 = u64::MAX;
+const NEVER: u64 = u64::MAX - 1;
+const CLOSED: usize = usize::MAX;
+/// `publisher`: the core is in the bits above, the connection's number below.
+const CORE_SHIFT: u32 = 48;
+
+impl Registry {
+    /// An empty registry. `signals` has one entry a core; `format` makes the wire form of the logs.
+    pub fn new(signals: Arc<[Signal]>, retention: Retention, format: fn() -> Box<dyn WireFormat + Send>) -> Self {
+        Self { streams: papaya::HashMap::new(), signals, retention, format }
+    }
+
+    /// Takes the name for a publisher.
+    ///
+    /// # Errors
+    /// [`Busy`] where another one has it.
+    pub fn publish(self: &Arc<Self>, name: &str, id: PublisherId, now_ms: u64) -> Result<Publication, Busy> {
+        let usage = self.enter(name);
+        let stream = &usage.stream;
+        let mut hand_over = stream.hand_over.lock().expect("no one panics while it holds the hand-over");
+        let Some(writer) = hand_over.writer.take() else {
+            let silent_ms = now_ms.saturating_sub(stream.heard_ms.load(Ordering::Relaxed));
+            return Err(Busy { silent_ms });
+        };
+        hand_over.next.take_if(|next| *next == id);
+        stream.heard_ms.store(now_ms, Ordering::Relaxed);
+        stream.publisher.store(id.pack(), Ordering::Release);
+        stream.vacant.store(LIVE, Ordering::Release);
+        drop(hand_over);
+        Ok(Publication { usage, writer: Some(writer), now_ms })
+    }
+
+    /// Asks the publisher of this name to go, and to tell `next` when it has gone. Only the newest one who asks is
+    /// told.
+    pub fn evict(self: &Arc<Self>, name: &str, next: PublisherId) {
+        let usage = self.enter(name);
+        let mut hand_over = usage.stream.hand_over.lock().expect("no one panics while it holds the hand-over");
+        hand_over.next = Some(next);
+        if hand_over.writer.is_some() {
+            usage.stream.tell_next(&mut hand_over);
+            return;
+        }
+        let holder = PublisherId::unpack(usage.stream.publisher.load(Ordering::Acquire));
+        self.signals[holder.core].post(Mail::Evict { connection_id: holder.connection_id });
+    }
+
+    /// Follows a stream from a core: that core's signal says `slot` whenever the stream grows. The stream need not
+    /// be published. A core follows a stream once, however many of its players watch.
+    pub fn follow(self: &Arc<Self>, name: &str, core: usize, slot: usize) -> Follow {
+        let usage = self.enter(name);
+        let slot = u32::try_from(slot + 1).expect("a core has fewer than 2^32 followers");
+        usage.stream.followers[core].store(slot, Ordering::SeqCst);
+        // Pairs with the fence in `Publication::append`: either the publisher sees this follower, or the follower's
+        // first look at the log, after this, sees the frame.
+        fence(Ordering::SeqCst);
+        Follow { usage, core }
+    }
+
+    /// Streams that are published or waited for.
+    pub fn len(&self) -> usize {
+        self.streams.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn enter(self: &Arc<Self>, name: &str) -> Usage {
+        let streams = self.streams.pin();
+        loop {
+            let stream = streams.get(name).unwrap_or_else(|| {
+                let name: Arc<str> = name.into();
+                streams.get_or_insert_with(name.clone(), || Arc::new(self.new_stream(name)))
+            });
+            let entered = stream.users.fetch_update(Ordering::AcqRel, Ordering::Acquire, |users| {
+                (users != CLOSED).then_some(users + 1)
+            });
+            if entered.is_ok() {
+                return Usage { registry: self.clone(), stream: stream.clone() };
+            }
+            // Its last user has just left and is about to remove it: help, and make a new one.
+            self.remove(stream);
+        }
+    }
+
+    fn remove(&self, closed: &Arc<Stream>) {
+        let _ = self.streams.pin().remove_if(&closed.name, |_, stream| Arc::ptr_eq(stream, closed));
+    }
+
+    fn new_stream(&self, name: Arc<str>) -> Stream {
+        Stream {
+            name,
+            signals: self.signals.clone(),
+            join: ArcSwap::from_pointee(Join::Nothing),
+            newest: ArcSwapOption::empty(),
+            oldest: AtomicU64::new(0),
+            followers: self.signals.iter().map(|_| AtomicU32::new(0)).collect(),
+            publisher: AtomicU64::new(0),
+            vacant: AtomicU64::new(NEVER),
+            heard_ms: AtomicU64::new(0),
+            users: AtomicUsize::new(0),
+            hand_over: Mutex::new(HandOver {
+                writer: Some(Box::new(Writer::new((self.format)(), self.retention))),
+                next: None,
+            }),
+        }
+    }
+}
+
+impl Stream {
+    /// `app/name`.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Where a player begins now.
+    pub fn join(&self) -> arc_swap::Guard<Arc<Join>> {
+        self.join.load()
+    }
+
+    /// The segment that grows.
+    pub fn newest(&self) -> Option<Arc<Segment>> {
+        self.newest.load_full()
+    }
+
+    /// The oldest sequence that is kept.
+    pub fn oldest(&self) -> u64 {
+        self.oldest.load(Ordering::Acquire)
+    }
+
+    /// Whether somebody publishes it.
+    pub fn is_live(&self) -> bool {
+        self.vacant.load(Ordering::Acquire) == LIVE
+    }
+
+    /// When its publisher went away, milliseconds; none while one publishes, or where none ever did.
+    pub fn vacant_since_ms(&self) -> Option<u64> {
+        let since = self.vacant.load(Ordering::Acquire);
+        (since < NEVER).then_some(since)
+    }
+
+    pub(super) fn set_join(&self, join: Join) {
+        self.join.store(Arc::new(join));
+    }
+
+    pub(super) fn set_newest(&self, segment: &Arc<Segment>) {
+        self.newest.store(Some(segment.clone()));
+    }
+
+    pub(super) fn set_oldest(&self, sequence: u64) {
+        self.oldest.store(sequence, Ordering::Release);
+    }
+
+    pub(super) fn waits_for_key_frame(&self) -> bool {
+        matches!(**self.join.load(), Join::NextKeyFrame)
+    }
+
+    /// The headers' generation where players join at the head.
+    pub(super) fn head_generation(&self) -> Option<u32> {
+        match **self.join.load() {
+            Join::Head { generation, .. } => Some(generation),
+            _ => None,
+        }
+    }
+
+    fn tell_followers(&self) {
+        for (follower, signal) in self.followers.iter().zip(self.signals.iter()) {
+            if let Some(slot) = follower.load(Ordering::Relaxed).checked_sub(1) {
+                signal.grown(slot as usize);
+            }
+        }
+    }
+
+    fn tell_next(&self, hand_over: &mut HandOver) {
+        if let Some(next) = hand_over.next.take() {
+            self.signals[next.core].post(Mail::NameFree { connection_id: next.connection_id });
+        }
+    }
+}
+
+impl PublisherId {
+    fn pack(self) -> u64 {
+        debug_assert!(self.connection_id < 1 << CORE_SHIFT);
+        (self.core as u64) << CORE_SHIFT | self.connection_id
+    }
+
+    fn unpack(packed: u64) -> Self {
+        Self { core: (packed >> CORE_SHIFT) as usize, connection_id: packed & ((1 << CORE_SHIFT) - 1) }
+    }
+}
+
+/// A publisher's hold on its name, and its right to write. Dropping it, for whatever reason, frees the name.
+pub struct Publication {
+    usage: Usage,
+    /// Present until the drop.
+    writer: Option<Box<Writer>>,
+    now_ms: u64,
+}
+
+impl Publication {
+    /// The stream.
+    pub fn stream(&self) -> &Stream {
+        &self.usage.stream
+    }
+
+    /// Lays a frame into the log and tells the cores that follow. `now_ms` is the relay's clock.
+    pub fn append(&mut self, frame: Frame, now_ms: u64) {
+        let stream = &*self.usage.stream;
+        self.now_ms = now_ms;
+        self.writer.as_mut().expect("present until the drop").append(stream, frame, now_ms);
+        // Pairs with the fence in `Registry::follow`.
+        fence(Ordering::SeqCst);
+        stream.tell_followers();
+    }
+
+    /// The publisher has been heard: bytes came, a whole frame or not.
+    pub fn heard(&mut self, now_ms: u64) {
+        self.now_ms = now_ms;
+        self.usage.stream.heard_ms.store(now_ms, Ordering::Relaxed);
+    }
+
+    /// Moves the publisher's clock, for the grace that begins when it goes.
+    pub fn tick(&mut self, now_ms: u64) {
+        self.now_ms = now_ms;
+    }
+}
+
+impl Drop for Publication {
+    fn drop(&mut self) {
+        let stream = &*self.usage.stream;
+        let mut writer = self.writer.take().expect("present until the drop");
+        writer.interrupt(stream);
+        // A panic elsewhere must not keep the name: a poisoned hand-over is as good as any.
+        let mut hand_over = stream.hand_over.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        stream.publisher.store(0, Ordering::Release);
+        stream.vacant.store(self.now_ms, Ordering::Release);
+        hand_over.writer = Some(writer);
+        stream.tell_next(&mut hand_over);
+        drop(hand_over);
+        stream.tell_followers();
+    }
+}
+
+/// A core's hold on a stream that its players watch or wait for.
+pub struct Follow {
+    usage: Usage,
+    core: usize,
+}
+
+impl Follow {
+    /// The stream.
+    pub fn stream(&self) -> &Arc<Stream> {
+        &self.usage.stream
+    }
+}
+
+impl Drop for Follow {
+    fn drop(&mut self) {
+        self.usage.stream.followers[self.core].store(0, Ordering::SeqCst);
+    }
+}
+
+/// Counts as a user of the stream; the last one to leave takes it out of the registry.
+struct Usage {
+    registry: Arc<Registry>,
+    stream: Arc<Stream>,
+}
+
+impl Drop for Usage {
+    fn drop(&mut self) {
+        let left = self.stream.users.fetch_update(Ordering::AcqRel, Ordering::Acquire, |users| {
+            Some(if users == 1 { CLOSED } else { users - 1 })
+        });
+        if left == Ok(1) {
+            self.registry.remove(&self.stream);
+        }
+    }
+}

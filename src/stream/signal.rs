@@ -1,0 +1,196 @@
+//! How a publisher tells a core that streams have grown, and how cores send each other rare words: one flag and at
+//! most one system call per sleeping core, however many streams and players.
+
+use std::sync::Mutex;
+
+use super::sync::{AtomicBool, AtomicU64, Ordering};
+
+/// Streams that a core can tell apart without looking; more share a bit, and both are looked at.
+#[cfg(not(fanfare_loom))]
+const WORDS: usize = 16;
+#[cfg(fanfare_loom)]
+const WORDS: usize = 1;
+
+/// Bits of one core's growth map.
+pub const SLOTS: usize = WORDS * 64;
+
+/// One core's letter box, written by all.
+pub struct Signal {
+    grown: [AtomicU64; WORDS],
+    is_awake: AtomicBool,
+    has_mail: AtomicBool,
+    mail: Mutex<Vec<Mail>>,
+    wake: Box<dyn Fn() + Send + Sync>,
+}
+
+/// A rare word from one core, or from the process, to another core. Never on the way of a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mail {
+    /// Another publisher takes over: end this connection.
+    Evict {
+        /// The connection that publishes now.
+        connection_id: u64,
+    },
+    /// The name that this connection waits for is free.
+    NameFree {
+        /// The connection that wants to publish.
+        connection_id: u64,
+    },
+    /// The process is about to end: accept no more, end players cleanly.
+    Drain,
+}
+
+impl Signal {
+    /// `wake` rouses the core's thread if it sleeps: it is called once per sleep.
+    pub fn new(wake: impl Fn() + Send + Sync + 'static) -> Self {
+        Self {
+            grown: std::array::from_fn(|_| AtomicU64::new(0)),
+            is_awake: AtomicBool::new(true),
+            has_mail: AtomicBool::new(false),
+            mail: Mutex::default(),
+            wake: Box::new(wake),
+        }
+    }
+
+    /// Says that the stream in `slot` has grown. Call it after the growth is visible.
+    pub fn grown(&self, slot: usize) {
+        let bit = 1 << (slot % 64);
+        let word = &self.grown[slot / 64 % WORDS];
+        // A bit that is still set has its wake under way.
+        if word.fetch_or(bit, Ordering::SeqCst) & bit == 0 {
+            self.rouse();
+        }
+    }
+
+    /// Leaves a word.
+    pub fn post(&self, mail: Mail) {
+        self.mail.lock().expect("no one panics while it holds the mail").push(mail);
+        self.has_mail.store(true, Ordering::SeqCst);
+        self.rouse();
+    }
+
+    /// The core: takes all growth bits, a word of 64 slots at a time, as (first slot, bits).
+    pub fn take_grown(&self) -> impl Iterator<Item = (usize, u64)> + '_ {
+        self.grown.iter().enumerate().filter_map(|(i, word)| {
+            // A plain look first: most words are zero, and a swap would take the cache line from the writers.
+            if word.load(Ordering::SeqCst) == 0 {
+                return None;
+            }
+            Some((i * 64, word.swap(0, Ordering::SeqCst)))
+        })
+    }
+
+    /// The core: takes its mail.
+    pub fn take_mail(&self) -> Vec<Mail> {
+        if !self.has_mail.swap(false, Ordering::SeqCst) {
+            return Vec::new();
+        }
+        std::mem::take(&mut self.mail.lock().expect("no one panics while it holds the mail"))
+    }
+
+    /// The core: about to sleep. False where something came in the meantime: look again first.
+    #[must_use]
+    pub fn may_sleep(&self) -> bool {
+        self.is_awake.store(false, Ordering::SeqCst);
+        let is_quiet = self.grown.iter().all(|word| word.load(Ordering::SeqCst) == 0)
+            && !self.has_mail.load(Ordering::SeqCst);
+        if !is_quiet {
+            self.is_awake.store(true, Ordering::SeqCst);
+        }
+        is_quiet
+    }
+
+    /// The core: it is up, whatever woke it.
+    pub fn awake(&self) {
+        self.is_awake.store(true, Ordering::SeqCst);
+    }
+
+    fn rouse(&self) {
+        if !self.is_awake.swap(true, Ordering::SeqCst) {
+            (self.wake)();
+        }
+    }
+}
+
+#[cfg(all(test, not(fanfare_loom)))]
+mod tests {
+    use std::sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    };
+
+    use super::*;
+
+    #[test]
+    fn a_sleeping_core_is_woken_once_however_many_streams_grow() {
+        let wakes = Arc::new(AtomicUsize::new(0));
+        let count = wakes.clone();
+        let signal = Signal::new(move || {
+            count.fetch_add(1, Relaxed);
+        });
+        signal.grown(3);
+        assert_eq!(wakes.load(Relaxed), 0, "it is awake");
+        assert!(!signal.may_sleep(), "and has something to do");
+        assert_eq!(signal.take_grown().collect::<Vec<_>>(), [(0, 8)]);
+        assert!(signal.may_sleep());
+        for slot in [3, 70, SLOTS + 3, 70] {
+            signal.grown(slot);
+        }
+        signal.post(Mail::Drain);
+        assert_eq!(wakes.load(Relaxed), 1);
+        assert_eq!(signal.take_grown().collect::<Vec<_>>(), [(0, 8), (64, 64)]);
+        assert_eq!(signal.take_mail(), [Mail::Drain]);
+        assert!(signal.take_mail().is_empty());
+    }
+}
+
+#[cfg(all(test, fanfare_loom))]
+mod model {
+    use loom::sync::{
+        Arc,
+        atomic::{AtomicU64 as LoomU64, Ordering::Relaxed},
+    };
+
+    use super::*;
+
+    /// The growth is a relaxed store: the signal alone must carry it to the core.
+    #[test]
+    fn loom_no_growth_is_slept_over() {
+        loom::model(|| {
+            let wakes = Arc::new(LoomU64::new(0));
+            let head = Arc::new(LoomU64::new(0));
+            let count = wakes.clone();
+            let signal = Arc::new(Signal::new(move || {
+                count.fetch_add(1, Ordering::SeqCst);
+            }));
+            let writer = {
+                let (signal, head) = (signal.clone(), head.clone());
+                loom::thread::spawn(move || {
+                    for value in 1..3 {
+                        head.store(value, Relaxed);
+                        signal.grown(5);
+                    }
+                })
+            };
+            let mut seen = 0;
+            let mut sleeps = false;
+            for _ in 0..2 {
+                if signal.take_grown().count() > 0 {
+                    seen = head.load(Relaxed);
+                }
+                if signal.may_sleep() {
+                    sleeps = true;
+                    break;
+                }
+            }
+            writer.join().expect("the writer does not panic");
+            let woken = wakes.load(Ordering::SeqCst);
+            assert!(woken <= 1);
+            assert!(!sleeps || seen == 2 || woken == 1, "asleep for good, having seen {seen} of 2");
+            if signal.take_grown().count() > 0 {
+                seen = head.load(Relaxed);
+            }
+            assert_eq!(seen, 2, "the bit and the value arrive together");
+        });
+    }
+}

@@ -1,0 +1,220 @@
+//! What the publisher's core does with a frame: decides what it is, gives it its time, lays it into the log, moves
+//! the point where players join.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::{
+    log::{LogWriter, Place, Retention},
+    preamble::Preamble,
+    registry::Stream,
+    segment::{Class, Entry, Segment},
+    timeline::Timeline,
+};
+use crate::flv::{Frame, FrameKind, WireFormat, audio, video};
+
+/// Where a player begins.
+pub enum Join {
+    /// Nothing has come since the encoder came (or came back): wait.
+    Nothing,
+    /// Here, at once: the newest key frame, or the very start of the stream.
+    At {
+        /// The segment to begin in.
+        segment: Arc<Segment>,
+        /// Where in it, bytes.
+        offset: u32,
+        /// Metadata and sequence headers in wire form; empty where the log itself begins with them.
+        preamble: Bytes,
+        /// Which state of the headers that is.
+        generation: u32,
+    },
+    /// Audio only: at the head, at any message.
+    Head {
+        /// As above.
+        preamble: Bytes,
+        /// As above.
+        generation: u32,
+    },
+    /// There is video and no key frame is held: at the next one.
+    NextKeyFrame,
+}
+
+/// The writing side of one stream. It outlives its publishers within the grace, so that time and headers go on.
+pub(super) struct Writer {
+    format: Box<dyn WireFormat + Send>,
+    log: LogWriter,
+    timeline: Timeline,
+    preamble: Preamble,
+    has_video: bool,
+    /// Pictures are dropped until the first key frame of each publish: they could not be decoded.
+    needs_key_frame: bool,
+    /// This publish follows another one: headers that players have already are not sent again.
+    is_resumed: bool,
+    join_sequence: u64,
+    has_said_gop_too_large: bool,
+}
+
+/// What a frame is to a relay.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Role {
+    /// `onMetaData`, or a sequence header: kept for joiners.
+    Header,
+    KeyFrame,
+    /// A picture that needs the ones before it.
+    Picture,
+    /// Audio, or anything else that can stand anywhere.
+    Other,
+}
+
+impl Writer {
+    pub(super) fn new(format: Box<dyn WireFormat + Send>, retention: Retention) -> Self {
+        Self {
+            format,
+            log: LogWriter::new(retention),
+            timeline: Timeline::default(),
+            preamble: Preamble::default(),
+            has_video: false,
+            needs_key_frame: true,
+            is_resumed: false,
+            join_sequence: u64::MAX,
+            has_said_gop_too_large: false,
+        }
+    }
+
+    /// The publisher went away.
+    pub(super) fn interrupt(&mut self, stream: &Stream) {
+        self.timeline.interrupt();
+        self.needs_key_frame = true;
+        self.is_resumed = self.timeline.newest_ms().is_some();
+        self.join_sequence = u64::MAX;
+        stream.set_join(Join::Nothing);
+    }
+
+    /// Lays a frame into the log. `now_ms` is the relay's clock.
+    pub(super) fn append(&mut self, stream: &Stream, mut frame: Frame, now_ms: u64) {
+        let role = role(&frame);
+        match role {
+            Role::Header => {
+                let is_new = self.preamble.update(frame.kind, &frame.payload);
+                if self.is_resumed && !is_new {
+                    return;
+                }
+                self.has_video |= frame.kind == FrameKind::Video;
+                frame.timestamp_ms = self.timeline.header(frame.timestamp_ms);
+            }
+            Role::Picture if self.needs_key_frame => {
+                self.has_video = true;
+                return;
+            }
+            Role::KeyFrame | Role::Picture => {
+                self.has_video = true;
+                self.needs_key_frame = false;
+                frame.timestamp_ms = self.timeline.media(frame.timestamp_ms);
+            }
+            Role::Other if frame.kind == FrameKind::Data => {
+                frame.timestamp_ms = self.timeline.header(frame.timestamp_ms);
+            }
+            Role::Other => frame.timestamp_ms = self.timeline.media(frame.timestamp_ms),
+        }
+        let entry = Entry {
+            end: 0,
+            timestamp_ms: frame.timestamp_ms,
+            arrival_ms: now_ms as u32,
+            class: match (role, frame.kind) {
+                (Role::KeyFrame, _) => Class::KeyFrame,
+                (Role::Header, _) => Class::Data,
+                (_, FrameKind::Video) => Class::Video,
+                (_, FrameKind::Audio) => Class::Audio,
+                (_, FrameKind::Data) => Class::Data,
+            },
+        };
+        let len = self.format.wire_len(&frame);
+        let place = self.log.append(len, entry, |out| self.format.write(&frame, out));
+        if place.is_first {
+            stream.set_newest(&place.segment);
+        }
+        self.move_join(stream, role, &frame, &place);
+        if place.is_first {
+            let oldest = self.log.retire(self.join_sequence, now_ms as u32);
+            stream.set_oldest(oldest);
+            if self.join_sequence < oldest {
+                self.lose_join(stream);
+            }
+        }
+    }
+
+    fn move_join(&mut self, stream: &Stream, role: Role, frame: &Frame, place: &Place) {
+        let is_very_start = place.segment.sequence == 0 && place.offset == 0;
+        let generation = self.preamble.generation();
+        if role == Role::KeyFrame || is_very_start {
+            let preamble = match is_very_start {
+                true => Bytes::new(),
+                false => self.preamble.to_wire(&*self.format, frame.timestamp_ms),
+            };
+            let (segment, offset) = (place.segment.clone(), place.offset);
+            self.join_sequence = segment.sequence;
+            stream.set_join(Join::At { segment, offset, preamble, generation });
+        } else if self.has_video && self.join_sequence == u64::MAX && !stream.waits_for_key_frame() {
+            stream.set_join(Join::NextKeyFrame);
+        } else if !self.has_video && role == Role::Other && frame.kind == FrameKind::Audio {
+            // The very start, or a head with older headers, gives way once; then the join stays as it is.
+            if stream.head_generation() != Some(generation) {
+                let preamble = self.preamble.to_wire(&*self.format, frame.timestamp_ms);
+                self.join_sequence = u64::MAX;
+                stream.set_join(Join::Head { preamble, generation });
+            }
+        }
+    }
+
+    /// The group of pictures has outgrown the buffer: joiners wait for the next key frame.
+    fn lose_join(&mut self, stream: &Stream) {
+        self.join_sequence = u64::MAX;
+        if !self.has_video {
+            let preamble = self.preamble.to_wire(&*self.format, self.timeline.newest_ms().unwrap_or(0));
+            stream.set_join(Join::Head { preamble, generation: self.preamble.generation() });
+            return;
+        }
+        stream.set_join(Join::NextKeyFrame);
+        if !self.has_said_gop_too_large {
+            self.has_said_gop_too_large = true;
+            tracing::warn!(
+                stream = stream.name(),
+                "the newest group of pictures is larger than stream_buffer: players start at the next key frame"
+            );
+        }
+    }
+}
+
+fn role(frame: &Frame) -> Role {
+    match frame.kind {
+        FrameKind::Data => {
+            let mut prefix = [0; ON_METADATA.len()];
+            let n = frame.payload.copy_prefix(&mut prefix);
+            if prefix[..n] == ON_METADATA { Role::Header } else { Role::Other }
+        }
+        FrameKind::Audio => {
+            let mut prefix = [0; audio::PREFIX];
+            let n = frame.payload.copy_prefix(&mut prefix);
+            let header = audio::Header::parse(&prefix[..n]);
+            if header.is_sequence_header() { Role::Header } else { Role::Other }
+        }
+        FrameKind::Video => {
+            let mut prefix = [0; video::PREFIX];
+            let n = frame.payload.copy_prefix(&mut prefix);
+            let header = video::Header::parse(&prefix[..n]);
+            if header.is_sequence_header() {
+                Role::Header
+            } else if header.is_key_frame() {
+                Role::KeyFrame
+            } else if header.carries_picture() {
+                Role::Picture
+            } else {
+                Role::Other
+            }
+        }
+    }
+}
+
+/// The AMF0 string `onMetaData`.
+const ON_METADATA: [u8; 13] = *b"\x02\x00\x0AonMetaData";
