@@ -95,13 +95,7 @@ impl Options {
 fn serve(config: Config) -> Result<(), String> {
     logging::start(&config.log)?;
     let format = config.log.format;
-    run(config, |addresses| announce(addresses, format))
-}
-
-/// The seam to the network layer: `started` is called once, with the addresses in force.
-fn run(config: Config, started: impl FnOnce(&[SocketAddr])) -> Result<(), String> {
-    started(&config.listen.rtmp);
-    Ok(())
+    fanfare::net::run(config, |addresses| announce(addresses, format))
 }
 
 /// Says that connections are taken: to a person on standard output, to a machine as a log line.

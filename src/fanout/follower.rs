@@ -20,7 +20,11 @@ pub(super) struct Follower {
 
 impl Follower {
     pub(super) fn new(follow: Follow) -> Self {
-        Self { follow, view: VecDeque::new(), players: Vec::new() }
+        Self {
+            follow,
+            view: VecDeque::new(),
+            players: Vec::new(),
+        }
     }
 
     pub(super) fn stream(&self) -> &Arc<Stream> {
@@ -51,11 +55,18 @@ impl Follower {
         };
         let join = self.stream().join();
         match &**join {
-            Join::At { segment, offset, preamble, generation } if (segment.sequence, *offset) >= after => {
+            Join::At {
+                segment,
+                offset,
+                preamble,
+                generation,
+            } if (segment.sequence, *offset) >= after => {
                 self.place_at(player, segment, *offset, preamble, *generation)
             }
             Join::Head { preamble, generation } => {
-                let Some(newest) = self.stream().newest() else { return false };
+                let Some(newest) = self.stream().newest() else {
+                    return false;
+                };
                 let end = newest.committed().bytes.len() as u32;
                 self.place_at(player, &newest, end, preamble, *generation)
             }
@@ -66,20 +77,32 @@ impl Follower {
     /// Moves a player that stands between two messages to the newest key frame, if that is ahead of it. A player
     /// that has fallen out of the log and finds none waits for the next.
     pub(super) fn skip(&mut self, player: &mut Player, now_ms: u64) -> bool {
-        let Place::At(cursor) = &player.place else { return false };
+        let Place::At(cursor) = &player.place else {
+            return false;
+        };
         let position = cursor.position();
         let join = self.stream().join();
         match &**join {
-            Join::At { segment, offset, preamble, generation } if (segment.sequence, *offset) > position => {
+            Join::At {
+                segment,
+                offset,
+                preamble,
+                generation,
+            } if (segment.sequence, *offset) > position => {
                 self.place_at(player, segment, *offset, preamble, *generation)
             }
             Join::Head { preamble, generation } => {
-                let Some(newest) = self.stream().newest() else { return false };
+                let Some(newest) = self.stream().newest() else {
+                    return false;
+                };
                 let end = newest.committed().bytes.len() as u32;
                 self.place_at(player, &newest, end, preamble, *generation)
             }
             _ if self.has_left(position.0) => {
-                player.place = Place::Waiting { since_ms: now_ms, after: position };
+                player.place = Place::Waiting {
+                    since_ms: now_ms,
+                    after: position,
+                };
                 false
             }
             _ => false,
@@ -89,7 +112,9 @@ impl Follower {
     /// Moves a cursor that has come to its segment's end to the next one. False where the log ends there as yet, or
     /// went on without this player.
     pub(super) fn step(&self, cursor: &mut Cursor) -> bool {
-        let Some(next) = self.local(cursor.segment.sequence + 1) else { return false };
+        let Some(next) = self.local(cursor.segment.sequence + 1) else {
+            return false;
+        };
         // The next one has begun, so this one is closed: look at its end once more before leaving it.
         if cursor.offset as usize != cursor.segment.committed().bytes.len() {
             return true;
@@ -100,13 +125,17 @@ impl Follower {
 
     /// Whether what follows segment `sequence` is no longer held.
     pub(super) fn has_left(&self, sequence: u64) -> bool {
-        self.view.front().is_none_or(|oldest| sequence + 1 < oldest.sequence)
+        self.view
+            .front()
+            .is_none_or(|oldest| sequence + 1 < oldest.sequence)
     }
 
     /// The log's end, as (segment, offset): what comes now comes at or after it.
     pub(super) fn head(&self) -> (u64, u32) {
         let newest = self.stream().newest();
-        newest.map_or((0, 0), |segment| (segment.sequence, segment.committed().bytes.len() as u32))
+        newest.map_or((0, 0), |segment| {
+            (segment.sequence, segment.committed().bytes.len() as u32)
+        })
     }
 
     fn place_at(
@@ -117,7 +146,9 @@ impl Follower {
         preamble: &Bytes,
         generation: u32,
     ) -> bool {
-        let Some(local) = self.adopt(segment) else { return false };
+        let Some(local) = self.adopt(segment) else {
+            return false;
+        };
         player.place_at(Cursor::new(local, offset), preamble, generation);
         true
     }
@@ -133,10 +164,15 @@ impl Follower {
         if segment.sequence < front {
             let mut older = vec![segment.clone()];
             while let Some(last) = older.last().filter(|last| last.sequence + 1 < front) {
-                let Next::Segment(next) = last.next() else { return None };
+                let Next::Segment(next) = last.next() else {
+                    return None;
+                };
                 older.push(next);
             }
-            older.into_iter().rev().for_each(|segment| self.view.push_front(Rc::new(segment)));
+            older
+                .into_iter()
+                .rev()
+                .for_each(|segment| self.view.push_front(Rc::new(segment)));
         }
         self.sync();
         self.local(segment.sequence).cloned()

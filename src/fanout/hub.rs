@@ -83,7 +83,8 @@ impl Hub {
             None => {
                 let vacant = self.followers.vacant_key();
                 self.by_name.insert(name.into(), vacant);
-                self.followers.insert(Follower::new(self.registry.follow(name, self.core, vacant)))
+                self.followers
+                    .insert(Follower::new(self.registry.follow(name, self.core, vacant)))
             }
         };
         let followed = &mut self.followers[follower];
@@ -91,8 +92,13 @@ impl Hub {
             Start::KeyFrame => (0, 0),
             Start::Live => followed.head(),
         };
-        let waiting = Place::Waiting { since_ms: now_ms, after };
-        let key = self.players.insert(Player::new(owner, follower, followed.players.len(), waiting));
+        let waiting = Place::Waiting {
+            since_ms: now_ms,
+            after,
+        };
+        let key = self
+            .players
+            .insert(Player::new(owner, follower, followed.players.len(), waiting));
         followed.players.push(key);
         PlayerKey(key)
     }
@@ -117,7 +123,9 @@ impl Hub {
         for bit in (0..64).filter(|bit| bits >> bit & 1 == 1) {
             // More streams than slots: those that share one are all looked at.
             for follower in (first + bit..self.followers.capacity()).step_by(SLOTS) {
-                let Some(follower) = self.followers.get_mut(follower) else { continue };
+                let Some(follower) = self.followers.get_mut(follower) else {
+                    continue;
+                };
                 follower.sync();
                 due.extend(follower.players.iter().map(|&key| self.players[key].owner));
             }
@@ -139,14 +147,20 @@ impl Hub {
         let is_out = matches!(&player.place, Place::At(cursor) if follower.has_left(cursor.segment.sequence));
         if (is_out || is_lagging(player, &self.policy, now_ms)) && follower.skip(player, now_ms) {
             self.skips += 1;
-            tracing::debug!(stream = follower.stream().name(), owner = player.owner, "player moved ahead");
+            tracing::debug!(
+                stream = follower.stream().name(),
+                owner = player.owner,
+                "player moved ahead"
+            );
         }
         // As long as segments end here: all that is wanted may be in the next one.
         loop {
             if let Some(batch) = player.next_batch(false) {
                 return Some(batch);
             }
-            let Place::At(cursor) = &mut player.place else { return None };
+            let Place::At(cursor) = &mut player.place else {
+                return None;
+            };
             if !follower.step(cursor) {
                 return None;
             }
@@ -209,7 +223,8 @@ impl Hub {
                     }
                     Place::At(cursor) => {
                         // What is in the log is still theirs, but not for longer than a live player may lag.
-                        let late_ms = vacant_ms.and_then(|ms| ms.checked_sub(millis(self.policy.publisher_grace)));
+                        let late_ms =
+                            vacant_ms.and_then(|ms| ms.checked_sub(millis(self.policy.publisher_grace)));
                         let has_all = player.preamble.is_empty() && cursor.position() == follower.head();
                         if late_ms.is_some_and(|late_ms| has_all || late_ms >= millis(self.policy.max_lag)) {
                             ended.push((player.owner, Ended::Unpublished));
@@ -222,8 +237,12 @@ impl Hub {
 }
 
 fn is_lagging(player: &Player, policy: &Policy, now_ms: u64) -> bool {
-    let Place::At(cursor) = &player.place else { return false };
-    let lag_ms = cursor.arrival_ms().map_or(0, |arrival_ms| (now_ms as u32).wrapping_sub(arrival_ms));
+    let Place::At(cursor) = &player.place else {
+        return false;
+    };
+    let lag_ms = cursor
+        .arrival_ms()
+        .map_or(0, |arrival_ms| (now_ms as u32).wrapping_sub(arrival_ms));
     u64::from(lag_ms) > millis(policy.max_lag)
 }
 

@@ -17,8 +17,10 @@ const BACKLOG: i32 = 4096;
 const UNSENT_BYTES: u32 = 128 << 10;
 /// When a quiet connection is first asked whether it is still there, and how often after that. A publisher whose
 /// network has gone is noticed by this.
-const KEEPALIVE: TcpKeepalive =
-    TcpKeepalive::new().with_time(Duration::from_secs(15)).with_interval(Duration::from_secs(5)).with_retries(3);
+const KEEPALIVE: TcpKeepalive = TcpKeepalive::new()
+    .with_time(Duration::from_secs(15))
+    .with_interval(Duration::from_secs(5))
+    .with_retries(3);
 
 /// Binds every address once for each core. Returns the listeners by core, and the addresses in force.
 ///
@@ -87,12 +89,17 @@ pub fn stop(listener: &TcpListener) {
 }
 
 fn is_unknown_family(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(libc::EAFNOSUPPORT | libc::EADDRNOTAVAIL))
+    matches!(
+        error.raw_os_error(),
+        Some(libc::EAFNOSUPPORT | libc::EADDRNOTAVAIL)
+    )
 }
 
 fn explain(address: SocketAddr, error: &io::Error) -> String {
     let advice = match error.kind() {
-        io::ErrorKind::AddrInUse => " (another program listens there: stop it, or choose another port with --rtmp)",
+        io::ErrorKind::AddrInUse => {
+            " (another program listens there: stop it, or choose another port with --rtmp)"
+        }
         io::ErrorKind::PermissionDenied => " (ports below 1024 need CAP_NET_BIND_SERVICE)",
         _ => "",
     };

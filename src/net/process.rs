@@ -7,7 +7,7 @@ use std::{
     rc::Rc,
     sync::{Arc, atomic::AtomicU64},
     thread,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use tokio::{
@@ -33,7 +33,11 @@ use crate::{
 pub fn run(config: Config, started: impl FnOnce(&[SocketAddr])) -> Result<(), String> {
     raise_file_limit();
     let (listeners, addresses) = listener::bind(&config)?;
-    let stops: Vec<TcpListener> = listeners.iter().flatten().filter_map(|it| it.try_clone().ok()).collect();
+    let stops: Vec<TcpListener> = listeners
+        .iter()
+        .flatten()
+        .filter_map(|it| it.try_clone().ok())
+        .collect();
     let (common, wakes) = common(config).map_err(|error| format!("cannot start: {error}"))?;
     let (events, mut event) = mpsc::unbounded_channel();
     for (number, (listeners, wake)) in listeners.into_iter().zip(wakes).enumerate() {
@@ -152,8 +156,11 @@ fn common(config: Config) -> io::Result<(Arc<Common>, Vec<PipeReader>)> {
         buffer_bytes: config.play.stream_buffer,
         keep_ms: u32::try_from(config.play.max_lag.as_millis()).unwrap_or(u32::MAX),
     };
-    let registry =
-        Registry::new(signals.clone(), retention, || Box::new(MediaFormat { chunk_size: OUT_CHUNK_SIZE }));
+    let registry = Registry::new(signals.clone(), retention, || {
+        Box::new(MediaFormat {
+            chunk_size: OUT_CHUNK_SIZE,
+        })
+    });
     let common = Common {
         config,
         registry: Arc::new(registry),
@@ -174,7 +181,9 @@ fn raise_file_limit() {
 
 fn pin(number: usize) {
     let cpus = core_affinity::get_core_ids().unwrap_or_default();
-    let Some(cpu) = cpus.get(number % cpus.len().max(1)) else { return };
+    let Some(cpu) = cpus.get(number % cpus.len().max(1)) else {
+        return;
+    };
     if core_affinity::set_for_current(*cpu) {
         tracing::debug!(core = number, cpu = cpu.id, "pinned");
     } else {
@@ -189,18 +198,22 @@ fn explain_refusal(error: &io::Error) -> String {
             "this kernel has no io_uring, or a seccomp filter hides it: fanfare needs Linux 5.19 or newer, and in a \
              container a seccomp profile that allows io_uring_setup, io_uring_enter and io_uring_register"
         }
-        Some(libc::EPERM | libc::EACCES) => match std::fs::read_to_string("/proc/sys/kernel/io_uring_disabled") {
-            Ok(level) if level.trim() != "0" => {
-                "it is switched off here: sysctl kernel.io_uring_disabled=0 allows it (1 allows it to the group \
+        Some(libc::EPERM | libc::EACCES) => {
+            match std::fs::read_to_string("/proc/sys/kernel/io_uring_disabled") {
+                Ok(level) if level.trim() != "0" => {
+                    "it is switched off here: sysctl kernel.io_uring_disabled=0 allows it (1 allows it to the group \
                  kernel.io_uring_group)"
-            }
-            _ => {
-                "a seccomp filter forbids it, as container runtimes do by default: run with a profile that allows \
+                }
+                _ => {
+                    "a seccomp filter forbids it, as container runtimes do by default: run with a profile that allows \
                  io_uring_setup, io_uring_enter and io_uring_register (Docker: --security-opt seccomp=FILE)"
+                }
             }
-        },
+        }
         Some(libc::ENOMEM) => "memory for it is short: raise the memlock limit (ulimit -l, LimitMEMLOCK=)",
-        Some(libc::EMFILE | libc::ENFILE) => "descriptors are short: raise the file limit (ulimit -n, LimitNOFILE=)",
+        Some(libc::EMFILE | libc::ENFILE) => {
+            "descriptors are short: raise the file limit (ulimit -n, LimitNOFILE=)"
+        }
         _ => "",
     };
     match advice {
@@ -216,7 +229,10 @@ struct Signals {
 
 impl Signals {
     fn new() -> io::Result<Self> {
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
     }
 
     /// The next signal to stop.
@@ -234,7 +250,11 @@ mod tests {
 
     #[test]
     fn a_refused_io_uring_is_explained() {
-        for (errno, word) in [(libc::ENOSYS, "5.19"), (libc::ENOMEM, "memlock"), (libc::EMFILE, "file limit")] {
+        for (errno, word) in [
+            (libc::ENOSYS, "5.19"),
+            (libc::ENOMEM, "memlock"),
+            (libc::EMFILE, "file limit"),
+        ] {
             let text = explain_refusal(&io::Error::from_raw_os_error(errno));
             assert!(text.contains(word) && !text.contains('\n'), "{text}");
         }

@@ -3,13 +3,14 @@
 
 use std::{
     io,
-    os::fd::{AsRawFd, RawFd},
+    os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd},
     time::Duration,
 };
 
 use bytes::BytesMut;
 use io_uring::{IoUring, opcode, squeue, types};
 use slab::Slab;
+use tokio::io::{Interest, unix::AsyncFd};
 
 use crate::fanout::Batch;
 
@@ -30,16 +31,24 @@ enum Operation {
     Send { owner: usize, batch: Batch },
     Receive { owner: usize, buffer: BytesMut },
     Readable { owner: usize },
-    Wake { value: Box<u64> },
+    Wake { _value: Box<u64> },
     Tick,
 }
 
 /// What has come to its end.
 pub enum Completion {
     /// A send: how many bytes the socket took.
-    Sent { owner: usize, batch: Batch, result: io::Result<usize> },
+    Sent {
+        owner: usize,
+        batch: Batch,
+        result: io::Result<usize>,
+    },
     /// A receive: the buffer with what came appended, and how much that is; 0 is the peer's end.
-    Received { owner: usize, buffer: BytesMut, result: io::Result<usize> },
+    Received {
+        owner: usize,
+        buffer: BytesMut,
+        result: io::Result<usize>,
+    },
     /// The socket has something to read, or its end.
     Readable { owner: usize },
     /// Another core called.
@@ -52,18 +61,26 @@ impl Ring {
     /// A ring for the calling thread.
     ///
     /// # Errors
-    /// What the kernel says: see [`super::refusal`](super::support::explain) for the words.
+    /// What the kernel says.
     pub fn new() -> io::Result<Self> {
         let mut builder = IoUring::builder();
         builder.setup_cqsize(COMPLETIONS).setup_clamp();
         // One thread submits, and completions wait until it looks: fewer interrupts of the busy thread. Kernels
         // before 6.0 know one of these or neither.
-        let tuned = builder.clone().setup_single_issuer().setup_coop_taskrun().build(SUBMISSIONS);
+        let tuned = builder
+            .clone()
+            .setup_single_issuer()
+            .setup_coop_taskrun()
+            .build(SUBMISSIONS);
         let ring = match tuned {
             Err(error) if error.raw_os_error() == Some(libc::EINVAL) => builder.build(SUBMISSIONS)?,
             other => other?,
         };
-        Ok(Self { ring, operations: Slab::new(), tick: Box::new(types::Timespec::new()) })
+        Ok(Self {
+            ring,
+            operations: Slab::new(),
+            tick: Box::new(types::Timespec::new()),
+        })
     }
 
     /// Sends a batch. The socket stays open until the completion came.
@@ -71,14 +88,19 @@ impl Ring {
         let bytes = batch.bytes();
         // The address stays good while the batch moves into `operations`: its bytes are on the heap.
         let (address, len) = (bytes.as_ptr(), bytes.len() as u32);
-        let entry = opcode::Send::new(types::Fd(socket), address, len).flags(libc::MSG_NOSIGNAL).build();
+        let entry = opcode::Send::new(types::Fd(socket), address, len)
+            .flags(libc::MSG_NOSIGNAL)
+            .build();
         self.push(entry, Operation::Send { owner, batch });
     }
 
     /// Receives into the buffer's spare room, of which there must be some.
     pub fn receive(&mut self, socket: RawFd, owner: usize, mut buffer: BytesMut) {
         let spare = buffer.spare_capacity_mut();
-        debug_assert!(!spare.is_empty(), "a receive into no room looks like the peer's end");
+        debug_assert!(
+            !spare.is_empty(),
+            "a receive into no room looks like the peer's end"
+        );
         let (address, len) = (spare.as_mut_ptr().cast::<u8>(), spare.len() as u32);
         let entry = opcode::Recv::new(types::Fd(socket), address, len).build();
         self.push(entry, Operation::Receive { owner, buffer });
@@ -95,7 +117,7 @@ impl Ring {
         let mut value = Box::new(0u64);
         let address = (&raw mut *value).cast::<u8>();
         let entry = opcode::Read::new(types::Fd(eventfd), address, size_of::<u64>() as u32).build();
-        self.push(entry, Operation::Wake { value });
+        self.push(entry, Operation::Wake { _value: value });
     }
 
     /// Completes after `period`.
@@ -103,6 +125,14 @@ impl Ring {
         *self.tick = period.into();
         let entry = opcode::Timeout::new(&*self.tick).build();
         self.push(entry, Operation::Tick);
+    }
+
+    /// Tells the thread's runtime when completions wait. Call it inside that runtime.
+    pub fn completions(&self) -> io::Result<AsyncFd<OwnedFd>> {
+        // SAFETY: the ring's descriptor is open for as long as `self`.
+        let ring = unsafe { BorrowedFd::borrow_raw(self.ring.as_raw_fd()) }.try_clone_to_owned()?;
+        // SAFETY: the duplicate is open, and owned by nobody else, for as long as the `AsyncFd` has it.
+        Ok(unsafe { AsyncFd::register_with_interest(ring, Interest::READABLE) }?)
     }
 
     /// Hands all that was gathered to the kernel.
@@ -135,10 +165,14 @@ impl Ring {
                     // SAFETY: the kernel has written `n` bytes from the start of the room that it was lent.
                     unsafe { buffer.set_len(buffer.len() + n) };
                 }
-                Completion::Received { owner, buffer, result }
+                Completion::Received {
+                    owner,
+                    buffer,
+                    result,
+                }
             }
             Operation::Readable { owner } => Completion::Readable { owner },
-            Operation::Wake { value: _ } => Completion::Woken,
+            Operation::Wake { .. } => Completion::Woken,
             Operation::Tick => Completion::Ticked,
         })
     }
@@ -158,13 +192,12 @@ impl Ring {
 impl Drop for Ring {
     /// Closing the ring cancels what is under way, but not at once: what the kernel may still touch is left to it.
     fn drop(&mut self) {
-        std::mem::take(&mut self.operations).into_iter().for_each(|(_, operation)| std::mem::forget(operation));
-        std::mem::forget(std::mem::replace(&mut self.tick, Box::new(types::Timespec::new())));
-    }
-}
-
-impl AsRawFd for Ring {
-    fn as_raw_fd(&self) -> RawFd {
-        self.ring.as_raw_fd()
+        std::mem::take(&mut self.operations)
+            .into_iter()
+            .for_each(|(_, operation)| std::mem::forget(operation));
+        std::mem::forget(std::mem::replace(
+            &mut self.tick,
+            Box::new(types::Timespec::new()),
+        ));
     }
 }

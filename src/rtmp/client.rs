@@ -119,7 +119,9 @@ impl Client {
     pub fn receive(&mut self, mut bytes: Bytes, now_ms: u64) -> Result<(), Error> {
         self.link.count(bytes.len(), now_ms);
         if let Stage::Handshake(handshake, config) = &mut self.stage {
-            let progress = handshake.receive(&bytes).map_err(|error| self.link.violation(error))?;
+            let progress = handshake
+                .receive(&bytes)
+                .map_err(|error| self.link.violation(error))?;
             self.link.shook_hands(progress.consumed, &progress.send);
             if !progress.done {
                 return Ok(());
@@ -154,7 +156,11 @@ impl Client {
             timestamp_ms: frame.timestamp_ms,
             message_type_id: frame.kind as u8,
             message_stream_id: self.message_stream_id,
-            payload: if is_metadata(frame) { set_data_frame(&frame.payload) } else { frame.payload.clone() },
+            payload: if is_metadata(frame) {
+                set_data_frame(&frame.payload)
+            } else {
+                frame.payload.clone()
+            },
         });
     }
 
@@ -177,7 +183,8 @@ impl Client {
     pub fn stop(&mut self) {
         if let Stage::Started { key } = &self.stage {
             if self.role == Role::Publish {
-                self.link.command(0, &Command::call("FCUnpublish", 6.0, [key.as_str().into()]));
+                self.link
+                    .command(0, &Command::call("FCUnpublish", 6.0, [key.as_str().into()]));
             }
             let delete = Command::call("deleteStream", 0.0, [f64::from(self.message_stream_id).into()]);
             self.link.command(0, &delete);
@@ -195,7 +202,12 @@ impl Client {
     }
 
     fn message(&mut self, message: Message) -> Result<(), Error> {
-        let Message { timestamp_ms, message_type_id, payload, .. } = message;
+        let Message {
+            timestamp_ms,
+            message_type_id,
+            payload,
+            ..
+        } = message;
         match message_type_id {
             type_id::AUDIO => self.frame(FrameKind::Audio, timestamp_ms, payload),
             type_id::VIDEO => self.frame(FrameKind::Video, timestamp_ms, payload),
@@ -212,7 +224,11 @@ impl Client {
     }
 
     fn frame(&mut self, kind: FrameKind, timestamp_ms: u32, payload: Payload) {
-        let frame = Frame { kind, timestamp_ms, payload };
+        let frame = Frame {
+            kind,
+            timestamp_ms,
+            payload,
+        };
         if !begins_with(&frame.payload, SAMPLE_ACCESS) {
             self.events.push_back(Event::Frame(frame));
         }
@@ -225,22 +241,42 @@ impl Client {
                 self.create_stream(&config);
                 self.stage = Stage::CreateStream(config);
             }
-            ("_result", Stage::CreateStream(config)) if command.transaction_id == transaction::CREATE_STREAM => {
+            ("_result", Stage::CreateStream(config))
+                if command.transaction_id == transaction::CREATE_STREAM =>
+            {
                 let config = config.clone();
-                let id = command.arguments.first().and_then(Value::as_number).unwrap_or(1.0);
+                let id = command
+                    .arguments
+                    .first()
+                    .and_then(Value::as_number)
+                    .unwrap_or(1.0);
                 self.message_stream_id = id as u32;
                 self.start(&config);
                 self.stage = Stage::Start { key: config.url.key };
             }
             ("onStatus" | "_error", _) => {
                 let information = command.arguments.first().unwrap_or(&Value::Null);
-                let text = |key| information.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
-                let status =
-                    Status { level: text("level"), code: text("code"), description: text("description") };
-                let started = matches!(status.code.as_str(), "NetStream.Publish.Start" | "NetStream.Play.Start");
+                let text = |key| {
+                    information
+                        .get(key)
+                        .and_then(Value::as_str)
+                        .unwrap_or_default()
+                        .to_owned()
+                };
+                let status = Status {
+                    level: text("level"),
+                    code: text("code"),
+                    description: text("description"),
+                };
+                let started = matches!(
+                    status.code.as_str(),
+                    "NetStream.Publish.Start" | "NetStream.Play.Start"
+                );
                 self.events.push_back(Event::Status(status));
                 if let (true, Stage::Start { key }) = (started, &mut self.stage) {
-                    self.stage = Stage::Started { key: std::mem::take(key) };
+                    self.stage = Stage::Started {
+                        key: std::mem::take(key),
+                    };
                     self.events.push_back(Event::Started);
                 }
             }
@@ -255,12 +291,18 @@ impl Client {
         }
         let key = || [Value::from(config.url.key.as_str())];
         if config.fmle && config.role == Role::Publish {
-            self.link.command(0, &Command::call("releaseStream", transaction::RELEASE_STREAM, key()));
-            self.link.command(0, &Command::call("FCPublish", transaction::FC_PUBLISH, key()));
+            self.link.command(
+                0,
+                &Command::call("releaseStream", transaction::RELEASE_STREAM, key()),
+            );
+            self.link
+                .command(0, &Command::call("FCPublish", transaction::FC_PUBLISH, key()));
         }
-        self.link.command(0, &Command::call("createStream", transaction::CREATE_STREAM, []));
+        self.link
+            .command(0, &Command::call("createStream", transaction::CREATE_STREAM, []));
         if config.fmle && config.role == Role::Play {
-            self.link.command(0, &Command::call("FCSubscribe", transaction::FC_SUBSCRIBE, key()));
+            self.link
+                .command(0, &Command::call("FCSubscribe", transaction::FC_SUBSCRIBE, key()));
         }
     }
 
@@ -319,7 +361,11 @@ impl Url {
     /// What `connect` calls `tcUrl`: the address without the key.
     pub fn tc_url(&self) -> String {
         let Self { host, port, app, .. } = self;
-        if host.contains(':') { format!("rtmp://[{host}]:{port}/{app}") } else { format!("rtmp://{host}:{port}/{app}") }
+        if host.contains(':') {
+            format!("rtmp://[{host}]:{port}/{app}")
+        } else {
+            format!("rtmp://{host}:{port}/{app}")
+        }
     }
 }
 
@@ -350,7 +396,9 @@ fn is_metadata(frame: &Frame) -> bool {
 
 fn set_data_frame(payload: &Payload) -> Payload {
     let mut wrapped = SET_DATA_FRAME.to_vec();
-    payload.pieces().for_each(|piece| wrapped.extend_from_slice(piece));
+    payload
+        .pieces()
+        .for_each(|piece| wrapped.extend_from_slice(piece));
     Bytes::from(wrapped).into()
 }
 

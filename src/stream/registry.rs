@@ -76,8 +76,17 @@ const CORE_SHIFT: u32 = 48;
 
 impl Registry {
     /// An empty registry. `signals` has one entry a core; `format` makes the wire form of the logs.
-    pub fn new(signals: Arc<[Signal]>, retention: Retention, format: fn() -> Box<dyn WireFormat + Send>) -> Self {
-        Self { streams: papaya::HashMap::new(), signals, retention, format }
+    pub fn new(
+        signals: Arc<[Signal]>,
+        retention: Retention,
+        format: fn() -> Box<dyn WireFormat + Send>,
+    ) -> Self {
+        Self {
+            streams: papaya::HashMap::new(),
+            signals,
+            retention,
+            format,
+        }
     }
 
     /// Takes the name for a publisher.
@@ -87,7 +96,10 @@ impl Registry {
     pub fn publish(self: &Arc<Self>, name: &str, id: PublisherId, now_ms: u64) -> Result<Publication, Busy> {
         let usage = self.enter(name);
         let stream = &usage.stream;
-        let mut hand_over = stream.hand_over.lock().expect("no one panics while it holds the hand-over");
+        let mut hand_over = stream
+            .hand_over
+            .lock()
+            .expect("no one panics while it holds the hand-over");
         let Some(writer) = hand_over.writer.take() else {
             let silent_ms = now_ms.saturating_sub(stream.heard_ms.load(Ordering::Relaxed));
             return Err(Busy { silent_ms });
@@ -97,21 +109,31 @@ impl Registry {
         stream.publisher.store(id.pack(), Ordering::Release);
         stream.vacant.store(LIVE, Ordering::Release);
         drop(hand_over);
-        Ok(Publication { usage, writer: Some(writer), now_ms })
+        Ok(Publication {
+            usage,
+            writer: Some(writer),
+            now_ms,
+        })
     }
 
     /// Asks the publisher of this name to go, and to tell `next` when it has gone. Only the newest one who asks is
     /// told.
     pub fn evict(self: &Arc<Self>, name: &str, next: PublisherId) {
         let usage = self.enter(name);
-        let mut hand_over = usage.stream.hand_over.lock().expect("no one panics while it holds the hand-over");
+        let mut hand_over = usage
+            .stream
+            .hand_over
+            .lock()
+            .expect("no one panics while it holds the hand-over");
         hand_over.next = Some(next);
         if hand_over.writer.is_some() {
             usage.stream.tell_next(&mut hand_over);
             return;
         }
         let holder = PublisherId::unpack(usage.stream.publisher.load(Ordering::Acquire));
-        self.signals[holder.core].post(Mail::Evict { connection_id: holder.connection_id });
+        self.signals[holder.core].post(Mail::Evict {
+            connection_id: holder.connection_id,
+        });
     }
 
     /// Follows a stream from a core: that core's signal says `slot` whenever the stream grows. The stream need not
@@ -143,11 +165,16 @@ impl Registry {
                 let name: Arc<str> = name.into();
                 streams.get_or_insert_with(name.clone(), || Arc::new(self.new_stream(name)))
             });
-            let entered = stream.users.fetch_update(Ordering::AcqRel, Ordering::Acquire, |users| {
-                (users != CLOSED).then_some(users + 1)
-            });
+            let entered = stream
+                .users
+                .fetch_update(Ordering::AcqRel, Ordering::Acquire, |users| {
+                    (users != CLOSED).then_some(users + 1)
+                });
             if entered.is_ok() {
-                return Usage { registry: self.clone(), stream: stream.clone() };
+                return Usage {
+                    registry: self.clone(),
+                    stream: stream.clone(),
+                };
             }
             // Its last user has just left and is about to remove it: help, and make a new one.
             self.remove(stream);
@@ -155,7 +182,10 @@ impl Registry {
     }
 
     fn remove(&self, closed: &Arc<Stream>) {
-        let _ = self.streams.pin().remove_if(&closed.name, |_, stream| Arc::ptr_eq(stream, closed));
+        let _ = self
+            .streams
+            .pin()
+            .remove_if(&closed.name, |_, stream| Arc::ptr_eq(stream, closed));
     }
 
     fn new_stream(&self, name: Arc<str>) -> Stream {
@@ -244,7 +274,9 @@ impl Stream {
 
     fn tell_next(&self, hand_over: &mut HandOver) {
         if let Some(next) = hand_over.next.take() {
-            self.signals[next.core].post(Mail::NameFree { connection_id: next.connection_id });
+            self.signals[next.core].post(Mail::NameFree {
+                connection_id: next.connection_id,
+            });
         }
     }
 }
@@ -256,7 +288,10 @@ impl PublisherId {
     }
 
     fn unpack(packed: u64) -> Self {
-        Self { core: (packed >> CORE_SHIFT) as usize, connection_id: packed & ((1 << CORE_SHIFT) - 1) }
+        Self {
+            core: (packed >> CORE_SHIFT) as usize,
+            connection_id: packed & ((1 << CORE_SHIFT) - 1),
+        }
     }
 }
 
@@ -278,7 +313,10 @@ impl Publication {
     pub fn append(&mut self, frame: Frame, now_ms: u64) {
         let stream = &*self.usage.stream;
         self.now_ms = now_ms;
-        self.writer.as_mut().expect("present until the drop").append(stream, frame, now_ms);
+        self.writer
+            .as_mut()
+            .expect("present until the drop")
+            .append(stream, frame, now_ms);
         // Pairs with the fence in `Registry::follow`.
         fence(Ordering::SeqCst);
         stream.tell_followers();
@@ -302,7 +340,10 @@ impl Drop for Publication {
         let mut writer = self.writer.take().expect("present until the drop");
         writer.interrupt(stream);
         // A panic elsewhere must not keep the name: a poisoned hand-over is as good as any.
-        let mut hand_over = stream.hand_over.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut hand_over = stream
+            .hand_over
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
         stream.publisher.store(0, Ordering::Release);
         stream.vacant.store(self.now_ms, Ordering::Release);
         hand_over.writer = Some(writer);
@@ -339,9 +380,12 @@ struct Usage {
 
 impl Drop for Usage {
     fn drop(&mut self) {
-        let left = self.stream.users.fetch_update(Ordering::AcqRel, Ordering::Acquire, |users| {
-            Some(if users == 1 { CLOSED } else { users - 1 })
-        });
+        let left = self
+            .stream
+            .users
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |users| {
+                Some(if users == 1 { CLOSED } else { users - 1 })
+            });
         if left == Ok(1) {
             self.registry.remove(&self.stream);
         }

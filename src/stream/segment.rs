@@ -84,7 +84,10 @@ impl Segment {
         let entries = unsafe { self.index.filled(0..count) };
         let end = entries.last().map_or(0, |entry| entry.end as usize);
         // SAFETY: as above.
-        Committed { entries, bytes: unsafe { self.bytes.filled(0..end) } }
+        Committed {
+            entries,
+            bytes: unsafe { self.bytes.filled(0..end) },
+        }
     }
 
     /// The segment behind this one, if it has begun and is still kept. Once this says that there is one, nothing
@@ -116,7 +119,11 @@ pub(super) struct Appender {
 
 impl Appender {
     pub(super) fn new(segment: Segment) -> Self {
-        Self { segment: Arc::new(segment), entries: 0, end: 0 }
+        Self {
+            segment: Arc::new(segment),
+            entries: 0,
+            end: 0,
+        }
     }
 
     pub(super) fn segment(&self) -> &Arc<Segment> {
@@ -144,10 +151,16 @@ impl Appender {
         fill(unsafe { self.segment.bytes.fill(self.end..end) });
         let end_u32 = u32::try_from(end).expect("a segment is far below 4 GiB");
         // SAFETY: likewise for the entry.
-        unsafe { self.segment.index.fill(self.entries..self.entries + 1) }[0] = Entry { end: end_u32, ..entry };
+        let cell = unsafe { self.segment.index.fill(self.entries..self.entries + 1) };
+        cell[0] = Entry {
+            end: end_u32,
+            ..entry
+        };
         self.end = end;
         self.entries += 1;
-        self.segment.committed.store(self.entries as u32, Ordering::Release);
+        self.segment
+            .committed
+            .store(self.entries as u32, Ordering::Release);
     }
 
     /// Ends this segment; readers go on in `next`.

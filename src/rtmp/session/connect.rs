@@ -44,8 +44,15 @@ impl Connect {
     pub fn parse(object: &Value) -> Self {
         let text = |key| object.get(key).and_then(Value::as_str);
         let app = text("app").unwrap_or_default().to_owned();
-        let tc_url = text("tcUrl").or(text("tcurl")).filter(|_| app.is_empty()).unwrap_or_default().to_owned();
-        let object_encoding = object.get("objectEncoding").and_then(Value::as_number).unwrap_or(0.0);
+        let tc_url = text("tcUrl")
+            .or(text("tcurl"))
+            .filter(|_| app.is_empty())
+            .unwrap_or_default()
+            .to_owned();
+        let object_encoding = object
+            .get("objectEncoding")
+            .and_then(Value::as_number)
+            .unwrap_or(0.0);
         Self {
             app,
             tc_url,
@@ -69,11 +76,13 @@ impl Connect {
             properties.push(("videoFourCcInfoMap".to_owned(), any()));
             properties.push(("audioFourCcInfoMap".to_owned(), any()));
         }
-        let mut welcome =
-            information("status", "NetConnection.Connect.Success", "Connection succeeded.");
+        let mut welcome = information("status", "NetConnection.Connect.Success", "Connection succeeded.");
         if let Value::Object(information) = &mut welcome {
             // Commands with AMF3's leading byte are understood, so the client may keep its encoding.
-            information.push(("objectEncoding".to_owned(), f64::from(self.object_encoding).into()));
+            information.push((
+                "objectEncoding".to_owned(),
+                f64::from(self.object_encoding).into(),
+            ));
         }
         let mut answer = Command::result(transaction_id, welcome);
         answer.object = Value::Object(properties);
@@ -102,9 +111,20 @@ fn list(value: &Value) -> Vec<String> {
     let entries: Vec<&Value> = match value {
         Value::StrictArray(values) => values.iter().collect(),
         Value::String(_) => vec![value],
-        other => other.properties().into_iter().flatten().map(|(_, value)| value).collect(),
+        other => other
+            .properties()
+            .into_iter()
+            .flatten()
+            .map(|(_, value)| value)
+            .collect(),
     };
-    entries.into_iter().filter_map(Value::as_str).filter(is_four_cc).map(str::to_owned).take(MAX_CODECS).collect()
+    entries
+        .into_iter()
+        .filter_map(Value::as_str)
+        .filter(is_four_cc)
+        .map(str::to_owned)
+        .take(MAX_CODECS)
+        .collect()
 }
 
 fn map(value: &Value) -> Vec<(String, u8)> {
@@ -138,8 +158,14 @@ mod tests {
             ("app", "live".into()),
             ("tcUrl", "rtmp://host/live".into()),
             ("flashVer", "FMLE/3.0\n(compatible)".into()),
-            ("fourCcList", Value::StrictArray(vec!["av01".into(), "hvc1".into(), 7.0.into(), "toolong".into()])),
-            ("videoFourCcInfoMap", Value::object([("*", 4.0.into()), ("avc1", 3.0.into())])),
+            (
+                "fourCcList",
+                Value::StrictArray(vec!["av01".into(), "hvc1".into(), 7.0.into(), "toolong".into()]),
+            ),
+            (
+                "videoFourCcInfoMap",
+                Value::object([("*", 4.0.into()), ("avc1", 3.0.into())]),
+            ),
             ("audioFourCcInfoMap", Value::ecma_array([("Opus", 1.0.into())])),
             ("capsEx", 5.0.into()),
         ]));
@@ -147,12 +173,21 @@ mod tests {
         assert_eq!(connect.client, "FMLE/3.0(compatible)");
         let enhanced = connect.enhanced.clone().unwrap();
         assert_eq!(enhanced.four_cc_list, ["av01", "hvc1"]);
-        assert_eq!(enhanced.video, [("*".to_owned(), CAN_FORWARD), ("avc1".to_owned(), CAN_DECODE | CAN_ENCODE)]);
+        assert_eq!(
+            enhanced.video,
+            [
+                ("*".to_owned(), CAN_FORWARD),
+                ("avc1".to_owned(), CAN_DECODE | CAN_ENCODE)
+            ]
+        );
         assert_eq!(enhanced.audio, [("Opus".to_owned(), CAN_DECODE)]);
         assert_eq!(enhanced.capabilities, 5);
         let answer = connect.answer(1.0);
         let maps = ["videoFourCcInfoMap", "audioFourCcInfoMap"];
-        assert!(maps.iter().all(|map| answer.object.get(map).unwrap().get("*") == Some(&4.0.into())));
+        assert!(
+            maps.iter()
+                .all(|map| answer.object.get(map).unwrap().get("*") == Some(&4.0.into()))
+        );
     }
 
     #[test]
@@ -166,7 +201,12 @@ mod tests {
 
     #[test]
     fn four_cc_list_may_be_a_star() {
-        let star = |value| Connect::parse(&Value::object([("fourCcList", value)])).enhanced.unwrap().four_cc_list;
+        let star = |value| {
+            Connect::parse(&Value::object([("fourCcList", value)]))
+                .enhanced
+                .unwrap()
+                .four_cc_list
+        };
         assert_eq!(star("*".into()), ["*"]);
         assert_eq!(star(Value::StrictArray(vec!["*".into()])), ["*"]);
         assert_eq!(star(Value::object([("0", "*".into())])), ["*"]);

@@ -90,7 +90,10 @@ impl Link {
 
     /// A violation at the bytes read so far.
     pub fn violation(&self, kind: impl Into<ErrorKind>) -> Error {
-        Error { position: self.handshake_bytes + self.decoder.position(), kind: kind.into() }
+        Error {
+            position: self.handshake_bytes + self.decoder.position(),
+            kind: kind.into(),
+        }
     }
 
     /// Asks the peer for a sign of life.
@@ -116,7 +119,12 @@ impl Link {
 
     /// Sends a control message. Set Chunk Size holds for what comes after it.
     pub fn control(&mut self, control: Control) {
-        self.send(ChunkStreamId::CONTROL.get(), control.message_type_id(), 0, control.to_bytes());
+        self.send(
+            ChunkStreamId::CONTROL.get(),
+            control.message_type_id(),
+            0,
+            control.to_bytes(),
+        );
         match control {
             Control::SetChunkSize(size) => self.encoder.set_chunk_size(size),
             Control::WindowAcknowledgementSize(window) => self.announced_window_bytes = window,
@@ -126,12 +134,22 @@ impl Link {
 
     /// Sends a command: on message stream 0 to the connection, else to a stream of it.
     pub fn command(&mut self, message_stream_id: u32, command: &Command) {
-        self.send(COMMAND_CHUNK_STREAM_ID, type_id::COMMAND_AMF0, message_stream_id, command.to_bytes());
+        self.send(
+            COMMAND_CHUNK_STREAM_ID,
+            type_id::COMMAND_AMF0,
+            message_stream_id,
+            command.to_bytes(),
+        );
     }
 
     /// Sends a data message of these values.
     pub fn data(&mut self, message_stream_id: u32, values: &[Value]) {
-        self.send(DATA_CHUNK_STREAM_ID, type_id::DATA_AMF0, message_stream_id, amf0::encode_all(values));
+        self.send(
+            DATA_CHUNK_STREAM_ID,
+            type_id::DATA_AMF0,
+            message_stream_id,
+            amf0::encode_all(values),
+        );
     }
 
     /// Sends any message.
@@ -146,7 +164,13 @@ impl Link {
 
     fn send(&mut self, chunk_stream_id: u32, message_type_id: u8, message_stream_id: u32, body: Vec<u8>) {
         let payload = Bytes::from(body).into();
-        self.message(&Message { chunk_stream_id, timestamp_ms: 0, message_type_id, message_stream_id, payload });
+        self.message(&Message {
+            chunk_stream_id,
+            timestamp_ms: 0,
+            message_type_id,
+            message_stream_id,
+            payload,
+        });
     }
 
     /// Does what a control message asks, on whatever chunk stream it came: cameras use others than 2. Says whether
@@ -155,7 +179,9 @@ impl Link {
         let mut body = [0; LONGEST_CONTROL_BYTES];
         let len = message.payload.copy_prefix(&mut body);
         let control = Control::parse(message.message_type_id, &body[..len]);
-        let Some(control) = control.map_err(|error| self.violation(error))? else { return Ok(false) };
+        let Some(control) = control.map_err(|error| self.violation(error))? else {
+            return Ok(false);
+        };
         match control {
             Control::WindowAcknowledgementSize(window) => self.window_bytes = window,
             Control::Acknowledgement(number) => {
@@ -172,7 +198,9 @@ impl Link {
             }
             Control::User(UserControl::PingResponse(time_ms)) => {
                 let round_trip = self.clock().wrapping_sub(time_ms);
-                self.round_trip_ms = Some(round_trip).filter(|&ms| ms <= MAX_ROUND_TRIP_MS).or(self.round_trip_ms);
+                self.round_trip_ms = Some(round_trip)
+                    .filter(|&ms| ms <= MAX_ROUND_TRIP_MS)
+                    .or(self.round_trip_ms);
             }
             // Only a client minds.
             Control::User(UserControl::StreamEof(_)) => return Ok(false),
