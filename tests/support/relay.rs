@@ -95,17 +95,17 @@ impl Relay {
 
     /// Waits until `app/name` is being published.
     pub fn wait_for_publisher(&self, name: &str) {
-        self.wait_for_log(&["publish", name]);
+        self.wait_for_log(&["publishing", name]);
     }
 
     /// Waits until a publisher of `app/name` has gone.
     pub fn wait_for_publisher_gone(&self, name: &str) {
-        self.wait_for_log(&["unpublish", name]);
+        self.wait_for_log(&["publish ended", name]);
     }
 
     /// Waits until so many players have asked for `app/name`.
     pub fn wait_for_players(&self, name: &str, count: usize) {
-        self.wait_for_logs(count, &["play", name], SOON);
+        self.wait_for_logs(count, &["playing", name], SOON);
     }
 
     /// Sends it a signal.
