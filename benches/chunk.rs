@@ -16,14 +16,7 @@ fn messages() -> Vec<Message> {
     let mut messages = Vec::new();
     for i in 0..1200u32 {
         let timestamp_ms = i * 1000 / 60;
-        let (video, audio) = (
-            if i % 120 == 0 {
-                100_000
-            } else {
-                9_000 + i * 7919 % 6_000
-            },
-            250 + i % 200,
-        );
+        let (video, audio) = (if i % 120 == 0 { 100_000 } else { 9_000 + i * 7919 % 6_000 }, 250 + i % 200);
         messages.push(message(6, 9, timestamp_ms, video));
         if i % 5 != 0 {
             messages.push(message(4, 8, timestamp_ms, audio));
@@ -34,30 +27,19 @@ fn messages() -> Vec<Message> {
 
 fn message(chunk_stream_id: u32, message_type_id: u8, timestamp_ms: u32, length: u32) -> Message {
     let payload = vec![0x27; length as usize].into();
-    Message {
-        chunk_stream_id,
-        timestamp_ms,
-        message_type_id,
-        message_stream_id: 1,
-        payload,
-    }
+    Message { chunk_stream_id, timestamp_ms, message_type_id, message_stream_id: 1, payload }
 }
 
 fn decode(c: &mut Criterion) {
     let messages = messages();
     for chunk_size in [128, 4096, 60_000] {
-        let set_chunk_size = Message {
-            payload: chunk_size_body(chunk_size),
-            ..message(2, 1, 0, 0)
-        };
+        let set_chunk_size = Message { payload: chunk_size_body(chunk_size), ..message(2, 1, 0, 0) };
         let mut opening = Vec::new();
         let mut encoder = Encoder::new();
         encoder.encode(&set_chunk_size, &mut opening);
         encoder.set_chunk_size(ChunkSize::new(chunk_size).expect("valid"));
         let mut wire = Vec::new();
-        messages
-            .iter()
-            .for_each(|message| encoder.encode(message, &mut wire));
+        messages.iter().for_each(|message| encoder.encode(message, &mut wire));
         let (opening, wire) = (Bytes::from(opening), Bytes::from(wire));
 
         let mut group = c.benchmark_group(format!("decode/chunks of {chunk_size}"));
@@ -128,14 +110,7 @@ fn encode(c: &mut Criterion) {
     for chunk_size in [128, 4096, 60_000] {
         let frames = frames(&messages, chunk_size);
         let wire_len: usize = frames.iter().map(|frame| format.wire_len(frame)).sum();
-        let mut out = vec![
-            0;
-            frames
-                .iter()
-                .map(|frame| format.wire_len(frame))
-                .max()
-                .expect("not empty")
-        ];
+        let mut out = vec![0; frames.iter().map(|frame| format.wire_len(frame)).max().expect("not empty")];
         group.throughput(Throughput::Bytes(wire_len as u64));
         group.bench_function(BenchmarkId::new("that came in chunks of", chunk_size), |b| {
             b.iter(|| {
@@ -153,33 +128,17 @@ fn encode(c: &mut Criterion) {
 fn frames(messages: &[Message], chunk_size: u32) -> Vec<Frame> {
     let mut wire = Vec::new();
     let mut encoder = Encoder::new();
-    encoder.encode(
-        &Message {
-            payload: chunk_size_body(chunk_size),
-            ..message(2, 1, 0, 0)
-        },
-        &mut wire,
-    );
+    encoder.encode(&Message { payload: chunk_size_body(chunk_size), ..message(2, 1, 0, 0) }, &mut wire);
     encoder.set_chunk_size(ChunkSize::new(chunk_size).expect("valid"));
-    messages
-        .iter()
-        .for_each(|message| encoder.encode(message, &mut wire));
+    messages.iter().for_each(|message| encoder.encode(message, &mut wire));
     let wire = Bytes::from(wire);
     let mut decoder = Decoder::new(Limits::default());
     let mut frames = Vec::new();
     for read in wire.chunks(64 << 10) {
         decoder.feed(wire.slice_ref(read));
         while let Some(message) = decoder.next().expect("it is valid") {
-            let kind = if message.message_type_id == 9 {
-                FrameKind::Video
-            } else {
-                FrameKind::Audio
-            };
-            frames.push(Frame {
-                kind,
-                timestamp_ms: message.timestamp_ms,
-                payload: message.payload,
-            });
+            let kind = if message.message_type_id == 9 { FrameKind::Video } else { FrameKind::Audio };
+            frames.push(Frame { kind, timestamp_ms: message.timestamp_ms, payload: message.payload });
         }
     }
     frames

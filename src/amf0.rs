@@ -83,29 +83,17 @@ impl Value {
 
     /// The text of a String.
     pub fn as_str(&self) -> Option<&str> {
-        if let Self::String(text) = self {
-            Some(text)
-        } else {
-            None
-        }
+        if let Self::String(text) = self { Some(text) } else { None }
     }
 
     /// The value of a Number.
     pub fn as_number(&self) -> Option<f64> {
-        if let Self::Number(number) = self {
-            Some(*number)
-        } else {
-            None
-        }
+        if let Self::Number(number) = self { Some(*number) } else { None }
     }
 
     /// The value of a Boolean.
     pub fn as_bool(&self) -> Option<bool> {
-        if let Self::Boolean(boolean) = self {
-            Some(*boolean)
-        } else {
-            None
-        }
+        if let Self::Boolean(boolean) = self { Some(*boolean) } else { None }
     }
 }
 
@@ -241,12 +229,7 @@ impl<'a> Reader<'a> {
 
     fn value(&mut self, depth: usize) -> Result<Value, Error> {
         let start = self.position;
-        let error = |kind| {
-            Err(Error {
-                position: start,
-                kind,
-            })
-        };
+        let error = |kind| Err(Error { position: start, kind });
         if self.values_left == 0 {
             return error(ErrorKind::TooManyValues);
         }
@@ -260,10 +243,7 @@ impl<'a> Reader<'a> {
             marker::NULL => Value::Null,
             marker::UNDEFINED => Value::Undefined,
             marker::UNSUPPORTED => Value::Unsupported,
-            marker::DATE => Value::Date {
-                ms: self.f64()?,
-                zone_min: i16::from_be_bytes(self.array()?),
-            },
+            marker::DATE => Value::Date { ms: self.f64()?, zone_min: i16::from_be_bytes(self.array()?) },
             marker @ (marker::OBJECT | marker::ECMA_ARRAY | marker::STRICT_ARRAY | marker::TYPED_OBJECT) => {
                 if depth == MAX_DEPTH {
                     return error(ErrorKind::TooDeep);
@@ -289,10 +269,9 @@ impl<'a> Reader<'a> {
         }
         let value = match marker {
             marker::OBJECT => Value::Object(self.properties(depth)?),
-            marker::TYPED_OBJECT => Value::TypedObject {
-                class: self.short_text()?,
-                properties: self.properties(depth)?,
-            },
+            marker::TYPED_OBJECT => {
+                Value::TypedObject { class: self.short_text()?, properties: self.properties(depth)? }
+            }
             marker::ECMA_ARRAY => {
                 let _count_hint = self.u32()?;
                 Value::EcmaArray(self.properties(depth)?)
@@ -326,17 +305,10 @@ impl<'a> Reader<'a> {
 
     /// Reads the object that the reference at `start` points at, once more.
     fn referenced(&mut self, start: usize, depth: usize) -> Result<Value, Error> {
-        let error = |kind| Error {
-            position: start,
-            kind,
-        };
+        let error = |kind| Error { position: start, kind };
         let index = u16::from_be_bytes(self.array()?);
         let target = self.objects.get(usize::from(index)).copied();
-        let Some(Referable {
-            start: first,
-            end: Some(end),
-        }) = target
-        else {
+        let Some(Referable { start: first, end: Some(end) }) = target else {
             return Err(error(ErrorKind::Reference(index)));
         };
         self.repeated_bytes_left = self
@@ -388,10 +360,7 @@ impl<'a> Reader<'a> {
     }
 
     fn take(&mut self, n: usize) -> Result<&'a [u8], Error> {
-        let truncated = Error {
-            position: self.position,
-            kind: ErrorKind::Truncated,
-        };
+        let truncated = Error { position: self.position, kind: ErrorKind::Truncated };
         let bytes = self.rest().get(..n).ok_or(truncated)?;
         self.position += n;
         Ok(bytes)
@@ -466,9 +435,7 @@ fn encode_properties(properties: &[(String, Value)], out: &mut Vec<u8>) {
 
 fn encode_short_text(text: &str, out: &mut Vec<u8>) {
     let longest = text.len().min(usize::from(u16::MAX));
-    let end = (0..=longest)
-        .rfind(|&end| text.is_char_boundary(end))
-        .expect("0 is a boundary");
+    let end = (0..=longest).rfind(|&end| text.is_char_boundary(end)).expect("0 is a boundary");
     let len = u16::try_from(end).expect("at most u16::MAX");
     out.extend_from_slice(&len.to_be_bytes());
     out.extend_from_slice(&text.as_bytes()[..end]);
@@ -575,21 +542,9 @@ mod tests {
     #[test]
     fn a_strict_array_costs_its_bytes_and_not_its_count() {
         let error = decode(b"\x0a\xff\xff\xff\xff\x05\x05\x05\x05\x05").unwrap_err();
-        assert_eq!(
-            error,
-            Error {
-                position: 10,
-                kind: ErrorKind::Truncated
-            }
-        );
+        assert_eq!(error, Error { position: 10, kind: ErrorKind::Truncated });
         let error = decode(b"\x0c\xff\xff\xff\xffabcde").unwrap_err();
-        assert_eq!(
-            error,
-            Error {
-                position: 5,
-                kind: ErrorKind::Truncated
-            }
-        );
+        assert_eq!(error, Error { position: 5, kind: ErrorKind::Truncated });
     }
 
     #[test]
@@ -630,10 +585,7 @@ mod tests {
     #[test]
     fn an_empty_name_is_a_property_like_any_other() {
         let expected = Value::object([("", Value::Null), ("a", Value::Null)]);
-        assert_eq!(
-            decode(b"\x03\x00\x00\x05\x00\x01a\x05\x00\x00\x09"),
-            Ok(vec![expected])
-        );
+        assert_eq!(decode(b"\x03\x00\x00\x05\x00\x01a\x05\x00\x00\x09"), Ok(vec![expected]));
     }
 
     #[test]
@@ -644,30 +596,15 @@ mod tests {
         let array = Value::StrictArray(vec![Value::Null]);
         let object = Value::object([("a", array.clone())]);
         let both = Value::StrictArray(vec![array.clone(), object.clone()]);
-        assert_eq!(
-            decode(bytes),
-            Ok(vec![object.clone(), array, object, both.clone(), both])
-        );
+        assert_eq!(decode(bytes), Ok(vec![object.clone(), array, object, both.clone(), both]));
     }
 
     #[test]
     fn a_reference_ahead_or_to_its_own_object_is_an_error() {
         let error = decode(b"\x07\x00\x00").unwrap_err();
-        assert_eq!(
-            error,
-            Error {
-                position: 0,
-                kind: ErrorKind::Reference(0)
-            }
-        );
+        assert_eq!(error, Error { position: 0, kind: ErrorKind::Reference(0) });
         let error = decode(b"\x0a\x00\x00\x00\x01\x07\x00\x00").unwrap_err();
-        assert_eq!(
-            error,
-            Error {
-                position: 5,
-                kind: ErrorKind::Reference(0)
-            }
-        );
+        assert_eq!(error, Error { position: 5, kind: ErrorKind::Reference(0) });
     }
 
     #[test]
@@ -694,45 +631,24 @@ mod tests {
         };
         assert!(decode(&nested(MAX_DEPTH)).is_ok());
         let error = decode(&nested(MAX_DEPTH + 1)).unwrap_err();
-        assert_eq!(
-            error,
-            Error {
-                position: 5 * MAX_DEPTH,
-                kind: ErrorKind::TooDeep
-            }
-        );
+        assert_eq!(error, Error { position: 5 * MAX_DEPTH, kind: ErrorKind::TooDeep });
         assert_eq!(decode(&nested(1_000_000)).unwrap_err().kind, ErrorKind::TooDeep);
     }
 
     #[test]
     fn the_number_of_values_is_bounded() {
-        assert_eq!(
-            decode(&[marker::NULL; MAX_VALUES]).map(|values| values.len()),
-            Ok(MAX_VALUES)
-        );
+        assert_eq!(decode(&[marker::NULL; MAX_VALUES]).map(|values| values.len()), Ok(MAX_VALUES));
         let error = decode(&[marker::NULL; MAX_VALUES + 1]).unwrap_err();
-        assert_eq!(
-            error,
-            Error {
-                position: MAX_VALUES,
-                kind: ErrorKind::TooManyValues
-            }
-        );
+        assert_eq!(error, Error { position: MAX_VALUES, kind: ErrorKind::TooManyValues });
     }
 
     #[test]
     fn what_we_do_not_read_is_an_error_that_names_it() {
         for (marker, text) in [
             (0x04, "AMF0: reserved type MovieClip at byte 1 of the message"),
-            (
-                0x09,
-                "AMF0: an object end outside of an object at byte 1 of the message",
-            ),
+            (0x09, "AMF0: an object end outside of an object at byte 1 of the message"),
             (0x0e, "AMF0: reserved type RecordSet at byte 1 of the message"),
-            (
-                0x11,
-                "AMF0: an AMF3 value (avmplus-object-marker) at byte 1 of the message",
-            ),
+            (0x11, "AMF0: an AMF3 value (avmplus-object-marker) at byte 1 of the message"),
             (0x12, "AMF0: unknown type marker 0x12 at byte 1 of the message"),
         ] {
             assert_eq!(decode(&[0x05, marker, 0, 0]).unwrap_err().to_string(), text);
@@ -740,14 +656,8 @@ mod tests {
     }
 
     fn one_of_each() -> Vec<(Value, Vec<u8>)> {
-        let typed = Value::TypedObject {
-            class: "C".into(),
-            properties: vec![("a".into(), Value::Null)],
-        };
-        let date = Value::Date {
-            ms: 1.0,
-            zone_min: -60,
-        };
+        let typed = Value::TypedObject { class: "C".into(), properties: vec![("a".into(), Value::Null)] };
+        let date = Value::Date { ms: 1.0, zone_min: -60 };
         let array = Value::StrictArray(vec![Value::Null, true.into()]);
         [
             (Value::Number(-2.5), b"\x00\xc0\x04\0\0\0\0\0\0".as_slice()),
@@ -756,16 +666,10 @@ mod tests {
             ("".into(), b"\x02\x00\x00"),
             ("live".into(), b"\x02\x00\x04live"),
             (Value::object([]), b"\x03\x00\x00\x09"),
-            (
-                Value::object([("a", 0.0.into())]),
-                b"\x03\x00\x01a\x00\0\0\0\0\0\0\0\0\x00\x00\x09",
-            ),
+            (Value::object([("a", 0.0.into())]), b"\x03\x00\x01a\x00\0\0\0\0\0\0\0\0\x00\x00\x09"),
             (Value::Null, b"\x05"),
             (Value::Undefined, b"\x06"),
-            (
-                Value::ecma_array([("a", Value::Null)]),
-                b"\x08\x00\x00\x00\x01\x00\x01a\x05\x00\x00\x09",
-            ),
+            (Value::ecma_array([("a", Value::Null)]), b"\x08\x00\x00\x00\x01\x00\x01a\x05\x00\x00\x09"),
             (array, b"\x0a\x00\x00\x00\x02\x05\x01\x01"),
             (date, b"\x0b\x3f\xf0\0\0\0\0\0\0\xff\xc4"),
             (Value::Unsupported, b"\x0d"),

@@ -143,20 +143,13 @@ impl Config {
 
     /// Puts other addresses in the place of all that were there.
     pub fn set_rtmp(&mut self, addresses: Vec<SocketAddr>) {
-        self.listen = Listen {
-            rtmp: addresses,
-            is_default: false,
-        };
+        self.listen = Listen { rtmp: addresses, is_default: false };
     }
 
     /// How many threads carry connections, at least 1: `cores`, or one a CPU this process may use.
     pub fn core_count(&self) -> usize {
         let available = || std::thread::available_parallelism().map_or(1, usize::from);
-        if self.cores == 0 {
-            available().min(MAX_CORES)
-        } else {
-            self.cores
-        }
+        if self.cores == 0 { available().min(MAX_CORES) } else { self.cores }
     }
 
     /// Every number here, with its key and range: what [`Config::check`] holds and `fanfare.toml` documents.
@@ -170,12 +163,7 @@ impl Config {
             unit: Milliseconds,
         };
         [
-            Number {
-                key: "cores",
-                value: self.cores as u64,
-                range: 0..=MAX_CORES as u64,
-                unit: Count,
-            },
+            Number { key: "cores", value: self.cores as u64, range: 0..=MAX_CORES as u64, unit: Count },
             time("drain", self.drain, 0..=5 * MINUTE_MS),
             time("publish.stale_publisher", publish.stale_publisher, 100..=HOUR_MS),
             time("publish.publisher_grace", publish.publisher_grace, 0..=HOUR_MS),
@@ -200,14 +188,8 @@ impl Config {
                 what: format!("{number} is outside {}", number.range_text()),
             });
         }
-        self.listen.check().map_err(|what| Fault {
-            key: "listen.rtmp",
-            what,
-        })?;
-        crate::logging::filter(&self.log.level).map_err(|what| Fault {
-            key: "log.level",
-            what,
-        })?;
+        self.listen.check().map_err(|what| Fault { key: "listen.rtmp", what })?;
+        crate::logging::filter(&self.log.level).map_err(|what| Fault { key: "log.level", what })?;
         Ok(())
     }
 }
@@ -254,14 +236,8 @@ impl Default for Config {
 
 impl Default for Listen {
     fn default() -> Listen {
-        let rtmp = vec![
-            (Ipv4Addr::UNSPECIFIED, RTMP_PORT).into(),
-            (Ipv6Addr::UNSPECIFIED, RTMP_PORT).into(),
-        ];
-        Listen {
-            rtmp,
-            is_default: true,
-        }
+        let rtmp = vec![(Ipv4Addr::UNSPECIFIED, RTMP_PORT).into(), (Ipv6Addr::UNSPECIFIED, RTMP_PORT).into()];
+        Listen { rtmp, is_default: true }
     }
 }
 
@@ -290,10 +266,7 @@ impl Default for Play {
 
 impl Default for Log {
     fn default() -> Log {
-        Log {
-            format: LogFormat::Text,
-            level: "info".to_owned(),
-        }
+        Log { format: LogFormat::Text, level: "info".to_owned() }
     }
 }
 
@@ -319,11 +292,7 @@ enum Unit {
 impl Number {
     /// The range as a person writes it: `1s to 10m`.
     pub fn range_text(&self) -> String {
-        format!(
-            "{} to {}",
-            self.unit.show(*self.range.start()),
-            self.unit.show(*self.range.end())
-        )
+        format!("{} to {}", self.unit.show(*self.range.start()), self.unit.show(*self.range.end()))
     }
 
     fn is_in_range(&self) -> bool {

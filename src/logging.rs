@@ -15,16 +15,10 @@ pub fn start(log: &Log) -> Result<(), String> {
         Ok(level) => filter(&level).map_err(|what| format!("{LEVEL_VARIABLE}: {what}"))?,
         Err(_) => filter(&log.level).map_err(|what| format!("log.level: {what}"))?,
     };
-    let lines = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr);
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let started = match log.format {
         LogFormat::Text => lines.with_target(false).try_init(),
-        LogFormat::Json => lines
-            .json()
-            .flatten_event(true)
-            .with_current_span(false)
-            .try_init(),
+        LogFormat::Json => lines.json().flatten_event(true).with_current_span(false).try_init(),
     };
     started.map_err(|error| format!("logging cannot start: {error}"))
 }
@@ -37,14 +31,10 @@ pub fn filter(level: &str) -> Result<EnvFilter, String> {
         let names_level = directive.parse::<LevelFilter>().is_ok();
         let names_target = directive.contains(['=', ':', '[']) || directive == "fanfare";
         if directive.is_empty() || !(names_level || names_target) {
-            return Err(format!(
-                "`{directive}` is not error, warn, info, debug, trace, off or TARGET=LEVEL"
-            ));
+            return Err(format!("`{directive}` is not error, warn, info, debug, trace, off or TARGET=LEVEL"));
         }
     }
-    EnvFilter::builder()
-        .parse(level)
-        .map_err(|error| format!("`{level}`: {error}"))
+    EnvFilter::builder().parse(level).map_err(|error| format!("`{level}`: {error}"))
 }
 
 #[cfg(test)]
@@ -53,16 +43,9 @@ mod tests {
 
     #[test]
     fn levels_and_directives_are_taken() {
-        for level in [
-            "error",
-            "warn",
-            "INFO",
-            "debug",
-            "trace",
-            "off",
-            "info,fanfare::net=debug",
-            "fanfare=warn",
-        ] {
+        for level in
+            ["error", "warn", "INFO", "debug", "trace", "off", "info,fanfare::net=debug", "fanfare=warn"]
+        {
             filter(level).unwrap_or_else(|error| panic!("{level}: {error}"));
         }
     }

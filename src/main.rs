@@ -84,9 +84,7 @@ impl Options {
         config.log.format = self.log_format.unwrap_or(config.log.format);
         config.log.level = self.log_level.unwrap_or(config.log.level);
         // The file was valid, so what is wrong now came from a flag.
-        config
-            .check()
-            .map_err(|fault| format!("{}: {}", flag_of(fault.key), fault.what))?;
+        config.check().map_err(|fault| format!("{}: {}", flag_of(fault.key), fault.what))?;
         Ok(config)
     }
 }
@@ -108,19 +106,12 @@ fn announce(addresses: &[SocketAddr], format: LogFormat) {
 
 /// What a person who starts fanfare wants to know: where it listens, how to publish and how to watch.
 fn banner(addresses: &[SocketAddr]) -> String {
-    let listening: Vec<String> = addresses
-        .iter()
-        .map(|address| format!("rtmp://{address}"))
-        .collect();
+    let listening: Vec<String> = addresses.iter().map(|address| format!("rtmp://{address}")).collect();
     let mut text = format!("fanfare {VERSION} listens on {}\n", listening.join(" and "));
     if let Some(first) = addresses.first() {
         let host = match first.ip() {
             ip if ip.is_unspecified() => "localhost".to_owned(),
-            _ => first
-                .to_string()
-                .rsplit_once(':')
-                .map(|(ip, _)| ip.to_owned())
-                .unwrap_or_default(),
+            _ => first.to_string().rsplit_once(':').map(|(ip, _)| ip.to_owned()).unwrap_or_default(),
         };
         let url = format!("rtmp://{host}:{}/live/live_stream", first.port());
         text += &format!("  Publish:  ffmpeg -re -i demo.flv -c copy -f flv {url}\n");
@@ -136,8 +127,7 @@ fn print(text: &str) {
 }
 
 fn address(text: &str) -> Result<SocketAddr, String> {
-    text.parse()
-        .map_err(|_| "not an address with a port, such as 0.0.0.0:1935 or [::]:1935".to_owned())
+    text.parse().map_err(|_| "not an address with a port, such as 0.0.0.0:1935 or [::]:1935".to_owned())
 }
 
 fn log_format() -> impl TypedValueParser<Value = LogFormat> {
@@ -185,28 +175,17 @@ mod tests {
     use super::*;
 
     fn banner_of(addresses: &[&str]) -> String {
-        banner(
-            &addresses
-                .iter()
-                .map(|text| text.parse().unwrap())
-                .collect::<Vec<_>>(),
-        )
+        banner(&addresses.iter().map(|text| text.parse().unwrap()).collect::<Vec<_>>())
     }
 
     #[test]
     fn banner_names_every_address_and_says_how_to_publish_and_watch() {
         let text = banner_of(&["0.0.0.0:1935", "[::]:1935"]);
-        assert!(
-            text.contains("rtmp://0.0.0.0:1935 and rtmp://[::]:1935\n"),
-            "{text}"
-        );
+        assert!(text.contains("rtmp://0.0.0.0:1935 and rtmp://[::]:1935\n"), "{text}");
         let publish =
             "  Publish:  ffmpeg -re -i demo.flv -c copy -f flv rtmp://localhost:1935/live/live_stream\n";
         assert!(text.contains(publish), "{text}");
-        assert!(
-            text.contains("  Watch:    vlc rtmp://localhost:1935/live/live_stream\n"),
-            "{text}"
-        );
+        assert!(text.contains("  Watch:    vlc rtmp://localhost:1935/live/live_stream\n"), "{text}");
     }
 
     #[test]

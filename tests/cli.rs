@@ -5,10 +5,7 @@ use std::process::{Child, Command, Output, Stdio};
 
 fn fanfare(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_fanfare"));
-    command
-        .args(arguments)
-        .env_remove("FANFARE_LOG")
-        .env("COLUMNS", "100");
+    command.args(arguments).env_remove("FANFARE_LOG").env("COLUMNS", "100");
     command
 }
 
@@ -59,57 +56,32 @@ fn help_tells_a_stranger_how_to_publish_and_how_to_watch() {
 
 #[test]
 fn version_is_the_name_and_the_number() {
-    assert_eq!(
-        stdout_of(&["--version"]),
-        format!("fanfare {}\n", env!("CARGO_PKG_VERSION"))
-    );
+    assert_eq!(stdout_of(&["--version"]), format!("fanfare {}\n", env!("CARGO_PKG_VERSION")));
 }
 
 #[test]
 fn check_without_a_file_shows_the_defaults() {
     let shown = stdout_of(&["check"]);
     assert!(shown.starts_with("# Valid."), "{shown}");
-    assert_eq!(
-        fanfare::config::Config::from_toml("shown", &shown).unwrap(),
-        Default::default()
-    );
+    assert_eq!(fanfare::config::Config::from_toml("shown", &shown).unwrap(), Default::default());
 }
 
 #[test]
 fn check_takes_the_annotated_file() {
-    stdout_of(&[
-        "check",
-        "--config",
-        concat!(env!("CARGO_MANIFEST_DIR"), "/fanfare.toml"),
-    ]);
+    stdout_of(&["check", "--config", concat!(env!("CARGO_MANIFEST_DIR"), "/fanfare.toml")]);
 }
 
 #[test]
 fn flags_override_the_file() {
     let (_folder, path) =
         file("cores = 2\npin = true\n[listen]\nrtmp = [\"127.0.0.1:1\"]\n[log]\nlevel = \"warn\"\n");
-    let flags = [
-        "--cores",
-        "3",
-        "--rtmp",
-        "127.0.0.1:5",
-        "--rtmp",
-        "[::1]:6",
-        "--log-format",
-        "json",
-    ];
+    let flags = ["--cores", "3", "--rtmp", "127.0.0.1:5", "--rtmp", "[::1]:6", "--log-format", "json"];
     for order in [
         [&["check", "--config", &path][..], &flags].concat(),
         [&flags[..], &["check", "--config", &path]].concat(),
     ] {
         let shown = stdout_of(&order);
-        for part in [
-            "cores = 3",
-            "pin = true",
-            "[\"127.0.0.1:5\", \"[::1]:6\"]",
-            "\"json\"",
-            "\"warn\"",
-        ] {
+        for part in ["cores = 3", "pin = true", "[\"127.0.0.1:5\", \"[::1]:6\"]", "\"json\"", "\"warn\""] {
             assert!(shown.contains(part), "no `{part}` in\n{shown}");
         }
     }
@@ -135,10 +107,7 @@ fn a_bad_flag_names_itself_and_exits_with_2() {
     for (flags, part) in [
         (&["--cores", "257"][..], "--cores: 257 is outside 0 to 256"),
         (&["--log-level", "inof"], "--log-level: `inof` is not error, warn"),
-        (
-            &["--rtmp", "[::]:1935", "--rtmp", "[::]:1935"],
-            "--rtmp: [::]:1935 is there twice",
-        ),
+        (&["--rtmp", "[::]:1935", "--rtmp", "[::]:1935"], "--rtmp: [::]:1935 is there twice"),
         (&["--rtmp", "localhost"], "not an address with a port"),
         (&["--cores", "many"], "--cores <N>"),
         (&["--log-format", "xml"], "text, json"),
@@ -152,16 +121,9 @@ fn a_bad_flag_names_itself_and_exits_with_2() {
 
 #[test]
 fn a_bad_level_in_the_environment_names_the_variable() {
-    let output = fanfare(&["--rtmp", "127.0.0.1:0"])
-        .env("FANFARE_LOG", "inof")
-        .output()
-        .unwrap();
+    let output = fanfare(&["--rtmp", "127.0.0.1:0"]).env("FANFARE_LOG", "inof").output().unwrap();
     assert_eq!(output.status.code(), Some(2));
-    assert!(
-        String::from_utf8(output.stderr)
-            .unwrap()
-            .starts_with("fanfare: FANFARE_LOG: `inof`")
-    );
+    assert!(String::from_utf8(output.stderr).unwrap().starts_with("fanfare: FANFARE_LOG: `inof`"));
 }
 
 #[test]
@@ -169,15 +131,9 @@ fn start_prints_where_it_listens_and_how_to_publish_and_watch() {
     let mut running =
         Running::start(fanfare(&["--rtmp", "127.0.0.1:0", "--cores", "1"]).stdout(Stdio::piped()));
     let lines = running.first_lines(3);
-    assert!(
-        lines[0].starts_with("fanfare ") && lines[0].contains("rtmp://127.0.0.1:"),
-        "{lines:?}"
-    );
+    assert!(lines[0].starts_with("fanfare ") && lines[0].contains("rtmp://127.0.0.1:"), "{lines:?}");
     let url = lines[2].strip_prefix("  Watch:    vlc ").expect("the watch line");
-    assert_eq!(
-        lines[1],
-        format!("  Publish:  ffmpeg -re -i demo.flv -c copy -f flv {url}")
-    );
+    assert_eq!(lines[1], format!("  Publish:  ffmpeg -re -i demo.flv -c copy -f flv {url}"));
 }
 
 #[test]
@@ -200,19 +156,13 @@ impl Running {
 
     fn first_lines(&mut self, count: usize) -> Vec<String> {
         let stdout = self.0.stdout.take().unwrap();
-        BufReader::new(stdout)
-            .lines()
-            .take(count)
-            .map(Result::unwrap)
-            .collect()
+        BufReader::new(stdout).lines().take(count).map(Result::unwrap).collect()
     }
 
     fn first_log_line_with(&mut self, part: &str) -> String {
         let stderr = self.0.stderr.take().unwrap();
         let mut lines = BufReader::new(stderr).lines().map(Result::unwrap);
-        lines
-            .find(|line| line.contains(part))
-            .unwrap_or_else(|| panic!("no line with `{part}`"))
+        lines.find(|line| line.contains(part)).unwrap_or_else(|| panic!("no line with `{part}`"))
     }
 }
 

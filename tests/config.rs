@@ -9,9 +9,7 @@ use proptest::prelude::*;
 const ANNOTATED: &str = include_str!("../fanfare.toml");
 
 fn error_of(toml: &str) -> String {
-    Config::from_toml("fanfare.toml", toml)
-        .expect_err(toml)
-        .to_string()
+    Config::from_toml("fanfare.toml", toml).expect_err(toml).to_string()
 }
 
 /// One key with this value, as a file.
@@ -24,16 +22,10 @@ fn file_with(key: &str, value: &str) -> String {
 
 fn keys(table: &toml::Table) -> BTreeSet<String> {
     let inner = |name: &String, value: &toml::Value| match value {
-        toml::Value::Table(table) => keys(table)
-            .into_iter()
-            .map(|key| format!("{name}.{key}"))
-            .collect(),
+        toml::Value::Table(table) => keys(table).into_iter().map(|key| format!("{name}.{key}")).collect(),
         _ => vec![name.clone()],
     };
-    table
-        .iter()
-        .flat_map(|(name, value)| inner(name, value))
-        .collect()
+    table.iter().flat_map(|(name, value)| inner(name, value)).collect()
 }
 
 /// The comment right above a key of the annotated file.
@@ -47,10 +39,7 @@ fn comment_of(key: &str) -> String {
         } else if current == table && line.starts_with(&format!("{name} = ")) {
             return comment;
         } else {
-            current = line
-                .strip_prefix('[')
-                .and_then(|rest| rest.strip_suffix(']'))
-                .unwrap_or(current);
+            current = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(current);
             comment.clear();
         }
     }
@@ -61,19 +50,12 @@ fn comment_of(key: &str) -> String {
 fn written(number: &Number, value: u64) -> String {
     let mut other = number.clone();
     other.value = value;
-    if number.key == "cores" {
-        other.to_string()
-    } else {
-        format!("\"{other}\"")
-    }
+    if number.key == "cores" { other.to_string() } else { format!("\"{other}\"") }
 }
 
 #[test]
 fn annotated_file_holds_the_defaults() {
-    assert_eq!(
-        Config::from_toml("fanfare.toml", ANNOTATED).unwrap(),
-        Config::default()
-    );
+    assert_eq!(Config::from_toml("fanfare.toml", ANNOTATED).unwrap(), Config::default());
 }
 
 #[test]
@@ -90,29 +72,16 @@ fn annotated_file_explains_every_key_and_gives_the_range_of_every_number() {
     }
     for number in Config::default().numbers() {
         let range = format!("Range: {}.", number.range_text());
-        assert!(
-            comment_of(number.key).contains(&range),
-            "{}: no `{range}`",
-            number.key
-        );
+        assert!(comment_of(number.key).contains(&range), "{}: no `{range}`", number.key);
     }
 }
 
 #[test]
 fn every_key_with_a_unit_or_a_count_has_a_range() {
-    let with_range: BTreeSet<_> = Config::default()
-        .numbers()
-        .iter()
-        .map(|number| number.key.to_owned())
-        .collect();
-    let without = [
-        "listen.rtmp",
-        "log.format",
-        "log.level",
-        "pin",
-        "play.start",
-        "publish.on_second_publisher",
-    ];
+    let with_range: BTreeSet<_> =
+        Config::default().numbers().iter().map(|number| number.key.to_owned()).collect();
+    let without =
+        ["listen.rtmp", "log.format", "log.level", "pin", "play.start", "publish.on_second_publisher"];
     let all = keys(&Config::default().to_toml().parse().unwrap());
     let left: BTreeSet<_> = all.difference(&with_range).map(String::as_str).collect();
     assert_eq!(left, BTreeSet::from(without));
@@ -125,11 +94,7 @@ fn both_ends_of_every_range_are_taken() {
             let file = file_with(number.key, &written(&number, end));
             let config =
                 Config::from_toml("fanfare.toml", &file).unwrap_or_else(|error| panic!("{error}\n{file}"));
-            let read = config
-                .numbers()
-                .into_iter()
-                .find(|read| read.key == number.key)
-                .unwrap();
+            let read = config.numbers().into_iter().find(|read| read.key == number.key).unwrap();
             assert_eq!(read.value, end, "{file}");
         }
     }
@@ -144,10 +109,7 @@ fn a_number_beyond_its_range_is_refused_with_place_key_and_range() {
             let line = if number.key.contains('.') { 2 } else { 1 };
             assert!(error.starts_with(&format!("fanfare.toml:{line}:")), "{error}");
             assert!(error.contains(&format!(": {}: ", number.key)), "{error}");
-            assert!(
-                error.ends_with(&format!("is outside {}", number.range_text())),
-                "{error}"
-            );
+            assert!(error.ends_with(&format!("is outside {}", number.range_text())), "{error}");
         }
     }
 }
@@ -156,10 +118,7 @@ fn a_number_beyond_its_range_is_refused_with_place_key_and_range() {
 fn a_mistake_is_one_line_with_file_line_column_and_key() {
     let cases = [
         ("cores = 300", "fanfare.toml:1:9: cores: 300 is outside 0 to 256"),
-        (
-            "cores = -1",
-            "fanfare.toml:1:9: cores: integer `-1`, expected usize",
-        ),
+        ("cores = -1", "fanfare.toml:1:9: cores: integer `-1`, expected usize"),
         (
             "\n[publish]\npublisher_grace = 10",
             "fanfare.toml:3:19: publish.publisher_grace: integer `10`, expected",
@@ -168,18 +127,9 @@ fn a_mistake_is_one_line_with_file_line_column_and_key() {
             "[publish]\npublisher_grace = \"10\"",
             "fanfare.toml:2:19: publish.publisher_grace: `10`: time unit needed",
         ),
-        (
-            "[play]\nmax_lag = \"5 blinks\"",
-            "fanfare.toml:2:11: play.max_lag: `5 blinks`: unknown time unit",
-        ),
-        (
-            "[play]\nmax_lag = \"\"",
-            "fanfare.toml:2:11: play.max_lag: ``: value was empty",
-        ),
-        (
-            "[play]\nstream_buffer = \"many\"",
-            "fanfare.toml:2:17: play.stream_buffer: `many` is not a size",
-        ),
+        ("[play]\nmax_lag = \"5 blinks\"", "fanfare.toml:2:11: play.max_lag: `5 blinks`: unknown time unit"),
+        ("[play]\nmax_lag = \"\"", "fanfare.toml:2:11: play.max_lag: ``: value was empty"),
+        ("[play]\nstream_buffer = \"many\"", "fanfare.toml:2:17: play.stream_buffer: `many` is not a size"),
         (
             "[play]\nstart = \"now\"",
             "fanfare.toml:2:9: play.start: unknown word `now`, expected `keyframe` or `live`",
@@ -188,21 +138,12 @@ fn a_mistake_is_one_line_with_file_line_column_and_key() {
             "[play]\nstrat = \"live\"",
             "fanfare.toml:2:1: play.strat: unknown key `strat`, expected one of `start`",
         ),
-        (
-            "[plya]\nstart = \"live\"",
-            "fanfare.toml:1:2: plya: unknown key `plya`, expected one of `cores`",
-        ),
+        ("[plya]\nstart = \"live\"", "fanfare.toml:1:2: plya: unknown key `plya`, expected one of `cores`"),
         ("play.start = 5", "fanfare.toml:1:14: play.start: "),
         ("pin = yes", "fanfare.toml:1:7: "),
-        (
-            "pin = \"yes\"",
-            "fanfare.toml:1:7: pin: string \"yes\", expected a boolean",
-        ),
+        ("pin = \"yes\"", "fanfare.toml:1:7: pin: string \"yes\", expected a boolean"),
         ("cores = 1\ncores = 2", "fanfare.toml:2:1: duplicate key"),
-        (
-            "[listen]\nrtmp = []",
-            "fanfare.toml:2:8: listen.rtmp: 0 addresses are outside 1 to 64",
-        ),
+        ("[listen]\nrtmp = []", "fanfare.toml:2:8: listen.rtmp: 0 addresses are outside 1 to 64"),
         (
             "[listen]\nrtmp = [\n  \"0.0.0.0:1935\",\n  \"here\",\n]",
             "fanfare.toml:4:3: listen.rtmp: not an address",
@@ -211,18 +152,12 @@ fn a_mistake_is_one_line_with_file_line_column_and_key() {
             "[listen]\nrtmp = [\"0.0.0.0:1\", \"0.0.0.0:1\"]",
             "fanfare.toml:2:8: listen.rtmp: 0.0.0.0:1 is there twice",
         ),
-        (
-            "[log]\nlevel = \"inof\"",
-            "fanfare.toml:2:9: log.level: `inof` is not error, warn, info",
-        ),
+        ("[log]\nlevel = \"inof\"", "fanfare.toml:2:9: log.level: `inof` is not error, warn, info"),
         ("# ü\n[log] # ü\nformat = [\n", "fanfare.toml:3:"),
     ];
     for (toml, expected) in cases {
         let error = error_of(toml);
-        assert!(
-            error.starts_with(expected),
-            "{toml}\n  gives {error}\n  wants {expected}"
-        );
+        assert!(error.starts_with(expected), "{toml}\n  gives {error}\n  wants {expected}");
         assert_eq!(error.lines().count(), 1, "{error}");
     }
 }
@@ -236,9 +171,7 @@ fn columns_count_characters_not_bytes() {
 fn an_empty_file_is_the_defaults_and_one_key_changes_one_value() {
     assert_eq!(Config::from_toml("f", "").unwrap(), Config::default());
     assert_eq!(
-        Config::from_toml("f", "\u{feff}")
-            .map_err(|error| error.to_string())
-            .unwrap(),
+        Config::from_toml("f", "\u{feff}").map_err(|error| error.to_string()).unwrap(),
         Config::default()
     );
 
@@ -280,33 +213,19 @@ fn two_ports_that_the_system_chooses_are_not_the_same_address() {
 #[test]
 fn cores_zero_is_at_least_one_thread_and_a_number_is_taken_as_it_is() {
     assert!(Config::default().core_count() >= 1);
-    assert_eq!(
-        Config {
-            cores: 200,
-            ..Config::default()
-        }
-        .core_count(),
-        200
-    );
+    assert_eq!(Config { cores: 200, ..Config::default() }.core_count(), 200);
 }
 
 #[test]
 fn a_file_that_is_not_there_is_one_line_with_its_name() {
-    let error = Config::load("no/such/fanfare.toml".as_ref())
-        .unwrap_err()
-        .to_string();
+    let error = Config::load("no/such/fanfare.toml".as_ref()).unwrap_err().to_string();
     assert!(error.starts_with("no/such/fanfare.toml: "), "{error}");
     assert_eq!(error.lines().count(), 1);
 }
 
 #[test]
 fn a_device_named_by_mistake_is_not_read_without_end() {
-    assert!(
-        Config::load("/dev/zero".as_ref())
-            .unwrap_err()
-            .to_string()
-            .starts_with("/dev/zero: ")
-    );
+    assert!(Config::load("/dev/zero".as_ref()).unwrap_err().to_string().starts_with("/dev/zero: "));
 }
 
 proptest! {

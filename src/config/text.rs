@@ -39,10 +39,7 @@ pub fn load(path: &Path) -> Result<Config, Error> {
     let name = path.display().to_string();
     match read(path) {
         Ok(toml) => parse(&name, &toml),
-        Err(error) => Err(Error::Unreadable {
-            file: name,
-            reason: error.to_string(),
-        }),
+        Err(error) => Err(Error::Unreadable { file: name, reason: error.to_string() }),
     }
 }
 
@@ -50,17 +47,8 @@ pub fn load(path: &Path) -> Result<Config, Error> {
 pub fn parse(name: &str, toml: &str) -> Result<Config, Error> {
     let wrong = |offset: usize, key: &str, what: &str| {
         let (line, column) = line_and_column(toml, offset);
-        let what = if key.is_empty() {
-            what.to_owned()
-        } else {
-            format!("{key}: {what}")
-        };
-        Error::Wrong {
-            file: name.to_owned(),
-            line,
-            column,
-            what,
-        }
+        let what = if key.is_empty() { what.to_owned() } else { format!("{key}: {what}") };
+        Error::Wrong { file: name.to_owned(), line, column, what }
     };
 
     // Read twice: once for where each key and value is, once for what they mean.
@@ -81,13 +69,9 @@ pub fn parse(name: &str, toml: &str) -> Result<Config, Error> {
 
 fn read(path: &Path) -> std::io::Result<String> {
     let mut text = String::new();
-    File::open(path)?
-        .take(MAX_FILE_BYTES + 1)
-        .read_to_string(&mut text)?;
+    File::open(path)?.take(MAX_FILE_BYTES + 1).read_to_string(&mut text)?;
     if text.len() as u64 > MAX_FILE_BYTES {
-        return Err(std::io::Error::other(
-            "larger than 1 MiB, which is no configuration of ours",
-        ));
+        return Err(std::io::Error::other("larger than 1 MiB, which is no configuration of ours"));
     }
     // An editor's byte order mark.
     Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
@@ -100,10 +84,7 @@ fn start(error: &toml::de::Error) -> usize {
 fn line_and_column(text: &str, offset: usize) -> (usize, usize) {
     let before = text.get(..offset).unwrap_or(text);
     let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-    (
-        before.matches('\n').count() + 1,
-        before[line_start..].chars().count() + 1,
-    )
+    (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
 }
 
 /// The full key that the byte at `offset` belongs to, in its name or in its value.
@@ -122,12 +103,9 @@ fn key_at(table: &DeTable<'_>, offset: usize) -> Option<String> {
 
 /// Where the value of a full key starts.
 fn value_of(table: &DeTable<'_>, key: &str) -> Option<usize> {
-    let (name, rest) = key
-        .split_once('.')
-        .map_or((key, None), |(name, rest)| (name, Some(rest)));
-    let (_, value): (_, &Spanned<DeValue<'_>>) = table
-        .iter()
-        .find(|(candidate, _)| candidate.get_ref().as_ref() == name)?;
+    let (name, rest) = key.split_once('.').map_or((key, None), |(name, rest)| (name, Some(rest)));
+    let (_, value): (_, &Spanned<DeValue<'_>>) =
+        table.iter().find(|(candidate, _)| candidate.get_ref().as_ref() == name)?;
     match (rest, value.get_ref()) {
         (None, _) => Some(value.span().start),
         (Some(rest), DeValue::Table(inner)) => value_of(inner, rest),
@@ -142,20 +120,11 @@ fn in_our_words(message: &str) -> String {
         .replacen("unknown variant", "unknown word", 1)
         .replacen("invalid type: ", "", 1)
         .replacen("invalid value: ", "", 1)
-        .replacen(
-            "invalid socket address syntax",
-            "not an address with a port, such as 0.0.0.0:1935",
-            1,
-        )
+        .replacen("invalid socket address syntax", "not an address with a port, such as 0.0.0.0:1935", 1)
 }
 
 fn on_one_line(message: &str) -> String {
-    message
-        .lines()
-        .map(str::trim)
-        .filter(|line| !line.is_empty())
-        .collect::<Vec<_>>()
-        .join("; ")
+    message.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join("; ")
 }
 
 /// A hundred times what every option with its explanation takes; a device or a log named by mistake ends here.

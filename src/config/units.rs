@@ -13,10 +13,7 @@ pub mod duration {
     use super::*;
 
     pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
-        from.deserialize_str(Text::new(
-            "a duration in quotes, such as \"10s\" or \"150ms\"",
-            parse_duration,
-        ))
+        from.deserialize_str(Text::new("a duration in quotes, such as \"10s\" or \"150ms\"", parse_duration))
     }
 
     pub fn serialize<S: Serializer>(value: &Duration, to: S) -> Result<S::Ok, S::Error> {
@@ -45,10 +42,7 @@ pub fn show_duration(value: Duration) -> String {
 /// In the largest unit that leaves a whole number, so that nothing is rounded: `32MiB`, `1500B`.
 pub fn show_size(bytes: u64) -> String {
     let units = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
-    match units
-        .into_iter()
-        .find(|&(_, factor)| bytes >= factor && bytes.is_multiple_of(factor))
-    {
+    match units.into_iter().find(|&(_, factor)| bytes >= factor && bytes.is_multiple_of(factor)) {
         Some((unit, factor)) => format!("{}{unit}", bytes / factor),
         None => format!("{bytes}B"),
     }
@@ -73,11 +67,7 @@ struct Text<T> {
 
 impl<T> Text<T> {
     fn new(expecting: &'static str, parse: fn(&str) -> Result<T, String>) -> Text<T> {
-        Text {
-            expecting,
-            parse,
-            value: PhantomData,
-        }
+        Text { expecting, parse, value: PhantomData }
     }
 }
 

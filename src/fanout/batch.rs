@@ -26,11 +26,7 @@ pub struct Shared {
 
 impl Batch {
     pub(super) fn shared(segment: &Local, from: u32, to: u32) -> Self {
-        Batch::Shared(Shared {
-            segment: segment.clone(),
-            from,
-            to,
-        })
+        Batch::Shared(Shared { segment: segment.clone(), from, to })
     }
 
     /// Takes off the first `n` bytes, which have been sent.

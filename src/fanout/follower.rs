@@ -20,11 +20,7 @@ pub(super) struct Follower {
 
 impl Follower {
     pub(super) fn new(follow: Follow) -> Self {
-        Self {
-            follow,
-            view: VecDeque::new(),
-            players: Vec::new(),
-        }
+        Self { follow, view: VecDeque::new(), players: Vec::new() }
     }
 
     pub(super) fn stream(&self) -> &Arc<Stream> {
@@ -55,12 +51,7 @@ impl Follower {
         };
         let join = self.stream().join();
         match &**join {
-            Join::At {
-                segment,
-                offset,
-                preamble,
-                generation,
-            } if (segment.sequence, *offset) >= after => {
+            Join::At { segment, offset, preamble, generation } if (segment.sequence, *offset) >= after => {
                 self.place_at(player, segment, *offset, preamble, *generation)
             }
             Join::Head { preamble, generation } => {
@@ -83,12 +74,7 @@ impl Follower {
         let position = cursor.position();
         let join = self.stream().join();
         match &**join {
-            Join::At {
-                segment,
-                offset,
-                preamble,
-                generation,
-            } if (segment.sequence, *offset) > position => {
+            Join::At { segment, offset, preamble, generation } if (segment.sequence, *offset) > position => {
                 self.place_at(player, segment, *offset, preamble, *generation)
             }
             Join::Head { preamble, generation } => {
@@ -99,10 +85,7 @@ impl Follower {
                 self.place_at(player, &newest, end, preamble, *generation)
             }
             _ if self.has_left(position.0) => {
-                player.place = Place::Waiting {
-                    since_ms: now_ms,
-                    after: position,
-                };
+                player.place = Place::Waiting { since_ms: now_ms, after: position };
                 false
             }
             _ => false,
@@ -125,17 +108,13 @@ impl Follower {
 
     /// Whether what follows segment `sequence` is no longer held.
     pub(super) fn has_left(&self, sequence: u64) -> bool {
-        self.view
-            .front()
-            .is_none_or(|oldest| sequence + 1 < oldest.sequence)
+        self.view.front().is_none_or(|oldest| sequence + 1 < oldest.sequence)
     }
 
     /// The log's end, as (segment, offset): what comes now comes at or after it.
     pub(super) fn head(&self) -> (u64, u32) {
         let newest = self.stream().newest();
-        newest.map_or((0, 0), |segment| {
-            (segment.sequence, segment.committed().bytes.len() as u32)
-        })
+        newest.map_or((0, 0), |segment| (segment.sequence, segment.committed().bytes.len() as u32))
     }
 
     fn place_at(
@@ -169,10 +148,7 @@ impl Follower {
                 };
                 older.push(next);
             }
-            older
-                .into_iter()
-                .rev()
-                .for_each(|segment| self.view.push_front(Rc::new(segment)));
+            older.into_iter().rev().for_each(|segment| self.view.push_front(Rc::new(segment)));
         }
         self.sync();
         self.local(segment.sequence).cloned()

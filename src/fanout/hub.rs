@@ -83,8 +83,7 @@ impl Hub {
             None => {
                 let vacant = self.followers.vacant_key();
                 self.by_name.insert(name.into(), vacant);
-                self.followers
-                    .insert(Follower::new(self.registry.follow(name, self.core, vacant)))
+                self.followers.insert(Follower::new(self.registry.follow(name, self.core, vacant)))
             }
         };
         let followed = &mut self.followers[follower];
@@ -92,13 +91,8 @@ impl Hub {
             Start::KeyFrame => (0, 0),
             Start::Live => followed.head(),
         };
-        let waiting = Place::Waiting {
-            since_ms: now_ms,
-            after,
-        };
-        let key = self
-            .players
-            .insert(Player::new(owner, follower, followed.players.len(), waiting));
+        let waiting = Place::Waiting { since_ms: now_ms, after };
+        let key = self.players.insert(Player::new(owner, follower, followed.players.len(), waiting));
         followed.players.push(key);
         PlayerKey(key)
     }
@@ -147,11 +141,7 @@ impl Hub {
         let is_out = matches!(&player.place, Place::At(cursor) if follower.has_left(cursor.segment.sequence));
         if (is_out || is_lagging(player, &self.policy, now_ms)) && follower.skip(player, now_ms) {
             self.skips += 1;
-            tracing::debug!(
-                stream = follower.stream().name(),
-                owner = player.owner,
-                "player moved ahead"
-            );
+            tracing::debug!(stream = follower.stream().name(), owner = player.owner, "player moved ahead");
         }
         // As long as segments end here: all that is wanted may be in the next one.
         loop {
@@ -240,10 +230,7 @@ fn is_lagging(player: &Player, policy: &Policy, now_ms: u64) -> bool {
     let Place::At(cursor) = &player.place else {
         return false;
     };
-    let lag_ms = cursor
-        .arrival_ms()
-        .map_or(0, |arrival_ms| (now_ms as u32).wrapping_sub(arrival_ms));
-    u64::from(lag_ms) > millis(policy.max_lag)
+    u64::from(cursor.lag_ms(now_ms)) > millis(policy.max_lag)
 }
 
 fn millis(duration: Duration) -> u64 {

@@ -9,3 +9,6 @@ mod player;
 pub use batch::Batch;
 pub use hub::{Ended, Hub, PlayerKey, Policy};
 pub use player::Start;
+
+#[cfg(all(test, not(fanfare_loom)))]
+mod tests;

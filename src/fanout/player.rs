@@ -129,10 +129,7 @@ impl Player {
         } else {
             let is_wanted = |entry: &&Entry| is_wanted(entry.class, self.wants_audio, self.video);
             // A message that became unwanted in its middle is finished all the same.
-            reach(
-                &unsent[..unsent.iter().take_while(is_wanted).count().max(1)],
-                cursor.offset,
-            )
+            reach(&unsent[..unsent.iter().take_while(is_wanted).count().max(1)], cursor.offset)
         };
         Some(Batch::shared(&cursor.segment, cursor.offset, to))
     }
@@ -153,32 +150,18 @@ impl Player {
 impl Cursor {
     /// At the message that begins at `offset`.
     pub(super) fn new(segment: Local, offset: u32) -> Self {
-        let entry = segment
-            .committed()
-            .entries
-            .partition_point(|entry| entry.end <= offset);
-        Self {
-            segment,
-            offset,
-            entry,
-        }
+        let entry = segment.committed().entries.partition_point(|entry| entry.end <= offset);
+        Self { segment, offset, entry }
     }
 
     pub(super) fn is_at_boundary(&self) -> bool {
-        let before = self
-            .entry
-            .checked_sub(1)
-            .map(|i| self.segment.committed().entries[i]);
+        let before = self.entry.checked_sub(1).map(|i| self.segment.committed().entries[i]);
         self.offset == before.map_or(0, |entry| entry.end)
     }
 
-    /// When the first message that is not wholly sent was laid into the log.
-    pub(super) fn arrival_ms(&self) -> Option<u32> {
-        self.segment
-            .committed()
-            .entries
-            .get(self.entry)
-            .map(|entry| entry.arrival_ms)
+    /// How long ago the first message that is not wholly sent was laid into the log, milliseconds.
+    pub(super) fn lag_ms(&self, now_ms: u64) -> u32 {
+        self.segment.committed().entries.get(self.entry).map_or(0, |entry| entry.age_ms(now_ms))
     }
 
     pub(super) fn position(&self) -> (u64, u32) {

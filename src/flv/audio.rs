@@ -51,10 +51,7 @@ impl Header {
     pub fn parse(prefix: &[u8]) -> Self {
         let prefix = &prefix[..prefix.len().min(PREFIX)];
         match prefix.split_first() {
-            None => Self {
-                packet_type: PacketType::Silence,
-                ..Self::UNKNOWN
-            },
+            None => Self { packet_type: PacketType::Silence, ..Self::UNKNOWN },
             Some((first, rest)) if first >> 4 == EX_HEADER => {
                 Self::enhanced(first & 0x0f, rest).unwrap_or(Self::UNKNOWN)
             }
@@ -85,11 +82,7 @@ impl Header {
             (AudioCodec::LEGACY_AAC, _) => PacketType::Unknown,
             _without_packet_type => PacketType::CodedFrames,
         };
-        Self {
-            packet_type,
-            codec,
-            track_id: 0,
-        }
+        Self { packet_type, codec, track_id: 0 }
     }
 
     fn enhanced(packet_type: u8, rest: &[u8]) -> Option<Self> {
@@ -102,11 +95,7 @@ impl Header {
         })
     }
 
-    const UNKNOWN: Self = Self {
-        packet_type: PacketType::Unknown,
-        codec: AudioCodec::Unknown,
-        track_id: 0,
-    };
+    const UNKNOWN: Self = Self { packet_type: PacketType::Unknown, codec: AudioCodec::Unknown, track_id: 0 };
 }
 
 impl PacketType {
@@ -250,19 +239,11 @@ mod tests {
 
     #[test]
     fn what_is_reserved_or_cut_off_passes_as_sound() {
-        for bytes in [
-            b"\xaf".as_slice(),
-            b"\xaf\x02",
-            b"\x90Opu",
-            b"\x93Opus",
-            b"\x97\x02\x00",
-            b"\x95\x10Opus",
-        ] {
+        for bytes in
+            [b"\xaf".as_slice(), b"\xaf\x02", b"\x90Opu", b"\x93Opus", b"\x97\x02\x00", b"\x95\x10Opus"]
+        {
             let header = Header::parse(bytes);
-            assert!(
-                header.carries_sound() && !header.is_sequence_header(),
-                "{bytes:02x?}"
-            );
+            assert!(header.carries_sound() && !header.is_sequence_header(), "{bytes:02x?}");
         }
     }
 

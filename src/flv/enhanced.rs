@@ -60,12 +60,7 @@ pub struct Track<'a> {
 pub fn first_track(packet_type: u8, multitrack: u8, bytes: &[u8]) -> Option<Track<'_>> {
     if packet_type != multitrack {
         let (four_cc, body) = bytes.split_first_chunk()?;
-        return Some(Track {
-            packet_type,
-            four_cc: FourCc(*four_cc),
-            id: 0,
-            body,
-        });
+        return Some(Track { packet_type, four_cc: FourCc(*four_cc), id: 0, body });
     }
     // The FourCC stands before the tracks if they share it and in each of them if not: here that is the same.
     let (types, rest) = bytes.split_first()?;
@@ -75,12 +70,7 @@ pub fn first_track(packet_type: u8, multitrack: u8, bytes: &[u8]) -> Option<Trac
         ONE_TRACK => rest,
         _many_tracks => rest.get(TRACK_SIZE_LEN..)?,
     };
-    Some(Track {
-        packet_type: types & 0x0f,
-        four_cc: FourCc(*four_cc),
-        id: *id,
-        body,
-    })
+    Some(Track { packet_type: types & 0x0f, four_cc: FourCc(*four_cc), id: *id, body })
 }
 
 /// AudioPacketType and VideoPacketType.

@@ -72,10 +72,7 @@ impl Header {
     pub fn parse(prefix: &[u8]) -> Self {
         let prefix = &prefix[..prefix.len().min(PREFIX)];
         match prefix.split_first() {
-            None => Self {
-                packet_type: PacketType::Empty,
-                ..Self::UNKNOWN
-            },
+            None => Self { packet_type: PacketType::Empty, ..Self::UNKNOWN },
             Some((first, rest)) if first & EX_HEADER != 0 => Self::enhanced(*first, rest),
             Some((first, rest)) => Self::legacy(*first, rest),
         }
@@ -85,18 +82,12 @@ impl Header {
     /// sequence header.
     pub fn is_key_frame(&self) -> bool {
         self.frame_type == FrameType::Key
-            && matches!(
-                self.packet_type,
-                PacketType::CodedFrames | PacketType::CodedFramesX
-            )
+            && matches!(self.packet_type, PacketType::CodedFrames | PacketType::CodedFramesX)
     }
 
     /// Whether this is the decoder's configuration, which joiners need before the first picture.
     pub fn is_sequence_header(&self) -> bool {
-        matches!(
-            self.packet_type,
-            PacketType::SequenceStart | PacketType::Mpeg2TsSequenceStart
-        )
+        matches!(self.packet_type, PacketType::SequenceStart | PacketType::Mpeg2TsSequenceStart)
     }
 
     /// Whether this holds values about the pictures (`colorInfo`), which joiners need as well.
@@ -106,10 +97,7 @@ impl Header {
 
     /// Whether this is a picture, or may be one.
     pub fn carries_picture(&self) -> bool {
-        matches!(
-            self.packet_type,
-            PacketType::CodedFrames | PacketType::CodedFramesX | PacketType::Unknown
-        )
+        matches!(self.packet_type, PacketType::CodedFrames | PacketType::CodedFramesX | PacketType::Unknown)
     }
 
     fn legacy(first: u8, rest: &[u8]) -> Self {
@@ -124,29 +112,17 @@ impl Header {
             _without_packet_type => PacketType::CodedFrames,
         };
         let composition_time_ms = composition_time(packet_type, codec, rest.get(1..).unwrap_or_default());
-        Self {
-            frame_type,
-            packet_type,
-            codec,
-            track_id: 0,
-            composition_time_ms,
-        }
+        Self { frame_type, packet_type, codec, track_id: 0, composition_time_ms }
     }
 
     fn enhanced(first: u8, rest: &[u8]) -> Self {
         let frame_type = FrameType::from_bits((first & !EX_HEADER) >> 4);
-        let unknown = Self {
-            frame_type,
-            ..Self::UNKNOWN
-        };
+        let unknown = Self { frame_type, ..Self::UNKNOWN };
         let Some((packet_type, rest)) = enhanced::skip_mod_ex(first & 0x0f, rest) else {
             return unknown;
         };
         if frame_type == FrameType::Command && packet_type != METADATA {
-            return Self {
-                packet_type: PacketType::Command,
-                ..unknown
-            };
+            return Self { packet_type: PacketType::Command, ..unknown };
         }
         let Some(track) = enhanced::first_track(packet_type, MULTITRACK, rest) else {
             return unknown;
@@ -154,13 +130,7 @@ impl Header {
         let packet_type = PacketType::from_bits(track.packet_type);
         let codec = VideoCodec::FourCc(track.four_cc);
         let composition_time_ms = composition_time(packet_type, codec, track.body);
-        Self {
-            frame_type,
-            packet_type,
-            codec,
-            track_id: track.id,
-            composition_time_ms,
-        }
+        Self { frame_type, packet_type, codec, track_id: track.id, composition_time_ms }
     }
 
     const UNKNOWN: Self = Self {
@@ -226,10 +196,7 @@ impl VideoCodec {
 
     /// Whether its coded frames begin with a composition time.
     fn reorders(self) -> bool {
-        matches!(
-            self,
-            Self::LEGACY_AVC | Self::LEGACY_HEVC | Self::AVC | Self::HEVC | Self::VVC
-        )
+        matches!(self, Self::LEGACY_AVC | Self::LEGACY_HEVC | Self::AVC | Self::HEVC | Self::VVC)
     }
 }
 
@@ -269,11 +236,7 @@ pub fn check_any_bytes(bytes: &[u8]) {
     assert_eq!(header, Header::parse(&bytes[..bytes.len().min(PREFIX)]));
     assert!(!header.is_key_frame() || header.carries_picture());
     assert!(!header.carries_picture() || !(header.is_sequence_header() || header.is_metadata()));
-    assert!(
-        header
-            .composition_time_ms
-            .is_none_or(|ms| (-0x80_0000..0x80_0000).contains(&ms))
-    );
+    assert!(header.composition_time_ms.is_none_or(|ms| (-0x80_0000..0x80_0000).contains(&ms)));
     assert!(bytes.is_empty() == (header.packet_type == PacketType::Empty));
 }
 
@@ -396,10 +359,7 @@ mod tests {
         for bytes in [one, two, long_form] {
             let header = Header::parse(&bytes);
             assert!(header.is_key_frame(), "{bytes:02x?}");
-            assert_eq!(
-                (header.codec, header.composition_time_ms),
-                (VideoCodec::HEVC, Some(-40))
-            );
+            assert_eq!((header.codec, header.composition_time_ms), (VideoCodec::HEVC, Some(-40)));
         }
         let beyond_the_prefix = [b"\x97\x30".as_slice(), &[0; 0x31], b"\x01hvc1\0\0\0"].concat();
         assert_eq!(Header::parse(&beyond_the_prefix).packet_type, PacketType::Unknown);
@@ -433,19 +393,11 @@ mod tests {
 
     #[test]
     fn what_is_reserved_passes_as_an_inter_frame() {
-        for bytes in [
-            b"\x98hvc1\x00".as_slice(),
-            b"\x9fhvc1\x00",
-            b"\x17\x03\x00\x00\x00",
-            b"\x17\xff",
-        ] {
+        for bytes in [b"\x98hvc1\x00".as_slice(), b"\x9fhvc1\x00", b"\x17\x03\x00\x00\x00", b"\x17\xff"] {
             let header = Header::parse(bytes);
             assert!(header.carries_picture() && !header.is_key_frame() && !header.is_sequence_header());
         }
-        assert_eq!(
-            Header::parse(b"\x07\x01\x00\x00\x00").frame_type,
-            FrameType::Inter
-        );
+        assert_eq!(Header::parse(b"\x07\x01\x00\x00\x00").frame_type, FrameType::Inter);
         assert_eq!(Header::parse(b"\x19\x01").codec.to_string(), "codec id 9");
     }
 

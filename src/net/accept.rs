@@ -39,8 +39,5 @@ pub(super) async fn accept(core: Rc<RefCell<Core>>, listener: TcpListener) {
 }
 
 fn is_short(error: &io::Error) -> bool {
-    matches!(
-        error.raw_os_error(),
-        Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM)
-    )
+    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM))
 }

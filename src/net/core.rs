@@ -127,9 +127,7 @@ impl Core {
             return;
         }
         let session = Session::new(&Default::default(), self.now_ms, random);
-        let key = self
-            .connections
-            .insert(Connection::new(id, socket, peer, session, self.now_ms));
+        let key = self.connections.insert(Connection::new(id, socket, peer, session, self.now_ms));
         tracing::debug!(id, %peer, core = self.number, "connected");
         self.receive(key);
         self.ring.submit();
@@ -177,11 +175,7 @@ impl Core {
     fn completed(&mut self, completion: Completion) {
         match completion {
             Completion::Sent { owner, batch, result } => self.sent(owner, batch, result),
-            Completion::Received {
-                owner,
-                buffer,
-                result,
-            } => self.received(owner, buffer, result),
+            Completion::Received { owner, buffer, result } => self.received(owner, buffer, result),
             Completion::Readable { owner } => {
                 let buffer = self.buffers.take();
                 self.ring.receive(self.connections[owner].fd(), owner, buffer);
@@ -320,11 +314,7 @@ impl Core {
     pub(super) fn finish(&mut self, key: usize, reason: Reason) {
         let connection = &mut self.connections[key];
         if connection.closing.is_none() {
-            connection.closing = Some(Closing {
-                reason,
-                since_ms: self.now_ms,
-                step: Step::Flushing,
-            });
+            connection.closing = Some(Closing { reason, since_ms: self.now_ms, step: Step::Flushing });
             self.release(key);
         }
         self.flush(key);
@@ -334,14 +324,7 @@ impl Core {
     pub(super) fn end(&mut self, key: usize, reason: Reason) {
         let since_ms = self.now_ms;
         let connection = &mut self.connections[key];
-        connection
-            .closing
-            .get_or_insert(Closing {
-                reason,
-                since_ms,
-                step: Step::Shut,
-            })
-            .step = Step::Shut;
+        connection.closing.get_or_insert(Closing { reason, since_ms, step: Step::Shut }).step = Step::Shut;
         connection.shut(Shutdown::Both);
         self.release(key);
         self.leave_stream(key);
@@ -366,13 +349,7 @@ impl Core {
             let reason = connection.closing.map(|closing| closing.reason);
             let violation = matches!(reason, Some(Reason::Violation(_)));
             let reason = reason.map(|reason| reason.to_string()).unwrap_or_default();
-            let Connection {
-                id,
-                peer,
-                bytes_in,
-                bytes_out,
-                ..
-            } = connection;
+            let Connection { id, peer, bytes_in, bytes_out, .. } = connection;
             if violation {
                 tracing::warn!(id, %peer, reason, bytes_in, bytes_out, duration_ms, "closed: protocol violation");
             } else {
@@ -391,11 +368,7 @@ impl Core {
                 self.reap(key);
             }
         }
-        self.sweep_from = if end >= self.connections.capacity() {
-            0
-        } else {
-            end
-        };
+        self.sweep_from = if end >= self.connections.capacity() { 0 } else { end };
     }
 
     /// What time alone does to one connection.
@@ -447,10 +420,7 @@ impl Core {
     }
 
     fn find(&self, connection_id: u64) -> Option<usize> {
-        self.connections
-            .iter()
-            .find(|(_, connection)| connection.id == connection_id)
-            .map(|(key, _)| key)
+        self.connections.iter().find(|(_, connection)| connection.id == connection_id).map(|(key, _)| key)
     }
 
     fn signal(&self) -> &Signal {
@@ -462,19 +432,13 @@ impl Core {
     }
 
     pub(super) fn publisher_id(&self, connection_id: u64) -> PublisherId {
-        PublisherId {
-            core: self.number,
-            connection_id,
-        }
+        PublisherId { core: self.number, connection_id }
     }
 }
 
 /// Nothing is wrong with the socket: ask again.
 fn is_passing(error: &io::Error) -> bool {
-    matches!(
-        error.raw_os_error(),
-        Some(libc::EINTR | libc::EAGAIN | libc::ENOBUFS | libc::ENOMEM)
-    )
+    matches!(error.raw_os_error(), Some(libc::EINTR | libc::EAGAIN | libc::ENOBUFS | libc::ENOMEM))
 }
 
 pub(super) fn millis(duration: Duration) -> u64 {

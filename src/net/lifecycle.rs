@@ -22,11 +22,8 @@ impl Core {
                 Output::Frame(frame) => {
                     let now_ms = self.now_ms;
                     let publishing = self.connections[key].publishing.as_mut();
-                    if let Some(Publishing {
-                        publication: Some(publication),
-                        frames,
-                        ..
-                    }) = publishing.map(|p| &mut **p)
+                    if let Some(Publishing { publication: Some(publication), frames, .. }) =
+                        publishing.map(|p| &mut **p)
                     {
                         *frames += 1;
                         publication.append(frame, now_ms);
@@ -94,18 +91,11 @@ impl Core {
     /// Publishes the name that the connection asked for, if it is free.
     fn try_publish(&mut self, key: usize) -> Result<(), Busy> {
         let connection = &self.connections[key];
-        let Some(name) = connection
-            .publishing
-            .as_ref()
-            .map(|publishing| publishing.name.to_string())
-        else {
+        let Some(name) = connection.publishing.as_ref().map(|publishing| publishing.name.to_string()) else {
             return Ok(());
         };
         let (id, peer) = (connection.id, connection.peer);
-        let publication = self
-            .common
-            .registry
-            .publish(&name, self.publisher_id(id), self.now_ms)?;
+        let publication = self.common.registry.publish(&name, self.publisher_id(id), self.now_ms)?;
         tracing::info!(id, %peer, stream = name, core = self.number, "publishing");
         let connection = &mut self.connections[key];
         if let Some(publishing) = &mut connection.publishing {
@@ -128,9 +118,7 @@ impl Core {
         let (id, peer) = (connection.id, connection.peer);
         tracing::info!(id, %peer, stream = %publishing.name, "publisher refused: the name is taken");
         let description = format!("{} is being published by another client.", publishing.name);
-        connection
-            .session
-            .refuse_publish("NetStream.Publish.BadName", &description);
+        connection.session.refuse_publish("NetStream.Publish.BadName", &description);
     }
 
     /// The publisher that was asked to go has gone.
@@ -146,10 +134,7 @@ impl Core {
 
     /// The publisher that was asked to go has not gone in time.
     pub(super) fn give_up_waiting_to_publish(&mut self, key: usize) {
-        let since_ms = self.connections[key]
-            .publishing
-            .as_ref()
-            .map(|publishing| publishing.since_ms);
+        let since_ms = self.connections[key].publishing.as_ref().map(|publishing| publishing.since_ms);
         if self.is_waiting_to_publish(key)
             && since_ms.is_some_and(|since| self.now_ms - since >= HAND_OVER_MS)
         {
@@ -161,10 +146,8 @@ impl Core {
 
     fn is_waiting_to_publish(&self, key: usize) -> bool {
         let connection = &self.connections[key];
-        let is_waiting = connection
-            .publishing
-            .as_ref()
-            .is_some_and(|publishing| publishing.publication.is_none());
+        let is_waiting =
+            connection.publishing.as_ref().is_some_and(|publishing| publishing.publication.is_none());
         is_waiting && connection.closing.is_none()
     }
 
@@ -228,10 +211,7 @@ impl Core {
 
     /// A connection that is to be closed gives its name back at once, whatever it still has to say.
     pub(super) fn release(&mut self, key: usize) {
-        let reason = self.connections[key]
-            .closing
-            .as_ref()
-            .map(|closing| closing.reason.to_string());
+        let reason = self.connections[key].closing.as_ref().map(|closing| closing.reason.to_string());
         self.unpublish(key, &reason.unwrap_or_default());
     }
 
@@ -248,9 +228,7 @@ impl Core {
                 Ended::NotFound => {
                     let name = connection.playing.as_ref().map_or("", |playing| &playing.name);
                     let description = format!("{name} is not being published.");
-                    connection
-                        .session
-                        .refuse_play("NetStream.Play.StreamNotFound", &description);
+                    connection.session.refuse_play("NetStream.Play.StreamNotFound", &description);
                     self.finish_after_session(key, Reason::StreamNotFound);
                 }
                 Ended::Unpublished => {

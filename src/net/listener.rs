@@ -89,10 +89,7 @@ pub fn stop(listener: &TcpListener) {
 }
 
 fn is_unknown_family(error: &io::Error) -> bool {
-    matches!(
-        error.raw_os_error(),
-        Some(libc::EAFNOSUPPORT | libc::EADDRNOTAVAIL)
-    )
+    matches!(error.raw_os_error(), Some(libc::EAFNOSUPPORT | libc::EADDRNOTAVAIL))
 }
 
 fn explain(address: SocketAddr, error: &io::Error) -> String {

@@ -33,11 +33,7 @@ use crate::{
 pub fn run(config: Config, started: impl FnOnce(&[SocketAddr])) -> Result<(), String> {
     raise_file_limit();
     let (listeners, addresses) = listener::bind(&config)?;
-    let stops: Vec<TcpListener> = listeners
-        .iter()
-        .flatten()
-        .filter_map(|it| it.try_clone().ok())
-        .collect();
+    let stops: Vec<TcpListener> = listeners.iter().flatten().filter_map(|it| it.try_clone().ok()).collect();
     let (common, wakes) = common(config).map_err(|error| format!("cannot start: {error}"))?;
     let (events, mut event) = mpsc::unbounded_channel();
     for (number, (listeners, wake)) in listeners.into_iter().zip(wakes).enumerate() {
@@ -156,11 +152,8 @@ fn common(config: Config) -> io::Result<(Arc<Common>, Vec<PipeReader>)> {
         buffer_bytes: config.play.stream_buffer,
         keep_ms: u32::try_from(config.play.max_lag.as_millis()).unwrap_or(u32::MAX),
     };
-    let registry = Registry::new(signals.clone(), retention, || {
-        Box::new(MediaFormat {
-            chunk_size: OUT_CHUNK_SIZE,
-        })
-    });
+    let registry =
+        Registry::new(signals.clone(), retention, || Box::new(MediaFormat { chunk_size: OUT_CHUNK_SIZE }));
     let common = Common {
         config,
         registry: Arc::new(registry),
@@ -229,10 +222,7 @@ struct Signals {
 
 impl Signals {
     fn new() -> io::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-        })
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
     }
 
     /// The next signal to stop.
@@ -250,11 +240,8 @@ mod tests {
 
     #[test]
     fn a_refused_io_uring_is_explained() {
-        for (errno, word) in [
-            (libc::ENOSYS, "5.19"),
-            (libc::ENOMEM, "memlock"),
-            (libc::EMFILE, "file limit"),
-        ] {
+        for (errno, word) in [(libc::ENOSYS, "5.19"), (libc::ENOMEM, "memlock"), (libc::EMFILE, "file limit")]
+        {
             let text = explain_refusal(&io::Error::from_raw_os_error(errno));
             assert!(text.contains(word) && !text.contains('\n'), "{text}");
         }

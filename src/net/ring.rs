@@ -38,17 +38,9 @@ enum Operation {
 /// What has come to its end.
 pub enum Completion {
     /// A send: how many bytes the socket took.
-    Sent {
-        owner: usize,
-        batch: Batch,
-        result: io::Result<usize>,
-    },
+    Sent { owner: usize, batch: Batch, result: io::Result<usize> },
     /// A receive: the buffer with what came appended, and how much that is; 0 is the peer's end.
-    Received {
-        owner: usize,
-        buffer: BytesMut,
-        result: io::Result<usize>,
-    },
+    Received { owner: usize, buffer: BytesMut, result: io::Result<usize> },
     /// The socket has something to read, or its end.
     Readable { owner: usize },
     /// Another core called.
@@ -67,20 +59,12 @@ impl Ring {
         builder.setup_cqsize(COMPLETIONS).setup_clamp();
         // One thread submits, and completions wait until it looks: fewer interrupts of the busy thread. Kernels
         // before 6.0 know one of these or neither.
-        let tuned = builder
-            .clone()
-            .setup_single_issuer()
-            .setup_coop_taskrun()
-            .build(SUBMISSIONS);
+        let tuned = builder.clone().setup_single_issuer().setup_coop_taskrun().build(SUBMISSIONS);
         let ring = match tuned {
             Err(error) if error.raw_os_error() == Some(libc::EINVAL) => builder.build(SUBMISSIONS)?,
             other => other?,
         };
-        Ok(Self {
-            ring,
-            operations: Slab::new(),
-            tick: Box::new(types::Timespec::new()),
-        })
+        Ok(Self { ring, operations: Slab::new(), tick: Box::new(types::Timespec::new()) })
     }
 
     /// Sends a batch. The socket stays open until the completion came.
@@ -88,19 +72,14 @@ impl Ring {
         let bytes = batch.bytes();
         // The address stays good while the batch moves into `operations`: its bytes are on the heap.
         let (address, len) = (bytes.as_ptr(), bytes.len() as u32);
-        let entry = opcode::Send::new(types::Fd(socket), address, len)
-            .flags(libc::MSG_NOSIGNAL)
-            .build();
+        let entry = opcode::Send::new(types::Fd(socket), address, len).flags(libc::MSG_NOSIGNAL).build();
         self.push(entry, Operation::Send { owner, batch });
     }
 
     /// Receives into the buffer's spare room, of which there must be some.
     pub fn receive(&mut self, socket: RawFd, owner: usize, mut buffer: BytesMut) {
         let spare = buffer.spare_capacity_mut();
-        debug_assert!(
-            !spare.is_empty(),
-            "a receive into no room looks like the peer's end"
-        );
+        debug_assert!(!spare.is_empty(), "a receive into no room looks like the peer's end");
         let (address, len) = (spare.as_mut_ptr().cast::<u8>(), spare.len() as u32);
         let entry = opcode::Recv::new(types::Fd(socket), address, len).build();
         self.push(entry, Operation::Receive { owner, buffer });
@@ -165,11 +144,7 @@ impl Ring {
                     // SAFETY: the kernel has written `n` bytes from the start of the room that it was lent.
                     unsafe { buffer.set_len(buffer.len() + n) };
                 }
-                Completion::Received {
-                    owner,
-                    buffer,
-                    result,
-                }
+                Completion::Received { owner, buffer, result }
             }
             Operation::Readable { owner } => Completion::Readable { owner },
             Operation::Wake { .. } => Completion::Woken,
@@ -195,9 +170,6 @@ impl Drop for Ring {
         std::mem::take(&mut self.operations)
             .into_iter()
             .for_each(|(_, operation)| std::mem::forget(operation));
-        std::mem::forget(std::mem::replace(
-            &mut self.tick,
-            Box::new(types::Timespec::new()),
-        ));
+        std::mem::forget(std::mem::replace(&mut self.tick, Box::new(types::Timespec::new())));
     }
 }

@@ -83,32 +83,34 @@ pub struct Status {
 /// The client's side of one connection.
 #[derive(Debug)]
 pub struct Client {
+    config: Box<ClientConfig>,
+    /// Gone when it is done.
+    handshake: Option<Box<handshake::Client>>,
     stage: Stage,
-    role: Role,
     link: Link,
     message_stream_id: u32,
     events: VecDeque<Event>,
 }
 
-/// What the client waits for; what it will need then goes with it, so that a player that plays holds none of it.
-#[derive(Debug)]
+/// The answer that the client waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
-    Handshake(Box<handshake::Client>, Box<ClientConfig>),
-    Connect(Box<ClientConfig>),
-    CreateStream(Box<ClientConfig>),
-    Start { key: String },
-    Started { key: String },
+    Connect,
+    CreateStream,
+    Start,
+    Started,
 }
 
 impl Client {
     /// A connection that was just made; its first event is what to send. `random` goes into the handshake.
     pub fn new(config: ClientConfig, now_ms: u64, random: [u8; 32]) -> Self {
-        let handshake = Box::new(handshake::Client::new(random));
+        let handshake = handshake::Client::new(random);
         let mut link = Link::new(Limits::default(), now_ms);
         link.shook_hands(0, &handshake.hello());
         Self {
-            role: config.role,
-            stage: Stage::Handshake(handshake, Box::new(config)),
+            config: Box::new(config),
+            handshake: Some(Box::new(handshake)),
+            stage: Stage::Connect,
             link,
             message_stream_id: 0,
             events: VecDeque::new(),
@@ -118,16 +120,14 @@ impl Client {
     /// Takes the bytes of one read; then [`Client::poll`] until there is nothing.
     pub fn receive(&mut self, mut bytes: Bytes, now_ms: u64) -> Result<(), Error> {
         self.link.count(bytes.len(), now_ms);
-        if let Stage::Handshake(handshake, config) = &mut self.stage {
-            let progress = handshake
-                .receive(&bytes)
-                .map_err(|error| self.link.violation(error))?;
+        if let Some(handshake) = &mut self.handshake {
+            let progress = handshake.receive(&bytes).map_err(|error| self.link.violation(error))?;
             self.link.shook_hands(progress.consumed, &progress.send);
             if !progress.done {
                 return Ok(());
             }
-            self.link.command(0, &connect(config));
-            self.stage = Stage::Connect(config.clone());
+            self.handshake = None;
+            self.link.command(0, &connect(&self.config));
             bytes = bytes.slice(progress.consumed..);
         }
         self.link.feed(bytes);
@@ -156,11 +156,7 @@ impl Client {
             timestamp_ms: frame.timestamp_ms,
             message_type_id: frame.kind as u8,
             message_stream_id: self.message_stream_id,
-            payload: if is_metadata(frame) {
-                set_data_frame(&frame.payload)
-            } else {
-                frame.payload.clone()
-            },
+            payload: if is_metadata(frame) { set_data_frame(&frame.payload) } else { frame.payload.clone() },
         });
     }
 
@@ -181,14 +177,13 @@ impl Client {
 
     /// Stops publishing or playing, as FFmpeg does before it closes the connection.
     pub fn stop(&mut self) {
-        if let Stage::Started { key } = &self.stage {
-            if self.role == Role::Publish {
-                self.link
-                    .command(0, &Command::call("FCUnpublish", 6.0, [key.as_str().into()]));
-            }
-            let delete = Command::call("deleteStream", 0.0, [f64::from(self.message_stream_id).into()]);
-            self.link.command(0, &delete);
+        if self.stage != Stage::Started {
+            return;
         }
+        if self.config.role == Role::Publish {
+            self.call(0, "FCUnpublish", transaction::FC_UNPUBLISH, [self.key()]);
+        }
+        self.call(0, "deleteStream", transaction::NONE, [f64::from(self.message_stream_id).into()]);
     }
 
     /// Bytes received, handshake and all.
@@ -202,12 +197,7 @@ impl Client {
     }
 
     fn message(&mut self, message: Message) -> Result<(), Error> {
-        let Message {
-            timestamp_ms,
-            message_type_id,
-            payload,
-            ..
-        } = message;
+        let Message { timestamp_ms, message_type_id, payload, .. } = message;
         match message_type_id {
             type_id::AUDIO => self.frame(FrameKind::Audio, timestamp_ms, payload),
             type_id::VIDEO => self.frame(FrameKind::Video, timestamp_ms, payload),
@@ -224,59 +214,31 @@ impl Client {
     }
 
     fn frame(&mut self, kind: FrameKind, timestamp_ms: u32, payload: Payload) {
-        let frame = Frame {
-            kind,
-            timestamp_ms,
-            payload,
-        };
+        let frame = Frame { kind, timestamp_ms, payload };
         if !begins_with(&frame.payload, SAMPLE_ACCESS) {
             self.events.push_back(Event::Frame(frame));
         }
     }
 
     fn command(&mut self, command: &Command) {
-        match (command.name.as_str(), &self.stage) {
-            ("_result", Stage::Connect(config)) if command.transaction_id == transaction::CONNECT => {
-                let config = config.clone();
-                self.create_stream(&config);
-                self.stage = Stage::CreateStream(config);
+        match (command.name.as_str(), self.stage) {
+            ("_result", Stage::Connect) if command.transaction_id == transaction::CONNECT => {
+                self.stage = Stage::CreateStream;
+                self.create_stream();
             }
-            ("_result", Stage::CreateStream(config))
-                if command.transaction_id == transaction::CREATE_STREAM =>
-            {
-                let config = config.clone();
-                let id = command
-                    .arguments
-                    .first()
-                    .and_then(Value::as_number)
-                    .unwrap_or(1.0);
+            ("_result", Stage::CreateStream) if command.transaction_id == transaction::CREATE_STREAM => {
+                self.stage = Stage::Start;
+                let id = command.arguments.first().and_then(Value::as_number).unwrap_or(1.0);
                 self.message_stream_id = id as u32;
-                self.start(&config);
-                self.stage = Stage::Start { key: config.url.key };
+                self.start();
             }
             ("onStatus" | "_error", _) => {
-                let information = command.arguments.first().unwrap_or(&Value::Null);
-                let text = |key| {
-                    information
-                        .get(key)
-                        .and_then(Value::as_str)
-                        .unwrap_or_default()
-                        .to_owned()
-                };
-                let status = Status {
-                    level: text("level"),
-                    code: text("code"),
-                    description: text("description"),
-                };
-                let started = matches!(
-                    status.code.as_str(),
-                    "NetStream.Publish.Start" | "NetStream.Play.Start"
-                );
+                let status = Status::parse(command.arguments.first().unwrap_or(&Value::Null));
+                let started =
+                    matches!(status.code.as_str(), "NetStream.Publish.Start" | "NetStream.Play.Start");
                 self.events.push_back(Event::Status(status));
-                if let (true, Stage::Start { key }) = (started, &mut self.stage) {
-                    self.stage = Stage::Started {
-                        key: std::mem::take(key),
-                    };
+                if started && self.stage == Stage::Start {
+                    self.stage = Stage::Started;
                     self.events.push_back(Event::Started);
                 }
             }
@@ -285,42 +247,45 @@ impl Client {
     }
 
     /// In FFmpeg's order.
-    fn create_stream(&mut self, config: &ClientConfig) {
-        if config.chunk_size != ChunkSize::INITIAL {
-            self.link.control(Control::SetChunkSize(config.chunk_size));
+    fn create_stream(&mut self) {
+        let ClientConfig { chunk_size, fmle, role, .. } = *self.config;
+        if chunk_size != ChunkSize::INITIAL {
+            self.link.control(Control::SetChunkSize(chunk_size));
         }
-        let key = || [Value::from(config.url.key.as_str())];
-        if config.fmle && config.role == Role::Publish {
-            self.link.command(
-                0,
-                &Command::call("releaseStream", transaction::RELEASE_STREAM, key()),
-            );
-            self.link
-                .command(0, &Command::call("FCPublish", transaction::FC_PUBLISH, key()));
+        if fmle && role == Role::Publish {
+            self.call(0, "releaseStream", transaction::RELEASE_STREAM, [self.key()]);
+            self.call(0, "FCPublish", transaction::FC_PUBLISH, [self.key()]);
         }
-        self.link
-            .command(0, &Command::call("createStream", transaction::CREATE_STREAM, []));
-        if config.fmle && config.role == Role::Play {
-            self.link
-                .command(0, &Command::call("FCSubscribe", transaction::FC_SUBSCRIBE, key()));
+        self.call(0, "createStream", transaction::CREATE_STREAM, []);
+        if fmle && role == Role::Play {
+            self.call(0, "FCSubscribe", transaction::FC_SUBSCRIBE, [self.key()]);
         }
     }
 
-    fn start(&mut self, config: &ClientConfig) {
-        let key = Value::from(config.url.key.as_str());
-        match config.role {
-            Role::Publish => {
-                let publish = Command::call("publish", transaction::START, [key, "live".into()]);
-                self.link.command(self.message_stream_id, &publish);
-            }
+    fn start(&mut self) {
+        let id = self.message_stream_id;
+        match self.config.role {
+            Role::Publish => self.call(id, "publish", transaction::START, [self.key(), "live".into()]),
             Role::Play => {
-                // -1000: live only. -2, the default, would let a server fall back to a recording.
-                let play = Command::call("play", transaction::START, [key, (-1000.0).into()]);
-                self.link.command(self.message_stream_id, &play);
-                let buffer = UserControl::SetBufferLength(self.message_stream_id, BUFFER_MS);
-                self.link.control(Control::User(buffer));
+                self.call(id, "play", transaction::START, [self.key(), LIVE_ONLY.into()]);
+                self.link.control(Control::User(UserControl::SetBufferLength(id, BUFFER_MS)));
             }
         }
+    }
+
+    fn call<const N: usize>(&mut self, message_stream_id: u32, name: &str, id: f64, arguments: [Value; N]) {
+        self.link.command(message_stream_id, &Command::call(name, id, arguments));
+    }
+
+    fn key(&self) -> Value {
+        self.config.url.key.as_str().into()
+    }
+}
+
+impl Status {
+    fn parse(information: &Value) -> Self {
+        let text = |key| information.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+        Self { level: text("level"), code: text("code"), description: text("description") }
     }
 }
 
@@ -371,7 +336,10 @@ impl Url {
 
 impl fmt::Display for Url {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.tc_url(), self.key)
+        match self.key.as_str() {
+            "" => f.write_str(&self.tc_url()),
+            key => write!(f, "{}/{key}", self.tc_url()),
+        }
     }
 }
 
@@ -396,9 +364,7 @@ fn is_metadata(frame: &Frame) -> bool {
 
 fn set_data_frame(payload: &Payload) -> Payload {
     let mut wrapped = SET_DATA_FRAME.to_vec();
-    payload
-        .pieces()
-        .for_each(|piece| wrapped.extend_from_slice(piece));
+    payload.pieces().for_each(|piece| wrapped.extend_from_slice(piece));
     Bytes::from(wrapped).into()
 }
 
@@ -410,18 +376,58 @@ fn begins_with(payload: &Payload, text: &[u8]) -> bool {
 
 /// Which answer is to which call; the same in every connection.
 mod transaction {
+    pub const NONE: f64 = 0.0;
     pub const CONNECT: f64 = 1.0;
     pub const RELEASE_STREAM: f64 = 2.0;
     pub const FC_PUBLISH: f64 = 3.0;
     pub const FC_SUBSCRIBE: f64 = 3.0;
     pub const CREATE_STREAM: f64 = 4.0;
     pub const START: f64 = 5.0;
+    pub const FC_UNPUBLISH: f64 = 6.0;
 }
 
 /// As AMF0 strings.
 const SET_DATA_FRAME: &[u8] = b"\x02\x00\x0d@setDataFrame";
 const ON_METADATA: &[u8] = b"\x02\x00\x0aonMetaData";
 const SAMPLE_ACCESS: &[u8] = b"\x02\x00\x11|RtmpSampleAccess";
+/// The start argument of `play`. The default, -2, would let a server fall back to a recording.
+const LIVE_ONLY: f64 = -1000.0;
 /// What FFmpeg asks for.
 const BUFFER_MS: u32 = 3000;
 const DEFAULT_PORT: u16 = 1935;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_cut_at_its_last_slash() {
+        let table = [
+            ("rtmp://host/live/key", ("host", 1935, "live", "key")),
+            ("rtmp://host:1936/a/b/key?t=1/2", ("host", 1936, "a/b", "key?t=1/2")),
+            ("rtmp://[::1]/live/key", ("::1", 1935, "live", "key")),
+            ("rtmp://[::1]:80/live/", ("::1", 80, "live", "")),
+            ("rtmp://host/live", ("host", 1935, "live", "")),
+            ("rtmp://host/live?t=1", ("host", 1935, "live?t=1", "")),
+        ];
+        for (text, (host, port, app, key)) in table {
+            let url: Url = text.parse().unwrap();
+            assert_eq!(
+                (url.host.as_str(), url.port, url.app.as_str(), url.key.as_str()),
+                (host, port, app, key)
+            );
+            assert_eq!(url.to_string().parse(), Ok(url));
+        }
+    }
+
+    #[test]
+    fn what_is_no_address_is_refused() {
+        let texts = ["", "host", "http://host/live/key", "rtmp://host", "rtmp://host/", "rtmp:///live/key"];
+        for text in
+            texts.into_iter().chain(["rtmp://host:x/live", "rtmp://host:99999/live", "rtmp://[::1]x/live"])
+        {
+            let error = text.parse::<Url>().unwrap_err().to_string();
+            assert_eq!(error, format!("{text:?} is not an address like rtmp://host/app/key"));
+        }
+    }
+}

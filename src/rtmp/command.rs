@@ -37,11 +37,7 @@ impl Command {
         if payload.len() > MAX_COMMAND_BYTES {
             return Err(Error::TooLong(payload.len()));
         }
-        let format_bytes = if message_type_id == type_id::COMMAND_AMF3 {
-            1
-        } else {
-            0
-        };
+        let format_bytes = if message_type_id == type_id::COMMAND_AMF3 { 1 } else { 0 };
         Self::parse(&payload.skip(format_bytes).to_bytes())
     }
 
@@ -52,32 +48,18 @@ impl Command {
             return Err(Error::NoName);
         };
         // Cameras leave out what they have nothing to say about.
-        let transaction_id = values
-            .next()
-            .transpose()?
-            .and_then(|id| id.as_number())
-            .unwrap_or(0.0);
+        let transaction_id = values.next().transpose()?.and_then(|id| id.as_number()).unwrap_or(0.0);
         let object = next_unless_amf3(&mut values)?.unwrap_or(Value::Null);
         let mut arguments = Vec::new();
         while let Some(argument) = next_unless_amf3(&mut values)? {
             arguments.push(argument);
         }
-        Ok(Self {
-            name,
-            transaction_id,
-            object,
-            arguments,
-        })
+        Ok(Self { name, transaction_id, object, arguments })
     }
 
     /// A call.
     pub fn call(name: &str, transaction_id: f64, arguments: impl Into<Vec<Value>>) -> Self {
-        Self {
-            name: name.to_owned(),
-            transaction_id,
-            object: Value::Null,
-            arguments: arguments.into(),
-        }
+        Self { name: name.to_owned(), transaction_id, object: Value::Null, arguments: arguments.into() }
     }
 
     /// `_result`: the answer to the call of this transaction id.
@@ -87,11 +69,7 @@ impl Command {
 
     /// `_error`: the call failed.
     pub fn error(transaction_id: f64, code: &str, description: &str) -> Self {
-        Self::call(
-            "_error",
-            transaction_id,
-            [information("error", code, description)],
-        )
+        Self::call("_error", transaction_id, [information("error", code, description)])
     }
 
     /// `onStatus` (§7.2.2). FFmpeg gives up on any level but `status` and `warning`.
@@ -105,9 +83,7 @@ impl Command {
         amf0::encode(&self.name.as_str().into(), &mut body);
         amf0::encode(&self.transaction_id.into(), &mut body);
         amf0::encode(&self.object, &mut body);
-        self.arguments
-            .iter()
-            .for_each(|argument| amf0::encode(argument, &mut body));
+        self.arguments.iter().for_each(|argument| amf0::encode(argument, &mut body));
         body
     }
 
@@ -119,19 +95,13 @@ impl Command {
     /// The argument of that index as a truth value: a Boolean, or a Number that is not 0.
     pub fn flag(&self, index: usize) -> Option<bool> {
         let argument = self.arguments.get(index)?;
-        argument
-            .as_bool()
-            .or(argument.as_number().map(|number| number != 0.0))
+        argument.as_bool().or(argument.as_number().map(|number| number != 0.0))
     }
 }
 
 /// The information object of `onStatus`, `_result` and `_error`.
 pub fn information(level: &str, code: &str, description: &str) -> Value {
-    Value::object([
-        ("level", level.into()),
-        ("code", code.into()),
-        ("description", description.into()),
-    ])
+    Value::object([("level", level.into()), ("code", code.into()), ("description", description.into())])
 }
 
 fn next_unless_amf3(values: &mut amf0::Reader) -> Result<Option<Value>, amf0::Error> {
@@ -152,11 +122,7 @@ mod tests {
 
     #[test]
     fn a_command_survives_the_round_trip() {
-        let mut command = Command::call(
-            "play",
-            4.0,
-            [Value::from("key"), Value::from(-2000.0), true.into()],
-        );
+        let mut command = Command::call("play", 4.0, [Value::from("key"), Value::from(-2000.0), true.into()]);
         command.object = Value::object([("app", "live".into())]);
         assert_eq!(Command::parse(&command.to_bytes()), Ok(command.clone()));
         assert_eq!(command.text(0), Some("key"));
@@ -168,13 +134,7 @@ mod tests {
     #[test]
     fn a_command_may_leave_out_all_but_its_name() {
         let command = Command::parse(b"\x02\x00\x07_result").unwrap();
-        assert_eq!(
-            command,
-            Command {
-                arguments: vec![],
-                ..Command::result(0.0, Value::Null)
-            }
-        );
+        assert_eq!(command, Command { arguments: vec![], ..Command::result(0.0, Value::Null) });
     }
 
     #[test]
@@ -188,14 +148,8 @@ mod tests {
     fn what_is_no_command_says_why() {
         assert_eq!(Command::parse(&[]), Err(Error::NoName));
         assert_eq!(Command::parse(&[5]), Err(Error::NoName));
-        assert!(matches!(
-            Command::parse(b"\x02\x00\x08_result"),
-            Err(Error::Amf0(_))
-        ));
+        assert!(matches!(Command::parse(b"\x02\x00\x08_result"), Err(Error::Amf0(_))));
         let long = bytes::Bytes::from(vec![0; MAX_COMMAND_BYTES + 1]).into();
-        assert_eq!(
-            Command::from_message(type_id::COMMAND_AMF0, &long),
-            Err(Error::TooLong(65_537))
-        );
+        assert_eq!(Command::from_message(type_id::COMMAND_AMF0, &long), Err(Error::TooLong(65_537)));
     }
 }

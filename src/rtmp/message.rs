@@ -83,10 +83,7 @@ impl Control {
     /// Parses the body of a message. `None`: not a control message for the session; bytes behind the end of one
     /// are ignored, as some encoders pad.
     pub fn parse(message_type_id: u8, body: &[u8]) -> Result<Option<Self>, Truncated> {
-        let truncated = Truncated {
-            message_type_id,
-            len: body.len(),
-        };
+        let truncated = Truncated { message_type_id, len: body.len() };
         let number = || read_u32(body, 0).ok_or(truncated);
         Ok(Some(match message_type_id {
             type_id::ACKNOWLEDGEMENT => Self::Acknowledgement(number()?),
@@ -156,9 +153,7 @@ impl UserControl {
             Self::Unknown(event) => (*event, &[]),
         };
         let mut body = event.to_be_bytes().to_vec();
-        numbers
-            .iter()
-            .for_each(|number| body.extend_from_slice(&number.to_be_bytes()));
+        numbers.iter().for_each(|number| body.extend_from_slice(&number.to_be_bytes()));
         body
     }
 }
@@ -199,10 +194,7 @@ mod tests {
             Control::SetPeerBandwidth(0, LimitType::Dynamic),
         ];
         for control in events.map(Control::User).into_iter().chain(others) {
-            assert_eq!(
-                Control::parse(control.message_type_id(), &control.to_bytes()),
-                Ok(Some(control))
-            );
+            assert_eq!(Control::parse(control.message_type_id(), &control.to_bytes()), Ok(Some(control)));
         }
     }
 
@@ -216,19 +208,13 @@ mod tests {
             (type_id::USER_CONTROL, &[0, 6, 0, 0, 0]),
             (type_id::USER_CONTROL, &[0, 3, 0, 0, 0, 1, 0, 0]),
         ] {
-            let truncated = Truncated {
-                message_type_id,
-                len: body.len(),
-            };
+            let truncated = Truncated { message_type_id, len: body.len() };
             assert_eq!(Control::parse(message_type_id, body), Err(truncated));
         }
         let padded = Control::parse(type_id::ACKNOWLEDGEMENT, &[0, 0, 1, 0, 0]);
         assert_eq!(padded, Ok(Some(Control::Acknowledgement(256))));
         let without_limit = Control::parse(type_id::SET_PEER_BANDWIDTH, &[0, 0, 1, 0]);
-        assert_eq!(
-            without_limit,
-            Ok(Some(Control::SetPeerBandwidth(256, LimitType::Dynamic)))
-        );
+        assert_eq!(without_limit, Ok(Some(Control::SetPeerBandwidth(256, LimitType::Dynamic))));
         assert_eq!(Control::parse(type_id::AUDIO, &[]), Ok(None));
     }
 }

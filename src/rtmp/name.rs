@@ -75,17 +75,11 @@ impl Address {
         let (key_path, key_query) = split_query(key);
         bounded("path", app_path.len() + key_path.len(), MAX_PATH_BYTES)?;
         bounded("query", app_query.len() + key_query.len(), MAX_QUERY_BYTES)?;
-        for (part, text) in [
-            ("path", app_path),
-            ("path", key_path),
-            ("query", app_query),
-            ("query", key_query),
-        ] {
+        for (part, text) in
+            [("path", app_path), ("path", key_path), ("query", app_query), ("query", key_query)]
+        {
             if let Some(character) = text.chars().find(|&c| forges_logs(c)) {
-                return Err(Error::Forbidden {
-                    part,
-                    what: Forbidden::Character(character),
-                });
+                return Err(Error::Forbidden { part, what: Forbidden::Character(character) });
             }
         }
         let mut components: Vec<&str> = app_path
@@ -95,29 +89,13 @@ impl Address {
             .filter(|component| !component.is_empty() && *component != DEFAULT_INSTANCE)
             .collect();
         let last = components.pop().ok_or(Error::Empty)?;
-        let name = last
-            .strip_suffix(".flv")
-            .filter(|rest| !rest.is_empty())
-            .unwrap_or(last);
-        if components
-            .iter()
-            .chain([&name])
-            .any(|component| matches!(*component, "." | ".."))
-        {
-            return Err(Error::Forbidden {
-                part: "path",
-                what: Forbidden::Dots,
-            });
+        let name = last.strip_suffix(".flv").filter(|rest| !rest.is_empty()).unwrap_or(last);
+        if components.iter().chain([&name]).any(|component| matches!(*component, "." | "..")) {
+            return Err(Error::Forbidden { part: "path", what: Forbidden::Dots });
         }
-        let queries: Vec<&str> = [app_query, key_query]
-            .into_iter()
-            .filter(|q| !q.is_empty())
-            .collect();
+        let queries: Vec<&str> = [app_query, key_query].into_iter().filter(|q| !q.is_empty()).collect();
         Ok(Self {
-            name: StreamName {
-                app: components.join("/"),
-                name: name.to_owned(),
-            },
+            name: StreamName { app: components.join("/"), name: name.to_owned() },
             query: queries.join("&"),
         })
     }
@@ -138,16 +116,11 @@ fn split_query(text: &str) -> (&str, &str) {
 
 /// What stands behind `scheme://host/`, with its query.
 fn path_of_url(url: &str) -> &str {
-    url.split_once("://")
-        .and_then(|(_, rest)| rest.split_once('/'))
-        .map_or("", |(_host, path)| path)
+    url.split_once("://").and_then(|(_, rest)| rest.split_once('/')).map_or("", |(_host, path)| path)
 }
 
 fn without_prefix(component: &str) -> &str {
-    PREFIXES
-        .iter()
-        .find_map(|prefix| component.strip_prefix(prefix))
-        .unwrap_or(component)
+    PREFIXES.iter().find_map(|prefix| component.strip_prefix(prefix)).unwrap_or(component)
 }
 
 fn forges_logs(c: char) -> bool {
@@ -156,11 +129,7 @@ fn forges_logs(c: char) -> bool {
 }
 
 fn bounded(part: &'static str, len: usize, max: usize) -> Result<(), Error> {
-    if len > max {
-        Err(Error::TooLong { part, len, max })
-    } else {
-        Ok(())
-    }
+    if len > max { Err(Error::TooLong { part, len, max }) } else { Ok(()) }
 }
 
 impl fmt::Display for StreamName {
@@ -238,49 +207,22 @@ mod tests {
         let refused = |app, key| Address::parse(app, "", key).unwrap_err().to_string();
         assert_eq!(refused("", ""), "no stream name");
         assert_eq!(refused("/", "_definst_"), "no stream name");
-        assert_eq!(
-            refused("live", "a\nb"),
-            "path holds character U+000A, which is not allowed"
-        );
-        assert_eq!(
-            refused("live\u{1b}[2J", "a"),
-            "path holds character U+001B, which is not allowed"
-        );
-        assert_eq!(
-            refused("live", "a?b=\r"),
-            "query holds character U+000D, which is not allowed"
-        );
-        assert_eq!(
-            refused("live", "\u{202e}a"),
-            "path holds character U+202E, which is not allowed"
-        );
-        assert_eq!(
-            refused("live/..", "a"),
-            "path holds a component of dots, which is not allowed"
-        );
-        assert_eq!(
-            refused("live", ".."),
-            "path holds a component of dots, which is not allowed"
-        );
-        assert_eq!(
-            refused("live", "...flv"),
-            "path holds a component of dots, which is not allowed"
-        );
+        assert_eq!(refused("live", "a\nb"), "path holds character U+000A, which is not allowed");
+        assert_eq!(refused("live\u{1b}[2J", "a"), "path holds character U+001B, which is not allowed");
+        assert_eq!(refused("live", "a?b=\r"), "query holds character U+000D, which is not allowed");
+        assert_eq!(refused("live", "\u{202e}a"), "path holds character U+202E, which is not allowed");
+        assert_eq!(refused("live/..", "a"), "path holds a component of dots, which is not allowed");
+        assert_eq!(refused("live", ".."), "path holds a component of dots, which is not allowed");
+        assert_eq!(refused("live", "...flv"), "path holds a component of dots, which is not allowed");
     }
 
     #[test]
     fn names_and_queries_are_bounded() {
         let key = "k".repeat(251);
         assert_eq!(Address::parse("live", "", &key).unwrap().name.name, key);
-        assert!(matches!(
-            Address::parse("live", "", &(key + "k")),
-            Err(Error::TooLong { len: 256, .. })
-        ));
+        assert!(matches!(Address::parse("live", "", &(key + "k")), Err(Error::TooLong { len: 256, .. })));
         let query = format!("k?{}", "q".repeat(4097));
-        assert!(matches!(
-            Address::parse("live", "", &query),
-            Err(Error::TooLong { part: "query", .. })
-        ));
+        assert!(matches!(Address::parse("live", "", &query), Err(Error::TooLong { part: "query", .. })));
     }
 
     #[test]

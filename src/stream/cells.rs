@@ -36,9 +36,7 @@ impl<T: Copy> Cells<T> {
     #[allow(clippy::mut_from_ref)] // One writer, and readers kept away: that is what the cells are for.
     pub(super) unsafe fn fill(&self, range: Range<usize>) -> &mut [T] {
         #[cfg(fanfare_loom)]
-        self.touched[range.clone()]
-            .iter()
-            .for_each(|cell| cell.with_mut(|_| ()));
+        self.touched[range.clone()].iter().for_each(|cell| cell.with_mut(|_| ()));
         let cells = &self.data[range];
         // SAFETY: layout as above; the caller keeps everyone else away.
         unsafe { std::slice::from_raw_parts_mut(cells.as_ptr().cast::<T>().cast_mut(), cells.len()) }
@@ -50,9 +48,7 @@ impl<T: Copy> Cells<T> {
     /// Their last `fill` happens before this call, and they are never lent for writing again.
     pub(super) unsafe fn filled(&self, range: Range<usize>) -> &[T] {
         #[cfg(fanfare_loom)]
-        self.touched[range.clone()]
-            .iter()
-            .for_each(|cell| cell.with(|_| ()));
+        self.touched[range.clone()].iter().for_each(|cell| cell.with(|_| ()));
         let cells = &self.data[range];
         // SAFETY: layout as above; filled and from now on unchanging, says the caller.
         unsafe { std::slice::from_raw_parts(cells.as_ptr().cast::<T>(), cells.len()) }

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use super::{
-    segment::{Appender, Entry, INDEX_ENTRIES, Segment},
+    segment::{Appender, Entry, INDEX_ENTRIES, Segment, age_ms},
     sync::Arc,
 };
 
@@ -47,13 +47,7 @@ pub(super) struct Place {
 
 impl LogWriter {
     pub(super) fn new(retention: Retention) -> Self {
-        Self {
-            retention,
-            kept: VecDeque::new(),
-            open: None,
-            next_sequence: 0,
-            capacity: 0,
-        }
+        Self { retention, kept: VecDeque::new(), open: None, next_sequence: 0, capacity: 0 }
     }
 
     /// Lays one message of `len` bytes at the log's end.
@@ -64,11 +58,7 @@ impl LogWriter {
         };
         let offset = open.end() as u32;
         open.append(len, entry, fill);
-        let place = Place {
-            segment: open.segment().clone(),
-            offset,
-            is_first: offset == 0,
-        };
+        let place = Place { segment: open.segment().clone(), offset, is_first: offset == 0 };
         self.open = Some(open);
         place
     }
@@ -78,7 +68,7 @@ impl LogWriter {
     pub(super) fn retire(&mut self, join_sequence: u64, now_ms: u32) -> u64 {
         while let Some(oldest) = self.kept.front() {
             let is_over_budget = self.capacity > self.retention.buffer_bytes;
-            let is_young = now_ms.wrapping_sub(oldest.last_arrival_ms) <= self.retention.keep_ms;
+            let is_young = age_ms(oldest.last_arrival_ms, now_ms) <= self.retention.keep_ms;
             if !is_over_budget && (is_young || oldest.segment.sequence >= join_sequence) {
                 break;
             }
@@ -87,26 +77,18 @@ impl LogWriter {
         }
         let oldest = self.kept.front().map(|kept| &kept.segment);
         let open = self.open.as_ref().map(Appender::segment);
-        oldest
-            .or(open)
-            .map_or(self.next_sequence, |segment| segment.sequence)
+        oldest.or(open).map_or(self.next_sequence, |segment| segment.sequence)
     }
 
     fn open_segment(&mut self, full: Option<Appender>, len: usize, now_ms: u32) -> Appender {
-        let capacity = full
-            .as_ref()
-            .map_or(SMALLEST_SEGMENT, |full| one_second(full.segment()))
-            .max(len);
+        let capacity = full.as_ref().map_or(SMALLEST_SEGMENT, |full| one_second(full.segment())).max(len);
         let next = Appender::new(Segment::new(self.next_sequence, capacity, INDEX_ENTRIES));
         self.next_sequence += 1;
         self.capacity += capacity;
         if let Some(full) = full {
             let segment = full.segment().clone();
             full.close(next.segment());
-            self.kept.push_back(Kept {
-                segment,
-                last_arrival_ms: now_ms,
-            });
+            self.kept.push_back(Kept { segment, last_arrival_ms: now_ms });
         }
         next
     }
@@ -129,18 +111,11 @@ mod tests {
     use crate::stream::segment::Next;
 
     fn entry(arrival_ms: u32) -> Entry {
-        Entry {
-            arrival_ms,
-            timestamp_ms: arrival_ms,
-            ..Entry::default()
-        }
+        Entry { arrival_ms, timestamp_ms: arrival_ms, ..Entry::default() }
     }
 
     fn log(buffer_bytes: usize, keep_ms: u32) -> LogWriter {
-        LogWriter::new(Retention {
-            buffer_bytes,
-            keep_ms,
-        })
+        LogWriter::new(Retention { buffer_bytes, keep_ms })
     }
 
     #[test]
@@ -158,10 +133,7 @@ mod tests {
         let mut read = Vec::new();
         loop {
             let committed = segment.committed();
-            assert_eq!(
-                committed.entries.last().map(|e| e.end as usize),
-                Some(committed.bytes.len())
-            );
+            assert_eq!(committed.entries.last().map(|e| e.end as usize), Some(committed.bytes.len()));
             read.extend_from_slice(committed.bytes);
             match segment.next() {
                 Next::Segment(next) => segment = next,
@@ -190,18 +162,10 @@ mod tests {
             let place = log.append(10_000, entry(i), |_| ());
             let oldest = log.retire(0, i);
             assert!(oldest <= place.segment.sequence);
-            assert!(
-                log.capacity <= (256 << 10) + LARGEST_SEGMENT,
-                "{} bytes",
-                log.capacity
-            );
+            assert!(log.capacity <= (256 << 10) + LARGEST_SEGMENT, "{} bytes", log.capacity);
         }
         log.append(3 << 20, entry(1000), |_| ());
-        assert_eq!(
-            log.retire(0, 1000),
-            log.next_sequence - 1,
-            "only what cannot go is left"
-        );
+        assert_eq!(log.retire(0, 1000), log.next_sequence - 1, "only what cannot go is left");
     }
 
     #[test]
@@ -217,11 +181,7 @@ mod tests {
             assert!(oldest <= join.max(1));
         }
         assert!(join > 1);
-        assert_eq!(
-            log.retire(join, 6000),
-            join,
-            "older than the lag limit and than the key frame: gone"
-        );
+        assert_eq!(log.retire(join, 6000), join, "older than the lag limit and than the key frame: gone");
     }
 
     #[test]
@@ -233,10 +193,7 @@ mod tests {
             log.append(60_000, entry(i * 1000), |_| ());
             log.retire(u64::MAX, i * 1000);
         }
-        assert!(
-            behind.upgrade().is_none(),
-            "the chain behind the stalled one is free"
-        );
+        assert!(behind.upgrade().is_none(), "the chain behind the stalled one is free");
         assert!(matches!(stalled.next(), Next::Gone));
         assert_eq!(stalled.committed().bytes.len(), 60_000);
     }
@@ -247,10 +204,7 @@ mod tests {
         for i in 0..400 {
             log.append(25_000, entry(i * 40), |_| ()); // 5 Mb/s
         }
-        assert_eq!(
-            log.open.as_ref().map(|open| open.segment().capacity()),
-            Some(LARGEST_SEGMENT)
-        );
+        assert_eq!(log.open.as_ref().map(|open| open.segment().capacity()), Some(LARGEST_SEGMENT));
     }
 
     #[test]
@@ -295,10 +249,7 @@ mod model {
             for _ in 0..4 {
                 let next = reading.next();
                 let committed = reading.committed();
-                assert_eq!(
-                    committed.bytes.len(),
-                    committed.entries.last().map_or(0, |e| e.end as usize)
-                );
+                assert_eq!(committed.bytes.len(), committed.entries.last().map_or(0, |e| e.end as usize));
                 for message in committed.bytes[offset..].chunks(2) {
                     seen += 1;
                     assert_eq!(message, [seen; 2]);

@@ -19,9 +19,16 @@ pub use writer::Join;
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use crate::flv::{Frame, WireFormat};
+    //! Frames and a wire format that are easy to read in tests of logs and players.
 
-    /// Payload bytes and nothing else: logs are easy to read with it.
+    use std::sync::Arc;
+
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::flv::{Frame, FrameKind, WireFormat};
+
+    /// Payload bytes and nothing else.
     pub(crate) struct Plain;
 
     impl WireFormat for Plain {
@@ -32,5 +39,57 @@ pub(crate) mod tests {
         fn write(&self, frame: &Frame, out: &mut [u8]) {
             frame.payload.copy_prefix(out);
         }
+    }
+
+    pub(crate) fn registry(cores: usize) -> Arc<Registry> {
+        registry_with(cores, Retention { buffer_bytes: 32 << 20, keep_ms: 5_000 })
+    }
+
+    pub(crate) fn registry_with(cores: usize, retention: Retention) -> Arc<Registry> {
+        let signals = (0..cores).map(|_| Signal::new(|| ())).collect();
+        Arc::new(Registry::new(signals, retention, || Box::new(Plain)))
+    }
+
+    pub(crate) fn publisher(connection_id: u64) -> PublisherId {
+        PublisherId { core: 0, connection_id }
+    }
+
+    /// An H.264 key frame that ends with `mark`.
+    pub(crate) fn key_frame(timestamp_ms: u32, mark: &str) -> Frame {
+        frame(FrameKind::Video, timestamp_ms, b"\x17\x01\0\0\0", mark)
+    }
+
+    pub(crate) fn inter_frame(timestamp_ms: u32, mark: &str) -> Frame {
+        frame(FrameKind::Video, timestamp_ms, b"\x27\x01\0\0\0", mark)
+    }
+
+    pub(crate) fn video_header(mark: &str) -> Frame {
+        frame(FrameKind::Video, 0, b"\x17\x00\0\0\0", mark)
+    }
+
+    pub(crate) fn audio_header(mark: &str) -> Frame {
+        frame(FrameKind::Audio, 0, b"\xAF\x00", mark)
+    }
+
+    pub(crate) fn audio(timestamp_ms: u32, mark: &str) -> Frame {
+        frame(FrameKind::Audio, timestamp_ms, b"\xAF\x01", mark)
+    }
+
+    pub(crate) fn metadata(mark: &str) -> Frame {
+        frame(FrameKind::Data, 0, b"\x02\x00\x0AonMetaData", mark)
+    }
+
+    fn frame(kind: FrameKind, timestamp_ms: u32, head: &[u8], mark: &str) -> Frame {
+        let payload = Bytes::from([head, mark.as_bytes()].concat()).into();
+        Frame { kind, timestamp_ms, payload }
+    }
+
+    /// The marks in wire bytes of [`Plain`]: `K1 i2 a3 …`, headers in capitals `V A M`.
+    pub(crate) fn marks(wire: &[u8]) -> String {
+        wire.iter()
+            .filter(|byte| byte.is_ascii_alphanumeric() || **byte == b' ')
+            .map(|&b| b as char)
+            .collect::<String>()
+            .replace("onMetaData", "")
     }
 }

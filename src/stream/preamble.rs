@@ -46,11 +46,7 @@ impl Preamble {
         let mut wire = Vec::new();
         for (kind, payload) in parts {
             let Some(payload) = payload.clone() else { continue };
-            let frame = Frame {
-                kind,
-                timestamp_ms,
-                payload: payload.into(),
-            };
+            let frame = Frame { kind, timestamp_ms, payload: payload.into() };
             let start = wire.len();
             wire.resize(start + format.wire_len(&frame), 0);
             format.write(&frame, &mut wire[start..]);

@@ -81,12 +81,7 @@ impl Registry {
         retention: Retention,
         format: fn() -> Box<dyn WireFormat + Send>,
     ) -> Self {
-        Self {
-            streams: papaya::HashMap::new(),
-            signals,
-            retention,
-            format,
-        }
+        Self { streams: papaya::HashMap::new(), signals, retention, format }
     }
 
     /// Takes the name for a publisher.
@@ -96,10 +91,7 @@ impl Registry {
     pub fn publish(self: &Arc<Self>, name: &str, id: PublisherId, now_ms: u64) -> Result<Publication, Busy> {
         let usage = self.enter(name);
         let stream = &usage.stream;
-        let mut hand_over = stream
-            .hand_over
-            .lock()
-            .expect("no one panics while it holds the hand-over");
+        let mut hand_over = stream.hand_over.lock().expect("no one panics while it holds the hand-over");
         let Some(writer) = hand_over.writer.take() else {
             let silent_ms = now_ms.saturating_sub(stream.heard_ms.load(Ordering::Relaxed));
             return Err(Busy { silent_ms });
@@ -109,31 +101,22 @@ impl Registry {
         stream.publisher.store(id.pack(), Ordering::Release);
         stream.vacant.store(LIVE, Ordering::Release);
         drop(hand_over);
-        Ok(Publication {
-            usage,
-            writer: Some(writer),
-            now_ms,
-        })
+        Ok(Publication { usage, writer: Some(writer), now_ms })
     }
 
     /// Asks the publisher of this name to go, and to tell `next` when it has gone. Only the newest one who asks is
     /// told.
     pub fn evict(self: &Arc<Self>, name: &str, next: PublisherId) {
         let usage = self.enter(name);
-        let mut hand_over = usage
-            .stream
-            .hand_over
-            .lock()
-            .expect("no one panics while it holds the hand-over");
+        let mut hand_over =
+            usage.stream.hand_over.lock().expect("no one panics while it holds the hand-over");
         hand_over.next = Some(next);
         if hand_over.writer.is_some() {
             usage.stream.tell_next(&mut hand_over);
             return;
         }
         let holder = PublisherId::unpack(usage.stream.publisher.load(Ordering::Acquire));
-        self.signals[holder.core].post(Mail::Evict {
-            connection_id: holder.connection_id,
-        });
+        self.signals[holder.core].post(Mail::Evict { connection_id: holder.connection_id });
     }
 
     /// Follows a stream from a core: that core's signal says `slot` whenever the stream grows. The stream need not
@@ -165,16 +148,11 @@ impl Registry {
                 let name: Arc<str> = name.into();
                 streams.get_or_insert_with(name.clone(), || Arc::new(self.new_stream(name)))
             });
-            let entered = stream
-                .users
-                .fetch_update(Ordering::AcqRel, Ordering::Acquire, |users| {
-                    (users != CLOSED).then_some(users + 1)
-                });
+            let entered = stream.users.fetch_update(Ordering::AcqRel, Ordering::Acquire, |users| {
+                (users != CLOSED).then(|| users + 1)
+            });
             if entered.is_ok() {
-                return Usage {
-                    registry: self.clone(),
-                    stream: stream.clone(),
-                };
+                return Usage { registry: self.clone(), stream: stream.clone() };
             }
             // Its last user has just left and is about to remove it: help, and make a new one.
             self.remove(stream);
@@ -182,10 +160,7 @@ impl Registry {
     }
 
     fn remove(&self, closed: &Arc<Stream>) {
-        let _ = self
-            .streams
-            .pin()
-            .remove_if(&closed.name, |_, stream| Arc::ptr_eq(stream, closed));
+        let _ = self.streams.pin().remove_if(&closed.name, |_, stream| Arc::ptr_eq(stream, closed));
     }
 
     fn new_stream(&self, name: Arc<str>) -> Stream {
@@ -274,9 +249,7 @@ impl Stream {
 
     fn tell_next(&self, hand_over: &mut HandOver) {
         if let Some(next) = hand_over.next.take() {
-            self.signals[next.core].post(Mail::NameFree {
-                connection_id: next.connection_id,
-            });
+            self.signals[next.core].post(Mail::NameFree { connection_id: next.connection_id });
         }
     }
 }
@@ -288,10 +261,7 @@ impl PublisherId {
     }
 
     fn unpack(packed: u64) -> Self {
-        Self {
-            core: (packed >> CORE_SHIFT) as usize,
-            connection_id: packed & ((1 << CORE_SHIFT) - 1),
-        }
+        Self { core: (packed >> CORE_SHIFT) as usize, connection_id: packed & ((1 << CORE_SHIFT) - 1) }
     }
 }
 
@@ -313,10 +283,7 @@ impl Publication {
     pub fn append(&mut self, frame: Frame, now_ms: u64) {
         let stream = &*self.usage.stream;
         self.now_ms = now_ms;
-        self.writer
-            .as_mut()
-            .expect("present until the drop")
-            .append(stream, frame, now_ms);
+        self.writer.as_mut().expect("present until the drop").append(stream, frame, now_ms);
         // Pairs with the fence in `Registry::follow`.
         fence(Ordering::SeqCst);
         stream.tell_followers();
@@ -340,10 +307,7 @@ impl Drop for Publication {
         let mut writer = self.writer.take().expect("present until the drop");
         writer.interrupt(stream);
         // A panic elsewhere must not keep the name: a poisoned hand-over is as good as any.
-        let mut hand_over = stream
-            .hand_over
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut hand_over = stream.hand_over.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         stream.publisher.store(0, Ordering::Release);
         stream.vacant.store(self.now_ms, Ordering::Release);
         hand_over.writer = Some(writer);
@@ -380,14 +344,103 @@ struct Usage {
 
 impl Drop for Usage {
     fn drop(&mut self) {
-        let left = self
-            .stream
-            .users
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |users| {
-                Some(if users == 1 { CLOSED } else { users - 1 })
-            });
+        let left = self.stream.users.fetch_update(Ordering::AcqRel, Ordering::Acquire, |users| {
+            Some(if users == 1 { CLOSED } else { users - 1 })
+        });
         if left == Ok(1) {
             self.registry.remove(&self.stream);
         }
+    }
+}
+
+#[cfg(all(test, not(fanfare_loom)))]
+mod tests {
+    use super::*;
+    use crate::stream::tests::{key_frame, publisher, registry};
+
+    #[test]
+    fn a_name_belongs_to_one_publisher_until_it_goes() {
+        let registry = registry(1);
+        let first = registry.publish("live/s", publisher(1), 1_000).expect("free");
+        assert_eq!(registry.publish("live/s", publisher(2), 1_500).err(), Some(Busy { silent_ms: 500 }));
+        assert!(registry.publish("live/t", publisher(2), 1_500).is_ok(), "another name is another stream");
+        drop(first);
+        assert!(registry.publish("live/s", publisher(2), 2_000).is_ok());
+        assert!(registry.is_empty());
+    }
+
+    #[test]
+    fn a_publisher_that_panics_frees_its_name() {
+        let registry = registry(1);
+        let shared = registry.clone();
+        let thread = std::thread::spawn(move || {
+            let _publication = shared.publish("live/s", publisher(1), 0).expect("free");
+            panic!("as a bug would");
+        });
+        assert!(thread.join().is_err());
+        assert!(registry.publish("live/s", publisher(2), 0).is_ok());
+    }
+
+    #[test]
+    fn who_waits_for_a_name_is_told_when_it_is_free() {
+        let registry = registry(2);
+        let mut first = registry.publish("live/s", publisher(1), 0).expect("free");
+        first.append(key_frame(0, "K0"), 10);
+        let next = PublisherId { core: 1, connection_id: 2 };
+        registry.evict("live/s", next);
+        assert_eq!(registry.signals[0].take_mail(), [Mail::Evict { connection_id: 1 }]);
+        assert!(registry.signals[1].take_mail().is_empty());
+        drop(first);
+        assert_eq!(registry.signals[1].take_mail(), [Mail::NameFree { connection_id: 2 }]);
+        assert!(registry.publish("live/s", next, 20).is_ok());
+    }
+
+    #[test]
+    fn a_publisher_that_has_gone_by_itself_needs_no_eviction() {
+        let registry = registry(2);
+        let follow = registry.follow("live/s", 1, 0);
+        let next = PublisherId { core: 1, connection_id: 2 };
+        registry.evict("live/s", next);
+        assert_eq!(registry.signals[1].take_mail(), [Mail::NameFree { connection_id: 2 }]);
+        drop(follow);
+    }
+
+    #[test]
+    fn growth_is_told_to_the_cores_that_follow_and_to_no_other() {
+        let registry = registry(3);
+        let follow = registry.follow("live/s", 2, 65);
+        let mut publication = registry.publish("live/s", publisher(1), 0).expect("free");
+        publication.append(key_frame(0, "K0"), 0);
+        let grown: Vec<Vec<_>> =
+            registry.signals.iter().map(|signal| signal.take_grown().collect()).collect();
+        assert_eq!(grown, [vec![], vec![], vec![(64, 2)]]);
+        drop(follow);
+        publication.append(key_frame(40, "K1"), 0);
+        assert_eq!(registry.signals[2].take_grown().count(), 0);
+    }
+
+    #[test]
+    fn names_come_and_go_on_all_threads_and_nothing_is_left() {
+        let registry = registry(4);
+        let published = AtomicUsize::new(0);
+        std::thread::scope(|scope| {
+            for core in 0..4 {
+                let (registry, published) = (&registry, &published);
+                scope.spawn(move || {
+                    for i in 0..2_000u64 {
+                        let name = ["live/a", "live/b"][i as usize % 2];
+                        let id = PublisherId { core, connection_id: i + 1 };
+                        let follow = registry.follow(name, core, 0);
+                        if let Ok(mut publication) = registry.publish(name, id, i) {
+                            publication.append(key_frame(i as u32, "K"), i);
+                            published.fetch_add(1, Ordering::Relaxed);
+                            assert!(follow.stream().is_live());
+                        }
+                    }
+                });
+            }
+        });
+        assert!(published.load(Ordering::Relaxed) >= 2_000);
+        assert!(registry.is_empty());
     }
 }

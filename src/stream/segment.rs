@@ -38,6 +38,19 @@ pub enum Class {
     KeyFrame,
 }
 
+impl Entry {
+    /// How long ago it was laid into the log, milliseconds; 0 where the looking core's clock is a little behind the
+    /// writing core's.
+    pub fn age_ms(&self, now_ms: u64) -> u32 {
+        age_ms(self.arrival_ms, now_ms as u32)
+    }
+}
+
+/// Serial arithmetic: good for ages up to 24 days.
+pub(super) fn age_ms(then_ms: u32, now_ms: u32) -> u32 {
+    now_ms.wrapping_sub(then_ms).cast_signed().max(0).cast_unsigned()
+}
+
 /// A stretch of the log. Bytes and index entries become visible together, by one release store of `committed`.
 pub struct Segment {
     /// Position in the log: the first is 0, the next 1, …
@@ -84,10 +97,7 @@ impl Segment {
         let entries = unsafe { self.index.filled(0..count) };
         let end = entries.last().map_or(0, |entry| entry.end as usize);
         // SAFETY: as above.
-        Committed {
-            entries,
-            bytes: unsafe { self.bytes.filled(0..end) },
-        }
+        Committed { entries, bytes: unsafe { self.bytes.filled(0..end) } }
     }
 
     /// The segment behind this one, if it has begun and is still kept. Once this says that there is one, nothing
@@ -119,11 +129,7 @@ pub(super) struct Appender {
 
 impl Appender {
     pub(super) fn new(segment: Segment) -> Self {
-        Self {
-            segment: Arc::new(segment),
-            entries: 0,
-            end: 0,
-        }
+        Self { segment: Arc::new(segment), entries: 0, end: 0 }
     }
 
     pub(super) fn segment(&self) -> &Arc<Segment> {
@@ -152,15 +158,10 @@ impl Appender {
         let end_u32 = u32::try_from(end).expect("a segment is far below 4 GiB");
         // SAFETY: likewise for the entry.
         let cell = unsafe { self.segment.index.fill(self.entries..self.entries + 1) };
-        cell[0] = Entry {
-            end: end_u32,
-            ..entry
-        };
+        cell[0] = Entry { end: end_u32, ..entry };
         self.end = end;
         self.entries += 1;
-        self.segment
-            .committed
-            .store(self.entries as u32, Ordering::Release);
+        self.segment.committed.store(self.entries as u32, Ordering::Release);
     }
 
     /// Ends this segment; readers go on in `next`.

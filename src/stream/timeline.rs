@@ -115,16 +115,8 @@ mod tests {
         time.interrupt();
         assert_eq!(time.header(0), 1000);
         assert_eq!(time.media(90_000_000), 1040);
-        assert_eq!(
-            time.media(89_999_990),
-            1040,
-            "before its own first frame: never backwards"
-        );
-        assert_eq!(
-            time.header(0),
-            1040,
-            "headers keep their 0, players must not see it"
-        );
+        assert_eq!(time.media(89_999_990), 1040, "before its own first frame: never backwards");
+        assert_eq!(time.header(0), 1040, "headers keep their 0, players must not see it");
     }
 
     #[test]

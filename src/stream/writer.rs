@@ -154,12 +154,7 @@ impl Writer {
             };
             let (segment, offset) = (place.segment.clone(), place.offset);
             self.join_sequence = segment.sequence;
-            stream.set_join(Join::At {
-                segment,
-                offset,
-                preamble,
-                generation,
-            });
+            stream.set_join(Join::At { segment, offset, preamble, generation });
         } else if self.has_video && self.join_sequence == u64::MAX && !stream.waits_for_key_frame() {
             stream.set_join(Join::NextKeyFrame);
         } else if !self.has_video && role == Role::Other && frame.kind == FrameKind::Audio {
@@ -176,13 +171,8 @@ impl Writer {
     fn lose_join(&mut self, stream: &Stream) {
         self.join_sequence = u64::MAX;
         if !self.has_video {
-            let preamble = self
-                .preamble
-                .to_wire(&*self.format, self.timeline.newest_ms().unwrap_or(0));
-            stream.set_join(Join::Head {
-                preamble,
-                generation: self.preamble.generation(),
-            });
+            let preamble = self.preamble.to_wire(&*self.format, self.timeline.newest_ms().unwrap_or(0));
+            stream.set_join(Join::Head { preamble, generation: self.preamble.generation() });
             return;
         }
         stream.set_join(Join::NextKeyFrame);
@@ -201,21 +191,13 @@ fn role(frame: &Frame) -> Role {
         FrameKind::Data => {
             let mut prefix = [0; ON_METADATA.len()];
             let n = frame.payload.copy_prefix(&mut prefix);
-            if prefix[..n] == ON_METADATA {
-                Role::Header
-            } else {
-                Role::Other
-            }
+            if prefix[..n] == ON_METADATA { Role::Header } else { Role::Other }
         }
         FrameKind::Audio => {
             let mut prefix = [0; audio::PREFIX];
             let n = frame.payload.copy_prefix(&mut prefix);
             let header = audio::Header::parse(&prefix[..n]);
-            if header.is_sequence_header() {
-                Role::Header
-            } else {
-                Role::Other
-            }
+            if header.is_sequence_header() { Role::Header } else { Role::Other }
         }
         FrameKind::Video => {
             let mut prefix = [0; video::PREFIX];

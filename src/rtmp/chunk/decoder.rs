@@ -2,7 +2,7 @@
 //!
 //! Knows the wire; knows nothing of sockets, and opens no message but Set Chunk Size and Abort.
 
-use super::assembly::Assembly;
+use super::chunk_stream::ChunkStream;
 use super::header::{Continuation, Fields, Header, HeaderBytes, MAX_HEADER_BYTES};
 use super::{ChunkSize, Error, Limits, Message};
 use crate::flv::Run;
@@ -48,21 +48,6 @@ struct OpenChunk {
     left: usize,
 }
 
-/// What a chunk stream's next header may inherit, and its unfinished message.
-#[derive(Debug)]
-struct ChunkStream {
-    id: u32,
-    timestamp_ms: u32,
-    delta_ms: u32,
-    /// The last extended time field, unless the last time field was not extended.
-    extended: Option<u32>,
-    length: u32,
-    message_type_id: u8,
-    message_stream_id: u32,
-    unfinished: bool,
-    assembly: Assembly,
-}
-
 impl Decoder {
     /// At the first byte after the handshake, with the initial chunk size of 128.
     pub fn new(limits: Limits) -> Self {
@@ -85,11 +70,7 @@ impl Decoder {
     /// not taken yet is copied.
     pub fn feed(&mut self, bytes: Bytes) {
         let rest = &self.input[self.at..];
-        let joined = if rest.is_empty() {
-            bytes
-        } else {
-            [rest, &bytes].concat().into()
-        };
+        let joined = if rest.is_empty() { bytes } else { [rest, &bytes].concat().into() };
         self.before_input += self.at as u64;
         self.input = joined;
         self.at = 0;
@@ -158,10 +139,7 @@ impl Decoder {
             &joined
         };
         let parsed = Header::parse(window).and_then(|header| {
-            let known = self
-                .streams
-                .iter()
-                .position(|stream| stream.id == header.chunk_stream_id);
+            let known = self.streams.iter().position(|stream| stream.id == header.chunk_stream_id);
             let repeated = match (header.fields, known) {
                 (Fields::Type3, Some(index)) => {
                     self.streams[index].repeated_time_len(&window[header.wire_len..])?
@@ -179,9 +157,7 @@ impl Decoder {
         let carried = wire_len.min(self.carry.len());
         self.carry.drain(..carried);
         self.at += wire_len - carried;
-        let left = self.streams[stream]
-            .remaining()
-            .min(self.chunk_size.get() as usize);
+        let left = self.streams[stream].remaining().min(self.chunk_size.get() as usize);
         Ok(Some(OpenChunk { stream, left }))
     }
 
@@ -201,31 +177,20 @@ impl Decoder {
             }
             (None, Fields::Type2 { .. } | Fields::Type3) => {
                 let header_type = header.fields.header_type();
-                return Err(Error::NothingToInherit {
-                    position,
-                    chunk_stream_id,
-                    header_type,
-                });
+                return Err(Error::NothingToInherit { position, chunk_stream_id, header_type });
             }
         };
         let stream = &mut self.streams[index];
         if stream.unfinished {
             if !stream.goes_on_with(header.fields) {
-                return Err(Error::Contradiction {
-                    position,
-                    chunk_stream_id,
-                });
+                return Err(Error::Contradiction { position, chunk_stream_id });
             }
             return Ok(index);
         }
         stream.begin(header.fields);
         let (length, limit) = (stream.length, self.limits.message_bytes);
         if length > limit {
-            return Err(Error::MessageBytes {
-                position,
-                length,
-                limit,
-            });
+            return Err(Error::MessageBytes { position, length, limit });
         }
         let limit = self.limits.partial_messages;
         if self.partial_messages == limit {
@@ -240,62 +205,29 @@ impl Decoder {
     fn take_payload(&mut self, chunk: OpenChunk) -> Result<OpenChunk, Error> {
         let stream = &mut self.streams[chunk.stream];
         let before = stream.assembly.len();
-        let mut left = chunk.left;
-        if !self.carry.is_empty() {
-            // These looked like a repeated extended timestamp until the next read came. Three at most.
-            let taken = left.min(self.carry.len());
-            stream
-                .assembly
-                .push(Run::contiguous(Bytes::copy_from_slice(&self.carry[..taken])));
-            self.carry.drain(..taken);
-            left -= taken;
+        let left = if self.carry.is_empty() {
+            let chunk_size = self.chunk_size.get();
+            let reach = Reach::of(&self.input[self.at..], chunk.left, stream, chunk_size as usize);
+            let bytes = self.input.slice(self.at..self.at + reach.end);
+            let run = Run::strided(bytes, reach.first as u32, chunk_size, reach.gap as u32);
+            stream.assembly.push(run);
+            self.at += reach.end;
+            reach.left
         } else {
-            let rest = &self.input[self.at..];
-            let first = left.min(rest.len());
-            let chunk_size = self.chunk_size.get() as usize;
-            let mut remaining = stream.remaining() - first;
-            let mut end = first;
-            let mut gap = 0;
-            left -= first;
-            if left == 0 && remaining > 0 {
-                let continuation = Continuation::new(stream.id, stream.extended);
-                // Eight bytes hold the header and a byte of payload at least, so no run ends with a header.
-                while let Some(word) = rest[end..].first_chunk() {
-                    let header = continuation.len_in(u64::from_le_bytes(*word));
-                    if header == 0 || (gap != 0 && header != gap) {
-                        break;
-                    }
-                    gap = header;
-                    let piece = remaining.min(chunk_size);
-                    let taken = piece.min(rest.len() - end - header);
-                    end += header + taken;
-                    remaining -= taken;
-                    left = piece - taken;
-                    if remaining == 0 || left > 0 {
-                        break;
-                    }
-                }
-            }
-            if end > 0 {
-                let bytes = self.input.slice(self.at..self.at + end);
-                stream
-                    .assembly
-                    .push(Run::strided(bytes, first as u32, chunk_size as u32, gap as u32));
-                self.at += end;
-            }
-        }
+            // These looked like a repeated extended timestamp until the next read came. Three at most.
+            let taken = chunk.left.min(self.carry.len());
+            let bytes = Bytes::copy_from_slice(&self.carry[..taken]);
+            stream.assembly.push(Run::contiguous(bytes));
+            self.carry.drain(..taken);
+            chunk.left - taken
+        };
         self.partial_bytes += stream.assembly.len() - before;
         let limit = self.limits.partial_bytes;
         if self.partial_bytes > limit {
-            return Err(Error::PartialBytes {
-                position: self.position(),
-                limit,
-            });
+            let position = self.position();
+            return Err(Error::PartialBytes { position, limit });
         }
-        Ok(OpenChunk {
-            stream: chunk.stream,
-            left,
-        })
+        Ok(OpenChunk { left, ..chunk })
     }
 
     fn finish(&mut self, index: usize) -> Message {
@@ -316,10 +248,7 @@ impl Decoder {
     /// Holds from the next chunk on, also for messages that are unfinished (§5.4.1).
     fn set_chunk_size(&mut self, message: &Message) -> Result<(), Error> {
         let raw = self.control_value(message)?;
-        self.chunk_size = ChunkSize::new(raw).ok_or(Error::ChunkSize {
-            position: self.position(),
-            raw,
-        })?;
+        self.chunk_size = ChunkSize::new(raw).ok_or(Error::ChunkSize { position: self.position(), raw })?;
         Ok(())
     }
 
@@ -327,11 +256,7 @@ impl Decoder {
     /// have been whole when its sender gave it up.
     fn abort(&mut self, message: &Message) -> Result<(), Error> {
         let id = self.control_value(message)?;
-        if let Some(index) = self
-            .streams
-            .iter()
-            .position(|stream| stream.id == id && stream.unfinished)
-        {
+        if let Some(index) = self.streams.iter().position(|stream| stream.id == id && stream.unfinished) {
             self.finish(index);
         }
         Ok(())
@@ -350,107 +275,59 @@ impl Decoder {
     }
 }
 
-impl ChunkStream {
-    fn new(id: u32) -> Self {
-        Self {
-            id,
-            timestamp_ms: 0,
-            delta_ms: 0,
-            extended: None,
-            length: 0,
-            message_type_id: 0,
-            message_stream_id: 0,
-            unfinished: false,
-            assembly: Assembly::default(),
+/// How far one run of payload reaches into a read.
+struct Reach {
+    /// Payload bytes before the first header.
+    first: usize,
+    /// Bytes in all.
+    end: usize,
+    /// Bytes of each header between: the same for the whole run.
+    gap: usize,
+    /// What its last chunk still lacks.
+    left: usize,
+    /// What the message still lacks.
+    remaining: usize,
+}
+
+impl Reach {
+    /// Over the chunk that still lacks `left` bytes, and over those that go on with its message.
+    fn of(rest: &[u8], left: usize, stream: &ChunkStream, chunk_size: usize) -> Self {
+        let first = left.min(rest.len());
+        let left = left - first;
+        let remaining = stream.remaining() - first;
+        let mut reach = Self { first, end: first, gap: 0, left, remaining };
+        if left == 0 && remaining > 0 {
+            reach.extend(rest, chunk_size, stream.continuation());
         }
+        reach
     }
 
-    /// Payload bytes that the message still lacks.
-    fn remaining(&self) -> usize {
-        self.length as usize - self.assembly.len()
-    }
-
-    fn begin(&mut self, fields: Fields) {
-        self.unfinished = true;
-        match fields {
-            Fields::Type0 {
-                time,
-                length,
-                message_type_id,
-                message_stream_id,
-            } => {
-                self.timestamp_ms = time.ms;
-                self.length = length;
-                self.message_type_id = message_type_id;
-                self.message_stream_id = message_stream_id;
-                // A type 3 that opens the next message adds this very time (§5.3.1.2.4).
-                self.delta_ms = time.ms;
-                self.extended = time.extended.then_some(time.ms);
-            }
-            Fields::Type1 {
-                delta,
-                length,
-                message_type_id,
-            } => {
-                self.length = length;
-                self.message_type_id = message_type_id;
-                self.delta_ms = delta.ms;
-                self.extended = delta.extended.then_some(delta.ms);
-                self.timestamp_ms = self.timestamp_ms.wrapping_add(delta.ms);
-            }
-            Fields::Type2 { delta } => {
-                self.delta_ms = delta.ms;
-                self.extended = delta.extended.then_some(delta.ms);
-                self.timestamp_ms = self.timestamp_ms.wrapping_add(delta.ms);
-            }
-            Fields::Type3 => self.timestamp_ms = self.timestamp_ms.wrapping_add(self.delta_ms),
+    /// Goes on over the chunks that follow in the same read, while they are of the same message and their headers
+    /// of the same length.
+    fn extend(&mut self, rest: &[u8], chunk_size: usize, continuation: Continuation) {
+        // Eight bytes hold the header and a byte of payload at least, so no run ends with a header.
+        let header_in = |bytes: &[u8]| match bytes.first_chunk() {
+            Some(word) => continuation.len_in(u64::from_le_bytes(*word)),
+            None => 0,
+        };
+        let gap = header_in(&rest[self.end..]);
+        if gap == 0 {
+            return;
         }
-    }
-
-    /// Whether a header in the middle of a message is part of it. §5.3.1.2.4 has it that such a header *should* be
-    /// a type 3, so any type may be; FFmpeg and SRS take one that announces the same message as going on with it.
-    /// The time of the message stays as its first chunk gave it. A sender that gives up a message has Abort to say
-    /// so: a header that announces another message is an error, because we can't tell which of the two is true.
-    fn goes_on_with(&mut self, fields: Fields) -> bool {
-        let (time, same) = match fields {
-            Fields::Type0 {
-                time,
-                length,
-                message_type_id,
-                message_stream_id,
-            } => (
-                time,
-                (length, message_type_id, message_stream_id)
-                    == (self.length, self.message_type_id, self.message_stream_id),
-            ),
-            Fields::Type1 {
-                delta,
-                length,
-                message_type_id,
-            } => (
-                delta,
-                (length, message_type_id) == (self.length, self.message_type_id),
-            ),
-            Fields::Type2 { delta } => (delta, true),
-            Fields::Type3 => return true,
-        };
-        self.extended = time.extended.then_some(time.ms);
-        same
-    }
-
-    /// How many of the bytes `after` a type-3 header repeat the extended timestamp: 4 or 0. FFmpeg repeats it, OBS
-    /// before 30 and rtmpdump don't: it is there when its value is. `None` while the bytes are equal as far as they
-    /// go. A peer that leaves it out is held up by that only when the last one to three bytes of a message happen
-    /// to be those of its time, and only until it sends another byte.
-    fn repeated_time_len(&self, after: &[u8]) -> Option<usize> {
-        let Some(value) = self.extended.map(u32::to_be_bytes) else {
-            return Some(0);
-        };
-        let seen = after.len().min(value.len());
-        match (after[..seen] == value[..seen], seen == value.len()) {
-            (false, _) => Some(0),
-            (true, true) => Some(4),
-            (true, false) => None,
+        self.gap = gap;
+        // All but the last chunk of a message are full. Nothing of them is looked at but the headers.
+        let full = (self.remaining - 1) / chunk_size;
+        let full_chunks = rest[self.end..].chunks_exact(gap + chunk_size).take(full);
+        let taken = full_chunks.take_while(|chunk| header_in(chunk) == gap).count();
+        self.end += taken * (gap + chunk_size);
+        self.remaining -= taken * chunk_size;
+        // The last one, or the one that the read ends within.
+        if header_in(&rest[self.end..]) == gap {
+            let piece = self.remaining.min(chunk_size);
+            let taken = piece.min(rest.len() - self.end - gap);
+            self.end += gap + taken;
+            self.remaining -= taken;
+            self.left = piece - taken;
         }
     }
 }
@@ -513,9 +390,7 @@ mod tests {
                 out.resize(out.len() + count.parse::<usize>().unwrap(), byte);
             } else {
                 out.extend(
-                    (0..word.len())
-                        .step_by(2)
-                        .map(|i| u8::from_str_radix(&word[i..i + 2], 16).unwrap()),
+                    (0..word.len()).step_by(2).map(|i| u8::from_str_radix(&word[i..i + 2], 16).unwrap()),
                 );
             }
         }
@@ -557,20 +432,15 @@ mod tests {
         assert_eq!(message.payload.run_count(), 1);
         assert_eq!(message.payload.len(), 500);
         let pieces: Vec<_> = message.payload.pieces().collect();
-        assert_eq!(
-            pieces.iter().map(|piece| piece.len()).collect::<Vec<_>>(),
-            [128, 128, 128, 116]
-        );
+        assert_eq!(pieces.iter().map(|piece| piece.len()).collect::<Vec<_>>(), [128, 128, 128, 116]);
         assert_eq!(pieces[0].as_ptr(), read[12..].as_ptr(), "a view, not a copy");
         assert!(decoder.next().unwrap().is_none());
     }
 
     #[test]
     fn chunks_decode_the_same_wherever_reads_end() {
-        let seen = decode(&wire(
-            "06 000000 0001F4 09 01000000 01*128 C6 02*128 C6 03*128 C6 04*116",
-        ))
-        .unwrap();
+        let seen =
+            decode(&wire("06 000000 0001F4 09 01000000 01*128 C6 02*128 C6 03*128 C6 04*116")).unwrap();
         assert_eq!(seen, [Seen(6, 0, 9, 1, payload("01*128 02*128 03*128 04*116"))]);
     }
 
@@ -597,10 +467,8 @@ mod tests {
              06 000005 000001 09 01000000 DD",
         ))
         .unwrap();
-        let expected = [
-            Seen(6, 0x100_0000, 9, 1, payload("AA*128 BB*128 CC01")),
-            Seen(6, 5, 9, 1, payload("DD")),
-        ];
+        let expected =
+            [Seen(6, 0x100_0000, 9, 1, payload("AA*128 BB*128 CC01")), Seen(6, 5, 9, 1, payload("DD"))];
         assert_eq!(seen, expected);
     }
 
@@ -611,11 +479,20 @@ mod tests {
              06 000005 000001 09 01000000 DD",
         ))
         .unwrap();
-        let expected = [
-            Seen(6, 0x100_0000, 9, 1, payload("AA*128 BB*128 CC01")),
-            Seen(6, 5, 9, 1, payload("DD")),
-        ];
+        let expected =
+            [Seen(6, 0x100_0000, 9, 1, payload("AA*128 BB*128 CC01")), Seen(6, 5, 9, 1, payload("DD"))];
         assert_eq!(seen, expected);
+    }
+
+    #[test]
+    fn a_peer_may_repeat_the_extended_timestamp_in_some_chunks_and_not_in_others() {
+        let seen = decode(&wire(
+            "01 0001 FFFFFF 000380 09 01000000 01000000 AA*128
+             C1 0001 BB*128 C1 0001 BB*128 C1 0001 BB*128
+             C1 0001 01000000 CC*128 C1 0001 01000000 CC*128 C1 0001 DD*128",
+        ))
+        .unwrap();
+        assert_eq!(seen[0].4, payload("AA*128 BB*384 CC*256 DD*128"));
     }
 
     #[test]
@@ -634,10 +511,7 @@ mod tests {
     #[test]
     fn a_short_end_without_the_extended_timestamp_does_not_wait_for_more_bytes() {
         for end in ["02", "0103", "010204"] {
-            let text = format!(
-                "06 FFFFFF {:06X} 09 01000000 01020304 AA*128 C6 {end}",
-                128 + end.len() / 2
-            );
+            let text = format!("06 FFFFFF {:06X} 09 01000000 01020304 AA*128 C6 {end}", 128 + end.len() / 2);
             let seen = decode(&wire(&text)).unwrap();
             assert_eq!(seen.len(), 1, "{end}");
         }
@@ -670,10 +544,7 @@ mod tests {
 
     #[test]
     fn a_type_3_that_opens_a_message_after_a_type_0_adds_that_time() {
-        let seen = decode(&wire(
-            "06 000028 000001 09 01000000 AA C6 BB C6 CC 86 000005 DD C6 EE",
-        ))
-        .unwrap();
+        let seen = decode(&wire("06 000028 000001 09 01000000 AA C6 BB C6 CC 86 000005 DD C6 EE")).unwrap();
         assert_eq!(times(&seen), [40, 80, 120, 125, 130]);
     }
 
@@ -685,11 +556,7 @@ mod tests {
 
     #[test]
     fn a_fresh_chunk_stream_that_begins_with_type_2_or_3_is_an_error() {
-        let error = |header_type| Error::NothingToInherit {
-            position: 13,
-            chunk_stream_id: 5,
-            header_type,
-        };
+        let error = |header_type| Error::NothingToInherit { position: 13, chunk_stream_id: 5, header_type };
         let first = "04 000000 000001 08 01000000 AA";
         assert_eq!(decode(&wire(&format!("{first} 85 000001"))), Err(error(2)));
         assert_eq!(decode(&wire(&format!("{first} C5"))), Err(error(3)));
@@ -703,10 +570,8 @@ mod tests {
              C6 AB*128 C4 B1B2 C6 AC",
         ))
         .unwrap();
-        let expected = [
-            Seen(4, 0, 8, 1, payload("BB*128 B1B2")),
-            Seen(6, 0, 9, 1, payload("AA*128 AB*128 AC")),
-        ];
+        let expected =
+            [Seen(4, 0, 8, 1, payload("BB*128 B1B2")), Seen(6, 0, 9, 1, payload("AA*128 AB*128 AC"))];
         assert_eq!(seen, expected);
     }
 
@@ -723,10 +588,8 @@ mod tests {
 
     #[test]
     fn set_chunk_size_comes_on_any_chunk_stream() {
-        let seen = decode(&wire(
-            "03 000000 000004 01 00000000 00001000 06 000000 000100 09 01000000 AA*256",
-        ))
-        .unwrap();
+        let seen = decode(&wire("03 000000 000004 01 00000000 00001000 06 000000 000100 09 01000000 AA*256"))
+            .unwrap();
         assert_eq!(seen[0].4.len(), 256);
     }
 
@@ -740,28 +603,16 @@ mod tests {
 
     #[test]
     fn a_huge_chunk_size_is_clamped_and_reserves_nothing() {
-        let seen = decode(&wire(
-            "02 000000 000004 01 00000000 7FFFFFFF 06 000000 000100 09 01000000 AA*256",
-        ))
-        .unwrap();
+        let seen = decode(&wire("02 000000 000004 01 00000000 7FFFFFFF 06 000000 000100 09 01000000 AA*256"))
+            .unwrap();
         assert_eq!(seen[0].4.len(), 256);
     }
 
     #[test]
     fn set_chunk_size_or_abort_cut_short_is_an_error() {
-        let error = |message_type_id| Error::ControlLength {
-            position: 15,
-            message_type_id,
-            length: 3,
-        };
-        assert_eq!(
-            decode(&wire("02 000000 000003 01 00000000 000001")),
-            Err(error(1))
-        );
-        assert_eq!(
-            decode(&wire("02 000000 000003 02 00000000 000001")),
-            Err(error(2))
-        );
+        let error = |message_type_id| Error::ControlLength { position: 15, message_type_id, length: 3 };
+        assert_eq!(decode(&wire("02 000000 000003 01 00000000 000001")), Err(error(1)));
+        assert_eq!(decode(&wire("02 000000 000003 02 00000000 000001")), Err(error(2)));
     }
 
     #[test]
@@ -801,24 +652,24 @@ mod tests {
 
     #[test]
     fn a_header_that_contradicts_the_unfinished_message_is_an_error() {
-        for header in ["06 000028 000085 09 01000000", "46 000001 000084 08"] {
+        let others = [
+            "06 000029 000084 09 01000000",
+            "06 000028 000084 09 02000000",
+            "06 000028 000085 09 01000000",
+            "46 000001 000085 09",
+            "46 000001 000084 08",
+        ];
+        for header in others {
             let result = decode(&wire(&format!("06 000028 000084 09 01000000 AA*128 {header}")));
-            assert_eq!(
-                result,
-                Err(Error::Contradiction {
-                    position: 140,
-                    chunk_stream_id: 6
-                })
-            );
+            assert_eq!(result, Err(Error::Contradiction { position: 140, chunk_stream_id: 6 }));
         }
     }
 
     #[test]
     fn time_wraps_at_32_bits() {
-        let seen = decode(&wire(
-            "06 FFFFFF 000001 09 01000000 FFFFFFF0 AA 86 000020 BB 86 FFFFFF FFFFFFFF CC",
-        ))
-        .unwrap();
+        let seen =
+            decode(&wire("06 FFFFFF 000001 09 01000000 FFFFFFF0 AA 86 000020 BB 86 FFFFFF FFFFFFFF CC"))
+                .unwrap();
         assert_eq!(times(&seen), [0xFFFF_FFF0, 0x10, 0xF]);
     }
 
@@ -849,17 +700,10 @@ mod tests {
 
     #[test]
     fn a_message_above_the_limit_is_refused_at_its_header() {
-        let mut decoder = Decoder::new(Limits {
-            message_bytes: 100,
-            ..Limits::default()
-        });
+        let mut decoder = Decoder::new(Limits { message_bytes: 100, ..Limits::default() });
         decoder.feed(wire("06 000000 000064 09 01000000 AA*100 06 000000 000065 09 01000000").into());
         assert_eq!(decoder.next().unwrap().unwrap().payload.len(), 100);
-        let error = Error::MessageBytes {
-            position: 112,
-            length: 101,
-            limit: 100,
-        };
+        let error = Error::MessageBytes { position: 112, length: 101, limit: 100 };
         assert_eq!(decoder.next().unwrap_err(), error);
         assert_eq!(decoder.next().unwrap_err(), error, "an error is final");
     }
@@ -873,49 +717,22 @@ mod tests {
             decoder.feed(three.clone().into());
             decoder.next().map(|message| message.is_some())
         };
+        assert_eq!(result(Limits { partial_messages: 3, ..Limits::default() }), Ok(false));
         assert_eq!(
-            result(Limits {
-                partial_messages: 3,
-                ..Limits::default()
-            }),
-            Ok(false)
+            result(Limits { partial_messages: 2, ..Limits::default() }),
+            Err(Error::PartialMessages { position: 280, limit: 2 })
         );
+        assert_eq!(result(Limits { partial_bytes: 384, ..Limits::default() }), Ok(false));
         assert_eq!(
-            result(Limits {
-                partial_messages: 2,
-                ..Limits::default()
-            }),
-            Err(Error::PartialMessages {
-                position: 280,
-                limit: 2
-            })
-        );
-        assert_eq!(
-            result(Limits {
-                partial_bytes: 384,
-                ..Limits::default()
-            }),
-            Ok(false)
-        );
-        assert_eq!(
-            result(Limits {
-                partial_bytes: 383,
-                ..Limits::default()
-            }),
-            Err(Error::PartialBytes {
-                position: 420,
-                limit: 383
-            })
+            result(Limits { partial_bytes: 383, ..Limits::default() }),
+            Err(Error::PartialBytes { position: 420, limit: 383 })
         );
     }
 
     #[test]
     fn finished_and_aborted_messages_count_against_no_bound() {
-        let mut decoder = Decoder::new(Limits {
-            partial_messages: 2,
-            partial_bytes: 300,
-            ..Limits::default()
-        });
+        let mut decoder =
+            Decoder::new(Limits { partial_messages: 2, partial_bytes: 300, ..Limits::default() });
         let round = wire(
             "06 000028 000090 09 01000000 AA*128
              02 000000 000004 02 00000000 00000006
@@ -930,19 +747,10 @@ mod tests {
 
     #[test]
     fn chunk_streams_are_bounded() {
-        let mut decoder = Decoder::new(Limits {
-            chunk_streams: 2,
-            ..Limits::default()
-        });
+        let mut decoder = Decoder::new(Limits { chunk_streams: 2, ..Limits::default() });
         let one = |id: u8| wire(&format!("{id:02X} 000000 000001 09 01000000 AA"));
         decoder.feed([one(3), one(4), one(3), one(5)].concat().into());
-        assert_eq!(
-            drain(&mut decoder),
-            Err(Error::ChunkStreams {
-                position: 39,
-                limit: 2
-            })
-        );
+        assert_eq!(drain(&mut decoder), Err(Error::ChunkStreams { position: 39, limit: 2 }));
     }
 
     #[test]

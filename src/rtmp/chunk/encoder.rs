@@ -18,9 +18,7 @@ pub struct Encoder {
 impl Encoder {
     /// At the first byte after the handshake, with the initial chunk size of 128.
     pub fn new() -> Self {
-        Self {
-            chunk_size: ChunkSize::INITIAL,
-        }
+        Self { chunk_size: ChunkSize::INITIAL }
     }
 
     /// Holds for what is encoded from now on: after the Set Chunk Size that announces it.
@@ -80,9 +78,7 @@ impl MediaFormat {
 
 impl Default for MediaFormat {
     fn default() -> Self {
-        Self {
-            chunk_size: OUT_CHUNK_SIZE,
-        }
+        Self { chunk_size: OUT_CHUNK_SIZE }
     }
 }
 
@@ -113,9 +109,7 @@ impl Layout {
         payload_len: usize,
         chunk_size: ChunkSize,
     ) -> Self {
-        let length = u32::try_from(payload_len)
-            .ok()
-            .filter(|&length| length <= MAX_MESSAGE_BYTES);
+        let length = u32::try_from(payload_len).ok().filter(|&length| length <= MAX_MESSAGE_BYTES);
         let length = length.expect("a payload that we send came as a message, of 16 777 215 bytes at most");
         Self {
             type0: header::type0(id, timestamp_ms, length, message_type_id, message_stream_id),
@@ -166,3 +160,62 @@ impl Out<'_> {
 
 /// Ours by choice, the first that createStream gives out; every player's the same.
 const MEDIA_MESSAGE_STREAM_ID: u32 = 1;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lay(kind: FrameKind, timestamp_ms: u32, payload: &[u8], chunk_size: u32) -> Vec<u8> {
+        let format = MediaFormat { chunk_size: ChunkSize::new(chunk_size).unwrap() };
+        let frame = Frame { kind, timestamp_ms, payload: payload.to_vec().into() };
+        let mut out = vec![0; format.wire_len(&frame)];
+        format.write(&frame, &mut out);
+        out
+    }
+
+    #[test]
+    fn every_frame_begins_with_a_type_0_header_on_the_chunk_stream_of_its_kind() {
+        let audio = lay(FrameKind::Audio, 0x010203, b"a", 128);
+        assert_eq!(audio, b"\x04\x01\x02\x03\0\0\x01\x08\x01\0\0\0a");
+        let data = lay(FrameKind::Data, 1, b"", 128);
+        assert_eq!(data, b"\x05\0\0\x01\0\0\0\x12\x01\0\0\0");
+        let video = lay(FrameKind::Video, 1, b"12345", 2);
+        assert_eq!(video, b"\x06\0\0\x01\0\0\x05\x09\x01\0\0\0\x31\x32\xC6\x33\x34\xC6\x35");
+    }
+
+    #[test]
+    fn the_extended_timestamp_is_repeated_on_every_chunk() {
+        let frame = lay(FrameKind::Video, 0xFF_FFFF, b"12345", 2);
+        assert_eq!(
+            frame,
+            b"\x06\xFF\xFF\xFF\0\0\x05\x09\x01\0\0\0\0\xFF\xFF\xFF12\xC6\0\xFF\xFF\xFF34\xC6\0\xFF\xFF\xFF5"
+        );
+        let before = lay(FrameKind::Video, 0xFF_FFFE, b"123", 2);
+        assert_eq!(before, b"\x06\xFF\xFF\xFE\0\0\x03\x09\x01\0\0\0\x31\x32\xC6\x33");
+    }
+
+    #[test]
+    fn a_payload_that_fills_its_chunks_has_no_empty_one_after() {
+        assert_eq!(lay(FrameKind::Video, 0, b"1234", 2).len(), 12 + 4 + 1);
+        assert_eq!(lay(FrameKind::Video, 0, &[1; 65536], OUT_CHUNK_SIZE.get()).len(), 12 + 65536);
+        assert_eq!(lay(FrameKind::Video, 0, &[1; 65537], OUT_CHUNK_SIZE.get()).len(), 12 + 65537 + 1);
+    }
+
+    #[test]
+    fn an_encoder_begins_at_128_and_goes_on_at_the_size_it_is_given() {
+        let message = Message {
+            chunk_stream_id: 3,
+            timestamp_ms: 0,
+            message_type_id: 20,
+            message_stream_id: 0,
+            payload: vec![7; 129].into(),
+        };
+        let mut encoder = Encoder::new();
+        let mut out = Vec::new();
+        encoder.encode(&message, &mut out);
+        assert_eq!((out.len(), out[12 + 128]), (12 + 129 + 1, 0xC3));
+        encoder.set_chunk_size(OUT_CHUNK_SIZE);
+        encoder.encode(&message, &mut out);
+        assert_eq!(out.len(), 142 + 12 + 129, "appended, in one chunk");
+    }
+}

@@ -25,18 +25,9 @@ pub(super) struct Header {
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Fields {
     /// Says everything; the time is absolute.
-    Type0 {
-        time: Time,
-        length: u32,
-        message_type_id: u8,
-        message_stream_id: u32,
-    },
+    Type0 { time: Time, length: u32, message_type_id: u8, message_stream_id: u32 },
     /// Inherits the message stream; the time is a delta, as in type 2.
-    Type1 {
-        delta: Time,
-        length: u32,
-        message_type_id: u8,
-    },
+    Type1 { delta: Time, length: u32, message_type_id: u8 },
     /// Inherits the shape of the message too.
     Type2 { delta: Time },
     /// Inherits everything.
@@ -56,10 +47,7 @@ impl Header {
         let &first = bytes.first()?;
         let (chunk_stream_id, basic_len) = match first & 0x3F {
             0 => (64 + u32::from(*bytes.get(1)?), 2),
-            1 => (
-                64 + u32::from(u16::from_le_bytes([*bytes.get(1)?, *bytes.get(2)?])),
-                3,
-            ),
+            1 => (64 + u32::from(u16::from_le_bytes([*bytes.get(1)?, *bytes.get(2)?])), 3),
             id => (u32::from(id), 1),
         };
         let rest = &bytes[basic_len..];
@@ -69,26 +57,14 @@ impl Header {
                 let (time, time_len) = Time::parse(h, &rest[11..])?;
                 let message_stream_id = u32::from_le_bytes([h[7], h[8], h[9], h[10]]);
                 (
-                    Fields::Type0 {
-                        time,
-                        length: be24(h, 3),
-                        message_type_id: h[6],
-                        message_stream_id,
-                    },
+                    Fields::Type0 { time, length: be24(h, 3), message_type_id: h[6], message_stream_id },
                     11 + time_len,
                 )
             }
             1 => {
                 let h = rest.first_chunk::<7>()?;
                 let (delta, time_len) = Time::parse(h, &rest[7..])?;
-                (
-                    Fields::Type1 {
-                        delta,
-                        length: be24(h, 3),
-                        message_type_id: h[6],
-                    },
-                    7 + time_len,
-                )
+                (Fields::Type1 { delta, length: be24(h, 3), message_type_id: h[6] }, 7 + time_len)
             }
             2 => {
                 let h = rest.first_chunk::<3>()?;
@@ -97,11 +73,7 @@ impl Header {
             }
             _ => (Fields::Type3, 0),
         };
-        Some(Self {
-            chunk_stream_id,
-            fields,
-            wire_len: basic_len + fields_len,
-        })
+        Some(Self { chunk_stream_id, fields, wire_len: basic_len + fields_len })
     }
 }
 

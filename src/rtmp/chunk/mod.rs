@@ -4,6 +4,7 @@
 //! two that are about chunks themselves, Set Chunk Size and Abort.
 
 mod assembly;
+mod chunk_stream;
 mod decoder;
 mod encoder;
 #[cfg(any(test, fuzzing))]
@@ -119,7 +120,7 @@ pub enum Error {
         /// 2 or 3.
         header_type: u8,
     },
-    /// A header in the middle of a message gives it another length or type.
+    /// A header in the middle of a message announces another one: the message was given up without Abort.
     #[error(
         "byte {position}: a header on chunk stream {chunk_stream_id} contradicts the message it is part of"
     )]
@@ -203,9 +204,6 @@ mod tests {
     #[test]
     fn chunk_stream_ids_are_2_to_65599() {
         assert_eq!([1, 65_600].map(ChunkStreamId::new), [None, None]);
-        assert_eq!(
-            [2, 65_599].map(|id| ChunkStreamId::new(id).unwrap().get()),
-            [2, 65_599]
-        );
+        assert_eq!([2, 65_599].map(|id| ChunkStreamId::new(id).unwrap().get()), [2, 65_599]);
     }
 }

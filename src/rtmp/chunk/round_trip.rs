@@ -117,19 +117,10 @@ fn message() -> impl Strategy<Value = TestMessage> {
     let near_edges = prop::sample::select(vec![0, 0xFF_FFFE, 0xFF_FFFF, 0x100_0000, 0x7FFF_FFFF, u32::MAX]);
     let timestamp_ms = prop_oneof![near_edges, 0..100_000u32, any::<u32>()];
     let kind = prop::sample::select(vec![8, 9, 18, 20]);
-    let length = prop_oneof![
-        prop::sample::select(vec![0, 1, 127, 128, 129, 255, 256, 257, 384, 1000]),
-        0..600usize
-    ];
+    let length =
+        prop_oneof![prop::sample::select(vec![0, 1, 127, 128, 129, 255, 256, 257, 384, 1000]), 0..600usize];
     // Bytes that can be taken for headers and extended timestamps.
-    let byte = prop_oneof![
-        Just(0xC6u8),
-        Just(0xC3),
-        Just(0xFF),
-        Just(0),
-        Just(1),
-        any::<u8>()
-    ];
+    let byte = prop_oneof![Just(0xC6u8), Just(0xC3), Just(0xFF), Just(0), Just(1), any::<u8>()];
     let payload = length.prop_flat_map(move |length| prop::collection::vec(byte.clone(), length));
     (id, timestamp_ms, kind, 0..3u32, payload).prop_map(
         |(id, timestamp_ms, kind, message_stream_id, payload)| TestMessage {
@@ -149,13 +140,7 @@ fn chunk_size() -> impl Strategy<Value = u32> {
 fn set_chunk_size(size: u32) -> Vec<u8> {
     let mut wire = Vec::new();
     let body = size.to_be_bytes().to_vec();
-    let message = TestMessage {
-        id: 2,
-        timestamp_ms: 0,
-        kind: 1,
-        message_stream_id: 0,
-        payload: body,
-    };
+    let message = TestMessage { id: 2, timestamp_ms: 0, kind: 1, message_stream_id: 0, payload: body };
     Encoder::new().encode(&message.to_message(), &mut wire);
     wire
 }
@@ -243,9 +228,7 @@ impl Sender {
         let choice = self.choose(4);
         let length = &(message.payload.len() as u32).to_be_bytes()[1..];
         let last = self.last.get(&message.id);
-        let delta = message
-            .timestamp_ms
-            .wrapping_sub(last.map_or(0, |(m, _)| m.timestamp_ms));
+        let delta = message.timestamp_ms.wrapping_sub(last.map_or(0, |(m, _)| m.timestamp_ms));
         let same_stream = last.is_some_and(|(m, _)| m.message_stream_id == message.message_stream_id);
         let same_shape = same_stream
             && last.is_some_and(|(m, _)| m.kind == message.kind && m.payload.len() == message.payload.len());

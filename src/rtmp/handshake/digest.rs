@@ -106,16 +106,8 @@ mod tests {
     #[test]
     fn a_digest_is_found_where_other_implementations_put_it() {
         for (scheme, at, hex) in [
-            (
-                Scheme::Zero,
-                278,
-                "043c48a656b74dfbb0b2f019c99c24655a14f06be57b01fa458f547bfeefc4e0",
-            ),
-            (
-                Scheme::One,
-                1350,
-                "a608ce1f0fece42e79eaf2bf474f05edb004fffec4dc30ea48b2b6bdeb9bdae4",
-            ),
+            (Scheme::Zero, 278, "043c48a656b74dfbb0b2f019c99c24655a14f06be57b01fa458f547bfeefc4e0"),
+            (Scheme::One, 1350, "a608ce1f0fece42e79eaf2bf474f05edb004fffec4dc30ea48b2b6bdeb9bdae4"),
         ] {
             let mut packet = counting();
             assert_eq!(find(&packet, PLAYER_KEY), None);
@@ -136,10 +128,7 @@ mod tests {
         sign(&mut packet, &[0x5a; DIGEST_LEN], &server_full_key());
         let signature = unhex("08675f7c4ecb0c3aebb95cd9b31c1a97fa57a20f6f507ebde09ae745e62948c4");
         assert_eq!(packet[PACKET_LEN - DIGEST_LEN..], signature);
-        assert_eq!(
-            packet[..PACKET_LEN - DIGEST_LEN],
-            counting()[..PACKET_LEN - DIGEST_LEN]
-        );
+        assert_eq!(packet[..PACKET_LEN - DIGEST_LEN], counting()[..PACKET_LEN - DIGEST_LEN]);
     }
 
     #[test]

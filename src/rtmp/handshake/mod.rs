@@ -58,10 +58,7 @@ pub struct Server {
 impl Server {
     /// `random`: what the random parts of S1 and S2 are drawn from.
     pub fn new(random: [u8; 32]) -> Self {
-        Self {
-            exchange: Exchange::default(),
-            random,
-        }
+        Self { exchange: Exchange::default(), random }
     }
 
     /// Takes what the client sent next. S0, S1 and S2 are handed out together, as soon as C1 is whole; they carry
@@ -96,10 +93,7 @@ pub struct Client {
 impl Client {
     /// `random`: what the random part of C1 is drawn from.
     pub fn new(random: [u8; 32]) -> Self {
-        Self {
-            exchange: Exchange::default(),
-            random,
-        }
+        Self { exchange: Exchange::default(), random }
     }
 
     /// C0 and C1: to be sent first.
@@ -187,10 +181,8 @@ impl<'a> Random<'a> {
     fn packet(&mut self) -> Packet {
         let mut packet = [0; PACKET_LEN];
         for block in packet[RANDOM_START..].chunks_mut(32) {
-            let hash = Sha256::new()
-                .chain_update(self.seed)
-                .chain_update(self.counter.to_be_bytes())
-                .finalize();
+            let hash =
+                Sha256::new().chain_update(self.seed).chain_update(self.counter.to_be_bytes()).finalize();
             block.copy_from_slice(&hash[..block.len()]);
             self.counter += 1;
         }
@@ -227,11 +219,7 @@ pub fn check_any_bytes(bytes: &[u8]) {
             assert!(next.consumed == piece.len() || next.done);
             Ok(Progress {
                 consumed: so_far.consumed + next.consumed,
-                send: if next.send.is_empty() {
-                    so_far.send
-                } else {
-                    next.send
-                },
+                send: if next.send.is_empty() { so_far.send } else { next.send },
                 done: next.done,
             })
         });
@@ -284,10 +272,8 @@ mod tests {
     fn a_client_with_a_digest_gets_one_of_the_same_scheme_and_its_own_signed() {
         for scheme in [Scheme::Zero, Scheme::One] {
             let input = digest_input(scheme);
-            let Found {
-                digest: client_digest,
-                ..
-            } = digest::find(packet(&input[1..=PACKET_LEN]), digest::PLAYER_KEY).unwrap();
+            let Found { digest: client_digest, .. } =
+                digest::find(packet(&input[1..=PACKET_LEN]), digest::PLAYER_KEY).unwrap();
 
             let progress = Server::new(SERVER_RANDOM).receive(&input).unwrap();
             assert!(progress.done);
@@ -302,12 +288,8 @@ mod tests {
     }
 
     #[test]
-    fn any_two_cuts_of_the_input_lead_to_the_same_answer_and_leave_the_first_chunk() {
-        for input in [
-            plain_input(),
-            digest_input(Scheme::Zero),
-            digest_input(Scheme::One),
-        ] {
+    fn any_cut_of_the_input_leads_to_the_same_answer_and_leaves_the_first_chunk() {
+        for input in [plain_input(), digest_input(Scheme::Zero), digest_input(Scheme::One)] {
             let whole = Server::new(SERVER_RANDOM).receive(&input).unwrap();
             assert!(whole.done);
             assert_eq!(whole.consumed, 1 + 2 * PACKET_LEN);
@@ -316,11 +298,7 @@ mod tests {
                 let first = server.receive(&input[..cut]).unwrap();
                 assert_eq!(first.consumed, cut.min(1 + 2 * PACKET_LEN));
                 assert_eq!(first.done, cut > 2 * PACKET_LEN);
-                assert_eq!(
-                    first.send.is_empty(),
-                    cut <= PACKET_LEN,
-                    "the answer goes out when C1 is whole"
-                );
+                assert_eq!(first.send.is_empty(), cut <= PACKET_LEN, "the answer goes out when C1 is whole");
                 let second = server.receive(&input[cut..]).unwrap();
                 assert!(second.done);
                 assert_eq!([first.send, second.send].concat(), whole.send);
@@ -336,13 +314,7 @@ mod tests {
         let taken = input.iter().map(|byte| server.receive(&[*byte]).unwrap());
         let consumed: usize = taken.map(|progress| progress.consumed).sum();
         assert_eq!(input[consumed..], *b"\x03\x00\x00\x00");
-        assert_eq!(
-            server.receive(b"").unwrap(),
-            Progress {
-                done: true,
-                ..Progress::default()
-            }
-        );
+        assert_eq!(server.receive(b"").unwrap(), Progress { done: true, ..Progress::default() });
     }
 
     #[test]
@@ -396,10 +368,7 @@ mod tests {
             assert_eq!(Server::new(SERVER_RANDOM).receive(input), Err(error));
             assert_eq!(Server::new(SERVER_RANDOM).receive(&input[..1]), Err(error));
         }
-        assert_eq!(
-            Error::Http.to_string(),
-            "the peer speaks HTTP, this port speaks RTMP"
-        );
+        assert_eq!(Error::Http.to_string(), "the peer speaks HTTP, this port speaks RTMP");
     }
 
     #[test]

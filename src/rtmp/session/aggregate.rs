@@ -37,16 +37,10 @@ pub fn split(timestamp_ms: u32, body: Bytes) -> impl Iterator<Item = Result<SubM
         if rest.is_empty() {
             return None;
         }
-        let tag = take_tag(&mut rest)
-            .ok_or(Error::Truncated(position))
-            .and_then(|tag| {
-                let nested = tag.message_type_id == type_id::AGGREGATE;
-                if nested {
-                    Err(Error::Nested(position))
-                } else {
-                    Ok(tag)
-                }
-            });
+        let tag = take_tag(&mut rest).ok_or(Error::Truncated(position)).and_then(|tag| {
+            let nested = tag.message_type_id == type_id::AGGREGATE;
+            if nested { Err(Error::Nested(position)) } else { Ok(tag) }
+        });
         Some(match tag {
             Ok(mut message) => {
                 let first_ms = *first_ms.get_or_insert(message.timestamp_ms);
@@ -71,11 +65,7 @@ fn take_tag(rest: &mut Bytes) -> Option<SubMessage> {
     rest.advance(TAG_HEADER_BYTES);
     let body = rest.split_to(len);
     rest.advance(BACK_POINTER_BYTES);
-    Some(SubMessage {
-        message_type_id,
-        timestamp_ms: u32::from_be_bytes([t3, t2, t1, t0]),
-        body,
-    })
+    Some(SubMessage { message_type_id, timestamp_ms: u32::from_be_bytes([t3, t2, t1, t0]), body })
 }
 
 const TAG_HEADER_BYTES: usize = 11;
@@ -96,27 +86,11 @@ mod tests {
 
     #[test]
     fn times_are_rebased_on_the_first_message_s() {
-        let body = [
-            tag(9, 5000, b"v0"),
-            tag(8, 5010, b"a"),
-            tag(18, 4990, b""),
-            tag(9, 5040, b"v1"),
-        ]
-        .concat();
+        let body =
+            [tag(9, 5000, b"v0"), tag(8, 5010, b"a"), tag(18, 4990, b""), tag(9, 5040, b"v1")].concat();
         let messages: Vec<_> = split(u32::MAX - 20, body.into()).map(|m| m.unwrap()).collect();
-        let times: Vec<_> = messages
-            .iter()
-            .map(|m| (m.message_type_id, m.timestamp_ms))
-            .collect();
-        assert_eq!(
-            times,
-            [
-                (9, u32::MAX - 20),
-                (8, u32::MAX - 10),
-                (18, u32::MAX - 30),
-                (9, 19)
-            ]
-        );
+        let times: Vec<_> = messages.iter().map(|m| (m.message_type_id, m.timestamp_ms)).collect();
+        assert_eq!(times, [(9, u32::MAX - 20), (8, u32::MAX - 10), (18, u32::MAX - 30), (9, 19)]);
         assert_eq!(messages[3].body, "v1");
     }
 

@@ -44,15 +44,9 @@ impl Connect {
     pub fn parse(object: &Value) -> Self {
         let text = |key| object.get(key).and_then(Value::as_str);
         let app = text("app").unwrap_or_default().to_owned();
-        let tc_url = text("tcUrl")
-            .or(text("tcurl"))
-            .filter(|_| app.is_empty())
-            .unwrap_or_default()
-            .to_owned();
-        let object_encoding = object
-            .get("objectEncoding")
-            .and_then(Value::as_number)
-            .unwrap_or(0.0);
+        let tc_url =
+            text("tcUrl").or(text("tcurl")).filter(|_| app.is_empty()).unwrap_or_default().to_owned();
+        let object_encoding = object.get("objectEncoding").and_then(Value::as_number).unwrap_or(0.0);
         Self {
             app,
             tc_url,
@@ -79,10 +73,7 @@ impl Connect {
         let mut welcome = information("status", "NetConnection.Connect.Success", "Connection succeeded.");
         if let Value::Object(information) = &mut welcome {
             // Commands with AMF3's leading byte are understood, so the client may keep its encoding.
-            information.push((
-                "objectEncoding".to_owned(),
-                f64::from(self.object_encoding).into(),
-            ));
+            information.push(("objectEncoding".to_owned(), f64::from(self.object_encoding).into()));
         }
         let mut answer = Command::result(transaction_id, welcome);
         answer.object = Value::Object(properties);
@@ -111,12 +102,7 @@ fn list(value: &Value) -> Vec<String> {
     let entries: Vec<&Value> = match value {
         Value::StrictArray(values) => values.iter().collect(),
         Value::String(_) => vec![value],
-        other => other
-            .properties()
-            .into_iter()
-            .flatten()
-            .map(|(_, value)| value)
-            .collect(),
+        other => other.properties().into_iter().flatten().map(|(_, value)| value).collect(),
     };
     entries
         .into_iter()
@@ -162,10 +148,7 @@ mod tests {
                 "fourCcList",
                 Value::StrictArray(vec!["av01".into(), "hvc1".into(), 7.0.into(), "toolong".into()]),
             ),
-            (
-                "videoFourCcInfoMap",
-                Value::object([("*", 4.0.into()), ("avc1", 3.0.into())]),
-            ),
+            ("videoFourCcInfoMap", Value::object([("*", 4.0.into()), ("avc1", 3.0.into())])),
             ("audioFourCcInfoMap", Value::ecma_array([("Opus", 1.0.into())])),
             ("capsEx", 5.0.into()),
         ]));
@@ -175,19 +158,13 @@ mod tests {
         assert_eq!(enhanced.four_cc_list, ["av01", "hvc1"]);
         assert_eq!(
             enhanced.video,
-            [
-                ("*".to_owned(), CAN_FORWARD),
-                ("avc1".to_owned(), CAN_DECODE | CAN_ENCODE)
-            ]
+            [("*".to_owned(), CAN_FORWARD), ("avc1".to_owned(), CAN_DECODE | CAN_ENCODE)]
         );
         assert_eq!(enhanced.audio, [("Opus".to_owned(), CAN_DECODE)]);
         assert_eq!(enhanced.capabilities, 5);
         let answer = connect.answer(1.0);
         let maps = ["videoFourCcInfoMap", "audioFourCcInfoMap"];
-        assert!(
-            maps.iter()
-                .all(|map| answer.object.get(map).unwrap().get("*") == Some(&4.0.into()))
-        );
+        assert!(maps.iter().all(|map| answer.object.get(map).unwrap().get("*") == Some(&4.0.into())));
     }
 
     #[test]
@@ -201,12 +178,8 @@ mod tests {
 
     #[test]
     fn four_cc_list_may_be_a_star() {
-        let star = |value| {
-            Connect::parse(&Value::object([("fourCcList", value)]))
-                .enhanced
-                .unwrap()
-                .four_cc_list
-        };
+        let star =
+            |value| Connect::parse(&Value::object([("fourCcList", value)])).enhanced.unwrap().four_cc_list;
         assert_eq!(star("*".into()), ["*"]);
         assert_eq!(star(Value::StrictArray(vec!["*".into()])), ["*"]);
         assert_eq!(star(Value::object([("0", "*".into())])), ["*"]);

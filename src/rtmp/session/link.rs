@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::error::{Error, ErrorKind};
 use crate::amf0::{self, Value};
-use crate::rtmp::chunk::{ChunkSize, ChunkStreamId, Decoder, Encoder, Limits, Message};
+use crate::rtmp::chunk::{ChunkStreamId, Decoder, Encoder, Limits, Message};
 use crate::rtmp::command::Command;
 use crate::rtmp::message::{Control, UserControl, type_id};
 
@@ -90,10 +90,7 @@ impl Link {
 
     /// A violation at the bytes read so far.
     pub fn violation(&self, kind: impl Into<ErrorKind>) -> Error {
-        Error {
-            position: self.handshake_bytes + self.decoder.position(),
-            kind: kind.into(),
-        }
+        Error { position: self.handshake_bytes + self.decoder.position(), kind: kind.into() }
     }
 
     /// Asks the peer for a sign of life.
@@ -119,12 +116,7 @@ impl Link {
 
     /// Sends a control message. Set Chunk Size holds for what comes after it.
     pub fn control(&mut self, control: Control) {
-        self.send(
-            ChunkStreamId::CONTROL.get(),
-            control.message_type_id(),
-            0,
-            control.to_bytes(),
-        );
+        self.send(ChunkStreamId::CONTROL.get(), control.message_type_id(), 0, control.to_bytes());
         match control {
             Control::SetChunkSize(size) => self.encoder.set_chunk_size(size),
             Control::WindowAcknowledgementSize(window) => self.announced_window_bytes = window,
@@ -134,22 +126,12 @@ impl Link {
 
     /// Sends a command: on message stream 0 to the connection, else to a stream of it.
     pub fn command(&mut self, message_stream_id: u32, command: &Command) {
-        self.send(
-            COMMAND_CHUNK_STREAM_ID,
-            type_id::COMMAND_AMF0,
-            message_stream_id,
-            command.to_bytes(),
-        );
+        self.send(COMMAND_CHUNK_STREAM_ID, type_id::COMMAND_AMF0, message_stream_id, command.to_bytes());
     }
 
     /// Sends a data message of these values.
     pub fn data(&mut self, message_stream_id: u32, values: &[Value]) {
-        self.send(
-            DATA_CHUNK_STREAM_ID,
-            type_id::DATA_AMF0,
-            message_stream_id,
-            amf0::encode_all(values),
-        );
+        self.send(DATA_CHUNK_STREAM_ID, type_id::DATA_AMF0, message_stream_id, amf0::encode_all(values));
     }
 
     /// Sends any message.
@@ -160,6 +142,13 @@ impl Link {
     /// What there is to send, whole messages; leaves no memory behind.
     pub fn take_out(&mut self) -> Option<Bytes> {
         (!self.out.is_empty()).then(|| std::mem::take(&mut self.out).into())
+    }
+
+    /// As if a peer had sent so many bytes, all acknowledged.
+    #[cfg(test)]
+    pub fn skip_received(&mut self, bytes: u64) {
+        self.received += bytes;
+        self.acknowledged = self.received;
     }
 
     fn send(&mut self, chunk_stream_id: u32, message_type_id: u8, message_stream_id: u32, body: Vec<u8>) {
@@ -198,9 +187,8 @@ impl Link {
             }
             Control::User(UserControl::PingResponse(time_ms)) => {
                 let round_trip = self.clock().wrapping_sub(time_ms);
-                self.round_trip_ms = Some(round_trip)
-                    .filter(|&ms| ms <= MAX_ROUND_TRIP_MS)
-                    .or(self.round_trip_ms);
+                self.round_trip_ms =
+                    Some(round_trip).filter(|&ms| ms <= MAX_ROUND_TRIP_MS).or(self.round_trip_ms);
             }
             // Only a client minds.
             Control::User(UserControl::StreamEof(_)) => return Ok(false),

@@ -12,6 +12,8 @@
 mod aggregate;
 mod connect;
 mod error;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod link;
 
 pub use aggregate::Error as AggregateError;
@@ -39,7 +41,7 @@ pub struct SessionConfig {
     pub limits: Limits,
 }
 
-/// What a session wants done, in order.
+/// What a session wants done. Bytes to send come before all else, the rest is in order.
 #[derive(Clone, Debug)]
 pub enum Output {
     /// Bytes for the peer: whole messages, but for the handshake. All that one call had to say is one `Send`.
@@ -154,9 +156,7 @@ impl Session {
             return Ok(());
         }
         if let Some(handshake) = &mut self.handshake {
-            let progress = handshake
-                .receive(&bytes)
-                .map_err(|error| self.link.violation(error))?;
+            let progress = handshake.receive(&bytes).map_err(|error| self.link.violation(error))?;
             self.link.shook_hands(progress.consumed, &progress.send);
             if !progress.done {
                 return Ok(());
@@ -194,8 +194,7 @@ impl Session {
             return Ok(());
         }
         self.publishing = Stage::Granted;
-        self.link
-            .control(Control::User(UserControl::StreamBegin(MESSAGE_STREAM_ID)));
+        self.link.control(Control::User(UserControl::StreamBegin(MESSAGE_STREAM_ID)));
         self.status("status", "NetStream.Publish.Start", "Publishing.");
         self.link.feed(std::mem::take(&mut self.held).into());
         self.advance()
@@ -215,8 +214,7 @@ impl Session {
             return;
         }
         self.playing = Stage::Granted;
-        self.link
-            .control(Control::User(UserControl::StreamBegin(MESSAGE_STREAM_ID)));
+        self.link.control(Control::User(UserControl::StreamBegin(MESSAGE_STREAM_ID)));
         if self.reset {
             self.status("status", "NetStream.Play.Reset", "Playing and resetting.");
         }
@@ -238,13 +236,8 @@ impl Session {
             return;
         }
         self.playing = Stage::Idle;
-        self.status(
-            "status",
-            "NetStream.Play.UnpublishNotify",
-            "The stream has ended.",
-        );
-        self.link
-            .control(Control::User(UserControl::StreamEof(MESSAGE_STREAM_ID)));
+        self.status("status", "NetStream.Play.UnpublishNotify", "The stream has ended.");
+        self.link.control(Control::User(UserControl::StreamEof(MESSAGE_STREAM_ID)));
     }
 
     /// Asks the peer for a sign of life, once it has connected.
@@ -297,12 +290,7 @@ impl Session {
     }
 
     fn message(&mut self, message: Message) -> Result<(), Error> {
-        let Message {
-            timestamp_ms,
-            message_type_id,
-            payload,
-            ..
-        } = message;
+        let Message { timestamp_ms, message_type_id, payload, .. } = message;
         match message_type_id {
             type_id::AGGREGATE => {
                 for part in aggregate::split(timestamp_ms, payload.to_bytes()) {
@@ -347,11 +335,7 @@ impl Session {
     /// is some encoders' sign of life and carries nothing.
     fn frame(&mut self, kind: FrameKind, timestamp_ms: u32, payload: Payload) {
         if self.publishing == Stage::Granted && !payload.is_empty() {
-            self.outputs.push_back(Output::Frame(Frame {
-                kind,
-                timestamp_ms,
-                payload,
-            }));
+            self.outputs.push_back(Output::Frame(Frame { kind, timestamp_ms, payload }));
         }
     }
 
@@ -417,10 +401,8 @@ impl Session {
             return Err(self.link.violation(ErrorKind::ConnectedTwice));
         }
         let connect = Connect::parse(&command.object);
-        self.link
-            .control(Control::WindowAcknowledgementSize(WINDOW_BYTES));
-        self.link
-            .control(Control::SetPeerBandwidth(WINDOW_BYTES, LimitType::Dynamic));
+        self.link.control(Control::WindowAcknowledgementSize(WINDOW_BYTES));
+        self.link.control(Control::SetPeerBandwidth(WINDOW_BYTES, LimitType::Dynamic));
         self.link.control(Control::User(UserControl::StreamBegin(0)));
         self.link.control(Control::SetChunkSize(OUT_CHUNK_SIZE));
         self.link.command(0, &connect.answer(command.transaction_id));
@@ -434,15 +416,10 @@ impl Session {
         match self.address(command) {
             Ok(Address { name, query }) => {
                 self.publishing = Stage::Asked;
-                self.outputs
-                    .push_back(Output::Publish(PublishRequest { name, query }));
+                self.outputs.push_back(Output::Publish(PublishRequest { name, query }));
             }
             Err(error) => {
-                self.refuse(
-                    "NetStream.Publish.BadName",
-                    &error.to_string(),
-                    CloseReason::Name(error),
-                );
+                self.refuse("NetStream.Publish.BadName", &error.to_string(), CloseReason::Name(error));
             }
         }
     }
@@ -456,24 +433,16 @@ impl Session {
                 let Address { name, query } = address;
                 self.playing = Stage::Asked;
                 self.reset = command.flag(3).unwrap_or(false);
-                self.outputs
-                    .push_back(Output::Play(PlayRequest { name, query, start }));
+                self.outputs.push_back(Output::Play(PlayRequest { name, query, start }));
             }
             Err(error) => {
-                self.refuse(
-                    "NetStream.Play.StreamNotFound",
-                    &error.to_string(),
-                    CloseReason::Name(error),
-                );
+                self.refuse("NetStream.Play.StreamNotFound", &error.to_string(), CloseReason::Name(error));
             }
         }
     }
 
     fn address(&self, command: &Command) -> Result<Address, name::Error> {
-        let connect = self
-            .connect
-            .as_ref()
-            .expect("publish and play come after connect");
+        let connect = self.connect.as_ref().expect("publish and play come after connect");
         Address::parse(&connect.app, &connect.tc_url, command.text(0).unwrap_or_default())
     }
 
@@ -492,11 +461,7 @@ impl Session {
 
     fn pause(&mut self, paused: bool) {
         if self.playing == Stage::Granted {
-            let code = if paused {
-                "NetStream.Pause.Notify"
-            } else {
-                "NetStream.Unpause.Notify"
-            };
+            let code = if paused { "NetStream.Pause.Notify" } else { "NetStream.Unpause.Notify" };
             self.status("status", code, "");
             self.outputs.push_back(Output::Pause(paused));
         }
@@ -524,8 +489,7 @@ impl Session {
     }
 
     fn status(&mut self, level: &str, code: &str, description: &str) {
-        self.link
-            .command(MESSAGE_STREAM_ID, &Command::on_status(level, code, description));
+        self.link.command(MESSAGE_STREAM_ID, &Command::on_status(level, code, description));
     }
 
     /// FMLE's own notices: `onFCPublish` and the like, about the stream that the command names.

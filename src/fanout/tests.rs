@@ -1,0 +1,418 @@
+//! Players of one core against a real log, without a socket: what they would be sent, byte for byte.
+
+use std::{sync::Arc, time::Duration};
+
+use super::*;
+use crate::stream::{
+    Publication, Registry, Retention,
+    tests::{
+        audio, audio_header, inter_frame, key_frame, marks, metadata, publisher, registry, registry_with,
+        video_header,
+    },
+};
+
+const NAME: &str = "live/s";
+
+struct Bench {
+    registry: Arc<Registry>,
+    hub: Hub,
+    now_ms: u64,
+}
+
+impl Bench {
+    fn new() -> Self {
+        Self::with(registry(1))
+    }
+
+    fn with(registry: Arc<Registry>) -> Self {
+        let policy = Policy {
+            max_lag: Duration::from_secs(5),
+            play_wait: Duration::from_secs(30),
+            publisher_grace: Duration::from_secs(10),
+        };
+        Self { hub: Hub::new(0, registry.clone(), policy), registry, now_ms: 1_000 }
+    }
+
+    fn publish(&self) -> Publication {
+        self.registry.publish(NAME, publisher(1), self.now_ms).expect("the name is free")
+    }
+
+    fn join(&mut self, start: Start) -> PlayerKey {
+        self.hub.join(7, NAME, start, self.now_ms)
+    }
+
+    /// All that is due to the player, taken at once.
+    fn drain(&mut self, player: PlayerKey) -> String {
+        marks(&self.drain_bytes(player))
+    }
+
+    fn drain_bytes(&mut self, player: PlayerKey) -> Vec<u8> {
+        self.grow();
+        let mut out = Vec::new();
+        while let Some(batch) = self.hub.next_batch(player, false, self.now_ms) {
+            out.extend_from_slice(batch.bytes());
+            self.hub.sent(player, batch.bytes().len());
+        }
+        out
+    }
+
+    /// As after the core's signal.
+    fn grow(&mut self) {
+        self.hub.grown(0, 1, &mut Vec::new());
+    }
+
+    fn ended(&self) -> Vec<(usize, Ended)> {
+        let mut ended = Vec::new();
+        self.hub.expire(self.now_ms, &mut ended);
+        ended
+    }
+}
+
+fn headers(publication: &mut Publication) {
+    for frame in [metadata("M "), video_header("V "), audio_header("A ")] {
+        publication.append(frame, 1_000);
+    }
+}
+
+#[test]
+fn a_player_that_waited_gets_the_stream_from_its_first_message() {
+    let mut bench = Bench::new();
+    let player = bench.join(Start::KeyFrame);
+    assert_eq!(bench.drain(player), "");
+    let mut publication = bench.publish();
+    headers(&mut publication);
+    assert_eq!(bench.drain(player), "M V A ");
+    publication.append(audio(0, "a0 "), 1_000);
+    publication.append(key_frame(0, "K0 "), 1_000);
+    assert_eq!(bench.drain(player), "a0 K0 ");
+}
+
+#[test]
+fn a_late_player_starts_at_the_newest_key_frame_with_the_headers() {
+    let mut bench = Bench::new();
+    let mut publication = bench.publish();
+    headers(&mut publication);
+    for frame in [key_frame(0, "K0 "), inter_frame(40, "i1 "), key_frame(80, "K2 "), inter_frame(120, "i3 ")]
+    {
+        publication.append(frame, 1_000);
+    }
+    let player = bench.join(Start::KeyFrame);
+    assert_eq!(bench.drain(player), "M V A K2 i3 ");
+    publication.append(audio(130, "a4 "), 1_000);
+    assert_eq!(bench.drain(player), "a4 ");
+}
+
+#[test]
+fn a_live_player_starts_at_the_next_key_frame() {
+    let mut bench = Bench::new();
+    let mut publication = bench.publish();
+    headers(&mut publication);
+    publication.append(key_frame(0, "K0 "), 1_000);
+    let player = bench.join(Start::Live);
+    publication.append(inter_frame(40, "i1 "), 1_000);
+    assert_eq!(bench.drain(player), "");
+    publication.append(key_frame(80, "K2 "), 1_000);
+    assert_eq!(bench.drain(player), "M V A K2 ");
+}
+
+#[test]
+fn an_audio_only_stream_starts_at_once_at_its_head() {
+    let mut bench = Bench::new();
+    let mut publication = bench.publish();
+    publication.append(audio_header("A "), 1_000);
+    for i in 0..2_000 {
+        publication.append(audio(i * 20, "old "), 1_000 + u64::from(i) * 20);
+    }
+    for start in [Start::KeyFrame, Start::Live] {
+        let player = bench.join(start);
+        assert_eq!(bench.drain(player), "A ");
+        publication.append(audio(40_000, "new "), 41_000);
+        assert_eq!(bench.drain(player), "new ");
+        bench.hub.leave(player);
+    }
+}
+
+#[test]
+fn video_that_comes_behind_the_audio_begins_with_a_key_frame() {
+    let mut bench = Bench::new();
+    let mut publication = bench.publish();
+    publication.append(audio_header("A "), 1_000);
+    publication.append(audio(0, "a0 "), 1_000);
+    publication.append(inter_frame(0, "lost "), 1_000);
+    publication.append(video_header("V "), 1_000);
+    let player = bench.join(Start::KeyFrame);
+    publication.append(audio(20, "a1 "), 1_000);
+    publication.append(key_frame(20, "K1 "), 1_000);
+    assert_eq!(bench.drain(player), "V A K1 ", "there is video, so it waited for a key frame");
+}
+
+#[test]
+fn a_player_that_lags_is_moved_to_the_newest_key_frame_between_two_messages() {
+    let mut bench = Bench::new();
+    let mut publication = bench.publish();
+    headers(&mut publication);
+    publication.append(key_frame(0, "K0 "), 1_000);
+    let player = bench.join(Start::KeyFrame);
+    assert_eq!(bench.drain(player), "M V A K0 ");
+    publication.append(inter_frame(40, "i1-half-sent "), 1_040);
+    publication.append(inter_frame(80, "i2 "), 1_080);
+    bench.grow();
+    let batch = bench.hub.next_batch(player, false, 1_080).expect("two frames are due");
+    assert_eq!(marks(batch.bytes()), "i1halfsent i2 ");
+    bench.hub.sent(player, 8);
+    assert!(!bench.hub.is_at_boundary(player));
+    publication.append(key_frame(6_000, "K3 "), 7_000);
+    publication.append(inter_frame(6_040, "i4 "), 7_040);
+    bench.now_ms = 7_040;
+    assert_eq!(bench.drain(player), "halfsent K3 i4 ", "the message is finished, i2 is passed over");
+    assert_eq!(bench.hub.skips(), 1);
+}
+
+#[test]
+fn a_core_whose_clock_is_a_little_behind_the_publishers_takes_nobody_for_lagging() {
+    let mut bench = Bench::new();
+    let mut publication = bench.publish();
+    let player = bench.join(Start::KeyFrame);
+    for frame in [key_frame(0, "K0 "), inter_frame(40, "i1 "), key_frame(80, "K2 ")] {
+        publication.append(frame, bench.now_ms + 3);
+    }
+    assert_eq!(bench.drain(player), "K0 i1 K2 ");
+}
+
+#[test]
+fn a_player_that_lags_within_one_group_of_pictures_stays_where_it_is() {
+    let mut bench = Bench::new();
+    let mut publication = bench.publish();
+    publication.append(key_frame(0, "K0 "), 1_000);
+    publication.append(inter_frame(40, "i1 "), 1_040);
+    let player = bench.join(Start::KeyFrame);
+    bench.now_ms = 20_000;
+    assert_eq!(bench.drain(player), "K0 i1 ");
+    assert_eq!(bench.hub.skips(), 0);
+}
+
+#[test]
+fn headers_go_out_with_a_skip_only_if_they_changed() {
+    let mut bench = Bench::new();
+    let mut publication = bench.publish();
+    headers(&mut publication);
+    publication.append(key_frame(0, "K0 "), 1_000);
+    let player = bench.join(Start::KeyFrame);
+    bench.drain(player);
+    publication.append(inter_frame(40, "i1 "), 1_040);
+    publication.append(video_header("W "), 6_000);
+    publication.append(key_frame(6_000, "K2 "), 6_100);
+    bench.now_ms = 6_100;
+    assert_eq!(bench.drain(player), "M W A K2 ");
+}
+
+#[test]
+fn a_player_that_has_fallen_out_of_the_log_goes_on_at_the_newest_key_frame() {
+    let mut bench = Bench::with(registry_with(1, Retention { buffer_bytes: 1 << 20, keep_ms: 5_000 }));
+    let mut publication = bench.publish();
+    publication.append(key_frame(0, "K0 "), 1_000);
+    let player = bench.join(Start::KeyFrame);
+    assert_eq!(bench.drain(player), "K0 ");
+    let large = "x".repeat(100_000);
+    for i in 0..100 {
+        publication.append(inter_frame(i, &large), 1_000);
+    }
+    publication.append(key_frame(200, "K1 "), 1_000);
+    assert_eq!(bench.drain(player), "K1 ");
+}
+
+#[test]
+fn a_group_of_pictures_larger_than_the_buffer_makes_joiners_wait_for_the_next_key_frame() {
+    let mut bench = Bench::with(registry_with(1, Retention { buffer_bytes: 1 << 20, keep_ms: 5_000 }));
+    let mut publication = bench.publish();
+    headers(&mut publication);
+    publication.append(key_frame(0, "K0 "), 1_000);
+    let large = "x".repeat(100_000);
+    for i in 0..100 {
+        publication.append(inter_frame(i, &large), 1_000);
+    }
+    let player = bench.join(Start::KeyFrame);
+    assert_eq!(bench.drain(player), "");
+    publication.append(key_frame(200, "K1 "), 1_000);
+    assert_eq!(bench.drain(player), "M V A K1 ");
+}
+
+#[test]
+fn every_byte_arrives_in_order_however_little_each_send_takes() {
+    let mut bench = Bench::new();
+    let mut publication = bench.publish();
+    let player = bench.join(Start::KeyFrame);
+    let mut expected = String::new();
+    let mut received = Vec::new();
+    for i in 0..5_000u32 {
+        let mark = format!("{}{i} ", "p".repeat((i as usize * 31) % 300));
+        expected += &mark;
+        let frame = if i % 50 == 0 { key_frame(i, &mark) } else { inter_frame(i, &mark) };
+        publication.append(frame, 1_000);
+        if i % 7 == 0 {
+            bench.grow();
+            if let Some(batch) = bench.hub.next_batch(player, false, 1_000) {
+                let n = batch.bytes().len().min(1 + (i as usize * 97) % 4_000);
+                received.extend_from_slice(&batch.bytes()[..n]);
+                bench.hub.sent(player, n);
+            }
+        }
+    }
+    received.extend(bench.drain_bytes(player));
+    assert_eq!(marks(&received), expected);
+}
+
+#[test]
+fn a_batch_is_whole_messages_up_to_its_bound() {
+    let mut bench = Bench::new();
+    let mut publication = bench.publish();
+    let player = bench.join(Start::KeyFrame);
+    publication.append(key_frame(0, &"x".repeat(300_000)), 1_000);
+    for i in 1..40 {
+        publication.append(inter_frame(i, &"y".repeat(30_000 - 5)), 1_000);
+    }
+    bench.grow();
+    let mut lens = Vec::new();
+    while let Some(batch) = bench.hub.next_batch(player, false, 1_000) {
+        lens.push(batch.bytes().len());
+        bench.hub.sent(player, batch.bytes().len());
+        assert!(bench.hub.is_at_boundary(player));
+    }
+    assert_eq!(lens[0], 300_005, "a message larger than the bound goes alone");
+    assert!(lens[1..].iter().all(|len| len % 30_000 == 0 && *len <= 256 << 10), "{lens:?}");
+}
+
+#[test]
+fn an_encoder_that_comes_back_goes_on_at_its_key_frame_and_repeats_no_header() {
+    let mut bench = Bench::new();
+    let mut publication = bench.publish();
+    headers(&mut publication);
+    publication.append(key_frame(0, "K0 "), 1_000);
+    let player = bench.join(Start::KeyFrame);
+    assert_eq!(bench.drain(player), "M V A K0 ");
+    drop(publication);
+    bench.now_ms = 9_000;
+    assert_eq!(bench.ended(), []);
+    let newcomer = bench.join(Start::KeyFrame);
+    assert_eq!(bench.drain(newcomer), "", "old pictures are not shown to newcomers");
+    let mut publication = bench.publish();
+    headers(&mut publication);
+    publication.append(inter_frame(0, "lost "), 9_000);
+    publication.append(audio(0, "a1 "), 9_000);
+    publication.append(key_frame(40, "K1 "), 9_000);
+    assert_eq!(bench.drain(player), "a1 K1 ");
+    assert_eq!(bench.drain(newcomer), "M V A K1 ");
+    drop(publication);
+    let mut publication = bench.publish();
+    publication.append(metadata("N "), 9_000);
+    publication.append(key_frame(0, "K2 "), 9_000);
+    assert_eq!(bench.drain(player), "N K2 ", "changed metadata goes out again");
+}
+
+#[test]
+fn players_are_ended_after_the_grace_and_not_before() {
+    let mut bench = Bench::new();
+    let mut publication = bench.publish();
+    publication.append(key_frame(0, "K0 "), 1_000);
+    let player = bench.join(Start::KeyFrame);
+    bench.drain(player);
+    drop(publication);
+    bench.now_ms = 10_999;
+    assert_eq!(bench.ended(), []);
+    bench.now_ms = 11_000;
+    assert_eq!(bench.ended(), [(7, Ended::Unpublished)]);
+}
+
+#[test]
+fn a_player_that_has_not_all_yet_is_ended_a_little_later() {
+    let mut bench = Bench::new();
+    let mut publication = bench.publish();
+    publication.append(key_frame(0, "K0 "), 1_000);
+    let player = bench.join(Start::KeyFrame);
+    bench.drain(player);
+    publication.append(inter_frame(40, "i1 "), 1_000);
+    drop(publication);
+    bench.now_ms = 11_000;
+    assert_eq!(bench.ended(), []);
+    bench.now_ms = 16_000;
+    assert_eq!(bench.ended(), [(7, Ended::Unpublished)]);
+}
+
+#[test]
+fn a_player_of_a_name_that_nobody_publishes_is_turned_away_after_its_wait() {
+    let mut bench = Bench::new();
+    bench.join(Start::KeyFrame);
+    bench.now_ms = 30_999;
+    assert_eq!(bench.ended(), []);
+    bench.now_ms = 31_000;
+    assert_eq!(bench.ended(), [(7, Ended::NotFound)]);
+}
+
+#[test]
+fn what_a_player_does_not_want_is_left_out() {
+    let mut bench = Bench::new();
+    let mut publication = bench.publish();
+    let player = bench.join(Start::KeyFrame);
+    headers(&mut publication);
+    for frame in [key_frame(0, "K0 "), audio(0, "a0 "), inter_frame(40, "i1 "), audio(40, "a1 ")] {
+        publication.append(frame, 1_000);
+    }
+    bench.hub.receive_audio(player, false);
+    assert_eq!(bench.drain(player), "M V A K0 i1 ");
+    bench.hub.receive_audio(player, true);
+    bench.hub.receive_video(player, false);
+    for frame in [inter_frame(80, "i2 "), audio(80, "a2 "), key_frame(120, "K3 "), audio(120, "a3 ")] {
+        publication.append(frame, 1_000);
+    }
+    assert_eq!(bench.drain(player), "a2 a3 ");
+    bench.hub.receive_video(player, true);
+    for frame in [inter_frame(160, "i4 "), audio(160, "a4 "), key_frame(200, "K5 "), inter_frame(240, "i6 ")]
+    {
+        publication.append(frame, 1_000);
+    }
+    assert_eq!(bench.drain(player), "a4 K5 i6 ", "video is wanted again from a key frame on");
+}
+
+#[test]
+fn a_paused_player_gets_nothing_and_goes_on_at_the_newest_key_frame() {
+    let mut bench = Bench::new();
+    let mut publication = bench.publish();
+    publication.append(key_frame(0, "K0 "), 1_000);
+    let player = bench.join(Start::KeyFrame);
+    assert_eq!(bench.drain(player), "K0 ");
+    bench.hub.pause(player, true, 1_000);
+    for frame in [inter_frame(40, "i1 "), key_frame(80, "K2 "), inter_frame(120, "i3 ")] {
+        publication.append(frame, 1_000);
+    }
+    assert_eq!(bench.drain(player), "");
+    bench.hub.pause(player, false, 1_000);
+    assert_eq!(bench.drain(player), "K2 i3 ");
+}
+
+#[test]
+fn more_streams_than_slots_are_all_looked_at() {
+    let registry = registry(1);
+    let mut bench = Bench::with(registry.clone());
+    let count = crate::stream::SLOTS + 5;
+    let names: Vec<String> = (0..count).map(|i| format!("live/{i}")).collect();
+    for (owner, name) in names.iter().enumerate() {
+        bench.hub.join(owner, name, Start::KeyFrame, 1_000);
+    }
+    let mut due = Vec::new();
+    bench.hub.grown(0, 1, &mut due);
+    assert_eq!(due, [0, crate::stream::SLOTS]);
+}
+
+#[test]
+fn a_stream_that_nobody_uses_is_gone() {
+    let mut bench = Bench::new();
+    let player = bench.join(Start::KeyFrame);
+    let other = bench.join(Start::Live);
+    let publication = bench.publish();
+    bench.hub.leave(player);
+    bench.hub.leave(other);
+    assert_eq!(bench.registry.len(), 1);
+    drop(publication);
+    assert!(bench.registry.is_empty());
+    assert!(bench.hub.is_empty());
+}

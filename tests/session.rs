@@ -1,0 +1,352 @@
+//! A server session against a client session in virtual time: no sockets, no clock, bytes cut anywhere.
+
+use bytes::Bytes;
+use fanfare::amf0::{self, Value};
+use fanfare::flv::{Frame, FrameKind, WireFormat};
+use fanfare::rtmp::chunk::{ChunkSize, MediaFormat, OUT_CHUNK_SIZE};
+use fanfare::rtmp::client::{Client, ClientConfig, Event, Role, Status};
+use fanfare::rtmp::name::StreamName;
+use fanfare::rtmp::session::{
+    CloseReason, Output, PlayRequest, PublishRequest, Session, SessionConfig, Start,
+};
+use proptest::prelude::*;
+
+/// A client and the server it talks to, the two directions between them, and what each of them told.
+struct Pair {
+    client: Client,
+    server: Session,
+    to_server: Vec<u8>,
+    to_client: Vec<u8>,
+    events: Vec<Event>,
+    outputs: Vec<Output>,
+    /// Whether the server grants what is asked.
+    grant: bool,
+    now_ms: u64,
+}
+
+impl Pair {
+    fn new(config: ClientConfig) -> Self {
+        let server = Session::new(&SessionConfig::default(), 0, [1; 32]);
+        let client = Client::new(config, 0, [2; 32]);
+        let (to_server, to_client) = (Vec::new(), Vec::new());
+        Self { client, server, to_server, to_client, events: vec![], outputs: vec![], grant: true, now_ms: 0 }
+    }
+
+    fn publisher(address: &str) -> Self {
+        Self::new(config(Role::Publish, address))
+    }
+
+    fn player(address: &str) -> Self {
+        Self::new(config(Role::Play, address))
+    }
+
+    /// Moves bytes until both are silent, in pieces of the lengths that `cut` gives.
+    fn run(&mut self, mut cut: impl FnMut() -> usize) {
+        loop {
+            self.collect();
+            if self.to_server.is_empty() && self.to_client.is_empty() {
+                return;
+            }
+            self.now_ms += 1;
+            let piece = take(&mut self.to_server, cut());
+            if !piece.is_empty() {
+                self.server.receive(piece, self.now_ms).unwrap();
+            }
+            self.collect();
+            let piece = take(&mut self.to_client, cut());
+            if !piece.is_empty() {
+                self.client.receive(piece, self.now_ms).unwrap();
+            }
+        }
+    }
+
+    fn run_whole(&mut self) {
+        self.run(|| usize::MAX);
+    }
+
+    fn collect(&mut self) {
+        while let Some(event) = self.client.poll() {
+            match event {
+                Event::Send(bytes) => self.to_server.extend_from_slice(&bytes),
+                event => self.events.push(event),
+            }
+        }
+        while let Some(output) = self.server.poll() {
+            match &output {
+                Output::Send(bytes) => {
+                    self.to_client.extend_from_slice(bytes);
+                    continue;
+                }
+                Output::Publish(_) if self.grant => self.server.accept_publish().unwrap(),
+                Output::Play(_) if self.grant => self.server.accept_play(),
+                _ => {}
+            }
+            self.outputs.push(output);
+        }
+    }
+
+    fn started(&self) -> bool {
+        self.events.iter().any(|event| matches!(event, Event::Started))
+    }
+
+    fn codes(&self) -> Vec<&str> {
+        let codes = self.events.iter().map(|event| match event {
+            Event::Status(status) => Some(status.code.as_str()),
+            _ => None,
+        });
+        codes.flatten().collect()
+    }
+
+    /// The frames that the server got, as comparable values.
+    fn frames_at_server(&self) -> Vec<Plain> {
+        let frames = self.outputs.iter().map(|output| match output {
+            Output::Frame(frame) => Some(plain(frame)),
+            _ => None,
+        });
+        frames.flatten().collect()
+    }
+
+    fn frames_at_client(&self) -> Vec<Plain> {
+        let frames = self.events.iter().map(|event| match event {
+            Event::Frame(frame) => Some(plain(frame)),
+            _ => None,
+        });
+        frames.flatten().collect()
+    }
+}
+
+type Plain = (FrameKind, u32, Bytes);
+
+fn plain(frame: &Frame) -> Plain {
+    (frame.kind, frame.timestamp_ms, frame.payload.to_bytes())
+}
+
+fn take(bytes: &mut Vec<u8>, at_most: usize) -> Bytes {
+    let rest = bytes.split_off(at_most.min(bytes.len()));
+    std::mem::replace(bytes, rest).into()
+}
+
+fn config(role: Role, address: &str) -> ClientConfig {
+    ClientConfig { url: address.parse().unwrap(), role, chunk_size: ChunkSize::INITIAL, fmle: true }
+}
+
+fn frame(kind: FrameKind, timestamp_ms: u32, payload: impl Into<Bytes>) -> Frame {
+    Frame { kind, timestamp_ms, payload: payload.into().into() }
+}
+
+fn metadata() -> Frame {
+    let values = [Value::from("onMetaData"), Value::ecma_array([("width", 1920.0.into())])];
+    frame(FrameKind::Data, 0, amf0::encode_all(&values))
+}
+
+/// Metadata, sequence headers, and frames on both sides of the extended timestamp and of the wrap.
+fn stream() -> Vec<Frame> {
+    let key_frame: Vec<u8> = [0x17, 1, 0, 0, 0].into_iter().chain((0..3000).map(|i| i as u8)).collect();
+    vec![
+        metadata(),
+        frame(FrameKind::Video, 0, &b"\x17\0\0\0\0avcC"[..]),
+        frame(FrameKind::Audio, 0, &b"\xaf\0\x12\x10"[..]),
+        frame(FrameKind::Video, 0xff_fff0, key_frame.clone()),
+        frame(FrameKind::Audio, 0xff_ffff, &b"\xaf\x01audio"[..]),
+        frame(FrameKind::Video, 0x100_0010, key_frame),
+        frame(FrameKind::Audio, u32::MAX, vec![0xaf; 300]),
+        frame(FrameKind::Video, 19, &b"\x27\x01\0\0\0inter"[..]),
+    ]
+}
+
+fn plains(frames: &[Frame]) -> Vec<Plain> {
+    frames.iter().map(plain).collect()
+}
+
+fn live_key() -> StreamName {
+    StreamName { app: "live".into(), name: "key".into() }
+}
+
+/// Publishes the stream above over bytes cut by `cut`, and checks that each frame arrives as it was sent.
+fn publish_through(cut: impl FnMut() -> usize + Clone) {
+    let mut pair = Pair::publisher("rtmp://host/live/key?token=1");
+    pair.run(cut.clone());
+    assert!(pair.started());
+    let stream = stream();
+    stream.iter().for_each(|frame| pair.client.send_frame(frame));
+    pair.client.stop();
+    pair.run(cut);
+    let request = PublishRequest { name: live_key(), query: "token=1".into() };
+    assert!(matches!(&pair.outputs[0], Output::Publish(asked) if *asked == request));
+    assert_eq!(pair.frames_at_server(), plains(&stream));
+    assert!(matches!(pair.outputs.last(), Some(Output::Unpublish)));
+}
+
+/// Plays the stream above over bytes cut by `cut`.
+fn play_through(cut: impl FnMut() -> usize + Clone) {
+    let mut pair = Pair::player("rtmp://host/live/key?start=live");
+    pair.run(cut.clone());
+    assert!(pair.started());
+    let stream = stream();
+    let format = MediaFormat::default();
+    for frame in &stream {
+        let begin = pair.to_client.len();
+        pair.to_client.resize(begin + format.wire_len(frame), 0);
+        format.write(frame, &mut pair.to_client[begin..]);
+    }
+    pair.run(cut.clone());
+    pair.server.end_play();
+    pair.run(cut);
+    let request = PlayRequest { name: live_key(), query: "start=live".into(), start: Some(Start::Live) };
+    assert!(matches!(&pair.outputs[..], [Output::Play(asked)] if *asked == request));
+    assert_eq!(pair.frames_at_client(), plains(&stream));
+    assert_eq!(pair.codes(), ["NetStream.Play.Start", "NetStream.Play.UnpublishNotify"]);
+    assert!(matches!(pair.events.last(), Some(Event::Ended)));
+}
+
+#[test]
+fn a_published_stream_arrives_byte_exact() {
+    publish_through(|| usize::MAX);
+}
+
+#[test]
+fn a_player_gets_what_the_stream_log_holds() {
+    play_through(|| usize::MAX);
+}
+
+#[test]
+fn pieces_of_any_one_length_change_nothing() {
+    for len in (1..=64).chain([127, 128, 129, 1535, 1536, 1537, 3072, 3073, 3074]) {
+        publish_through(|| len);
+        play_through(|| len);
+    }
+}
+
+/// The first piece each way ends at each byte of the dialogue in turn.
+#[test]
+fn any_one_cut_changes_nothing() {
+    for first in 1..1600 {
+        let mut cuts = [first, first].into_iter();
+        publish_through(move || cuts.next().unwrap_or(usize::MAX));
+    }
+    // Behind C0 and C1: C2 and connect, in one read or two.
+    for second in 1530..1800 {
+        let mut cuts = [1537, usize::MAX, second].into_iter();
+        publish_through(move || cuts.next().unwrap_or(usize::MAX));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+
+    #[test]
+    fn random_cuts_change_nothing(lengths in prop::collection::vec(1usize..2000, 1..50)) {
+        let mut cycle = lengths.clone().into_iter().cycle();
+        publish_through(move || cycle.next().unwrap());
+        let mut cycle = lengths.into_iter().cycle();
+        play_through(move || cycle.next().unwrap());
+    }
+}
+
+#[test]
+fn an_encoder_may_change_its_chunk_size_at_any_time() {
+    for first in [1, 128, 4096, 65536] {
+        let chunk_size = ChunkSize::new(first).unwrap();
+        let mut pair =
+            Pair::new(ClientConfig { chunk_size, ..config(Role::Publish, "rtmp://host/live/key") });
+        pair.run_whole();
+        let stream = stream();
+        for (frame, size) in stream.iter().zip([3, 65536, 128, 1, 60_000, 255].into_iter().cycle()) {
+            pair.client.send_frame(frame);
+            pair.client.set_chunk_size(ChunkSize::new(size).unwrap());
+        }
+        pair.run_whole();
+        assert_eq!(pair.frames_at_server(), plains(&stream));
+    }
+}
+
+#[test]
+fn a_client_without_fmle_commands_publishes_and_plays_too() {
+    for role in [Role::Publish, Role::Play] {
+        let mut pair = Pair::new(ClientConfig { fmle: false, ..config(role, "rtmp://host/live/key") });
+        pair.run_whole();
+        assert!(pair.started());
+    }
+}
+
+#[test]
+fn a_refused_publisher_is_told_why_and_the_connection_closes() {
+    let mut pair = Pair::publisher("rtmp://host/live/key");
+    pair.grant = false;
+    pair.run_whole();
+    assert!(!pair.started());
+    pair.server.refuse_publish("NetStream.Publish.BadName", "Someone else publishes this stream.");
+    pair.run_whole();
+    let status = Status {
+        level: "error".into(),
+        code: "NetStream.Publish.BadName".into(),
+        description: "Someone else publishes this stream.".into(),
+    };
+    assert!(matches!(pair.events.last(), Some(Event::Status(told)) if *told == status));
+    let reason = CloseReason::Refused("NetStream.Publish.BadName".into());
+    assert!(matches!(pair.outputs.last(), Some(Output::Close(why)) if *why == reason));
+}
+
+#[test]
+fn a_player_of_nothing_waits_and_is_told() {
+    let mut pair = Pair::player("rtmp://host/live/nobody");
+    pair.run_whole();
+    pair.server.ping(1000);
+    pair.run_whole();
+    pair.server.refuse_play("NetStream.Play.StreamNotFound", "Nobody publishes this stream.");
+    pair.run_whole();
+    assert_eq!(pair.codes(), ["NetStream.Play.Start", "NetStream.Play.StreamNotFound"]);
+    assert!(matches!(pair.outputs.last(), Some(Output::Close(_))));
+}
+
+#[test]
+fn both_sides_acknowledge_by_the_window() {
+    let mut pair = Pair::publisher("rtmp://host/live/key");
+    pair.run_whole();
+    let big = frame(FrameKind::Video, 0, vec![0x27; 1_000_000]);
+    for _ in 0..6 {
+        pair.client.send_frame(&big);
+        pair.run_whole();
+    }
+    // 2.5 MB is the window: due behind the third frame and the sixth.
+    assert_eq!(pair.client.peer_acknowledged_bytes(), pair.server.received_bytes());
+
+    let mut pair = Pair::player("rtmp://host/live/key");
+    pair.run_whole();
+    let format = MediaFormat { chunk_size: OUT_CHUNK_SIZE };
+    let mut wire = vec![0; format.wire_len(&big)];
+    format.write(&big, &mut wire);
+    for _ in 0..3 {
+        pair.to_client.extend_from_slice(&wire);
+        pair.run_whole();
+    }
+    assert_eq!(pair.server.peer_acknowledged_bytes(), pair.client.received_bytes());
+}
+
+#[test]
+fn a_ping_measures_the_round_trip() {
+    let mut pair = Pair::player("rtmp://host/live/key");
+    pair.run_whole();
+    pair.now_ms = 5000;
+    pair.server.ping(5000);
+    pair.collect();
+    let ping = take(&mut pair.to_client, usize::MAX);
+    pair.client.receive(ping, 5020).unwrap();
+    pair.collect();
+    let pong = take(&mut pair.to_server, usize::MAX);
+    pair.server.receive(pong, 5040).unwrap();
+    assert_eq!(pair.server.round_trip_ms(), Some(40));
+}
+
+#[test]
+fn wherever_a_client_cuts_its_address_it_means_the_same_stream() {
+    let ways = [("a/b", "c"), ("a", "b/c"), ("a/b/c", ""), ("a/b/_definst_", "mp4:c"), ("a/b", "c.flv")];
+    for (app, key) in ways {
+        let mut config = config(Role::Play, "rtmp://host/x/y");
+        (config.url.app, config.url.key) = (app.to_owned(), key.to_owned());
+        let mut pair = Pair::new(config);
+        pair.run_whole();
+        let Some(Output::Play(request)) = pair.outputs.first() else { panic!("no play") };
+        assert_eq!(request.name.to_string(), "a/b/c");
+    }
+}
