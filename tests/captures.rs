@@ -78,11 +78,9 @@ impl Publisher {
         assert_eq!(seen.published, [("live".to_owned(), self.name.to_owned())], "{file}");
         assert!(seen.played.is_empty(), "{file}");
         assert_eq!(seen.unpublished, usize::from(self.ends), "{file}");
-        for (kind, count) in [
-            (FrameKind::Audio, self.audio),
-            (FrameKind::Video, self.video),
-            (FrameKind::Data, self.data),
-        ] {
+        for (kind, count) in
+            [(FrameKind::Audio, self.audio), (FrameKind::Video, self.video), (FrameKind::Data, self.data)]
+        {
             assert_eq!(seen.times_ms(kind).len(), count, "{file}: {kind:?}");
         }
         let last = [FrameKind::Audio, FrameKind::Video].map(|kind| *seen.times_ms(kind).last().unwrap());

@@ -51,7 +51,8 @@ fn players_of_a_name_that_nobody_publishes_are_told_and_end() {
     let players = Player::ALL.map(|player| player.record(&relay, NAME));
     for mut recording in players {
         recording.process.expect_end(SOON);
-        assert_eq!(recording.size(), 0, "{:?} got something", recording.player);
+        // What a client writes by itself (a header, a data message) is no media.
+        assert!(recording.size() < 100, "{:?} got something", recording.player);
     }
     let mut ffplay = play_to_nowhere("ffplay", &relay, NAME);
     ffplay.expect_end(SOON);

@@ -4,25 +4,13 @@ use crate::support::{Clip, Kind, Player, Publisher, Relay, SOON, assert_gap_free
 
 #[test]
 fn sound_alone_passes_and_starts_at_once() {
-    let players = [
-        Player::Ffmpeg,
-        Player::Rtmpdump,
-        Player::Vlc,
-        Player::Mpv,
-        Player::Rtmp2src,
-    ];
+    let players = [Player::Rtmpdump, Player::Ffmpeg, Player::Vlc, Player::Mpv, Player::Rtmp2src];
     passes(Clip::AUDIO_ONLY, &players);
 }
 
 #[test]
 fn picture_alone_passes() {
-    let players = [
-        Player::Ffmpeg,
-        Player::Rtmpdump,
-        Player::Vlc,
-        Player::Mpv,
-        Player::Rtmp2src,
-    ];
+    let players = [Player::Rtmpdump, Player::Ffmpeg, Player::Vlc, Player::Mpv, Player::Rtmp2src];
     passes(Clip::VIDEO_ONLY, &players);
 }
 
@@ -47,20 +35,13 @@ fn passes(clip: Clip, players: &[Player]) {
         let player = format!("{:?}", recording.player);
         let recorded = recording.finish(SOON);
         assert_gap_free(&player, &published, &recorded);
-        assert_eq!(
-            recorded.len(),
-            published.len(),
-            "{player} misses packets at an end"
-        );
+        assert_eq!(recorded.len(), published.len(), "{player} misses packets at an end");
     }
     for recording in late {
         let player = format!("late {:?}", recording.player);
         let recorded = recording.finish(SOON);
         let received = assert_gap_free(&player, &published, &recorded);
-        let last = published
-            .iter()
-            .filter(|packet| packet.kind == Kind::Video)
-            .count();
+        let last = published.iter().filter(|packet| packet.kind == Kind::Video).count();
         assert_eq!(received.video.end, last, "{player} misses the last pictures");
     }
 }
@@ -69,13 +50,8 @@ fn passes(clip: Clip, players: &[Player]) {
 fn a_name_means_the_same_stream_however_it_is_written() {
     let relay = Relay::start("publish.publisher_grace = '500ms'");
     let clip = Clip::AUDIO_VIDEO.seconds(3);
-    let players = [
-        "live/cam",
-        "live/cam?token=a%20b&start=live",
-        "live/cam.flv",
-        "live/mp4:cam",
-    ]
-    .map(|name| Player::Rtmpdump.record(&relay, name));
+    let players = ["live/cam", "live/cam?token=a%20b&start=live", "live/cam.flv", "live/mp4:cam"]
+        .map(|name| Player::Rtmpdump.record(&relay, name));
     let deep = Player::Ffmpeg.record(&relay, "site/floor/cam");
     relay.wait_for_players("live/cam", players.len());
     relay.wait_for_players("site/floor/cam", 1);

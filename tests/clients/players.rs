@@ -22,11 +22,7 @@ fn every_player_that_waits_gets_the_whole_stream_and_then_ends() {
             count(&published, Kind::Video),
             "{player:?} misses pictures at an end"
         );
-        assert_eq!(
-            received.audio.len(),
-            count(&published, Kind::Audio),
-            "{player:?} misses sound at an end"
-        );
+        assert_eq!(received.audio.len(), count(&published, Kind::Audio), "{player:?} misses sound at an end");
     }
 }
 
@@ -46,21 +42,10 @@ fn every_player_that_comes_late_starts_at_a_key_frame_and_loses_nothing_after_it
         let player = recording.player;
         let recorded = recording.finish(SOON);
         let received = assert_gap_free(&format!("{player:?}"), &published, &recorded);
-        let pictures: Vec<_> = recorded
-            .iter()
-            .filter(|packet| packet.kind == Kind::Video)
-            .collect();
+        let pictures: Vec<_> = recorded.iter().filter(|packet| packet.kind == Kind::Video).collect();
         assert!(received.video.start > 0, "{player:?} was not late");
-        assert!(
-            pictures[0].is_key_frame,
-            "{player:?} began with {:?}",
-            pictures[0]
-        );
-        assert_eq!(
-            received.video.end,
-            count(&published, Kind::Video),
-            "{player:?} misses the last pictures"
-        );
+        assert!(pictures[0].is_key_frame, "{player:?} began with {:?}", pictures[0]);
+        assert_eq!(received.video.end, count(&published, Kind::Video), "{player:?} misses the last pictures");
     }
 }
 
@@ -70,9 +55,7 @@ fn ffplay_and_vlc_show_the_stream_and_leave_when_it_ends() {
     let clip = Clip::AUDIO_VIDEO.seconds(3);
     let players = ["ffplay", "vlc"].map(|program| play_to_nowhere(program, &relay, NAME));
     relay.wait_for_players(NAME, players.len());
-    Publisher::Ffmpeg
-        .publish(&relay, &clip.file(), NAME)
-        .expect_success(clip.duration() + SOON);
+    Publisher::Ffmpeg.publish(&relay, &clip.file(), NAME).expect_success(clip.duration() + SOON);
     for mut player in players {
         player.expect_success(SOON);
     }

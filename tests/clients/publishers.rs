@@ -23,20 +23,12 @@ fn gstreamer_publishes(publisher: Publisher) {
     process.expect_success(clip.duration() + SOON);
 
     let published = packets(&publisher.sent_file(&relay));
-    assert_eq!(
-        published.len(),
-        packets(&clip.file()).len(),
-        "GStreamer has sent all"
-    );
+    assert_eq!(published.len(), packets(&clip.file()).len(), "GStreamer has sent all");
     for recording in players {
         let player = format!("{:?}", recording.player);
         let recorded = recording.finish(SOON);
         assert_gap_free(&player, &published, &recorded);
-        assert_eq!(
-            recorded.len(),
-            published.len(),
-            "{player} misses packets at an end"
-        );
+        assert_eq!(recorded.len(), published.len(), "{player} misses packets at an end");
     }
 }
 
@@ -50,11 +42,7 @@ fn a_second_publisher_is_refused_and_the_first_goes_on_unharmed() {
 
     let mut second = Publisher::Ffmpeg.publish(&relay, &Clip::OTHER.file(), NAME);
     let status = second.expect_end(SOON);
-    assert!(
-        !status.success(),
-        "the second publisher was not told: {}",
-        second.output()
-    );
+    assert!(!status.success(), "the second publisher was not told: {}", second.output());
     assert!(
         second.output().contains("BadName") || second.output().contains("rror"),
         "the second publisher says: {}",
@@ -78,11 +66,7 @@ fn with_takeover_the_second_publisher_gets_the_name_and_players_go_on() {
     player.wait_for_bytes(one.size() / 10, SOON);
 
     let mut second = Publisher::Ffmpeg.publish(&relay, &two.file(), NAME);
-    assert!(
-        !first.expect_end(SOON).success(),
-        "the first was not ended: {}",
-        first.output()
-    );
+    assert!(!first.expect_end(SOON).success(), "the first was not ended: {}", first.output());
     second.expect_success(two.duration() + SOON);
 
     player.expect_change_of_publisher(&one, &two);

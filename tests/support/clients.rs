@@ -31,14 +31,8 @@ pub enum Player {
 
 impl Player {
     /// Each of them.
-    pub const ALL: [Player; 6] = [
-        Player::Ffmpeg,
-        Player::Vlc,
-        Player::Mpv,
-        Player::Rtmpdump,
-        Player::Rtmpsrc,
-        Player::Rtmp2src,
-    ];
+    pub const ALL: [Player; 6] =
+        [Player::Ffmpeg, Player::Vlc, Player::Mpv, Player::Rtmpdump, Player::Rtmpsrc, Player::Rtmp2src];
 
     /// Starts to play `app/name`; a directory of the relay takes the recording.
     pub fn record(self, relay: &Relay, name: &str) -> Recording {
@@ -72,15 +66,16 @@ impl Player {
                 rtmpdump.args(["--live", "-r", &url, "-o"]).arg(&file);
                 rtmpdump
             }
-            Player::Rtmpsrc => gstreamer(&format!("rtmpsrc location=\"{url} live=1\" ! {}", sink(&file))),
+            // At the end of a stream rtmpsrc connects again if it has begun to fill a block: blocks of one byte
+            // are never half full.
+            Player::Rtmpsrc => gstreamer(&format!(
+                "rtmpsrc blocksize=1 location=\"{url} live=1\" ! filesink location={}",
+                file.display()
+            )),
             Player::Rtmp2src => gstreamer(&format!("rtmp2src location={url} ! {}", sink(&file))),
         };
         command.current_dir(relay.dir());
-        Recording {
-            player: self,
-            process: Process::start_logged(command, &file.with_extension("log")),
-            file,
-        }
+        Recording { player: self, process: Process::start_logged(command, &file.with_extension("log")), file }
     }
 }
 
@@ -124,11 +119,7 @@ impl Recording {
         let split = [Kind::Audio, Kind::Video].map(|kind| {
             let runs = runs(&[&one, &two], &recorded, kind);
             let order: Vec<usize> = runs.iter().map(|(clip, _)| *clip).collect();
-            assert_eq!(
-                order,
-                [0, 1],
-                "{player}: {kind:?} comes from these clips, in turn"
-            );
+            assert_eq!(order, [0, 1], "{player}: {kind:?} comes from these clips, in turn");
             runs
         });
         let part = |clip: usize| -> Vec<Packet> {
@@ -137,17 +128,9 @@ impl Recording {
         };
         assert_gap_free(&format!("{player}, first publisher"), &one, &part(0));
         assert_gap_free(&format!("{player}, second publisher"), &two, &part(1));
-        assert_eq!(
-            part(1).len(),
-            two.len(),
-            "{player} misses packets of the second publisher"
-        );
+        assert_eq!(part(1).len(), two.len(), "{player} misses packets of the second publisher");
         let [_, video] = &split;
-        assert!(
-            video[1].1[0].is_key_frame,
-            "{player}: pictures go on with {:?}",
-            video[1].1[0]
-        );
+        assert!(video[1].1[0].is_key_frame, "{player}: pictures go on with {:?}", video[1].1[0]);
     }
 }
 
@@ -157,10 +140,12 @@ pub fn play_to_nowhere(program: &str, relay: &Relay, name: &str) -> Process {
     let command = match program {
         "ffplay" => {
             let mut ffplay = Command::new("ffplay");
-            ffplay
-                .env("SDL_VIDEODRIVER", "dummy")
-                .env("SDL_AUDIODRIVER", "dummy")
-                .args(["-v", "error", "-autoexit", &url]);
+            ffplay.env("SDL_VIDEODRIVER", "dummy").env("SDL_AUDIODRIVER", "dummy").args([
+                "-v",
+                "error",
+                "-autoexit",
+                &url,
+            ]);
             ffplay
         }
         "vlc" => {
@@ -231,10 +216,7 @@ fn vlc(home: &Path) -> Command {
     } else {
         Command::new("vlc")
     };
-    command
-        .env("HOME", home)
-        .env_remove("XDG_RUNTIME_DIR")
-        .args(["--intf", "dummy", "--no-one-instance"]);
+    command.env("HOME", home).env_remove("XDG_RUNTIME_DIR").args(["--intf", "dummy", "--no-one-instance"]);
     command
 }
 

@@ -40,15 +40,9 @@ impl Clip {
         seconds: 3,
     };
     /// A tone and no picture.
-    pub const AUDIO_ONLY: Clip = Clip {
-        video: None,
-        ..Clip::AUDIO_VIDEO
-    };
+    pub const AUDIO_ONLY: Clip = Clip { video: None, ..Clip::AUDIO_VIDEO };
     /// A picture and no tone.
-    pub const VIDEO_ONLY: Clip = Clip {
-        audio: None,
-        ..Clip::AUDIO_VIDEO
-    };
+    pub const VIDEO_ONLY: Clip = Clip { audio: None, ..Clip::AUDIO_VIDEO };
 
     /// The same, so long.
     pub const fn seconds(self, seconds: u32) -> Clip {

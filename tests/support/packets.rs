@@ -36,15 +36,7 @@ pub struct Packet {
 /// The packets of an FLV file, in its order.
 pub fn packets(file: &Path) -> Vec<Packet> {
     let output = Command::new("ffprobe")
-        .args([
-            "-v",
-            "error",
-            "-show_packets",
-            "-show_data_hash",
-            "md5",
-            "-of",
-            "json",
-        ])
+        .args(["-v", "error", "-show_packets", "-show_data_hash", "md5", "-of", "json"])
         .arg(file)
         .output()
         .unwrap_or_else(|_| panic!("{}", missing("ffprobe")));
@@ -99,11 +91,7 @@ pub fn assert_gap_free(player: &str, published: &[Packet], recorded: &[Packet]) 
             );
         }
     }
-    Received {
-        audio,
-        video,
-        offset_ms: offset_ms.expect("something was recorded"),
-    }
+    Received { audio, video, offset_ms: offset_ms.expect("something was recorded") }
 }
 
 /// Which of the published packets of this kind were recorded; fails the test if it is not one unbroken run.
@@ -135,11 +123,7 @@ fn run_of(player: &str, kind: Kind, published: &[Packet], recorded: &[Packet]) -
 pub fn runs(published: &[&[Packet]], recorded: &[Packet], kind: Kind) -> Vec<(usize, Vec<Packet>)> {
     let mut origin: HashMap<&str, usize> = HashMap::new();
     for (file, packets) in published.iter().enumerate() {
-        origin.extend(
-            of_kind(packets, kind)
-                .iter()
-                .map(|packet| (packet.hash.as_str(), file)),
-        );
+        origin.extend(of_kind(packets, kind).iter().map(|packet| (packet.hash.as_str(), file)));
     }
     let mut runs: Vec<(usize, Vec<Packet>)> = Vec::new();
     for packet in of_kind(recorded, kind) {

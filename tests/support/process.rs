@@ -37,21 +37,13 @@ impl Process {
     /// the message names the Debian package it is in.
     pub fn start(mut command: Command) -> Process {
         let program = command.get_program().to_string_lossy().into_owned();
-        let child = command
-            .stdin(Stdio::null())
-            .spawn()
-            .unwrap_or_else(|error| match error.kind() {
-                ErrorKind::NotFound => panic!("{}", missing(&program)),
-                _ => panic!("{program} does not start: {error}"),
-            });
+        let child = command.stdin(Stdio::null()).spawn().unwrap_or_else(|error| match error.kind() {
+            ErrorKind::NotFound => panic!("{}", missing(&program)),
+            _ => panic!("{program} does not start: {error}"),
+        });
         let pid = Pid::from_child(&child);
         let handle = pidfd_open(pid, PidfdFlags::empty()).unwrap();
-        Process {
-            name: program,
-            child,
-            handle,
-            log: None,
-        }
+        Process { name: program, child, handle, log: None }
     }
 
     /// Its number, for /proc.
@@ -88,12 +80,7 @@ impl Process {
     /// Fails the test unless the program ends by itself, and well, within that time.
     pub fn expect_success(&mut self, within: Duration) {
         let status = self.expect_end(within);
-        assert!(
-            status.success(),
-            "{} ended with {status}:\n{}",
-            self.name,
-            self.output()
-        );
+        assert!(status.success(), "{} ended with {status}:\n{}", self.name, self.output());
     }
 
     /// Fails the test unless the program ends by itself within that time, well or with an error of its own.
@@ -101,13 +88,7 @@ impl Process {
         let status = self
             .wait(within)
             .unwrap_or_else(|| panic!("{} still runs after {within:?}:\n{}", self.name, self.output()));
-        assert_eq!(
-            status.signal(),
-            None,
-            "{} was killed:\n{}",
-            self.name,
-            self.output()
-        );
+        assert_eq!(status.signal(), None, "{} was killed:\n{}", self.name, self.output());
         status
     }
 

@@ -36,12 +36,7 @@ impl Relay {
         // Another process may take the port between our look and the relay's bind: then look again.
         for _ in 0..10 {
             if let Some((process, address, log)) = try_start(&file, cores, free_port()) {
-                return Relay {
-                    process,
-                    address,
-                    log,
-                    dir,
-                };
+                return Relay { process, address, log, dir };
             }
         }
         panic!("no port was free");
@@ -136,9 +131,7 @@ impl Relay {
 
     /// How many file descriptors are open.
     pub fn open_files(&self) -> usize {
-        std::fs::read_dir(format!("/proc/{}/fd", self.process.pid()))
-            .unwrap()
-            .count()
+        std::fs::read_dir(format!("/proc/{}/fd", self.process.pid())).unwrap().count()
     }
 }
 
@@ -178,12 +171,7 @@ fn try_start(config: &Path, cores: usize, port: u16) -> Option<(Process, SocketA
     command
         .arg("--config")
         .arg(config)
-        .args([
-            "--rtmp",
-            &format!("127.0.0.1:{port}"),
-            "--cores",
-            &cores.to_string(),
-        ])
+        .args(["--rtmp", &format!("127.0.0.1:{port}"), "--cores", &cores.to_string()])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
     let mut process = Process::start(command);
