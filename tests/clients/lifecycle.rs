@@ -11,16 +11,21 @@ use crate::support::{
 fn a_publisher_that_was_killed_and_comes_back_within_the_grace_keeps_its_players() {
     let relay = Relay::start("publish.publisher_grace = '3s'");
     let (one, two) = (Clip::AUDIO_VIDEO.seconds(20), Clip::OTHER.seconds(3));
-    let player = Player::Rtmpdump.record(&relay, NAME);
+    let players = Player::ALL.map(|player| player.record(&relay, NAME));
+    relay.wait_for_players(NAME, players.len());
     let first = Publisher::Ffmpeg.publish(&relay, &one.file(), NAME);
-    player.wait_for_bytes(one.size() / 10, SOON);
+    for player in &players {
+        player.wait_for_bytes(one.size() / 10, SOON);
+    }
 
     first.signal(Signal::KILL);
     relay.wait_for_publisher_gone(NAME);
     let mut second = Publisher::Ffmpeg.publish(&relay, &two.file(), NAME);
     second.expect_success(two.duration() + SOON);
 
-    player.expect_change_of_publisher(&one, &two);
+    for player in players {
+        player.expect_change_of_publisher(&one, &two);
+    }
 }
 
 #[test]
@@ -78,6 +83,30 @@ fn sigterm_ends_players_cleanly_and_the_relay_leaves() {
         assert_gap_free(&player, &published, &recording.finish(SOON));
     }
     publisher.expect_end(SOON);
+}
+
+#[test]
+fn a_player_that_is_killed_harms_no_other_and_the_relay_keeps_nothing_of_it() {
+    let mut relay = Relay::start("publish.publisher_grace = '500ms'");
+    let files = relay.open_files();
+    let clip = Clip::AUDIO_VIDEO;
+    let stays = Player::Rtmpdump.record(&relay, NAME);
+    let leaves =
+        [Player::Rtmpdump, Player::Ffmpeg, Player::Rtmp2src].map(|player| player.record(&relay, NAME));
+    relay.wait_for_players(NAME, 1 + leaves.len());
+    let mut publisher = Publisher::Ffmpeg.publish(&relay, &clip.file(), NAME);
+    stays.wait_for_bytes(clip.size() / 4, SOON);
+    for recording in leaves {
+        recording.process.signal(Signal::KILL);
+    }
+
+    publisher.expect_success(clip.duration() + SOON);
+    let published = packets(&clip.file());
+    let recorded = stays.finish(SOON);
+    assert_gap_free("the player that stays", &published, &recorded);
+    assert_eq!(recorded.len(), published.len());
+    relay.expect_running();
+    eventually("the relay has closed all connections", SOON, || (relay.open_files() <= files).then_some(()));
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! Each player gets every byte of every frame, from wherever it begins, and ends when the stream does.
 
-use crate::support::{Clip, Kind, Player, Publisher, Relay, SOON, assert_gap_free, packets, play_to_nowhere};
+use crate::support::{
+    Clip, Kind, Player, Publisher, Relay, SOON, assert_gap_free, count, packets, play_to_nowhere,
+};
 
 #[test]
 fn every_player_that_waits_gets_the_whole_stream_and_then_ends() {
@@ -59,10 +61,6 @@ fn ffplay_and_vlc_show_the_stream_and_leave_when_it_ends() {
     for mut player in players {
         player.expect_success(SOON);
     }
-}
-
-fn count(packets: &[crate::support::Packet], kind: Kind) -> usize {
-    packets.iter().filter(|packet| packet.kind == kind).count()
 }
 
 const NAME: &str = "live/stream";

@@ -27,9 +27,9 @@ impl Clip {
         audio: Some(440),
         seconds: 5,
     };
-    /// The same kind of stream with another picture and another tone.
+    /// Another picture of another size, so other sequence headers, and another tone.
     pub const OTHER: Clip = Clip {
-        video: Some(("testsrc=size=160x90:rate=30", &["-b:v", "200k"])),
+        video: Some(("testsrc=size=128x72:rate=30", &["-b:v", "200k"])),
         audio: Some(660),
         ..Clip::AUDIO_VIDEO
     };

@@ -12,7 +12,7 @@ mod relay;
 
 pub use clients::{Player, Publisher, Recording, play_to_nowhere};
 pub use media::Clip;
-pub use packets::{Kind, Packet, assert_gap_free, assert_time_goes_on, packets, runs};
+pub use packets::{Kind, Packet, assert_gap_free, assert_time_goes_on, count, packets, runs};
 pub use process::{Process, Signal, eventually};
 pub use relay::Relay;
 

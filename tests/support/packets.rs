@@ -153,6 +153,11 @@ pub fn assert_time_goes_on(player: &str, recorded: &[Packet], largest_step_ms: i
     }
 }
 
+/// How many packets are of this kind.
+pub fn count(packets: &[Packet], kind: Kind) -> usize {
+    of_kind(packets, kind).len()
+}
+
 fn of_kind(packets: &[Packet], kind: Kind) -> Vec<&Packet> {
     packets.iter().filter(|packet| packet.kind == kind).collect()
 }
