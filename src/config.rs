@@ -83,6 +83,12 @@ pub struct Play {
     /// How often a player that says nothing is pinged.
     #[serde(with = "units::duration")]
     pub ping_interval: Duration,
+    /// How long a frame waits for others to go out with it: audio with the video of its moment.
+    #[serde(with = "units::duration")]
+    pub merge: Duration,
+    /// How long a frame may wait at most on a core that is busy with the ones before.
+    #[serde(with = "units::duration")]
+    pub latency_budget: Duration,
 }
 
 /// Log lines; they go to standard error.
@@ -153,7 +159,7 @@ impl Config {
     }
 
     /// Every number here, with its key and range: what [`Config::check`] holds and `fanfare.toml` documents.
-    pub fn numbers(&self) -> [Number; 9] {
+    pub fn numbers(&self) -> [Number; 11] {
         use Unit::{Bytes, Count, Milliseconds};
         let Config { publish, play, .. } = self;
         let time = |key, value: Duration, range| Number {
@@ -177,6 +183,8 @@ impl Config {
                 unit: Bytes,
             },
             time("play.ping_interval", play.ping_interval, SECOND_MS..=HOUR_MS),
+            time("play.merge", play.merge, 0..=20),
+            time("play.latency_budget", play.latency_budget, 0..=SECOND_MS),
         ]
     }
 
@@ -260,6 +268,8 @@ impl Default for Play {
             send_timeout: Duration::from_secs(10),
             stream_buffer: 32 * MIB as usize,
             ping_interval: Duration::from_secs(30),
+            merge: Duration::from_millis(5),
+            latency_budget: Duration::from_millis(150),
         }
     }
 }

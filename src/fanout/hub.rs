@@ -133,7 +133,8 @@ impl Hub {
         let follower = &mut self.followers[player.follower];
         if !player.is_at_boundary() {
             let must_skip = is_lagging(player, &self.policy, now_ms);
-            return player.next_batch(only_rest || must_skip || player.is_paused);
+            let readable = follower.readable_by(player);
+            return player.next_batch(only_rest || must_skip || player.is_paused, readable);
         }
         if only_rest || player.is_paused || !follower.place(player) {
             return None;
@@ -145,7 +146,8 @@ impl Hub {
         }
         // As long as segments end here: all that is wanted may be in the next one.
         loop {
-            if let Some(batch) = player.next_batch(false) {
+            let readable = follower.readable_by(player);
+            if let Some(batch) = player.next_batch(false, readable) {
                 return Some(batch);
             }
             let Place::At(cursor) = &mut player.place else {

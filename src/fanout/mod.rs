@@ -5,10 +5,12 @@ mod batch;
 mod follower;
 mod hub;
 mod player;
+mod pump;
 
 pub use batch::Batch;
 pub use hub::{Ended, Hub, PlayerKey, Policy};
 pub use player::Start;
+pub use pump::Pump;
 
 #[cfg(all(test, not(fanfare_loom)))]
 mod tests;

@@ -98,8 +98,8 @@ impl Player {
     }
 
     /// The next send from where the player stands, if something is due. `only_rest` asks for no more than the rest
-    /// of a half-sent message.
-    pub(super) fn next_batch(&mut self, only_rest: bool) -> Option<Batch> {
+    /// of a half-sent message; of the segment, no more than the first `readable` messages are looked at.
+    pub(super) fn next_batch(&mut self, only_rest: bool, readable: usize) -> Option<Batch> {
         if !self.preamble.is_empty() {
             let is_rest = std::mem::replace(&mut self.is_preamble_begun, true);
             if only_rest && !is_rest {
@@ -117,10 +117,11 @@ impl Player {
                 return None;
             }
             if !wants_all {
-                cursor.skip_unwanted(self.wants_audio, &mut self.video);
+                cursor.skip_unwanted(readable, self.wants_audio, &mut self.video);
             }
         }
         let entries = cursor.segment.committed().entries;
+        let entries = &entries[..entries.len().min(readable)];
         let unsent = entries.get(cursor.entry..).filter(|unsent| !unsent.is_empty())?;
         let to = if only_rest {
             unsent[0].end
@@ -168,9 +169,9 @@ impl Cursor {
         (self.segment.sequence, self.offset)
     }
 
-    fn skip_unwanted(&mut self, wants_audio: bool, video: &mut Video) {
+    fn skip_unwanted(&mut self, readable: usize, wants_audio: bool, video: &mut Video) {
         let segment = self.segment.clone();
-        for entry in &segment.committed().entries[self.entry..] {
+        for entry in segment.committed().entries.iter().take(readable).skip(self.entry) {
             if entry.class == Class::KeyFrame && *video == Video::FromNextKeyFrame {
                 *video = Video::Wanted;
             }

@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     config::Config,
-    fanout::{Batch, Hub, Policy},
+    fanout::{Batch, Hub, Policy, Pump},
     rtmp::session::Session,
     stream::{Mail, PublisherId, Registry, Signal},
 };
@@ -60,6 +60,11 @@ pub(super) struct Core {
     ring: Ring,
     wake: PipeReader,
     buffers: ReceiveSlab,
+    pump: Pump,
+    /// When the pass began that is still being carried out, microseconds.
+    pass_us: Option<u64>,
+    /// When the pending alarm goes off, microseconds.
+    alarm_us: Option<u64>,
     /// Connections whose player may have something to send.
     due: Vec<usize>,
     sweep_from: usize,
@@ -95,6 +100,9 @@ impl Core {
             ring: Ring::new()?,
             wake,
             buffers: ReceiveSlab::default(),
+            pump: Pump::new(common.config.play.merge, common.config.play.latency_budget),
+            pass_us: None,
+            alarm_us: None,
             due: Vec::new(),
             sweep_from: 0,
             common,
@@ -148,8 +156,16 @@ impl Core {
             if was_busy {
                 continue;
             }
+            if let Some(begun_us) = self.pass_us.take() {
+                self.pump.end(begun_us, self.clock_us());
+            }
             if self.is_draining && self.connections.is_empty() {
                 return Turn::Done;
+            }
+            if let Some(due_us) = self.pump.due_us() {
+                // Growth is known, so nobody needs to call: the core counts as awake until the alarm.
+                self.set_alarm(due_us);
+                return Turn::Idle;
             }
             if self.signal().may_sleep() {
                 return Turn::Idle;
@@ -158,8 +174,17 @@ impl Core {
         Turn::More
     }
 
-    /// Gives every player of a stream that has grown what it lacks. True if there was one.
+    /// Gives every player of a stream that has grown what it lacks, if it is time. True if there was one.
     fn pump(&mut self) -> bool {
+        let now_us = self.clock_us();
+        if self.signal().has_grown() {
+            self.pump.grew(now_us);
+        }
+        if self.pump.due_us().is_none_or(|due_us| now_us < due_us) {
+            return false;
+        }
+        self.pump.begin();
+        self.pass_us = Some(now_us);
         let mut due = std::mem::take(&mut self.due);
         for (first, bits) in self.common.signals[self.number].take_grown() {
             self.hub.grown(first, bits, &mut due);
@@ -181,6 +206,7 @@ impl Core {
                 self.ring.receive(self.connections[owner].fd(), owner, buffer);
             }
             Completion::Woken => self.ring.wake(self.wake.as_raw_fd()),
+            Completion::Alarm => self.alarm_us = None,
             Completion::Ticked => {
                 self.ring.tick(TICK);
                 self.tick();
@@ -429,6 +455,19 @@ impl Core {
 
     fn clock(&self) -> u64 {
         self.common.started.elapsed().as_millis() as u64
+    }
+
+    fn clock_us(&self) -> u64 {
+        self.common.started.elapsed().as_micros() as u64
+    }
+
+    fn set_alarm(&mut self, due_us: u64) {
+        if self.alarm_us.is_none_or(|alarm_us| due_us < alarm_us) {
+            self.alarm_us = Some(due_us);
+            let wait_us = due_us.saturating_sub(self.clock_us()).max(1);
+            self.ring.alarm(Duration::from_micros(wait_us));
+            self.ring.submit();
+        }
     }
 
     pub(super) fn publisher_id(&self, connection_id: u64) -> PublisherId {

@@ -33,6 +33,7 @@ enum Operation {
     Readable { owner: usize },
     Wake { _value: Box<u64> },
     Tick,
+    Alarm { _duration: Box<types::Timespec> },
 }
 
 /// What has come to its end.
@@ -47,6 +48,8 @@ pub enum Completion {
     Woken,
     /// [`Ring::tick`] has passed.
     Ticked,
+    /// [`Ring::alarm`] has passed.
+    Alarm,
 }
 
 impl Ring {
@@ -106,6 +109,13 @@ impl Ring {
         self.push(entry, Operation::Tick);
     }
 
+    /// Completes after `duration`.
+    pub fn alarm(&mut self, duration: Duration) {
+        let duration = Box::new(types::Timespec::from(duration));
+        let entry = opcode::Timeout::new(&*duration).build();
+        self.push(entry, Operation::Alarm { _duration: duration });
+    }
+
     /// Tells the thread's runtime when completions wait. Call it inside that runtime.
     pub fn completions(&self) -> io::Result<AsyncFd<OwnedFd>> {
         // SAFETY: the ring's descriptor is open for as long as `self`.
@@ -149,6 +159,7 @@ impl Ring {
             Operation::Readable { owner } => Completion::Readable { owner },
             Operation::Wake { .. } => Completion::Woken,
             Operation::Tick => Completion::Ticked,
+            Operation::Alarm { .. } => Completion::Alarm,
         })
     }
 

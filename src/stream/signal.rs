@@ -80,6 +80,11 @@ impl Signal {
         })
     }
 
+    /// The core: whether [`Signal::take_grown`] would yield anything.
+    pub fn has_grown(&self) -> bool {
+        self.grown.iter().any(|word| word.load(Ordering::SeqCst) != 0)
+    }
+
     /// The core: takes its mail.
     pub fn take_mail(&self) -> Vec<Mail> {
         if !self.has_mail.swap(false, Ordering::SeqCst) {
@@ -94,8 +99,7 @@ impl Signal {
         self.is_awake.swap(false, Ordering::SeqCst);
         // Pairs with the fence in `rouse`: either the core sees what came, or the one who brought it sees it asleep.
         fence(Ordering::SeqCst);
-        let is_quiet = self.grown.iter().all(|word| word.load(Ordering::SeqCst) == 0)
-            && !self.has_mail.load(Ordering::SeqCst);
+        let is_quiet = !self.has_grown() && !self.has_mail.load(Ordering::SeqCst);
         if !is_quiet {
             self.is_awake.store(true, Ordering::SeqCst);
         }

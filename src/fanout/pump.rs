@@ -1,0 +1,98 @@
+//! When the next pass over the players begins: how far frames pile up before they are sent. Knows times only.
+
+use std::time::Duration;
+
+/// The share of a core's time that passes may take before frames are left to pile up: beyond it more bytes a send
+/// cost less than more sends, and accepting, handshakes and publishers keep their part.
+const BUSY_SHARE: (u64, u64) = (3, 4);
+
+/// Decides when passes begin. Times are microseconds of one clock that never goes back.
+#[derive(Debug)]
+pub struct Pump {
+    merge_us: u64,
+    latency_budget_us: u64,
+    /// When the first growth came that no pass has carried yet.
+    grown_us: Option<u64>,
+    /// Not before this: the core has just been busy with the pass before.
+    rested_us: u64,
+}
+
+impl Pump {
+    /// Passes begin `merge` after the first frame, so that audio goes with the video of its moment; later where the
+    /// passes themselves take long, but never later than `latency_budget` after that frame.
+    pub fn new(merge: Duration, latency_budget: Duration) -> Self {
+        let micros = |duration: Duration| duration.as_micros() as u64;
+        Self {
+            merge_us: micros(merge),
+            latency_budget_us: micros(latency_budget),
+            grown_us: None,
+            rested_us: 0,
+        }
+    }
+
+    /// Some stream has grown.
+    pub fn grew(&mut self, now_us: u64) {
+        self.grown_us.get_or_insert(now_us);
+    }
+
+    /// When the next pass is to begin; `None` while nothing has grown.
+    pub fn due_us(&self) -> Option<u64> {
+        let grown_us = self.grown_us?;
+        Some((grown_us + self.merge_us).max(self.rested_us.min(grown_us + self.latency_budget_us)))
+    }
+
+    /// A pass begins: it carries all growth so far.
+    pub fn begin(&mut self) {
+        self.grown_us = None;
+    }
+
+    /// The pass that began at `begun_us` is through, the kernel's part of it too.
+    pub fn end(&mut self, begun_us: u64, now_us: u64) {
+        let (busy, whole) = BUSY_SHARE;
+        self.rested_us = now_us + (now_us - begun_us) * (whole - busy) / busy;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pump(merge_ms: u64) -> Pump {
+        Pump::new(Duration::from_millis(merge_ms), Duration::from_millis(100))
+    }
+
+    #[test]
+    fn an_idle_core_sends_a_frame_at_once() {
+        let mut pump = pump(0);
+        assert_eq!(pump.due_us(), None);
+        pump.grew(5_000);
+        assert_eq!(pump.due_us(), Some(5_000));
+        pump.begin();
+        assert_eq!(pump.due_us(), None);
+    }
+
+    #[test]
+    fn frames_within_the_merge_window_go_together() {
+        let mut pump = pump(10);
+        pump.grew(5_000);
+        pump.grew(9_000);
+        assert_eq!(pump.due_us(), Some(15_000), "counted from the first");
+    }
+
+    #[test]
+    fn a_busy_core_lets_frames_pile_up() {
+        let mut pump = pump(0);
+        pump.begin();
+        pump.end(0, 60_000);
+        pump.grew(61_000);
+        assert_eq!(pump.due_us(), Some(80_000), "60 ms of work, 20 ms of rest");
+    }
+
+    #[test]
+    fn no_frame_waits_longer_than_the_latency_budget() {
+        let mut pump = pump(0);
+        pump.end(0, 900_000);
+        pump.grew(900_000);
+        assert_eq!(pump.due_us(), Some(1_000_000));
+    }
+}
