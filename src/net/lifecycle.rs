@@ -83,7 +83,7 @@ impl Core {
             };
             let name = publishing.name.to_string();
             let (id, peer, silent_ms) = (connection.id, connection.peer, busy.silent_ms);
-            tracing::info!(id, %peer, stream = name, silent_ms, "takes over from the publisher before");
+            tracing::info!(id, %peer, stream = %name, silent_ms, "takes over from the publisher before");
             self.common.registry.evict(&name, self.publisher_id(id));
         }
     }
@@ -96,7 +96,7 @@ impl Core {
         };
         let (id, peer) = (connection.id, connection.peer);
         let publication = self.common.registry.publish(&name, self.publisher_id(id), self.now_ms)?;
-        tracing::info!(id, %peer, stream = name, core = self.number, "publishing");
+        tracing::info!(id, %peer, stream = %name, core = self.number, "publishing");
         let connection = &mut self.connections[key];
         if let Some(publishing) = &mut connection.publishing {
             publishing.publication = Some(publication);
@@ -183,7 +183,7 @@ impl Core {
         let (id, peer) = (connection.id, connection.peer);
         let player = self.hub.join(key, &name, start, self.now_ms);
         let is_live = self.hub.stream(player).is_live();
-        tracing::info!(id, %peer, stream = &*name, core = self.number, is_live, "playing");
+        tracing::info!(id, %peer, stream = %name, core = self.number, is_live, "playing");
         connection.playing = Some(Playing {
             key: player,
             name,
@@ -206,7 +206,7 @@ impl Core {
         let (id, peer) = (connection.id, connection.peer);
         let bytes = connection.bytes_out - playing.bytes_out_before;
         let duration_ms = self.now_ms - playing.since_ms;
-        tracing::info!(id, %peer, stream = &*playing.name, bytes, duration_ms, "play ended");
+        tracing::info!(id, %peer, stream = %playing.name, bytes, duration_ms, "play ended");
     }
 
     /// A connection that is to be closed gives its name back at once, whatever it still has to say.

@@ -169,7 +169,7 @@ impl Writer {
         if !self.has_said_gop_too_large {
             self.has_said_gop_too_large = true;
             tracing::warn!(
-                stream = stream.name(),
+                stream = %stream.name(),
                 "the newest group of pictures is larger than stream_buffer: players start at the next key frame"
             );
         }
