@@ -6,8 +6,8 @@ use super::*;
 use crate::stream::{
     Publication, Registry, Retention,
     tests::{
-        audio, audio_header, inter_frame, key_frame, marks, metadata, publisher, registry, registry_with,
-        video_header,
+        audio, audio_header, data, inter_frame, key_frame, marks, metadata, publisher, registry,
+        registry_with, video_header,
     },
 };
 
@@ -116,34 +116,96 @@ fn a_live_player_starts_at_the_next_key_frame() {
 }
 
 #[test]
-fn an_audio_only_stream_starts_at_once_at_its_head() {
+fn an_audio_only_stream_starts_at_once_with_its_last_second() {
     let mut bench = Bench::new();
     let mut publication = bench.publish();
     publication.append(audio_header("A "), 1_000);
     for i in 0..2_000 {
-        publication.append(audio(i * 20, "old "), 1_000 + u64::from(i) * 20);
+        publication.append(audio(i * 20, "s "), 1_000 + u64::from(i) * 20);
     }
+    bench.now_ms = 41_000;
     for start in [Start::KeyFrame, Start::Live] {
         let player = bench.join(start);
-        assert_eq!(bench.drain(player), "A ");
-        publication.append(audio(40_000, "new "), 41_000);
-        assert_eq!(bench.drain(player), "new ");
+        let first = bench.drain(player);
+        let sounds = first.strip_prefix("A ").expect("the header comes first").matches("s ").count();
+        assert!((1..=51).contains(&sounds), "{sounds} sounds");
+        publication.append(audio(40_000, "s "), 41_000);
+        assert_eq!(bench.drain(player), "s ");
         bench.hub.leave(player);
     }
 }
 
 #[test]
-fn video_that_comes_behind_the_audio_begins_with_a_key_frame() {
+fn players_that_wait_get_the_first_sound_of_a_stream_without_pictures() {
+    let mut bench = Bench::new();
+    let player = bench.join(Start::KeyFrame);
+    let mut publication = bench.publish();
+    publication.append(audio_header("A "), 1_000);
+    for i in 0..3 {
+        publication.append(audio(i * 20, &format!("a{i} ")), 1_000);
+    }
+    assert_eq!(bench.drain(player), "A a0 a1 a2 ");
+}
+
+#[test]
+fn pictures_that_come_behind_the_sound_begin_with_a_key_frame() {
     let mut bench = Bench::new();
     let mut publication = bench.publish();
     publication.append(audio_header("A "), 1_000);
     publication.append(audio(0, "a0 "), 1_000);
     publication.append(inter_frame(0, "lost "), 1_000);
     publication.append(video_header("V "), 1_000);
-    let player = bench.join(Start::KeyFrame);
+    let early = bench.join(Start::KeyFrame);
     publication.append(audio(20, "a1 "), 1_000);
     publication.append(key_frame(20, "K1 "), 1_000);
-    assert_eq!(bench.drain(player), "V A K1 ", "there is video, so it waited for a key frame");
+    let late = bench.join(Start::KeyFrame);
+    assert_eq!(bench.drain(late), "V A K1 ");
+    assert_eq!(bench.drain(early), "V A K1 ", "looked at only now");
+}
+
+#[test]
+fn a_stream_whose_pictures_never_begin_is_watched_for_its_sound() {
+    let mut bench = Bench::new();
+    let mut publication = bench.publish();
+    headers(&mut publication);
+    for i in 0..1_000 {
+        publication.append(audio(i * 20, "a "), 1_000 + u64::from(i) * 20);
+        publication.append(inter_frame(i * 20, "lost "), 1_000 + u64::from(i) * 20);
+    }
+    bench.now_ms = 21_000;
+    let player = bench.join(Start::KeyFrame);
+    let first = bench.drain(player);
+    assert!(first.starts_with("M V A a a ") && first.len() < 200, "{first}");
+}
+
+#[test]
+fn an_encoder_that_comes_back_without_pictures_is_joined_for_its_sound() {
+    let mut bench = Bench::new();
+    let mut publication = bench.publish();
+    headers(&mut publication);
+    publication.append(key_frame(0, "K0 "), 1_000);
+    drop(publication);
+    let player = bench.join(Start::KeyFrame);
+    let mut publication = bench.publish();
+    publication.append(audio_header("A "), 2_000);
+    for i in 0..100 {
+        publication.append(audio(i * 20, "a "), 2_000 + u64::from(i) * 20);
+    }
+    assert!(bench.drain(player).starts_with("A a a "));
+    publication.append(video_header("V "), 4_000);
+    assert_eq!(bench.drain(player), "V ", "known to players of the publisher before, but not to this one");
+}
+
+#[test]
+fn a_stream_of_data_alone_can_be_joined_at_any_time() {
+    let mut bench = Bench::with(registry_with(1, Retention { buffer_bytes: 1 << 20, keep_ms: 5_000 }));
+    let mut publication = bench.publish();
+    publication.append(metadata("M "), 1_000);
+    for i in 0..2_000 {
+        publication.append(data(i * 1_000, &"d".repeat(1_000)), 1_000 + u64::from(i) * 1_000);
+    }
+    let player = bench.join(Start::KeyFrame);
+    assert!(bench.drain(player).starts_with("M dddd"));
 }
 
 #[test]

@@ -227,18 +227,6 @@ impl Stream {
         self.oldest.store(sequence, Ordering::Release);
     }
 
-    pub(super) fn waits_for_key_frame(&self) -> bool {
-        matches!(**self.join.load(), Join::NextKeyFrame)
-    }
-
-    /// The headers' generation where players join at the head.
-    pub(super) fn head_generation(&self) -> Option<u32> {
-        match **self.join.load() {
-            Join::Head { generation, .. } => Some(generation),
-            _ => None,
-        }
-    }
-
     fn tell_followers(&self) {
         for (follower, signal) in self.followers.iter().zip(self.signals.iter()) {
             if let Some(slot) = follower.load(Ordering::Relaxed).checked_sub(1) {
