@@ -83,7 +83,8 @@ impl LogWriter {
     }
 
     fn open_segment(&mut self, full: Option<Appender>, len: usize, now_ms: u32) -> Appender {
-        let capacity = full.as_ref().map_or(SMALLEST_SEGMENT, |full| self.one_second(full.segment())).max(len);
+        let capacity =
+            full.as_ref().map_or(SMALLEST_SEGMENT, |full| self.one_second(full.segment())).max(len);
         let next = Appender::new(Segment::new(self.next_sequence, capacity, INDEX_ENTRIES));
         self.next_sequence += 1;
         self.capacity += capacity;
@@ -103,7 +104,8 @@ impl LogWriter {
         };
         let duration_ms = last.arrival_ms.wrapping_sub(first.arrival_ms).max(1) as usize;
         let rate = (committed.bytes.len() * 1000 / duration_ms).min(LARGEST_SEGMENT);
-        let largest = (self.retention.buffer_bytes / SEGMENTS_A_BUFFER).clamp(SMALLEST_SEGMENT, LARGEST_SEGMENT);
+        let largest =
+            (self.retention.buffer_bytes / SEGMENTS_A_BUFFER).clamp(SMALLEST_SEGMENT, LARGEST_SEGMENT);
         rate.next_power_of_two().clamp(SMALLEST_SEGMENT, largest)
     }
 }
