@@ -108,14 +108,14 @@ fn random_bytes_end_their_connection_and_nothing_else() {
 fn a_handshake_that_breaks_off_is_a_peer_that_closed() {
     let relay = Relay::start("");
     let mut bystanders = Bystanders::new(&relay);
-    let files = relay.open_files();
+    let files = relay.open_sockets();
     for len in [0, 1, 100, 1536, 1537, 1538, 3000, 3073] {
         let peer = say_and_wait_for_the_end(&relay, &handshake()[..len]);
         let line = the_closing_line(&relay, peer);
         assert!(line.contains("closed by peer") && !line.contains("violation"), "{line}");
         bystanders.go_on();
     }
-    assert!(relay.open_files() <= files, "connections that ended left files open");
+    assert!(relay.open_sockets() <= files, "connections that ended left files open");
     bystanders.finish();
 }
 

@@ -143,6 +143,11 @@ impl Relay {
         kib * 1024
     }
 
+    /// How many descriptors are open. It varies by a few while the relay starts.
+    pub fn open_files(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.process.pid())).unwrap().count()
+    }
+
     /// How many sockets are open, its listeners among them.
     pub fn open_sockets(&self) -> usize {
         let files = std::fs::read_dir(format!("/proc/{}/fd", self.process.pid())).unwrap();
