@@ -118,8 +118,9 @@ impl Ring {
         Ok(unsafe { AsyncFd::register_with_interest(ring, Interest::READABLE) }?)
     }
 
-    /// Hands all that was gathered to the kernel, and takes over completions that found no room.
-    pub fn submit(&mut self) {
+    /// Hands all that was gathered to the kernel, and takes over completions that found no room. False where the
+    /// kernel did not take all: it has to be tried again, whether something completes or not.
+    pub fn submit(&mut self) -> bool {
         // Without this call they stay with the kernel, and all later ones behind them: the core would sleep for good.
         let mut is_overflown = self.ring.submission().cq_overflow();
         while is_overflown || !self.ring.submission().is_empty() {
@@ -130,10 +131,16 @@ impl Ring {
                 // submit, after the caller has looked at the completions.
                 Err(error) => {
                     tracing::debug!(%error, "io_uring took nothing");
-                    return;
+                    return false;
                 }
             }
         }
+        true
+    }
+
+    /// How many completions are there now.
+    pub fn waiting(&mut self) -> usize {
+        self.ring.completion().len()
     }
 
     /// The next completion that is there.
