@@ -5,6 +5,7 @@ mod cells;
 mod log;
 mod preamble;
 mod registry;
+mod role;
 mod segment;
 mod signal;
 mod sync;

@@ -9,10 +9,11 @@ use super::{
     log::{LogWriter, Place, Retention},
     preamble::Preamble,
     registry::Stream,
+    role::Role,
     segment::{Class, Entry, Segment},
     timeline::Timeline,
 };
-use crate::flv::{Frame, FrameKind, WireFormat, audio, video};
+use crate::flv::{Frame, FrameKind, WireFormat};
 
 /// Where a player begins.
 pub enum Join {
@@ -55,18 +56,6 @@ pub(super) struct Writer {
     has_said_gop_too_large: bool,
 }
 
-/// What a frame is to a relay.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Role {
-    /// `onMetaData`, or a sequence header: kept for joiners.
-    Header,
-    KeyFrame,
-    /// A picture that needs the ones before it.
-    Picture,
-    /// Audio, or anything else that can stand anywhere.
-    Other,
-}
-
 impl Writer {
     pub(super) fn new(format: Box<dyn WireFormat + Send>, retention: Retention) -> Self {
         Self {
@@ -85,6 +74,7 @@ impl Writer {
     /// The publisher went away.
     pub(super) fn interrupt(&mut self, stream: &Stream) {
         self.timeline.interrupt();
+        self.preamble.interrupt();
         self.needs_key_frame = true;
         self.is_resumed = self.timeline.newest_ms().is_some();
         self.join_sequence = u64::MAX;
@@ -93,10 +83,10 @@ impl Writer {
 
     /// Lays a frame into the log. `now_ms` is the relay's clock.
     pub(super) fn append(&mut self, stream: &Stream, mut frame: Frame, now_ms: u64) {
-        let role = role(&frame);
+        let role = Role::of(&frame);
         match role {
-            Role::Header => {
-                let is_new = self.preamble.update(frame.kind, &frame.payload);
+            Role::Header(part) => {
+                let is_new = self.preamble.update(part, &frame.payload);
                 if self.is_resumed && !is_new {
                     return;
                 }
@@ -123,7 +113,7 @@ impl Writer {
             arrival_ms: now_ms as u32,
             class: match (role, frame.kind) {
                 (Role::KeyFrame, _) => Class::KeyFrame,
-                (Role::Header, _) => Class::Data,
+                (Role::Header(_), _) => Class::Data,
                 (_, FrameKind::Video) => Class::Video,
                 (_, FrameKind::Audio) => Class::Audio,
                 (_, FrameKind::Data) => Class::Data,
@@ -185,36 +175,3 @@ impl Writer {
         }
     }
 }
-
-fn role(frame: &Frame) -> Role {
-    match frame.kind {
-        FrameKind::Data => {
-            let mut prefix = [0; ON_METADATA.len()];
-            let n = frame.payload.copy_prefix(&mut prefix);
-            if prefix[..n] == ON_METADATA { Role::Header } else { Role::Other }
-        }
-        FrameKind::Audio => {
-            let mut prefix = [0; audio::PREFIX];
-            let n = frame.payload.copy_prefix(&mut prefix);
-            let header = audio::Header::parse(&prefix[..n]);
-            if header.is_sequence_header() { Role::Header } else { Role::Other }
-        }
-        FrameKind::Video => {
-            let mut prefix = [0; video::PREFIX];
-            let n = frame.payload.copy_prefix(&mut prefix);
-            let header = video::Header::parse(&prefix[..n]);
-            if header.is_sequence_header() {
-                Role::Header
-            } else if header.is_key_frame() {
-                Role::KeyFrame
-            } else if header.carries_picture() {
-                Role::Picture
-            } else {
-                Role::Other
-            }
-        }
-    }
-}
-
-/// The AMF0 string `onMetaData`.
-const ON_METADATA: [u8; 13] = *b"\x02\x00\x0AonMetaData";

@@ -111,7 +111,7 @@ impl Default for Limits {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// A type 2 or 3 chunk on a chunk stream that had no header yet.
-    #[error("byte {position}: chunk stream {chunk_stream_id} begins with a header of type {header_type}")]
+    #[error("chunk stream {chunk_stream_id} begins with a header of type {header_type}")]
     NothingToInherit {
         /// Where the header begins.
         position: u64,
@@ -121,9 +121,7 @@ pub enum Error {
         header_type: u8,
     },
     /// A header in the middle of a message announces another one: the message was given up without Abort.
-    #[error(
-        "byte {position}: a header on chunk stream {chunk_stream_id} contradicts the message it is part of"
-    )]
+    #[error("a header on chunk stream {chunk_stream_id} contradicts the message it is part of")]
     Contradiction {
         /// Where the header begins.
         position: u64,
@@ -131,7 +129,7 @@ pub enum Error {
         chunk_stream_id: u32,
     },
     /// [`Limits::message_bytes`].
-    #[error("byte {position}: a message of {length} bytes is announced, {limit} are allowed")]
+    #[error("a message of {length} bytes is announced, {limit} are allowed")]
     MessageBytes {
         /// Where the header begins.
         position: u64,
@@ -141,7 +139,7 @@ pub enum Error {
         limit: u32,
     },
     /// [`Limits::chunk_streams`].
-    #[error("byte {position}: more than {limit} chunk streams")]
+    #[error("more than {limit} chunk streams")]
     ChunkStreams {
         /// Where the header begins.
         position: u64,
@@ -149,7 +147,7 @@ pub enum Error {
         limit: usize,
     },
     /// [`Limits::partial_messages`].
-    #[error("byte {position}: more than {limit} unfinished messages")]
+    #[error("more than {limit} unfinished messages")]
     PartialMessages {
         /// Where the header begins.
         position: u64,
@@ -157,7 +155,7 @@ pub enum Error {
         limit: usize,
     },
     /// [`Limits::partial_bytes`].
-    #[error("byte {position}: unfinished messages of more than {limit} bytes together")]
+    #[error("unfinished messages of more than {limit} bytes together")]
     PartialBytes {
         /// How far the bytes were read.
         position: u64,
@@ -165,7 +163,7 @@ pub enum Error {
         limit: usize,
     },
     /// Set Chunk Size to 0, or with the top bit set.
-    #[error("byte {position}: a chunk size of {raw}")]
+    #[error("a chunk size of {raw}")]
     ChunkSize {
         /// Where the message ends.
         position: u64,
@@ -173,7 +171,7 @@ pub enum Error {
         raw: u32,
     },
     /// Set Chunk Size or Abort with fewer than four bytes.
-    #[error("byte {position}: a control message of type {message_type_id} with {length} bytes")]
+    #[error("a control message of type {message_type_id} with {length} bytes")]
     ControlLength {
         /// Where the message ends.
         position: u64,
@@ -182,6 +180,22 @@ pub enum Error {
         /// Bytes it has.
         length: usize,
     },
+}
+
+impl Error {
+    /// At which byte of those that the decoder was fed, counted from 0.
+    pub fn position(&self) -> u64 {
+        match *self {
+            Error::NothingToInherit { position, .. }
+            | Error::Contradiction { position, .. }
+            | Error::MessageBytes { position, .. }
+            | Error::ChunkStreams { position, .. }
+            | Error::PartialMessages { position, .. }
+            | Error::PartialBytes { position, .. }
+            | Error::ChunkSize { position, .. }
+            | Error::ControlLength { position, .. } => position,
+        }
+    }
 }
 
 /// A message's length has 24 bits.

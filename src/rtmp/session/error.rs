@@ -7,7 +7,7 @@ use crate::rtmp::{chunk, command, handshake, message};
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("byte {position}: {kind}")]
 pub struct Error {
-    /// Bytes of the connection, handshake and all, up to and with the message that is wrong.
+    /// Byte of the connection, handshake and all: where the wrong chunk is, or where the wrong message ends.
     pub position: u64,
     /// What is wrong.
     pub kind: ErrorKind,
@@ -19,8 +19,8 @@ pub enum ErrorKind {
     /// In the handshake.
     #[error(transparent)]
     Handshake(#[from] handshake::Error),
-    /// In the chunk layer, whose positions count from the end of the handshake.
-    #[error("chunks behind the handshake: {0}")]
+    /// In the chunk layer; its own position counts from the end of the handshake.
+    #[error(transparent)]
     Chunk(#[from] chunk::Error),
     /// In a control message.
     #[error(transparent)]

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::error::{Error, ErrorKind};
 use crate::amf0::{self, Value};
-use crate::rtmp::chunk::{ChunkStreamId, Decoder, Encoder, Limits, Message};
+use crate::rtmp::chunk::{self, ChunkStreamId, Decoder, Encoder, Limits, Message};
 use crate::rtmp::command::Command;
 use crate::rtmp::message::{Control, UserControl, type_id};
 
@@ -71,8 +71,9 @@ impl Link {
     /// The next message that is not settled here. Before the next `feed`, call this until there is none.
     pub fn next(&mut self) -> Result<Option<Message>, Error> {
         loop {
-            let next = self.decoder.next().map_err(|error| self.violation(error))?;
-            let Some(message) = next else { return Ok(None) };
+            let Some(message) = self.decoder.next().map_err(|error| self.misread(error))? else {
+                return Ok(None);
+            };
             if !self.settle(&message)? {
                 return Ok(Some(message));
             }
@@ -91,6 +92,11 @@ impl Link {
     /// A violation at the bytes read so far.
     pub fn violation(&self, kind: impl Into<ErrorKind>) -> Error {
         Error { position: self.handshake_bytes + self.decoder.position(), kind: kind.into() }
+    }
+
+    /// A violation where the decoder found it.
+    fn misread(&self, error: chunk::Error) -> Error {
+        Error { position: self.handshake_bytes + error.position(), kind: error.into() }
     }
 
     /// Asks the peer for a sign of life.
