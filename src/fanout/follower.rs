@@ -45,23 +45,9 @@ impl Follower {
 
     /// Puts the player where it can begin, if there is such a place now. True where it stands in the log then.
     pub(super) fn place(&mut self, player: &mut Player) -> bool {
-        let after = match player.place {
-            Place::At(_) => return true,
-            Place::Waiting { after, .. } => after,
-        };
-        let join = self.stream().join();
-        match &**join {
-            Join::At { segment, offset, preamble, generation } if (segment.sequence, *offset) >= after => {
-                self.place_at(player, segment, *offset, preamble, *generation)
-            }
-            Join::Head { preamble, generation } => {
-                let Some(newest) = self.stream().newest() else {
-                    return false;
-                };
-                let end = newest.committed().bytes.len() as u32;
-                self.place_at(player, &newest, end, preamble, *generation)
-            }
-            Join::At { .. } | Join::Nothing | Join::NextKeyFrame => false,
+        match player.place {
+            Place::At(_) => true,
+            Place::Waiting { after, .. } => self.join(player, |key_frame| key_frame >= after),
         }
     }
 
@@ -72,21 +58,30 @@ impl Follower {
             return false;
         };
         let position = cursor.position();
+        if self.join(player, |key_frame| key_frame > position) {
+            return true;
+        }
+        if self.has_left(position.0) {
+            player.place = Place::Waiting { since_ms: now_ms, after: position };
+        }
+        false
+    }
+
+    /// Puts the player where joiners begin now; where that is a key frame, if `is_wanted` takes its position.
+    fn join(&mut self, player: &mut Player, is_wanted: impl FnOnce((u64, u32)) -> bool) -> bool {
+        // The head first: a header in front of it is then in the preamble of the join, which is set before the header
+        // is laid.
+        let newest = self.stream().newest();
+        let end = newest.as_ref().map_or(0, |segment| segment.committed().bytes.len() as u32);
         let join = self.stream().join();
-        match &**join {
-            Join::At { segment, offset, preamble, generation } if (segment.sequence, *offset) > position => {
+        match (&**join, newest) {
+            (Join::At { segment, offset, preamble, generation }, _)
+                if is_wanted((segment.sequence, *offset)) =>
+            {
                 self.place_at(player, segment, *offset, preamble, *generation)
             }
-            Join::Head { preamble, generation } => {
-                let Some(newest) = self.stream().newest() else {
-                    return false;
-                };
-                let end = newest.committed().bytes.len() as u32;
+            (Join::Head { preamble, generation }, Some(newest)) => {
                 self.place_at(player, &newest, end, preamble, *generation)
-            }
-            _ if self.has_left(position.0) => {
-                player.place = Place::Waiting { since_ms: now_ms, after: position };
-                false
             }
             _ => false,
         }

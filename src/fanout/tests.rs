@@ -6,8 +6,8 @@ use super::*;
 use crate::stream::{
     Publication, Registry, Retention,
     tests::{
-        audio, audio_header, inter_frame, key_frame, marks, metadata, publisher, registry, registry_with,
-        video_header,
+        audio, audio_header, data, inter_frame, key_frame, marks, metadata, publisher, registry,
+        registry_with, video_header,
     },
 };
 
@@ -144,6 +144,91 @@ fn video_that_comes_behind_the_audio_begins_with_a_key_frame() {
     publication.append(audio(20, "a1 "), 1_000);
     publication.append(key_frame(20, "K1 "), 1_000);
     assert_eq!(bench.drain(player), "V A K1 ", "there is video, so it waited for a key frame");
+}
+
+#[test]
+fn an_encoder_that_comes_back_without_video_is_joined_at_once() {
+    let mut bench = Bench::new();
+    let mut publication = bench.publish();
+    headers(&mut publication);
+    publication.append(key_frame(0, "K0 "), 1_000);
+    let player = bench.join(Start::KeyFrame);
+    drop(publication);
+    let mut publication = bench.publish();
+    publication.append(audio_header("A "), 1_000);
+    publication.append(audio(0, "a1 "), 1_000);
+    let newcomer = bench.join(Start::KeyFrame);
+    publication.append(audio(20, "a2 "), 1_000);
+    assert_eq!(bench.drain(newcomer), "A ");
+    publication.append(audio(40, "a3 "), 1_000);
+    assert_eq!(bench.drain(newcomer), "a3 ");
+    bench.hub.leave(player);
+}
+
+#[test]
+fn a_stream_of_data_alone_is_joined_at_its_head_again_and_again() {
+    let mut bench = Bench::new();
+    let keeper = bench.join(Start::KeyFrame);
+    for newest in ["M ", "N "] {
+        let mut publication = bench.publish();
+        publication.append(metadata(newest), 1_000);
+        publication.append(data(0, "d1 "), 1_000);
+        let player = bench.join(Start::KeyFrame);
+        assert_eq!(bench.drain(player), newest);
+        publication.append(data(20, "d2 "), 1_000);
+        assert_eq!(bench.drain(player), "d2 ");
+    }
+    bench.hub.leave(keeper);
+}
+
+#[test]
+fn video_that_has_stopped_keeps_nobody_from_the_sound() {
+    let mut bench = Bench::new();
+    let mut publication = bench.publish();
+    headers(&mut publication);
+    publication.append(key_frame(0, "K0 "), 1_000);
+    for i in 1..=500 {
+        publication.append(audio(i * 20, "old "), 1_000 + u64::from(i) * 20);
+    }
+    let player = bench.join(Start::KeyFrame);
+    assert_eq!(bench.drain(player), "M V A ");
+    publication.append(audio(10_020, "a1 "), 11_020);
+    assert_eq!(bench.drain(player), "a1 ");
+    publication.append(key_frame(10_040, "K1 "), 11_040);
+    let player = bench.join(Start::KeyFrame);
+    assert_eq!(bench.drain(player), "M V A K1 ", "and when it comes back, players begin with it");
+}
+
+#[test]
+fn who_joins_between_two_headers_of_an_encoder_that_came_back_gets_both() {
+    let mut bench = Bench::new();
+    let mut publication = bench.publish();
+    headers(&mut publication);
+    publication.append(key_frame(0, "K0 "), 1_000);
+    let keeper = bench.join(Start::KeyFrame);
+    drop(publication);
+    let mut publication = bench.publish();
+    publication.append(video_header("V "), 1_000);
+    publication.append(key_frame(0, "K1 "), 1_000);
+    let player = bench.join(Start::KeyFrame);
+    assert_eq!(bench.drain(player), "V K1 ");
+    publication.append(audio_header("A "), 1_000);
+    publication.append(audio(20, "a2 "), 1_000);
+    assert_eq!(bench.drain(player), "A a2 ");
+    bench.hub.leave(keeper);
+}
+
+#[test]
+fn who_joins_sound_right_behind_a_changed_header_has_it() {
+    let mut bench = Bench::new();
+    let mut publication = bench.publish();
+    publication.append(audio_header("A "), 1_000);
+    publication.append(audio(0, "a0 "), 1_000);
+    publication.append(audio_header("B "), 1_000);
+    let player = bench.join(Start::KeyFrame);
+    assert_eq!(bench.drain(player), "B ");
+    publication.append(audio(20, "a1 "), 1_000);
+    assert_eq!(bench.drain(player), "a1 ");
 }
 
 #[test]

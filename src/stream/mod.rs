@@ -80,6 +80,11 @@ pub(crate) mod tests {
         frame(FrameKind::Data, 0, b"\x02\x00\x0AonMetaData", mark)
     }
 
+    /// Data that is no metadata.
+    pub(crate) fn data(timestamp_ms: u32, mark: &str) -> Frame {
+        frame(FrameKind::Data, timestamp_ms, b"\x02\0\0", mark)
+    }
+
     fn frame(kind: FrameKind, timestamp_ms: u32, head: &[u8], mark: &str) -> Frame {
         let payload = Bytes::from([head, mark.as_bytes()].concat()).into();
         Frame { kind, timestamp_ms, payload }

@@ -231,12 +231,8 @@ impl Stream {
         matches!(**self.join.load(), Join::NextKeyFrame)
     }
 
-    /// The headers' generation where players join at the head.
-    pub(super) fn head_generation(&self) -> Option<u32> {
-        match **self.join.load() {
-            Join::Head { generation, .. } => Some(generation),
-            _ => None,
-        }
+    pub(super) fn joins_at_head(&self) -> bool {
+        matches!(**self.join.load(), Join::Head { .. })
     }
 
     fn tell_followers(&self) {

@@ -15,6 +15,9 @@ use super::{
 };
 use crate::flv::{Frame, FrameKind, WireFormat};
 
+/// An encoder whose video has been silent for this long sends none: players need not wait for a key frame to hear it.
+const VIDEO_GONE_MS: u64 = 10_000;
+
 /// Where a player begins.
 pub enum Join {
     /// Nothing has come since the encoder came (or came back): wait.
@@ -30,7 +33,7 @@ pub enum Join {
         /// Which state of the headers that is.
         generation: u32,
     },
-    /// Audio only: at the head, at any message.
+    /// No video, or none any more: at the head, at any message.
     Head {
         /// As above.
         preamble: Bytes,
@@ -47,10 +50,12 @@ pub(super) struct Writer {
     log: LogWriter,
     timeline: Timeline,
     preamble: Preamble,
-    has_video: bool,
+    /// When video last came, on the relay's clock; none where there is none, or none any more.
+    video_ms: Option<u64>,
     /// Pictures are dropped until the first key frame of each publish: they could not be decoded.
     needs_key_frame: bool,
-    /// This publish follows another one: headers that players have already are not sent again.
+    /// This publish follows another one and nobody can have joined it yet: headers that players have already are not
+    /// sent again.
     is_resumed: bool,
     join_sequence: u64,
     has_said_gop_too_large: bool,
@@ -63,7 +68,7 @@ impl Writer {
             log: LogWriter::new(retention),
             timeline: Timeline::default(),
             preamble: Preamble::default(),
-            has_video: false,
+            video_ms: None,
             needs_key_frame: true,
             is_resumed: false,
             join_sequence: u64::MAX,
@@ -75,6 +80,7 @@ impl Writer {
     pub(super) fn interrupt(&mut self, stream: &Stream) {
         self.timeline.interrupt();
         self.preamble.interrupt();
+        self.video_ms = None;
         self.needs_key_frame = true;
         self.is_resumed = self.timeline.newest_ms().is_some();
         self.join_sequence = u64::MAX;
@@ -84,21 +90,21 @@ impl Writer {
     /// Lays a frame into the log. `now_ms` is the relay's clock.
     pub(super) fn append(&mut self, stream: &Stream, mut frame: Frame, now_ms: u64) {
         let role = Role::of(&frame);
+        self.note_video(role, frame.kind, now_ms);
         match role {
             Role::Header(part) => {
                 let is_new = self.preamble.update(part, &frame.payload);
                 if self.is_resumed && !is_new {
                     return;
                 }
-                self.has_video |= frame.kind == FrameKind::Video;
                 frame.timestamp_ms = self.timeline.header(frame.timestamp_ms);
+                if stream.joins_at_head() {
+                    // Before the header is in the log: whoever joins behind it must have it from the preamble.
+                    self.join_at_head(stream, frame.timestamp_ms);
+                }
             }
-            Role::Picture if self.needs_key_frame => {
-                self.has_video = true;
-                return;
-            }
+            Role::Picture if self.needs_key_frame => return,
             Role::KeyFrame | Role::Picture => {
-                self.has_video = true;
                 self.needs_key_frame = false;
                 frame.timestamp_ms = self.timeline.media(frame.timestamp_ms);
             }
@@ -134,36 +140,46 @@ impl Writer {
         }
     }
 
+    fn note_video(&mut self, role: Role, kind: FrameKind, now_ms: u64) {
+        if kind == FrameKind::Video && role != Role::Other {
+            self.video_ms = Some(now_ms);
+        }
+        self.video_ms.take_if(|then_ms| now_ms.saturating_sub(*then_ms) >= VIDEO_GONE_MS);
+    }
+
     fn move_join(&mut self, stream: &Stream, role: Role, frame: &Frame, place: &Place) {
         let is_very_start = place.segment.sequence == 0 && place.offset == 0;
-        let generation = self.preamble.generation();
         if role == Role::KeyFrame || is_very_start {
+            let generation = self.preamble.generation();
             let preamble = match is_very_start {
                 true => Bytes::new(),
                 false => self.preamble.to_wire(&*self.format, frame.timestamp_ms),
             };
             let (segment, offset) = (place.segment.clone(), place.offset);
             self.join_sequence = segment.sequence;
+            self.is_resumed = false;
             stream.set_join(Join::At { segment, offset, preamble, generation });
-        } else if self.has_video && self.join_sequence == u64::MAX && !stream.waits_for_key_frame() {
-            stream.set_join(Join::NextKeyFrame);
-        } else if !self.has_video && role == Role::Other && frame.kind == FrameKind::Audio {
-            // The very start, or a head with older headers, gives way once; then the join stays as it is.
-            if stream.head_generation() != Some(generation) {
-                let preamble = self.preamble.to_wire(&*self.format, frame.timestamp_ms);
-                self.join_sequence = u64::MAX;
-                stream.set_join(Join::Head { preamble, generation });
+        } else if self.video_ms.is_some() {
+            if self.join_sequence == u64::MAX && !stream.waits_for_key_frame() {
+                stream.set_join(Join::NextKeyFrame);
             }
+        } else if role == Role::Other && frame.kind != FrameKind::Video && !stream.joins_at_head() {
+            self.join_at_head(stream, frame.timestamp_ms);
         }
+    }
+
+    fn join_at_head(&mut self, stream: &Stream, timestamp_ms: u32) {
+        self.join_sequence = u64::MAX;
+        self.is_resumed = false;
+        let preamble = self.preamble.to_wire(&*self.format, timestamp_ms);
+        stream.set_join(Join::Head { preamble, generation: self.preamble.generation() });
     }
 
     /// The group of pictures has outgrown the buffer: joiners wait for the next key frame.
     fn lose_join(&mut self, stream: &Stream) {
         self.join_sequence = u64::MAX;
-        if !self.has_video {
-            let preamble = self.preamble.to_wire(&*self.format, self.timeline.newest_ms().unwrap_or(0));
-            stream.set_join(Join::Head { preamble, generation: self.preamble.generation() });
-            return;
+        if self.video_ms.is_none() {
+            return self.join_at_head(stream, self.timeline.newest_ms().unwrap_or(0));
         }
         stream.set_join(Join::NextKeyFrame);
         if !self.has_said_gop_too_large {

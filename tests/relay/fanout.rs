@@ -25,7 +25,8 @@ fn two_hundred_players_over_four_cores_get_every_byte_of_every_frame() {
 
     let mut players_by_core = BTreeMap::<String, usize>::new();
     for line in relay.wait_for_logs(200, &["playing", "live/a"], SOON) {
-        let core = line.split_whitespace().find(|word| word.starts_with("core=")).expect("the line names the core");
+        let core =
+            line.split_whitespace().find(|word| word.starts_with("core=")).expect("the line names the core");
         *players_by_core.entry(core.to_owned()).or_default() += 1;
     }
     assert_eq!(players_by_core.len(), 4, "{players_by_core:?}");
@@ -46,7 +47,9 @@ fn fifty_publishers_with_four_players_each_reach_theirs_and_nobody_else() {
         .collect();
     crowd.until("all publish and play", |crowd| {
         let has_started = |&id| crowd[id].has_started;
-        streams.iter().all(|(_, publisher, players)| has_started(publisher) && players.iter().all(has_started))
+        streams
+            .iter()
+            .all(|(_, publisher, players)| has_started(publisher) && players.iter().all(has_started))
     });
     for (source, publisher, _) in &streams {
         crowd.send_headers(*publisher, source);

@@ -46,11 +46,7 @@ pub struct Seen {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum What {
     /// A frame of a source; its bytes were right.
-    Numbered {
-        source: u32,
-        number: u64,
-        is_key: bool,
-    },
+    Numbered { source: u32, number: u64, is_key: bool },
     /// Metadata, a sequence header, or anything else.
     Other(Bytes),
 }
@@ -99,7 +95,8 @@ impl Source {
             _ => AAC_FRAME,
         };
         let smallest = codec.len() + TAG_LEN;
-        let len = if is_key { self.key_bytes } else { mix(self.id, number) as usize % self.bytes }.max(smallest);
+        let len =
+            if is_key { self.key_bytes } else { mix(self.id, number) as usize % self.bytes }.max(smallest);
         let mut payload = Vec::with_capacity(len);
         payload.extend_from_slice(codec);
         payload.extend_from_slice(MAGIC);
@@ -118,7 +115,8 @@ impl Source {
             ("version".to_owned(), version.into()),
         ]);
         let metadata = amf0::encode_all(&["onMetaData".into(), information]);
-        let frame = |kind, payload: Vec<u8>| Frame { kind, timestamp_ms: self.first_ms, payload: payload.into() };
+        let frame =
+            |kind, payload: Vec<u8>| Frame { kind, timestamp_ms: self.first_ms, payload: payload.into() };
         let mut headers = vec![frame(FrameKind::Data, metadata)];
         if self.tracks != Tracks::Audio {
             headers.push(frame(FrameKind::Video, vec![0x17, 0, 0, 0, 0, 1, 0x64, 0, self.header_version]));
@@ -164,7 +162,8 @@ impl Seen {
     /// Takes note of a frame; fails the test if its bytes are not those of the frame that it says it is.
     pub fn new(frame: &Frame) -> Seen {
         let payload = frame.payload.to_bytes();
-        let what = numbered(frame.kind, &payload).unwrap_or_else(|| What::Other(Bytes::copy_from_slice(&payload)));
+        let what =
+            numbered(frame.kind, &payload).unwrap_or_else(|| What::Other(Bytes::copy_from_slice(&payload)));
         Seen { kind: frame.kind, timestamp_ms: frame.timestamp_ms, what }
     }
 
@@ -199,20 +198,25 @@ fn numbered(kind: FrameKind, payload: &[u8]) -> Option<What> {
         FrameKind::Video => codec == AVC_KEY_FRAME,
         _ => false,
     };
-    assert!(is_key || codec == AVC_INTER_FRAME || codec == AAC_FRAME, "frame {number}: codec bytes {codec:?}");
+    assert!(
+        is_key || codec == AVC_INTER_FRAME || codec == AAC_FRAME,
+        "frame {number}: codec bytes {codec:?}"
+    );
     Some(What::Numbered { source, number, is_key })
 }
 
 /// What a frame is filled with: a view of random bytes, at a place of its own.
 fn content(source: u32, number: u64, len: usize) -> &'static [u8] {
-    static RANDOM: LazyLock<Vec<u8>> = LazyLock::new(|| (0..1 << 18).flat_map(|n| mix(7, n).to_le_bytes()).collect());
+    static RANDOM: LazyLock<Vec<u8>> =
+        LazyLock::new(|| (0..1 << 18).flat_map(|n| mix(7, n).to_le_bytes()).collect());
     let start = mix(source, number) as usize % (RANDOM.len() - len);
     &RANDOM[start..start + len]
 }
 
 /// A number that looks random (SplitMix64).
 fn mix(source: u32, number: u64) -> u64 {
-    let mut z = number.wrapping_add(u64::from(source) << 32).wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    let mut z =
+        number.wrapping_add(u64::from(source) << 32).wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
     z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
     (z ^ (z >> 31)) >> 1
