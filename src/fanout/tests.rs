@@ -436,6 +436,20 @@ fn a_player_of_a_name_that_nobody_publishes_is_turned_away_after_its_wait() {
 }
 
 #[test]
+fn waiting_for_a_key_frame_takes_nothing_from_the_wait_for_a_publisher() {
+    let mut bench = Bench::new();
+    let mut publication = bench.publish();
+    publication.append(key_frame(0, "K0 "), 1_000);
+    bench.join(Start::Live);
+    publication.append(inter_frame(40_000, "i1 "), 41_000);
+    drop(publication);
+    bench.now_ms = 41_100;
+    assert_eq!(bench.ended(), []);
+    bench.now_ms = 71_000;
+    assert_eq!(bench.ended(), [(7, Ended::NotFound)]);
+}
+
+#[test]
 fn what_a_player_does_not_want_is_left_out() {
     let mut bench = Bench::new();
     let mut publication = bench.publish();
