@@ -408,7 +408,7 @@ impl Core {
             match mail {
                 Mail::Evict { connection_id } => {
                     if let Some(key) = self.find(connection_id) {
-                        self.finish(key, Reason::TakenOver);
+                        self.give_way(key);
                     }
                 }
                 Mail::NameFree { connection_id } => {

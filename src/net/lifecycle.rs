@@ -121,6 +121,18 @@ impl Core {
         connection.session.refuse_publish("NetStream.Publish.BadName", &description);
     }
 
+    /// Another publisher takes the name over. One that is only closed would come back and take it over in its turn,
+    /// so it is told.
+    pub(super) fn give_way(&mut self, key: usize) {
+        let connection = &mut self.connections[key];
+        // The name that was asked for may be free by now, and what is published here another one.
+        if connection.publication().is_some_and(|publication| publication.is_wanted()) {
+            let description = "Another client took the stream over.";
+            connection.session.refuse_publish("NetStream.Publish.BadName", description);
+            self.finish_after_session(key, Reason::TakenOver);
+        }
+    }
+
     /// The publisher that was asked to go has gone.
     pub(super) fn take_freed_name(&mut self, key: usize) {
         if self.is_waiting_to_publish(key) {
