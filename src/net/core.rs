@@ -387,7 +387,12 @@ impl Core {
             return self.end(key, Reason::SendTimeout);
         }
         if let Some(closing) = &connection.closing {
-            if closing.step == Step::Lingering && now_ms - closing.since_ms >= LINGER_MS {
+            let patience_ms = match closing.step {
+                // A peer that takes a byte now and then makes progress, and would never be done.
+                Step::Flushing => send_timeout_ms,
+                Step::Lingering | Step::Shut => LINGER_MS,
+            };
+            if now_ms - closing.since_ms >= patience_ms {
                 self.end(key, Reason::PeerClosed);
             }
             return;

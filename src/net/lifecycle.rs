@@ -14,6 +14,10 @@ use crate::{
 /// How long a publisher that takes a name over waits for the one before it to let go.
 const HAND_OVER_MS: u64 = 3_000;
 
+/// Answers that wait for a peer to read the ones before them. A peer that waits for what it asks is far below this;
+/// one that asks and never reads must not fill our memory.
+const MOST_UNREAD_BYTES: usize = 1 << 20;
+
 impl Core {
     /// Does what the session wants done.
     pub(super) fn poll_session(&mut self, key: usize) {
@@ -59,6 +63,9 @@ impl Core {
             }
         }
         self.flush(key);
+        if self.connections[key].outbox.len() > MOST_UNREAD_BYTES {
+            self.end(key, Reason::UnreadAnswers);
+        }
     }
 
     fn publish(&mut self, key: usize, request: PublishRequest) {
