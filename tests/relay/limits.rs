@@ -11,12 +11,13 @@ use crate::support::{Relay, SOON, eventually};
 fn out_of_descriptors_those_inside_go_on_and_others_come_in_when_some_leave() {
     const FILES: usize = 80;
     let mut relay = Relay::start_with_files("", 2, FILES);
-    let own = relay.open_files();
     let mut crowd = Crowd::new();
     let source = Source::small(1);
     let players = crowd.play_all(&relay, "live/a", 4);
     let publisher = crowd.publish(&relay, "live/a");
     crowd.begin(publisher, &source, &players);
+    // Counted only now: while a relay starts its descriptors vary.
+    let own = relay.open_files() - 5;
 
     // More than fit. The kernel takes them all; some the relay never sees.
     let mut others: Vec<TcpStream> = (0..FILES).map(|_| say_hello(&relay)).collect();
