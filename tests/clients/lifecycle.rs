@@ -86,7 +86,7 @@ fn sigterm_ends_players_cleanly_and_the_relay_leaves() {
 #[test]
 fn a_player_that_is_killed_harms_no_other_and_the_relay_keeps_nothing_of_it() {
     let mut relay = Relay::start("publish.publisher_grace = '500ms'");
-    let files = relay.open_files();
+    let sockets = relay.open_sockets();
     let clip = Clip::AUDIO_VIDEO;
     let stays = Player::Rtmpdump.record(&relay, NAME);
     let leaves =
@@ -104,7 +104,9 @@ fn a_player_that_is_killed_harms_no_other_and_the_relay_keeps_nothing_of_it() {
     assert_gap_free("the player that stays", &published, &recorded);
     assert_eq!(recorded.len(), published.len());
     relay.expect_running();
-    eventually("the relay has closed all connections", SOON, || (relay.open_files() <= files).then_some(()));
+    eventually("the relay has closed all connections", SOON, || {
+        (relay.open_sockets() <= sockets).then_some(())
+    });
 }
 
 #[test]

@@ -161,6 +161,16 @@ impl Crowd {
         source.headers().iter().for_each(|header| self.send(id, header));
     }
 
+    /// Sends headers, waits until these players, who were there before, have them, and sends frame 0: they miss
+    /// nothing. Where a player that waited begins is otherwise up to how fast its core looks.
+    pub fn begin(&mut self, id: Id, source: &Source, players: &[Id]) {
+        self.send_headers(id, source);
+        let count = source.headers().len();
+        self.until("headers at all players", |crowd| players.iter().all(|&id| crowd[id].seen.len() == count));
+        self.send(id, &source.frame(0));
+        self.until_seen(players, 0);
+    }
+
     /// Sends these frames of a source.
     pub fn send_frames(&mut self, id: Id, source: &Source, numbers: Range<u64>) {
         for number in numbers {

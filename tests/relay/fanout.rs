@@ -13,14 +13,14 @@ fn two_hundred_players_over_four_cores_get_every_byte_of_every_frame() {
     let source = Source::new(1);
     let players = crowd.play_all(&relay, "live/a", 200);
     let publisher = crowd.publish(&relay, "live/a");
-    crowd.send_headers(publisher, &source);
-    // In bursts, so that sends merge, and nobody is far enough behind to be moved ahead.
+    crowd.begin(publisher, &source, &players);
+    // In bursts, so that sends merge.
     for second in 0..5 {
-        crowd.send_frames(publisher, &source, second * 50..second * 50 + 50);
-        crowd.until_seen(&players, second * 50 + 49);
+        crowd.send_frames(publisher, &source, second * 50 + 1..second * 50 + 51);
+        crowd.until_seen(&players, second * 50 + 50);
     }
     for (index, &player) in players.iter().enumerate() {
-        source.assert_from_the_start(&format!("player {index}"), &crowd[player].seen, 0..250);
+        source.assert_from_the_start(&format!("player {index}"), &crowd[player].seen, 0..251);
     }
 
     let mut players_by_core = BTreeMap::<String, usize>::new();
@@ -51,11 +51,11 @@ fn fifty_publishers_with_four_players_each_reach_theirs_and_nobody_else() {
             .iter()
             .all(|(_, publisher, players)| has_started(publisher) && players.iter().all(has_started))
     });
-    for (source, publisher, _) in &streams {
-        crowd.send_headers(*publisher, source);
+    for (source, publisher, players) in &streams {
+        crowd.begin(*publisher, source, players);
     }
     // Turn by turn, so that all of them are under way at once.
-    for number in 0..150 {
+    for number in 1..150 {
         for (source, publisher, _) in &streams {
             crowd.send(*publisher, &source.frame(number));
         }

@@ -73,14 +73,14 @@ impl Source {
 
     pub fn kind(&self, number: u64) -> FrameKind {
         match self.tracks {
-            Tracks::Both if number % 2 == 0 => FrameKind::Video,
+            Tracks::Both if number.is_multiple_of(2) => FrameKind::Video,
             Tracks::Video => FrameKind::Video,
             Tracks::Both | Tracks::Audio => FrameKind::Audio,
         }
     }
 
     pub fn is_key(&self, number: u64) -> bool {
-        self.kind(number) == FrameKind::Video && number % self.key_every == 0
+        self.kind(number) == FrameKind::Video && number.is_multiple_of(self.key_every)
     }
 
     pub fn time_ms(&self, number: u64) -> u32 {
@@ -129,32 +129,43 @@ impl Source {
 
     /// Fails the test unless `seen` is the headers, then these frames, whole, in order, at their times.
     pub fn assert_from_the_start(&self, who: &str, seen: &[Seen], numbers: Range<u64>) {
+        let rest = self.assert_headers(who, seen);
+        self.assert_run(who, rest, numbers);
+    }
+
+    /// Fails the test unless `seen` begins with the headers; gives what comes after.
+    pub fn assert_headers<'a>(&self, who: &str, seen: &'a [Seen]) -> &'a [Seen] {
         let headers = self.headers();
         assert!(seen.len() >= headers.len(), "{who} got {} frames, not even the headers", seen.len());
         let (opening, rest) = seen.split_at(headers.len());
         for (seen, header) in opening.iter().zip(&headers) {
-            assert_eq!(seen.kind, header.kind, "{who} got another header first");
-            assert_eq!(seen.what, What::Other(header.payload.to_bytes()), "{who} got other headers");
+            assert!(seen.is(header), "{who} got {seen:?} in place of {header:?}");
         }
-        self.assert_run(who, rest, numbers);
+        rest
     }
 
     /// Fails the test unless `seen` is these frames and nothing else, whole, in order, at their times.
-    pub fn assert_run(&self, who: &str, seen: &[Seen], numbers: Range<u64>) {
+    pub fn assert_run(&self, who: &str, seen: &[Seen], numbers: impl IntoIterator<Item = u64>) {
         self.assert_run_moved(who, seen, numbers, 0);
     }
 
     /// The same with all times moved by so much.
-    pub fn assert_run_moved(&self, who: &str, seen: &[Seen], numbers: Range<u64>, by_ms: u32) {
-        let count = numbers.end - numbers.start;
-        for (number, seen) in numbers.clone().zip(seen) {
+    pub fn assert_run_moved(
+        &self,
+        who: &str,
+        seen: &[Seen],
+        numbers: impl IntoIterator<Item = u64>,
+        by_ms: u32,
+    ) {
+        let numbers: Vec<u64> = numbers.into_iter().collect();
+        for (&number, seen) in numbers.iter().zip(seen) {
             let expected = What::Numbered { source: self.id, number, is_key: self.is_key(number) };
             assert_eq!(seen.what, expected, "{who}: the wrong frame");
             assert_eq!(seen.kind, self.kind(number), "{who}: frame {number}");
             let time_ms = self.time_ms(number).wrapping_add(by_ms);
             assert_eq!(seen.timestamp_ms, time_ms, "{who}: time of frame {number}");
         }
-        assert_eq!(seen.len() as u64, count, "{who}: how many of frames {numbers:?}");
+        assert_eq!(seen.len(), numbers.len(), "{who}: how many frames it saw, and should have");
     }
 }
 
@@ -165,6 +176,11 @@ impl Seen {
         let what =
             numbered(frame.kind, &payload).unwrap_or_else(|| What::Other(Bytes::copy_from_slice(&payload)));
         Seen { kind: frame.kind, timestamp_ms: frame.timestamp_ms, what }
+    }
+
+    /// Whether it is this header.
+    pub fn is(&self, header: &Frame) -> bool {
+        self.kind == header.kind && self.what == What::Other(header.payload.to_bytes())
     }
 
     /// Its number, if it has one.

@@ -10,6 +10,8 @@ mod joining;
 mod limits;
 mod process;
 mod publishers;
+mod requests;
+mod sandbox;
 mod slow_players;
 mod time;
 

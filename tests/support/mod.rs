@@ -14,7 +14,7 @@ pub use clients::{Player, Publisher, Recording, play_to_nowhere};
 pub use media::Clip;
 pub use packets::{Kind, Packet, assert_gap_free, assert_time_goes_on, count, packets, runs};
 pub use process::{Process, Signal, eventually};
-pub use relay::Relay;
+pub use relay::{FANFARE, Relay};
 
 use std::time::Duration;
 

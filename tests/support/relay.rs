@@ -30,12 +30,26 @@ impl Relay {
 
     /// Starts one with so many core threads.
     pub fn start_with(config: &str, cores: usize) -> Relay {
+        Relay::launch(config, cores, || Command::new(FANFARE))
+    }
+
+    /// Starts one that may open so many files and cannot raise that limit.
+    pub fn start_with_files(config: &str, cores: usize, files: usize) -> Relay {
+        Relay::launch(config, cores, || {
+            let mut shell = Command::new("sh");
+            shell.args(["-c", &format!("ulimit -n {files} && exec \"$0\" \"$@\""), FANFARE]);
+            shell
+        })
+    }
+
+    /// `command` is what the relay's arguments are put behind.
+    fn launch(config: &str, cores: usize, command: impl Fn() -> Command) -> Relay {
         let dir = shared_directory();
         let file = dir.path().join("fanfare.toml");
         std::fs::write(&file, config).unwrap();
         // Another process may take the port between our look and the relay's bind: then look again.
         for _ in 0..10 {
-            if let Some((process, address, log)) = try_start(&file, cores, free_port()) {
+            if let Some((process, address, log)) = try_start(command(), &file, cores, free_port()) {
                 return Relay { process, address, log, dir };
             }
         }
@@ -129,9 +143,16 @@ impl Relay {
         kib * 1024
     }
 
-    /// How many file descriptors are open.
+    /// How many descriptors are open. It varies by a few while the relay starts.
     pub fn open_files(&self) -> usize {
         std::fs::read_dir(format!("/proc/{}/fd", self.process.pid())).unwrap().count()
+    }
+
+    /// How many sockets are open, its listeners among them.
+    pub fn open_sockets(&self) -> usize {
+        let files = std::fs::read_dir(format!("/proc/{}/fd", self.process.pid())).unwrap();
+        let targets = files.filter_map(|file| std::fs::read_link(file.ok()?.path()).ok());
+        targets.filter(|target| target.to_string_lossy().starts_with("socket:")).count()
     }
 }
 
@@ -165,9 +186,16 @@ impl Log {
     }
 }
 
+/// The program under test.
+pub const FANFARE: &str = env!("CARGO_BIN_EXE_fanfare");
+
 /// `None` if the relay left before it took connections: the port was in use.
-fn try_start(config: &Path, cores: usize, port: u16) -> Option<(Process, SocketAddr, Log)> {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_fanfare"));
+fn try_start(
+    mut command: Command,
+    config: &Path,
+    cores: usize,
+    port: u16,
+) -> Option<(Process, SocketAddr, Log)> {
     command
         .arg("--config")
         .arg(config)
