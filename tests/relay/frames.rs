@@ -73,14 +73,14 @@ impl Source {
 
     pub fn kind(&self, number: u64) -> FrameKind {
         match self.tracks {
-            Tracks::Both if number % 2 == 0 => FrameKind::Video,
+            Tracks::Both if number.is_multiple_of(2) => FrameKind::Video,
             Tracks::Video => FrameKind::Video,
             Tracks::Both | Tracks::Audio => FrameKind::Audio,
         }
     }
 
     pub fn is_key(&self, number: u64) -> bool {
-        self.kind(number) == FrameKind::Video && number % self.key_every == 0
+        self.kind(number) == FrameKind::Video && number.is_multiple_of(self.key_every)
     }
 
     pub fn time_ms(&self, number: u64) -> u32 {

@@ -23,7 +23,7 @@ fn a_late_player_starts_at_the_newest_key_frame_behind_metadata_and_sequence_hea
     }
 }
 
-/// Joins in the middle of a group of pictures and says at which frame the player began.
+/// Joins in the middle of a group of pictures, between frames 50 and 100, and says at which frame the player began.
 fn first_frame_of_a_player(config: &str, name: &str) -> u64 {
     let relay = Relay::start(config);
     let mut crowd = Crowd::new();
@@ -34,6 +34,8 @@ fn first_frame_of_a_player(config: &str, name: &str) -> u64 {
     crowd.send_frames(publisher, &source, 1..75);
     crowd.until_seen(&witness, 74);
     let player = crowd.play_all(&relay, name, 1);
+    // It has been told that it plays. Where it begins is decided right after, before its core hears of it again.
+    crowd.round_trip(player[0]);
     crowd.send_frames(publisher, &source, 75..125);
     crowd.until_seen(&player, 124);
     let seen = &crowd[player[0]].seen;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::crowd::Crowd;
 use crate::frames::{Seen, Source};
-use crate::support::{Relay, SOON};
+use crate::support::Relay;
 
 #[test]
 fn a_player_that_stops_reading_is_dropped_and_a_hundred_others_lose_nothing() {
