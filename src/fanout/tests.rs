@@ -209,6 +209,57 @@ fn a_stream_of_data_alone_can_be_joined_at_any_time() {
 }
 
 #[test]
+fn video_that_has_stopped_keeps_nobody_from_the_sound() {
+    let mut bench = Bench::new();
+    let mut publication = bench.publish();
+    headers(&mut publication);
+    publication.append(key_frame(0, "K0 "), 1_000);
+    for i in 1..=500 {
+        publication.append(audio(i * 20, "old "), 1_000 + u64::from(i) * 20);
+    }
+    let player = bench.join(Start::KeyFrame);
+    let first = bench.drain(player);
+    assert!(first.starts_with("M V A old ") && first.len() < 250, "no further back than a second: {first}");
+    publication.append(audio(10_020, "a1 "), 11_020);
+    assert_eq!(bench.drain(player), "a1 ");
+    publication.append(key_frame(10_040, "K1 "), 11_040);
+    let player = bench.join(Start::KeyFrame);
+    assert_eq!(bench.drain(player), "M V A K1 ", "and when it comes back, players begin with it");
+}
+
+#[test]
+fn who_joins_between_two_headers_of_an_encoder_that_came_back_gets_both() {
+    let mut bench = Bench::new();
+    let mut publication = bench.publish();
+    headers(&mut publication);
+    publication.append(key_frame(0, "K0 "), 1_000);
+    let keeper = bench.join(Start::KeyFrame);
+    drop(publication);
+    let mut publication = bench.publish();
+    publication.append(video_header("V "), 1_000);
+    publication.append(key_frame(0, "K1 "), 1_000);
+    let player = bench.join(Start::KeyFrame);
+    assert_eq!(bench.drain(player), "V K1 ");
+    publication.append(audio_header("A "), 1_000);
+    publication.append(audio(20, "a2 "), 1_000);
+    assert_eq!(bench.drain(player), "A a2 ");
+    bench.hub.leave(keeper);
+}
+
+#[test]
+fn who_joins_sound_right_behind_a_changed_header_has_it() {
+    let mut bench = Bench::new();
+    let mut publication = bench.publish();
+    publication.append(audio_header("A "), 1_000);
+    publication.append(audio(0, "a0 "), 1_000);
+    publication.append(audio_header("B "), 1_000);
+    let player = bench.join(Start::KeyFrame);
+    assert_eq!(bench.drain(player), "A a0 B ");
+    publication.append(audio(20, "a1 "), 1_000);
+    assert_eq!(bench.drain(player), "a1 ");
+}
+
+#[test]
 fn a_player_that_lags_is_moved_to_the_newest_key_frame_between_two_messages() {
     let mut bench = Bench::new();
     let mut publication = bench.publish();
@@ -409,6 +460,20 @@ fn a_player_of_a_name_that_nobody_publishes_is_turned_away_after_its_wait() {
     bench.now_ms = 30_999;
     assert_eq!(bench.ended(), []);
     bench.now_ms = 31_000;
+    assert_eq!(bench.ended(), [(7, Ended::NotFound)]);
+}
+
+#[test]
+fn waiting_for_a_key_frame_takes_nothing_from_the_wait_for_a_publisher() {
+    let mut bench = Bench::new();
+    let mut publication = bench.publish();
+    publication.append(key_frame(0, "K0 "), 1_000);
+    bench.join(Start::Live);
+    publication.append(inter_frame(40_000, "i1 "), 41_000);
+    drop(publication);
+    bench.now_ms = 41_100;
+    assert_eq!(bench.ended(), []);
+    bench.now_ms = 71_000;
     assert_eq!(bench.ended(), [(7, Ended::NotFound)]);
 }
 

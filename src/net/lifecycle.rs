@@ -14,6 +14,10 @@ use crate::{
 /// How long a publisher that takes a name over waits for the one before it to let go.
 const HAND_OVER_MS: u64 = 3_000;
 
+/// Answers that wait for a peer to read the ones before them. A peer that waits for what it asks is far below this;
+/// one that asks and never reads must not fill our memory.
+const MOST_UNREAD_BYTES: usize = 1 << 20;
+
 impl Core {
     /// Does what the session wants done.
     pub(super) fn poll_session(&mut self, key: usize) {
@@ -59,6 +63,9 @@ impl Core {
             }
         }
         self.flush(key);
+        if self.connections[key].outbox.len() > MOST_UNREAD_BYTES {
+            self.end(key, Reason::UnreadAnswers);
+        }
     }
 
     fn publish(&mut self, key: usize, request: PublishRequest) {
@@ -119,6 +126,18 @@ impl Core {
         tracing::info!(id, %peer, stream = %publishing.name, "publisher refused: the name is taken");
         let description = format!("{} is being published by another client.", publishing.name);
         connection.session.refuse_publish("NetStream.Publish.BadName", &description);
+    }
+
+    /// Another publisher takes the name over. One that is only closed would come back and take it over in its turn,
+    /// so it is told.
+    pub(super) fn give_way(&mut self, key: usize) {
+        let connection = &mut self.connections[key];
+        // The name that was asked for may be free by now, and what is published here another one.
+        if connection.publication().is_some_and(|publication| publication.is_wanted()) {
+            let description = "Another client took the stream over.";
+            connection.session.refuse_publish("NetStream.Publish.BadName", description);
+            self.finish_after_session(key, Reason::TakenOver);
+        }
     }
 
     /// The publisher that was asked to go has gone.

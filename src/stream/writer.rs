@@ -18,6 +18,9 @@ use crate::flv::{Frame, FrameKind, WireFormat};
 /// While a stream has no pictures any message is as good to begin with as another. The point moves on this often, so
 /// a joiner has a second of sound at once, and starts without waiting.
 const SOUND_POINT_MS: u64 = 1_000;
+/// An encoder that has sent no picture for this long sends none: nobody need wait for a key frame, or begin as far
+/// back as the last one, to hear it.
+const PICTURES_GONE_MS: u64 = 10_000;
 
 /// Where a player begins.
 pub enum Join {
@@ -58,6 +61,8 @@ pub(super) struct Writer {
     join_sequence: u64,
     /// When that point was last moved, or when the publish began.
     moved_ms: Option<u64>,
+    /// When the last picture came.
+    picture_ms: u64,
     has_said_gop_too_large: bool,
 }
 
@@ -72,6 +77,7 @@ impl Writer {
             players_have_headers: false,
             join_sequence: NO_JOIN,
             moved_ms: None,
+            picture_ms: 0,
             has_said_gop_too_large: false,
         }
     }
@@ -98,7 +104,10 @@ impl Writer {
                 false
             }
             Role::Picture if self.needs_key_frame => return,
-            Role::Picture | Role::KeyFrame => true,
+            Role::Picture | Role::KeyFrame => {
+                self.picture_ms = now_ms;
+                true
+            }
             Role::Other => frame.kind != FrameKind::Data,
         };
         frame.timestamp_ms = match is_timed {
@@ -132,8 +141,9 @@ impl Writer {
         let is_key_frame = role == Role::KeyFrame;
         let is_very_start = place.segment.sequence == 0 && place.offset == 0;
         let moved_ms = *self.moved_ms.get_or_insert(now_ms);
+        let has_pictures = !self.needs_key_frame && now_ms.saturating_sub(self.picture_ms) < PICTURES_GONE_MS;
         let is_sound_point =
-            self.needs_key_frame && role == Role::Other && now_ms.saturating_sub(moved_ms) >= SOUND_POINT_MS;
+            !has_pictures && role == Role::Other && now_ms.saturating_sub(moved_ms) >= SOUND_POINT_MS;
         if !(is_key_frame || is_very_start || is_sound_point) {
             return;
         }
