@@ -146,6 +146,15 @@ mod tests {
         assert_eq!(signal.take_mail(), [Mail::Drain]);
         assert!(signal.take_mail().is_empty());
     }
+
+    #[test]
+    fn a_core_with_mail_does_not_sleep() {
+        let signal = Signal::new(|| ());
+        signal.post(Mail::Drain);
+        assert!(!signal.may_sleep());
+        assert_eq!(signal.take_mail(), [Mail::Drain]);
+        assert!(signal.may_sleep());
+    }
 }
 
 #[cfg(all(test, fanfare_loom))]
