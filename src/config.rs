@@ -83,7 +83,7 @@ pub struct Play {
     /// How often a player that says nothing is pinged.
     #[serde(with = "units::duration")]
     pub ping_interval: Duration,
-    /// How long a frame waits for others to go out with it: audio with the video of its moment.
+    /// How long audio waits for a picture to go out with, in a stream that has pictures.
     #[serde(with = "units::duration")]
     pub merge: Duration,
     /// How long a frame may wait at most on a core that is busy with the ones before.
@@ -268,7 +268,7 @@ impl Default for Play {
             send_timeout: Duration::from_secs(10),
             stream_buffer: 32 * MIB as usize,
             ping_interval: Duration::from_secs(30),
-            merge: Duration::from_millis(5),
+            merge: Duration::from_millis(20),
             latency_budget: Duration::from_millis(150),
         }
     }

@@ -85,6 +85,25 @@ fn a_second_play_leaves_no_message_of_the_first_half_sent() {
     assert_eq!([player.until(frame), player.until(frame)], [12 << 20, 6]);
 }
 
+#[test]
+fn an_answer_to_a_player_waits_for_the_end_of_the_message_that_is_half_sent() {
+    let relay = Relay::start("");
+    let mut publisher = Peer::started(&relay, Role::Publish, "live/s");
+    let mut player = Peer::started(&relay, Role::Play, "live/s");
+    let mut large = b"\x17\x01\0\0\0".to_vec();
+    large.resize(12 << 20, b'a');
+    publisher.send_video(large.clone());
+    while player.socket.peek(&mut [0; 4096]).unwrap() < 4096 {}
+    let question = Command::call("getStreamLength", 9.0, ["s".into()]);
+    (0..50).for_each(|_| player.client.send_command(&question));
+    player.flush();
+    let payload = player.until(|event| match event {
+        Event::Frame(frame) => Some(frame.payload.to_bytes()),
+        _ => None,
+    });
+    assert!(payload == large, "every byte is the publisher's");
+}
+
 /// A client session on a socket that blocks.
 struct Peer {
     client: Client,

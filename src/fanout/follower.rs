@@ -92,10 +92,8 @@ impl Follower {
         let Some(next) = self.local(cursor.segment.sequence + 1) else {
             return false;
         };
-        // The next one has begun, so this one is closed: look at its end once more before leaving it.
-        if cursor.offset as usize != cursor.segment.committed().bytes.len() {
-            return true;
-        }
+        // The view had the next one before the cursor looked: it has seen this one closed, and its last message.
+        debug_assert_eq!(cursor.offset as usize, cursor.segment.committed().bytes.len());
         *cursor = Cursor::new(next.clone(), 0);
         true
     }

@@ -9,7 +9,6 @@ const BUSY_SHARE: (u64, u64) = (3, 4);
 /// Decides when passes begin. Times are microseconds of one clock that never goes back.
 #[derive(Debug)]
 pub struct Pump {
-    merge_us: u64,
     latency_budget_us: u64,
     /// When the first growth came that no pass has carried yet.
     grown_us: Option<u64>,
@@ -18,16 +17,10 @@ pub struct Pump {
 }
 
 impl Pump {
-    /// Passes begin `merge` after the first frame, so that audio goes with the video of its moment; later where the
-    /// passes themselves take long, but never later than `latency_budget` after that frame.
-    pub fn new(merge: Duration, latency_budget: Duration) -> Self {
-        let micros = |duration: Duration| duration.as_micros() as u64;
-        Self {
-            merge_us: micros(merge),
-            latency_budget_us: micros(latency_budget),
-            grown_us: None,
-            rested_us: 0,
-        }
+    /// A pass begins as soon as a frame is there, or later where the passes themselves take long; but never later than
+    /// `latency_budget` after that frame.
+    pub fn new(latency_budget: Duration) -> Self {
+        Self { latency_budget_us: latency_budget.as_micros() as u64, grown_us: None, rested_us: 0 }
     }
 
     /// Some stream has grown.
@@ -38,7 +31,7 @@ impl Pump {
     /// When the next pass is to begin; `None` while nothing has grown.
     pub fn due_us(&self) -> Option<u64> {
         let grown_us = self.grown_us?;
-        Some((grown_us + self.merge_us).max(self.rested_us.min(grown_us + self.latency_budget_us)))
+        Some(self.rested_us.clamp(grown_us, grown_us + self.latency_budget_us))
     }
 
     /// A pass begins: it carries all growth so far.
@@ -57,13 +50,13 @@ impl Pump {
 mod tests {
     use super::*;
 
-    fn pump(merge_ms: u64) -> Pump {
-        Pump::new(Duration::from_millis(merge_ms), Duration::from_millis(100))
+    fn pump() -> Pump {
+        Pump::new(Duration::from_millis(100))
     }
 
     #[test]
     fn an_idle_core_sends_a_frame_at_once() {
-        let mut pump = pump(0);
+        let mut pump = pump();
         assert_eq!(pump.due_us(), None);
         pump.grew(5_000);
         assert_eq!(pump.due_us(), Some(5_000));
@@ -72,16 +65,8 @@ mod tests {
     }
 
     #[test]
-    fn frames_within_the_merge_window_go_together() {
-        let mut pump = pump(10);
-        pump.grew(5_000);
-        pump.grew(9_000);
-        assert_eq!(pump.due_us(), Some(15_000), "counted from the first");
-    }
-
-    #[test]
     fn a_busy_core_lets_frames_pile_up() {
-        let mut pump = pump(0);
+        let mut pump = pump();
         pump.begin();
         pump.end(0, 60_000);
         pump.grew(61_000);
@@ -90,7 +75,7 @@ mod tests {
 
     #[test]
     fn no_frame_waits_longer_than_the_latency_budget() {
-        let mut pump = pump(0);
+        let mut pump = pump();
         pump.end(0, 900_000);
         pump.grew(900_000);
         assert_eq!(pump.due_us(), Some(1_000_000));

@@ -337,6 +337,86 @@ fn a_player_that_has_fallen_out_of_the_log_goes_on_at_the_newest_key_frame() {
 }
 
 #[test]
+fn a_player_whose_segment_was_the_last_to_go_misses_nothing() {
+    let mut bench = Bench::with(registry_with(1, Retention { buffer_bytes: 1 << 30, keep_ms: 0 }));
+    let mut publication = bench.publish();
+    publication.append(key_frame(0, "K0 "), 1_000);
+    let player = bench.join(Start::KeyFrame);
+    assert_eq!(bench.drain(player), "K0 ");
+    let first = bench.hub.stream(player).newest().expect("there is a message").sequence;
+    let mut expected = String::new();
+    for i in 1..u32::MAX {
+        let mark = format!("K{i} ");
+        publication.append(key_frame(i, &mark), 1_000 + u64::from(i));
+        expected += &mark;
+        if bench.hub.stream(player).oldest() > first {
+            break;
+        }
+    }
+    assert_eq!(bench.hub.stream(player).oldest(), first + 1);
+    assert_eq!(bench.drain(player), expected);
+    assert_eq!(bench.hub.skips(), 0);
+}
+
+#[test]
+fn a_core_holds_what_its_players_stand_in_and_nothing_else_that_is_retired() {
+    let mut bench = Bench::with(registry_with(1, Retention { buffer_bytes: 1 << 20, keep_ms: 0 }));
+    let mut publication = bench.publish();
+    publication.append(key_frame(0, "K0 "), 1_000);
+    let [stalled, quick] = [(); 2].map(|()| bench.join(Start::KeyFrame));
+    assert_eq!([bench.drain(quick), bench.drain(stalled)], ["K0 ", "K0 "]);
+    let large = "x".repeat(60_000);
+    let mut segments = Vec::new();
+    for i in 1..200 {
+        publication.append(key_frame(i * 1_000, &large), 1_000 + u64::from(i) * 1_000);
+        bench.now_ms = 1_000 + u64::from(i) * 1_000;
+        bench.drain(quick);
+        segments.push(Arc::downgrade(&bench.hub.stream(quick).newest().expect("there is a message")));
+    }
+    segments.dedup_by(|a, b| a.ptr_eq(b));
+    assert!(segments.len() > 20);
+    let held = segments.iter().filter(|segment| segment.strong_count() > 0).count();
+    assert!(held <= 4, "{held} segments: the stalled player's, the newest, and what is still young");
+    bench.hub.leave(stalled);
+}
+
+#[test]
+fn a_player_that_has_begun_at_a_key_frame_stands_between_two_messages() {
+    let mut bench = Bench::new();
+    let mut publication = bench.publish();
+    headers(&mut publication);
+    publication.append(key_frame(0, "K0 "), 1_000);
+    let player = bench.join(Start::KeyFrame);
+    let preamble = bench.hub.next_batch(player, false, 1_000).expect("the headers are due");
+    assert_eq!(marks(preamble.bytes()), "M V A ");
+    bench.hub.sent(player, preamble.bytes().len());
+    assert!(bench.hub.is_at_boundary(player));
+}
+
+#[test]
+fn a_player_on_another_core_misses_nothing_while_the_log_grows() {
+    const FRAMES: u32 = 100_000;
+    let mut bench = Bench::new();
+    let mut publication = bench.publish();
+    publication.append(key_frame(0, "0 "), 1_000);
+    let player = bench.join(Start::KeyFrame);
+    let writer = std::thread::spawn(move || {
+        for i in 1..FRAMES {
+            publication.append(inter_frame(0, &format!("{i} ")), 1_000);
+        }
+        publication
+    });
+    let mut next = 0;
+    while next < FRAMES {
+        for mark in bench.drain(player).split_whitespace() {
+            assert_eq!(mark.parse(), Ok(next));
+            next += 1;
+        }
+    }
+    writer.join().expect("the writer does not panic");
+}
+
+#[test]
 fn a_group_of_pictures_larger_than_the_buffer_makes_joiners_wait_for_the_next_key_frame() {
     let mut bench = Bench::with(registry_with(1, Retention { buffer_bytes: 1 << 20, keep_ms: 5_000 }));
     let mut publication = bench.publish();

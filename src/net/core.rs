@@ -2,6 +2,7 @@
 
 use std::{
     cell::RefCell,
+    collections::VecDeque,
     io::{self, PipeReader},
     net::{Shutdown, SocketAddr},
     os::fd::AsRawFd,
@@ -63,6 +64,9 @@ pub(super) struct Core {
     pump: Pump,
     /// When the pass began that is still being carried out, microseconds.
     pass_us: Option<u64>,
+    /// Publishers whose cores are to be told of growth that waited for a picture: when (microseconds), key and
+    /// connection id. In that order, since all wait equally long.
+    untold: VecDeque<(u64, usize, u64)>,
     /// When the pending alarm goes off, microseconds.
     alarm_us: Option<u64>,
     /// Connections whose player may have something to send.
@@ -100,8 +104,9 @@ impl Core {
             ring: Ring::new()?,
             wake,
             buffers: ReceiveSlab::default(),
-            pump: Pump::new(common.config.play.merge, common.config.play.latency_budget),
+            pump: Pump::new(common.config.play.latency_budget),
             pass_us: None,
+            untold: VecDeque::new(),
             alarm_us: None,
             due: Vec::new(),
             sweep_from: 0,
@@ -136,6 +141,7 @@ impl Core {
         }
         let session = Session::new(&Default::default(), self.now_ms, random);
         let key = self.connections.insert(Connection::new(id, socket, peer, session, self.now_ms));
+        self.ring.register(self.connections[key].fd(), key);
         tracing::debug!(id, %peer, core = self.number, "connected");
         self.receive(key);
         self.ring.submit();
@@ -165,6 +171,9 @@ impl Core {
             if self.is_draining && self.connections.is_empty() {
                 return Turn::Done;
             }
+            if let Some(&(due_us, ..)) = self.untold.front() {
+                self.set_alarm(due_us);
+            }
             if let Some(due_us) = self.pump.due_us() {
                 // Growth is known, so nobody needs to call: the core counts as awake until the alarm.
                 self.set_alarm(due_us);
@@ -180,6 +189,7 @@ impl Core {
     /// Gives every player of a stream that has grown what it lacks, if it is time. True if there was one.
     fn pump(&mut self) -> bool {
         let now_us = self.clock_us();
+        self.tell_of_growth(now_us);
         if self.signal().has_grown() {
             self.pump.grew(now_us);
         }
@@ -373,6 +383,7 @@ impl Core {
     /// Lets go of a connection that is over.
     fn reap(&mut self, key: usize) {
         if self.connections.get(key).is_some_and(Connection::is_over) {
+            self.ring.unregister(key);
             let connection = self.connections.remove(key);
             let duration_ms = self.now_ms.saturating_sub(connection.opened_ms);
             let reason = connection.closing.map(|closing| closing.reason);
@@ -467,6 +478,21 @@ impl Core {
 
     fn clock_us(&self) -> u64 {
         self.common.started.elapsed().as_micros() as u64
+    }
+
+    /// A publisher's growth waits for a picture to go out with, but not for long.
+    pub(super) fn tell_soon(&mut self, key: usize, connection_id: u64) {
+        let due_us = self.clock_us() + self.common.config.play.merge.as_micros() as u64;
+        self.untold.push_back((due_us, key, connection_id));
+    }
+
+    fn tell_of_growth(&mut self, now_us: u64) {
+        while let Some((_, key, id)) = self.untold.pop_front_if(|(due_us, ..)| *due_us <= now_us) {
+            let connection = self.connections.get_mut(key).filter(|connection| connection.id == id);
+            if let Some(publication) = connection.and_then(Connection::publication) {
+                publication.tell();
+            }
+        }
     }
 
     fn set_alarm(&mut self, due_us: u64) {

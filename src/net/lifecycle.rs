@@ -25,12 +25,15 @@ impl Core {
             match output {
                 Output::Frame(frame) => {
                     let now_ms = self.now_ms;
-                    let publishing = self.connections[key].publishing.as_mut();
+                    let connection = &mut self.connections[key];
                     if let Some(Publishing { publication: Some(publication), frames, .. }) =
-                        publishing.map(|p| &mut **p)
+                        connection.publishing.as_deref_mut()
                     {
                         *frames += 1;
-                        publication.append(frame, now_ms);
+                        if publication.lay(frame, now_ms) {
+                            let id = connection.id;
+                            self.tell_soon(key, id);
+                        }
                     }
                 }
                 Output::Send(bytes) => self.connections[key].outbox.extend_from_slice(&bytes),

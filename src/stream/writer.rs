@@ -46,6 +46,17 @@ pub struct JoinPoint {
     pub is_key_frame: bool,
 }
 
+/// What has become of a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Laid {
+    /// Players need none of it.
+    Nothing,
+    /// It is in the log, and players wait for it.
+    Due,
+    /// It is in the log, and may wait a moment for the picture that it goes with.
+    MayWait,
+}
+
 /// The writing side of one stream. It outlives its publishers within the grace, so that time and headers go on.
 pub(super) struct Writer {
     format: Box<dyn WireFormat + Send>,
@@ -93,17 +104,17 @@ impl Writer {
     }
 
     /// Lays a frame into the log. `now_ms` is the relay's clock.
-    pub(super) fn append(&mut self, stream: &Stream, mut frame: Frame, now_ms: u64) {
+    pub(super) fn append(&mut self, stream: &Stream, mut frame: Frame, now_ms: u64) -> Laid {
         let role = Role::of(&frame);
         let is_timed = match role {
             Role::Header(part) => {
                 let is_new = self.preamble.update(part, &frame.payload);
                 if self.players_have_headers && !is_new {
-                    return;
+                    return Laid::Nothing;
                 }
                 false
             }
-            Role::Picture if self.needs_key_frame => return,
+            Role::Picture if self.needs_key_frame => return Laid::Nothing,
             Role::Picture | Role::KeyFrame => {
                 self.picture_ms = now_ms;
                 true
@@ -135,6 +146,16 @@ impl Writer {
                 self.lose_join(stream);
             }
         }
+        match role {
+            Role::KeyFrame | Role::Picture => Laid::Due,
+            Role::Header(_) | Role::Other if self.has_pictures(now_ms) => Laid::MayWait,
+            Role::Header(_) | Role::Other => Laid::Due,
+        }
+    }
+
+    /// Whether pictures come: it is one of them that a player begins with.
+    fn has_pictures(&self, now_ms: u64) -> bool {
+        !self.needs_key_frame && now_ms.saturating_sub(self.picture_ms) < PICTURES_GONE_MS
     }
 
     fn move_join(&mut self, stream: &Stream, role: Role, place: &Place, timestamp_ms: u32, now_ms: u64) {

@@ -331,11 +331,6 @@ impl Member {
         self.statuses.iter().any(|status| status == code)
     }
 
-    /// Whether all that it has to say is with its kernel.
-    pub fn has_sent_all(&self) -> bool {
-        self.unsent.len() == self.sent
-    }
-
     /// Messages of this type that came since [`Crowd::tap`].
     pub fn heard(&self, message_type_id: u8) -> Vec<&Bytes> {
         let messages = &self.tap.as_ref().expect("a tap on this client").messages;

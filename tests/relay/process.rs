@@ -1,14 +1,14 @@
 //! How the relay starts, how it is told to stop, and what it says when it cannot start.
 
 use std::net::{TcpListener, TcpStream};
-use std::process::{Command, Output};
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::crowd::{Crowd, Id};
 use crate::frames::Source;
 use crate::sandbox::refuse_io_uring;
-use crate::support::{FANFARE, Relay, SOON, Signal, eventually};
+use crate::support::{FANFARE, Process, Relay, SOON, Signal, eventually};
 
 #[test]
 fn sigterm_ends_players_politely_and_the_relay_with_0() {
@@ -96,24 +96,26 @@ fn a_port_in_use_is_one_line_and_exit_code_2_whoever_has_it() {
     let relay = Relay::start("");
     // The second one, a fanfare, lets others share its port, if they are its own threads.
     for address in [other.local_addr().unwrap(), relay.address()] {
-        let line = one_line_of_a_start_that_fails(&fanfare(&address.to_string()).output().unwrap());
+        let line = one_line_of_a_start_that_fails(fanfare(&address.to_string()));
         assert!(line.contains(&address.to_string()) && line.contains("in use"), "{line}");
     }
     // One address of several is enough.
     let mut command = fanfare("127.0.0.1:0");
     command.args(["--rtmp", &relay.address().to_string()]);
-    one_line_of_a_start_that_fails(&command.output().unwrap());
+    one_line_of_a_start_that_fails(command);
 }
 
 #[test]
 fn where_io_uring_is_refused_one_line_says_what_to_do() {
     for (errno, advice) in [(libc::EPERM, "seccomp"), (libc::ENOSYS, "5.19")] {
         // The filter holds for the thread that sets it, and for what it starts.
-        let output = thread::spawn(move || {
+        let start = thread::spawn(move || {
             refuse_io_uring(errno);
-            fanfare("127.0.0.1:0").args(["--cores", "4"]).output().unwrap()
+            let mut command = fanfare("127.0.0.1:0");
+            command.args(["--cores", "4"]);
+            one_line_of_a_start_that_fails(command)
         });
-        let line = one_line_of_a_start_that_fails(&output.join().unwrap());
+        let line = start.join().unwrap();
         assert!(line.contains("io_uring is refused") && line.contains(advice), "{line}");
     }
 }
@@ -124,11 +126,13 @@ fn fanfare(address: &str) -> Command {
     command
 }
 
-/// Fails the test unless this is a start that failed as it should.
-fn one_line_of_a_start_that_fails(output: &Output) -> String {
-    assert_eq!(output.status.code(), Some(2), "{output:?}");
-    assert!(output.stdout.is_empty(), "{output:?}");
-    let text = String::from_utf8(output.stderr.clone()).unwrap();
+/// Fails the test unless this is a start that fails as it should; gives what it says.
+fn one_line_of_a_start_that_fails(command: Command) -> String {
+    let dir = tempfile::tempdir().unwrap();
+    let mut process = Process::start_logged(command, &dir.path().join("log"));
+    let status = process.expect_end(SOON);
+    let text = process.output();
+    assert_eq!(status.code(), Some(2), "{text}");
     assert!(text.starts_with("fanfare: ") && text.lines().count() == 1, "{text}");
     text
 }
