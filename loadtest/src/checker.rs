@@ -213,8 +213,11 @@ mod tests {
     #[test]
     fn a_missing_frame_is_a_gap() {
         let frames = frames();
-        for left_out in [videos(&frames)[7], (0..219).find(|at| frames[*at].kind == FrameKind::Audio).unwrap() + 1] {
-            let tally = check(frames.iter().enumerate().filter(|(at, _)| *at != left_out).map(|(_, frame)| frame));
+        for left_out in
+            [videos(&frames)[7], (0..219).find(|at| frames[*at].kind == FrameKind::Audio).unwrap() + 1]
+        {
+            let tally =
+                check(frames.iter().enumerate().filter(|(at, _)| *at != left_out).map(|(_, frame)| frame));
             assert_eq!(tally, Tally { frames: 218, gaps: 1, missing: 1, ..Tally::default() });
         }
     }

@@ -229,7 +229,12 @@ impl Server {
 
 impl Opening {
     /// Says whether the peer plays from now on.
-    fn do_as_asked(&mut self, number: usize, publisher: &mut Option<usize>, log: &mut Log) -> Result<bool, Over> {
+    fn do_as_asked(
+        &mut self,
+        number: usize,
+        publisher: &mut Option<usize>,
+        log: &mut Log,
+    ) -> Result<bool, Over> {
         let mut plays = false;
         while let Some(output) = self.session.poll() {
             match output {

@@ -310,7 +310,10 @@ fn at_least_one(text: &str) -> Result<usize, String> {
 }
 
 fn positive(text: &str) -> Result<f64, String> {
-    text.parse().ok().filter(|number| (0.001..=1e6).contains(number)).ok_or_else(|| "0.001 to 1000000".to_owned())
+    text.parse()
+        .ok()
+        .filter(|number| (0.001..=1e6).contains(number))
+        .ok_or_else(|| "0.001 to 1000000".to_owned())
 }
 
 /// A week: nothing runs for ever.

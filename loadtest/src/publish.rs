@@ -39,7 +39,11 @@ pub struct Published {
 ///
 /// # Errors
 /// A stream could not be published, or its connection ended, as one line.
-pub fn run(options: &Options, stop: &AtomicBool, mut told: impl FnMut(Published)) -> Result<Published, String> {
+pub fn run(
+    options: &Options,
+    stop: &AtomicBool,
+    mut told: impl FnMut(Published),
+) -> Result<Published, String> {
     options.shape.check()?;
     let mut poller = Poller::new().map_err(|error| error.to_string())?;
     let begun_ns = sys::now_ns();
@@ -153,7 +157,9 @@ impl Encoder {
             self.frames += 1;
         }
         if self.link.unsent_bytes() > MAX_UNSENT_BYTES {
-            return Err(Over(format!("the server takes less than it is sent: {MAX_UNSENT_BYTES} bytes wait")));
+            return Err(Over(format!(
+                "the server takes less than it is sent: {MAX_UNSENT_BYTES} bytes wait"
+            )));
         }
         Ok(started_ns + self.source.due_ns())
     }

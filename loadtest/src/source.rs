@@ -26,7 +26,9 @@ impl Shape {
     pub fn check(&self) -> Result<(), String> {
         let least = u64::from(self.fps) * MIN_VIDEO_BYTES as u64 * 8 + self.audio_bitrate();
         match self {
-            Self { fps: 1..=240, gop: 1..=6000, bitrate, .. } if (least..=MAX_BITRATE).contains(bitrate) => Ok(()),
+            Self { fps: 1..=240, gop: 1..=6000, bitrate, .. } if (least..=MAX_BITRATE).contains(bitrate) => {
+                Ok(())
+            }
             Self { fps: 1..=240, gop: 1..=6000, .. } => {
                 Err(format!("the bitrate must be {least} to {MAX_BITRATE} bits per second"))
             }
@@ -190,7 +192,8 @@ mod tests {
 
     fn seconds(shape: Shape, seconds: u64) -> Vec<Frame> {
         let mut source = Source::new(shape, 1, 2);
-        std::iter::from_fn(|| (source.due_ns() < seconds * 1_000_000_000).then(|| source.next_frame(7))).collect()
+        std::iter::from_fn(|| (source.due_ns() < seconds * 1_000_000_000).then(|| source.next_frame(7)))
+            .collect()
     }
 
     fn prefix(frame: &Frame) -> Vec<u8> {

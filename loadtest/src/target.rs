@@ -51,7 +51,9 @@ mod tests {
     fn only_this_machine_is_loaded_unless_its_owner_says_otherwise() {
         assert!(Target::resolve("rtmp://127.0.0.1:1935/live/key", false).is_ok());
         assert!(Target::resolve("rtmp://localhost/live/key", false).is_ok());
-        assert!(Target::resolve("rtmp://192.0.2.1/live/key", false).unwrap_err().contains("--i-own-this-host"));
+        assert!(
+            Target::resolve("rtmp://192.0.2.1/live/key", false).unwrap_err().contains("--i-own-this-host")
+        );
         assert!(Target::resolve("rtmp://192.0.2.1/live/key", true).is_ok());
         assert!(Target::resolve("http://127.0.0.1/", true).is_err());
     }

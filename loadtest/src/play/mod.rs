@@ -226,8 +226,7 @@ impl<'a> Crowd<'a> {
     /// On a loopback address there are more than one can use: the ports of one, 28,000 of them, would not do for
     /// many players, nor for run upon run while the last one's wait for stray packets.
     fn source(&self, number: usize) -> Option<Ipv4Addr> {
-        let is_loopback_v4 =
-            matches!(self.options.target.address.ip(), IpAddr::V4(ip) if ip.is_loopback());
+        let is_loopback_v4 = matches!(self.options.target.address.ip(), IpAddr::V4(ip) if ip.is_loopback());
         let block = (std::process::id() % 250) as u8 + 1;
         is_loopback_v4.then(|| Ipv4Addr::new(127, 1, block, (number / PLAYERS_PER_SOURCE) as u8 + 1))
     }
@@ -363,7 +362,8 @@ impl<'a> Crowd<'a> {
 
     fn give_up_on_openings(&mut self, now_ns: u64) {
         for player in &mut self.players {
-            if player.phase == Phase::Opening && !player.is_started && now_ns >= player.begun_ns + OPENING_NS {
+            if player.phase == Phase::Opening && !player.is_started && now_ns >= player.begun_ns + OPENING_NS
+            {
                 self.found.sent_away(player, &Over("no answer to play".to_owned()));
             }
         }
@@ -372,9 +372,10 @@ impl<'a> Crowd<'a> {
     fn report(mut self) -> Report {
         let now_ns = sys::now_ns();
         if let Some(steady) = &self.steady {
-            let server = self.options.server_pid.map(|pid| {
-                (self.resident_before_bytes, Usage::of_tree(pid).since(steady.server))
-            });
+            let server = self
+                .options
+                .server_pid
+                .map(|pid| (self.resident_before_bytes, Usage::of_tree(pid).since(steady.server)));
             self.found.report.steady = Steady::new(
                 (now_ns - steady.at_ns) as f64 / 1e9,
                 self.found.bytes - steady.bytes,

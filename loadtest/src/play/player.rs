@@ -70,8 +70,7 @@ impl Player {
 
     /// Comes, for the first time or again.
     pub fn come(&mut self, link: Link, now_ns: u64) {
-        *self =
-            Self { link: Some(link), phase: Phase::Opening, begun_ns: now_ns, ..Self::new(self.role) };
+        *self = Self { link: Some(link), phase: Phase::Opening, begun_ns: now_ns, ..Self::new(self.role) };
     }
 
     /// Closes the connection, and hands over what it found.

@@ -52,7 +52,8 @@ impl Shares {
             let count = (share * players as f64 - 1e-9).ceil().max(0.0) as usize;
             for i in 0..count.min(players) {
                 let from = i * players / count;
-                let free = (0..players).map(|step| (from + step) % players).find(|&at| roles[at] == Role::Drains);
+                let free =
+                    (0..players).map(|step| (from + step) % players).find(|&at| roles[at] == Role::Drains);
                 if let Some(free) = free {
                     roles[free] = role;
                 }
