@@ -111,7 +111,7 @@ def table(results: dict) -> str:
     runs = [run for run in results["runs"] if run["kind"] == "table"]
     for players, bitrate in dict.fromkeys((run["players"], run["bitrate"]) for run in runs):
         here = [run for run in runs if (run["players"], run["bitrate"]) == (players, bitrate)]
-        lines += [f"### {players} players × {bitrate}bit/s", "",
+        lines += [f"### {players} players × {rate(bitrate)}", "",
                   "| server | MB per CPU-second | of the bare loop | cores | p50 / p99 ms | first key frame p50 / p99 ms "
                   "| memory MB | held | delivered | gaps |", "|---|---|---|---|---|---|---|---|---|---|"]
         for name in dict.fromkeys(run["server"] for run in here):
@@ -141,7 +141,7 @@ def row(name: str, runs: list[dict]) -> str:
 def drawing(results: dict) -> str:
     """CPU and latency over players."""
     runs = [run for run in results["runs"] if run["kind"] == "sweep" and "failed" not in run]
-    bitrates = " and ".join(dict.fromkeys(run["bitrate"] for run in runs))
+    bitrates = " and ".join(dict.fromkeys(rate(run["bitrate"]) for run in runs))
     cpu, latency = {}, {}
     for name, players in dict.fromkeys((run["server"], run["players"]) for run in runs):
         own = [run for run in runs if (run["server"], run["players"]) == (name, players)]
@@ -150,7 +150,11 @@ def drawing(results: dict) -> str:
             value = statistics.median(run[key] for run in own)
             lines.setdefault(name, []).append(plot.Point(players, value, sound))
     panels = [plot.Panel("CPU of the server, cores", cpu), plot.Panel("Latency p99, ms", latency, log=True)]
-    return plot.svg(panels, f"players × {bitrates}bit/s", f"{results['machine']}, {results['date']}")
+    return plot.svg(panels, f"players × {bitrates}", f"{results['machine']}, {results['date']}")
+
+
+def rate(bitrate: str) -> str:
+    return f"{bitrate[:-1]} {bitrate[-1]}bit/s"
 
 
 def machine() -> str:

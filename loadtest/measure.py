@@ -35,7 +35,7 @@ class Load:
     players: int
     bitrate: str
     seconds: float = 10
-    ramp: float = 1000
+    ramp: float = 500
     parse: float = 0.02
     drain_every_ms: int = 10
     server_cpu: int = 0
@@ -154,7 +154,7 @@ def main() -> int:
     parser.add_argument("--players", type=int, default=500)
     parser.add_argument("--bitrate", default="1M", help="of the stream: 600k, 1M")
     parser.add_argument("--seconds", type=float, default=10, help="the steady time")
-    parser.add_argument("--ramp", type=float, default=1000, help="new players a second")
+    parser.add_argument("--ramp", type=float, default=500, help="new players a second")
     parser.add_argument("--parse", type=float, default=0.02, help="share of the players that are checked")
     parser.add_argument("--drain-every-ms", type=int, default=10, help="see fanfare-load play --help")
     parser.add_argument("--server-cpu", type=int, default=0)
