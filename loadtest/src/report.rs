@@ -91,7 +91,7 @@ pub struct Summary {
 impl Times {
     /// None yet.
     pub fn new() -> Self {
-        Self(Histogram::new_with_bounds(1000, HOUR_NS, 3).expect("the bounds are valid"))
+        Self(Histogram::new_with_bounds(1, HOUR_NS, 3).expect("the bounds are valid"))
     }
 
     /// Takes note of a time; longer than an hour is an hour.
