@@ -1,0 +1,6 @@
+#!/usr/bin/env bash
+# Builds what is missing, then measures one server under one load: see measure.py --help.
+set -euo pipefail
+here=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
+cargo build --quiet --release --workspace --manifest-path "$here/../Cargo.toml"
+exec python3 "$here/measure.py" "$@"

@@ -1,0 +1,19 @@
+//! Load for RTMP relays. [`publish`] is a synthetic encoder, [`play`] holds thousands of players in one thread, and
+//! [`limit`] is the yardstick: a server that does nothing but `send()`.
+//!
+//! ```text
+//! source ─ frames that carry number and time ─► publish ─► a server ─► play ─► checker, report
+//! ```
+//! [`source`], [`marker`] and [`checker`] do no I/O. [`sys`] is where system calls are made.
+
+pub mod checker;
+pub mod limit;
+pub mod link;
+pub mod marker;
+pub mod play;
+pub mod publish;
+pub mod report;
+pub mod source;
+pub mod sys;
+pub mod target;
+pub mod usage;

@@ -1,0 +1,409 @@
+//! The yardstick: a server that does nothing but `send()`.
+//!
+//! One thread, one stream. The opening of a connection is answered by the protocol's session; from then on a player
+//! is a socket and a position, and each pass is a plain loop over all of them that sends what each lacks, in one
+//! call. It never skips, drops nobody but who is too far behind, and is clever about nothing: what a relay loses
+//! against it is the relay's own work.
+
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use std::{io, net::SocketAddr};
+
+use bytes::Bytes;
+use fanfare::flv::{Frame, FrameKind, WireFormat, audio, video};
+use fanfare::rtmp::chunk::MediaFormat;
+use fanfare::rtmp::session::{Output, Session, SessionConfig};
+
+use crate::link::Over;
+use crate::sys::{self, Poller, Received};
+
+/// How to serve.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Where to listen; port 0 picks one.
+    pub address: SocketAddr,
+    /// How long frames are gathered before they are sent. Zero: each is sent as it comes.
+    pub window: Duration,
+    /// How long to serve.
+    pub time: Duration,
+}
+
+/// What was done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sent {
+    /// Players at present.
+    pub players: usize,
+    /// Calls of `send()` for media.
+    pub sends: u64,
+    /// Bytes of media sent.
+    pub bytes: u64,
+    /// Times that a socket was full.
+    pub full: u64,
+    /// Players that were too far behind, and were closed.
+    pub dropped: u64,
+}
+
+/// Serves until the time is over or `stop` is set. `listening` is told where, `told` each second what was done.
+///
+/// # Errors
+/// The address cannot be had, as one line.
+pub fn run(
+    options: &Options,
+    stop: &AtomicBool,
+    listening: impl FnOnce(SocketAddr),
+    mut told: impl FnMut(Sent),
+) -> Result<Sent, String> {
+    sys::raise_file_limit();
+    let (mut server, address) =
+        Server::new(options.address).map_err(|error| format!("{}: {error}", options.address))?;
+    listening(address);
+    let end_ns = sys::now_ns().saturating_add(sys::nanos(options.time));
+    let window_ns = sys::nanos(options.window);
+    let mut pass_ns = sys::now_ns();
+    let mut tell_ns = sys::now_ns() + SECOND_NS;
+    let mut ready = Vec::new();
+    loop {
+        let now_ns = sys::now_ns();
+        if now_ns >= end_ns || stop.load(Ordering::Relaxed) {
+            return Ok(server.sent);
+        }
+        if now_ns >= tell_ns {
+            tell_ns += SECOND_NS;
+            told(server.sent);
+        }
+        let wake_ns = if window_ns > 0 { pass_ns.min(tell_ns) } else { tell_ns };
+        server.poller.wait(wake_ns.min(end_ns).saturating_sub(now_ns), &mut ready);
+        for &number in &ready {
+            server.ready(number);
+        }
+        if sys::now_ns() >= pass_ns {
+            server.pass();
+            // A window begins when the last one ends; one that was missed is not made up for.
+            pass_ns = (pass_ns + window_ns).max(sys::now_ns());
+        }
+    }
+}
+
+struct Server {
+    poller: Poller,
+    listener: OwnedFd,
+    slots: Vec<Slot>,
+    free: Vec<usize>,
+    log: Log,
+    /// The slot of whoever publishes.
+    publisher: Option<usize>,
+    /// The log's head at the last pass.
+    passed: u64,
+    scrap: Vec<u8>,
+    sent: Sent,
+}
+
+enum Slot {
+    Free,
+    Opening(Box<Opening>),
+    Playing(Playing),
+}
+
+/// A connection that the session speaks for: one that is new, and the publisher's.
+struct Opening {
+    socket: OwnedFd,
+    session: Session,
+    unsent: Vec<u8>,
+}
+
+/// A player.
+struct Playing {
+    socket: OwnedFd,
+    /// How far in the log it is.
+    at: u64,
+    is_full: bool,
+    /// What comes before the log: the answers to its commands, metadata, sequence headers.
+    unsent: Vec<u8>,
+}
+
+impl Server {
+    fn new(address: SocketAddr) -> io::Result<(Self, SocketAddr)> {
+        let (listener, address) = sys::listen(address)?;
+        let poller = Poller::new()?;
+        poller.add(&listener, LISTENER)?;
+        let server = Self {
+            poller,
+            listener,
+            slots: Vec::new(),
+            free: Vec::new(),
+            log: Log::new(),
+            publisher: None,
+            passed: 0,
+            scrap: vec![0; 64 << 10],
+            sent: Sent::default(),
+        };
+        Ok((server, address))
+    }
+
+    /// The bare loop.
+    fn pass(&mut self) {
+        if self.passed == self.log.head() {
+            return;
+        }
+        self.passed = self.log.head();
+        for number in 0..self.slots.len() {
+            let Slot::Playing(player) = &mut self.slots[number] else { continue };
+            if !player.is_full && player.send(&self.log, &mut self.sent).is_err() {
+                self.close(number);
+            }
+        }
+    }
+
+    fn ready(&mut self, number: usize) {
+        if number == LISTENER {
+            while let Some(socket) = sys::accept(&self.listener) {
+                self.open(socket);
+            }
+            return;
+        }
+        let outcome = match &mut self.slots[number] {
+            Slot::Free => Ok(()),
+            Slot::Opening(_) => self.open_further(number),
+            Slot::Playing(player) => player.ready(&mut self.scrap, &self.log, &mut self.sent),
+        };
+        if outcome.is_err() {
+            self.close(number);
+        }
+    }
+
+    fn open(&mut self, socket: OwnedFd) {
+        let number = self.free.pop().unwrap_or(self.slots.len());
+        if self.poller.add(&socket, number).is_err() {
+            self.free.extend((number < self.slots.len()).then_some(number));
+            return;
+        }
+        let now_ns = sys::now_ns();
+        let session = Session::new(&SessionConfig::default(), now_ns / 1_000_000, [now_ns as u8; 32]);
+        let slot = Slot::Opening(Box::new(Opening { socket, session, unsent: Vec::new() }));
+        match self.slots.get_mut(number) {
+            Some(free) => *free = slot,
+            None => self.slots.push(slot),
+        }
+    }
+
+    fn close(&mut self, number: usize) {
+        self.sent.players -= usize::from(matches!(self.slots[number], Slot::Playing(_)));
+        self.slots[number] = Slot::Free;
+        self.free.push(number);
+        self.publisher = self.publisher.filter(|publisher| *publisher != number);
+    }
+
+    fn open_further(&mut self, number: usize) -> Result<(), Over> {
+        loop {
+            let Slot::Opening(opening) = &mut self.slots[number] else { return Ok(()) };
+            let n = match sys::receive(&opening.socket, &mut self.scrap) {
+                Received::Bytes(n) => n,
+                Received::Nothing => return opening.flush(),
+                Received::Closed => return Err(Over("closed".to_owned())),
+            };
+            let bytes = Bytes::copy_from_slice(&self.scrap[..n]);
+            opening.session.receive(bytes, sys::now_ns() / 1_000_000).map_err(|it| Over(it.to_string()))?;
+            let plays = opening.do_as_asked(number, &mut self.publisher, &mut self.log)?;
+            opening.flush()?;
+            if plays {
+                self.play(number);
+            }
+        }
+    }
+
+    fn play(&mut self, number: usize) {
+        let slot = std::mem::replace(&mut self.slots[number], Slot::Free);
+        let Slot::Opening(opening) = slot else { return };
+        let Opening { socket, mut unsent, .. } = *opening;
+        let at = self.log.join(&mut unsent);
+        let mut player = Playing { socket, at, is_full: false, unsent };
+        self.sent.players += 1;
+        let outcome = player.send(&self.log, &mut self.sent);
+        self.slots[number] = Slot::Playing(player);
+        if outcome.is_err() {
+            self.close(number);
+        }
+    }
+}
+
+impl Opening {
+    /// Says whether the peer plays from now on.
+    fn do_as_asked(
+        &mut self,
+        number: usize,
+        publisher: &mut Option<usize>,
+        log: &mut Log,
+    ) -> Result<bool, Over> {
+        let mut plays = false;
+        while let Some(output) = self.session.poll() {
+            match output {
+                Output::Send(bytes) => self.unsent.extend_from_slice(&bytes),
+                Output::Publish(_) if publisher.is_none() => {
+                    *publisher = Some(number);
+                    self.session.accept_publish().map_err(|error| Over(error.to_string()))?;
+                }
+                Output::Publish(_) => {
+                    self.session.refuse_publish("NetStream.Publish.BadName", "There is one already.");
+                }
+                Output::Play(_) => {
+                    self.session.accept_play();
+                    plays = true;
+                }
+                Output::Frame(frame) => log.append(&frame),
+                Output::Close(_) => {
+                    // What there is to say fits into an empty socket.
+                    let _ = self.flush();
+                    return Err(Over("refused".to_owned()));
+                }
+                _ => {}
+            }
+        }
+        Ok(plays)
+    }
+
+    fn flush(&mut self) -> Result<(), Over> {
+        let sent = sys::send(&self.socket, &self.unsent)?;
+        self.unsent.drain(..sent);
+        Ok(())
+    }
+}
+
+impl Playing {
+    /// Sends all that it lacks; an error is its end.
+    fn send(&mut self, log: &Log, sent: &mut Sent) -> Result<(), Over> {
+        self.is_full = false;
+        if !self.unsent.is_empty() {
+            let n = sys::send(&self.socket, &self.unsent)?;
+            self.unsent.drain(..n);
+            self.is_full = !self.unsent.is_empty();
+            if self.is_full {
+                return Ok(());
+            }
+            self.unsent = Vec::new();
+        }
+        let Some(lacking) = log.from(self.at) else {
+            sent.dropped += 1;
+            return Err(Over("too far behind".to_owned()));
+        };
+        if lacking.is_empty() {
+            return Ok(());
+        }
+        let n = sys::send(&self.socket, lacking)?;
+        self.at += n as u64;
+        self.is_full = n < lacking.len();
+        sent.sends += 1;
+        sent.bytes += n as u64;
+        sent.full += u64::from(self.is_full);
+        Ok(())
+    }
+
+    /// Ignores what a player says, and goes on where its socket was full.
+    fn ready(&mut self, scrap: &mut [u8], log: &Log, sent: &mut Sent) -> Result<(), Over> {
+        loop {
+            match sys::discard(&self.socket, scrap) {
+                Received::Bytes(n) if n == scrap.len() => {}
+                Received::Bytes(_) | Received::Nothing => break,
+                Received::Closed => return Err(Over("closed".to_owned())),
+            }
+        }
+        if self.is_full { self.send(log, sent) } else { Ok(()) }
+    }
+}
+
+/// The stream, as the bytes that each player gets.
+struct Log {
+    bytes: Vec<u8>,
+    /// The position of the first of `bytes`.
+    base: u64,
+    /// Where the newest key frame begins.
+    key_frame: Option<u64>,
+    /// What a player that joins there needs before it: metadata, video and audio sequence header.
+    headers: [Vec<u8>; 3],
+}
+
+impl Log {
+    fn new() -> Self {
+        Self { bytes: Vec::with_capacity(LOG_BYTES), base: 0, key_frame: None, headers: Default::default() }
+    }
+
+    fn head(&self) -> u64 {
+        self.base + self.bytes.len() as u64
+    }
+
+    /// All from a position on, unless that is no longer there.
+    fn from(&self, at: u64) -> Option<&[u8]> {
+        self.bytes.get(usize::try_from(at.checked_sub(self.base)?).ok()?..)
+    }
+
+    fn append(&mut self, frame: &Frame) {
+        let format = MediaFormat::default();
+        let len = format.wire_len(frame);
+        if self.bytes.len() + len > LOG_BYTES {
+            // Once in LOG_BYTES / 2, so that appending costs a copy and a half.
+            let old = (LOG_BYTES / 2).max(len).min(self.bytes.len());
+            self.bytes.drain(..old);
+            self.base += old as u64;
+        }
+        let mut prefix = [0; video::PREFIX];
+        let prefix_len = frame.payload.copy_prefix(&mut prefix);
+        let prefix = &prefix[..prefix_len];
+        let video = || video::Header::parse(prefix);
+        let header = match frame.kind {
+            FrameKind::Data => Some(0),
+            FrameKind::Video => video().is_sequence_header().then_some(1),
+            FrameKind::Audio => audio::Header::parse(prefix).is_sequence_header().then_some(2),
+        };
+        let begin = self.bytes.len();
+        self.bytes.resize(begin + len, 0);
+        format.write(frame, &mut self.bytes[begin..]);
+        if let Some(header) = header {
+            self.headers[header] = self.bytes[begin..].to_vec();
+        } else if frame.kind == FrameKind::Video && video().is_key_frame() {
+            self.key_frame = Some(self.base + begin as u64);
+        }
+    }
+
+    /// Where a new player begins; what it needs before that is appended to `before`.
+    fn join(&self, before: &mut Vec<u8>) -> u64 {
+        match self.key_frame.filter(|key_frame| *key_frame >= self.base) {
+            Some(key_frame) => {
+                self.headers.iter().for_each(|header| before.extend_from_slice(header));
+                key_frame
+            }
+            None => self.base,
+        }
+    }
+}
+
+const SECOND_NS: u64 = 1_000_000_000;
+/// The number of the listening socket; connections count from 0.
+const LISTENER: usize = usize::MAX;
+/// Two messages of the largest size, and minutes of most streams.
+const LOG_BYTES: usize = 64 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::{Shape, Source};
+
+    #[test]
+    fn a_log_forgets_its_oldest_bytes_and_knows_it() {
+        let shape = Shape { bitrate: 100_000_000, fps: 30, gop: 30, audio: false };
+        let mut source = Source::new(shape, 0, 0);
+        let mut log = Log::new();
+        source.opening().iter().for_each(|frame| log.append(frame));
+        assert_eq!(log.join(&mut Vec::new()), 0, "before the first key frame it is the beginning");
+        while log.base == 0 {
+            log.append(&source.next_frame(0));
+        }
+        assert_eq!(log.from(log.base - 1), None);
+        assert_eq!(log.from(log.head()), Some(&[][..]));
+        assert_eq!(log.bytes.capacity(), LOG_BYTES);
+
+        let mut before = Vec::new();
+        let joined = log.join(&mut before);
+        assert_eq!(log.from(joined).unwrap()[12], 0x17, "a key frame behind its chunk header");
+        assert_eq!(before[7], 18, "metadata first");
+    }
+}

@@ -1,0 +1,359 @@
+//! The command line. Decides nothing but what is printed.
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+use fanfare::rtmp::chunk::ChunkSize;
+use fanfare_load::play::{Habits, Progress, Shares};
+use fanfare_load::report::Report;
+use fanfare_load::source::Shape;
+use fanfare_load::target::Target;
+use fanfare_load::{limit, play, publish, sys};
+
+fn main() -> ExitCode {
+    let Cli { cpu, command } = Cli::parse();
+    match start(cpu, command) {
+        Ok(code) => code,
+        Err(error) => {
+            say(format_args!("fanfare-load: {error}"));
+            ExitCode::from(COULD_NOT_RUN)
+        }
+    }
+}
+
+/// Load for RTMP relays: publishers, thousands of players, and the bare send loop to compare with
+#[derive(Parser)]
+#[command(version, after_help = EXAMPLES, max_term_width = 100)]
+struct Cli {
+    /// Stay on this CPU
+    #[arg(long, global = true, value_name = "N")]
+    cpu: Option<usize>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Publish synthetic streams, whose frames carry their number and the time at which they were sent
+    Publish(Publish),
+    /// Play with many players, and check what some of them receive. Exit code: 0 if all came, stayed and got each
+    /// frame, 1 if not
+    Play(Play),
+    /// Serve one stream by a loop that does nothing but send(): the yardstick
+    Limit(Limit),
+}
+
+#[derive(Args)]
+struct Publish {
+    /// rtmp://127.0.0.1:1935/live/stream; further streams are stream-1, stream-2, …
+    url: String,
+    /// How many streams
+    #[arg(long, default_value = "1", value_parser = at_least_one)]
+    streams: usize,
+    /// Bits per second of each, audio included: 600k, 2.5M
+    #[arg(long, default_value = "1M", value_parser = bits)]
+    bitrate: u64,
+    /// Video frames per second
+    #[arg(long, default_value = "30")]
+    fps: u32,
+    /// Frames from one key frame to the next
+    #[arg(long, default_value = "60")]
+    gop: u32,
+    /// Leave out the audio, 43 frames a second of 64 kbit/s
+    #[arg(long)]
+    no_audio: bool,
+    /// Payload bytes of a chunk that is sent
+    #[arg(long, default_value = "4096", value_parser = chunk_size)]
+    chunk_size: ChunkSize,
+    /// Stop after this many
+    #[arg(long, default_value = "3600", value_parser = seconds)]
+    seconds: Duration,
+    #[command(flatten)]
+    host: Host,
+}
+
+#[derive(Args)]
+struct Play {
+    /// rtmp://127.0.0.1:1935/live/stream
+    url: String,
+    /// How many players
+    #[arg(short = 'n', long, default_value = "100", value_parser = at_least_one)]
+    players: usize,
+    /// Spread them over this many streams, named as `publish` names them
+    #[arg(long, default_value = "1", value_parser = at_least_one)]
+    streams: usize,
+    /// New players a second
+    #[arg(long, default_value = "500", value_parser = positive)]
+    ramp: f64,
+    /// Share of the players whose frames are all checked, 0 to 1; the others' bytes are only counted
+    #[arg(long, default_value = "0.02", value_name = "SHARE")]
+    parse: f64,
+    /// Share that ceases to read after a while
+    #[arg(long, default_value = "0", value_name = "SHARE")]
+    stalled: f64,
+    /// Share that reads at a rate of its own
+    #[arg(long, default_value = "0", value_name = "SHARE")]
+    slow: f64,
+    /// Share that leaves and comes back, again and again
+    #[arg(long, default_value = "0", value_name = "SHARE")]
+    churn: f64,
+    /// Seconds from the first picture to the stall
+    #[arg(long, default_value = "3", value_parser = seconds)]
+    stall_after: Duration,
+    /// Seconds of the stall; 0 is for good
+    #[arg(long, default_value = "0", value_parser = seconds)]
+    stall_for: Duration,
+    /// Bits per second that slow players read
+    #[arg(long, default_value = "300k", value_parser = bits)]
+    slow_bitrate: u64,
+    /// Seconds that those stay who come and go
+    #[arg(long, default_value = "5", value_parser = seconds)]
+    churn_stay: Duration,
+    /// Seconds that they stay away
+    #[arg(long, default_value = "1", value_parser = seconds)]
+    churn_away: Duration,
+    /// Seconds from the last player's coming to the steady time
+    #[arg(long, default_value = "3", value_parser = seconds)]
+    settle: Duration,
+    /// Seconds of the steady time, in which latency and throughput are measured
+    #[arg(long, default_value = "10", value_parser = seconds)]
+    seconds: Duration,
+    /// Milliseconds between two times that players whose frames are not checked are drained; 0 drains whenever
+    /// something has come, at the price of a wake-up for the server's send()
+    #[arg(long, default_value = "10", value_parser = milliseconds)]
+    drain_every: Duration,
+    /// Take note of the CPU time and memory of this process and its children: the server's
+    #[arg(long, value_name = "PID")]
+    server_pid: Option<u32>,
+    /// Write the result here as well, as JSON
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    #[command(flatten)]
+    host: Host,
+}
+
+#[derive(Args)]
+struct Limit {
+    /// Listen here
+    #[arg(long, default_value = "127.0.0.1:1935", value_name = "ADDR")]
+    listen: SocketAddr,
+    /// Milliseconds for which frames are gathered before they are sent; 0 sends each at once
+    #[arg(long, default_value = "0", value_parser = milliseconds)]
+    window: Duration,
+    /// Stop after this many
+    #[arg(long, default_value = "3600", value_parser = seconds)]
+    seconds: Duration,
+}
+
+#[derive(Args)]
+struct Host {
+    /// The server is not on this machine, and is yours to load
+    #[arg(long)]
+    i_own_this_host: bool,
+}
+
+fn start(cpu: Option<usize>, command: Command) -> Result<ExitCode, String> {
+    if let Some(cpu) = cpu {
+        sys::pin(cpu).map_err(|error| format!("--cpu {cpu}: {error}"))?;
+    }
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        signal_hook::flag::register(signal, stop.clone()).map_err(|error| error.to_string())?;
+    }
+    match command {
+        Command::Publish(options) => options.run(&stop),
+        Command::Play(options) => options.run(&stop),
+        Command::Limit(options) => options.run(&stop),
+    }
+}
+
+impl Publish {
+    fn run(self, stop: &AtomicBool) -> Result<ExitCode, String> {
+        let Self { bitrate, fps, gop, no_audio, .. } = self;
+        let options = publish::Options {
+            target: Target::resolve(&self.url, self.host.i_own_this_host)?,
+            streams: self.streams,
+            shape: Shape { bitrate, fps, gop, audio: !no_audio },
+            chunk_size: self.chunk_size,
+            time: self.seconds,
+        };
+        let mut before = 0;
+        let published = publish::run(&options, stop, |published| {
+            let mb = (published.bytes - before) as f64 / 1e6;
+            before = published.bytes;
+            say(format_args!("publishing {:.3} MB/s, {} frames so far", mb, published.frames));
+        })?;
+        say(format_args!("published {} frames, {:.1} MB", published.frames, published.bytes as f64 / 1e6));
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+impl Play {
+    fn run(self, stop: &AtomicBool) -> Result<ExitCode, String> {
+        let shares = Shares {
+            checks: self.parse,
+            stalls: self.stalled,
+            reads_slowly: self.slow,
+            comes_and_goes: self.churn,
+        };
+        shares.check()?;
+        let options = play::Options {
+            target: Target::resolve(&self.url, self.host.i_own_this_host)?,
+            players: self.players,
+            streams: self.streams,
+            ramp: self.ramp,
+            shares,
+            habits: Habits {
+                stall_after: self.stall_after,
+                stall_for: self.stall_for,
+                slow_bitrate: self.slow_bitrate,
+                churn_stay: self.churn_stay,
+                churn_away: self.churn_away,
+            },
+            settle: self.settle,
+            time: self.seconds,
+            drain_every: self.drain_every,
+            server_pid: self.server_pid,
+        };
+        let report = play::run(&options, stop, |progress| say(format_args!("{}", line(progress))))?;
+        print(&report);
+        if let Some(path) = &self.json {
+            let json = serde_json::to_string_pretty(&report).expect("a report is numbers and text");
+            std::fs::write(path, json + "\n").map_err(|error| format!("{}: {error}", path.display()))?;
+        }
+        Ok(if report.is_perfect() { ExitCode::SUCCESS } else { ExitCode::from(NOT_PERFECT) })
+    }
+}
+
+impl Limit {
+    fn run(self, stop: &AtomicBool) -> Result<ExitCode, String> {
+        let Self { listen, window, seconds } = self;
+        let options = limit::Options { address: listen, window, time: seconds };
+        let listening = |address| say(format_args!("listening on rtmp://{address}"));
+        let mut before = limit::Sent::default();
+        limit::run(&options, stop, listening, |sent| {
+            let mb = (sent.bytes - before.bytes) as f64 / 1e6;
+            let sends = sent.sends - before.sends;
+            say(format_args!(
+                "{} players  {mb:.1} MB/s  {sends} sends/s, {} to a full socket; {} dropped so far",
+                sent.players,
+                sent.full - before.full,
+                sent.dropped
+            ));
+            before = sent;
+        })?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// A second of a run of players.
+fn line(progress: &Progress) -> String {
+    let Progress { seconds, begun, watching, mb, latency, tally, lost, is_steady } = progress;
+    format!(
+        "{seconds:4.0} s  {watching}/{begun} watch  {mb:.1} MB/s  p50 {:.1} p99 {:.1} ms  {} gaps {} skips  {lost} \
+         lost{}",
+        latency.p50,
+        latency.p99,
+        tally.gaps,
+        tally.skips,
+        if *is_steady { "" } else { "  (coming)" }
+    )
+}
+
+/// The result, to standard output.
+fn print(report: &Report) {
+    // Whoever closed it does not want to know.
+    let _ = writeln!(std::io::stdout(), "{report}");
+}
+
+/// How it goes, to standard error.
+fn say(text: std::fmt::Arguments) {
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
+/// `600k`, `2.5M`, `1000000`.
+fn bits(text: &str) -> Result<u64, String> {
+    let (number, factor) = match text.as_bytes().last() {
+        Some(b'k' | b'K') => (&text[..text.len() - 1], 1e3),
+        Some(b'm' | b'M') => (&text[..text.len() - 1], 1e6),
+        _ => (text, 1.0),
+    };
+    match number.parse::<f64>() {
+        Ok(number) if (0.0..1e12).contains(&number) => Ok((number * factor).round() as u64),
+        _ => Err("not a bitrate such as 600k or 2.5M".to_owned()),
+    }
+}
+
+fn chunk_size(text: &str) -> Result<ChunkSize, String> {
+    let size = text.parse().ok().and_then(ChunkSize::new);
+    size.ok_or_else(|| "a chunk has 1 to 16777215 bytes".to_owned())
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse::<f64>().ok().filter(|seconds| (0.0..=MOST_SECONDS).contains(seconds));
+    seconds.map(Duration::from_secs_f64).ok_or_else(|| "seconds are 0 to 604800".to_owned())
+}
+
+fn milliseconds(text: &str) -> Result<Duration, String> {
+    let milliseconds = text.parse().ok().filter(|milliseconds| *milliseconds <= 60_000);
+    milliseconds.map(Duration::from_millis).ok_or_else(|| "milliseconds are 0 to 60000".to_owned())
+}
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|number| *number > 0).ok_or_else(|| "at least 1".to_owned())
+}
+
+fn positive(text: &str) -> Result<f64, String> {
+    text.parse()
+        .ok()
+        .filter(|number| (0.001..=1e6).contains(number))
+        .ok_or_else(|| "0.001 to 1000000".to_owned())
+}
+
+/// A week: nothing runs for ever.
+const MOST_SECONDS: f64 = 604_800.0;
+
+/// Exit code of a run in which not everything was as it should be.
+const NOT_PERFECT: u8 = 1;
+/// Exit code of a run that could not begin, or was cut short; clap uses the same.
+const COULD_NOT_RUN: u8 = 2;
+
+const EXAMPLES: &str = "\
+Examples:
+  fanfare-load publish rtmp://127.0.0.1/live/load --bitrate 1M
+  fanfare-load play rtmp://127.0.0.1/live/load -n 500 --seconds 20 --json result.json
+  fanfare-load play rtmp://127.0.0.1/live/load -n 200 --stalled 0.5 --churn 0.1
+  fanfare-load limit --listen 127.0.0.1:1940 --window 33";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn command_line_is_well_formed() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn bitrates_are_read_as_people_write_them() {
+        assert_eq!(["600k", "2.5M", "64000"].map(|text| bits(text).unwrap()), [600_000, 2_500_000, 64_000]);
+        for text in ["", "k", "-1", "1G", "NaN"] {
+            assert!(bits(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn nothing_runs_for_ever() {
+        assert_eq!(seconds("1.5"), Ok(Duration::from_millis(1500)));
+        for text in ["inf", "-1", "NaN", "604801"] {
+            assert!(seconds(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! What each synthetic frame carries, so that whoever receives it can tell whether it is whole, whether one is
+//! missing before it, and how long it was under way.
+
+/// Who sent a frame, which one it is, and when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Marker {
+    /// Of the streams of one publisher.
+    pub stream: u32,
+    /// One connection of an encoder: tells a restarted encoder, which counts from 0 again, from a lost order.
+    pub source: u32,
+    /// Counts the frames of one kind (audio, video), from 0.
+    pub sequence: u64,
+    /// CLOCK_MONOTONIC.
+    pub sent_ns: u64,
+}
+
+impl Marker {
+    /// Bytes of a marker.
+    pub const LEN: usize = 32;
+
+    /// Appends the marker, and filler that follows from it, until `out` has `len` bytes (a marker more than it had
+    /// at least).
+    pub fn write(&self, out: &mut Vec<u8>, len: usize) {
+        let len = len.max(out.len() + Self::LEN);
+        out.extend_from_slice(MAGIC);
+        out.extend_from_slice(&self.stream.to_be_bytes());
+        out.extend_from_slice(&self.source.to_be_bytes());
+        out.extend_from_slice(&self.sequence.to_be_bytes());
+        out.extend_from_slice(&self.sent_ns.to_be_bytes());
+        out.extend_from_slice(&(len as u32).to_be_bytes());
+        let mut at = self.filler_start();
+        while out.len() < len {
+            let n = (len - out.len()).min(FILLER.len() - at);
+            out.extend_from_slice(&FILLER[at..at + n]);
+            at = 0;
+        }
+    }
+
+    /// Reads the marker at `at` of a frame. `None`: it is not one of ours, its length is wrong, or a byte of it is.
+    pub fn read(frame: &[u8], at: usize) -> Option<Self> {
+        let mut fields = Fields(frame.get(at..at + Self::LEN)?);
+        let magic = fields.take::<4>();
+        let marker = Self {
+            stream: u32::from_be_bytes(fields.take()),
+            source: u32::from_be_bytes(fields.take()),
+            sequence: u64::from_be_bytes(fields.take()),
+            sent_ns: u64::from_be_bytes(fields.take()),
+        };
+        let len = u32::from_be_bytes(fields.take()) as usize;
+        let is_whole = &magic == MAGIC && len == frame.len() && marker.is_filler(&frame[at + Self::LEN..]);
+        is_whole.then_some(marker)
+    }
+
+    fn is_filler(&self, mut bytes: &[u8]) -> bool {
+        let mut at = self.filler_start();
+        while !bytes.is_empty() {
+            let (now, later) = bytes.split_at(bytes.len().min(FILLER.len() - at));
+            if now != &FILLER[at..at + now.len()] {
+                return false;
+            }
+            bytes = later;
+            at = 0;
+        }
+        true
+    }
+
+    /// Another place for each frame, so that the bytes of one are no other's.
+    fn filler_start(&self) -> usize {
+        let mixed = (self.sequence ^ u64::from(self.stream) << 32).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        (mixed >> 40) as usize % FILLER.len()
+    }
+}
+
+struct Fields<'a>(&'a [u8]);
+
+impl Fields<'_> {
+    fn take<const N: usize>(&mut self) -> [u8; N] {
+        let (now, later) = self.0.split_first_chunk().expect("the fields add up to Marker::LEN");
+        self.0 = later;
+        *now
+    }
+}
+
+const MAGIC: &[u8; 4] = b"fanf";
+
+/// Never 0, so that it holds no start code of H.264. Its length has no small factor in common with frame lengths.
+static FILLER: [u8; 65_521] = filler();
+
+const fn filler() -> [u8; 65_521] {
+    let mut bytes = [0; 65_521];
+    let mut state: u32 = 0x2545_F491;
+    let mut i = 0;
+    while i < bytes.len() {
+        state ^= state << 13;
+        state ^= state >> 17;
+        state ^= state << 5;
+        bytes[i] = (state % 255) as u8 + 1;
+        i += 1;
+    }
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MARKER: Marker = Marker { stream: 3, source: 9, sequence: 1 << 40, sent_ns: u64::MAX - 1 };
+
+    fn frame(len: usize) -> Vec<u8> {
+        let mut frame = vec![0xAF, 1];
+        MARKER.write(&mut frame, len);
+        frame
+    }
+
+    #[test]
+    fn a_marker_survives_the_round_trip_in_frames_of_any_length() {
+        for len in [0, 34, 35, 1000, 70_000, 200_000] {
+            let frame = frame(len);
+            assert_eq!(frame.len(), len.max(2 + Marker::LEN));
+            assert_eq!(Marker::read(&frame, 2), Some(MARKER));
+        }
+    }
+
+    #[test]
+    fn a_changed_byte_is_seen_wherever_it_is() {
+        let whole = frame(90_000);
+        for at in [2, 33, 34, 1000, 66_000, 89_999] {
+            let mut frame = whole.clone();
+            frame[at] ^= 1;
+            assert_ne!(Marker::read(&frame, 2), Some(MARKER), "at {at}");
+        }
+    }
+
+    #[test]
+    fn a_missing_or_additional_byte_is_seen() {
+        let mut frame = frame(1000);
+        assert_eq!(Marker::read(&frame[..999], 2), None);
+        frame.push(FILLER[0]);
+        assert_eq!(Marker::read(&frame, 2), None);
+        assert_eq!(Marker::read(&frame[..20], 2), None);
+    }
+}

@@ -1,0 +1,67 @@
+//! Where load may go: to this very machine, unless its owner says otherwise.
+
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::str::FromStr;
+
+use fanfare::rtmp::client::Url;
+
+/// The server's address, and the stream on it.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// Of the stream.
+    pub url: Url,
+    /// Of the server.
+    pub address: SocketAddr,
+}
+
+impl Target {
+    /// Resolves `rtmp://host:port/app/key`. An address outside of this machine is refused unless `is_mine`.
+    ///
+    /// # Errors
+    /// What is wrong with the address, as one line.
+    pub fn resolve(text: &str, is_mine: bool) -> Result<Self, String> {
+        let url = Url::from_str(text).map_err(|error| error.to_string())?;
+        let addresses = (url.host.as_str(), url.port).to_socket_addrs();
+        let addresses: Vec<_> = addresses.map_err(|error| format!("{}: {error}", url.host))?.collect();
+        // Sources of many ports are made of 127.0.0.0/8.
+        let address = addresses.iter().find(|it| it.is_ipv4()).or(addresses.first());
+        let address = *address.ok_or_else(|| format!("{} has no address", url.host))?;
+        if !address.ip().is_loopback() && !is_mine {
+            return Err(format!("{address} is not this machine. If it is yours to load: --i-own-this-host"));
+        }
+        Ok(Self { url, address })
+    }
+
+    /// The same server, the stream of that number: `key`, `key-1`, `key-2`, …
+    pub fn stream(&self, number: usize) -> Url {
+        let mut url = self.url.clone();
+        if number > 0 {
+            let at = url.key.find('?').unwrap_or(url.key.len());
+            url.key.insert_str(at, &format!("-{number}"));
+        }
+        url
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_this_machine_is_loaded_unless_its_owner_says_otherwise() {
+        assert!(Target::resolve("rtmp://127.0.0.1:1935/live/key", false).is_ok());
+        assert!(Target::resolve("rtmp://localhost/live/key", false).is_ok());
+        assert!(
+            Target::resolve("rtmp://192.0.2.1/live/key", false).unwrap_err().contains("--i-own-this-host")
+        );
+        assert!(Target::resolve("rtmp://192.0.2.1/live/key", true).is_ok());
+        assert!(Target::resolve("http://127.0.0.1/", true).is_err());
+    }
+
+    #[test]
+    fn streams_are_told_apart_by_a_number_before_the_query() {
+        let target = Target::resolve("rtmp://127.0.0.1/live/key?token=1", false).unwrap();
+        assert_eq!(target.stream(0).key, "key?token=1");
+        assert_eq!(target.stream(2).key, "key-2?token=1");
+    }
+}

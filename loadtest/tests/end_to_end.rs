@@ -1,0 +1,136 @@
+//! Encoder, server and players in one process: against the bare loop, and against the relay itself.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use fanfare::config::Config;
+use fanfare::rtmp::chunk::ChunkSize;
+use fanfare_load::limit::{self, Sent};
+use fanfare_load::play::{self, Habits, Shares};
+use fanfare_load::publish::{self, Published};
+use fanfare_load::report::Report;
+use fanfare_load::source::Shape;
+use fanfare_load::target::Target;
+
+#[test]
+fn every_player_of_the_bare_loop_gets_each_frame_in_order() {
+    for window_ms in [0, 33] {
+        let report = with_bare_loop(window_ms, |address| {
+            with_encoder(address, |target| play(&target, 20, 2, Shares { checks: 0.5, ..Shares::default() }))
+        });
+        assert!(report.is_perfect(), "{report}");
+        assert_eq!((report.held, report.connections, report.first_key_frame_ms.count), (20, 20, 20));
+        assert!(report.checked.frames > 10 * 100, "{report}");
+        assert!(report.steady.latency_ms.count > 500, "{report}");
+        let mb_per_second = report.steady.mb_per_second;
+        assert!((1.8..3.4).contains(&mb_per_second), "20 players of 1 Mbit/s: {mb_per_second}");
+    }
+}
+
+#[test]
+fn players_of_the_relay_stall_read_slowly_and_come_and_go() {
+    let address = relay();
+    let report = with_encoder(address, |target| {
+        let shares = Shares { checks: 0.25, stalls: 0.1, reads_slowly: 0.1, comes_and_goes: 0.25 };
+        play(&target, 40, 2, shares)
+    });
+    assert!(report.is_perfect(), "{report}");
+    assert_eq!(report.held, 40);
+    assert!(report.connections > 40, "{report}");
+    assert!(report.hindered.frames > 0, "{report}");
+}
+
+#[test]
+fn players_of_a_stream_that_is_not_there_or_a_port_that_nobody_has_are_not_held() {
+    let report = with_bare_loop(0, |address| {
+        let target = Target::resolve(&format!("rtmp://{address}/live/nothing"), false).unwrap();
+        play(&target, 3, 1, Shares { checks: 1.0, ..Shares::default() })
+    });
+    assert_eq!((report.connect_failures, report.without_picture), (0, 3), "{report}");
+    assert!(!report.is_perfect());
+
+    let nobody = Target::resolve("rtmp://127.0.0.1:1/live/nothing", false).unwrap();
+    let report = play(&nobody, 3, 1, Shares::default());
+    assert_eq!((report.held, report.connect_failures), (0, 3), "{report}");
+    assert!(report.reasons[0].contains("refused"), "{report}");
+}
+
+/// `players` for `seconds` after they have come.
+fn play(target: &Target, players: usize, seconds: u64, shares: Shares) -> Report {
+    let options = play::Options {
+        target: target.clone(),
+        players,
+        streams: 1,
+        ramp: 200.0,
+        shares,
+        habits: Habits {
+            stall_after: Duration::from_millis(200),
+            stall_for: Duration::from_millis(500),
+            slow_bitrate: 200_000,
+            churn_stay: Duration::from_millis(400),
+            churn_away: Duration::from_millis(100),
+        },
+        settle: Duration::from_millis(200),
+        time: Duration::from_secs(seconds),
+        drain_every: Duration::from_millis(10),
+        server_pid: None,
+    };
+    play::run(&options, &AtomicBool::new(false), |_| {}).unwrap()
+}
+
+fn with_bare_loop<T>(window_ms: u64, work: impl FnOnce(SocketAddr) -> T) -> T {
+    let options = limit::Options {
+        address: "127.0.0.1:0".parse().unwrap(),
+        window: Duration::from_millis(window_ms),
+        time: MOST_TIME,
+    };
+    let (listening, address) = mpsc::channel();
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let server = scope.spawn(|| limit::run(&options, &stop, |at| listening.send(at).unwrap(), |_| {}));
+        let found = work(address.recv().unwrap());
+        stop.store(true, Ordering::Relaxed);
+        let sent: Sent = server.join().unwrap().unwrap();
+        assert_eq!(sent.dropped, 0);
+        found
+    })
+}
+
+/// An encoder of 1 Mbit/s with a key frame every second, which has sent a key frame when `work` begins.
+fn with_encoder<T>(address: SocketAddr, work: impl FnOnce(Target) -> T) -> T {
+    let target = Target::resolve(&format!("rtmp://{address}/live/load"), false).unwrap();
+    let options = publish::Options {
+        target: target.clone(),
+        streams: 1,
+        shape: Shape { bitrate: 1_000_000, fps: 30, gop: 30, audio: true },
+        chunk_size: ChunkSize::new(4096).unwrap(),
+        time: MOST_TIME,
+    };
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let encoder = scope.spawn(|| publish::run(&options, &stop, |_| {}));
+        thread::sleep(Duration::from_millis(300));
+        let found = work(target);
+        stop.store(true, Ordering::Relaxed);
+        let published: Published = encoder.join().unwrap().unwrap();
+        assert!(published.frames > 100, "{published:?}");
+        found
+    })
+}
+
+/// The relay, on one core, until this process ends.
+fn relay() -> SocketAddr {
+    let mut config = Config { cores: 1, ..Config::default() };
+    config.set_rtmp(vec!["127.0.0.1:0".parse().unwrap()]);
+    let (started, addresses) = mpsc::channel();
+    thread::spawn(move || {
+        fanfare::net::run(config, |addresses| started.send(addresses[0]).unwrap()).unwrap();
+    });
+    addresses.recv().unwrap()
+}
+
+/// Nothing here takes longer.
+const MOST_TIME: Duration = Duration::from_secs(60);

@@ -1,0 +1,56 @@
+//! The scripts beside the load generator: what of them can be checked without minutes of load.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+#[test]
+fn tables_and_plots_are_computed_as_their_tests_say() {
+    let output = run(Command::new("python3").args(["-m", "unittest"]).env("PYTHONDONTWRITEBYTECODE", "1"));
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn every_shell_script_parses_and_explains_itself() {
+    for script in shell_scripts() {
+        let output = run(Command::new("bash").arg("-n").arg(&script));
+        assert!(output.status.success(), "{}: {output:?}", script.display());
+        if script.ends_with("common.sh") {
+            continue;
+        }
+        // These build first.
+        let builds = ["measure.sh", "compare.sh"].iter().any(|name| script.ends_with(name));
+        if !builds {
+            let output = run(Command::new(&script).arg("--help"));
+            let help = String::from_utf8_lossy(&output.stdout);
+            let name = script.file_name().expect("a script has a name").to_string_lossy();
+            assert!(output.status.success() && help.contains(&format!("./{name}")), "{name}: {output:?}");
+        }
+    }
+}
+
+#[test]
+fn a_wrong_argument_is_answered_with_the_usage() {
+    for script in ["players.sh", "vlc.sh", "soak.sh"] {
+        let output = run(Command::new(folder().join(script)).arg("many"));
+        assert_eq!(output.status.code(), Some(2), "{script}: {output:?}");
+    }
+}
+
+fn run(command: &mut Command) -> Output {
+    command.current_dir(folder()).output().expect("bash and python3 are there")
+}
+
+fn shell_scripts() -> Vec<PathBuf> {
+    let entries = folder().read_dir().expect("the folder is there").flatten();
+    let scripts: Vec<_> = entries.map(|entry| entry.path()).filter(|path| is_shell_script(path)).collect();
+    assert!(scripts.len() >= 8, "{scripts:?}");
+    scripts
+}
+
+fn is_shell_script(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "sh")
+}
+
+fn folder() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
