@@ -395,6 +395,7 @@ fn a_player_that_has_begun_at_a_key_frame_stands_between_two_messages() {
 
 #[test]
 fn a_player_on_another_core_misses_nothing_while_the_log_grows() {
+    // Fewer than the log keeps: a player that fell out would rightly miss some.
     const FRAMES: u32 = 100_000;
     let mut bench = Bench::new();
     let mut publication = bench.publish();

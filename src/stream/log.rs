@@ -96,17 +96,20 @@ impl LogWriter {
         next
     }
 
-    /// The power of two that holds about a second at the rate this segment was filled, within the bounds.
+    /// The power of two that holds about a second at the rate this segment was filled, within the bounds; but no more
+    /// than the index would have entries for, if messages stay as long as they were.
     fn one_second(&self, segment: &Segment) -> usize {
         let committed = segment.committed();
         let (Some(first), Some(last)) = (committed.entries.first(), committed.entries.last()) else {
             return SMALLEST_SEGMENT;
         };
         let duration_ms = last.arrival_ms.wrapping_sub(first.arrival_ms).max(1) as usize;
-        let rate = (committed.bytes.len() * 1000 / duration_ms).min(LARGEST_SEGMENT);
+        let a_second = committed.bytes.len() * 1000 / duration_ms;
+        let an_index = committed.bytes.len() * INDEX_ENTRIES / committed.entries.len();
+        let wanted = a_second.min(an_index).min(LARGEST_SEGMENT);
         let largest =
             (self.retention.buffer_bytes / SEGMENTS_A_BUFFER).clamp(SMALLEST_SEGMENT, LARGEST_SEGMENT);
-        rate.next_power_of_two().clamp(SMALLEST_SEGMENT, largest)
+        wanted.next_power_of_two().clamp(SMALLEST_SEGMENT, largest)
     }
 }
 
@@ -224,6 +227,14 @@ mod tests {
             log.append(25_000, entry(i * 40), |_| ()); // 5 Mb/s
         }
         assert_eq!(log.open.as_ref().map(|open| open.segment().capacity()), Some(LARGEST_SEGMENT));
+    }
+
+    #[test]
+    fn a_burst_of_small_messages_opens_no_larger_segments_than_its_index_can_fill() {
+        let mut log = log(64 << 20, 0);
+        for _ in 0..10 * INDEX_ENTRIES {
+            assert_eq!(log.append(20, entry(0), |_| ()).segment.capacity(), SMALLEST_SEGMENT);
+        }
     }
 
     #[test]
