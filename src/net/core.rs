@@ -35,8 +35,10 @@ const TICK: Duration = Duration::from_millis(100);
 /// A connection's own deadlines are looked at this often, a share of the connections each tick: their patience is
 /// counted in seconds.
 const TICKS_A_SWEEP: usize = 10;
-/// Rounds of completions and sends before other tasks of the thread, accepting above all, get their turn.
-const ROUNDS: usize = 8;
+/// How long a core does its own work before accepting gets its turn, microseconds. Ends with the round that exceeds it.
+const TURN_US: u64 = 4_000;
+/// Players that a pass sends to before completions are looked at: some 5 ms of the kernel's work.
+const PLAYERS_A_ROUND: usize = 512;
 /// How long a peer has, once we have said our last, to close its side.
 const LINGER_MS: u64 = 2_000;
 
@@ -74,12 +76,10 @@ pub(super) struct Core {
     sweep_from: usize,
 }
 
-/// What is left after a turn.
-pub(super) enum Turn {
-    /// Nothing until the ring or another core says so.
-    Idle,
-    /// More: come back soon.
-    More,
+/// What comes after a turn.
+enum Turn {
+    /// The ring says when to take the next.
+    Over,
     /// Nothing ever: the core has drained.
     Done,
 }
@@ -123,8 +123,7 @@ impl Core {
         loop {
             let turn = core.borrow_mut().turn();
             match turn {
-                Turn::Idle => completions.readable().await?.clear_ready(),
-                Turn::More => tokio::task::yield_now().await,
+                Turn::Over => completions.readable().await?.clear_ready(),
                 Turn::Done => return Ok(()),
             }
         }
@@ -147,10 +146,11 @@ impl Core {
         self.ring.submit();
     }
 
-    /// Does all that is there to do.
+    /// Does what is there to do, for as long as a turn may take.
     fn turn(&mut self) -> Turn {
         self.signal().awake();
-        for _ in 0..ROUNDS {
+        let end_us = self.clock_us() + TURN_US;
+        loop {
             self.now_ms = self.clock();
             let mut was_busy = self.read_mail();
             was_busy |= !self.ring.submit();
@@ -162,51 +162,63 @@ impl Core {
                 self.completed(completion);
             }
             was_busy |= self.pump();
-            if was_busy {
-                continue;
+            if !was_busy {
+                return self.rest();
             }
-            if let Some(begun_us) = self.pass_us.take() {
-                self.pump.end(begun_us, self.clock_us());
-            }
-            if self.is_draining && self.connections.is_empty() {
-                return Turn::Done;
-            }
-            if let Some(&(due_us, ..)) = self.untold.front() {
-                self.set_alarm(due_us);
-            }
-            if let Some(due_us) = self.pump.due_us() {
-                // Growth is known, so nobody needs to call: the core counts as awake until the alarm.
-                self.set_alarm(due_us);
-                return Turn::Idle;
-            }
-            if self.signal().may_sleep() {
-                return Turn::Idle;
+            if self.clock_us() >= end_us {
+                // The runtime looks at accepts only when its thread waits. It does not wait long.
+                self.ring.nudge();
+                self.ring.submit();
+                return Turn::Over;
             }
         }
-        Turn::More
     }
 
-    /// Gives every player of a stream that has grown what it lacks, if it is time. True if there was one.
+    /// Nothing is left to do now.
+    fn rest(&mut self) -> Turn {
+        if let Some(begun_us) = self.pass_us.take() {
+            self.pump.end(begun_us, self.clock_us());
+        }
+        if self.is_draining && self.connections.is_empty() {
+            return Turn::Done;
+        }
+        if let Some(&(due_us, ..)) = self.untold.front() {
+            self.set_alarm(due_us);
+        }
+        if let Some(due_us) = self.pump.due_us() {
+            // Growth is known, so nobody needs to call: the core counts as awake until the alarm.
+            self.set_alarm(due_us);
+        } else if !self.signal().may_sleep() {
+            self.ring.nudge();
+            self.ring.submit();
+        }
+        Turn::Over
+    }
+
+    /// Gives players of streams that have grown what they lack: goes on with the pass that is under way, or begins one
+    /// if it is time. True if there was something to send.
     fn pump(&mut self) -> bool {
         let now_us = self.clock_us();
         self.tell_of_growth(now_us);
         if self.signal().has_grown() {
             self.pump.grew(now_us);
         }
-        if self.pump.due_us().is_none_or(|due_us| now_us < due_us) {
-            return false;
+        if self.due.is_empty() && self.pump.due_us().is_some_and(|due_us| due_us <= now_us) {
+            self.pump.begin();
+            self.pass_us = Some(now_us);
+            for (first, bits) in self.common.signals[self.number].take_grown() {
+                self.hub.grown(first, bits, &mut self.due);
+            }
         }
-        self.pump.begin();
-        self.pass_us = Some(now_us);
-        let mut due = std::mem::take(&mut self.due);
-        for (first, bits) in self.common.signals[self.number].take_grown() {
-            self.hub.grown(first, bits, &mut due);
-        }
+        let rest = self.due.len().saturating_sub(PLAYERS_A_ROUND);
+        let mut due = self.due.split_off(rest);
         let was_busy = !due.is_empty();
         for key in due.drain(..) {
-            self.flush(key);
+            // A pass lasts several rounds, in which connections end.
+            if self.connections.contains(key) {
+                self.flush(key);
+            }
         }
-        self.due = due;
         was_busy
     }
 
@@ -220,6 +232,7 @@ impl Core {
             }
             Completion::Woken => self.ring.wake(self.wake.as_raw_fd()),
             Completion::Alarm => self.alarm_us = None,
+            Completion::Nudged => {}
             Completion::Ticked => {
                 self.ring.tick(TICK);
                 self.tick();
@@ -487,7 +500,11 @@ impl Core {
     }
 
     fn tell_of_growth(&mut self, now_us: u64) {
-        while let Some((_, key, id)) = self.untold.pop_front_if(|(due_us, ..)| *due_us <= now_us) {
+        while let Some(&(due_us, key, id)) = self.untold.front() {
+            if due_us > now_us {
+                return;
+            }
+            self.untold.pop_front();
             let connection = self.connections.get_mut(key).filter(|connection| connection.id == id);
             if let Some(publication) = connection.and_then(Connection::publication) {
                 publication.tell();

@@ -108,7 +108,7 @@ fn run_core(
     };
     let outcome = runtime.start(async {
         for listener in listeners {
-            tokio_uring::spawn(accept(core.clone(), listener));
+            accept(&core, listener);
         }
         let _ = events.send(Event::Started);
         Core::run(core.clone()).await
@@ -119,8 +119,8 @@ fn run_core(
     });
 }
 
-/// tokio-uring's own ring carries accepts, one a listener.
-const ACCEPT_ENTRIES: u32 = 64;
+/// tokio-uring's own ring carries accepts, some a listener.
+const ACCEPT_ENTRIES: u32 = 256;
 
 /// A core that panics takes the process with it: a relay with a dead core would still take connections and not serve
 /// them.

@@ -15,7 +15,7 @@ use tokio::io::{Interest, unix::AsyncFd};
 use crate::fanout::Batch;
 
 /// Submissions that are gathered before one system call takes them all.
-const SUBMISSIONS: u32 = 4096;
+const SUBMISSIONS: u32 = 1024;
 /// Completions that wait to be looked at. The kernel keeps what is beyond and hands it over later.
 const COMPLETIONS: u32 = 16_384;
 
@@ -40,6 +40,7 @@ enum Operation {
     Wake { _value: Box<u64> },
     Tick,
     Alarm { _duration: Box<types::Timespec> },
+    Nudge,
 }
 
 /// What has come to its end.
@@ -56,6 +57,8 @@ pub enum Completion {
     Ticked,
     /// [`Ring::alarm`] has passed.
     Alarm,
+    /// [`Ring::nudge`].
+    Nudged,
 }
 
 impl Ring {
@@ -155,6 +158,11 @@ impl Ring {
         self.push(entry, Operation::Alarm { _duration: duration });
     }
 
+    /// Completes at once.
+    pub fn nudge(&mut self) {
+        self.push(opcode::Nop::new().build(), Operation::Nudge);
+    }
+
     /// Tells the thread's runtime when completions wait. Call it inside that runtime.
     pub fn completions(&self) -> io::Result<AsyncFd<OwnedFd>> {
         // SAFETY: the ring's descriptor is open for as long as `self`.
@@ -208,6 +216,7 @@ impl Ring {
             Operation::Wake { .. } => Completion::Woken,
             Operation::Tick => Completion::Ticked,
             Operation::Alarm { .. } => Completion::Alarm,
+            Operation::Nudge => Completion::Nudged,
         })
     }
 
