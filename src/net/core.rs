@@ -140,7 +140,6 @@ impl Core {
         }
         let session = Session::new(&Default::default(), self.now_ms, random);
         let key = self.connections.insert(Connection::new(id, socket, peer, session, self.now_ms));
-        self.ring.register(self.connections[key].fd(), key);
         tracing::debug!(id, %peer, core = self.number, "connected");
         self.receive(key);
         self.ring.submit();
@@ -396,7 +395,6 @@ impl Core {
     /// Lets go of a connection that is over.
     fn reap(&mut self, key: usize) {
         if self.connections.get(key).is_some_and(Connection::is_over) {
-            self.ring.unregister(key);
             let connection = self.connections.remove(key);
             let duration_ms = self.now_ms.saturating_sub(connection.opened_ms);
             let reason = connection.closing.map(|closing| closing.reason);

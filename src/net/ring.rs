@@ -19,17 +19,11 @@ const SUBMISSIONS: u32 = 1024;
 /// Completions that wait to be looked at. The kernel keeps what is beyond and hands it over later.
 const COMPLETIONS: u32 = 16_384;
 
-/// Sockets that the ring's table has room for, as the file limit allows; those of further connections go by their
-/// descriptors.
-const FILES: [u32; 3] = [16_384, 4_096, 512];
-
 /// One core's ring. Every method must be called on the thread that made it.
 pub struct Ring {
     ring: IoUring,
     operations: Slab<Operation>,
     tick: Box<types::Timespec>,
-    /// By owner: whether its socket is in the ring's file table.
-    is_registered: Vec<bool>,
 }
 
 /// What a submission is about, and the memory that it lends to the kernel.
@@ -80,32 +74,7 @@ impl Ring {
             Err(error) if error.raw_os_error() == Some(libc::EINVAL) => builder.build(submissions)?,
             other => other?,
         };
-        // Kernels before 5.19 have no sparse table, and it counts against the file limit: where there is none, sockets
-        // go by their descriptors.
-        let files = FILES.into_iter().find(|&files| ring.submitter().register_files_sparse(files).is_ok());
-        Ok(Self {
-            ring,
-            operations: Slab::new(),
-            tick: Box::new(types::Timespec::new()),
-            is_registered: vec![false; files.unwrap_or(0) as usize],
-        })
-    }
-
-    /// Puts the socket of `owner` into the ring's table: sends need not look it up, each time, in the process's.
-    pub fn register(&mut self, socket: RawFd, owner: usize) {
-        if owner < self.is_registered.len() {
-            let outcome = self.ring.submitter().register_files_update(owner as u32, &[socket]);
-            self.is_registered[owner] = outcome.is_ok();
-        }
-    }
-
-    /// Takes the socket of `owner` out of the table: until then it stays open.
-    pub fn unregister(&mut self, owner: usize) {
-        if self.is_registered.get(owner).copied() == Some(true) {
-            self.is_registered[owner] = false;
-            // It can fail only where there is nothing to take out.
-            let _ = self.ring.submitter().register_files_update(owner as u32, &[-1]);
-        }
+        Ok(Self { ring, operations: Slab::new(), tick: Box::new(types::Timespec::new()) })
     }
 
     /// Sends a batch. The socket stays open until the completion came.
@@ -113,11 +82,7 @@ impl Ring {
         let bytes = batch.bytes();
         // The address stays good while the batch moves into `operations`: its bytes are on the heap.
         let (address, len) = (bytes.as_ptr(), bytes.len() as u32);
-        let entry = match self.is_registered.get(owner) {
-            Some(true) => opcode::Send::new(types::Fixed(owner as u32), address, len),
-            _ => opcode::Send::new(types::Fd(socket), address, len),
-        };
-        let entry = entry.flags(libc::MSG_NOSIGNAL).build();
+        let entry = opcode::Send::new(types::Fd(socket), address, len).flags(libc::MSG_NOSIGNAL).build();
         self.push(entry, Operation::Send { owner, batch });
     }
 
