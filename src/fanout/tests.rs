@@ -88,6 +88,21 @@ fn a_player_that_waited_gets_the_stream_from_its_first_message() {
 }
 
 #[test]
+fn a_player_that_waited_gets_the_sound_ahead_of_the_first_picture_however_late_its_core_looks() {
+    let mut bench = Bench::new();
+    let waited = bench.join(Start::KeyFrame);
+    let mut publication = bench.publish();
+    headers(&mut publication);
+    publication.append(audio(0, "a0 "), 1_000);
+    // A key frame that opens a segment of its own.
+    let large = format!("K0 {}", "x".repeat(100 << 10));
+    publication.append(key_frame(7, &large), 1_000);
+    let late = bench.join(Start::KeyFrame);
+    assert_eq!(bench.drain(waited), format!("M V A a0 {large}"));
+    assert_eq!(bench.drain(late), format!("M V A {large}"));
+}
+
+#[test]
 fn a_late_player_starts_at_the_newest_key_frame_with_the_headers() {
     let mut bench = Bench::new();
     let mut publication = bench.publish();
