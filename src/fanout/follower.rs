@@ -2,6 +2,8 @@
 
 use std::{collections::VecDeque, rc::Rc, sync::Arc};
 
+use bytes::Bytes;
+
 use super::{
     batch::Local,
     player::{Cursor, Place, Player},
@@ -57,11 +59,14 @@ impl Follower {
 
     /// Puts the player where it can begin, if there is such a place now. True where it stands in the log then.
     pub(super) fn place(&mut self, player: &mut Player) -> bool {
-        let after = match player.place {
+        let (after, is_before_all) = match player.place {
             Place::At(_) => return true,
-            Place::Waiting { after, .. } => after,
+            Place::Waiting { after, is_before_all, .. } => (after, is_before_all),
         };
         match &**self.stream().join() {
+            Join::At(point @ JoinPoint { start: Some(start), .. }) if is_before_all => {
+                self.place_at_start(player, start) || self.place_at(player, point)
+            }
             // Who asked for the next key frame asked for no wait where there are no pictures.
             Join::At(point) if position(point) >= after || !point.is_key_frame => {
                 self.place_at(player, point)
@@ -79,7 +84,7 @@ impl Follower {
             Join::At(point) if position(point) > after => self.place_at(player, point),
             _ => {
                 if self.has_left(after.0) {
-                    player.place = Place::Waiting { since_ms: now_ms, after };
+                    player.place = Place::Waiting { since_ms: now_ms, after, is_before_all: false };
                 }
                 false
             }
@@ -115,6 +120,13 @@ impl Follower {
         true
     }
 
+    /// To the log's first message. No header has been sent by then: they come with the log.
+    fn place_at_start(&mut self, player: &mut Player, start: &Arc<Segment>) -> bool {
+        let Some(local) = self.adopt(start) else { return false };
+        player.place_at(Cursor::new(local, 0), &Bytes::new(), NO_HEADERS);
+        true
+    }
+
     /// This core's hold on `segment`, with all between it and the view.
     fn adopt(&mut self, segment: &Arc<Segment>) -> Option<Local> {
         let Some(front) = self.view.front().map(|local| local.sequence) else {
@@ -142,6 +154,9 @@ impl Follower {
         self.view.get(usize::try_from(sequence.checked_sub(front)?).ok()?)
     }
 }
+
+/// The state of the headers before the first one.
+const NO_HEADERS: u32 = 0;
 
 fn position(point: &JoinPoint) -> (u64, u32) {
     (point.segment.sequence, point.offset)

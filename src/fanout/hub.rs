@@ -91,7 +91,8 @@ impl Hub {
             Start::KeyFrame => (0, 0),
             Start::Live => followed.head(),
         };
-        let waiting = Place::Waiting { since_ms: now_ms, after };
+        let is_before_all = followed.stream().newest().is_none();
+        let waiting = Place::Waiting { since_ms: now_ms, after, is_before_all };
         let key = self.players.insert(Player::new(owner, follower, followed.players.len(), waiting));
         followed.players.push(key);
         PlayerKey(key)

@@ -45,10 +45,12 @@ pub(super) enum Video {
 }
 
 pub(super) enum Place {
-    /// Waits for a point to join at that is not before `after` (segment and offset).
+    /// Waits for a point to join at that is not before `after` (segment and offset). `is_before_all`: it was there
+    /// before the first message, and begins with that one.
     Waiting {
         since_ms: u64,
         after: (u64, u32),
+        is_before_all: bool,
     },
     At(Cursor),
 }

@@ -44,6 +44,9 @@ pub struct JoinPoint {
     pub generation: u32,
     /// A key frame, or a message of a stream that has no pictures so far.
     pub is_key_frame: bool,
+    /// The log's first segment, where this is the next point after the very start: who was there before the encoder
+    /// begins there, however late its core looks, and so hears the sound ahead of the first picture.
+    pub start: Option<Arc<Segment>>,
 }
 
 /// What has become of a frame.
@@ -70,6 +73,8 @@ pub(super) struct Writer {
     players_have_headers: bool,
     /// The segment of the point where players join; above all others while there is none.
     join_sequence: u64,
+    /// The log's first segment, while that is where players join.
+    start: Option<Arc<Segment>>,
     /// When that point was last moved, or when the publish began.
     moved_ms: Option<u64>,
     /// When the last picture came.
@@ -87,6 +92,7 @@ impl Writer {
             needs_key_frame: true,
             players_have_headers: false,
             join_sequence: NO_JOIN,
+            start: None,
             moved_ms: None,
             picture_ms: 0,
             has_said_gop_too_large: false,
@@ -99,6 +105,7 @@ impl Writer {
         self.preamble.interrupt();
         self.needs_key_frame = true;
         self.players_have_headers = true;
+        self.start = None;
         self.moved_ms = None;
         self.set_join(stream, Join::Nothing);
     }
@@ -181,7 +188,9 @@ impl Writer {
             preamble,
             generation: self.preamble.generation(),
             is_key_frame,
+            start: self.start.take(),
         };
+        self.start = is_very_start.then(|| place.segment.clone());
         self.set_join(stream, Join::At(point));
     }
 

@@ -1,6 +1,7 @@
 //! Real publishers and players against the built relay: what a user does, and what must come of it. Other programs
 //! take part, so `./test --quick` leaves this binary out.
 
+mod enhanced;
 mod lifecycle;
 mod media;
 mod players;

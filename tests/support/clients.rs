@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::SOON;
 use super::media::Clip;
+use super::newer_ffmpeg::NEWER_FFMPEG;
 use super::packets::{Kind, Packet, assert_gap_free, assert_time_goes_on, packets, runs};
 use super::process::{Process, eventually, is_installed, missing};
 use super::relay::Relay;
@@ -17,6 +18,8 @@ use super::relay::Relay;
 pub enum Player {
     /// `ffmpeg -i URL -c copy`: demuxed and muxed again, from zero.
     Ffmpeg,
+    /// The same by an FFmpeg that reads Enhanced FLV.
+    NewerFfmpeg,
     /// VLC, which writes the bytes it was sent.
     Vlc,
     /// mpv, which demuxes, decodes to nowhere and records beside it.
@@ -30,7 +33,7 @@ pub enum Player {
 }
 
 impl Player {
-    /// Each of them.
+    /// Each that knows the codecs of old, as all do but for the newer FFmpeg, which has tests of its own.
     pub const ALL: [Player; 6] =
         [Player::Ffmpeg, Player::Vlc, Player::Mpv, Player::Rtmpdump, Player::Rtmpsrc, Player::Rtmp2src];
 
@@ -39,8 +42,9 @@ impl Player {
         let url = relay.url(name);
         let file = new_file(relay.dir(), &format!("{self:?}"), "flv");
         let mut command = match self {
-            Player::Ffmpeg => {
-                let mut ffmpeg = Command::new("ffmpeg");
+            Player::Ffmpeg | Player::NewerFfmpeg => {
+                let is_newer = self == Player::NewerFfmpeg;
+                let mut ffmpeg = Command::new(if is_newer { NEWER_FFMPEG } else { "ffmpeg" });
                 ffmpeg
                     .args(["-nostdin", "-v", "warning", "-y", "-i", &url, "-c", "copy"])
                     .args(["-flush_packets", "1"])
@@ -163,6 +167,8 @@ pub fn play_to_nowhere(program: &str, relay: &Relay, name: &str) -> Process {
 pub enum Publisher {
     /// FFmpeg, each frame at its time.
     Ffmpeg,
+    /// The same by an FFmpeg that writes Enhanced FLV.
+    NewerFfmpeg,
     /// GStreamer's rtmpsink (librtmp), each frame at its time.
     Rtmpsink,
     /// GStreamer's rtmp2sink, each frame at its time.
@@ -182,13 +188,10 @@ impl Publisher {
             sink(&sent)
         );
         let command = match self {
-            Publisher::Ffmpeg => {
-                let mut ffmpeg = Command::new("ffmpeg");
-                ffmpeg
-                    .args(["-nostdin", "-v", "warning", "-re", "-i"])
-                    .arg(file)
-                    .args(["-c", "copy", "-f", "flv", &url]);
-                ffmpeg
+            Publisher::Ffmpeg => ffmpeg("ffmpeg", file, &["-f", "flv", &url]),
+            Publisher::NewerFfmpeg => {
+                let both = format!("[f=flv]{url}|[f=flv]{}", sent.display());
+                ffmpeg(NEWER_FFMPEG, file, &["-map", "0", "-f", "tee", &both])
             }
             Publisher::Rtmpsink => {
                 gstreamer(&format!("{flv} ! rtmpsink sync=true location=\"{url} live=1\""))
@@ -198,10 +201,18 @@ impl Publisher {
         Process::start_logged(command, &new_file(relay.dir(), &format!("{self:?}"), "log"))
     }
 
-    /// Where a GStreamer publisher keeps a copy of what it sends: its muxer gives the frames times of its own.
+    /// Where it keeps a copy of what it sends: GStreamer's muxer gives the frames times of its own, and the newer
+    /// FFmpeg's writes headers of its own. The FFmpeg of old keeps none: it sends what is in the file.
     pub fn sent_file(self, relay: &Relay) -> PathBuf {
         relay.dir().join(format!("sent-by-{self:?}.flv"))
     }
+}
+
+/// FFmpeg, sending a file at the pace of its times.
+fn ffmpeg(program: &str, file: &Path, output: &[&str]) -> Command {
+    let mut ffmpeg = Command::new(program);
+    ffmpeg.args(["-nostdin", "-v", "warning", "-re", "-i"]).arg(file).args(["-c", "copy"]).args(output);
+    ffmpeg
 }
 
 /// VLC without an interface. It refuses to run as root: then it runs as an ordinary user.

@@ -7,12 +7,13 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use super::SOON;
+use super::newer_ffmpeg::NEWER_FFMPEG;
 use super::process::Process;
 
-/// What a generated file holds: a test picture at 30 fps with a key frame each second and two B-frames in a row,
-/// a tone in AAC, or one of them.
+/// What a generated file holds: a test picture at 30 fps with a key frame each second, a tone, or one of them.
 #[derive(Clone, Copy, Hash)]
 pub struct Clip {
+    codecs: Codecs,
     /// Source of the picture and the encoder's options.
     video: Option<(&'static str, &'static [&'static str])>,
     /// The tone, in Hz.
@@ -20,9 +21,21 @@ pub struct Clip {
     seconds: u32,
 }
 
+/// What it is coded in; H.264 and HEVC with two B-frames in a row.
+#[derive(Clone, Copy, Hash)]
+enum Codecs {
+    /// H.264 and AAC, in the FLV of old.
+    H264Aac,
+    /// HEVC, in Enhanced FLV, and AAC.
+    HevcAac,
+    /// AV1 and Opus, both in Enhanced FLV.
+    Av1Opus,
+}
+
 impl Clip {
     /// Picture and tone, small.
     pub const AUDIO_VIDEO: Clip = Clip {
+        codecs: Codecs::H264Aac,
         video: Some(("testsrc2=size=160x90:rate=30", &["-b:v", "200k"])),
         audio: Some(440),
         seconds: 5,
@@ -33,11 +46,16 @@ impl Clip {
         audio: Some(660),
         ..Clip::AUDIO_VIDEO
     };
+    /// Picture in HEVC and tone in AAC, small.
+    pub const HEVC_AAC: Clip = Clip { codecs: Codecs::HevcAac, ..Clip::AUDIO_VIDEO };
+    /// Picture in AV1 and tone in Opus, small.
+    pub const AV1_OPUS: Clip = Clip { codecs: Codecs::Av1Opus, ..Clip::AUDIO_VIDEO };
     /// Frames of well over 64 KiB: each is several chunks.
     pub const LARGE: Clip = Clip {
         video: Some(("testsrc2=size=1280x720:rate=30,noise=alls=20", &["-crf", "18"])),
         audio: Some(880),
         seconds: 3,
+        ..Clip::AUDIO_VIDEO
     };
     /// A tone and no picture.
     pub const AUDIO_ONLY: Clip = Clip { video: None, ..Clip::AUDIO_VIDEO };
@@ -75,7 +93,7 @@ impl Clip {
     }
 
     fn make(&self, file: &Path) {
-        let mut ffmpeg = Command::new("ffmpeg");
+        let mut ffmpeg = Command::new(self.codecs.ffmpeg());
         ffmpeg.args(["-nostdin", "-v", "error", "-y"]);
         if let Some((source, _)) = self.video {
             ffmpeg.args(["-f", "lavfi", "-i", source]);
@@ -86,10 +104,10 @@ impl Clip {
         }
         ffmpeg.args(["-t", &self.seconds.to_string()]);
         if let Some((_, options)) = self.video {
-            ffmpeg.args(VIDEO_ENCODER).args(options);
+            ffmpeg.args(self.codecs.video_encoder()).args(options);
         }
         if self.audio.is_some() {
-            ffmpeg.args(["-c:a", "aac", "-b:a", "64k"]);
+            ffmpeg.args(["-c:a", self.codecs.audio_encoder(), "-b:a", "64k"]);
         }
         ffmpeg.arg(file);
         Process::start_logged(ffmpeg, &file.with_extension("log")).expect_success(6 * SOON);
@@ -98,13 +116,38 @@ impl Clip {
     /// Changes with whatever decides the bytes of the file.
     fn identity(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
-        (self, VIDEO_ENCODER).hash(&mut hasher);
+        (self, self.codecs.video_encoder(), self.codecs.audio_encoder()).hash(&mut hasher);
         hasher.finish()
     }
 }
 
-/// A key frame each second and nowhere else, B-frames, bit-exact from run to run.
-const VIDEO_ENCODER: &[&str] = &[
+impl Codecs {
+    /// The one that knows them.
+    fn ffmpeg(self) -> &'static str {
+        match self {
+            Codecs::H264Aac => "ffmpeg",
+            Codecs::HevcAac | Codecs::Av1Opus => NEWER_FFMPEG,
+        }
+    }
+
+    /// A key frame each second and nowhere else, no picture that needs one before that, one thread.
+    fn video_encoder(self) -> &'static [&'static str] {
+        match self {
+            Codecs::H264Aac => X264,
+            Codecs::HevcAac => X265,
+            Codecs::Av1Opus => SVT_AV1,
+        }
+    }
+
+    fn audio_encoder(self) -> &'static str {
+        match self {
+            Codecs::H264Aac | Codecs::HevcAac => "aac",
+            Codecs::Av1Opus => "libopus",
+        }
+    }
+}
+
+const X264: &[&str] = &[
     "-c:v",
     "libx264",
     "-preset",
@@ -122,3 +165,17 @@ const VIDEO_ENCODER: &[&str] = &[
     "-threads",
     "1",
 ];
+
+const X265: &[&str] = &[
+    "-c:v",
+    "libx265",
+    "-preset",
+    "ultrafast",
+    "-x265-params",
+    "log-level=error:bframes=2:keyint=30:min-keyint=30:scenecut=0:open-gop=0:pools=none:frame-threads=1",
+    "-pix_fmt",
+    "yuv420p",
+];
+
+const SVT_AV1: &[&str] =
+    &["-c:v", "libsvtav1", "-preset", "11", "-g", "30", "-svtav1-params", "lp=1", "-pix_fmt", "yuv420p"];

@@ -6,15 +6,18 @@
 
 mod clients;
 mod media;
+pub mod newer_ffmpeg;
 mod packets;
 mod process;
 mod relay;
+mod tags;
 
 pub use clients::{Player, Publisher, Recording, play_to_nowhere};
 pub use media::Clip;
 pub use packets::{Kind, Packet, assert_gap_free, assert_time_goes_on, count, packets, runs};
 pub use process::{Process, Signal, eventually};
 pub use relay::{FANFARE, Relay};
+pub use tags::{Tag, tags};
 
 use std::time::Duration;
 

@@ -14,6 +14,8 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open, pidfd_send_signal};
 
 pub use rustix::process::Signal;
 
+use super::newer_ffmpeg::NEWER_FFMPEG;
+
 /// A running program. Dropping it kills it, so a test that fails leaves nothing running.
 pub struct Process {
     name: String,
@@ -142,6 +144,11 @@ pub fn missing(program: &str) -> String {
             "gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad"
         }
         "setpriv" => "util-linux",
+        NEWER_FFMPEG => {
+            return format!(
+                "{program} is needed for this test: ./test gets it from PyPI, out of imageio-ffmpeg"
+            );
+        }
         other => return format!("{other} is needed for this test and is not installed"),
     };
     format!("{program} is needed for this test: apt-get install {package}")

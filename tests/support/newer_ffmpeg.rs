@@ -1,0 +1,74 @@
+//! An FFmpeg newer than the one of Debian: it writes and reads Enhanced FLV. What it says of a file.
+
+use std::path::Path;
+use std::process::Command;
+
+use super::packets::{Kind, Packet};
+use super::process::missing;
+
+/// Where `./test` puts it.
+pub const NEWER_FFMPEG: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/tools/newer-ffmpeg");
+
+/// The packets of an FLV file with sound and pictures, in its order.
+pub fn packets(file: &Path) -> Vec<Packet> {
+    // The third stream is the first one without all pictures that need others.
+    let streams =
+        ["-map", "0:v", "-map", "0:a", "-map", "0:v", "-c", "copy", "-bsf:2", "noise=drop=not(key)"];
+    let (key_frames, packets): (Vec<_>, Vec<_>) =
+        hashes(file, &streams).into_iter().partition(|hash| hash.stream == 2);
+    let packet = |hash: Hash| Packet {
+        kind: if hash.stream == 0 { Kind::Video } else { Kind::Audio },
+        dts_ms: hash.dts,
+        pts_ms: hash.pts,
+        is_key_frame: hash.stream == 0 && key_frames.iter().any(|key_frame| key_frame.dts == hash.dts),
+        hash: hash.of_bytes,
+    };
+    packets.into_iter().map(packet).collect()
+}
+
+/// Decodes sound and pictures of an FLV file, and gives the hash of each picture. Fails the test if the decoders
+/// have anything to say about it.
+pub fn decoded_pictures(file: &Path) -> Vec<String> {
+    let decoded = hashes(file, &["-map", "0:v", "-map", "0:a", "-fps_mode", "passthrough"]);
+    let pictures = decoded.into_iter().filter(|hash| hash.stream == 0);
+    pictures.map(|hash| hash.of_bytes).collect()
+}
+
+/// A line of FFmpeg's framehash muxer.
+struct Hash {
+    stream: usize,
+    /// In the stream's time base: of packets in FLV, milliseconds.
+    dts: i64,
+    pts: i64,
+    of_bytes: String,
+}
+
+/// Reads a file with times as they are in it, and gives the hashes of the streams that the options make of it.
+fn hashes(file: &Path, options: &[&str]) -> Vec<Hash> {
+    let output = Command::new(NEWER_FFMPEG)
+        .args(["-nostdin", "-v", "warning", "-xerror", "-copyts", "-i"])
+        .arg(file)
+        .args(options)
+        .args(["-f", "framehash", "-hash", "md5", "-"])
+        .output()
+        .unwrap_or_else(|_| panic!("{}", missing(NEWER_FFMPEG)));
+    let complaints = String::from_utf8_lossy(&output.stderr);
+    let is_well = output.status.success() && complaints.is_empty();
+    assert!(is_well, "{}: {}\n{complaints}", file.display(), output.status);
+    let lines = String::from_utf8_lossy(&output.stdout);
+    lines.lines().filter(|line| !line.starts_with('#')).map(hash).collect()
+}
+
+/// Reads `stream, dts, pts, duration, size, hash`.
+fn hash(line: &str) -> Hash {
+    let fields: Vec<&str> = line.split(',').map(str::trim).collect();
+    let &[stream, dts, pts, _duration, _size, of_bytes] = &fields[..] else {
+        panic!("what does FFmpeg mean by {line:?}?");
+    };
+    Hash {
+        stream: stream.parse().unwrap(),
+        dts: dts.parse().unwrap(),
+        pts: pts.parse().unwrap(),
+        of_bytes: of_bytes.to_owned(),
+    }
+}
