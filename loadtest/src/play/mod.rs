@@ -24,7 +24,7 @@ use self::player::{Outcome, Phase, Player};
 use crate::checker::Tally;
 use crate::link::{Link, Over};
 use crate::report::{Report, Steady, Times};
-use crate::sys::{self, EVENTS, Poller};
+use crate::sys::{self, EVENTS, Origin, Poller};
 use crate::target::Target;
 use crate::usage::Usage;
 
@@ -210,7 +210,7 @@ impl<'a> Crowd<'a> {
             chunk_size: ChunkSize::INITIAL,
             fmle: false,
         };
-        let link = Link::new(config, target.address, self.source(number)).and_then(|link| {
+        let link = Link::new(config, target.address, self.origin(number)).and_then(|link| {
             self.attentive.add(&link, number)?;
             Ok(link)
         });
@@ -223,12 +223,20 @@ impl<'a> Crowd<'a> {
         }
     }
 
-    /// On a loopback address there are more than one can use: the ports of one, 28,000 of them, would not do for
-    /// many players, nor for run upon run while the last one's wait for stray packets.
-    fn source(&self, number: usize) -> Option<Ipv4Addr> {
+    fn origin(&self, number: usize) -> Origin {
         let is_loopback_v4 = matches!(self.options.target.address.ip(), IpAddr::V4(ip) if ip.is_loopback());
+        // Of loopback addresses one can use as many as one likes: the ports of one, 28,000 of them, would not do for
+        // many players, nor for run upon run while the last one's wait for stray packets.
         let block = (std::process::id() % 250) as u8 + 1;
-        is_loopback_v4.then(|| Ipv4Addr::new(127, 1, block, (number / PLAYERS_PER_SOURCE) as u8 + 1))
+        let source = Ipv4Addr::new(127, 1, block, (number / PLAYERS_PER_SOURCE) as u8 + 1);
+        // The kernel opens a window again when a sixteenth of the buffer is free, and sends when a whole segment
+        // fits: 64 KiB on loopback. Of the megabytes that it would give a slow reader a sixteenth takes longer than
+        // a server waits, and in a small buffer no segment fits: a player that reads would look like one that died.
+        let is_slow = self.players[number].role == Role::ReadsSlowly;
+        Origin {
+            source: is_loopback_v4.then_some(source),
+            receive_buffer: is_slow.then_some(SLOW_RECEIVE_BUFFER_BYTES),
+        }
     }
 
     /// Has the players do what their roles say it is time for.
@@ -437,5 +445,7 @@ const MOST_BEGUN_AT_ONCE: usize = 32;
 const DRAINED_BETWEEN_LOOKS: usize = 32;
 /// Well below the 28,000 ports that Linux gives out.
 const PLAYERS_PER_SOURCE: usize = 5_000;
+/// The kernel takes it twice, for what it needs itself: eight segments.
+const SLOW_RECEIVE_BUFFER_BYTES: usize = 256 << 10;
 /// More would say no more.
 const MOST_REASONS: usize = 8;
