@@ -2,13 +2,11 @@
 
 use std::{collections::VecDeque, rc::Rc, sync::Arc};
 
-use bytes::Bytes;
-
 use super::{
     batch::Local,
     player::{Cursor, Place, Player},
 };
-use crate::stream::{Follow, Join, Next, Segment, Stream};
+use crate::stream::{Follow, Join, JoinPoint, Next, Segment, Stream};
 
 pub(super) struct Follower {
     follow: Follow,
@@ -49,46 +47,28 @@ impl Follower {
             Place::At(_) => return true,
             Place::Waiting { after, .. } => after,
         };
-        let join = self.stream().join();
-        match &**join {
-            Join::At { segment, offset, preamble, generation } if (segment.sequence, *offset) >= after => {
-                self.place_at(player, segment, *offset, preamble, *generation)
+        match &**self.stream().join() {
+            // Who asked for the next key frame asked for no wait where there are no pictures.
+            Join::At(point) if position(point) >= after || !point.is_key_frame => {
+                self.place_at(player, point)
             }
-            Join::Head { preamble, generation } => {
-                let Some(newest) = self.stream().newest() else {
-                    return false;
-                };
-                let end = newest.committed().bytes.len() as u32;
-                self.place_at(player, &newest, end, preamble, *generation)
-            }
-            Join::At { .. } | Join::Nothing | Join::NextKeyFrame => false,
+            Join::At(_) | Join::Nothing | Join::NextKeyFrame => false,
         }
     }
 
-    /// Moves a player that stands between two messages to the newest key frame, if that is ahead of it. A player
-    /// that has fallen out of the log and finds none waits for the next.
+    /// Moves a player that stands between two messages to the point where players join, if that is ahead of it. A
+    /// player that has fallen out of the log and finds no such point waits for the next.
     pub(super) fn skip(&mut self, player: &mut Player, now_ms: u64) -> bool {
-        let Place::At(cursor) = &player.place else {
-            return false;
-        };
-        let position = cursor.position();
-        let join = self.stream().join();
-        match &**join {
-            Join::At { segment, offset, preamble, generation } if (segment.sequence, *offset) > position => {
-                self.place_at(player, segment, *offset, preamble, *generation)
-            }
-            Join::Head { preamble, generation } => {
-                let Some(newest) = self.stream().newest() else {
-                    return false;
-                };
-                let end = newest.committed().bytes.len() as u32;
-                self.place_at(player, &newest, end, preamble, *generation)
-            }
-            _ if self.has_left(position.0) => {
-                player.place = Place::Waiting { since_ms: now_ms, after: position };
+        let Place::At(cursor) = &player.place else { return false };
+        let after = cursor.position();
+        match &**self.stream().join() {
+            Join::At(point) if position(point) > after => self.place_at(player, point),
+            _ => {
+                if self.has_left(after.0) {
+                    player.place = Place::Waiting { since_ms: now_ms, after };
+                }
                 false
             }
-            _ => false,
         }
     }
 
@@ -98,10 +78,8 @@ impl Follower {
         let Some(next) = self.local(cursor.segment.sequence + 1) else {
             return false;
         };
-        // The next one has begun, so this one is closed: look at its end once more before leaving it.
-        if cursor.offset as usize != cursor.segment.committed().bytes.len() {
-            return true;
-        }
+        // The view had the next one before the cursor looked: it has seen this one closed, and its last message.
+        debug_assert_eq!(cursor.offset as usize, cursor.segment.committed().bytes.len());
         *cursor = Cursor::new(next.clone(), 0);
         true
     }
@@ -117,18 +95,9 @@ impl Follower {
         newest.map_or((0, 0), |segment| (segment.sequence, segment.committed().bytes.len() as u32))
     }
 
-    fn place_at(
-        &mut self,
-        player: &mut Player,
-        segment: &Arc<Segment>,
-        offset: u32,
-        preamble: &Bytes,
-        generation: u32,
-    ) -> bool {
-        let Some(local) = self.adopt(segment) else {
-            return false;
-        };
-        player.place_at(Cursor::new(local, offset), preamble, generation);
+    fn place_at(&mut self, player: &mut Player, point: &JoinPoint) -> bool {
+        let Some(local) = self.adopt(&point.segment) else { return false };
+        player.place_at(Cursor::new(local, point.offset), &point.preamble, point.generation);
         true
     }
 
@@ -158,4 +127,8 @@ impl Follower {
         let front = self.view.front()?.sequence;
         self.view.get(usize::try_from(sequence.checked_sub(front)?).ok()?)
     }
+}
+
+fn position(point: &JoinPoint) -> (u64, u32) {
+    (point.segment.sequence, point.offset)
 }

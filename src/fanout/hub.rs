@@ -141,7 +141,7 @@ impl Hub {
         let is_out = matches!(&player.place, Place::At(cursor) if follower.has_left(cursor.segment.sequence));
         if (is_out || is_lagging(player, &self.policy, now_ms)) && follower.skip(player, now_ms) {
             self.skips += 1;
-            tracing::debug!(stream = follower.stream().name(), owner = player.owner, "player moved ahead");
+            tracing::debug!(stream = %follower.stream().name(), owner = player.owner, "player moved ahead");
         }
         // As long as segments end here: all that is wanted may be in the next one.
         loop {
@@ -203,11 +203,14 @@ impl Hub {
             if stream.is_live() {
                 continue;
             }
-            let vacant_ms = stream.vacant_since_ms().map(|since| now_ms.saturating_sub(since));
+            let vacant_since_ms = stream.vacant_since_ms();
+            let vacant_ms = vacant_since_ms.map(|since| now_ms.saturating_sub(since));
             for player in follower.players.iter().map(|&key| &self.players[key]) {
                 match &player.place {
                     Place::Waiting { since_ms, .. } => {
-                        if now_ms.saturating_sub(*since_ms) >= millis(self.policy.play_wait) {
+                        // While there was a publisher they waited for its key frame.
+                        let since_ms = vacant_since_ms.map_or(*since_ms, |vacant| vacant.max(*since_ms));
+                        if now_ms.saturating_sub(since_ms) >= millis(self.policy.play_wait) {
                             ended.push((player.owner, Ended::NotFound));
                         }
                     }

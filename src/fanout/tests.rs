@@ -6,8 +6,8 @@ use super::*;
 use crate::stream::{
     Publication, Registry, Retention,
     tests::{
-        audio, audio_header, inter_frame, key_frame, marks, metadata, publisher, registry, registry_with,
-        video_header,
+        audio, audio_header, data, inter_frame, key_frame, marks, metadata, publisher, registry,
+        registry_with, video_header,
     },
 };
 
@@ -116,34 +116,147 @@ fn a_live_player_starts_at_the_next_key_frame() {
 }
 
 #[test]
-fn an_audio_only_stream_starts_at_once_at_its_head() {
+fn an_audio_only_stream_starts_at_once_with_its_last_second() {
     let mut bench = Bench::new();
     let mut publication = bench.publish();
     publication.append(audio_header("A "), 1_000);
     for i in 0..2_000 {
-        publication.append(audio(i * 20, "old "), 1_000 + u64::from(i) * 20);
+        publication.append(audio(i * 20, "s "), 1_000 + u64::from(i) * 20);
     }
+    bench.now_ms = 41_000;
     for start in [Start::KeyFrame, Start::Live] {
         let player = bench.join(start);
-        assert_eq!(bench.drain(player), "A ");
-        publication.append(audio(40_000, "new "), 41_000);
-        assert_eq!(bench.drain(player), "new ");
+        let first = bench.drain(player);
+        let sounds = first.strip_prefix("A ").expect("the header comes first").matches("s ").count();
+        assert!((1..=51).contains(&sounds), "{sounds} sounds");
+        publication.append(audio(40_000, "s "), 41_000);
+        assert_eq!(bench.drain(player), "s ");
         bench.hub.leave(player);
     }
 }
 
 #[test]
-fn video_that_comes_behind_the_audio_begins_with_a_key_frame() {
+fn players_that_wait_get_the_first_sound_of_a_stream_without_pictures() {
+    let mut bench = Bench::new();
+    let player = bench.join(Start::KeyFrame);
+    let mut publication = bench.publish();
+    publication.append(audio_header("A "), 1_000);
+    for i in 0..3 {
+        publication.append(audio(i * 20, &format!("a{i} ")), 1_000);
+    }
+    assert_eq!(bench.drain(player), "A a0 a1 a2 ");
+}
+
+#[test]
+fn pictures_that_come_behind_the_sound_begin_with_a_key_frame() {
     let mut bench = Bench::new();
     let mut publication = bench.publish();
     publication.append(audio_header("A "), 1_000);
     publication.append(audio(0, "a0 "), 1_000);
     publication.append(inter_frame(0, "lost "), 1_000);
     publication.append(video_header("V "), 1_000);
-    let player = bench.join(Start::KeyFrame);
+    let early = bench.join(Start::KeyFrame);
     publication.append(audio(20, "a1 "), 1_000);
     publication.append(key_frame(20, "K1 "), 1_000);
-    assert_eq!(bench.drain(player), "V A K1 ", "there is video, so it waited for a key frame");
+    let late = bench.join(Start::KeyFrame);
+    assert_eq!(bench.drain(late), "V A K1 ");
+    assert_eq!(bench.drain(early), "V A K1 ", "looked at only now");
+}
+
+#[test]
+fn a_stream_whose_pictures_never_begin_is_watched_for_its_sound() {
+    let mut bench = Bench::new();
+    let mut publication = bench.publish();
+    headers(&mut publication);
+    for i in 0..1_000 {
+        publication.append(audio(i * 20, "a "), 1_000 + u64::from(i) * 20);
+        publication.append(inter_frame(i * 20, "lost "), 1_000 + u64::from(i) * 20);
+    }
+    bench.now_ms = 21_000;
+    let player = bench.join(Start::KeyFrame);
+    let first = bench.drain(player);
+    assert!(first.starts_with("M V A a a ") && first.len() < 200, "{first}");
+}
+
+#[test]
+fn an_encoder_that_comes_back_without_pictures_is_joined_for_its_sound() {
+    let mut bench = Bench::new();
+    let mut publication = bench.publish();
+    headers(&mut publication);
+    publication.append(key_frame(0, "K0 "), 1_000);
+    drop(publication);
+    let player = bench.join(Start::KeyFrame);
+    let mut publication = bench.publish();
+    publication.append(audio_header("A "), 2_000);
+    for i in 0..100 {
+        publication.append(audio(i * 20, "a "), 2_000 + u64::from(i) * 20);
+    }
+    assert!(bench.drain(player).starts_with("A a a "));
+    publication.append(video_header("V "), 4_000);
+    assert_eq!(bench.drain(player), "V ", "known to players of the publisher before, but not to this one");
+}
+
+#[test]
+fn a_stream_of_data_alone_can_be_joined_at_any_time() {
+    let mut bench = Bench::with(registry_with(1, Retention { buffer_bytes: 1 << 20, keep_ms: 5_000 }));
+    let mut publication = bench.publish();
+    publication.append(metadata("M "), 1_000);
+    for i in 0..2_000 {
+        publication.append(data(i * 1_000, &"d".repeat(1_000)), 1_000 + u64::from(i) * 1_000);
+    }
+    let player = bench.join(Start::KeyFrame);
+    assert!(bench.drain(player).starts_with("M dddd"));
+}
+
+#[test]
+fn video_that_has_stopped_keeps_nobody_from_the_sound() {
+    let mut bench = Bench::new();
+    let mut publication = bench.publish();
+    headers(&mut publication);
+    publication.append(key_frame(0, "K0 "), 1_000);
+    for i in 1..=500 {
+        publication.append(audio(i * 20, "old "), 1_000 + u64::from(i) * 20);
+    }
+    let player = bench.join(Start::KeyFrame);
+    let first = bench.drain(player);
+    assert!(first.starts_with("M V A old ") && first.len() < 250, "no further back than a second: {first}");
+    publication.append(audio(10_020, "a1 "), 11_020);
+    assert_eq!(bench.drain(player), "a1 ");
+    publication.append(key_frame(10_040, "K1 "), 11_040);
+    let player = bench.join(Start::KeyFrame);
+    assert_eq!(bench.drain(player), "M V A K1 ", "and when it comes back, players begin with it");
+}
+
+#[test]
+fn who_joins_between_two_headers_of_an_encoder_that_came_back_gets_both() {
+    let mut bench = Bench::new();
+    let mut publication = bench.publish();
+    headers(&mut publication);
+    publication.append(key_frame(0, "K0 "), 1_000);
+    let keeper = bench.join(Start::KeyFrame);
+    drop(publication);
+    let mut publication = bench.publish();
+    publication.append(video_header("V "), 1_000);
+    publication.append(key_frame(0, "K1 "), 1_000);
+    let player = bench.join(Start::KeyFrame);
+    assert_eq!(bench.drain(player), "V K1 ");
+    publication.append(audio_header("A "), 1_000);
+    publication.append(audio(20, "a2 "), 1_000);
+    assert_eq!(bench.drain(player), "A a2 ");
+    bench.hub.leave(keeper);
+}
+
+#[test]
+fn who_joins_sound_right_behind_a_changed_header_has_it() {
+    let mut bench = Bench::new();
+    let mut publication = bench.publish();
+    publication.append(audio_header("A "), 1_000);
+    publication.append(audio(0, "a0 "), 1_000);
+    publication.append(audio_header("B "), 1_000);
+    let player = bench.join(Start::KeyFrame);
+    assert_eq!(bench.drain(player), "A a0 B ");
+    publication.append(audio(20, "a1 "), 1_000);
+    assert_eq!(bench.drain(player), "a1 ");
 }
 
 #[test]
@@ -221,6 +334,87 @@ fn a_player_that_has_fallen_out_of_the_log_goes_on_at_the_newest_key_frame() {
     }
     publication.append(key_frame(200, "K1 "), 1_000);
     assert_eq!(bench.drain(player), "K1 ");
+}
+
+#[test]
+fn a_player_whose_segment_was_the_last_to_go_misses_nothing() {
+    let mut bench = Bench::with(registry_with(1, Retention { buffer_bytes: 1 << 30, keep_ms: 0 }));
+    let mut publication = bench.publish();
+    publication.append(key_frame(0, "K0 "), 1_000);
+    let player = bench.join(Start::KeyFrame);
+    assert_eq!(bench.drain(player), "K0 ");
+    let first = bench.hub.stream(player).newest().expect("there is a message").sequence;
+    let mut expected = String::new();
+    for i in 1..u32::MAX {
+        let mark = format!("K{i} ");
+        publication.append(key_frame(i, &mark), 1_000 + u64::from(i));
+        expected += &mark;
+        if bench.hub.stream(player).oldest() > first {
+            break;
+        }
+    }
+    assert_eq!(bench.hub.stream(player).oldest(), first + 1);
+    assert_eq!(bench.drain(player), expected);
+    assert_eq!(bench.hub.skips(), 0);
+}
+
+#[test]
+fn a_core_holds_what_its_players_stand_in_and_nothing_else_that_is_retired() {
+    let mut bench = Bench::with(registry_with(1, Retention { buffer_bytes: 1 << 20, keep_ms: 0 }));
+    let mut publication = bench.publish();
+    publication.append(key_frame(0, "K0 "), 1_000);
+    let [stalled, quick] = [(); 2].map(|()| bench.join(Start::KeyFrame));
+    assert_eq!([bench.drain(quick), bench.drain(stalled)], ["K0 ", "K0 "]);
+    let large = "x".repeat(60_000);
+    let mut segments = Vec::new();
+    for i in 1..200 {
+        publication.append(key_frame(i * 1_000, &large), 1_000 + u64::from(i) * 1_000);
+        bench.now_ms = 1_000 + u64::from(i) * 1_000;
+        bench.drain(quick);
+        segments.push(Arc::downgrade(&bench.hub.stream(quick).newest().expect("there is a message")));
+    }
+    segments.dedup_by(|a, b| a.ptr_eq(b));
+    assert!(segments.len() > 20);
+    let held = segments.iter().filter(|segment| segment.strong_count() > 0).count();
+    assert!(held <= 4, "{held} segments: the stalled player's, the newest, and what is still young");
+    bench.hub.leave(stalled);
+}
+
+#[test]
+fn a_player_that_has_begun_at_a_key_frame_stands_between_two_messages() {
+    let mut bench = Bench::new();
+    let mut publication = bench.publish();
+    headers(&mut publication);
+    publication.append(key_frame(0, "K0 "), 1_000);
+    let player = bench.join(Start::KeyFrame);
+    let preamble = bench.hub.next_batch(player, false, 1_000).expect("the headers are due");
+    assert_eq!(marks(preamble.bytes()), "M V A ");
+    bench.hub.sent(player, preamble.bytes().len());
+    assert!(bench.hub.is_at_boundary(player));
+}
+
+#[test]
+fn a_player_on_another_core_misses_nothing_while_the_log_grows() {
+    // Fewer than the log keeps: a player that fell out would rightly miss some.
+    const FRAMES: u32 = 100_000;
+    let mut bench = Bench::new();
+    let mut publication = bench.publish();
+    publication.append(key_frame(0, "0 "), 1_000);
+    let player = bench.join(Start::KeyFrame);
+    let writer = std::thread::spawn(move || {
+        for i in 1..FRAMES {
+            publication.append(inter_frame(0, &format!("{i} ")), 1_000);
+        }
+        publication
+    });
+    let mut next = 0;
+    while next < FRAMES {
+        for mark in bench.drain(player).split_whitespace() {
+            assert_eq!(mark.parse(), Ok(next));
+            next += 1;
+        }
+    }
+    writer.join().expect("the writer does not panic");
 }
 
 #[test]
@@ -347,6 +541,20 @@ fn a_player_of_a_name_that_nobody_publishes_is_turned_away_after_its_wait() {
     bench.now_ms = 30_999;
     assert_eq!(bench.ended(), []);
     bench.now_ms = 31_000;
+    assert_eq!(bench.ended(), [(7, Ended::NotFound)]);
+}
+
+#[test]
+fn waiting_for_a_key_frame_takes_nothing_from_the_wait_for_a_publisher() {
+    let mut bench = Bench::new();
+    let mut publication = bench.publish();
+    publication.append(key_frame(0, "K0 "), 1_000);
+    bench.join(Start::Live);
+    publication.append(inter_frame(40_000, "i1 "), 41_000);
+    drop(publication);
+    bench.now_ms = 41_100;
+    assert_eq!(bench.ended(), []);
+    bench.now_ms = 71_000;
     assert_eq!(bench.ended(), [(7, Ended::NotFound)]);
 }
 

@@ -139,8 +139,11 @@ impl Core {
         for _ in 0..ROUNDS {
             self.now_ms = self.clock();
             let mut was_busy = self.read_mail();
-            self.ring.submit();
-            while let Some(completion) = self.ring.complete() {
+            was_busy |= !self.ring.submit();
+            // No more than are there now: each may start a send that completes at once, and neither the clock nor
+            // the other tasks would get their turn while players catch up.
+            for _ in 0..self.ring.waiting() {
+                let Some(completion) = self.ring.complete() else { break };
                 was_busy = true;
                 self.completed(completion);
             }
@@ -245,6 +248,7 @@ impl Core {
         if connection.sending != Sending::No || connection.step() > Some(Step::Flushing) {
             return;
         }
+        connection.progress_ms = self.now_ms;
         let player = connection.playing.as_ref().map(|playing| playing.key);
         let has_own = !connection.outbox.is_empty();
         let is_half_sent = player.is_some_and(|player| !self.hub.is_at_boundary(player));
@@ -264,7 +268,6 @@ impl Core {
     fn send(&mut self, key: usize, what: Sending, batch: Batch) {
         let connection = &mut self.connections[key];
         connection.sending = what;
-        connection.progress_ms = self.now_ms;
         self.ring.send(connection.fd(), key, batch);
     }
 
@@ -384,7 +387,12 @@ impl Core {
             return self.end(key, Reason::SendTimeout);
         }
         if let Some(closing) = &connection.closing {
-            if closing.step == Step::Lingering && now_ms - closing.since_ms >= LINGER_MS {
+            let patience_ms = match closing.step {
+                // A peer that takes a byte now and then makes progress, and would never be done.
+                Step::Flushing => send_timeout_ms,
+                Step::Lingering | Step::Shut => LINGER_MS,
+            };
+            if now_ms - closing.since_ms >= patience_ms {
                 self.end(key, Reason::PeerClosed);
             }
             return;
@@ -405,7 +413,7 @@ impl Core {
             match mail {
                 Mail::Evict { connection_id } => {
                     if let Some(key) = self.find(connection_id) {
-                        self.finish(key, Reason::TakenOver);
+                        self.give_way(key);
                     }
                 }
                 Mail::NameFree { connection_id } => {

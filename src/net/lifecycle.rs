@@ -14,6 +14,10 @@ use crate::{
 /// How long a publisher that takes a name over waits for the one before it to let go.
 const HAND_OVER_MS: u64 = 3_000;
 
+/// Answers that wait for a peer to read the ones before them. A peer that waits for what it asks is far below this;
+/// one that asks and never reads must not fill our memory.
+const MOST_UNREAD_BYTES: usize = 1 << 20;
+
 impl Core {
     /// Does what the session wants done.
     pub(super) fn poll_session(&mut self, key: usize) {
@@ -59,6 +63,9 @@ impl Core {
             }
         }
         self.flush(key);
+        if self.connections[key].outbox.len() > MOST_UNREAD_BYTES {
+            self.end(key, Reason::UnreadAnswers);
+        }
     }
 
     fn publish(&mut self, key: usize, request: PublishRequest) {
@@ -83,7 +90,7 @@ impl Core {
             };
             let name = publishing.name.to_string();
             let (id, peer, silent_ms) = (connection.id, connection.peer, busy.silent_ms);
-            tracing::info!(id, %peer, stream = name, silent_ms, "takes over from the publisher before");
+            tracing::info!(id, %peer, stream = %name, silent_ms, "takes over from the publisher before");
             self.common.registry.evict(&name, self.publisher_id(id));
         }
     }
@@ -96,7 +103,7 @@ impl Core {
         };
         let (id, peer) = (connection.id, connection.peer);
         let publication = self.common.registry.publish(&name, self.publisher_id(id), self.now_ms)?;
-        tracing::info!(id, %peer, stream = name, core = self.number, "publishing");
+        tracing::info!(id, %peer, stream = %name, core = self.number, "publishing");
         let connection = &mut self.connections[key];
         if let Some(publishing) = &mut connection.publishing {
             publishing.publication = Some(publication);
@@ -119,6 +126,18 @@ impl Core {
         tracing::info!(id, %peer, stream = %publishing.name, "publisher refused: the name is taken");
         let description = format!("{} is being published by another client.", publishing.name);
         connection.session.refuse_publish("NetStream.Publish.BadName", &description);
+    }
+
+    /// Another publisher takes the name over. One that is only closed would come back and take it over in its turn,
+    /// so it is told.
+    pub(super) fn give_way(&mut self, key: usize) {
+        let connection = &mut self.connections[key];
+        // The name that was asked for may be free by now, and what is published here another one.
+        if connection.publication().is_some_and(|publication| publication.is_wanted()) {
+            let description = "Another client took the stream over.";
+            connection.session.refuse_publish("NetStream.Publish.BadName", description);
+            self.finish_after_session(key, Reason::TakenOver);
+        }
     }
 
     /// The publisher that was asked to go has gone.
@@ -183,7 +202,7 @@ impl Core {
         let (id, peer) = (connection.id, connection.peer);
         let player = self.hub.join(key, &name, start, self.now_ms);
         let is_live = self.hub.stream(player).is_live();
-        tracing::info!(id, %peer, stream = &*name, core = self.number, is_live, "playing");
+        tracing::info!(id, %peer, stream = %name, core = self.number, is_live, "playing");
         connection.playing = Some(Playing {
             key: player,
             name,
@@ -206,7 +225,7 @@ impl Core {
         let (id, peer) = (connection.id, connection.peer);
         let bytes = connection.bytes_out - playing.bytes_out_before;
         let duration_ms = self.now_ms - playing.since_ms;
-        tracing::info!(id, %peer, stream = &*playing.name, bytes, duration_ms, "play ended");
+        tracing::info!(id, %peer, stream = %playing.name, bytes, duration_ms, "play ended");
     }
 
     /// A connection that is to be closed gives its name back at once, whatever it still has to say.

@@ -102,3 +102,43 @@ fn explain(address: SocketAddr, error: &io::Error) -> String {
     };
     format!("cannot listen on {address}: {error}{advice}")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn accepted_sockets_have_every_option_that_the_listener_was_given() {
+        let mut config = Config { cores: 2, ..Config::default() };
+        config.set_rtmp(vec![([127, 0, 0, 1], 0).into()]);
+        let (by_core, addresses) = bind(&config).unwrap();
+        assert_eq!(by_core.len(), 2);
+        let _peer = std::net::TcpStream::connect(addresses[0]).unwrap();
+        // The kernel has chosen one of the two.
+        by_core.iter().flatten().for_each(|listener| listener.set_nonblocking(true).unwrap());
+        let accepted = loop {
+            if let Some((accepted, _)) = by_core.iter().flatten().find_map(|listener| listener.accept().ok())
+            {
+                break accepted;
+            }
+            std::thread::yield_now();
+        };
+        let socket = SockRef::from(&accepted);
+        assert!(socket.tcp_nodelay().unwrap());
+        assert_eq!(socket.tcp_notsent_lowat().unwrap(), UNSENT_BYTES);
+        let patience = config.play.send_timeout + Duration::from_secs(5);
+        assert_eq!(socket.tcp_user_timeout().unwrap(), Some(patience));
+        assert!(socket.keepalive().unwrap());
+        assert_eq!(socket.tcp_keepalive_time().unwrap(), Duration::from_secs(15));
+    }
+
+    #[test]
+    fn a_port_that_another_one_shares_is_in_use_all_the_same() {
+        let mut config = Config { cores: 1, ..Config::default() };
+        config.set_rtmp(vec![([127, 0, 0, 1], 0).into()]);
+        let (_listeners, addresses) = bind(&config).unwrap();
+        config.set_rtmp(addresses);
+        let refusal = bind(&config).map(|_| ()).unwrap_err();
+        assert!(refusal.contains("stop it, or choose another port"), "{refusal}");
+    }
+}

@@ -55,13 +55,17 @@ impl Ring {
     /// # Errors
     /// What the kernel says.
     pub fn new() -> io::Result<Self> {
+        Self::with_room(SUBMISSIONS, COMPLETIONS)
+    }
+
+    fn with_room(submissions: u32, completions: u32) -> io::Result<Self> {
         let mut builder = IoUring::builder();
-        builder.setup_cqsize(COMPLETIONS).setup_clamp();
+        builder.setup_cqsize(completions).setup_clamp();
         // One thread submits, and completions wait until it looks: fewer interrupts of the busy thread. Kernels
         // before 6.0 know one of these or neither.
-        let tuned = builder.clone().setup_single_issuer().setup_coop_taskrun().build(SUBMISSIONS);
+        let tuned = builder.clone().setup_single_issuer().setup_coop_taskrun().build(submissions);
         let ring = match tuned {
-            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => builder.build(SUBMISSIONS)?,
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => builder.build(submissions)?,
             other => other?,
         };
         Ok(Self { ring, operations: Slab::new(), tick: Box::new(types::Timespec::new()) })
@@ -114,20 +118,29 @@ impl Ring {
         Ok(unsafe { AsyncFd::register_with_interest(ring, Interest::READABLE) }?)
     }
 
-    /// Hands all that was gathered to the kernel.
-    pub fn submit(&mut self) {
-        while !self.ring.submission().is_empty() {
+    /// Hands all that was gathered to the kernel, and takes over completions that found no room. False where the
+    /// kernel did not take all: it has to be tried again, whether something completes or not.
+    pub fn submit(&mut self) -> bool {
+        // Without this call they stay with the kernel, and all later ones behind them: the core would sleep for good.
+        let mut is_overflown = self.ring.submission().cq_overflow();
+        while is_overflown || !self.ring.submission().is_empty() {
             match self.ring.submit() {
-                Ok(_) => {}
+                Ok(_) => is_overflown = false,
                 Err(error) if error.raw_os_error() == Some(libc::EINTR) => {}
                 // Completions overflow, or memory is short: what is gathered stays so, and goes with the next
                 // submit, after the caller has looked at the completions.
                 Err(error) => {
                     tracing::debug!(%error, "io_uring took nothing");
-                    return;
+                    return false;
                 }
             }
         }
+        true
+    }
+
+    /// How many completions are there now.
+    pub fn waiting(&mut self) -> usize {
+        self.ring.completion().len()
     }
 
     /// The next completion that is there.
@@ -171,5 +184,33 @@ impl Drop for Ring {
             .into_iter()
             .for_each(|(_, operation)| std::mem::forget(operation));
         std::mem::forget(std::mem::replace(&mut self.tick, Box::new(types::Timespec::new())));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{io::Write, os::fd::AsRawFd};
+
+    use super::*;
+
+    #[test]
+    fn more_completions_than_there_is_room_for_all_come_out() {
+        let mut ring = Ring::with_room(4, 8).expect("io_uring is to be had");
+        let (reader, mut writer) = io::pipe().expect("a pipe");
+        writer.write_all(&[1]).expect("it has room");
+        (0..40).for_each(|owner| ring.readable(reader.as_raw_fd(), owner));
+        let mut owners = Vec::new();
+        loop {
+            let before = owners.len();
+            ring.submit();
+            while let Some(Completion::Readable { owner }) = ring.complete() {
+                owners.push(owner);
+            }
+            if owners.len() == before {
+                break;
+            }
+        }
+        owners.sort_unstable();
+        assert_eq!(owners, (0..40).collect::<Vec<_>>());
     }
 }

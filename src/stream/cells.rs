@@ -11,8 +11,9 @@ pub(super) struct Cells<T> {
 }
 
 // SAFETY: the cells are plain `Copy` memory; `fill` and `filled` ask their callers to keep writes and reads of a
-// cell apart, and to order them by a release store and an acquire load of something beside the cells.
-unsafe impl<T: Copy + Send> Sync for Cells<T> {}
+// cell apart, and to order them by a release store and an acquire load of something beside the cells. Readers on several
+// threads share the values, hence `Sync`.
+unsafe impl<T: Copy + Send + Sync> Sync for Cells<T> {}
 
 impl<T: Copy> Cells<T> {
     /// Cells over `initial`. Zeroes come straight from the allocator: pages nobody writes cost nothing.

@@ -11,6 +11,8 @@ use super::{
 const SMALLEST_SEGMENT: usize = 64 << 10;
 /// The largest, but for a larger message: what one stalled player can pin.
 const LARGEST_SEGMENT: usize = 1 << 20;
+/// A buffer is at least so many segments: memory goes back a segment at a time, and the open one counts as full.
+const SEGMENTS_A_BUFFER: usize = 8;
 
 /// How much of a stream is kept.
 #[derive(Clone, Copy, Debug)]
@@ -81,7 +83,8 @@ impl LogWriter {
     }
 
     fn open_segment(&mut self, full: Option<Appender>, len: usize, now_ms: u32) -> Appender {
-        let capacity = full.as_ref().map_or(SMALLEST_SEGMENT, |full| one_second(full.segment())).max(len);
+        let capacity =
+            full.as_ref().map_or(SMALLEST_SEGMENT, |full| self.one_second(full.segment())).max(len);
         let next = Appender::new(Segment::new(self.next_sequence, capacity, INDEX_ENTRIES));
         self.next_sequence += 1;
         self.capacity += capacity;
@@ -92,17 +95,22 @@ impl LogWriter {
         }
         next
     }
-}
 
-/// The power of two that holds about a second at the rate this segment was filled, within the bounds.
-fn one_second(segment: &Segment) -> usize {
-    let committed = segment.committed();
-    let (Some(first), Some(last)) = (committed.entries.first(), committed.entries.last()) else {
-        return SMALLEST_SEGMENT;
-    };
-    let duration_ms = last.arrival_ms.wrapping_sub(first.arrival_ms).max(1) as usize;
-    let rate = (committed.bytes.len() * 1000 / duration_ms).min(LARGEST_SEGMENT);
-    rate.next_power_of_two().clamp(SMALLEST_SEGMENT, LARGEST_SEGMENT)
+    /// The power of two that holds about a second at the rate this segment was filled, within the bounds; but no more
+    /// than the index would have entries for, if messages stay as long as they were.
+    fn one_second(&self, segment: &Segment) -> usize {
+        let committed = segment.committed();
+        let (Some(first), Some(last)) = (committed.entries.first(), committed.entries.last()) else {
+            return SMALLEST_SEGMENT;
+        };
+        let duration_ms = last.arrival_ms.wrapping_sub(first.arrival_ms).max(1) as usize;
+        let a_second = committed.bytes.len() * 1000 / duration_ms;
+        let an_index = committed.bytes.len() * INDEX_ENTRIES / committed.entries.len();
+        let wanted = a_second.min(an_index).min(LARGEST_SEGMENT);
+        let largest =
+            (self.retention.buffer_bytes / SEGMENTS_A_BUFFER).clamp(SMALLEST_SEGMENT, LARGEST_SEGMENT);
+        wanted.next_power_of_two().clamp(SMALLEST_SEGMENT, largest)
+    }
 }
 
 #[cfg(all(test, not(fanfare_loom)))]
@@ -169,6 +177,20 @@ mod tests {
     }
 
     #[test]
+    fn a_small_buffer_filled_at_once_keeps_most_of_what_fits() {
+        let mut log = log(1 << 20, u32::MAX);
+        let mut kept_from = 0;
+        let mut laid = Vec::new();
+        for _ in 0..300 {
+            let place = log.append(10_000, entry(0), |_| ());
+            laid.push(place.segment.sequence);
+            kept_from = log.retire(u64::MAX, 0);
+        }
+        let kept = laid.iter().filter(|&&sequence| sequence >= kept_from).count() * 10_000;
+        assert!(kept > 700_000, "{kept} bytes of a buffer of 1 MiB");
+    }
+
+    #[test]
     fn old_segments_go_but_not_those_since_the_newest_key_frame() {
         let mut log = log(64 << 20, 1000);
         let mut join = 0;
@@ -205,6 +227,14 @@ mod tests {
             log.append(25_000, entry(i * 40), |_| ()); // 5 Mb/s
         }
         assert_eq!(log.open.as_ref().map(|open| open.segment().capacity()), Some(LARGEST_SEGMENT));
+    }
+
+    #[test]
+    fn a_burst_of_small_messages_opens_no_larger_segments_than_its_index_can_fill() {
+        let mut log = log(64 << 20, 0);
+        for _ in 0..10 * INDEX_ENTRIES {
+            assert_eq!(log.append(20, entry(0), |_| ()).segment.capacity(), SMALLEST_SEGMENT);
+        }
     }
 
     #[test]

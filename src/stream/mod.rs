@@ -5,6 +5,7 @@ mod cells;
 mod log;
 mod preamble;
 mod registry;
+mod role;
 mod segment;
 mod signal;
 mod sync;
@@ -15,7 +16,7 @@ pub use log::Retention;
 pub use registry::{Busy, Follow, Publication, PublisherId, Registry, Stream};
 pub use segment::{Class, Committed, Entry, Next, Segment};
 pub use signal::{Mail, SLOTS, Signal};
-pub use writer::Join;
+pub use writer::{Join, JoinPoint};
 
 #[cfg(test)]
 pub(crate) mod tests {
@@ -79,6 +80,10 @@ pub(crate) mod tests {
         frame(FrameKind::Data, 0, b"\x02\x00\x0AonMetaData", mark)
     }
 
+    pub(crate) fn data(timestamp_ms: u32, mark: &str) -> Frame {
+        frame(FrameKind::Data, timestamp_ms, b"\x02\x00\x0AonTextData", mark)
+    }
+
     fn frame(kind: FrameKind, timestamp_ms: u32, head: &[u8], mark: &str) -> Frame {
         let payload = Bytes::from([head, mark.as_bytes()].concat()).into();
         Frame { kind, timestamp_ms, payload }
@@ -91,5 +96,6 @@ pub(crate) mod tests {
             .map(|&b| b as char)
             .collect::<String>()
             .replace("onMetaData", "")
+            .replace("onTextData", "")
     }
 }

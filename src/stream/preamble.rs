@@ -2,51 +2,82 @@
 
 use bytes::Bytes;
 
-use crate::flv::{Frame, FrameKind, Payload, WireFormat};
+use super::role::Part;
+use crate::flv::{Frame, Payload, WireFormat};
+
+/// Headers of one stream: metadata, and two for each of five video and ten audio tracks, rounded up. Real streams have
+/// three.
+const MOST_HEADERS: usize = 32;
+/// A header larger than this is passed on and not kept: real ones are below 1 KiB, metadata with a picture in it below
+/// this.
+const LARGEST_HEADER: usize = 256 << 10;
 
 /// The newest metadata and sequence headers of a stream, unopened.
 #[derive(Debug, Default)]
 pub(super) struct Preamble {
-    metadata: Option<Bytes>,
-    video: Option<Bytes>,
-    audio: Option<Bytes>,
-    /// Moves on with every change.
+    /// By part, as the publisher of now has sent them.
+    current: Vec<Header>,
+    /// What the publisher before had sent, and players therefore have.
+    before: Vec<Header>,
+    /// Moves on with every change that players must be told of.
     generation: u32,
 }
 
+#[derive(Debug)]
+struct Header {
+    part: Part,
+    payload: Bytes,
+}
+
 impl Preamble {
-    /// Takes note of metadata or a sequence header; false where the same bytes are known already: a camera that
-    /// repeats its headers on each key frame changes nothing.
-    pub(super) fn update(&mut self, kind: FrameKind, payload: &Payload) -> bool {
-        let known = match kind {
-            FrameKind::Data => &mut self.metadata,
-            FrameKind::Video => &mut self.video,
-            FrameKind::Audio => &mut self.audio,
-        };
-        if known.as_ref().is_some_and(|known| equal(known, payload)) {
+    /// Takes note of metadata or a sequence header. False where players that have watched so far have these bytes
+    /// already: a camera that repeats its headers on each key frame changes nothing, nor does an encoder that comes
+    /// back as it went.
+    pub(super) fn update(&mut self, part: Part, payload: &Payload) -> bool {
+        let known = self.current.binary_search_by_key(&part, |header| header.part);
+        if known.is_ok_and(|at| equal(&self.current[at].payload, payload)) {
             return false;
         }
-        // A copy of its own: a view would hold a whole receive buffer for as long as the stream lives.
-        *known = Some(Bytes::copy_from_slice(&payload.to_bytes()));
-        self.generation = self.generation.wrapping_add(1);
-        true
+        let is_new = !self.before.iter().any(|header| header.part == part && equal(&header.payload, payload));
+        if payload.len() <= LARGEST_HEADER {
+            // A copy of its own: a view would hold a whole receive buffer for as long as the stream lives.
+            let payload = Bytes::copy_from_slice(&payload.to_bytes());
+            match known {
+                Ok(at) => self.current[at].payload = payload,
+                Err(at) if self.current.len() < MOST_HEADERS => {
+                    self.current.insert(at, Header { part, payload });
+                }
+                Err(_) => {}
+            }
+        }
+        // From now on this part is the current one's, whatever there was before.
+        self.before.retain(|header| header.part != part);
+        if is_new {
+            self.generation = self.generation.wrapping_add(1);
+        }
+        is_new
     }
 
+    /// The publisher went away. The next one may leave out what this one had: a joiner must not be told of sound that
+    /// is not there any more.
+    pub(super) fn interrupt(&mut self) {
+        // A publisher that went before it sent anything leaves players with what they had.
+        if !self.current.is_empty() {
+            self.before = std::mem::take(&mut self.current);
+        }
+    }
+
+    /// Moves on with every change.
     pub(super) fn generation(&self) -> u32 {
         self.generation
     }
 
     /// The wire bytes that go before a first frame at `timestamp_ms`.
     pub(super) fn to_wire(&self, format: &dyn WireFormat, timestamp_ms: u32) -> Bytes {
-        let parts = [
-            (FrameKind::Data, &self.metadata),
-            (FrameKind::Video, &self.video),
-            (FrameKind::Audio, &self.audio),
-        ];
         let mut wire = Vec::new();
-        for (kind, payload) in parts {
-            let Some(payload) = payload.clone() else { continue };
-            let frame = Frame { kind, timestamp_ms, payload: payload.into() };
+        for header in &self.current {
+            let payload = header.payload.clone().into();
+            let frame = Frame { kind: header.part.kind(), timestamp_ms, payload };
             let start = wire.len();
             wire.resize(start + format.wire_len(&frame), 0);
             format.write(&frame, &mut wire[start..]);
@@ -70,25 +101,64 @@ mod tests {
     use super::*;
     use crate::{flv::Run, stream::tests::Plain};
 
+    const VIDEO: Part = Part::VideoSequence(0);
+    const AUDIO: Part = Part::AudioSequence(0);
+
+    fn payload(text: &'static str) -> Payload {
+        Bytes::from_static(text.as_bytes()).into()
+    }
+
     #[test]
     fn the_same_header_again_is_not_a_change_however_it_was_cut() {
         let mut preamble = Preamble::default();
-        assert!(preamble.update(FrameKind::Video, &Bytes::from_static(b"header").into()));
+        assert!(preamble.update(VIDEO, &payload("header")));
         let mut cut = Payload::new();
         cut.push(Run::strided(Bytes::from_static(b"hea.der"), 3, 3, 1));
-        assert!(!preamble.update(FrameKind::Video, &cut));
+        assert!(!preamble.update(VIDEO, &cut));
         assert_eq!(preamble.generation(), 1);
-        assert!(preamble.update(FrameKind::Video, &Bytes::from_static(b"Header").into()));
+        assert!(preamble.update(VIDEO, &payload("Header")));
         assert_eq!(preamble.generation(), 2);
     }
 
     #[test]
-    fn metadata_goes_first_then_video_then_audio() {
+    fn metadata_goes_first_then_video_then_audio_and_each_track_has_its_own() {
         let mut preamble = Preamble::default();
-        preamble.update(FrameKind::Audio, &Bytes::from_static(b"A").into());
-        preamble.update(FrameKind::Video, &Bytes::from_static(b"V").into());
-        assert_eq!(preamble.to_wire(&Plain, 0), "VA");
-        preamble.update(FrameKind::Data, &Bytes::from_static(b"M").into());
-        assert_eq!(preamble.to_wire(&Plain, 0), "MVA");
+        preamble.update(AUDIO, &payload("A"));
+        preamble.update(Part::VideoSequence(1), &payload("w"));
+        preamble.update(VIDEO, &payload("V"));
+        assert_eq!(preamble.to_wire(&Plain, 0), "VwA");
+        preamble.update(Part::Metadata, &payload("M"));
+        assert_eq!(preamble.to_wire(&Plain, 0), "MVwA");
+    }
+
+    #[test]
+    fn what_the_publisher_before_had_is_no_change_but_is_not_told_to_joiners() {
+        let mut preamble = Preamble::default();
+        preamble.update(VIDEO, &payload("V"));
+        preamble.update(AUDIO, &payload("A"));
+        preamble.interrupt();
+        assert!(!preamble.update(VIDEO, &payload("V")));
+        assert_eq!((preamble.generation(), preamble.to_wire(&Plain, 0)), (2, "V".into()));
+        preamble.update(VIDEO, &payload("W"));
+        assert!(preamble.update(VIDEO, &payload("V")), "a change back is a change");
+        preamble.interrupt();
+        preamble.interrupt();
+        assert!(!preamble.update(VIDEO, &payload("V")), "who sent nothing changed nothing");
+    }
+
+    #[test]
+    fn headers_are_bounded_in_number_and_size() {
+        let mut preamble = Preamble::default();
+        for track in 0..=u8::MAX {
+            preamble.update(Part::VideoSequence(track), &payload("v"));
+        }
+        assert_eq!(preamble.to_wire(&Plain, 0).len(), MOST_HEADERS);
+        let mut preamble = Preamble::default();
+        let at_the_limit = Payload::from(Bytes::from(vec![1; LARGEST_HEADER]));
+        assert!(preamble.update(Part::Metadata, &at_the_limit));
+        assert_eq!(preamble.to_wire(&Plain, 0).len(), LARGEST_HEADER);
+        let one_more = Payload::from(Bytes::from(vec![1; LARGEST_HEADER + 1]));
+        assert!(preamble.update(Part::Metadata, &one_more), "it is passed on");
+        assert_eq!(preamble.to_wire(&Plain, 0).len(), LARGEST_HEADER, "and not kept");
     }
 }

@@ -3,7 +3,7 @@
 
 use std::sync::Mutex;
 
-use super::sync::{AtomicBool, AtomicU64, Ordering, fence};
+use super::sync::{AtomicBool, AtomicU64, Ordering};
 
 /// Streams that a core can tell apart without looking; more share a bit, and both are looked at.
 #[cfg(not(fanfare_loom))]
@@ -91,9 +91,9 @@ impl Signal {
     /// The core: about to sleep. False where something came in the meantime: look again first.
     #[must_use]
     pub fn may_sleep(&self) -> bool {
+        // A swap, as in `rouse`: of the two, the second sees what the first did before it. So either the core sees what
+        // came, or the one who brought it sees the core asleep.
         self.is_awake.swap(false, Ordering::SeqCst);
-        // Pairs with the fence in `rouse`: either the core sees what came, or the one who brought it sees it asleep.
-        fence(Ordering::SeqCst);
         let is_quiet = self.grown.iter().all(|word| word.load(Ordering::SeqCst) == 0)
             && !self.has_mail.load(Ordering::SeqCst);
         if !is_quiet {
@@ -108,8 +108,6 @@ impl Signal {
     }
 
     fn rouse(&self) {
-        // Pairs with the fence in `may_sleep`.
-        fence(Ordering::SeqCst);
         if !self.is_awake.swap(true, Ordering::SeqCst) {
             (self.wake)();
         }
@@ -145,6 +143,15 @@ mod tests {
         assert_eq!(signal.take_grown().collect::<Vec<_>>(), [(0, 8), (64, 64)]);
         assert_eq!(signal.take_mail(), [Mail::Drain]);
         assert!(signal.take_mail().is_empty());
+    }
+
+    #[test]
+    fn a_core_with_mail_does_not_sleep() {
+        let signal = Signal::new(|| ());
+        signal.post(Mail::Drain);
+        assert!(!signal.may_sleep());
+        assert_eq!(signal.take_mail(), [Mail::Drain]);
+        assert!(signal.may_sleep());
     }
 }
 

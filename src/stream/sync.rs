@@ -1,10 +1,10 @@
 //! The atomics of the log and the signals: std's, or loom's in a model.
 
 #[cfg(not(fanfare_loom))]
-pub(super) use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
+pub(super) use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 #[cfg(fanfare_loom)]
-pub(super) use loom::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
+pub(super) use loom::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 /// Always std's: loom has no `Weak`, and nothing rests on a reference count's ordering but freeing the memory.
 pub(super) use std::sync::Arc;

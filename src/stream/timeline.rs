@@ -68,11 +68,6 @@ impl Timeline {
             _ => mapped,
         }
     }
-
-    /// The newest time given out.
-    pub(super) fn newest_ms(&self) -> Option<u32> {
-        self.newest_ms
-    }
 }
 
 /// Serial arithmetic (RTMP 1.0 §5.3.1: times wrap after 49.7 days).
@@ -124,7 +119,6 @@ mod tests {
         let mut time = Timeline::default();
         assert_eq!(time.media(u32::MAX - 10), u32::MAX - 10);
         assert_eq!(time.media(20), 20);
-        assert_eq!(time.newest_ms(), Some(20));
         time.interrupt();
         assert_eq!(time.media(0), 60);
     }

@@ -9,35 +9,41 @@ use super::{
     log::{LogWriter, Place, Retention},
     preamble::Preamble,
     registry::Stream,
+    role::Role,
     segment::{Class, Entry, Segment},
     timeline::Timeline,
 };
-use crate::flv::{Frame, FrameKind, WireFormat, audio, video};
+use crate::flv::{Frame, FrameKind, WireFormat};
+
+/// While a stream has no pictures any message is as good to begin with as another. The point moves on this often, so
+/// a joiner has a second of sound at once, and starts without waiting.
+const SOUND_POINT_MS: u64 = 1_000;
+/// An encoder that has sent no picture for this long sends none: nobody need wait for a key frame, or begin as far
+/// back as the last one, to hear it.
+const PICTURES_GONE_MS: u64 = 10_000;
 
 /// Where a player begins.
 pub enum Join {
     /// Nothing has come since the encoder came (or came back): wait.
     Nothing,
-    /// Here, at once: the newest key frame, or the very start of the stream.
-    At {
-        /// The segment to begin in.
-        segment: Arc<Segment>,
-        /// Where in it, bytes.
-        offset: u32,
-        /// Metadata and sequence headers in wire form; empty where the log itself begins with them.
-        preamble: Bytes,
-        /// Which state of the headers that is.
-        generation: u32,
-    },
-    /// Audio only: at the head, at any message.
-    Head {
-        /// As above.
-        preamble: Bytes,
-        /// As above.
-        generation: u32,
-    },
-    /// There is video and no key frame is held: at the next one.
+    /// Here, at once.
+    At(JoinPoint),
+    /// There are pictures and no key frame is held: at the next one.
     NextKeyFrame,
+}
+
+/// A place in the log where a player can begin.
+pub struct JoinPoint {
+    /// The segment to begin in.
+    pub segment: Arc<Segment>,
+    /// Where in it, bytes.
+    pub offset: u32,
+    /// Metadata and sequence headers in wire form; empty where the log itself begins with them.
+    pub preamble: Bytes,
+    /// Which state of the headers that is.
+    pub generation: u32,
+    /// A key frame, or a message of a stream that has no pictures so far.
+    pub is_key_frame: bool,
 }
 
 /// The writing side of one stream. It outlives its publishers within the grace, so that time and headers go on.
@@ -46,25 +52,18 @@ pub(super) struct Writer {
     log: LogWriter,
     timeline: Timeline,
     preamble: Preamble,
-    has_video: bool,
-    /// Pictures are dropped until the first key frame of each publish: they could not be decoded.
+    /// No key frame has come in this publish. Pictures are dropped until one does: they could not be decoded.
     needs_key_frame: bool,
-    /// This publish follows another one: headers that players have already are not sent again.
-    is_resumed: bool,
+    /// Players have the headers of the publisher before; unchanged ones are not sent again. Until somebody can join
+    /// this publish: from then on there may be players who have not.
+    players_have_headers: bool,
+    /// The segment of the point where players join; above all others while there is none.
     join_sequence: u64,
+    /// When that point was last moved, or when the publish began.
+    moved_ms: Option<u64>,
+    /// When the last picture came.
+    picture_ms: u64,
     has_said_gop_too_large: bool,
-}
-
-/// What a frame is to a relay.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Role {
-    /// `onMetaData`, or a sequence header: kept for joiners.
-    Header,
-    KeyFrame,
-    /// A picture that needs the ones before it.
-    Picture,
-    /// Audio, or anything else that can stand anywhere.
-    Other,
 }
 
 impl Writer {
@@ -74,10 +73,11 @@ impl Writer {
             log: LogWriter::new(retention),
             timeline: Timeline::default(),
             preamble: Preamble::default(),
-            has_video: false,
             needs_key_frame: true,
-            is_resumed: false,
-            join_sequence: u64::MAX,
+            players_have_headers: false,
+            join_sequence: NO_JOIN,
+            moved_ms: None,
+            picture_ms: 0,
             has_said_gop_too_large: false,
         }
     }
@@ -85,56 +85,49 @@ impl Writer {
     /// The publisher went away.
     pub(super) fn interrupt(&mut self, stream: &Stream) {
         self.timeline.interrupt();
+        self.preamble.interrupt();
         self.needs_key_frame = true;
-        self.is_resumed = self.timeline.newest_ms().is_some();
-        self.join_sequence = u64::MAX;
-        stream.set_join(Join::Nothing);
+        self.players_have_headers = true;
+        self.moved_ms = None;
+        self.set_join(stream, Join::Nothing);
     }
 
     /// Lays a frame into the log. `now_ms` is the relay's clock.
     pub(super) fn append(&mut self, stream: &Stream, mut frame: Frame, now_ms: u64) {
-        let role = role(&frame);
-        match role {
-            Role::Header => {
-                let is_new = self.preamble.update(frame.kind, &frame.payload);
-                if self.is_resumed && !is_new {
+        let role = Role::of(&frame);
+        let is_timed = match role {
+            Role::Header(part) => {
+                let is_new = self.preamble.update(part, &frame.payload);
+                if self.players_have_headers && !is_new {
                     return;
                 }
-                self.has_video |= frame.kind == FrameKind::Video;
-                frame.timestamp_ms = self.timeline.header(frame.timestamp_ms);
+                false
             }
-            Role::Picture if self.needs_key_frame => {
-                self.has_video = true;
-                return;
+            Role::Picture if self.needs_key_frame => return,
+            Role::Picture | Role::KeyFrame => {
+                self.picture_ms = now_ms;
+                true
             }
-            Role::KeyFrame | Role::Picture => {
-                self.has_video = true;
-                self.needs_key_frame = false;
-                frame.timestamp_ms = self.timeline.media(frame.timestamp_ms);
-            }
-            Role::Other if frame.kind == FrameKind::Data => {
-                frame.timestamp_ms = self.timeline.header(frame.timestamp_ms);
-            }
-            Role::Other => frame.timestamp_ms = self.timeline.media(frame.timestamp_ms),
-        }
+            Role::Other => frame.kind != FrameKind::Data,
+        };
+        frame.timestamp_ms = match is_timed {
+            true => self.timeline.media(frame.timestamp_ms),
+            false => self.timeline.header(frame.timestamp_ms),
+        };
+        self.needs_key_frame &= role != Role::KeyFrame;
+
         let entry = Entry {
             end: 0,
             timestamp_ms: frame.timestamp_ms,
             arrival_ms: now_ms as u32,
-            class: match (role, frame.kind) {
-                (Role::KeyFrame, _) => Class::KeyFrame,
-                (Role::Header, _) => Class::Data,
-                (_, FrameKind::Video) => Class::Video,
-                (_, FrameKind::Audio) => Class::Audio,
-                (_, FrameKind::Data) => Class::Data,
-            },
+            class: class(role, frame.kind),
         };
         let len = self.format.wire_len(&frame);
         let place = self.log.append(len, entry, |out| self.format.write(&frame, out));
         if place.is_first {
             stream.set_newest(&place.segment);
         }
-        self.move_join(stream, role, &frame, &place);
+        self.move_join(stream, role, &place, frame.timestamp_ms, now_ms);
         if place.is_first {
             let oldest = self.log.retire(self.join_sequence, now_ms as u32);
             stream.set_oldest(oldest);
@@ -144,77 +137,64 @@ impl Writer {
         }
     }
 
-    fn move_join(&mut self, stream: &Stream, role: Role, frame: &Frame, place: &Place) {
+    fn move_join(&mut self, stream: &Stream, role: Role, place: &Place, timestamp_ms: u32, now_ms: u64) {
+        let is_key_frame = role == Role::KeyFrame;
         let is_very_start = place.segment.sequence == 0 && place.offset == 0;
-        let generation = self.preamble.generation();
-        if role == Role::KeyFrame || is_very_start {
-            let preamble = match is_very_start {
-                true => Bytes::new(),
-                false => self.preamble.to_wire(&*self.format, frame.timestamp_ms),
-            };
-            let (segment, offset) = (place.segment.clone(), place.offset);
-            self.join_sequence = segment.sequence;
-            stream.set_join(Join::At { segment, offset, preamble, generation });
-        } else if self.has_video && self.join_sequence == u64::MAX && !stream.waits_for_key_frame() {
-            stream.set_join(Join::NextKeyFrame);
-        } else if !self.has_video && role == Role::Other && frame.kind == FrameKind::Audio {
-            // The very start, or a head with older headers, gives way once; then the join stays as it is.
-            if stream.head_generation() != Some(generation) {
-                let preamble = self.preamble.to_wire(&*self.format, frame.timestamp_ms);
-                self.join_sequence = u64::MAX;
-                stream.set_join(Join::Head { preamble, generation });
-            }
-        }
-    }
-
-    /// The group of pictures has outgrown the buffer: joiners wait for the next key frame.
-    fn lose_join(&mut self, stream: &Stream) {
-        self.join_sequence = u64::MAX;
-        if !self.has_video {
-            let preamble = self.preamble.to_wire(&*self.format, self.timeline.newest_ms().unwrap_or(0));
-            stream.set_join(Join::Head { preamble, generation: self.preamble.generation() });
+        let moved_ms = *self.moved_ms.get_or_insert(now_ms);
+        let has_pictures = !self.needs_key_frame && now_ms.saturating_sub(self.picture_ms) < PICTURES_GONE_MS;
+        let is_sound_point =
+            !has_pictures && role == Role::Other && now_ms.saturating_sub(moved_ms) >= SOUND_POINT_MS;
+        if !(is_key_frame || is_very_start || is_sound_point) {
             return;
         }
-        stream.set_join(Join::NextKeyFrame);
-        if !self.has_said_gop_too_large {
-            self.has_said_gop_too_large = true;
+        // The very start needs no preamble: whoever begins there gets the headers as they come.
+        let preamble = match is_very_start {
+            true => Bytes::new(),
+            false => self.preamble.to_wire(&*self.format, timestamp_ms),
+        };
+        self.moved_ms = Some(now_ms);
+        self.players_have_headers = false;
+        let point = JoinPoint {
+            segment: place.segment.clone(),
+            offset: place.offset,
+            preamble,
+            generation: self.preamble.generation(),
+            is_key_frame,
+        };
+        self.set_join(stream, Join::At(point));
+    }
+
+    /// The point to join at has been retired. With pictures that is because their group has outgrown the buffer.
+    fn lose_join(&mut self, stream: &Stream) {
+        if self.needs_key_frame {
+            return self.set_join(stream, Join::Nothing);
+        }
+        self.set_join(stream, Join::NextKeyFrame);
+        if !std::mem::replace(&mut self.has_said_gop_too_large, true) {
             tracing::warn!(
-                stream = stream.name(),
+                stream = %stream.name(),
                 "the newest group of pictures is larger than stream_buffer: players start at the next key frame"
             );
         }
     }
-}
 
-fn role(frame: &Frame) -> Role {
-    match frame.kind {
-        FrameKind::Data => {
-            let mut prefix = [0; ON_METADATA.len()];
-            let n = frame.payload.copy_prefix(&mut prefix);
-            if prefix[..n] == ON_METADATA { Role::Header } else { Role::Other }
-        }
-        FrameKind::Audio => {
-            let mut prefix = [0; audio::PREFIX];
-            let n = frame.payload.copy_prefix(&mut prefix);
-            let header = audio::Header::parse(&prefix[..n]);
-            if header.is_sequence_header() { Role::Header } else { Role::Other }
-        }
-        FrameKind::Video => {
-            let mut prefix = [0; video::PREFIX];
-            let n = frame.payload.copy_prefix(&mut prefix);
-            let header = video::Header::parse(&prefix[..n]);
-            if header.is_sequence_header() {
-                Role::Header
-            } else if header.is_key_frame() {
-                Role::KeyFrame
-            } else if header.carries_picture() {
-                Role::Picture
-            } else {
-                Role::Other
-            }
-        }
+    fn set_join(&mut self, stream: &Stream, join: Join) {
+        self.join_sequence = match &join {
+            Join::At(point) => point.segment.sequence,
+            Join::Nothing | Join::NextKeyFrame => NO_JOIN,
+        };
+        stream.set_join(join);
     }
 }
 
-/// The AMF0 string `onMetaData`.
-const ON_METADATA: [u8; 13] = *b"\x02\x00\x0AonMetaData";
+/// Above every sequence: nothing is kept for joiners.
+const NO_JOIN: u64 = u64::MAX;
+
+fn class(role: Role, kind: FrameKind) -> Class {
+    match (role, kind) {
+        (Role::KeyFrame, _) => Class::KeyFrame,
+        (Role::Header(_), _) | (_, FrameKind::Data) => Class::Data,
+        (_, FrameKind::Video) => Class::Video,
+        (_, FrameKind::Audio) => Class::Audio,
+    }
+}

@@ -482,6 +482,8 @@ impl Session {
     fn refuse(&mut self, code: &str, description: &str, reason: CloseReason) {
         if !self.closing {
             self.closing = true;
+            // Nothing is held any more: what the peer still sends has to be read, and its end to be seen.
+            self.publishing = Stage::Idle;
             self.held = Vec::new();
             self.status("error", code, description);
             self.outputs.push_back(Output::Close(reason));

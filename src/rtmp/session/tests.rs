@@ -213,6 +213,7 @@ fn a_refused_publish_gets_its_code_and_is_closed_behind_it() {
     peer.session.refuse_publish("NetStream.Publish.Denied", "No.");
     let reason = "Close(Refused(\"NetStream.Publish.Denied\"))";
     assert_eq!(peer.transcript(), ["onStatus NetStream.Publish.Denied on 1", reason]);
+    assert!(!peer.session.is_holding(), "what it still sends is read, so that its end is seen");
     assert_eq!(peer.call("publish", 0.0, ["other".into()]), NOTHING);
 }
 

@@ -1,0 +1,120 @@
+//! What a frame is to a relay: a header that joiners need, a place where they can begin, or something in between.
+//! Looks at the first bytes of the payload and opens no more of it.
+
+use crate::flv::{Frame, FrameKind, audio, video};
+
+/// What a frame is to a relay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    /// Kept for joiners, the newest of its part.
+    Header(Part),
+    /// A picture that needs no other.
+    KeyFrame,
+    /// A picture that needs the ones before it.
+    Picture,
+    /// Sound, or anything else that can stand anywhere.
+    Other,
+}
+
+/// Which header it is. In the order in which they go to a joiner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Part {
+    /// `onMetaData`.
+    Metadata,
+    /// Video sequence header of a track (Enhanced RTMP; 0 where there is one).
+    VideoSequence(u8),
+    /// Colour and the like of a track (Enhanced RTMP, Metadata).
+    VideoMetadata(u8),
+    /// Audio sequence header of a track.
+    AudioSequence(u8),
+    /// Channel layout of a track (Enhanced RTMP, MultichannelConfig).
+    AudioChannels(u8),
+}
+
+impl Role {
+    pub(super) fn of(frame: &Frame) -> Self {
+        match frame.kind {
+            FrameKind::Data => {
+                let mut prefix = [0; ON_METADATA.len()];
+                let n = frame.payload.copy_prefix(&mut prefix);
+                if prefix[..n] == ON_METADATA { Role::Header(Part::Metadata) } else { Role::Other }
+            }
+            FrameKind::Audio => {
+                let mut prefix = [0; audio::PREFIX];
+                let n = frame.payload.copy_prefix(&mut prefix);
+                let header = audio::Header::parse(&prefix[..n]);
+                if header.is_sequence_header() {
+                    Role::Header(Part::AudioSequence(header.track_id))
+                } else if header.is_multichannel_config() {
+                    Role::Header(Part::AudioChannels(header.track_id))
+                } else {
+                    Role::Other
+                }
+            }
+            FrameKind::Video => {
+                let mut prefix = [0; video::PREFIX];
+                let n = frame.payload.copy_prefix(&mut prefix);
+                let header = video::Header::parse(&prefix[..n]);
+                if header.is_sequence_header() {
+                    Role::Header(Part::VideoSequence(header.track_id))
+                } else if header.is_metadata() {
+                    Role::Header(Part::VideoMetadata(header.track_id))
+                } else if header.is_key_frame() {
+                    Role::KeyFrame
+                } else if header.carries_picture() {
+                    Role::Picture
+                } else {
+                    Role::Other
+                }
+            }
+        }
+    }
+}
+
+impl Part {
+    pub(super) fn kind(self) -> FrameKind {
+        match self {
+            Part::Metadata => FrameKind::Data,
+            Part::VideoSequence(_) | Part::VideoMetadata(_) => FrameKind::Video,
+            Part::AudioSequence(_) | Part::AudioChannels(_) => FrameKind::Audio,
+        }
+    }
+}
+
+/// The AMF0 string `onMetaData`.
+const ON_METADATA: [u8; 13] = *b"\x02\x00\x0AonMetaData";
+
+#[cfg(all(test, not(fanfare_loom)))]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    fn role(kind: FrameKind, payload: &'static [u8]) -> Role {
+        Role::of(&Frame { kind, timestamp_ms: 0, payload: Bytes::from_static(payload).into() })
+    }
+
+    #[test]
+    fn headers_key_frames_and_pictures_are_told_apart() {
+        use FrameKind::{Audio, Data, Video};
+        let cases: [(FrameKind, &[u8], Role); 14] = [
+            (Data, b"\x02\x00\x0AonMetaData\x08\0\0\0\0\0\0\x09", Role::Header(Part::Metadata)),
+            (Data, b"\x02\x00\x0AonTextData", Role::Other),
+            (Data, b"\x02", Role::Other),
+            (Video, b"\x17\x00\0\0\0avcC", Role::Header(Part::VideoSequence(0))),
+            (Video, b"\x17\x01\0\0\0idr", Role::KeyFrame),
+            (Video, b"\x27\x01\0\0\0p", Role::Picture),
+            (Video, b"\x12vp6", Role::KeyFrame),
+            (Video, b"", Role::Other),
+            (Video, b"\x90hvc1hvcC", Role::Header(Part::VideoSequence(0))),
+            (Video, b"\x93hvc1idr", Role::KeyFrame),
+            (Video, b"\x94hvc1\x02", Role::Header(Part::VideoMetadata(0))),
+            (Audio, b"\xAF\x00asc", Role::Header(Part::AudioSequence(0))),
+            (Audio, b"\xAF\x01raw", Role::Other),
+            (Audio, b"\x90OpusOpusHead", Role::Header(Part::AudioSequence(0))),
+        ];
+        for (kind, payload, expected) in cases {
+            assert_eq!(role(kind, payload), expected, "{kind:?} {payload:02x?}");
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! Real publishers and players against the built relay: what a user does, and what must come of it. Other programs
+//! take part, so `./test --quick` leaves this binary out.
+
+mod lifecycle;
+mod media;
+mod players;
+mod publishers;
+#[path = "../support/mod.rs"]
+mod support;

@@ -1,0 +1,234 @@
+//! Peers that break the rules: each loses its connection and gets a log line, and nobody else notices.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+
+use bytes::Bytes;
+use fanfare::rtmp::chunk::{Encoder, Message};
+use fanfare::rtmp::command::Command;
+use fanfare::rtmp::message::type_id;
+
+use crate::crowd::{Crowd, Id};
+use crate::frames::Source;
+use crate::support::{Relay, SOON};
+
+/// A stream that goes on while others misbehave.
+struct Bystanders {
+    crowd: Crowd,
+    source: Source,
+    publisher: Id,
+    players: Vec<Id>,
+    sent: u64,
+}
+
+impl Bystanders {
+    fn new(relay: &Relay) -> Bystanders {
+        let mut crowd = Crowd::new();
+        let source = Source::small(1);
+        let players = crowd.play_all(relay, "live/a", 4);
+        let publisher = crowd.publish(relay, "live/a");
+        crowd.begin(publisher, &source, &players);
+        Bystanders { crowd, source, publisher, players, sent: 1 }
+    }
+
+    /// Fails the test unless their stream goes on.
+    fn go_on(&mut self) {
+        self.crowd.send_frames(self.publisher, &self.source, self.sent..self.sent + 10);
+        self.sent += 10;
+        self.crowd.until_seen(&self.players, self.sent - 1);
+    }
+
+    /// Fails the test unless they have missed nothing.
+    fn finish(mut self) {
+        self.go_on();
+        for &player in &self.players {
+            self.source.assert_from_the_start("a bystander", &self.crowd[player].seen, 0..self.sent);
+        }
+    }
+}
+
+#[test]
+fn a_peer_that_speaks_something_else_is_closed_with_one_line_that_says_what() {
+    let relay = Relay::start("");
+    let mut bystanders = Bystanders::new(&relay);
+    for (bytes, word) in [
+        (&b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"[..], "HTTP"),
+        (b"\x16\x03\x01\x02\x00\x01\x00", "TLS"),
+        (b"SSH-2.0-OpenSSH_9.2\r\n", "does not speak RTMP"),
+        (b"\x06\x00\x00\x00", "encrypted"),
+        (b"\xFF\xFE\xFD", "0xff"),
+    ] {
+        let peer = say_and_wait_for_the_end(&relay, bytes);
+        let line = the_closing_line(&relay, peer);
+        assert!(line.contains(word) && line.contains("byte 0"), "{line}");
+        bystanders.go_on();
+    }
+    bystanders.finish();
+}
+
+#[test]
+fn random_bytes_end_their_connection_and_nothing_else() {
+    let relay = Relay::start("");
+    let mut bystanders = Bystanders::new(&relay);
+    let mut state = 1u64;
+    let mut violations = 0;
+    for round in 0..60 {
+        let random: Vec<u8> = (0..6000)
+            .map(|_| {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                (state >> 56) as u8
+            })
+            .collect();
+        // Behind nothing, behind a handshake, behind a connect.
+        let mut bytes = match round % 3 {
+            0 => Vec::new(),
+            1 => handshake(),
+            _ => [handshake(), connect()].concat(),
+        };
+        let good = bytes.len();
+        bytes.extend_from_slice(&random);
+        let peer = say_and_wait_for_the_end(&relay, &bytes);
+        let line = the_closing_line(&relay, peer);
+        if line.contains("violation") {
+            violations += 1;
+            let position = line.split("byte ").nth(1).and_then(|rest| rest.split(':').next());
+            let position: usize =
+                position.and_then(|digits| digits.parse().ok()).unwrap_or_else(|| panic!("{line}"));
+            assert!((good..=bytes.len()).contains(&position), "{line}");
+        }
+        if round % 10 == 0 {
+            bystanders.go_on();
+        }
+    }
+    assert!(violations > 30, "random bytes passed as RTMP: {violations} violations");
+    bystanders.finish();
+}
+
+#[test]
+fn a_handshake_that_breaks_off_is_a_peer_that_closed() {
+    let relay = Relay::start("");
+    let mut bystanders = Bystanders::new(&relay);
+    let files = relay.open_sockets();
+    for len in [0, 1, 100, 1536, 1537, 1538, 3000, 3073] {
+        let peer = say_and_wait_for_the_end(&relay, &handshake()[..len]);
+        let line = the_closing_line(&relay, peer);
+        assert!(line.contains("closed by peer") && !line.contains("violation"), "{line}");
+        bystanders.go_on();
+    }
+    assert!(relay.open_sockets() <= files, "connections that ended left files open");
+    bystanders.finish();
+}
+
+#[test]
+fn lengths_that_are_announced_cost_no_memory() {
+    const MIB: u64 = 1 << 20;
+    let relay = Relay::start("");
+    let bystanders = Bystanders::new(&relay);
+    let before = relay.resident_bytes();
+    let mut open = Vec::new();
+    for _ in 0..100 {
+        let mut peer = connect_to(&relay);
+        let mut bytes = [handshake(), connect(), set_chunk_size(1)].concat();
+        // On each of thirty chunk streams a message of 16 MB, of which one byte comes.
+        for chunk_stream_id in 10..40 {
+            bytes.extend_from_slice(&message_header(chunk_stream_id, 0xFF_FFFF, type_id::VIDEO));
+            bytes.push(0x17);
+        }
+        peer.write_all(&bytes).unwrap();
+        open.push(peer);
+    }
+    // These go too far, and the others have been read before them.
+    for _ in 0..8 {
+        let mut bytes = [handshake(), connect(), set_chunk_size(1)].concat();
+        for chunk_stream_id in 10..50 {
+            bytes.extend_from_slice(&message_header(chunk_stream_id, 0xFF_FFFF, type_id::VIDEO));
+            bytes.push(0x17);
+        }
+        let peer = say_and_wait_for_the_end(&relay, &bytes);
+        let line = the_closing_line(&relay, peer);
+        assert!(line.contains("violation") && line.contains("unfinished messages"), "{line}");
+    }
+    let grown = relay.resident_bytes().saturating_sub(before);
+    assert!(grown < 24 * MIB, "48 GB that were announced and 3 kB that came left {} MiB", grown / MIB);
+    bystanders.finish();
+}
+
+#[test]
+fn a_publisher_that_breaks_a_rule_in_its_stream_frees_its_name() {
+    let relay = Relay::start("publish.publisher_grace = '1m'");
+    let mut crowd = Crowd::new();
+    let source = Source::small(1);
+    let players = crowd.play_all(&relay, "live/a", 2);
+    let publisher = crowd.publish(&relay, "live/a");
+    crowd.begin(publisher, &source, &players);
+    let peer = crowd[publisher].peer();
+    crowd.send_bytes(publisher, &set_chunk_size(0));
+    crowd.until("it is cut off", |crowd| crowd[publisher].is_closed);
+    let line = the_closing_line(&relay, peer);
+    assert!(line.contains("violation") && line.contains("a chunk size of 0"), "{line}");
+    let second = crowd.publish(&relay, "live/a");
+    crowd.send_frames(second, &source, 50..60);
+    crowd.until_seen(&players, 59);
+}
+
+/// Sends `bytes`, closes its direction and waits for the relay to close the other. Gives its own address.
+fn say_and_wait_for_the_end(relay: &Relay, bytes: &[u8]) -> SocketAddr {
+    let mut socket = connect_to(relay);
+    let address = socket.local_addr().unwrap();
+    // The relay may be done with it before it has all.
+    let _ = socket.write_all(bytes);
+    let _ = socket.shutdown(Shutdown::Write);
+    let mut rest = Vec::new();
+    match socket.read_to_end(&mut rest) {
+        Err(error) if error.kind() == ErrorKind::WouldBlock => panic!("the relay keeps {address} open"),
+        _ => address,
+    }
+}
+
+fn connect_to(relay: &Relay) -> TcpStream {
+    let socket = TcpStream::connect(relay.address()).unwrap();
+    socket.set_read_timeout(Some(SOON)).unwrap();
+    socket
+}
+
+/// The one line about the end of this peer's connection.
+fn the_closing_line(relay: &Relay, peer: SocketAddr) -> String {
+    let mut lines = relay.wait_for_logs(1, &["closed", &format!("peer={peer} ")], SOON);
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    lines.remove(0)
+}
+
+/// C0, C1 and C2, plain.
+fn handshake() -> Vec<u8> {
+    let mut bytes = vec![0; 1 + 2 * 1536];
+    bytes[0] = 3;
+    bytes
+}
+
+fn connect() -> Vec<u8> {
+    let mut connect = Command::call("connect", 1.0, []);
+    connect.object = fanfare::amf0::Value::Object(vec![("app".to_owned(), "live".into())]);
+    let mut bytes = Vec::new();
+    let message = Message {
+        chunk_stream_id: 3,
+        timestamp_ms: 0,
+        message_type_id: type_id::COMMAND_AMF0,
+        message_stream_id: 0,
+        payload: Bytes::from(connect.to_bytes()).into(),
+    };
+    Encoder::new().encode(&message, &mut bytes);
+    bytes
+}
+
+fn set_chunk_size(raw: u32) -> Vec<u8> {
+    [message_header(2, 4, type_id::SET_CHUNK_SIZE), raw.to_be_bytes().to_vec()].concat()
+}
+
+/// A type-0 header at time 0 (RTMP 1.0 §5.3.1.2.1).
+fn message_header(chunk_stream_id: u8, length: u32, message_type_id: u8) -> Vec<u8> {
+    let mut header = vec![chunk_stream_id, 0, 0, 0];
+    header.extend_from_slice(&length.to_be_bytes()[1..]);
+    header.push(message_type_id);
+    header.extend_from_slice(&1u32.to_le_bytes());
+    header
+}

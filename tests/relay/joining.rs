@@ -1,0 +1,145 @@
+//! Where a player begins: at the newest key frame, at the next one, or at once where there are no pictures.
+
+use crate::crowd::Crowd;
+use crate::frames::{Source, Tracks};
+use crate::support::{Relay, SOON};
+
+#[test]
+fn a_late_player_starts_at_the_newest_key_frame_behind_metadata_and_sequence_headers() {
+    let relay = Relay::start("");
+    let mut crowd = Crowd::new();
+    let source = Source::new(1);
+    let early = crowd.play_all(&relay, "live/a", 1);
+    let publisher = crowd.publish(&relay, "live/a");
+    crowd.begin(publisher, &source, &early);
+    crowd.send_frames(publisher, &source, 1..130);
+    crowd.until_seen(&early, 129);
+    let late = crowd.play_all(&relay, "live/a", 10);
+    crowd.until_seen(&late, 129);
+    crowd.send_frames(publisher, &source, 130..180);
+    crowd.until_seen(&late, 179);
+    for player in late {
+        source.assert_from_the_start("a late player", &crowd[player].seen, 100..180);
+    }
+}
+
+/// Joins in the middle of a group of pictures and says at which frame the player began.
+fn first_frame_of_a_player(config: &str, name: &str, is_at_once: bool) -> u64 {
+    let relay = Relay::start(config);
+    let mut crowd = Crowd::new();
+    let source = Source::small(1);
+    let witness = crowd.play_all(&relay, "live/a", 1);
+    let publisher = crowd.publish(&relay, "live/a");
+    crowd.begin(publisher, &source, &witness);
+    crowd.send_frames(publisher, &source, 1..75);
+    crowd.until_seen(&witness, 74);
+    let player = crowd.play_all(&relay, name, 1);
+    if is_at_once {
+        crowd.until_seen(&player, 74);
+    }
+    crowd.send_frames(publisher, &source, 75..125);
+    crowd.until_seen(&player, 124);
+    let seen = &crowd[player[0]].seen;
+    let first = seen.iter().find_map(|seen| seen.number()).unwrap();
+    source.assert_from_the_start(name, seen, first..125);
+    first
+}
+
+#[test]
+fn a_player_that_asks_for_live_starts_at_the_next_key_frame() {
+    assert_eq!(first_frame_of_a_player("", "live/a", true), 50);
+    assert_eq!(first_frame_of_a_player("", "live/a?start=live", false), 100);
+}
+
+#[test]
+fn the_operator_decides_where_players_start_unless_their_address_does() {
+    assert_eq!(first_frame_of_a_player("play.start = 'live'", "live/a", false), 100);
+    assert_eq!(first_frame_of_a_player("play.start = 'live'", "live/a?start=keyframe", true), 50);
+}
+
+#[test]
+fn a_stream_of_sound_alone_starts_at_once() {
+    let relay = Relay::start("");
+    let mut crowd = Crowd::new();
+    let source = Source { tracks: Tracks::Audio, ..Source::small(1) };
+    let early = crowd.play_all(&relay, "live/a", 1);
+    let publisher = crowd.publish(&relay, "live/a");
+    crowd.begin(publisher, &source, &early);
+    crowd.send_frames(publisher, &source, 1..40);
+    crowd.until_seen(&early, 39);
+    let late = crowd.play_all(&relay, "live/a", 1);
+    // Without a frame more: it begins with the sound of the last second, here all there was.
+    crowd.until_seen(&late, 39);
+    crowd.send_frames(publisher, &source, 40..80);
+    crowd.until_seen(&early, 79);
+    crowd.until_seen(&late, 79);
+    source.assert_from_the_start("the early player", &crowd[early[0]].seen, 0..80);
+    source.assert_from_the_start("the late player", &crowd[late[0]].seen, 0..80);
+}
+
+#[test]
+fn a_stream_of_pictures_alone_starts_at_the_key_frame() {
+    let relay = Relay::start("");
+    let mut crowd = Crowd::new();
+    let source = Source { tracks: Tracks::Video, ..Source::small(1) };
+    let early = crowd.play_all(&relay, "live/a", 1);
+    let publisher = crowd.publish(&relay, "live/a");
+    crowd.begin(publisher, &source, &early);
+    crowd.send_frames(publisher, &source, 1..60);
+    crowd.until_seen(&early, 59);
+    let late = crowd.play_all(&relay, "live/a", 1);
+    crowd.until_seen(&late, 59);
+    source.assert_from_the_start("the early player", &crowd[early[0]].seen, 0..60);
+    source.assert_from_the_start("the late player", &crowd[late[0]].seen, 50..60);
+}
+
+#[test]
+fn where_the_newest_pictures_outgrow_the_buffer_players_start_live_and_one_line_says_so() {
+    let relay = Relay::start("play = { stream_buffer = '1MiB', max_lag = '200ms' }");
+    let mut crowd = Crowd::new();
+    let source = Source { key_every: 400, bytes: 20_000, ..Source::new(1) };
+    let early = crowd.play_all(&relay, "live/a", 1);
+    let publisher = crowd.publish(&relay, "live/a");
+    crowd.begin(publisher, &source, &early);
+    let mut late = Vec::new();
+    // About 2 MB from one key frame to the next, of which a player that keeps up misses nothing.
+    for number in 1..1200 {
+        crowd.send(publisher, &source.frame(number));
+        if number % 10 == 9 {
+            crowd.until_seen(&early, number);
+        }
+        if number % 400 == 349 {
+            late.extend(crowd.play_all(&relay, "live/a", 1));
+        }
+    }
+    crowd.until_seen(&late[..2], 1199);
+    source.assert_from_the_start("the early player", &crowd[early[0]].seen, 0..1200);
+    source.assert_from_the_start("the first late player", &crowd[late[0]].seen, 400..1200);
+    source.assert_from_the_start("the second late player", &crowd[late[1]].seen, 800..1200);
+    assert!(crowd[late[2]].seen.is_empty(), "the third one waits for a key frame that never came");
+    let lines = relay.wait_for_logs(1, &["larger than stream_buffer", "live/a"], SOON);
+    assert_eq!(lines.len(), 1, "{lines:?}");
+}
+
+#[test]
+fn half_a_minute_between_key_frames_stays_within_the_buffer() {
+    const MIB: u64 = 1 << 20;
+    let relay = Relay::start("play = { stream_buffer = '4MiB', max_lag = '200ms' }");
+    let mut crowd = Crowd::new();
+    let source = Source { key_every: 1500, bytes: 80_000, ..Source::new(1) };
+    let players = crowd.play_all(&relay, "live/a", 2);
+    let publisher = crowd.publish(&relay, "live/a");
+    crowd.begin(publisher, &source, &players);
+    let before = relay.resident_bytes();
+    for number in 1..1500 {
+        crowd.send(publisher, &source.frame(number));
+        if number % 10 == 9 {
+            crowd.until_seen(&players, number);
+        }
+    }
+    let grown = relay.resident_bytes().saturating_sub(before);
+    assert!(grown < 16 * MIB, "60 MB of stream left {} MiB", grown / MIB);
+    for player in players {
+        source.assert_from_the_start("a player", &crowd[player].seen, 0..1500);
+    }
+}

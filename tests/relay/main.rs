@@ -1,0 +1,19 @@
+//! The built relay against our own client sessions: many of them, slow ones, broken ones. Every frame carries a
+//! number and bytes that can be checked, so a player knows exactly what it missed. No other program takes part.
+
+mod bad_input;
+mod crowd;
+mod encoders;
+mod fanout;
+mod frames;
+mod joining;
+mod limits;
+mod process;
+mod publishers;
+mod requests;
+mod sandbox;
+mod slow_players;
+mod time;
+
+#[path = "../support/mod.rs"]
+mod support;

@@ -1,0 +1,48 @@
+//! Timestamps where they outgrow 24 bits, and where they wrap.
+
+use crate::crowd::Crowd;
+use crate::frames::Source;
+use crate::support::Relay;
+
+/// Published in chunks of 128 bytes: each of a frame's many chunks repeats the extended timestamp.
+fn players_before_and_after_see_time_go_over(edge_ms: u32) {
+    let relay = Relay::start("play.max_lag = '1m'");
+    let mut crowd = Crowd::new();
+    // Frame 50 is at the edge.
+    let source = Source { first_ms: edge_ms.wrapping_sub(1000), key_every: 20, ..Source::new(1) };
+    let early = crowd.play_all(&relay, "live/a", 2);
+    let publisher = crowd.publish_in_chunks(&relay, "live/a", 128);
+    crowd.begin(publisher, &source, &early);
+    crowd.send_frames(publisher, &source, 1..45);
+    crowd.until_seen(&early, 44);
+    let before = crowd.play(&relay, "live/a");
+    crowd.until_seen(&[before], 44);
+    crowd.send_frames(publisher, &source, 45..65);
+    crowd.until_seen(&early, 64);
+    let after = crowd.play(&relay, "live/a");
+    crowd.until_seen(&[after], 64);
+    crowd.send_frames(publisher, &source, 65..100);
+    let late = [before, after];
+    crowd.until_seen(&early, 99);
+    crowd.until_seen(&late, 99);
+
+    for player in early {
+        source.assert_from_the_start("an early player", &crowd[player].seen, 0..100);
+    }
+    for (player, first) in late.into_iter().zip([40, 60]) {
+        let seen = &crowd[player].seen;
+        source.assert_from_the_start("a late player", seen, first..100);
+        let header_times: Vec<u32> = seen[..3].iter().map(|header| header.timestamp_ms).collect();
+        assert_eq!(header_times, [source.time_ms(first); 3], "headers are as old as the first frame");
+    }
+}
+
+#[test]
+fn time_goes_on_over_the_24_bit_edge() {
+    players_before_and_after_see_time_go_over(1 << 24);
+}
+
+#[test]
+fn time_goes_on_over_the_32_bit_edge() {
+    players_before_and_after_see_time_go_over(0);
+}

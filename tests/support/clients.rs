@@ -1,0 +1,262 @@
+//! Real publishers and players: how each is told to publish a file, and to record what it is sent.
+
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use super::SOON;
+use super::media::Clip;
+use super::packets::{Kind, Packet, assert_gap_free, assert_time_goes_on, packets, runs};
+use super::process::{Process, eventually, is_installed, missing};
+use super::relay::Relay;
+
+/// A program that plays a stream and keeps what it got as an FLV file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Player {
+    /// `ffmpeg -i URL -c copy`: demuxed and muxed again, from zero.
+    Ffmpeg,
+    /// VLC, which writes the bytes it was sent.
+    Vlc,
+    /// mpv, which demuxes, decodes to nowhere and records beside it.
+    Mpv,
+    /// rtmpdump (librtmp), which writes the bytes it was sent.
+    Rtmpdump,
+    /// GStreamer's rtmpsrc (librtmp), written as it came.
+    Rtmpsrc,
+    /// GStreamer's rtmp2src, written as it came.
+    Rtmp2src,
+}
+
+impl Player {
+    /// Each of them.
+    pub const ALL: [Player; 6] =
+        [Player::Ffmpeg, Player::Vlc, Player::Mpv, Player::Rtmpdump, Player::Rtmpsrc, Player::Rtmp2src];
+
+    /// Starts to play `app/name`; a directory of the relay takes the recording.
+    pub fn record(self, relay: &Relay, name: &str) -> Recording {
+        let url = relay.url(name);
+        let file = new_file(relay.dir(), &format!("{self:?}"), "flv");
+        let mut command = match self {
+            Player::Ffmpeg => {
+                let mut ffmpeg = Command::new("ffmpeg");
+                ffmpeg
+                    .args(["-nostdin", "-v", "warning", "-y", "-i", &url, "-c", "copy"])
+                    .args(["-flush_packets", "1"])
+                    .arg(&file);
+                ffmpeg
+            }
+            Player::Vlc => {
+                let mut vlc = vlc(relay.dir());
+                vlc.args(["--play-and-exit", "--demux", "dump", "--demuxdump-file"])
+                    .arg(&file)
+                    .args([&url, "vlc://quit"]);
+                vlc
+            }
+            Player::Mpv => {
+                let mut mpv = Command::new("mpv");
+                mpv.args(["--no-config", "--no-terminal", "--vo=null", "--ao=null"])
+                    .arg(format!("--stream-record={}", file.display()))
+                    .arg(&url);
+                mpv
+            }
+            Player::Rtmpdump => {
+                let mut rtmpdump = Command::new("rtmpdump");
+                rtmpdump.args(["--live", "-r", &url, "-o"]).arg(&file);
+                rtmpdump
+            }
+            // At the end of a stream rtmpsrc connects again if it has begun to fill a block: blocks of one byte
+            // are never half full.
+            Player::Rtmpsrc => gstreamer(&format!(
+                "rtmpsrc blocksize=1 location=\"{url} live=1\" ! filesink location={}",
+                file.display()
+            )),
+            Player::Rtmp2src => gstreamer(&format!("rtmp2src location={url} ! {}", sink(&file))),
+        };
+        command.current_dir(relay.dir());
+        Recording { player: self, process: Process::start_logged(command, &file.with_extension("log")), file }
+    }
+}
+
+/// A player at work.
+pub struct Recording {
+    /// Which one.
+    pub player: Player,
+    /// Its process.
+    pub process: Process,
+    /// What it writes.
+    pub file: PathBuf,
+}
+
+impl Recording {
+    /// Waits until it has written that much.
+    pub fn wait_for_bytes(&self, bytes: u64, within: Duration) {
+        let what = format!("{bytes} bytes in the recording of {:?}", self.player);
+        eventually(&what, within, || (self.size() >= bytes).then_some(()));
+    }
+
+    /// Bytes written so far.
+    pub fn size(&self) -> u64 {
+        std::fs::metadata(&self.file).map_or(0, |file| file.len())
+    }
+
+    /// Waits for the player to end by itself, and well, and gives what it recorded.
+    pub fn finish(mut self, within: Duration) -> Vec<Packet> {
+        self.process.expect_success(within);
+        packets(&self.file)
+    }
+}
+
+impl Recording {
+    /// Waits for the player to end by itself, and fails the test unless it got the beginning of one clip, then,
+    /// from a key frame on, the whole of another one, with time going on as if they were one.
+    pub fn expect_change_of_publisher(self, one: &Clip, two: &Clip) {
+        let player = format!("{:?}", self.player);
+        let recorded = self.finish(SOON);
+        assert_time_goes_on(&player, &recorded, LARGEST_STEP_MS);
+        let (one, two) = (packets(&one.file()), packets(&two.file()));
+        let split = [Kind::Audio, Kind::Video].map(|kind| {
+            let runs = runs(&[&one, &two], &recorded, kind);
+            let order: Vec<usize> = runs.iter().map(|(clip, _)| *clip).collect();
+            assert_eq!(order, [0, 1], "{player}: {kind:?} comes from these clips, in turn");
+            runs
+        });
+        let part = |clip: usize| -> Vec<Packet> {
+            let parts = split.iter().flat_map(|runs| &runs[clip].1);
+            parts.cloned().collect()
+        };
+        assert_gap_free(&format!("{player}, first publisher"), &one, &part(0));
+        assert_gap_free(&format!("{player}, second publisher"), &two, &part(1));
+        assert_eq!(part(1).len(), two.len(), "{player} misses packets of the second publisher");
+        let [_, video] = &split;
+        assert!(video[1].1[0].is_key_frame, "{player}: pictures go on with {:?}", video[1].1[0]);
+    }
+}
+
+/// Plays a name until it ends, and keeps nothing: `ffplay` without a window, VLC without outputs.
+pub fn play_to_nowhere(program: &str, relay: &Relay, name: &str) -> Process {
+    let url = relay.url(name);
+    let command = match program {
+        "ffplay" => {
+            let mut ffplay = Command::new("ffplay");
+            ffplay.env("SDL_VIDEODRIVER", "dummy").env("SDL_AUDIODRIVER", "dummy").args([
+                "-v",
+                "error",
+                "-autoexit",
+                &url,
+            ]);
+            ffplay
+        }
+        "vlc" => {
+            let mut vlc = vlc(relay.dir());
+            vlc.args(["--vout", "dummy", "--aout", "dummy", &url, "vlc://quit"]);
+            vlc
+        }
+        other => panic!("how does {other} play to nowhere?"),
+    };
+    Process::start_logged(command, &new_file(relay.dir(), program, "log"))
+}
+
+/// A program that publishes a file as if it were live.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Publisher {
+    /// FFmpeg, each frame at its time.
+    Ffmpeg,
+    /// GStreamer's rtmpsink (librtmp), each frame at its time.
+    Rtmpsink,
+    /// GStreamer's rtmp2sink, each frame at its time.
+    Rtmp2sink,
+}
+
+impl Publisher {
+    /// Starts to publish an FLV file with sound and picture as `app/name`.
+    pub fn publish(self, relay: &Relay, file: &Path, name: &str) -> Process {
+        let url = relay.url(name);
+        let sent = self.sent_file(relay);
+        let flv = format!(
+            "filesrc location={} ! flvdemux name=in flvmux name=out streamable=true \
+             in.video ! queue ! out.video in.audio ! queue ! out.audio \
+             out. ! tee name=both both. ! queue ! {} both. ! queue",
+            file.display(),
+            sink(&sent)
+        );
+        let command = match self {
+            Publisher::Ffmpeg => {
+                let mut ffmpeg = Command::new("ffmpeg");
+                ffmpeg
+                    .args(["-nostdin", "-v", "warning", "-re", "-i"])
+                    .arg(file)
+                    .args(["-c", "copy", "-f", "flv", &url]);
+                ffmpeg
+            }
+            Publisher::Rtmpsink => {
+                gstreamer(&format!("{flv} ! rtmpsink sync=true location=\"{url} live=1\""))
+            }
+            Publisher::Rtmp2sink => gstreamer(&format!("{flv} ! rtmp2sink sync=true location={url}")),
+        };
+        Process::start_logged(command, &new_file(relay.dir(), &format!("{self:?}"), "log"))
+    }
+
+    /// Where a GStreamer publisher keeps a copy of what it sends: its muxer gives the frames times of its own.
+    pub fn sent_file(self, relay: &Relay) -> PathBuf {
+        relay.dir().join(format!("sent-by-{self:?}.flv"))
+    }
+}
+
+/// VLC without an interface. It refuses to run as root: then it runs as an ordinary user.
+fn vlc(home: &Path) -> Command {
+    if !is_installed("vlc") {
+        panic!("{}", missing("vlc"));
+    }
+    let mut command = if rustix::process::geteuid().is_root() {
+        let mut setpriv = Command::new("setpriv");
+        setpriv.args(["--reuid=65534", "--regid=65534", "--clear-groups", "vlc"]);
+        setpriv
+    } else {
+        Command::new("vlc")
+    };
+    command.env("HOME", home).env_remove("XDG_RUNTIME_DIR").args(["--intf", "dummy", "--no-one-instance"]);
+    command
+}
+
+fn gstreamer(pipeline: &str) -> Command {
+    let mut command = Command::new("gst-launch-1.0");
+    // The pipeline is one argument a word, as a shell would split it; none of ours has a space but in quotes.
+    command.arg("--quiet").args(words(pipeline));
+    command
+}
+
+/// Splits at spaces outside double quotes, and drops the quotes around a whole value.
+fn words(pipeline: &str) -> Vec<String> {
+    let mut words = vec![String::new()];
+    let mut is_quoted = false;
+    for letter in pipeline.chars() {
+        match letter {
+            '"' => is_quoted = !is_quoted,
+            ' ' if !is_quoted => words.push(String::new()),
+            _ => words.last_mut().expect("there is always one").push(letter),
+        }
+    }
+    words.retain(|word| !word.is_empty());
+    words
+}
+
+/// GStreamer's element that writes each buffer at once.
+fn sink(file: &Path) -> String {
+    format!("filesink buffer-mode=unbuffered location={}", file.display())
+}
+
+/// A name that is not taken yet, for any user to write to.
+fn new_file(dir: &Path, stem: &str, extension: &str) -> PathBuf {
+    let file = (0..)
+        .map(|number| dir.join(format!("{stem}-{number}.{extension}")))
+        .find(|file| !file.exists())
+        .expect("numbers do not end");
+    std::fs::write(&file, []).unwrap();
+    std::fs::set_permissions(&file, Permissions::from_mode(0o666)).unwrap();
+    file
+}
+
+/// The time that a publisher was away may show in the timestamps; hours may not.
+const LARGEST_STEP_MS: i64 = 10_000;

@@ -1,0 +1,22 @@
+//! What the tests with real clients share: the relay as a process, the clients, generated media, and packet lists
+//! to compare. No test sleeps to let something happen: it waits for what it needs, with a deadline.
+
+// Each test binary compiles this module and uses a part of it.
+#![allow(dead_code, unused_imports)]
+
+mod clients;
+mod media;
+mod packets;
+mod process;
+mod relay;
+
+pub use clients::{Player, Publisher, Recording, play_to_nowhere};
+pub use media::Clip;
+pub use packets::{Kind, Packet, assert_gap_free, assert_time_goes_on, count, packets, runs};
+pub use process::{Process, Signal, eventually};
+pub use relay::{FANFARE, Relay};
+
+use std::time::Duration;
+
+/// How long anything that should happen at once may take on a busy machine, before the test fails.
+pub const SOON: Duration = Duration::from_secs(20);

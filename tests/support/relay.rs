@@ -1,0 +1,255 @@
+//! The relay as a user starts it: the built binary, on a port of its own, with its log lines at hand.
+
+use std::io::{BufRead, BufReader, Read};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::Path;
+use std::process::{Command, ExitStatus, Stdio};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+use super::SOON;
+use super::process::{Process, Signal};
+
+/// A running relay and a directory for all that its clients write.
+pub struct Relay {
+    process: Process,
+    address: SocketAddr,
+    log: Log,
+    dir: TempDir,
+}
+
+impl Relay {
+    /// Starts one with this TOML configuration on top of the defaults, and two core threads, so that publisher
+    /// and players meet across cores.
+    pub fn start(config: &str) -> Relay {
+        Relay::start_with(config, 2)
+    }
+
+    /// Starts one with so many core threads.
+    pub fn start_with(config: &str, cores: usize) -> Relay {
+        Relay::launch(config, cores, || Command::new(FANFARE))
+    }
+
+    /// Starts one that may open so many files and cannot raise that limit.
+    pub fn start_with_files(config: &str, cores: usize, files: usize) -> Relay {
+        Relay::launch(config, cores, || {
+            let mut shell = Command::new("sh");
+            shell.args(["-c", &format!("ulimit -n {files} && exec \"$0\" \"$@\""), FANFARE]);
+            shell
+        })
+    }
+
+    /// `command` is what the relay's arguments are put behind.
+    fn launch(config: &str, cores: usize, command: impl Fn() -> Command) -> Relay {
+        let dir = shared_directory();
+        let file = dir.path().join("fanfare.toml");
+        std::fs::write(&file, config).unwrap();
+        // Another process may take the port between our look and the relay's bind: then look again.
+        for _ in 0..10 {
+            if let Some((process, address, log)) = try_start(command(), &file, cores, free_port()) {
+                return Relay { process, address, log, dir };
+            }
+        }
+        panic!("no port was free");
+    }
+
+    /// Where clients connect.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The address of `app/name` for a client.
+    pub fn url(&self, name: &str) -> String {
+        format!("rtmp://{}/{name}", self.address)
+    }
+
+    /// A directory in which any user may write.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// The log lines so far.
+    pub fn log(&self) -> Vec<String> {
+        // Also after a test failed while it held them.
+        self.log.lines.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Waits for a log line that has each of `words` in it, and gives it; fails the test after [`SOON`].
+    pub fn wait_for_log(&self, words: &[&str]) -> String {
+        self.wait_for_logs(1, words, SOON).remove(0)
+    }
+
+    /// Waits for `count` log lines with each of `words` in them, and gives all such lines.
+    pub fn wait_for_logs(&self, count: usize, words: &[&str], within: Duration) -> Vec<String> {
+        let deadline = Instant::now() + within;
+        let mut lines = self.log.lines.lock().unwrap();
+        loop {
+            let matching = |line: &&String| words.iter().all(|word| line.contains(word));
+            let found: Vec<String> = lines.iter().filter(matching).cloned().collect();
+            if found.len() >= count {
+                return found;
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            let all = lines.join("\n");
+            assert!(
+                !left.is_zero(),
+                "{} of {count} log lines with {words:?} after {within:?}, in:\n{all}",
+                found.len()
+            );
+            lines = self.log.more.wait_timeout(lines, left).unwrap().0;
+        }
+    }
+
+    /// Waits until `app/name` is being published.
+    pub fn wait_for_publisher(&self, name: &str) {
+        self.wait_for_log(&["publishing", name]);
+    }
+
+    /// Waits until a publisher of `app/name` has gone.
+    pub fn wait_for_publisher_gone(&self, name: &str) {
+        self.wait_for_log(&["publish ended", name]);
+    }
+
+    /// Waits until so many players have asked for `app/name`.
+    pub fn wait_for_players(&self, name: &str, count: usize) {
+        self.wait_for_logs(count, &["playing", name], SOON);
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) {
+        self.process.signal(signal);
+    }
+
+    /// Waits for it to leave.
+    pub fn expect_end(&mut self, within: Duration) -> ExitStatus {
+        self.process.expect_end(within)
+    }
+
+    /// Fails the test if it is gone.
+    pub fn expect_running(&mut self) {
+        self.process.expect_running();
+    }
+
+    /// Memory in use, in bytes (resident set).
+    pub fn resident_bytes(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.pid())).unwrap();
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmRSS:"))
+            .expect("Linux tells the resident set of a live process");
+        let kib: u64 = line.trim().trim_end_matches(" kB").parse().unwrap();
+        kib * 1024
+    }
+
+    /// How many descriptors are open. It varies by a few while the relay starts.
+    pub fn open_files(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.process.pid())).unwrap().count()
+    }
+
+    /// How many sockets are open, its listeners among them.
+    pub fn open_sockets(&self) -> usize {
+        let files = std::fs::read_dir(format!("/proc/{}/fd", self.process.pid())).unwrap();
+        let targets = files.filter_map(|file| std::fs::read_link(file.ok()?.path()).ok());
+        targets.filter(|target| target.to_string_lossy().starts_with("socket:")).count()
+    }
+}
+
+impl Drop for Relay {
+    // A failed test shows what the relay said.
+    #[allow(clippy::print_stderr)]
+    fn drop(&mut self) {
+        if thread::panicking() {
+            eprintln!("the relay's log:\n{}", self.log().join("\n"));
+        }
+    }
+}
+
+/// What the relay has said on standard error, as it comes.
+#[derive(Clone, Default)]
+struct Log {
+    lines: Arc<Mutex<Vec<String>>>,
+    /// Told at each new line.
+    more: Arc<Condvar>,
+}
+
+impl Log {
+    fn follow(&self, stderr: impl Read + Send + 'static) {
+        let log = self.clone();
+        thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                log.lines.lock().unwrap().push(without_colours(&line));
+                log.more.notify_all();
+            }
+        });
+    }
+}
+
+/// The program under test.
+pub const FANFARE: &str = env!("CARGO_BIN_EXE_fanfare");
+
+/// `None` if the relay left before it took connections: the port was in use.
+fn try_start(
+    mut command: Command,
+    config: &Path,
+    cores: usize,
+    port: u16,
+) -> Option<(Process, SocketAddr, Log)> {
+    command
+        .arg("--config")
+        .arg(config)
+        .args(["--rtmp", &format!("127.0.0.1:{port}"), "--cores", &cores.to_string()])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut process = Process::start(command);
+    let log = Log::default();
+    log.follow(process.child().stderr.take().expect("stderr is a pipe"));
+    let mut stdout = BufReader::new(process.child().stdout.take().expect("stdout is a pipe"));
+    // It says where it listens once it does.
+    let mut first_line = String::new();
+    stdout.read_line(&mut first_line).unwrap();
+    if first_line.is_empty() {
+        let status = process.expect_end(SOON);
+        let lines = log.lines.lock().unwrap().join("\n");
+        assert!(lines.contains("in use"), "the relay left with {status}:\n{lines}");
+        return None;
+    }
+    let address = first_line
+        .split_whitespace()
+        .find_map(|word| word.strip_prefix("rtmp://"))
+        .and_then(|address| address.parse().ok())
+        .unwrap_or_else(|| panic!("no address in {first_line:?}"));
+    // What follows is for people; a pipe that nobody empties would stop the relay.
+    thread::spawn(move || std::io::copy(&mut stdout, &mut std::io::sink()));
+    Some((process, address, log))
+}
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    listener.local_addr().unwrap().port()
+}
+
+/// A temporary directory that clients of another user may write to.
+fn shared_directory() -> TempDir {
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt;
+    let dir = tempfile::Builder::new().prefix("fanfare-").tempdir().unwrap();
+    std::fs::set_permissions(dir.path(), Permissions::from_mode(0o777)).unwrap();
+    dir
+}
+
+/// The line without terminal colours.
+fn without_colours(line: &str) -> String {
+    let mut plain = String::with_capacity(line.len());
+    let mut in_escape = false;
+    for letter in line.chars() {
+        match (in_escape, letter) {
+            (false, '\x1b') => in_escape = true,
+            (false, _) => plain.push(letter),
+            (true, _) => in_escape = letter != 'm',
+        }
+    }
+    plain
+}
