@@ -93,7 +93,7 @@ def xiu(port: int, _directory: Path) -> list[str]:
     binary = shutil.which("xiu") or shutil.which("xiu", path=str(CACHE / "xiu/bin"))
     if not binary:
         raise Missing(f"xiu: cargo install xiu (takes minutes; needs libopus-dev, pkg-config and cmake)")
-    return [binary, "--rtmp", str(port)]
+    return [binary, "--rtmp", str(port), "--log", "error"]
 
 
 def need(binary: Path) -> str:

@@ -82,6 +82,8 @@ pub fn accept(listener: &OwnedFd) -> Option<OwnedFd> {
 pub struct Origin {
     /// Our own address.
     pub source: Option<Ipv4Addr>,
+    /// The most payload bytes of a segment.
+    pub segment_bytes: Option<u32>,
     /// A fixed receive buffer, in bytes.
     pub receive_buffer: Option<usize>,
 }
@@ -93,6 +95,9 @@ pub struct Origin {
 pub fn connect(target: SocketAddr, origin: Origin) -> io::Result<OwnedFd> {
     let socket = tcp_socket(&target)?;
     sockopt::set_tcp_nodelay(&socket, true)?;
+    if let Some(bytes) = origin.segment_bytes {
+        socket2::SockRef::from(&socket).set_tcp_mss(bytes)?;
+    }
     if let Some(bytes) = origin.receive_buffer {
         sockopt::set_socket_recv_buffer_size(&socket, bytes)?;
     }

@@ -229,12 +229,13 @@ impl<'a> Crowd<'a> {
         // many players, nor for run upon run while the last one's wait for stray packets.
         let block = (std::process::id() % 250) as u8 + 1;
         let source = Ipv4Addr::new(127, 1, block, (number / PLAYERS_PER_SOURCE) as u8 + 1);
-        // The kernel opens a window again when a sixteenth of the buffer is free, and sends when a whole segment
-        // fits: 64 KiB on loopback. Of the megabytes that it would give a slow reader a sixteenth takes longer than
-        // a server waits, and in a small buffer no segment fits: a player that reads would look like one that died.
+        // Slow players are as behind an Ethernet, with a buffer that stays as it is. The segments of loopback, 64 KiB,
+        // and the megabytes that the kernel would give as a buffer open the window so rarely that a server takes a
+        // player that reads for one that died.
         let is_slow = self.players[number].role == Role::ReadsSlowly;
         Origin {
             source: is_loopback_v4.then_some(source),
+            segment_bytes: is_slow.then_some(ETHERNET_SEGMENT_BYTES),
             receive_buffer: is_slow.then_some(SLOW_RECEIVE_BUFFER_BYTES),
         }
     }
@@ -445,7 +446,9 @@ const MOST_BEGUN_AT_ONCE: usize = 32;
 const DRAINED_BETWEEN_LOOKS: usize = 32;
 /// Well below the 28,000 ports that Linux gives out.
 const PLAYERS_PER_SOURCE: usize = 5_000;
-/// The kernel takes it twice, for what it needs itself: eight segments.
+/// Of IPv4 and TCP in 1,500 bytes.
+const ETHERNET_SEGMENT_BYTES: u32 = 1460;
+/// The kernel takes it twice, for what it needs itself.
 const SLOW_RECEIVE_BUFFER_BYTES: usize = 256 << 10;
 /// More would say no more.
 const MOST_REASONS: usize = 8;
