@@ -15,7 +15,7 @@ players=${1:-200}
 are_numbers "$players" || usage
 
 build
-start_relay
+start_relay all
 say "the relay is at $address, process $relay_pid"
 "$load" publish "$address/live/load" --bitrate 1M --seconds 120 2>"$directory/publish.log" &
 started+=($!)

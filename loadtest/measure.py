@@ -38,7 +38,7 @@ class Load:
     ramp: float = 500
     parse: float = 0.02
     drain_every_ms: int = 10
-    server_cpu: int = 0
+    server_cpus: str = "0"
     load_cpu: int = 1
 
     def bits_per_second(self) -> float:
@@ -52,7 +52,7 @@ def measure(server: str, load: Load, verbose: bool = False) -> dict:
         directory = Path(name)
         port = free_port()
         with (directory / "server.log").open("wb") as log:
-            command = ["taskset", "-c", str(load.server_cpu), *servers.command(server, port, directory)]
+            command = ["taskset", "-c", load.server_cpus, *servers.command(server, port, directory)]
             process = subprocess.Popen(command, cwd=directory, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         try:
             wait_until_it_listens(process, port, directory / "server.log")
@@ -157,7 +157,7 @@ def main() -> int:
     parser.add_argument("--ramp", type=float, default=500, help="new players a second")
     parser.add_argument("--parse", type=float, default=0.02, help="share of the players that are checked")
     parser.add_argument("--drain-every-ms", type=int, default=10, help="see fanfare-load play --help")
-    parser.add_argument("--server-cpu", type=int, default=0)
+    parser.add_argument("--server-cpus", default="0", help="as taskset -c has it: 0, 0-1")
     parser.add_argument("--load-cpu", type=int, default=1 if (os.cpu_count() or 1) > 1 else 0)
     parser.add_argument("--verbose", action="store_true", help="show the players' progress")
     options = vars(parser.parse_args())

@@ -35,8 +35,10 @@ def command(name: str, port: int, directory: Path) -> list[str]:
 
 
 def fanfare(port: int, directory: Path, option: str) -> list[str]:
-    """`option` may hold lines of its configuration, apart from each other by commas: fanfare:play.max_lag="2s"."""
-    arguments = [need(RELAY), "--rtmp", f"127.0.0.1:{port}", "--cores", "1", "--log-level", "warn"]
+    """On one core. `option` may hold lines of its configuration, with commas between them: fanfare:cores=2,drain="0s"."""
+    arguments = [need(RELAY), "--rtmp", f"127.0.0.1:{port}", "--log-level", "warn"]
+    if not option.startswith("cores"):
+        arguments += ["--cores", "1"]
     if option:
         config = directory / "fanfare.toml"
         config.write_text(option.replace(",", "\n") + "\n")
@@ -90,8 +92,8 @@ def node_media_server(port: int, directory: Path) -> list[str]:
 def xiu(port: int, _directory: Path) -> list[str]:
     binary = shutil.which("xiu") or shutil.which("xiu", path=str(CACHE / "xiu/bin"))
     if not binary:
-        raise Missing(f"xiu: cargo install xiu --root {CACHE}/xiu (takes minutes)")
-    return [binary, "--rtmp", str(port)]
+        raise Missing(f"xiu: cargo install xiu (takes minutes; needs libopus-dev, pkg-config and cmake)")
+    return [binary, "--rtmp", str(port), "--log", "error"]
 
 
 def need(binary: Path) -> str:

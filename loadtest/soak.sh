@@ -14,7 +14,7 @@ minutes=${1-} players=${2:-500}
 are_numbers "$minutes" "$players" || usage
 
 build
-start_relay
+start_relay all
 "$load" publish "$address/live/soak" --streams 3 --bitrate 1M --seconds $((minutes * 60 + 120)) \
     2>"$directory/publish.log" &
 publisher=$!

@@ -1,13 +1,13 @@
 //! One socket with a client's session on it: what the session would say goes out, what comes in goes to it.
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use bytes::Bytes;
 use fanfare::rtmp::client::{Client, ClientConfig, Event};
 
-use crate::sys::{self, Received};
+use crate::sys::{self, Origin, Received};
 
 /// A connection of a client.
 #[derive(Debug)]
@@ -31,11 +31,11 @@ impl Link {
     ///
     /// # Errors
     /// No port or file is left.
-    pub fn new(config: ClientConfig, target: SocketAddr, source: Option<Ipv4Addr>) -> io::Result<Self> {
+    pub fn new(config: ClientConfig, target: SocketAddr, origin: Origin) -> io::Result<Self> {
         let now_ns = sys::now_ns();
         let client = Client::new(config, now_ns / 1_000_000, random(now_ns));
         Ok(Self {
-            socket: sys::connect(target, source)?,
+            socket: sys::connect(target, origin)?,
             is_connected: false,
             client: Some(Box::new(client)),
             unsent: Vec::new(),

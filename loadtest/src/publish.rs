@@ -8,7 +8,7 @@ use fanfare::rtmp::client::{ClientConfig, Event, Role};
 
 use crate::link::{Link, Over};
 use crate::source::{Shape, Source};
-use crate::sys::{self, Poller};
+use crate::sys::{self, Origin, Poller};
 use crate::target::Target;
 
 /// What to publish.
@@ -111,7 +111,7 @@ impl Encoder {
         let frame_ns = SECOND_NS / u64::from(options.shape.fps);
         Ok(Self {
             name,
-            link: Link::new(config, options.target.address, None)?,
+            link: Link::new(config, options.target.address, Origin::default())?,
             source: Source::new(options.shape, number as u32, (asked_ns / 1_000_000) as u32),
             phase_ns: frame_ns * number as u64 / options.streams as u64,
             started_ns: None,

@@ -77,14 +77,31 @@ pub fn accept(listener: &OwnedFd) -> Option<OwnedFd> {
     Some(socket)
 }
 
-/// Begins to connect, from `source` if that is given; writable once it is done.
+/// How a connection is made; by default as the kernel would have it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Origin {
+    /// Our own address.
+    pub source: Option<Ipv4Addr>,
+    /// The most payload bytes of a segment.
+    pub segment_bytes: Option<u32>,
+    /// A fixed receive buffer, in bytes.
+    pub receive_buffer: Option<usize>,
+}
+
+/// Begins to connect; writable once it is done.
 ///
 /// # Errors
 /// No port or file is left.
-pub fn connect(target: SocketAddr, source: Option<Ipv4Addr>) -> io::Result<OwnedFd> {
+pub fn connect(target: SocketAddr, origin: Origin) -> io::Result<OwnedFd> {
     let socket = tcp_socket(&target)?;
     sockopt::set_tcp_nodelay(&socket, true)?;
-    if let Some(source) = source {
+    if let Some(bytes) = origin.segment_bytes {
+        socket2::SockRef::from(&socket).set_tcp_mss(bytes)?;
+    }
+    if let Some(bytes) = origin.receive_buffer {
+        sockopt::set_socket_recv_buffer_size(&socket, bytes)?;
+    }
+    if let Some(source) = origin.source {
         rustix::net::bind(&socket, &SocketAddrV4::new(source, 0))?;
     }
     match rustix::net::connect(&socket, &target) {

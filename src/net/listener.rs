@@ -32,7 +32,7 @@ pub fn bind(config: &Config) -> Result<(Vec<Vec<TcpListener>>, Vec<SocketAddr>),
     let mut addresses = Vec::new();
     let mut left_out = None;
     for &wanted in &config.listen.rtmp {
-        match bind_all(wanted, config, &mut by_core) {
+        match bind_all(wanted, &mut by_core) {
             Ok(address) => addresses.push(address),
             Err(error) if config.listen.is_default && is_unknown_family(&error) => {
                 left_out = Some(explain(wanted, &error));
@@ -46,13 +46,13 @@ pub fn bind(config: &Config) -> Result<(Vec<Vec<TcpListener>>, Vec<SocketAddr>),
     }
 }
 
-fn bind_all(wanted: SocketAddr, config: &Config, by_core: &mut [Vec<TcpListener>]) -> io::Result<SocketAddr> {
+fn bind_all(wanted: SocketAddr, by_core: &mut [Vec<TcpListener>]) -> io::Result<SocketAddr> {
     // With SO_REUSEPORT a second relay could share the port of a running one without a word, and take half its
     // connections. So ask once without it.
-    drop(socket(wanted, config, false)?);
+    drop(socket(wanted, false)?);
     let mut address = wanted;
     for listeners in by_core {
-        let listener: TcpListener = socket(address, config, true)?.into();
+        let listener: TcpListener = socket(address, true)?.into();
         address = listener.local_addr()?;
         listeners.push(listener);
     }
@@ -60,7 +60,7 @@ fn bind_all(wanted: SocketAddr, config: &Config, by_core: &mut [Vec<TcpListener>
 }
 
 /// Accepted sockets inherit every option that is set here, which saves a handful of system calls a connection.
-fn socket(address: SocketAddr, config: &Config, is_shared: bool) -> io::Result<Socket> {
+fn socket(address: SocketAddr, is_shared: bool) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
@@ -70,10 +70,8 @@ fn socket(address: SocketAddr, config: &Config, is_shared: bool) -> io::Result<S
     // Each send is all that is due: waiting to fill a packet would only delay it.
     socket.set_tcp_nodelay(true)?;
     socket.set_tcp_notsent_lowat(UNSENT_BYTES)?;
-    // The kernel gives up on a peer that acknowledges nothing, also where we have nothing more to send and so would
-    // not notice.
-    let patience = config.play.send_timeout + Duration::from_secs(5);
-    socket.set_tcp_user_timeout(Some(patience))?;
+    // No TCP_USER_TIMEOUT: a window that opens by less than a segment at a time does not count with it, so it ends
+    // players that read, only slower than the stream. `send_timeout` is for those that take nothing.
     socket.set_tcp_keepalive(&KEEPALIVE)?;
     socket.bind(&address.into())?;
     if is_shared {
@@ -126,8 +124,7 @@ mod tests {
         let socket = SockRef::from(&accepted);
         assert!(socket.tcp_nodelay().unwrap());
         assert_eq!(socket.tcp_notsent_lowat().unwrap(), UNSENT_BYTES);
-        let patience = config.play.send_timeout + Duration::from_secs(5);
-        assert_eq!(socket.tcp_user_timeout().unwrap(), Some(patience));
+        assert_eq!(socket.tcp_user_timeout().unwrap(), None, "slow players are no dead ones");
         assert!(socket.keepalive().unwrap());
         assert_eq!(socket.tcp_keepalive_time().unwrap(), Duration::from_secs(15));
     }

@@ -24,7 +24,7 @@ use self::player::{Outcome, Phase, Player};
 use crate::checker::Tally;
 use crate::link::{Link, Over};
 use crate::report::{Report, Steady, Times};
-use crate::sys::{self, EVENTS, Poller};
+use crate::sys::{self, EVENTS, Origin, Poller};
 use crate::target::Target;
 use crate::usage::Usage;
 
@@ -210,7 +210,7 @@ impl<'a> Crowd<'a> {
             chunk_size: ChunkSize::INITIAL,
             fmle: false,
         };
-        let link = Link::new(config, target.address, self.source(number)).and_then(|link| {
+        let link = Link::new(config, target.address, self.origin(number)).and_then(|link| {
             self.attentive.add(&link, number)?;
             Ok(link)
         });
@@ -223,12 +223,21 @@ impl<'a> Crowd<'a> {
         }
     }
 
-    /// On a loopback address there are more than one can use: the ports of one, 28,000 of them, would not do for
-    /// many players, nor for run upon run while the last one's wait for stray packets.
-    fn source(&self, number: usize) -> Option<Ipv4Addr> {
+    fn origin(&self, number: usize) -> Origin {
         let is_loopback_v4 = matches!(self.options.target.address.ip(), IpAddr::V4(ip) if ip.is_loopback());
+        // Of loopback addresses one can use as many as one likes: the ports of one, 28,000 of them, would not do for
+        // many players, nor for run upon run while the last one's wait for stray packets.
         let block = (std::process::id() % 250) as u8 + 1;
-        is_loopback_v4.then(|| Ipv4Addr::new(127, 1, block, (number / PLAYERS_PER_SOURCE) as u8 + 1))
+        let source = Ipv4Addr::new(127, 1, block, (number / PLAYERS_PER_SOURCE) as u8 + 1);
+        // Slow players are as behind an Ethernet, with a buffer that stays as it is. The segments of loopback, 64 KiB,
+        // and the megabytes that the kernel would give as a buffer open the window so rarely that a server takes a
+        // player that reads for one that died.
+        let is_slow = self.players[number].role == Role::ReadsSlowly;
+        Origin {
+            source: is_loopback_v4.then_some(source),
+            segment_bytes: is_slow.then_some(ETHERNET_SEGMENT_BYTES),
+            receive_buffer: is_slow.then_some(SLOW_RECEIVE_BUFFER_BYTES),
+        }
     }
 
     /// Has the players do what their roles say it is time for.
@@ -437,5 +446,9 @@ const MOST_BEGUN_AT_ONCE: usize = 32;
 const DRAINED_BETWEEN_LOOKS: usize = 32;
 /// Well below the 28,000 ports that Linux gives out.
 const PLAYERS_PER_SOURCE: usize = 5_000;
+/// Of IPv4 and TCP in 1,500 bytes.
+const ETHERNET_SEGMENT_BYTES: u32 = 1460;
+/// The kernel takes it twice, for what it needs itself.
+const SLOW_RECEIVE_BUFFER_BYTES: usize = 256 << 10;
 /// More would say no more.
 const MOST_REASONS: usize = 8;
