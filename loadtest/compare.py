@@ -157,6 +157,17 @@ def rate(bitrate: str) -> str:
     return f"{bitrate[:-1]} {bitrate[-1]}bit/s"
 
 
+def kept(path: Path, options: argparse.Namespace) -> list[dict]:
+    """What an earlier comparison on this machine found, of the kind that is not measured now."""
+    if not path.exists():
+        return []
+    before = json.loads(path.read_text())
+    measured = {kind for kind, loads in (("table", options.tables), ("sweep", options.sweep)) if loads}
+    if before["machine"] != machine():
+        return []
+    return [run for run in before["runs"] if run["kind"] not in measured]
+
+
 def machine() -> str:
     model = "an unknown CPU"
     for line in Path("/proc/cpuinfo").read_text().splitlines():
@@ -208,13 +219,16 @@ def main() -> int:
     else:
         measure.raise_file_limit()
         results = {"machine": machine(), "date": date.today().isoformat(), "rounds": options.rounds,
-                   "missing": {}, "runs": []}
+                   "missing": {}, "runs": kept(path, options)}
         begun = time.monotonic()
         run(options, results, lambda: path.write_text(json.dumps(results, indent=1) + "\n"))
         say(f"took {(time.monotonic() - begun) / 60:.0f} minutes")
-    (options.out / "compare.md").write_text(table(results))
-    (options.out / "compare.svg").write_text(drawing(results))
-    print(table(results))
+    kinds = {run["kind"] for run in results["runs"]}
+    if "table" in kinds:
+        (options.out / "compare.md").write_text(table(results))
+        print(table(results))
+    if "sweep" in kinds:
+        (options.out / "compare.svg").write_text(drawing(results))
     return 0
 
 

@@ -7,7 +7,7 @@
 # frame, a tenth comes and goes, a twentieth stalls. Three FFmpeg players watch what FFmpeg publishes meanwhile, if
 # FFmpeg is installed. Exit code: 0 if all is well, 1 if not.
 set -euo pipefail
-# shellcheck source=common.sh
+# shellcheck source-path=SCRIPTDIR source=common.sh
 source "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/common.sh"
 
 players=${1:-200}

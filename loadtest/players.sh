@@ -6,7 +6,7 @@
 # URL is rtmp://127.0.0.1/live/stream, SECONDS is 10 unless given. Exit code: 0 if each player ran for the whole time
 # and saw at least half of it, 1 if not.
 set -euo pipefail
-# shellcheck source=common.sh
+# shellcheck source-path=SCRIPTDIR source=common.sh
 source "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/common.sh"
 
 count=${1-} url=${2:-rtmp://127.0.0.1/live/stream} seconds=${3:-10}

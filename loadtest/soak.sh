@@ -6,7 +6,7 @@
 # 500 PLAYERS unless given, on three streams of 1 Mbit/s. The relay's memory is printed each minute. Exit code: 0 if
 # no frame was lost and memory at the end is at most a quarter and 16 MB above that of a tenth of the time; 1 if not.
 set -euo pipefail
-# shellcheck source=common.sh
+# shellcheck source-path=SCRIPTDIR source=common.sh
 source "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/common.sh"
 
 minutes=${1-} players=${2:-500}

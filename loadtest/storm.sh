@@ -6,7 +6,7 @@
 # 8500 PLAYERS come, RAMP (2000) of them a second, while 1000 WATCHERS watch the same stream of 600 kbit/s. The relay
 # runs on CPU 0, all else on CPU 1. Exit code: 0 if nobody failed and nobody lost a frame, 1 if not.
 set -euo pipefail
-# shellcheck source=common.sh
+# shellcheck source-path=SCRIPTDIR source=common.sh
 source "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/common.sh"
 
 players=${1:-8500} ramp=${2:-2000} watchers=${3:-1000}

@@ -1,7 +1,10 @@
 """python3 -m unittest, in this directory. Starts no server."""
 
+import json
+import tempfile
 import unittest
 import xml.etree.ElementTree as ElementTree
+from pathlib import Path
 
 import compare
 import measure
@@ -49,6 +52,17 @@ class Compare(unittest.TestCase):
         circles = root.findall(".//{*}circle")
         self.assertEqual(len(circles), 2 * 6 + 1)
         self.assertEqual(len(root.findall(".//{*}polyline")), 4)
+
+    def test_a_comparison_of_one_kind_keeps_the_other_of_the_same_machine(self):
+        with tempfile.TemporaryDirectory() as directory:
+            path = Path(directory) / "compare.json"
+            options = type("Options", (), {"tables": [measure.Load(1, "1M")], "sweep": []})
+            self.assertEqual(compare.kept(path, options), [])
+            runs = [outcome("fanfare"), outcome("fanfare", kind="sweep")]
+            path.write_text(json.dumps({"machine": compare.machine(), "runs": runs}))
+            self.assertEqual(compare.kept(path, options), runs[1:])
+            path.write_text(json.dumps({"machine": "another", "runs": runs}))
+            self.assertEqual(compare.kept(path, options), [])
 
     def test_loads_are_read_as_they_are_written(self):
         options = type("Options", (), {"seconds": 3, "drain_every_ms": 10})

@@ -7,7 +7,7 @@
 # "nobody". Each decodes what it receives, so a machine carries few. Exit code: 0 if each player ran for the whole
 # time, 1 if not; VLC ends when it cannot open a stream, and when the stream ends.
 set -euo pipefail
-# shellcheck source=common.sh
+# shellcheck source-path=SCRIPTDIR source=common.sh
 source "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/common.sh"
 
 count=${1-} url=${2:-rtmp://127.0.0.1/live/stream} seconds=${3:-10}
