@@ -9,6 +9,7 @@ use std::{
 use bytes::Bytes;
 use tokio_uring::net::TcpStream;
 
+use super::queued::queued_bytes;
 use crate::{
     fanout::PlayerKey,
     rtmp::{name::StreamName, session},
@@ -33,6 +34,8 @@ pub(super) struct Connection {
     pub heard_ms: u64,
     /// When the peer's socket last took something, or was last given something while idle.
     pub progress_ms: u64,
+    /// What the socket held unacknowledged when it was last asked, bytes.
+    pub queued_bytes: Option<u32>,
     pub pinged_ms: u64,
     pub bytes_in: u64,
     pub bytes_out: u64,
@@ -122,6 +125,7 @@ impl Connection {
             opened_ms: now_ms,
             heard_ms: now_ms,
             progress_ms: now_ms,
+            queued_bytes: None,
             pinged_ms: now_ms,
             bytes_in: 0,
             bytes_out: 0,
@@ -144,6 +148,16 @@ impl Connection {
 
     pub(super) fn step(&self) -> Option<Step> {
         self.closing.as_ref().map(|closing| closing.step)
+    }
+
+    /// A send has been under way since the last look: takes note of progress that its end does not show yet. A peer
+    /// that reads slowly acknowledges a little all the time, while the socket has room again only now and then.
+    pub(super) fn note_acknowledged(&mut self, now_ms: u64) {
+        let queued_bytes = queued_bytes(self.fd());
+        if queued_bytes < self.queued_bytes {
+            self.progress_ms = now_ms;
+        }
+        self.queued_bytes = queued_bytes;
     }
 
     /// Whether the kernel holds nothing of it any more.

@@ -431,8 +431,11 @@ impl Core {
         if let Some(publication) = connection.publication() {
             publication.tick(now_ms);
         }
-        if connection.sending != Sending::No && now_ms - connection.progress_ms >= send_timeout_ms {
-            return self.end(key, Reason::SendTimeout);
+        if connection.sending != Sending::No {
+            connection.note_acknowledged(now_ms);
+            if now_ms - connection.progress_ms >= send_timeout_ms {
+                return self.end(key, Reason::SendTimeout);
+            }
         }
         if let Some(closing) = &connection.closing {
             let patience_ms = match closing.step {

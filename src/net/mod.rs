@@ -7,6 +7,7 @@ mod core;
 mod lifecycle;
 mod listener;
 mod process;
+mod queued;
 mod ring;
 
 pub use process::run;
