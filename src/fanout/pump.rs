@@ -4,7 +4,7 @@ use std::time::Duration;
 
 /// The share of a core's time that passes may take before frames are left to pile up: beyond it more bytes a send
 /// cost less than more sends, and accepting, handshakes and publishers keep their part.
-const BUSY_SHARE: (u64, u64) = (3, 4);
+const BUSY_SHARE: (u64, u64) = (2, 3);
 
 /// Decides when passes begin. Times are microseconds of one clock that never goes back.
 #[derive(Debug)]
@@ -70,7 +70,7 @@ mod tests {
         pump.begin();
         pump.end(0, 60_000);
         pump.grew(61_000);
-        assert_eq!(pump.due_us(), Some(80_000), "60 ms of work, 20 ms of rest");
+        assert_eq!(pump.due_us(), Some(90_000), "60 ms of work, 30 ms of rest");
     }
 
     #[test]

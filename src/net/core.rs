@@ -175,9 +175,6 @@ impl Core {
 
     /// Nothing is left to do now.
     fn rest(&mut self) -> Turn {
-        if let Some(begun_us) = self.pass_us.take() {
-            self.pump.end(begun_us, self.clock_us());
-        }
         if self.is_draining && self.connections.is_empty() {
             return Turn::Done;
         }
@@ -201,6 +198,12 @@ impl Core {
         self.tell_of_growth(now_us);
         if self.signal().has_grown() {
             self.pump.grew(now_us);
+        }
+        if self.due.is_empty()
+            && let Some(begun_us) = self.pass_us.take()
+        {
+            // Its last sends have been submitted since, and what they came to has been looked at.
+            self.pump.end(begun_us, now_us);
         }
         if self.due.is_empty() && self.pump.due_us().is_some_and(|due_us| due_us <= now_us) {
             self.pump.begin();
