@@ -12,6 +12,8 @@ pub struct Pump {
     latency_budget_us: u64,
     /// When the first growth came that no pass has carried yet.
     grown_us: Option<u64>,
+    /// When the pass began that is under way.
+    begun_us: Option<u64>,
     /// Not before this: the core has just been busy with the pass before.
     rested_us: u64,
 }
@@ -20,7 +22,12 @@ impl Pump {
     /// A pass begins as soon as a frame is there, or later where the passes themselves take long; but never later than
     /// `latency_budget` after that frame.
     pub fn new(latency_budget: Duration) -> Self {
-        Self { latency_budget_us: latency_budget.as_micros() as u64, grown_us: None, rested_us: 0 }
+        Self {
+            latency_budget_us: latency_budget.as_micros() as u64,
+            grown_us: None,
+            begun_us: None,
+            rested_us: 0,
+        }
     }
 
     /// Some stream has grown.
@@ -28,21 +35,24 @@ impl Pump {
         self.grown_us.get_or_insert(now_us);
     }
 
-    /// When the next pass is to begin; `None` while nothing has grown.
+    /// When the next pass is to begin; `None` while nothing has grown, or while a pass is under way.
     pub fn due_us(&self) -> Option<u64> {
-        let grown_us = self.grown_us?;
+        let grown_us = self.grown_us.filter(|_| self.begun_us.is_none())?;
         Some(self.rested_us.clamp(grown_us, grown_us + self.latency_budget_us))
     }
 
-    /// A pass begins: it carries all growth so far.
-    pub fn begin(&mut self) {
+    /// A pass over so many players begins: it carries all growth so far. One over nobody is over.
+    pub fn begin(&mut self, players: usize, now_us: u64) {
         self.grown_us = None;
+        self.begun_us = (players > 0).then_some(now_us);
     }
 
-    /// The pass that began at `begun_us` is through, the kernel's part of it too.
-    pub fn end(&mut self, begun_us: u64, now_us: u64) {
-        let (busy, whole) = BUSY_SHARE;
-        self.rested_us = now_us + (now_us - begun_us) * (whole - busy) / busy;
+    /// Whatever pass was under way is through, the kernel's part of it too.
+    pub fn end(&mut self, now_us: u64) {
+        if let Some(begun_us) = self.begun_us.take() {
+            let (busy, whole) = BUSY_SHARE;
+            self.rested_us = now_us + (now_us - begun_us) * (whole - busy) / busy;
+        }
     }
 }
 
@@ -60,15 +70,15 @@ mod tests {
         assert_eq!(pump.due_us(), None);
         pump.grew(5_000);
         assert_eq!(pump.due_us(), Some(5_000));
-        pump.begin();
+        pump.begin(1, 5_000);
         assert_eq!(pump.due_us(), None);
     }
 
     #[test]
     fn a_busy_core_lets_frames_pile_up() {
         let mut pump = pump();
-        pump.begin();
-        pump.end(0, 60_000);
+        pump.begin(9_500, 0);
+        pump.end(60_000);
         pump.grew(61_000);
         assert_eq!(pump.due_us(), Some(90_000), "60 ms of work, 30 ms of rest");
     }
@@ -76,8 +86,27 @@ mod tests {
     #[test]
     fn no_frame_waits_longer_than_the_latency_budget() {
         let mut pump = pump();
-        pump.end(0, 900_000);
+        pump.begin(9_500, 0);
+        pump.end(900_000);
         pump.grew(900_000);
         assert_eq!(pump.due_us(), Some(1_000_000));
+    }
+    #[test]
+    fn no_pass_begins_while_one_is_under_way() {
+        let mut pump = pump();
+        pump.begin(9_500, 0);
+        pump.grew(10_000);
+        assert_eq!(pump.due_us(), None);
+        pump.end(60_000);
+        assert_eq!(pump.due_us(), Some(90_000));
+    }
+
+    #[test]
+    fn a_pass_over_nobody_is_no_work_to_rest_from() {
+        let mut pump = pump();
+        pump.begin(0, 0);
+        pump.end(60_000);
+        pump.grew(60_000);
+        assert_eq!(pump.due_us(), Some(60_000));
     }
 }

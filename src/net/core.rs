@@ -64,8 +64,6 @@ pub(super) struct Core {
     wake: PipeReader,
     buffers: ReceiveSlab,
     pump: Pump,
-    /// When the pass began that is still being carried out, microseconds.
-    pass_us: Option<u64>,
     /// Publishers whose cores are to be told of growth that waited for a picture: when (microseconds), key and
     /// connection id. In that order, since all wait equally long.
     untold: VecDeque<(u64, usize, u64)>,
@@ -105,7 +103,6 @@ impl Core {
             wake,
             buffers: ReceiveSlab::default(),
             pump: Pump::new(common.config.play.latency_budget),
-            pass_us: None,
             untold: VecDeque::new(),
             alarm_us: None,
             due: Vec::new(),
@@ -199,18 +196,15 @@ impl Core {
         if self.signal().has_grown() {
             self.pump.grew(now_us);
         }
-        if self.due.is_empty()
-            && let Some(begun_us) = self.pass_us.take()
-        {
-            // Its last sends have been submitted since, and what they came to has been looked at.
-            self.pump.end(begun_us, now_us);
+        if self.due.is_empty() {
+            // The last sends of a pass have been submitted since, and what they came to has been looked at.
+            self.pump.end(now_us);
         }
-        if self.due.is_empty() && self.pump.due_us().is_some_and(|due_us| due_us <= now_us) {
-            self.pump.begin();
-            self.pass_us = Some(now_us);
+        if self.pump.due_us().is_some_and(|due_us| due_us <= now_us) {
             for (first, bits) in self.common.signals[self.number].take_grown() {
                 self.hub.grown(first, bits, &mut self.due);
             }
+            self.pump.begin(self.due.len(), now_us);
         }
         let rest = self.due.len().saturating_sub(PLAYERS_A_ROUND);
         let mut due = self.due.split_off(rest);

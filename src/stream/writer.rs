@@ -169,9 +169,9 @@ impl Writer {
         let is_key_frame = role == Role::KeyFrame;
         let is_very_start = place.segment.sequence == 0 && place.offset == 0;
         let moved_ms = *self.moved_ms.get_or_insert(now_ms);
-        let has_pictures = !self.needs_key_frame && now_ms.saturating_sub(self.picture_ms) < PICTURES_GONE_MS;
-        let is_sound_point =
-            !has_pictures && role == Role::Other && now_ms.saturating_sub(moved_ms) >= SOUND_POINT_MS;
+        let is_sound_point = role == Role::Other
+            && !self.has_pictures(now_ms)
+            && now_ms.saturating_sub(moved_ms) >= SOUND_POINT_MS;
         if !(is_key_frame || is_very_start || is_sound_point) {
             return;
         }
