@@ -5,7 +5,7 @@ use std::{collections::VecDeque, rc::Rc, sync::Arc};
 use bytes::Bytes;
 
 use super::{
-    batch::Local,
+    batch::{Batch, Local},
     player::{Cursor, Place, Player},
 };
 use crate::stream::{Follow, Join, JoinPoint, Next, Segment, Stream};
@@ -14,16 +14,13 @@ pub(super) struct Follower {
     follow: Follow,
     /// Oldest first, without a gap in the sequence; empty before the first player needed one.
     view: VecDeque<Local>,
-    /// How far players may read: the newest segment at the last look, and how many of its messages were there. What
-    /// comes later waits for the next pass, so that it goes out in one piece with what comes after it.
-    mark: (u64, usize),
     /// Keys of its players.
     pub players: Vec<usize>,
 }
 
 impl Follower {
     pub(super) fn new(follow: Follow) -> Self {
-        Self { follow, view: VecDeque::new(), mark: (0, 0), players: Vec::new() }
+        Self { follow, view: VecDeque::new(), players: Vec::new() }
     }
 
     pub(super) fn stream(&self) -> &Arc<Stream> {
@@ -44,17 +41,11 @@ impl Follower {
         while self.view.front().is_some_and(|local| local.sequence < oldest) {
             self.view.pop_front();
         }
-        if let Some(newest) = self.view.back() {
-            self.mark = (newest.sequence, newest.committed().entries.len());
-        }
     }
 
-    /// How many messages of the segment that it stands in this player may read.
-    pub(super) fn readable_by(&self, player: &Player) -> usize {
-        match &player.place {
-            Place::At(cursor) if cursor.segment.sequence == self.mark.0 => self.mark.1,
-            _ => usize::MAX,
-        }
+    /// Whether nothing comes after this batch as yet.
+    pub(super) fn ends_with(&self, batch: &Batch) -> bool {
+        self.view.back().is_some_and(|newest| batch.is_end_of(newest))
     }
 
     /// Puts the player where it can begin, if there is such a place now. True where it stands in the log then.

@@ -122,22 +122,25 @@ impl Hub {
                     continue;
                 };
                 follower.sync();
-                due.extend(follower.players.iter().map(|&key| self.players[key].owner));
+                for &key in &follower.players {
+                    let player = &mut self.players[key];
+                    player.is_served = false;
+                    due.push(player.owner);
+                }
             }
         }
     }
 
-    /// What to send to this player next, if something is due. A player that lags is moved ahead here. `only_rest`
-    /// asks for the rest of a half-sent message and nothing more.
+    /// What to send to this player next, if something is due: all that there is, once a pass. A player that lags is
+    /// moved ahead here. `only_rest` asks for the rest of a half-sent message and nothing more.
     pub fn next_batch(&mut self, key: PlayerKey, only_rest: bool, now_ms: u64) -> Option<Batch> {
         let player = &mut self.players[key.0];
         let follower = &mut self.followers[player.follower];
         if !player.is_at_boundary() {
             let must_skip = is_lagging(player, &self.policy, now_ms);
-            let readable = follower.readable_by(player);
-            return player.next_batch(only_rest || must_skip || player.is_paused, readable);
+            return player.next_batch(only_rest || must_skip || player.is_paused);
         }
-        if only_rest || player.is_paused || !follower.place(player) {
+        if only_rest || player.is_paused || player.is_served || !follower.place(player) {
             return None;
         }
         let is_out = matches!(&player.place, Place::At(cursor) if follower.has_left(cursor.segment.sequence));
@@ -147,8 +150,8 @@ impl Hub {
         }
         // As long as segments end here: all that is wanted may be in the next one.
         loop {
-            let readable = follower.readable_by(player);
-            if let Some(batch) = player.next_batch(false, readable) {
+            if let Some(batch) = player.next_batch(false) {
+                player.is_served = follower.ends_with(&batch);
                 return Some(batch);
             }
             let Place::At(cursor) = &mut player.place else {
@@ -160,9 +163,12 @@ impl Hub {
         }
     }
 
-    /// `n` bytes of the batch that this player was given last have been sent.
-    pub fn sent(&mut self, key: PlayerKey, n: usize) {
-        self.players[key.0].advance(n);
+    /// `n` bytes of the batch that this player was given last have been sent; `is_all` if that is all of it.
+    pub fn sent(&mut self, key: PlayerKey, n: usize, is_all: bool) {
+        let player = &mut self.players[key.0];
+        player.advance(n);
+        // A full socket took a part: what remains goes as soon as there is room, with what has come since.
+        player.is_served &= is_all;
     }
 
     /// Whether other bytes may go to this player now: no message is half sent.

@@ -31,6 +31,9 @@ pub(super) struct Player {
     /// The state of the headers that it was given last.
     pub generation: u32,
     pub is_paused: bool,
+    /// It was given all that there was: what has come since goes with the next pass, in one piece with what comes
+    /// until then.
+    pub is_served: bool,
     pub wants_audio: bool,
     pub video: Video,
 }
@@ -74,6 +77,7 @@ impl Player {
             is_preamble_begun: false,
             generation: 0,
             is_paused: false,
+            is_served: false,
             wants_audio: true,
             video: Video::Wanted,
         }
@@ -87,6 +91,7 @@ impl Player {
             self.is_preamble_begun = false;
         }
         self.generation = generation;
+        self.is_served = false;
         self.place = Place::At(cursor);
     }
 
@@ -100,8 +105,8 @@ impl Player {
     }
 
     /// The next send from where the player stands, if something is due. `only_rest` asks for no more than the rest
-    /// of a half-sent message; of the segment, no more than the first `readable` messages are looked at.
-    pub(super) fn next_batch(&mut self, only_rest: bool, readable: usize) -> Option<Batch> {
+    /// of a half-sent message.
+    pub(super) fn next_batch(&mut self, only_rest: bool) -> Option<Batch> {
         if !self.preamble.is_empty() {
             let is_rest = std::mem::replace(&mut self.is_preamble_begun, true);
             if only_rest && !is_rest {
@@ -119,11 +124,10 @@ impl Player {
                 return None;
             }
             if !wants_all {
-                cursor.skip_unwanted(readable, self.wants_audio, &mut self.video);
+                cursor.skip_unwanted(self.wants_audio, &mut self.video);
             }
         }
         let entries = cursor.segment.committed().entries;
-        let entries = &entries[..entries.len().min(readable)];
         let unsent = entries.get(cursor.entry..).filter(|unsent| !unsent.is_empty())?;
         let to = if only_rest {
             unsent[0].end
@@ -171,9 +175,9 @@ impl Cursor {
         (self.segment.sequence, self.offset)
     }
 
-    fn skip_unwanted(&mut self, readable: usize, wants_audio: bool, video: &mut Video) {
+    fn skip_unwanted(&mut self, wants_audio: bool, video: &mut Video) {
         let segment = self.segment.clone();
-        for entry in segment.committed().entries.iter().take(readable).skip(self.entry) {
+        for entry in segment.committed().entries.iter().skip(self.entry) {
             if entry.class == Class::KeyFrame && *video == Video::FromNextKeyFrame {
                 *video = Video::Wanted;
             }

@@ -5,6 +5,8 @@ use std::time::Duration;
 /// The share of a core's time that passes may take before frames are left to pile up: beyond it more bytes a send
 /// cost less than more sends, and accepting, handshakes and publishers keep their part.
 const BUSY_SHARE: (u64, u64) = (2, 3);
+/// So much rest may be owed before a pass has to wait for it: a core that is busy for a moment only need not.
+const CREDIT_US: u64 = 10_000;
 
 /// Decides when passes begin. Times are microseconds of one clock that never goes back.
 #[derive(Debug)]
@@ -14,7 +16,7 @@ pub struct Pump {
     grown_us: Option<u64>,
     /// When the pass began that is under way.
     begun_us: Option<u64>,
-    /// Not before this: the core has just been busy with the pass before.
+    /// When the core has rested enough for all passes so far.
     rested_us: u64,
 }
 
@@ -38,7 +40,8 @@ impl Pump {
     /// When the next pass is to begin; `None` while nothing has grown, or while a pass is under way.
     pub fn due_us(&self) -> Option<u64> {
         let grown_us = self.grown_us.filter(|_| self.begun_us.is_none())?;
-        Some(self.rested_us.clamp(grown_us, grown_us + self.latency_budget_us))
+        let rested_us = self.rested_us.saturating_sub(CREDIT_US);
+        Some(rested_us.clamp(grown_us, grown_us + self.latency_budget_us))
     }
 
     /// A pass over so many players begins: it carries all growth so far. One over nobody is over.
@@ -47,12 +50,13 @@ impl Pump {
         self.begun_us = (players > 0).then_some(now_us);
     }
 
-    /// Whatever pass was under way is through, the kernel's part of it too.
-    pub fn end(&mut self, now_us: u64) {
-        if let Some(begun_us) = self.begun_us.take() {
-            let (busy, whole) = BUSY_SHARE;
-            self.rested_us = now_us + (now_us - begun_us) * (whole - busy) / busy;
-        }
+    /// Whatever pass was under way is through, the kernel's part of it too: how long it took, microseconds.
+    pub fn end(&mut self, now_us: u64) -> Option<u64> {
+        let begun_us = self.begun_us.take()?;
+        let pass_us = now_us - begun_us;
+        let (busy, whole) = BUSY_SHARE;
+        self.rested_us = self.rested_us.max(begun_us) + pass_us * whole / busy;
+        Some(pass_us)
     }
 }
 
@@ -80,7 +84,31 @@ mod tests {
         pump.begin(9_500, 0);
         pump.end(60_000);
         pump.grew(61_000);
-        assert_eq!(pump.due_us(), Some(90_000), "60 ms of work, 30 ms of rest");
+        assert_eq!(pump.due_us(), Some(80_000), "60 ms of work, 30 ms of rest, of which 10 may be owed");
+    }
+
+    #[test]
+    fn what_is_owed_adds_up() {
+        let mut pump = pump();
+        let mut begun_us = 0;
+        for _ in 0..10 {
+            pump.begin(9_500, begun_us);
+            assert_eq!(pump.end(begun_us + 60_000), Some(60_000));
+            pump.grew(begun_us + 60_000);
+            begun_us = pump.due_us().expect("it has grown");
+        }
+        assert_eq!(begun_us, 10 * 90_000 - 10_000, "two thirds of the time");
+    }
+
+    #[test]
+    fn a_core_that_is_busy_now_and_then_does_not_rest() {
+        let mut pump = pump();
+        for begun_us in (0..10).map(|i| i * 33_000) {
+            pump.begin(4_000, begun_us);
+            pump.end(begun_us + 18_000);
+            pump.grew(begun_us + 18_000);
+            assert_eq!(pump.due_us(), Some(begun_us + 18_000));
+        }
     }
 
     #[test]
@@ -91,6 +119,7 @@ mod tests {
         pump.grew(900_000);
         assert_eq!(pump.due_us(), Some(1_000_000));
     }
+
     #[test]
     fn no_pass_begins_while_one_is_under_way() {
         let mut pump = pump();
@@ -98,7 +127,7 @@ mod tests {
         pump.grew(10_000);
         assert_eq!(pump.due_us(), None);
         pump.end(60_000);
-        assert_eq!(pump.due_us(), Some(90_000));
+        assert_eq!(pump.due_us(), Some(80_000));
     }
 
     #[test]

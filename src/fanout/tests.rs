@@ -51,9 +51,18 @@ impl Bench {
         let mut out = Vec::new();
         while let Some(batch) = self.hub.next_batch(player, false, self.now_ms) {
             out.extend_from_slice(batch.bytes());
-            self.hub.sent(player, batch.bytes().len());
+            self.hub.sent(player, batch.bytes().len(), true);
         }
         out
+    }
+
+    /// The one send that a pass gives the player.
+    fn take(&mut self, player: PlayerKey) -> String {
+        let batch = self.hub.next_batch(player, false, self.now_ms);
+        batch.map_or_else(String::new, |batch| {
+            self.hub.sent(player, batch.bytes().len(), true);
+            marks(batch.bytes())
+        })
     }
 
     /// As after the core's signal.
@@ -287,7 +296,7 @@ fn a_player_that_lags_is_moved_to_the_newest_key_frame_between_two_messages() {
     bench.grow();
     let batch = bench.hub.next_batch(player, false, 1_080).expect("two frames are due");
     assert_eq!(marks(batch.bytes()), "i1halfsent i2 ");
-    bench.hub.sent(player, 8);
+    bench.hub.sent(player, 8, false);
     assert!(!bench.hub.is_at_boundary(player));
     publication.append(key_frame(6_000, "K3 "), 7_000);
     publication.append(inter_frame(6_040, "i4 "), 7_040);
@@ -404,7 +413,7 @@ fn a_player_that_has_begun_at_a_key_frame_stands_between_two_messages() {
     let player = bench.join(Start::KeyFrame);
     let preamble = bench.hub.next_batch(player, false, 1_000).expect("the headers are due");
     assert_eq!(marks(preamble.bytes()), "M V A ");
-    bench.hub.sent(player, preamble.bytes().len());
+    bench.hub.sent(player, preamble.bytes().len(), true);
     assert!(bench.hub.is_at_boundary(player));
 }
 
@@ -466,7 +475,7 @@ fn every_byte_arrives_in_order_however_little_each_send_takes() {
             if let Some(batch) = bench.hub.next_batch(player, false, 1_000) {
                 let n = batch.bytes().len().min(1 + (i as usize * 97) % 4_000);
                 received.extend_from_slice(&batch.bytes()[..n]);
-                bench.hub.sent(player, n);
+                bench.hub.sent(player, n, n == batch.bytes().len());
             }
         }
     }
@@ -487,7 +496,7 @@ fn a_batch_is_whole_messages_up_to_its_bound() {
     let mut lens = Vec::new();
     while let Some(batch) = bench.hub.next_batch(player, false, 1_000) {
         lens.push(batch.bytes().len());
-        bench.hub.sent(player, batch.bytes().len());
+        bench.hub.sent(player, batch.bytes().len(), true);
         assert!(bench.hub.is_at_boundary(player));
     }
     assert_eq!(lens[0], 300_005, "a message larger than the bound goes alone");
@@ -641,4 +650,42 @@ fn a_stream_that_nobody_uses_is_gone() {
     drop(publication);
     assert!(bench.registry.is_empty());
     assert!(bench.hub.is_empty());
+}
+
+#[test]
+fn what_comes_during_a_pass_goes_with_those_who_have_not_been_served_yet() {
+    let mut bench = Bench::new();
+    let mut publication = bench.publish();
+    headers(&mut publication);
+    publication.append(key_frame(0, "K0 "), 1_000);
+    let (first, last) = (bench.join(Start::KeyFrame), bench.join(Start::KeyFrame));
+    assert_eq!((bench.drain(first), bench.drain(last)), ("M V A K0 ".to_owned(), "M V A K0 ".to_owned()));
+    publication.append(inter_frame(40, "i1 "), 1_040);
+    bench.grow();
+    assert_eq!(bench.take(first), "i1 ");
+    publication.append(inter_frame(80, "i2 "), 1_080);
+    assert_eq!(bench.take(first), "", "it has been served: the next frame may come with more");
+    assert_eq!(bench.take(last), "i1 i2 ");
+    publication.append(inter_frame(120, "i3 "), 1_120);
+    bench.grow();
+    assert_eq!((bench.take(first), bench.take(last)), ("i2 i3 ".to_owned(), "i3 ".to_owned()));
+}
+
+#[test]
+fn who_took_a_part_goes_on_with_all_that_there_is() {
+    let mut bench = Bench::new();
+    let mut publication = bench.publish();
+    headers(&mut publication);
+    publication.append(key_frame(0, "K0 "), 1_000);
+    let player = bench.join(Start::KeyFrame);
+    bench.drain(player);
+    publication.append(inter_frame(40, "i1 "), 1_040);
+    publication.append(inter_frame(80, "i2 "), 1_080);
+    bench.grow();
+    let batch = bench.hub.next_batch(player, false, 1_080).expect("two frames are due");
+    let whole = batch.bytes().len() / 2;
+    bench.hub.sent(player, whole, false);
+    assert!(bench.hub.is_at_boundary(player));
+    publication.append(inter_frame(120, "i3 "), 1_120);
+    assert_eq!(bench.take(player), "i2 i3 ");
 }

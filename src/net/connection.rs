@@ -49,6 +49,9 @@ pub(super) struct Publishing {
     pub frames: u64,
     /// None while it waits for the name to be freed by a publisher that was asked to go.
     pub publication: Option<Publication>,
+    /// When frames that wait for a picture have waited long enough, microseconds; what it says is of no use once they
+    /// have gone with one.
+    pub untold_until_us: u64,
 }
 
 /// What the connection plays.

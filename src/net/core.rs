@@ -2,7 +2,8 @@
 
 use std::{
     cell::RefCell,
-    collections::VecDeque,
+    cmp::Reverse,
+    collections::BinaryHeap,
     io::{self, PipeReader},
     net::{Shutdown, SocketAddr},
     os::fd::AsRawFd,
@@ -64,14 +65,25 @@ pub(super) struct Core {
     wake: PipeReader,
     buffers: ReceiveSlab,
     pump: Pump,
-    /// Publishers whose cores are to be told of growth that waited for a picture: when (microseconds), key and
-    /// connection id. In that order, since all wait equally long.
-    untold: VecDeque<(u64, usize, u64)>,
+    /// Publishers whose cores are to be told of growth that waited for a picture: the soonest first.
+    untold: BinaryHeap<Reverse<Untold>>,
     /// When the pending alarm goes off, microseconds.
     alarm_us: Option<u64>,
     /// Connections whose player may have something to send.
     due: Vec<usize>,
     sweep_from: usize,
+}
+
+/// Growth that waits for a picture.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Untold {
+    /// When it has waited long enough, microseconds.
+    due_us: u64,
+    /// The publisher's connection, and its number.
+    key: usize,
+    connection_id: u64,
+    /// It has had its time, and waits because the picture is near.
+    has_waited: bool,
 }
 
 /// What comes after a turn.
@@ -103,7 +115,7 @@ impl Core {
             wake,
             buffers: ReceiveSlab::default(),
             pump: Pump::new(common.config.play.latency_budget),
-            untold: VecDeque::new(),
+            untold: BinaryHeap::new(),
             alarm_us: None,
             due: Vec::new(),
             sweep_from: 0,
@@ -175,8 +187,8 @@ impl Core {
         if self.is_draining && self.connections.is_empty() {
             return Turn::Done;
         }
-        if let Some(&(due_us, ..)) = self.untold.front() {
-            self.set_alarm(due_us);
+        if let Some(Reverse(untold)) = self.untold.peek() {
+            self.set_alarm(untold.due_us);
         }
         if let Some(due_us) = self.pump.due_us() {
             // Growth is known, so nobody needs to call: the core counts as awake until the alarm.
@@ -198,7 +210,9 @@ impl Core {
         }
         if self.due.is_empty() {
             // The last sends of a pass have been submitted since, and what they came to has been looked at.
-            self.pump.end(now_us);
+            if let Some(pass_us) = self.pump.end(now_us) {
+                self.signal().set_pass_us(pass_us);
+            }
         }
         if self.pump.due_us().is_some_and(|due_us| due_us <= now_us) {
             for (first, bits) in self.common.signals[self.number].take_grown() {
@@ -269,7 +283,9 @@ impl Core {
                 connection.bytes_out += n as u64;
                 connection.progress_ms = self.now_ms;
                 match (what, &self.connections[key].playing) {
-                    (Sending::Media, Some(playing)) => self.hub.sent(playing.key, n),
+                    (Sending::Media, Some(playing)) => {
+                        self.hub.sent(playing.key, n, n == batch.bytes().len());
+                    }
                     _ => batch.advance(n),
                 }
                 if what == Sending::Own && !batch.bytes().is_empty() {
@@ -494,18 +510,35 @@ impl Core {
     /// A publisher's growth waits for a picture to go out with, but not for long.
     pub(super) fn tell_soon(&mut self, key: usize, connection_id: u64) {
         let due_us = self.clock_us() + self.common.config.play.merge.as_micros() as u64;
-        self.untold.push_back((due_us, key, connection_id));
+        self.tell_at(Untold { due_us, key, connection_id, has_waited: false });
+    }
+
+    fn tell_at(&mut self, untold: Untold) {
+        if let Some(publishing) = &mut self.connections[untold.key].publishing {
+            publishing.untold_until_us = untold.due_us;
+            self.untold.push(Reverse(untold));
+        }
     }
 
     fn tell_of_growth(&mut self, now_us: u64) {
-        while let Some(&(due_us, key, id)) = self.untold.front() {
-            if due_us > now_us {
-                return;
-            }
-            self.untold.pop_front();
-            let connection = self.connections.get_mut(key).filter(|connection| connection.id == id);
-            if let Some(publication) = connection.and_then(Connection::publication) {
-                publication.tell();
+        while self.untold.peek().is_some_and(|Reverse(untold)| untold.due_us <= now_us) {
+            let Some(Reverse(untold)) = self.untold.pop() else { return };
+            let Untold { due_us, key, connection_id, has_waited } = untold;
+            let connection = self.connections.get_mut(key).filter(|it| it.id == connection_id);
+            let Some(publishing) = connection.and_then(|it| it.publishing.as_mut()) else { continue };
+            // Told with a picture since, and other frames wait now: their time comes.
+            let Some(publication) =
+                publishing.publication.as_mut().filter(|_| publishing.untold_until_us == due_us)
+            else {
+                continue;
+            };
+            match publication.picture_is_near(self.now_ms).filter(|_| !has_waited) {
+                Some(near_us) => {
+                    let budget_us = self.common.config.play.latency_budget.as_micros() as u64;
+                    let due_us = now_us + near_us.min(budget_us);
+                    self.tell_at(Untold { due_us, key, connection_id, has_waited: true });
+                }
+                None => publication.tell(),
             }
         }
     }

@@ -79,6 +79,7 @@ impl Core {
             bytes_in_before: connection.bytes_in,
             frames: 0,
             publication: None,
+            untold_until_us: 0,
         }));
         if let Err(busy) = self.try_publish(key) {
             let publish = &self.common.config.publish;

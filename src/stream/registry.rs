@@ -70,6 +70,8 @@ pub struct Busy {
 
 const LIVE: u64 = u64::MAX;
 const NEVER: u64 = u64::MAX - 1;
+/// How far ahead a picture is near, in passes: one, and what may be left of it when the picture is a little late.
+const NEAR: (u64, u64) = (3, 2);
 const CLOSED: usize = usize::MAX;
 /// `publisher`: the core is in the bits above, the connection's number below.
 const CORE_SHIFT: u32 = 48;
@@ -235,6 +237,13 @@ impl Stream {
         }
     }
 
+    /// The longest that a core which follows takes for a pass, microseconds.
+    fn pass_us(&self) -> u64 {
+        let cores = self.followers.iter().zip(self.signals.iter());
+        let following = cores.filter(|(follower, _)| follower.load(Ordering::Relaxed) != 0);
+        following.map(|(_, signal)| signal.pass_us()).max().unwrap_or(0)
+    }
+
     fn tell_next(&self, hand_over: &mut HandOver) {
         if let Some(next) = hand_over.next.take() {
             self.signals[next.core].post(Mail::NameFree { connection_id: next.connection_id });
@@ -308,6 +317,16 @@ impl Publication {
         }
     }
 
+    /// How much longer, microseconds, frames that wait for a picture had better wait: the picture is expected while a
+    /// pass that began now would still keep the cores busy, and would have to wait for that in its turn. None where
+    /// they need not.
+    pub fn picture_is_near(&self, now_ms: u64) -> Option<u64> {
+        let picture_ms = self.writer.as_ref().and_then(|writer| writer.next_picture_ms())?;
+        let (share, of) = NEAR;
+        let near_us = self.usage.stream.pass_us() * share / of;
+        (picture_ms.saturating_sub(now_ms) * 1_000 <= near_us).then_some(near_us)
+    }
+
     /// The publisher has been heard: bytes came, a whole frame or not.
     pub fn heard(&mut self, now_ms: u64) {
         self.now_ms = now_ms;
@@ -375,7 +394,7 @@ impl Drop for Usage {
 #[cfg(all(test, not(fanfare_loom)))]
 mod tests {
     use super::*;
-    use crate::stream::tests::{key_frame, publisher, registry};
+    use crate::stream::tests::{inter_frame, key_frame, publisher, registry};
 
     #[test]
     fn a_name_belongs_to_one_publisher_until_it_goes() {
@@ -398,6 +417,25 @@ mod tests {
         });
         assert!(thread.join().is_err());
         assert!(registry.publish("live/s", publisher(2), 0).is_ok());
+    }
+
+    #[test]
+    fn a_picture_is_near_if_a_pass_that_began_now_would_keep_it_waiting() {
+        let registry = registry(2);
+        let _follow = registry.follow("live/s", 1, 0);
+        let mut publication = registry.publish("live/s", publisher(1), 0).expect("free");
+        registry.signals[0].set_pass_us(90_000);
+        registry.signals[1].set_pass_us(8_000);
+        assert_eq!(publication.picture_is_near(0), None, "there has been none");
+        publication.append(key_frame(0, "K0"), 1_000);
+        publication.append(inter_frame(40, "i1"), 1_040);
+        assert_eq!(publication.picture_is_near(1_060), None, "20 ms are more than a pass and a half");
+        assert_eq!(publication.picture_is_near(1_068), Some(12_000), "of the core that follows");
+        assert_eq!(publication.picture_is_near(1_085), Some(12_000), "it is late");
+        registry.signals[1].set_pass_us(100);
+        assert_eq!(publication.picture_is_near(1_078), None, "a short pass keeps nobody waiting");
+        publication.append(inter_frame(2_000, "i2"), 3_000);
+        assert_eq!(publication.picture_is_near(3_000), None, "no rhythm");
     }
 
     #[test]

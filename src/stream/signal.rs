@@ -18,6 +18,7 @@ pub const SLOTS: usize = WORDS * 64;
 pub struct Signal {
     grown: [AtomicU64; WORDS],
     is_awake: AtomicBool,
+    pass_us: AtomicU64,
     has_mail: AtomicBool,
     mail: Mutex<Vec<Mail>>,
     wake: Box<dyn Fn() + Send + Sync>,
@@ -46,6 +47,7 @@ impl Signal {
         Self {
             grown: std::array::from_fn(|_| AtomicU64::new(0)),
             is_awake: AtomicBool::new(true),
+            pass_us: AtomicU64::new(0),
             has_mail: AtomicBool::new(false),
             mail: Mutex::default(),
             wake: Box::new(wake),
@@ -60,6 +62,16 @@ impl Signal {
         if word.fetch_or(bit, Ordering::SeqCst) & bit == 0 {
             self.rouse();
         }
+    }
+
+    /// The core: how long its last pass over players took, microseconds.
+    pub fn set_pass_us(&self, pass_us: u64) {
+        self.pass_us.store(pass_us, Ordering::Relaxed);
+    }
+
+    /// How long the core's last pass took, microseconds: about what the next one will take.
+    pub fn pass_us(&self) -> u64 {
+        self.pass_us.load(Ordering::Relaxed)
     }
 
     /// Leaves a word.

@@ -22,6 +22,9 @@ const SOUND_POINT_MS: u64 = 1_000;
 /// back as the last one, to hear it.
 const PICTURES_GONE_MS: u64 = 10_000;
 
+/// Pictures further apart than this come in no rhythm that could be counted on: 5 a second.
+const MOST_GAP_MS: u32 = 200;
+
 /// Where a player begins.
 pub enum Join {
     /// Nothing has come since the encoder came (or came back): wait.
@@ -79,6 +82,9 @@ pub(super) struct Writer {
     moved_ms: Option<u64>,
     /// When the last picture came.
     picture_ms: u64,
+    /// The time of that picture, and how much later it was than the one before: none where that says nothing.
+    picture_timestamp_ms: u32,
+    picture_gap_ms: Option<u32>,
     has_said_gop_too_large: bool,
 }
 
@@ -95,6 +101,8 @@ impl Writer {
             start: None,
             moved_ms: None,
             picture_ms: 0,
+            picture_timestamp_ms: 0,
+            picture_gap_ms: None,
             has_said_gop_too_large: false,
         }
     }
@@ -133,6 +141,11 @@ impl Writer {
             false => self.timeline.header(frame.timestamp_ms),
         };
         self.needs_key_frame &= role != Role::KeyFrame;
+        if matches!(role, Role::KeyFrame | Role::Picture) {
+            let gap_ms = frame.timestamp_ms.wrapping_sub(self.picture_timestamp_ms);
+            self.picture_gap_ms = (1..=MOST_GAP_MS).contains(&gap_ms).then_some(gap_ms);
+            self.picture_timestamp_ms = frame.timestamp_ms;
+        }
 
         let entry = Entry {
             end: 0,
@@ -158,6 +171,11 @@ impl Writer {
             Role::Header(_) | Role::Other if self.has_pictures(now_ms) => Laid::MayWait,
             Role::Header(_) | Role::Other => Laid::Due,
         }
+    }
+
+    /// When the next picture is expected, by the relay's clock.
+    pub(super) fn next_picture_ms(&self) -> Option<u64> {
+        Some(self.picture_ms + u64::from(self.picture_gap_ms?))
     }
 
     /// Whether pictures come: it is one of them that a player begins with.
