@@ -89,6 +89,9 @@ pub struct Play {
     /// How long a frame may wait at most on a core that is busy with the ones before.
     #[serde(with = "units::duration")]
     pub latency_budget: Duration,
+    /// Sends of at least this many bytes are not copied, where kernel and network card can do without; 0 copies all.
+    #[serde(with = "units::size")]
+    pub zero_copy_from: usize,
 }
 
 /// Log lines; they go to standard error.
@@ -159,7 +162,7 @@ impl Config {
     }
 
     /// Every number here, with its key and range: what [`Config::check`] holds and `fanfare.toml` documents.
-    pub fn numbers(&self) -> [Number; 11] {
+    pub fn numbers(&self) -> [Number; 12] {
         use Unit::{Bytes, Count, Milliseconds};
         let Config { publish, play, .. } = self;
         let time = |key, value: Duration, range| Number {
@@ -185,6 +188,12 @@ impl Config {
             time("play.ping_interval", play.ping_interval, SECOND_MS..=HOUR_MS),
             time("play.merge", play.merge, 0..=20),
             time("play.latency_budget", play.latency_budget, 0..=SECOND_MS),
+            Number {
+                key: "play.zero_copy_from",
+                value: play.zero_copy_from as u64,
+                range: 0..=MIB,
+                unit: Bytes,
+            },
         ]
     }
 
@@ -270,6 +279,7 @@ impl Default for Play {
             ping_interval: Duration::from_secs(30),
             merge: Duration::from_millis(20),
             latency_budget: Duration::from_millis(150),
+            zero_copy_from: 0,
         }
     }
 }

@@ -9,7 +9,8 @@ use crate::stream::Segment;
 /// A segment as one core holds it: the shared count moves once a core, the core's own count once a send.
 pub(super) type Local = Rc<Arc<Segment>>;
 
-/// What one send takes, ready on the wire.
+/// What one send takes, ready on the wire. A clone is the same bytes.
+#[derive(Clone)]
 pub enum Batch {
     /// Bytes of this connection or of this joiner: answers, preambles.
     Own(Bytes),
@@ -18,6 +19,7 @@ pub enum Batch {
 }
 
 /// Whole messages, or the rest of one, from a segment.
+#[derive(Clone)]
 pub struct Shared {
     segment: Local,
     from: u32,

@@ -22,7 +22,9 @@ use tokio_uring::net::TcpStream;
 use super::{
     buffers::ReceiveSlab,
     connection::{Closing, Connection, Reason, Sending, Step},
+    growth::Untold,
     ring::{Completion, Ring},
+    shortage::{Resting, Trouble},
 };
 use crate::{
     config::Config,
@@ -66,24 +68,14 @@ pub(super) struct Core {
     buffers: ReceiveSlab,
     pump: Pump,
     /// Publishers whose cores are to be told of growth that waited for a picture: the soonest first.
-    untold: BinaryHeap<Reverse<Untold>>,
+    pub(super) untold: BinaryHeap<Reverse<Untold>>,
     /// When the pending alarm goes off, microseconds.
     alarm_us: Option<u64>,
     /// Connections whose player may have something to send.
     due: Vec<usize>,
     sweep_from: usize,
-}
-
-/// Growth that waits for a picture.
-#[derive(PartialEq, Eq, PartialOrd, Ord)]
-struct Untold {
-    /// When it has waited long enough, microseconds.
-    due_us: u64,
-    /// The publisher's connection, and its number.
-    key: usize,
-    connection_id: u64,
-    /// It has had its time, and waits because the picture is near.
-    has_waited: bool,
+    /// What the kernel was short of memory for.
+    pub(super) resting: Vec<Resting>,
 }
 
 /// What comes after a turn.
@@ -111,7 +103,7 @@ impl Core {
             connections: Slab::new(),
             now_ms: 0,
             is_draining: false,
-            ring: Ring::new()?,
+            ring: Ring::new(common.config.play.zero_copy_from)?,
             wake,
             buffers: ReceiveSlab::default(),
             pump: Pump::new(common.config.play.latency_budget),
@@ -119,6 +111,7 @@ impl Core {
             alarm_us: None,
             due: Vec::new(),
             sweep_from: 0,
+            resting: Vec::new(),
             common,
         };
         core.ring.wake(core.wake.as_raw_fd());
@@ -232,7 +225,7 @@ impl Core {
         was_busy
     }
 
-    fn completed(&mut self, completion: Completion) {
+    pub(super) fn completed(&mut self, completion: Completion) {
         match completion {
             Completion::Sent { owner, batch, result } => self.sent(owner, batch, result),
             Completion::Received { owner, buffer, result } => self.received(owner, buffer, result),
@@ -265,11 +258,11 @@ impl Core {
                 self.receive_into(key, buffer);
                 return;
             }
-            Err(error) if is_passing(&error) => {
-                self.receive_into(key, buffer);
-                return;
-            }
-            Err(error) => self.end(key, Reason::Socket(error)),
+            Err(error) => match Trouble::of(error) {
+                Trouble::Interrupted => return self.receive_into(key, buffer),
+                Trouble::Shortage => self.receive_later(key),
+                Trouble::Broken(error) => self.end(key, Reason::Socket(error)),
+            },
         }
         self.buffers.give_back(buffer);
         self.reap(key);
@@ -294,10 +287,11 @@ impl Core {
                     self.flush(key);
                 }
             }
-            Err(error) if is_passing(&error) => {
-                self.send(key, what, batch);
-            }
-            Err(error) => self.end(key, Reason::Socket(error)),
+            Err(error) => match Trouble::of(error) {
+                Trouble::Interrupted => self.send(key, what, batch),
+                Trouble::Shortage => self.send_later(key, what, batch),
+                Trouble::Broken(error) => self.end(key, Reason::Socket(error)),
+            },
         }
         self.reap(key);
     }
@@ -326,7 +320,7 @@ impl Core {
         }
     }
 
-    fn send(&mut self, key: usize, what: Sending, batch: Batch) {
+    pub(super) fn send(&mut self, key: usize, what: Sending, batch: Batch) {
         let connection = &mut self.connections[key];
         connection.sending = what;
         self.ring.send(connection.fd(), key, batch);
@@ -406,7 +400,7 @@ impl Core {
     }
 
     /// Lets go of a connection that is over.
-    fn reap(&mut self, key: usize) {
+    pub(super) fn reap(&mut self, key: usize) {
         if self.connections.get(key).is_some_and(Connection::is_over) {
             let connection = self.connections.remove(key);
             let duration_ms = self.now_ms.saturating_sub(connection.opened_ms);
@@ -424,6 +418,7 @@ impl Core {
 
     fn tick(&mut self) {
         self.expire_players();
+        self.try_again();
         let share = self.connections.capacity().div_ceil(TICKS_A_SWEEP).max(64);
         let end = self.sweep_from + share;
         for key in self.sweep_from..end.min(self.connections.capacity()) {
@@ -503,44 +498,14 @@ impl Core {
         self.common.started.elapsed().as_millis() as u64
     }
 
-    fn clock_us(&self) -> u64 {
+    pub(super) fn clock_us(&self) -> u64 {
         self.common.started.elapsed().as_micros() as u64
     }
 
-    /// A publisher's growth waits for a picture to go out with, but not for long.
-    pub(super) fn tell_soon(&mut self, key: usize, connection_id: u64) {
-        let due_us = self.clock_us() + self.common.config.play.merge.as_micros() as u64;
-        self.tell_at(Untold { due_us, key, connection_id, has_waited: false });
-    }
-
-    fn tell_at(&mut self, untold: Untold) {
-        if let Some(publishing) = &mut self.connections[untold.key].publishing {
-            publishing.untold_until_us = untold.due_us;
-            self.untold.push(Reverse(untold));
-        }
-    }
-
-    fn tell_of_growth(&mut self, now_us: u64) {
-        while self.untold.peek().is_some_and(|Reverse(untold)| untold.due_us <= now_us) {
-            let Some(Reverse(untold)) = self.untold.pop() else { return };
-            let Untold { due_us, key, connection_id, has_waited } = untold;
-            let connection = self.connections.get_mut(key).filter(|it| it.id == connection_id);
-            let Some(publishing) = connection.and_then(|it| it.publishing.as_mut()) else { continue };
-            // Told with a picture since, and other frames wait now: their time comes.
-            let Some(publication) =
-                publishing.publication.as_mut().filter(|_| publishing.untold_until_us == due_us)
-            else {
-                continue;
-            };
-            match publication.picture_is_near(self.now_ms).filter(|_| !has_waited) {
-                Some(near_us) => {
-                    let budget_us = self.common.config.play.latency_budget.as_micros() as u64;
-                    let due_us = now_us + near_us.min(budget_us);
-                    self.tell_at(Untold { due_us, key, connection_id, has_waited: true });
-                }
-                None => publication.tell(),
-            }
-        }
+    /// Hands to the kernel what has been gathered.
+    #[cfg(test)]
+    pub(super) fn submit(&mut self) {
+        self.ring.submit();
     }
 
     fn set_alarm(&mut self, due_us: u64) {
@@ -555,11 +520,6 @@ impl Core {
     pub(super) fn publisher_id(&self, connection_id: u64) -> PublisherId {
         PublisherId { core: self.number, connection_id }
     }
-}
-
-/// Nothing is wrong with the socket: ask again.
-fn is_passing(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(libc::EINTR | libc::EAGAIN | libc::ENOBUFS | libc::ENOMEM))
 }
 
 pub(super) fn millis(duration: Duration) -> u64 {

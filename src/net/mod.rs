@@ -4,10 +4,12 @@ mod accept;
 mod buffers;
 mod connection;
 mod core;
+mod growth;
 mod lifecycle;
 mod listener;
 mod process;
 mod queued;
 mod ring;
+mod shortage;
 
 pub use process::run;

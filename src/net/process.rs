@@ -136,7 +136,7 @@ impl Drop for AbortOnPanic {
 }
 
 /// What the cores share, and the reading end of each one's wake.
-fn common(config: Config) -> io::Result<(Arc<Common>, Vec<PipeReader>)> {
+pub(super) fn common(config: Config) -> io::Result<(Arc<Common>, Vec<PipeReader>)> {
     let mut wakes = Vec::new();
     let mut signals = Vec::new();
     for _ in 0..config.core_count() {

@@ -8,7 +8,7 @@ use std::{
 };
 
 use bytes::BytesMut;
-use io_uring::{IoUring, opcode, squeue, types};
+use io_uring::{IoUring, cqueue, opcode, squeue, types};
 use slab::Slab;
 use tokio::io::{Interest, unix::AsyncFd};
 
@@ -18,22 +18,45 @@ use crate::fanout::Batch;
 const SUBMISSIONS: u32 = 1024;
 /// Completions that wait to be looked at. The kernel keeps what is beyond and hands it over later.
 const COMPLETIONS: u32 = 16_384;
+/// `IORING_SEND_ZC_REPORT_USAGE`: the notification of a send says whether its bytes were copied after all.
+const REPORT_USAGE: u16 = 1 << 3;
+/// `IORING_NOTIF_USAGE_ZC_COPIED`, in the result of such a notification.
+const WAS_COPIED: u32 = 1 << 31;
 
 /// One core's ring. Every method must be called on the thread that made it.
 pub struct Ring {
     ring: IoUring,
     operations: Slab<Operation>,
+    /// A send of at least this many bytes lends them to the network card.
+    zero_copy_from: usize,
     tick: Box<types::Timespec>,
 }
 
 /// What a submission is about, and the memory that it lends to the kernel.
 enum Operation {
-    Send { owner: usize, batch: Batch },
-    Receive { owner: usize, buffer: BytesMut },
-    Readable { owner: usize },
-    Wake { _value: Box<u64> },
+    Send {
+        owner: usize,
+        batch: Batch,
+        uncopied: Option<RawFd>,
+    },
+    /// A send without a copy that has completed: the card may still read these bytes.
+    Lent {
+        _batch: Batch,
+    },
+    Receive {
+        owner: usize,
+        buffer: BytesMut,
+    },
+    Readable {
+        owner: usize,
+    },
+    Wake {
+        _value: Box<u64>,
+    },
     Tick,
-    Alarm { _duration: Box<types::Timespec> },
+    Alarm {
+        _duration: Box<types::Timespec>,
+    },
     Nudge,
 }
 
@@ -56,12 +79,15 @@ pub enum Completion {
 }
 
 impl Ring {
-    /// A ring for the calling thread.
+    /// A ring for the calling thread. Sends of at least `zero_copy_from` bytes are not copied, if the kernel can do
+    /// without; 0 copies all.
     ///
     /// # Errors
     /// What the kernel says.
-    pub fn new() -> io::Result<Self> {
-        Self::with_room(SUBMISSIONS, COMPLETIONS)
+    pub fn new(zero_copy_from: usize) -> io::Result<Self> {
+        let mut ring = Self::with_room(SUBMISSIONS, COMPLETIONS)?;
+        ring.zero_copy_from = if zero_copy_from == 0 { usize::MAX } else { zero_copy_from };
+        Ok(ring)
     }
 
     fn with_room(submissions: u32, completions: u32) -> io::Result<Self> {
@@ -74,7 +100,8 @@ impl Ring {
             Err(error) if error.raw_os_error() == Some(libc::EINVAL) => builder.build(submissions)?,
             other => other?,
         };
-        Ok(Self { ring, operations: Slab::new(), tick: Box::new(types::Timespec::new()) })
+        let (operations, tick) = (Slab::new(), Box::new(types::Timespec::new()));
+        Ok(Self { ring, operations, zero_copy_from: usize::MAX, tick })
     }
 
     /// Sends a batch. The socket stays open until the completion came.
@@ -82,8 +109,14 @@ impl Ring {
         let bytes = batch.bytes();
         // The address stays good while the batch moves into `operations`: its bytes are on the heap.
         let (address, len) = (bytes.as_ptr(), bytes.len() as u32);
-        let entry = opcode::Send::new(types::Fd(socket), address, len).flags(libc::MSG_NOSIGNAL).build();
-        self.push(entry, Operation::Send { owner, batch });
+        let uncopied = (bytes.len() >= self.zero_copy_from).then_some(socket);
+        let entry = if uncopied.is_some() {
+            let send = opcode::SendZc::new(types::Fd(socket), address, len).flags(libc::MSG_NOSIGNAL);
+            send.zc_flags(REPORT_USAGE).build()
+        } else {
+            opcode::Send::new(types::Fd(socket), address, len).flags(libc::MSG_NOSIGNAL).build()
+        };
+        self.push(entry, Operation::Send { owner, batch, uncopied });
     }
 
     /// Receives into the buffer's spare room, of which there must be some.
@@ -163,13 +196,43 @@ impl Ring {
 
     /// The next completion that is there.
     pub fn complete(&mut self) -> Option<Completion> {
-        let entry = self.ring.completion().next()?;
+        loop {
+            let entry = self.ring.completion().next()?;
+            if let Some(completion) = self.completion(&entry) {
+                return Some(completion);
+            }
+        }
+    }
+
+    /// What an entry is about; none where it concerns this file alone.
+    fn completion(&mut self, entry: &cqueue::Entry) -> Option<Completion> {
+        let key = entry.user_data() as usize;
+        let operation = if cqueue::more(entry.flags()) {
+            let Operation::Send { batch, .. } = &self.operations[key] else { return None };
+            let lent = Operation::Lent { _batch: batch.clone() };
+            std::mem::replace(&mut self.operations[key], lent)
+        } else {
+            self.operations.remove(key)
+        };
         let result = match entry.result() {
             n @ 0.. => Ok(n as usize),
-            errno => Err(io::Error::from_raw_os_error(-errno)),
+            errno => Err(io::Error::from_raw_os_error(errno.wrapping_neg())),
         };
-        Some(match self.operations.remove(entry.user_data() as usize) {
-            Operation::Send { owner, batch } => Completion::Sent { owner, batch, result },
+        Some(match operation {
+            Operation::Send { owner, batch, uncopied } => match (&result, uncopied) {
+                (Err(error), Some(socket)) if is_unknown(error) => {
+                    self.copy_from_now_on("this kernel or this network has no send without a copy");
+                    self.send(socket, owner, batch);
+                    return None;
+                }
+                _ => Completion::Sent { owner, batch, result },
+            },
+            Operation::Lent { .. } => {
+                if entry.result() as u32 & WAS_COPIED != 0 {
+                    self.copy_from_now_on("the kernel copied a send that was to be without a copy");
+                }
+                return None;
+            }
             Operation::Receive { owner, mut buffer } => {
                 if let Ok(n) = result {
                     // SAFETY: the kernel has written `n` bytes from the start of the room that it was lent.
@@ -185,6 +248,12 @@ impl Ring {
         })
     }
 
+    fn copy_from_now_on(&mut self, why: &str) {
+        if std::mem::replace(&mut self.zero_copy_from, usize::MAX) != usize::MAX {
+            tracing::warn!(why, "zero_copy_from is of no use here: this core copies from now on");
+        }
+    }
+
     fn push(&mut self, entry: squeue::Entry, operation: Operation) {
         let key = self.operations.insert(operation);
         let entry = entry.user_data(key as u64);
@@ -195,6 +264,11 @@ impl Ring {
             }
         }
     }
+}
+
+/// What a kernel before 6.2, or a socket of the wrong kind, says to a send without a copy.
+fn is_unknown(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EINVAL | libc::EOPNOTSUPP))
 }
 
 impl Drop for Ring {
@@ -209,9 +283,111 @@ impl Drop for Ring {
 
 #[cfg(test)]
 mod tests {
-    use std::{io::Write, os::fd::AsRawFd};
+    use std::{
+        io::{Read, Write},
+        net::{TcpListener, TcpStream},
+        os::{fd::AsRawFd, unix::net::UnixStream},
+    };
+
+    use bytes::Bytes;
 
     use super::*;
+
+    /// The relay's end and the peer's.
+    fn connected() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let peer = TcpStream::connect(listener.local_addr().expect("it is bound")).expect("it listens");
+        (listener.accept().expect("one waits").0, peer)
+    }
+
+    /// Waits for the next completion of a send.
+    fn sent(ring: &mut Ring) -> (usize, io::Result<usize>) {
+        loop {
+            ring.submit();
+            match ring.complete() {
+                Some(Completion::Sent { owner, result, .. }) => return (owner, result),
+                Some(_) => panic!("nothing else is under way"),
+                None => drop(ring.ring.submit_and_wait(1).expect("the ring works")),
+            }
+        }
+    }
+
+    fn own(bytes: &'static [u8]) -> Batch {
+        Batch::Own(Bytes::from_static(bytes))
+    }
+
+    #[test]
+    fn more_sends_than_the_queue_holds_all_go_out() {
+        let mut ring = Ring::with_room(4, 8).expect("io_uring is to be had");
+        let pairs: Vec<_> = (0..40).map(|_| connected()).collect();
+        for (owner, (ours, _)) in pairs.iter().enumerate() {
+            ring.send(ours.as_raw_fd(), owner, own(b"frame"));
+        }
+        let mut owners: Vec<usize> = (0..40).map(|_| sent(&mut ring)).map(|(owner, _)| owner).collect();
+        owners.sort_unstable();
+        assert_eq!(owners, (0..40).collect::<Vec<_>>());
+        for (_, mut peer) in pairs {
+            let mut got = [0; 5];
+            peer.read_exact(&mut got).expect("it was sent");
+            assert_eq!(&got, b"frame");
+        }
+    }
+
+    #[test]
+    fn a_peer_that_reset_its_connection_fails_alone_in_a_batch() {
+        let mut ring = Ring::with_room(64, 64).expect("io_uring is to be had");
+        let pairs: Vec<_> = (0..20).map(|_| connected()).collect();
+        let (ours, mut peers): (Vec<_>, Vec<_>) = pairs.into_iter().unzip();
+        let gone = peers.remove(7);
+        socket2::SockRef::from(&gone).set_linger(Some(Duration::ZERO)).expect("it is a socket");
+        drop(gone);
+        for (owner, ours) in ours.iter().enumerate() {
+            ring.send(ours.as_raw_fd(), owner, own(b"frame"));
+        }
+        for _ in 0..20 {
+            let (owner, result) = sent(&mut ring);
+            match owner {
+                7 => assert_eq!(result.expect_err("it was reset").raw_os_error(), Some(libc::ECONNRESET)),
+                _ => assert_eq!(result.expect("it is connected"), 5),
+            }
+        }
+    }
+
+    #[test]
+    fn a_kernel_that_copies_what_it_should_not_is_not_asked_again() {
+        let mut ring = Ring::new(4).expect("io_uring is to be had");
+        let (ours, mut peer) = connected();
+        ring.send(ours.as_raw_fd(), 1, own(b"key"));
+        assert_eq!(sent(&mut ring).1.expect("it is connected"), 3, "below the size");
+        assert_eq!(ring.operations.len(), 0, "nothing stays lent");
+        ring.send(ours.as_raw_fd(), 1, own(b"frame"));
+        assert_eq!(sent(&mut ring).1.expect("it is connected"), 5);
+        let mut got = [0; 8];
+        peer.read_exact(&mut got).expect("it was sent");
+        assert_eq!(&got, b"keyframe");
+        // The loopback interface always copies; its notification comes once the peer has read.
+        while !ring.operations.is_empty() {
+            ring.ring.submit_and_wait(1).expect("the ring works");
+            assert!(ring.complete().is_none(), "a notification concerns nobody else");
+        }
+        assert_eq!(ring.zero_copy_from, usize::MAX);
+    }
+
+    #[test]
+    fn where_there_is_no_send_without_a_copy_the_bytes_go_with_one() {
+        let mut ring = Ring::new(1).expect("io_uring is to be had");
+        let (ours, mut peer) = UnixStream::pair().expect("a pair");
+        for owner in 0..3 {
+            ring.send(ours.as_raw_fd(), owner, own(b"frame"));
+        }
+        for _ in 0..3 {
+            assert_eq!(sent(&mut ring).1.expect("it is connected"), 5);
+        }
+        let mut got = [0; 15];
+        peer.read_exact(&mut got).expect("it was sent");
+        assert_eq!(&got, b"frameframeframe");
+        assert_eq!((ring.zero_copy_from, ring.operations.len()), (usize::MAX, 0));
+    }
 
     #[test]
     fn more_completions_than_there_is_room_for_all_come_out() {

@@ -67,3 +67,19 @@ fn fifty_publishers_with_four_players_each_reach_theirs_and_nobody_else() {
         }
     }
 }
+
+#[test]
+fn a_relay_that_is_not_to_copy_sends_the_same_bytes_and_gives_it_up_where_the_kernel_copies() {
+    let relay = Relay::start("play.zero_copy_from = '1KiB'");
+    let mut crowd = Crowd::new();
+    let source = Source::new(1);
+    let players = crowd.play_all(&relay, "live/a", 20);
+    let publisher = crowd.publish(&relay, "live/a");
+    crowd.begin(publisher, &source, &players);
+    crowd.send_frames(publisher, &source, 1..101);
+    crowd.until_seen(&players, 100);
+    for (index, &player) in players.iter().enumerate() {
+        source.assert_from_the_start(&format!("player {index}"), &crowd[player].seen, 0..101);
+    }
+    relay.wait_for_log(&["zero_copy_from is of no use here"]);
+}
