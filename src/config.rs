@@ -1,6 +1,7 @@
 //! What the operator may choose: every option, its default and its range. Parsed and validated once, plain
 //! values and read-only after. Reading a file, and saying where in it a mistake is, is in `text`.
 
+mod limits;
 mod text;
 mod units;
 
@@ -12,6 +13,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub use limits::Limits;
 pub use text::Error;
 
 /// All that is in force. The keys of the file are the names of the fields.
@@ -32,6 +34,8 @@ pub struct Config {
     pub publish: Publish,
     /// What a player is given, and how much patience it is shown.
     pub play: Play,
+    /// What peers may take.
+    pub limits: Limits,
     /// Log lines.
     pub log: Log,
 }
@@ -162,38 +166,47 @@ impl Config {
     }
 
     /// Every number here, with its key and range: what [`Config::check`] holds and `fanfare.toml` documents.
-    pub fn numbers(&self) -> [Number; 12] {
+    pub fn numbers(&self) -> Vec<Number> {
         use Unit::{Bytes, Count, Milliseconds};
-        let Config { publish, play, .. } = self;
+        let Config { publish, play, limits, .. } = self;
         let time = |key, value: Duration, range| Number {
             key,
             value: u64::try_from(value.as_millis()).unwrap_or(u64::MAX),
             range,
             unit: Milliseconds,
         };
-        [
-            Number { key: "cores", value: self.cores as u64, range: 0..=MAX_CORES as u64, unit: Count },
+        let count = |key, value, range| Number { key, value: value as u64, range, unit: Count };
+        let size = |key, value, range| Number { key, value: value as u64, range, unit: Bytes };
+        let message = |key, value| size(key, value, 1024..=limits::LARGEST_MESSAGE as u64);
+        vec![
+            count("cores", self.cores, 0..=MAX_CORES as u64),
             time("drain", self.drain, 0..=5 * MINUTE_MS),
             time("publish.stale_publisher", publish.stale_publisher, 100..=HOUR_MS),
             time("publish.publisher_grace", publish.publisher_grace, 0..=HOUR_MS),
             time("play.play_wait", play.play_wait, 0..=HOUR_MS),
             time("play.max_lag", play.max_lag, 200..=10 * MINUTE_MS),
             time("play.send_timeout", play.send_timeout, SECOND_MS..=10 * MINUTE_MS),
-            Number {
-                key: "play.stream_buffer",
-                value: play.stream_buffer as u64,
-                range: MIB..=4096 * MIB,
-                unit: Bytes,
-            },
+            size("play.stream_buffer", play.stream_buffer, MIB..=4096 * MIB),
             time("play.ping_interval", play.ping_interval, SECOND_MS..=HOUR_MS),
             time("play.merge", play.merge, 0..=20),
             time("play.latency_budget", play.latency_budget, 0..=SECOND_MS),
-            Number {
-                key: "play.zero_copy_from",
-                value: play.zero_copy_from as u64,
-                range: 0..=MIB,
-                unit: Bytes,
-            },
+            size("play.zero_copy_from", play.zero_copy_from, 0..=MIB),
+            count("limits.connections", limits.connections, 1..=MILLION),
+            count("limits.connections_per_address", limits.connections_per_address, 1..=MILLION),
+            count("limits.connections_per_network", limits.connections_per_network, 1..=MILLION),
+            count("limits.handshakes", limits.handshakes, 1..=MILLION),
+            time("limits.handshake_timeout", limits.handshake_timeout, SECOND_MS..=10 * MINUTE_MS),
+            time("limits.request_timeout", limits.request_timeout, SECOND_MS..=10 * MINUTE_MS),
+            time("limits.publisher_silence", limits.publisher_silence, SECOND_MS..=HOUR_MS),
+            count("limits.streams", limits.streams, 1..=MILLION),
+            size("limits.memory_budget", limits.memory_budget, MIB..=1 << 50),
+            count("limits.publisher_kbps", limits.publisher_kbps, 0..=10 * MILLION),
+            message("limits.video_message", limits.video_message),
+            message("limits.audio_message", limits.audio_message),
+            message("limits.data_message", limits.data_message),
+            size("limits.command_message", limits.command_message, 1024..=64 << 10),
+            count("limits.partial_messages", limits.partial_messages, 4..=1024),
+            size("limits.partial_bytes", limits.partial_bytes, 64 << 10..=1 << 30),
         ]
     }
 
@@ -246,6 +259,7 @@ impl Default for Config {
             listen: Listen::default(),
             publish: Publish::default(),
             play: Play::default(),
+            limits: Limits::default(),
             log: Log::default(),
         }
     }
@@ -357,3 +371,4 @@ const SECOND_MS: u64 = 1000;
 const MINUTE_MS: u64 = 60 * SECOND_MS;
 const HOUR_MS: u64 = 60 * MINUTE_MS;
 const MIB: u64 = 1024 * 1024;
+const MILLION: u64 = 1_000_000;

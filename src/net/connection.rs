@@ -9,7 +9,7 @@ use std::{
 use bytes::Bytes;
 use tokio_uring::net::TcpStream;
 
-use super::queued::queued_bytes;
+use super::{gate::Ticket, queued::queued_bytes};
 use crate::{
     fanout::PlayerKey,
     rtmp::{name::StreamName, session},
@@ -20,6 +20,8 @@ pub(super) struct Connection {
     /// Unique in the process; what log lines call it.
     pub id: u64,
     pub peer: SocketAddr,
+    /// Its place among those that are let in.
+    pub ticket: Ticket,
     socket: TcpStream,
     pub session: Box<session::Session>,
     pub publishing: Option<Box<Publishing>>,
@@ -30,6 +32,8 @@ pub(super) struct Connection {
     pub is_receiving: bool,
     pub closing: Option<Closing>,
     pub opened_ms: u64,
+    /// Since when it has neither published nor played, if it does neither.
+    pub idle_since_ms: u64,
     /// When the peer was last heard.
     pub heard_ms: u64,
     /// When the peer's socket last took something, or was last given something while idle.
@@ -47,6 +51,9 @@ pub(super) struct Publishing {
     pub since_ms: u64,
     pub bytes_in_before: u64,
     pub frames: u64,
+    /// Where the window began in which its rate is measured, and what had come by then.
+    pub rated_ms: u64,
+    pub rated_bytes: u64,
     /// None while it waits for the name to be freed by a publisher that was asked to go.
     pub publication: Option<Publication>,
     /// When frames that wait for a picture have waited long enough, microseconds; what it says is of no use once they
@@ -99,6 +106,10 @@ pub(super) enum Reason {
     Violation(session::Error),
     Refused(String),
     SendTimeout,
+    HandshakeTimeout,
+    RequestTimeout,
+    PublisherSilent,
+    TooFast { sent_kbps: u64 },
     UnreadAnswers,
     StreamNotFound,
     Unpublished,
@@ -111,12 +122,14 @@ impl Connection {
         id: u64,
         socket: TcpStream,
         peer: SocketAddr,
+        ticket: Ticket,
         session: session::Session,
         now_ms: u64,
     ) -> Self {
         Self {
             id,
             peer,
+            ticket,
             socket,
             session: Box::new(session),
             publishing: None,
@@ -126,6 +139,7 @@ impl Connection {
             is_receiving: false,
             closing: None,
             opened_ms: now_ms,
+            idle_since_ms: now_ms,
             heard_ms: now_ms,
             progress_ms: now_ms,
             queued_bytes: None,
@@ -182,6 +196,14 @@ impl fmt::Display for Reason {
             Reason::Violation(error) => write!(f, "{error}"),
             Reason::Refused(code) => write!(f, "refused: {code}"),
             Reason::SendTimeout => write!(f, "its socket took nothing for send_timeout"),
+            Reason::HandshakeTimeout => write!(f, "no handshake within limits.handshake_timeout"),
+            Reason::RequestTimeout => {
+                write!(f, "it neither published nor played within limits.request_timeout")
+            }
+            Reason::PublisherSilent => write!(f, "its publisher sent nothing for limits.publisher_silence"),
+            Reason::TooFast { sent_kbps } => {
+                write!(f, "it published {sent_kbps} kbit/s, more than limits.publisher_kbps")
+            }
             Reason::UnreadAnswers => write!(f, "it asks for answers and does not read them"),
             Reason::StreamNotFound => write!(f, "nobody published the stream within play_wait"),
             Reason::Unpublished => write!(f, "the publisher did not come back within publisher_grace"),

@@ -22,6 +22,7 @@ use tokio_uring::net::TcpStream;
 use super::{
     buffers::ReceiveSlab,
     connection::{Closing, Connection, Reason, Sending, Step},
+    gate::{Gate, Refusal},
     growth::Untold,
     ring::{Completion, Ring},
     shortage::{Resting, Trouble},
@@ -29,7 +30,7 @@ use super::{
 use crate::{
     config::Config,
     fanout::{Batch, Hub, Policy, Pump},
-    rtmp::session::Session,
+    rtmp::session::{Session, SessionConfig},
     stream::{Mail, PublisherId, Registry, Signal},
 };
 
@@ -42,12 +43,12 @@ const TICKS_A_SWEEP: usize = 10;
 const TURN_US: u64 = 4_000;
 /// Players that a pass sends to before completions are looked at: some 5 ms of the kernel's work.
 const PLAYERS_A_ROUND: usize = 512;
-/// How long a peer has, once we have said our last, to close its side.
-const LINGER_MS: u64 = 2_000;
-
 /// What all cores share.
 pub(super) struct Common {
     pub config: Config,
+    pub gate: Arc<Gate>,
+    /// What each session is given.
+    pub session: SessionConfig,
     pub registry: Arc<Registry>,
     pub signals: Arc<[Signal]>,
     pub started: Instant,
@@ -135,16 +136,28 @@ impl Core {
     pub(super) fn admit(&mut self, socket: TcpStream, peer: SocketAddr) {
         self.now_ms = self.clock();
         let id = self.common.next_id.fetch_add(1, Ordering::Relaxed);
+        let ticket = match self.common.gate.admit(peer.ip()) {
+            Ok(ticket) => ticket,
+            Err(refusal) => return self.refused(refusal, id, peer),
+        };
         let mut random = [0; 32];
         if let Err(error) = getrandom::fill(&mut random) {
             tracing::warn!(id, %peer, %error, "no random bytes for the handshake: connection refused");
             return;
         }
-        let session = Session::new(&Default::default(), self.now_ms, random);
-        let key = self.connections.insert(Connection::new(id, socket, peer, session, self.now_ms));
+        let session = Session::new(&self.common.session, self.now_ms, random);
+        let key = self.connections.insert(Connection::new(id, socket, peer, ticket, session, self.now_ms));
         tracing::debug!(id, %peer, core = self.number, "connected");
         self.receive(key);
         self.ring.submit();
+    }
+
+    /// Somebody is turned away: counted, and said now and then.
+    pub(super) fn refused(&self, refusal: Refusal, id: u64, peer: SocketAddr) {
+        tracing::debug!(id, %peer, limit = %refusal, "refused");
+        if let Some(refused) = self.common.gate.refused(refusal, self.now_ms) {
+            tracing::warn!(id, %peer, limit = %refusal, refused, "refused: a limit is reached");
+        }
     }
 
     /// Does what is there to do, for as long as a turn may take.
@@ -362,6 +375,9 @@ impl Core {
             publication.heard(now_ms);
         }
         let outcome = connection.session.receive(bytes, now_ms);
+        if connection.session.has_shaken_hands() {
+            connection.ticket.shook_hands();
+        }
         self.poll_session(key);
         if let Err(error) = outcome {
             self.end(key, Reason::Violation(error));
@@ -428,41 +444,6 @@ impl Core {
             }
         }
         self.sweep_from = if end >= self.connections.capacity() { 0 } else { end };
-    }
-
-    /// What time alone does to one connection.
-    fn look_at(&mut self, key: usize) {
-        let now_ms = self.now_ms;
-        let play = &self.common.config.play;
-        let (send_timeout_ms, ping_ms) = (millis(play.send_timeout), millis(play.ping_interval));
-        let connection = &mut self.connections[key];
-        if let Some(publication) = connection.publication() {
-            publication.tick(now_ms);
-        }
-        if connection.sending != Sending::No {
-            connection.note_acknowledged(now_ms);
-            if now_ms - connection.progress_ms >= send_timeout_ms {
-                return self.end(key, Reason::SendTimeout);
-            }
-        }
-        if let Some(closing) = &connection.closing {
-            let patience_ms = match closing.step {
-                // A peer that takes a byte now and then makes progress, and would never be done.
-                Step::Flushing => send_timeout_ms,
-                Step::Lingering | Step::Shut => LINGER_MS,
-            };
-            if now_ms - closing.since_ms >= patience_ms {
-                self.end(key, Reason::PeerClosed);
-            }
-            return;
-        }
-        let quiet_ms = now_ms - connection.heard_ms.max(connection.pinged_ms);
-        if connection.playing.is_some() && quiet_ms >= ping_ms {
-            connection.pinged_ms = now_ms;
-            connection.session.ping(now_ms);
-            self.poll_session(key);
-        }
-        self.give_up_waiting_to_publish(key);
     }
 
     fn read_mail(&mut self) -> bool {

@@ -3,12 +3,13 @@
 use super::{
     connection::{Playing, Publishing, Reason, Sending},
     core::{Core, millis},
+    gate::Refusal,
 };
 use crate::{
     config,
     fanout::{Ended, Start},
     rtmp::session::{CloseReason, Output, PlayRequest, PublishRequest, Start as AskedStart},
-    stream::Busy,
+    stream::Refused,
 };
 
 /// How long a publisher that takes a name over waits for the one before it to let go.
@@ -78,13 +79,18 @@ impl Core {
             since_ms: self.now_ms,
             bytes_in_before: connection.bytes_in,
             frames: 0,
+            rated_ms: self.now_ms,
+            rated_bytes: connection.bytes_in,
             publication: None,
             untold_until_us: 0,
         }));
-        if let Err(busy) = self.try_publish(key) {
+        if let Err(refused) = self.try_publish(key) {
+            let Refused::Busy { silent_ms } = refused else {
+                return self.deny_publisher(key, refused);
+            };
             let publish = &self.common.config.publish;
             let may_take_over = publish.on_second_publisher == config::SecondPublisher::Takeover
-                || busy.silent_ms >= millis(publish.stale_publisher);
+                || silent_ms >= millis(publish.stale_publisher);
             if !may_take_over || self.is_draining {
                 return self.refuse_publisher(key);
             }
@@ -93,14 +99,14 @@ impl Core {
                 return;
             };
             let name = publishing.name.to_string();
-            let (id, peer, silent_ms) = (connection.id, connection.peer, busy.silent_ms);
+            let (id, peer) = (connection.id, connection.peer);
             tracing::info!(id, %peer, stream = %name, silent_ms, "takes over from the publisher before");
             self.common.registry.evict(&name, self.publisher_id(id));
         }
     }
 
     /// Publishes the name that the connection asked for, if it is free.
-    fn try_publish(&mut self, key: usize) -> Result<(), Busy> {
+    fn try_publish(&mut self, key: usize) -> Result<(), Refused> {
         let connection = &self.connections[key];
         let Some(name) = connection.publishing.as_ref().map(|publishing| publishing.name.to_string()) else {
             return Ok(());
@@ -132,6 +138,19 @@ impl Core {
         connection.session.refuse_publish("NetStream.Publish.BadName", &description);
     }
 
+    /// The name is free, and there is no room for another stream.
+    fn deny_publisher(&mut self, key: usize, refused: Refused) {
+        let (refusal, description) = match refused {
+            Refused::Streams => (Refusal::Streams, "This server has as many streams as it may have."),
+            _ => (Refusal::Memory, "This server has no memory left for another stream."),
+        };
+        let connection = &mut self.connections[key];
+        connection.publishing = None;
+        connection.session.refuse_publish("NetStream.Publish.Denied", description);
+        let (id, peer) = (connection.id, connection.peer);
+        self.refused(refusal, id, peer);
+    }
+
     /// Another publisher takes the name over. One that is only closed would come back and take it over in its turn,
     /// so it is told.
     pub(super) fn give_way(&mut self, key: usize) {
@@ -147,8 +166,10 @@ impl Core {
     /// The publisher that was asked to go has gone.
     pub(super) fn take_freed_name(&mut self, key: usize) {
         if self.is_waiting_to_publish(key) {
-            if self.try_publish(key).is_err() {
-                self.refuse_publisher(key);
+            match self.try_publish(key) {
+                Ok(()) => {}
+                Err(Refused::Busy { .. }) => self.refuse_publisher(key),
+                Err(refused) => self.deny_publisher(key, refused),
             }
             self.poll_session(key);
             self.receive(key);
@@ -180,6 +201,7 @@ impl Core {
         let Some(mut publishing) = connection.publishing.take() else {
             return;
         };
+        connection.idle_since_ms = now_ms;
         let Some(mut publication) = publishing.publication.take() else {
             return;
         };
@@ -222,6 +244,7 @@ impl Core {
         let Some(playing) = connection.playing.take() else {
             return;
         };
+        connection.idle_since_ms = self.now_ms;
         if connection.sending == Sending::Media {
             connection.sending = Sending::Own;
         }
@@ -276,7 +299,7 @@ impl Core {
     }
 
     /// Closes for this reason, once what the session has just said is sent.
-    fn finish_after_session(&mut self, key: usize, reason: Reason) {
+    pub(super) fn finish_after_session(&mut self, key: usize, reason: Reason) {
         while let Some(output) = self.connections[key].session.poll() {
             if let Output::Send(bytes) = output {
                 self.connections[key].outbox.extend_from_slice(&bytes);

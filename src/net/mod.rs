@@ -4,6 +4,8 @@ mod accept;
 mod buffers;
 mod connection;
 mod core;
+mod deadlines;
+mod gate;
 mod growth;
 mod lifecycle;
 mod listener;

@@ -18,12 +18,16 @@ use tokio::{
 use super::{
     accept::accept,
     core::{Common, Core},
+    gate::Gate,
     listener,
 };
 use crate::{
-    config::Config,
-    rtmp::chunk::{MediaFormat, OUT_CHUNK_SIZE},
-    stream::{Mail, Registry, Retention, Signal},
+    config::{Config, Limits},
+    rtmp::{
+        chunk::{self, MediaFormat, MessageBytes, OUT_CHUNK_SIZE},
+        session::SessionConfig,
+    },
+    stream::{Bounds, Mail, Registry, Retention, Signal},
 };
 
 /// Runs the relay until SIGTERM or SIGINT. `started` is called once, with the addresses that it listens on.
@@ -152,9 +156,13 @@ pub(super) fn common(config: Config) -> io::Result<(Arc<Common>, Vec<PipeReader>
         buffer_bytes: config.play.stream_buffer,
         keep_ms: u32::try_from(config.play.max_lag.as_millis()).unwrap_or(u32::MAX),
     };
-    let registry =
-        Registry::new(signals.clone(), retention, || Box::new(MediaFormat { chunk_size: OUT_CHUNK_SIZE }));
+    let bounds = Bounds { streams: config.limits.streams, memory_bytes: config.limits.memory_budget };
+    let registry = Registry::new(signals.clone(), retention, bounds, || {
+        Box::new(MediaFormat { chunk_size: OUT_CHUNK_SIZE })
+    });
     let common = Common {
+        gate: Gate::new(config.limits.clone()),
+        session: session_config(&config.limits),
         config,
         registry: Arc::new(registry),
         signals,
@@ -162,6 +170,20 @@ pub(super) fn common(config: Config) -> io::Result<(Arc<Common>, Vec<PipeReader>
         next_id: AtomicU64::new(1),
     };
     Ok((Arc::new(common), wakes))
+}
+
+fn session_config(limits: &Limits) -> SessionConfig {
+    // The configuration is in range: 24 bits.
+    let bytes = |bytes: usize| u32::try_from(bytes).unwrap_or(u32::MAX);
+    let message_bytes = MessageBytes {
+        video: bytes(limits.video_message),
+        audio: bytes(limits.audio_message),
+        data: bytes(limits.data_message),
+        command: bytes(limits.command_message),
+    };
+    let (partial_messages, partial_bytes) = (limits.partial_messages, limits.partial_bytes);
+    let limits = chunk::Limits { message_bytes, partial_messages, partial_bytes, ..Default::default() };
+    SessionConfig { limits }
 }
 
 /// A relay needs a descriptor a connection.

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use super::{
+    memory::Memory,
     segment::{Appender, Entry, INDEX_ENTRIES, Segment, age_ms},
     sync::Arc,
 };
@@ -26,6 +27,7 @@ pub struct Retention {
 /// The segments of one stream, oldest first, and the right to append to the newest.
 pub(super) struct LogWriter {
     retention: Retention,
+    memory: Memory,
     kept: VecDeque<Kept>,
     open: Option<Appender>,
     next_sequence: u64,
@@ -48,8 +50,8 @@ pub(super) struct Place {
 }
 
 impl LogWriter {
-    pub(super) fn new(retention: Retention) -> Self {
-        Self { retention, kept: VecDeque::new(), open: None, next_sequence: 0, capacity: 0 }
+    pub(super) fn new(retention: Retention, memory: Memory) -> Self {
+        Self { retention, memory, kept: VecDeque::new(), open: None, next_sequence: 0, capacity: 0 }
     }
 
     /// Lays one message of `len` bytes at the log's end.
@@ -85,7 +87,7 @@ impl LogWriter {
     fn open_segment(&mut self, full: Option<Appender>, len: usize, now_ms: u32) -> Appender {
         let capacity =
             full.as_ref().map_or(SMALLEST_SEGMENT, |full| self.one_second(full.segment())).max(len);
-        let next = Appender::new(Segment::new(self.next_sequence, capacity, INDEX_ENTRIES));
+        let next = Appender::new(Segment::new(self.next_sequence, capacity, INDEX_ENTRIES, &self.memory));
         self.next_sequence += 1;
         self.capacity += capacity;
         if let Some(full) = full {
@@ -123,7 +125,7 @@ mod tests {
     }
 
     fn log(buffer_bytes: usize, keep_ms: u32) -> LogWriter {
-        LogWriter::new(Retention { buffer_bytes, keep_ms })
+        LogWriter::new(Retention { buffer_bytes, keep_ms }, Memory::default())
     }
 
     #[test]
@@ -256,7 +258,7 @@ mod model {
     #[test]
     fn loom_a_reader_sees_whole_messages_in_order_or_falls_out() {
         loom::model(|| {
-            let first = Appender::new(Segment::new(0, 4, 2));
+            let first = Appender::new(Segment::new(0, 4, 2, &Memory::default()));
             let mut reading = first.segment().clone();
             let writer = loom::thread::spawn(move || {
                 let mut open = first;
@@ -266,7 +268,7 @@ mod model {
                         value += 1;
                         open.append(2, Entry::default(), |out| out.fill(value));
                     }
-                    let next = Appender::new(Segment::new(sequence, 4, 2));
+                    let next = Appender::new(Segment::new(sequence, 4, 2, &Memory::default()));
                     let retired = open.segment().clone();
                     open.close(next.segment());
                     drop(retired);

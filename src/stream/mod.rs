@@ -3,6 +3,7 @@
 
 mod cells;
 mod log;
+mod memory;
 mod preamble;
 mod registry;
 mod role;
@@ -13,7 +14,8 @@ mod timeline;
 mod writer;
 
 pub use log::Retention;
-pub use registry::{Busy, Follow, Publication, PublisherId, Registry, Stream};
+pub use memory::Memory;
+pub use registry::{Bounds, Follow, Publication, PublisherId, Refused, Registry, Stream};
 pub use segment::{Class, Committed, Entry, Next, Segment};
 pub use signal::{Mail, SLOTS, Signal};
 pub use writer::{Join, JoinPoint};
@@ -47,8 +49,16 @@ pub(crate) mod tests {
     }
 
     pub(crate) fn registry_with(cores: usize, retention: Retention) -> Arc<Registry> {
+        registry_of(cores, retention, Bounds { streams: usize::MAX, memory_bytes: usize::MAX })
+    }
+
+    pub(crate) fn registry_bounded(bounds: Bounds) -> Arc<Registry> {
+        registry_of(1, Retention { buffer_bytes: 32 << 20, keep_ms: 5_000 }, bounds)
+    }
+
+    fn registry_of(cores: usize, retention: Retention, bounds: Bounds) -> Arc<Registry> {
         let signals = (0..cores).map(|_| Signal::new(|| ())).collect();
-        Arc::new(Registry::new(signals, retention, || Box::new(Plain)))
+        Arc::new(Registry::new(signals, retention, bounds, || Box::new(Plain)))
     }
 
     pub(crate) fn publisher(connection_id: u64) -> PublisherId {

@@ -10,6 +10,7 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 
 use super::{
     log::Retention,
+    memory::Memory,
     segment::Segment,
     signal::{Mail, Signal},
     writer::{Join, Laid, Writer},
@@ -21,7 +22,19 @@ pub struct Registry {
     streams: papaya::HashMap<Arc<str>, Arc<Stream>>,
     signals: Arc<[Signal]>,
     retention: Retention,
+    bounds: Bounds,
+    memory: Memory,
+    published: AtomicUsize,
     format: fn() -> Box<dyn WireFormat + Send>,
+}
+
+/// What all streams together may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// Streams that are published.
+    pub streams: usize,
+    /// Bytes of their logs, beyond which no new one begins. Those that have begun go on, each up to its own buffer.
+    pub memory_bytes: usize,
 }
 
 /// One live stream, or one that players wait for.
@@ -61,11 +74,18 @@ pub struct PublisherId {
     pub connection_id: u64,
 }
 
-/// The name is taken.
+/// Why a name cannot be published now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Busy {
-    /// Milliseconds since its publisher was heard.
-    pub silent_ms: u64,
+pub enum Refused {
+    /// Another one publishes it.
+    Busy {
+        /// Milliseconds since its publisher was heard.
+        silent_ms: u64,
+    },
+    /// [`Bounds::streams`].
+    Streams,
+    /// [`Bounds::memory_bytes`].
+    Memory,
 }
 
 const LIVE: u64 = u64::MAX;
@@ -81,23 +101,35 @@ impl Registry {
     pub fn new(
         signals: Arc<[Signal]>,
         retention: Retention,
+        bounds: Bounds,
         format: fn() -> Box<dyn WireFormat + Send>,
     ) -> Self {
-        Self { streams: papaya::HashMap::new(), signals, retention, format }
+        let (memory, published) = (Memory::default(), AtomicUsize::new(0));
+        Self { streams: papaya::HashMap::new(), signals, retention, bounds, memory, published, format }
     }
 
     /// Takes the name for a publisher.
     ///
     /// # Errors
-    /// [`Busy`] where another one has it.
-    pub fn publish(self: &Arc<Self>, name: &str, id: PublisherId, now_ms: u64) -> Result<Publication, Busy> {
+    /// Another one has it, or there is no room for one more. A stream that only waits for its encoder to come back has
+    /// its memory already.
+    pub fn publish(
+        self: &Arc<Self>,
+        name: &str,
+        id: PublisherId,
+        now_ms: u64,
+    ) -> Result<Publication, Refused> {
         let usage = self.enter(name);
         let stream = &usage.stream;
         let mut hand_over = stream.hand_over.lock().expect("no one panics while it holds the hand-over");
         let Some(writer) = hand_over.writer.take() else {
             let silent_ms = now_ms.saturating_sub(stream.heard_ms.load(Ordering::Relaxed));
-            return Err(Busy { silent_ms });
+            return Err(Refused::Busy { silent_ms });
         };
+        if let Err(refused) = self.count_publisher(stream.newest().is_none()) {
+            hand_over.writer = Some(writer);
+            return Err(refused);
+        }
         hand_over.next.take_if(|next| *next == id);
         stream.heard_ms.store(now_ms, Ordering::Relaxed);
         stream.publisher.store(id.pack(), Ordering::Release);
@@ -143,6 +175,21 @@ impl Registry {
         self.len() == 0
     }
 
+    /// Memory of all streams.
+    pub fn memory(&self) -> &Memory {
+        &self.memory
+    }
+
+    fn count_publisher(&self, needs_memory: bool) -> Result<(), Refused> {
+        if needs_memory && self.memory.bytes() >= self.bounds.memory_bytes {
+            return Err(Refused::Memory);
+        }
+        let counted = self.published.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |published| {
+            (published < self.bounds.streams).then_some(published + 1)
+        });
+        counted.map(|_| ()).map_err(|_| Refused::Streams)
+    }
+
     fn enter(self: &Arc<Self>, name: &str) -> Usage {
         let streams = self.streams.pin();
         loop {
@@ -178,7 +225,7 @@ impl Registry {
             heard_ms: AtomicU64::new(0),
             users: AtomicUsize::new(0),
             hand_over: Mutex::new(HandOver {
-                writer: Some(Box::new(Writer::new((self.format)(), self.retention))),
+                writer: Some(Box::new(Writer::new((self.format)(), self.retention, self.memory.clone()))),
                 next: None,
             }),
         }
@@ -227,6 +274,14 @@ impl Stream {
 
     pub(super) fn set_oldest(&self, sequence: u64) {
         self.oldest.store(sequence, Ordering::Release);
+    }
+
+    /// Nobody uses it any more. The map may keep it for a while, for readers that have just looked: not its log.
+    fn let_go(&self) {
+        let mut hand_over = self.hand_over.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        hand_over.writer = None;
+        self.newest.store(None);
+        self.set_join(Join::Nothing);
     }
 
     fn tell_followers(&self) {
@@ -344,6 +399,7 @@ impl Drop for Publication {
         let stream = &*self.usage.stream;
         let mut writer = self.writer.take().expect("present until the drop");
         writer.interrupt(stream);
+        self.usage.registry.published.fetch_sub(1, Ordering::Relaxed);
         // A panic elsewhere must not keep the name: a poisoned hand-over is as good as any.
         let mut hand_over = stream.hand_over.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         stream.publisher.store(0, Ordering::Release);
@@ -387,6 +443,7 @@ impl Drop for Usage {
         });
         if left == Ok(1) {
             self.registry.remove(&self.stream);
+            self.stream.let_go();
         }
     }
 }
@@ -394,17 +451,49 @@ impl Drop for Usage {
 #[cfg(all(test, not(fanfare_loom)))]
 mod tests {
     use super::*;
-    use crate::stream::tests::{inter_frame, key_frame, publisher, registry};
+    use crate::stream::tests::{inter_frame, key_frame, publisher, registry, registry_bounded};
 
     #[test]
     fn a_name_belongs_to_one_publisher_until_it_goes() {
         let registry = registry(1);
         let first = registry.publish("live/s", publisher(1), 1_000).expect("free");
-        assert_eq!(registry.publish("live/s", publisher(2), 1_500).err(), Some(Busy { silent_ms: 500 }));
+        assert_eq!(
+            registry.publish("live/s", publisher(2), 1_500).err(),
+            Some(Refused::Busy { silent_ms: 500 })
+        );
         assert!(registry.publish("live/t", publisher(2), 1_500).is_ok(), "another name is another stream");
         drop(first);
         assert!(registry.publish("live/s", publisher(2), 2_000).is_ok());
         assert!(registry.is_empty());
+    }
+
+    #[test]
+    fn at_the_limit_of_streams_no_new_one_begins_until_one_ends() {
+        let registry = registry_bounded(Bounds { streams: 2, memory_bytes: usize::MAX });
+        let publish = |name| registry.publish(name, publisher(1), 0);
+        let first = publish("live/1").expect("below the limit");
+        let _second = publish("live/2").expect("at the limit");
+        assert_eq!(publish("live/3").err(), Some(Refused::Streams));
+        assert_eq!(registry.len(), 2, "nothing is left of who was refused");
+        drop(first);
+        assert!(publish("live/3").is_ok());
+    }
+
+    #[test]
+    fn at_the_limit_of_memory_those_that_run_go_on_and_come_back() {
+        let registry = registry_bounded(Bounds { streams: 10, memory_bytes: 1 });
+        let publish = |name, now_ms| registry.publish(name, publisher(1), now_ms);
+        let _follow = registry.follow("live/1", 0, 0);
+        let mut first = publish("live/1", 0).expect("nothing is held");
+        first.append(key_frame(0, "K0"), 0);
+        assert!(registry.memory().bytes() > 1);
+        assert_eq!(publish("live/2", 0).err(), Some(Refused::Memory));
+        first.append(key_frame(40, "K1"), 40);
+        drop(first);
+        assert!(publish("live/1", 50).is_ok(), "its players hold its memory already");
+        drop(_follow);
+        assert_eq!(registry.memory().bytes(), 0, "the last user has gone");
+        assert!(publish("live/2", 60).is_ok());
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::sync::Weak;
 
 use super::{
     cells::Cells,
+    memory::{Held, Memory},
     sync::{Arc, AtomicU32, Once, Ordering},
 };
 
@@ -53,6 +54,7 @@ pub(super) fn age_ms(then_ms: u32, now_ms: u32) -> u32 {
 
 /// A stretch of the log. Bytes and index entries become visible together, by one release store of `committed`.
 pub struct Segment {
+    _held: Held,
     /// Position in the log: the first is 0, the next 1, …
     pub sequence: u64,
     bytes: Cells<u8>,
@@ -74,8 +76,9 @@ pub struct Committed<'a> {
 
 impl Segment {
     /// An empty segment for at most `capacity` bytes and `entries` messages.
-    pub(super) fn new(sequence: u64, capacity: usize, entries: usize) -> Self {
+    pub(super) fn new(sequence: u64, capacity: usize, entries: usize, memory: &Memory) -> Self {
         Self {
+            _held: memory.hold(capacity + entries * size_of::<Entry>()),
             sequence,
             bytes: Cells::new(vec![0; capacity].into_boxed_slice()),
             index: Cells::new(vec![Entry::default(); entries].into_boxed_slice()),

@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use super::{
     log::{LogWriter, Place, Retention},
+    memory::Memory,
     preamble::Preamble,
     registry::Stream,
     role::Role,
@@ -89,10 +90,10 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn new(format: Box<dyn WireFormat + Send>, retention: Retention) -> Self {
+    pub(super) fn new(format: Box<dyn WireFormat + Send>, retention: Retention, memory: Memory) -> Self {
         Self {
             format,
-            log: LogWriter::new(retention),
+            log: LogWriter::new(retention, memory),
             timeline: Timeline::default(),
             preamble: Preamble::default(),
             needs_key_frame: true,

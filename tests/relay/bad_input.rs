@@ -1,51 +1,17 @@
 //! Peers that break the rules: each loses its connection and gets a log line, and nobody else notices.
 
-use std::io::{ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::io::Write;
 
-use bytes::Bytes;
-use fanfare::rtmp::chunk::{Encoder, Message};
-use fanfare::rtmp::command::Command;
 use fanfare::rtmp::message::type_id;
 
-use crate::crowd::{Crowd, Id};
+use crate::bystanders::Bystanders;
+use crate::crowd::Crowd;
 use crate::frames::Source;
-use crate::support::{Relay, SOON};
-
-/// A stream that goes on while others misbehave.
-struct Bystanders {
-    crowd: Crowd,
-    source: Source,
-    publisher: Id,
-    players: Vec<Id>,
-    sent: u64,
-}
-
-impl Bystanders {
-    fn new(relay: &Relay) -> Bystanders {
-        let mut crowd = Crowd::new();
-        let source = Source::small(1);
-        let players = crowd.play_all(relay, "live/a", 4);
-        let publisher = crowd.publish(relay, "live/a");
-        crowd.begin(publisher, &source, &players);
-        Bystanders { crowd, source, publisher, players, sent: 1 }
-    }
-
-    /// Fails the test unless their stream goes on.
-    fn go_on(&mut self) {
-        self.crowd.send_frames(self.publisher, &self.source, self.sent..self.sent + 10);
-        self.sent += 10;
-        self.crowd.until_seen(&self.players, self.sent - 1);
-    }
-
-    /// Fails the test unless they have missed nothing.
-    fn finish(mut self) {
-        self.go_on();
-        for &player in &self.players {
-            self.source.assert_from_the_start("a bystander", &self.crowd[player].seen, 0..self.sent);
-        }
-    }
-}
+use crate::raw::{
+    connect, connect_to, handshake, message_header, say_and_wait_for_the_end, set_chunk_size,
+    the_closing_line,
+};
+use crate::support::Relay;
 
 #[test]
 fn a_peer_that_speaks_something_else_is_closed_with_one_line_that_says_what() {
@@ -169,66 +135,4 @@ fn a_publisher_that_breaks_a_rule_in_its_stream_frees_its_name() {
     let second = crowd.publish(&relay, "live/a");
     crowd.send_frames(second, &source, 50..60);
     crowd.until_seen(&players, 59);
-}
-
-/// Sends `bytes`, closes its direction and waits for the relay to close the other. Gives its own address.
-fn say_and_wait_for_the_end(relay: &Relay, bytes: &[u8]) -> SocketAddr {
-    let mut socket = connect_to(relay);
-    let address = socket.local_addr().unwrap();
-    // The relay may be done with it before it has all.
-    let _ = socket.write_all(bytes);
-    let _ = socket.shutdown(Shutdown::Write);
-    let mut rest = Vec::new();
-    match socket.read_to_end(&mut rest) {
-        Err(error) if error.kind() == ErrorKind::WouldBlock => panic!("the relay keeps {address} open"),
-        _ => address,
-    }
-}
-
-fn connect_to(relay: &Relay) -> TcpStream {
-    let socket = TcpStream::connect(relay.address()).unwrap();
-    socket.set_read_timeout(Some(SOON)).unwrap();
-    socket
-}
-
-/// The one line about the end of this peer's connection.
-fn the_closing_line(relay: &Relay, peer: SocketAddr) -> String {
-    let mut lines = relay.wait_for_logs(1, &["closed", &format!("peer={peer} ")], SOON);
-    assert_eq!(lines.len(), 1, "{lines:?}");
-    lines.remove(0)
-}
-
-/// C0, C1 and C2, plain.
-fn handshake() -> Vec<u8> {
-    let mut bytes = vec![0; 1 + 2 * 1536];
-    bytes[0] = 3;
-    bytes
-}
-
-fn connect() -> Vec<u8> {
-    let mut connect = Command::call("connect", 1.0, []);
-    connect.object = fanfare::amf0::Value::Object(vec![("app".to_owned(), "live".into())]);
-    let mut bytes = Vec::new();
-    let message = Message {
-        chunk_stream_id: 3,
-        timestamp_ms: 0,
-        message_type_id: type_id::COMMAND_AMF0,
-        message_stream_id: 0,
-        payload: Bytes::from(connect.to_bytes()).into(),
-    };
-    Encoder::new().encode(&message, &mut bytes);
-    bytes
-}
-
-fn set_chunk_size(raw: u32) -> Vec<u8> {
-    [message_header(2, 4, type_id::SET_CHUNK_SIZE), raw.to_be_bytes().to_vec()].concat()
-}
-
-/// A type-0 header at time 0 (RTMP 1.0 §5.3.1.2.1).
-fn message_header(chunk_stream_id: u8, length: u32, message_type_id: u8) -> Vec<u8> {
-    let mut header = vec![chunk_stream_id, 0, 0, 0];
-    header.extend_from_slice(&length.to_be_bytes()[1..]);
-    header.push(message_type_id);
-    header.extend_from_slice(&1u32.to_le_bytes());
-    header
 }

@@ -1,10 +1,17 @@
-//! The relay out of file descriptors.
+//! Each limit: at it all is well, one past it the newcomer is refused or the one who exceeds it is ended, and nobody
+//! else notices. `net::gate` has the tests of counting.
 
-use std::io::{ErrorKind, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 
+use fanfare::rtmp::message::type_id;
+
+use crate::bystanders::Bystanders;
 use crate::crowd::Crowd;
 use crate::frames::Source;
+use crate::raw::{
+    connect, connect_to, handshake, message_header, say_and_wait_for_the_end, the_closing_line,
+};
 use crate::support::{Relay, SOON, eventually};
 
 #[test]
@@ -41,6 +48,174 @@ fn out_of_descriptors_those_inside_go_on_and_others_come_in_when_some_leave() {
     crowd.until_seen(&players, 99);
     for player in players {
         source.assert_from_the_start("a player", &crowd[player].seen, 0..100);
+    }
+}
+
+#[test]
+fn one_connection_past_the_limit_is_refused_and_comes_in_when_one_leaves() {
+    for (config, limit) in [
+        ("limits.connections = 6", "limits.connections "),
+        ("limits.uncounted = []\nlimits.connections_per_address = 6", "limits.connections_per_address "),
+        ("limits.uncounted = []\nlimits.connections_per_network = 6", "limits.connections_per_network "),
+    ] {
+        let relay = Relay::start(config);
+        let mut bystanders = Bystanders::new(&relay);
+        let mut sixth = say_hello(&relay);
+        sixth.set_nonblocking(false).unwrap();
+        sixth.read_exact(&mut [0]).expect("the sixth is answered");
+        is_refused(&relay);
+        let line = relay.wait_for_log(&["refused", limit]);
+        assert!(line.contains("refused=1"), "{line}");
+        drop(sixth);
+        eventually("there is room again", SOON, || is_let_in(&relay).then_some(()));
+        bystanders.go_on();
+        bystanders.finish();
+    }
+}
+
+#[test]
+fn handshakes_that_do_not_come_are_bounded_in_number_and_time() {
+    let relay = Relay::start("limits.handshakes = 8\nlimits.handshake_timeout = '1s'");
+    let mut bystanders = Bystanders::new(&relay);
+    let silent: Vec<_> = (0..8).map(|_| connect_to(&relay)).collect();
+    eventually("a ninth is refused", SOON, || (!is_let_in(&relay)).then_some(()));
+    relay.wait_for_log(&["refused", "limits.handshakes"]);
+    bystanders.go_on();
+    for mut silent in silent {
+        let peer = silent.local_addr().unwrap();
+        assert_eq!(silent.read(&mut [0]).expect("it is closed in time"), 0);
+        let line = the_closing_line(&relay, peer);
+        assert!(line.contains("limits.handshake_timeout"), "{line}");
+    }
+    assert!(is_let_in(&relay), "they have made room");
+    bystanders.finish();
+}
+
+#[test]
+fn who_neither_publishes_nor_plays_is_ended_in_time() {
+    let relay = Relay::start("limits.request_timeout = '1s'");
+    let mut bystanders = Bystanders::new(&relay);
+    let mut idle = connect_to(&relay);
+    let peer = idle.local_addr().unwrap();
+    idle.write_all(&[handshake(), connect()].concat()).unwrap();
+    idle.read_to_end(&mut Vec::new()).expect("it is closed in time");
+    let line = the_closing_line(&relay, peer);
+    assert!(line.contains("limits.request_timeout"), "{line}");
+    bystanders.go_on();
+    bystanders.finish();
+}
+
+#[test]
+fn a_publisher_that_says_nothing_is_ended_and_its_players_wait_for_the_next() {
+    let relay = Relay::start("limits.publisher_silence = '1s'\npublish.publisher_grace = '1m'");
+    let mut crowd = Crowd::new();
+    let source = Source::small(1);
+    let players = crowd.play_all(&relay, "live/a", 2);
+    let publisher = crowd.publish(&relay, "live/a");
+    crowd.begin(publisher, &source, &players);
+    let peer = crowd[publisher].peer();
+    crowd.until("it is ended", |crowd| crowd[publisher].is_closed);
+    let line = the_closing_line(&relay, peer);
+    assert!(line.contains("limits.publisher_silence"), "{line}");
+    let second = crowd.publish(&relay, "live/a");
+    crowd.send_frames(second, &source, 50..60);
+    crowd.until_seen(&players, 59);
+}
+
+#[test]
+fn one_stream_past_the_limit_is_denied_and_the_others_go_on() {
+    let relay = Relay::start("limits.streams = 2");
+    let mut bystanders = Bystanders::new(&relay);
+    let mut crowd = Crowd::new();
+    let second = crowd.publish(&relay, "live/b");
+    let third = crowd.ask_to_publish(&relay, "live/c", 4096);
+    crowd.until("it is denied", |crowd| crowd[third].was_told("NetStream.Publish.Denied"));
+    crowd.until("and closed", |crowd| crowd[third].is_closed);
+    relay.wait_for_log(&["refused", "limits.streams"]);
+    bystanders.go_on();
+    crowd.reset(second);
+    relay.wait_for_publisher_gone("live/b");
+    crowd.publish(&relay, "live/c");
+    bystanders.finish();
+}
+
+#[test]
+fn without_memory_for_another_stream_the_newcomer_is_denied_and_those_that_run_stay_whole() {
+    let relay = Relay::start("limits.memory_budget = '1MiB'");
+    let mut crowd = Crowd::new();
+    let source = Source::new(1);
+    let players = crowd.play_all(&relay, "live/a", 2);
+    let publisher = crowd.publish(&relay, "live/a");
+    crowd.begin(publisher, &source, &players);
+    crowd.send_frames(publisher, &source, 1..400);
+    crowd.until_seen(&players, 399);
+    let newcomer = crowd.ask_to_publish(&relay, "live/b", 4096);
+    crowd.until("it is denied", |crowd| crowd[newcomer].was_told("NetStream.Publish.Denied"));
+    relay.wait_for_log(&["refused", "limits.memory_budget"]);
+    crowd.send_frames(publisher, &source, 400..500);
+    crowd.until_seen(&players, 499);
+    for player in players {
+        source.assert_from_the_start("a player", &crowd[player].seen, 0..500);
+    }
+}
+
+#[test]
+fn a_publisher_that_sends_more_than_it_may_is_ended() {
+    // 200 kB in five seconds are 320 kbit/s; the bystanders' frames are far less.
+    let relay = Relay::start("limits.publisher_kbps = 300\nlimits.publisher_silence = '1m'");
+    let bystanders = Bystanders::new(&relay);
+    let mut crowd = Crowd::new();
+    let source = Source::new(1);
+    let publisher = crowd.publish(&relay, "live/b");
+    let peer = crowd[publisher].peer();
+    crowd.send_headers(publisher, &source);
+    let bytes = |number| source.frame(number).payload.len();
+    let enough = (0..)
+        .scan(0, |sum, number| {
+            *sum += bytes(number);
+            Some(*sum)
+        })
+        .position(|sum| sum > 400_000);
+    crowd.send_frames(publisher, &source, 0..enough.unwrap() as u64);
+    crowd.until("it is told why", |crowd| crowd[publisher].was_told("NetStream.Publish.Denied"));
+    crowd.until("and ended", |crowd| crowd[publisher].is_closed);
+    let line = the_closing_line(&relay, peer);
+    assert!(line.contains("limits.publisher_kbps"), "{line}");
+    bystanders.finish();
+}
+
+#[test]
+fn a_message_larger_than_its_kind_may_be_is_refused_at_its_header() {
+    let relay = Relay::start("limits.data_message = '2KiB'\nlimits.audio_message = '3KiB'");
+    let bystanders = Bystanders::new(&relay);
+    for (message_type_id, limit) in [(type_id::DATA_AMF0, 2048), (type_id::AUDIO, 3072)] {
+        let at = [handshake(), connect(), message_header(6, limit, message_type_id)].concat();
+        let peer = say_and_wait_for_the_end(&relay, &at);
+        let line = the_closing_line(&relay, peer);
+        assert!(!line.contains("violation"), "{line}");
+        let past = [handshake(), connect(), message_header(6, limit + 1, message_type_id)].concat();
+        let peer = say_and_wait_for_the_end(&relay, &past);
+        let line = the_closing_line(&relay, peer);
+        let what = format!("a message of {} bytes is announced, {limit} are allowed", limit + 1);
+        assert!(line.contains(&what) && line.contains("byte "), "{line}");
+    }
+    bystanders.finish();
+}
+
+/// Fails the test unless a new connection is closed without a word.
+fn is_refused(relay: &Relay) {
+    assert!(!is_let_in(relay), "it was let in");
+}
+
+/// Whether a new connection's hello is answered; waits until it is, or is closed.
+fn is_let_in(relay: &Relay) -> bool {
+    let mut socket = say_hello(relay);
+    socket.set_nonblocking(false).unwrap();
+    socket.set_read_timeout(Some(SOON)).unwrap();
+    match socket.read(&mut [0]) {
+        Ok(n) => n == 1,
+        Err(error) if error.kind() == ErrorKind::ConnectionReset => false,
+        Err(error) => panic!("neither answered nor closed: {error}"),
     }
 }
 

@@ -2,6 +2,7 @@
 //! number and bytes that can be checked, so a player knows exactly what it missed. No other program takes part.
 
 mod bad_input;
+mod bystanders;
 mod crowd;
 mod encoders;
 mod fanout;
@@ -10,6 +11,7 @@ mod joining;
 mod limits;
 mod process;
 mod publishers;
+mod raw;
 mod requests;
 mod sandbox;
 mod slow_players;

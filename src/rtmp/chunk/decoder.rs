@@ -188,7 +188,7 @@ impl Decoder {
             return Ok(index);
         }
         stream.begin(header.fields);
-        let (length, limit) = (stream.length, self.limits.message_bytes);
+        let (length, limit) = (stream.length, self.limits.message_bytes.of(stream.message_type_id));
         if length > limit {
             return Err(Error::MessageBytes { position, length, limit });
         }
@@ -699,13 +699,21 @@ mod tests {
     }
 
     #[test]
-    fn a_message_above_the_limit_is_refused_at_its_header() {
-        let mut decoder = Decoder::new(Limits { message_bytes: 100, ..Limits::default() });
-        decoder.feed(wire("06 000000 000064 09 01000000 AA*100 06 000000 000065 09 01000000").into());
-        assert_eq!(decoder.next().unwrap().unwrap().payload.len(), 100);
-        let error = Error::MessageBytes { position: 112, length: 101, limit: 100 };
-        assert_eq!(decoder.next().unwrap_err(), error);
-        assert_eq!(decoder.next().unwrap_err(), error, "an error is final");
+    fn a_message_above_the_limit_of_its_kind_is_refused_at_its_header() {
+        let message_bytes = crate::rtmp::chunk::MessageBytes { video: 40, audio: 30, data: 20, command: 10 };
+        for (message_type_id, limit) in
+            [(9, 40), (22, 40), (8, 30), (18, 20), (15, 20), (20, 10), (17, 10), (99, 10)]
+        {
+            let mut decoder = Decoder::new(Limits { message_bytes, ..Limits::default() });
+            let at = wire(&format!("06 000000 {limit:06X} {message_type_id:02X} 01000000 AA*{limit}"));
+            let position = at.len() as u64;
+            let past = wire(&format!("06 000000 {:06X} {message_type_id:02X} 01000000", limit + 1));
+            decoder.feed([at, past].concat().into());
+            assert_eq!(decoder.next().unwrap().unwrap().payload.len(), limit as usize);
+            let error = Error::MessageBytes { position, length: limit + 1, limit };
+            assert_eq!(decoder.next().unwrap_err(), error);
+            assert_eq!(decoder.next().unwrap_err(), error, "an error is final");
+        }
     }
 
     #[test]

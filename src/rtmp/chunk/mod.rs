@@ -82,8 +82,8 @@ impl ChunkStreamId {
 /// How much a peer may leave unfinished at one time. What it announces costs nothing, only what it sends.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Bytes of one message. The wire has 24 bits for it.
-    pub message_bytes: u32,
+    /// Bytes of one message, by its kind.
+    pub message_bytes: MessageBytes,
     /// Messages begun and not ended. Real peers interleave two or three (audio and commands within a video frame).
     /// Each holds on to 32 receive buffers at most, so this is also what bounds the memory of buffers that are
     /// otherwise done with.
@@ -95,10 +95,41 @@ pub struct Limits {
     pub chunk_streams: usize,
 }
 
+/// How large one message may be, bytes. The wire has 24 bits for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MessageBytes {
+    /// Video, and Aggregate, which holds some.
+    pub video: u32,
+    /// Audio.
+    pub audio: u32,
+    /// Data and shared objects, in AMF0 or AMF3.
+    pub data: u32,
+    /// Commands, control messages, and what the spec does not know.
+    pub command: u32,
+}
+
+impl MessageBytes {
+    /// For a message of this type.
+    pub fn of(&self, message_type_id: u8) -> u32 {
+        match message_type_id {
+            9 | 22 => self.video,
+            8 => self.audio,
+            15 | 16 | 18 | 19 => self.data,
+            _ => self.command,
+        }
+    }
+}
+
+impl Default for MessageBytes {
+    fn default() -> Self {
+        Self { video: MAX_MESSAGE_BYTES, audio: 1 << 20, data: 256 << 10, command: 64 << 10 }
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            message_bytes: MAX_MESSAGE_BYTES,
+            message_bytes: MessageBytes::default(),
             partial_messages: 32,
             partial_bytes: 32 << 20,
             chunk_streams: 64,

@@ -252,6 +252,11 @@ impl Session {
         self.publishing == Stage::Asked
     }
 
+    /// Whether the handshake is over.
+    pub fn has_shaken_hands(&self) -> bool {
+        self.handshake.is_none()
+    }
+
     /// What the client said of itself, once it has connected.
     pub fn connect(&self) -> Option<&Connect> {
         self.connect.as_deref()

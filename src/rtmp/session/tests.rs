@@ -697,7 +697,10 @@ fn a_depth_bomb_and_an_endless_command_are_violations() {
     assert!(matches!(error.kind, ErrorKind::Command(crate::rtmp::command::Error::Amf0(_))));
     let endless = vec![5; 100_000];
     let error = Peer::connected().try_message(&message(type_id::COMMAND_AMF0, 0, &endless)).unwrap_err();
-    assert!(matches!(error.kind, ErrorKind::Command(crate::rtmp::command::Error::TooLong(100_000))));
+    assert!(matches!(
+        error.kind,
+        ErrorKind::Chunk(crate::rtmp::chunk::Error::MessageBytes { length: 100_000, .. })
+    ));
 }
 
 proptest! {

@@ -1,0 +1,85 @@
+//! What peers may take of the relay before newcomers are refused or one of them is ended.
+
+use std::time::Duration;
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+use super::units;
+
+/// Limits. Over one of them the newcomer is refused, never those who are in.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// Connections in all.
+    pub connections: usize,
+    /// Connections of one IP address.
+    pub connections_per_address: usize,
+    /// Connections of one network: an IPv4 /24 or an IPv6 /56.
+    pub connections_per_network: usize,
+    /// Networks that the two limits above do not count.
+    pub uncounted: Vec<IpNet>,
+    /// Connections whose handshake is not over, in all.
+    pub handshakes: usize,
+    /// How long a handshake may take.
+    #[serde(with = "units::duration")]
+    pub handshake_timeout: Duration,
+    /// How long a connection may neither publish nor play.
+    #[serde(with = "units::duration")]
+    pub request_timeout: Duration,
+    /// How long a publisher may send nothing.
+    #[serde(with = "units::duration")]
+    pub publisher_silence: Duration,
+    /// Streams that are published.
+    pub streams: usize,
+    /// Memory of all streams together, bytes: beyond it nobody can begin to publish.
+    #[serde(with = "units::size")]
+    pub memory_budget: usize,
+    /// What a publisher may send over 5 s, kilobits a second; 0 is no limit.
+    pub publisher_kbps: usize,
+    /// Bytes of one video message. The wire has 24 bits for it.
+    #[serde(with = "units::size")]
+    pub video_message: usize,
+    /// Bytes of one audio message.
+    #[serde(with = "units::size")]
+    pub audio_message: usize,
+    /// Bytes of one data message: metadata, cue points.
+    #[serde(with = "units::size")]
+    pub data_message: usize,
+    /// Bytes of one command.
+    #[serde(with = "units::size")]
+    pub command_message: usize,
+    /// Messages that one connection may have begun and not ended.
+    pub partial_messages: usize,
+    /// Bytes of those together.
+    #[serde(with = "units::size")]
+    pub partial_bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        let loopback = ["127.0.0.0/8", "::1/128"];
+        Self {
+            connections: 100_000,
+            connections_per_address: 1_000,
+            connections_per_network: 4_000,
+            uncounted: loopback.iter().map(|net| net.parse().expect("it is a network")).collect(),
+            handshakes: 4_000,
+            handshake_timeout: Duration::from_secs(5),
+            request_timeout: Duration::from_secs(10),
+            publisher_silence: Duration::from_secs(15),
+            streams: 4_000,
+            memory_budget: 4 << 30,
+            publisher_kbps: 0,
+            video_message: LARGEST_MESSAGE,
+            audio_message: 1 << 20,
+            data_message: 256 << 10,
+            command_message: 64 << 10,
+            partial_messages: 32,
+            partial_bytes: 32 << 20,
+        }
+    }
+}
+
+/// What the 24 bits of a chunk header can say.
+pub(super) const LARGEST_MESSAGE: usize = 0xFF_FFFF;

@@ -1,0 +1,102 @@
+//! What time alone does to a connection: deadlines, pings, and what a publisher sends in a while. Each connection is
+//! looked at once a second.
+
+use super::{
+    connection::{Reason, Sending, Step},
+    core::{Core, millis},
+};
+
+/// How long a peer has, once we have said our last, to close its side.
+const LINGER_MS: u64 = 2_000;
+/// What a publisher sends is averaged over this, milliseconds: a key frame is no excess.
+const RATE_WINDOW_MS: u64 = 5_000;
+
+impl Core {
+    /// What time alone does to one connection.
+    pub(super) fn look_at(&mut self, key: usize) {
+        let now_ms = self.now_ms;
+        let play = &self.common.config.play;
+        let (send_timeout_ms, ping_ms) = (millis(play.send_timeout), millis(play.ping_interval));
+        let connection = &mut self.connections[key];
+        if let Some(publication) = connection.publication() {
+            publication.tick(now_ms);
+        }
+        if connection.sending != Sending::No {
+            connection.note_acknowledged(now_ms);
+            if now_ms - connection.progress_ms >= send_timeout_ms {
+                return self.end(key, Reason::SendTimeout);
+            }
+        }
+        if let Some(closing) = &connection.closing {
+            let patience_ms = match closing.step {
+                // A peer that takes a byte now and then makes progress, and would never be done.
+                Step::Flushing => send_timeout_ms,
+                Step::Lingering | Step::Shut => LINGER_MS,
+            };
+            if now_ms - closing.since_ms >= patience_ms {
+                self.end(key, Reason::PeerClosed);
+            }
+            return;
+        }
+        let quiet_ms = now_ms - connection.heard_ms.max(connection.pinged_ms);
+        if connection.playing.is_some() && quiet_ms >= ping_ms {
+            connection.pinged_ms = now_ms;
+            connection.session.ping(now_ms);
+            self.poll_session(key);
+        }
+        self.give_up_waiting_to_publish(key);
+        self.end_the_idle(key);
+        self.end_the_silent(key);
+        self.end_the_excessive(key);
+    }
+
+    /// Ends a connection that takes too long to shake hands, or to say what it wants.
+    fn end_the_idle(&mut self, key: usize) {
+        let limits = &self.common.config.limits;
+        let connection = &self.connections[key];
+        let idle_ms = self.now_ms.saturating_sub(connection.idle_since_ms);
+        if connection.closing.is_some() || connection.publishing.is_some() || connection.playing.is_some() {
+            return;
+        }
+        if !connection.session.has_shaken_hands() {
+            if idle_ms >= millis(limits.handshake_timeout) {
+                self.end(key, Reason::HandshakeTimeout);
+            }
+        } else if idle_ms >= millis(limits.request_timeout) {
+            self.finish(key, Reason::RequestTimeout);
+        }
+    }
+
+    /// Ends a publisher that sends nothing: its name is free again, and its players are told in time.
+    fn end_the_silent(&mut self, key: usize) {
+        let patience_ms = millis(self.common.config.limits.publisher_silence);
+        let connection = &mut self.connections[key];
+        let silent_ms = self.now_ms.saturating_sub(connection.heard_ms);
+        if connection.closing.is_none() && connection.publication().is_some() && silent_ms >= patience_ms {
+            self.finish(key, Reason::PublisherSilent);
+        }
+    }
+
+    /// Ends a publisher that sends more than it may.
+    fn end_the_excessive(&mut self, key: usize) {
+        let now_ms = self.now_ms;
+        let kbps = self.common.config.limits.publisher_kbps as u64;
+        let connection = &mut self.connections[key];
+        let bytes_in = connection.bytes_in;
+        let Some(publishing) = connection.publishing.as_mut().filter(|_| connection.closing.is_none()) else {
+            return;
+        };
+        let window_ms = now_ms.saturating_sub(publishing.rated_ms);
+        if window_ms < RATE_WINDOW_MS {
+            return;
+        }
+        // Bits a millisecond are kilobits a second.
+        let sent_kbps = (bytes_in - publishing.rated_bytes) * 8 / window_ms;
+        (publishing.rated_ms, publishing.rated_bytes) = (now_ms, bytes_in);
+        if kbps > 0 && sent_kbps > kbps {
+            let description = format!("{sent_kbps} kbit/s are more than the {kbps} that are allowed.");
+            connection.session.refuse_publish("NetStream.Publish.Denied", &description);
+            self.finish_after_session(key, Reason::TooFast { sent_kbps });
+        }
+    }
+}
