@@ -1,11 +1,12 @@
-//! Load for RTMP relays. [`publish`] is a synthetic encoder, [`play`] holds thousands of players in one thread, and
-//! [`limit`] is the yardstick: a server that does nothing but `send()`.
+//! Load for RTMP relays. [`publish`] is a synthetic encoder, [`play`] holds thousands of players in one thread,
+//! [`attack`] sends what no client would, and [`limit`] is the yardstick: a server that does nothing but `send()`.
 //!
 //! ```text
 //! source ─ frames that carry number and time ─► publish ─► a server ─► play ─► checker, report
 //! ```
 //! [`source`], [`marker`] and [`checker`] do no I/O. [`sys`] is where system calls are made.
 
+pub mod attack;
 pub mod checker;
 pub mod limit;
 pub mod link;

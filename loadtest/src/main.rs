@@ -14,7 +14,7 @@ use fanfare_load::play::{Habits, Progress, Shares};
 use fanfare_load::report::Report;
 use fanfare_load::source::Shape;
 use fanfare_load::target::Target;
-use fanfare_load::{limit, play, publish, sys};
+use fanfare_load::{attack, limit, play, publish, sys};
 
 fn main() -> ExitCode {
     let Cli { cpu, command } = Cli::parse();
@@ -45,6 +45,8 @@ enum Command {
     /// Play with many players, and check what some of them receive. Exit code: 0 if all came, stayed and got each
     /// frame, 1 if not
     Play(Play),
+    /// Do to a server what it must bear: sends what no client would
+    Attack(Attack),
     /// Serve one stream by a loop that does nothing but send(): the yardstick
     Limit(Limit),
 }
@@ -139,6 +141,20 @@ struct Play {
 }
 
 #[derive(Args)]
+struct Attack {
+    /// How
+    #[arg(value_enum)]
+    kind: attack::Kind,
+    /// rtmp://127.0.0.1:1935/live/stream, a stream that is published
+    url: String,
+    /// Stop after this many
+    #[arg(long, default_value = "10", value_parser = seconds)]
+    seconds: Duration,
+    #[command(flatten)]
+    host: Host,
+}
+
+#[derive(Args)]
 struct Limit {
     /// Listen here
     #[arg(long, default_value = "127.0.0.1:1935", value_name = "ADDR")]
@@ -169,6 +185,7 @@ fn start(cpu: Option<usize>, command: Command) -> Result<ExitCode, String> {
     match command {
         Command::Publish(options) => options.run(&stop),
         Command::Play(options) => options.run(&stop),
+        Command::Attack(options) => options.run(&stop),
         Command::Limit(options) => options.run(&stop),
     }
 }
@@ -228,6 +245,20 @@ impl Play {
             std::fs::write(path, json + "\n").map_err(|error| format!("{}: {error}", path.display()))?;
         }
         Ok(if report.is_perfect() { ExitCode::SUCCESS } else { ExitCode::from(NOT_PERFECT) })
+    }
+}
+
+impl Attack {
+    fn run(self, stop: &AtomicBool) -> Result<ExitCode, String> {
+        let target = Target::resolve(&self.url, self.host.i_own_this_host)?;
+        let done = attack::run(&attack::Options { target, kind: self.kind, time: self.seconds }, stop)?;
+        say(format_args!(
+            "{} connections begun, {} ended by the server, {:.1} MB sent",
+            done.begun,
+            done.ended,
+            done.bytes as f64 / 1e6
+        ));
+        Ok(ExitCode::SUCCESS)
     }
 }
 
@@ -329,6 +360,7 @@ Examples:
   fanfare-load publish rtmp://127.0.0.1/live/load --bitrate 1M
   fanfare-load play rtmp://127.0.0.1/live/load -n 500 --seconds 20 --json result.json
   fanfare-load play rtmp://127.0.0.1/live/load -n 200 --stalled 0.5 --churn 0.1
+  fanfare-load attack slow-handshakes rtmp://127.0.0.1/live/load
   fanfare-load limit --listen 127.0.0.1:1940 --window 33";
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Where bytes come from and go to: threads, sockets, the ring. The only part that names tokio-uring and io_uring.
 
 mod accept;
+mod allocator;
 mod buffers;
 mod connection;
 mod core;

@@ -17,6 +17,7 @@ use tokio::{
 
 use super::{
     accept::accept,
+    allocator::give_memory_back,
     core::{Common, Core},
     gate::Gate,
     listener,
@@ -35,6 +36,7 @@ use crate::{
 /// # Errors
 /// What kept it from starting, as one line.
 pub fn run(config: Config, started: impl FnOnce(&[SocketAddr])) -> Result<(), String> {
+    give_memory_back();
     raise_file_limit();
     let (listeners, addresses) = listener::bind(&config)?;
     let stops: Vec<TcpListener> = listeners.iter().flatten().filter_map(|it| it.try_clone().ok()).collect();

@@ -1,0 +1,17 @@
+//! One setting of the C library's allocator: memory of streams that have ended goes back to the system.
+
+/// From this size on a block is mapped on its own, and unmapped when it is freed: every segment of a log.
+#[cfg(target_env = "gnu")]
+const MAPPED_FROM_BYTES: i32 = 64 << 10;
+
+/// By itself the allocator takes ever larger blocks from its heaps, once some have been freed: then what is in use
+/// keeps what is not from going back, and a relay stays as large as it has ever been.
+pub(super) fn give_memory_back() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: it sets a number, under the allocator's own lock.
+    let is_set = unsafe { libc::mallopt(libc::M_MMAP_THRESHOLD, MAPPED_FROM_BYTES) } == 1;
+    #[cfg(target_env = "gnu")]
+    if !is_set {
+        tracing::debug!("the allocator keeps its own threshold");
+    }
+}
