@@ -4,7 +4,7 @@ use std::time::Duration;
 
 /// The share of a core's time that passes may take before frames are left to pile up: beyond it more bytes a send
 /// cost less than more sends, and accepting, handshakes and publishers keep their part.
-const BUSY_SHARE: (u64, u64) = (3, 4);
+const BUSY_SHARE: (u64, u64) = (5, 6);
 /// So much rest may be owed before a pass has to wait for it: a core that is busy for a moment only need not.
 const CREDIT_US: u64 = 10_000;
 
@@ -84,7 +84,7 @@ mod tests {
         pump.begin(9_500, 0);
         pump.end(60_000);
         pump.grew(61_000);
-        assert_eq!(pump.due_us(), Some(70_000), "60 ms of work, 20 ms of rest, of which 10 may be owed");
+        assert_eq!(pump.due_us(), Some(62_000), "60 ms of work, 12 ms of rest, of which 10 may be owed");
     }
 
     #[test]
@@ -97,7 +97,7 @@ mod tests {
             pump.grew(begun_us + 60_000);
             begun_us = pump.due_us().expect("it has grown");
         }
-        assert_eq!(begun_us, 10 * 80_000 - 10_000, "three quarters of the time");
+        assert_eq!(begun_us, 10 * 72_000 - 10_000, "five sixths of the time");
     }
 
     #[test]
@@ -127,7 +127,7 @@ mod tests {
         pump.grew(10_000);
         assert_eq!(pump.due_us(), None);
         pump.end(60_000);
-        assert_eq!(pump.due_us(), Some(70_000));
+        assert_eq!(pump.due_us(), Some(62_000));
     }
 
     #[test]

@@ -12,7 +12,7 @@ mod lifecycle;
 mod listener;
 mod process;
 mod queued;
-mod ring;
+pub mod ring;
 mod shortage;
 
 pub use process::run;

@@ -60,7 +60,8 @@ enum Operation {
     Nudge,
 }
 
-/// What has come to its end.
+/// What has come to its end. `owner` is what the caller named it by, `result` the bytes that were moved.
+#[allow(missing_docs)]
 pub enum Completion {
     /// A send: how many bytes the socket took.
     Sent { owner: usize, batch: Batch, result: io::Result<usize> },
