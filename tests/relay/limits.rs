@@ -75,10 +75,13 @@ fn one_connection_past_the_limit_is_refused_and_comes_in_when_one_leaves() {
 
 #[test]
 fn handshakes_that_do_not_come_are_bounded_in_number_and_time() {
-    let relay = Relay::start("limits.handshakes = 8\nlimits.handshake_timeout = '1s'");
+    let relay = Relay::start("limits.handshakes = 8\nlimits.handshake_timeout = '5s'");
     let mut bystanders = Bystanders::new(&relay);
+    let before = relay.open_sockets();
     let silent: Vec<_> = (0..8).map(|_| connect_to(&relay)).collect();
-    eventually("a ninth is refused", SOON, || (!is_let_in(&relay)).then_some(()));
+    // Either core may take the ninth before the other has taken the eighth.
+    eventually("all eight are in", SOON, || (relay.open_sockets() >= before + 8).then_some(()));
+    is_refused(&relay);
     relay.wait_for_log(&["refused", "limits.handshakes"]);
     bystanders.go_on();
     for mut silent in silent {
