@@ -1,21 +1,59 @@
-//! Makes the time of a stream go on when its encoder comes back. Knows nothing of bytes.
+//! Gives each frame its time on the stream's own line: it goes on when the encoder comes back, and when the encoder's
+//! clock jumps, starts again or stands still. Knows nothing of bytes.
 
-/// Time between the last frame of one publish and the first of the next: about one frame of video.
+use crate::flv::FrameKind;
+
+/// Time between the last frame before a break and the first one after it: about one frame of video.
 const RESUME_STEP_MS: u32 = 40;
 
-/// Frames of one moment may come this far out of order (audio ahead of video, headers behind).
+/// Sound and picture of one moment may come this far apart: FFmpeg's muxer waits 10 s for the one before it writes the
+/// other.
 const REORDER_MS: u32 = 10_000;
+
+/// A clock that runs ahead of the relay's by more than this at once has jumped. Players wait such a gap out, or drop
+/// what comes after it.
+const JUMP_MS: u32 = 5_000;
+
+/// Within sound, or within pictures, time goes back a little where tracks are interleaved, and where an encoder sends
+/// the time of showing instead of that of decoding. By more than this it goes back in a clock that was set.
+const STEP_BACK_MS: u32 = 1_000;
+
+/// So long the same time on every frame is a clock that stands still. Slices of one picture, and the tracks of one
+/// moment, share theirs for an instant only.
+const STUCK_MS: u64 = 2_000;
 
 /// Maps the encoder's timestamps to the stream's, in 32-bit serial arithmetic, milliseconds.
 ///
-/// The first encoder's times pass as they are. One that comes back is put behind the last time that players saw:
-/// it may start at 0 or anywhere.
+/// The first encoder's times pass as they are, as long as they are sane. One that comes back is put behind the last
+/// time that players saw: it may start at 0 or anywhere. So is, within one publish, a clock that jumps: `JUMP_MS` ahead
+/// of the relay's clock or more, or back by more than `STEP_BACK_MS`. One kind of frames has its own offset, so that
+/// sound that was under way when the pictures' clock was set still lands where it belongs; when it jumps in its turn it
+/// takes the pictures' offset, and both are together as the encoder meant.
 #[derive(Debug, Default)]
 pub(super) struct Timeline {
-    offset_ms: u32,
+    audio: Clock,
+    video: Clock,
     /// The newest time given out.
-    newest_ms: Option<u32>,
+    newest: Option<Newest>,
     resuming: Resuming,
+}
+
+/// What is known of the times of one kind of frames.
+#[derive(Clone, Copy, Debug, Default)]
+struct Clock {
+    offset_ms: u32,
+    /// The newest time given out for this kind, in this publish.
+    newest_ms: Option<u32>,
+    /// The encoder's last timestamp, and since when it has been that.
+    last_ms: u32,
+    since_ms: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Newest {
+    timestamp_ms: u32,
+    /// By the relay's clock.
+    at_ms: u64,
 }
 
 #[derive(Debug, Default)]
@@ -31,19 +69,20 @@ enum Resuming {
 impl Timeline {
     /// The publisher went away: the next frame, whoever sends it, goes on from here.
     pub(super) fn interrupt(&mut self) {
-        if self.newest_ms.is_some() {
+        if self.newest.is_some() {
             self.resuming = Resuming::AtFirstFrame;
         }
     }
 
-    /// The stream's time for a media frame.
-    pub(super) fn media(&mut self, timestamp_ms: u32) -> u32 {
-        if let (Resuming::AtFirstFrame, Some(newest)) = (&self.resuming, self.newest_ms) {
-            let start = newest.wrapping_add(RESUME_STEP_MS);
-            self.offset_ms = start.wrapping_sub(timestamp_ms);
+    /// The stream's time for a frame of sound or picture that came at `now_ms` by the relay's clock.
+    pub(super) fn media(&mut self, kind: FrameKind, timestamp_ms: u32, now_ms: u64) -> u32 {
+        if let (Resuming::AtFirstFrame, Some(newest)) = (&self.resuming, self.newest) {
+            let start = newest.timestamp_ms.wrapping_add(RESUME_STEP_MS);
+            let clock = Clock { offset_ms: start.wrapping_sub(timestamp_ms), ..Clock::default() };
+            (self.audio, self.video) = (clock, clock);
             self.resuming = Resuming::Since(start);
         }
-        let mut mapped = timestamp_ms.wrapping_add(self.offset_ms);
+        let mut mapped = self.sane(kind, timestamp_ms, now_ms);
         if let Resuming::Since(start) = self.resuming {
             if is_before(mapped, start) {
                 mapped = start;
@@ -51,28 +90,91 @@ impl Timeline {
                 self.resuming = Resuming::No;
             }
         }
-        if self.newest_ms.is_none_or(|newest| is_before(newest, mapped)) {
-            self.newest_ms = Some(mapped);
+        let clock = self.clock(kind);
+        clock.newest_ms = Some(clock.newest_ms.map_or(mapped, |newest| later(newest, mapped)));
+        if self.newest.is_none_or(|newest| is_before(newest.timestamp_ms, mapped)) {
+            self.newest = Some(Newest { timestamp_ms: mapped, at_ms: now_ms });
         }
         mapped
     }
 
-    /// The stream's time for metadata or a sequence header: encoders often send these with time 0, so they never
-    /// decide where the stream goes on.
+    /// The stream's time for metadata, cue points or a sequence header: encoders often send these with time 0, so they
+    /// never decide where the stream goes on.
     pub(super) fn header(&self, timestamp_ms: u32) -> u32 {
-        let mapped = timestamp_ms.wrapping_add(self.offset_ms);
-        match (&self.resuming, self.newest_ms) {
-            (Resuming::AtFirstFrame, Some(newest)) => newest,
-            (_, Some(newest)) if self.offset_ms != 0 && distance(mapped, newest) > REORDER_MS => newest,
-            (Resuming::Since(start), _) if is_before(mapped, *start) => *start,
+        let Some(Newest { timestamp_ms: newest, .. }) = self.newest else {
+            return timestamp_ms;
+        };
+        let mapped = nearest(newest, timestamp_ms, [self.video.offset_ms, self.audio.offset_ms]);
+        match self.resuming {
+            Resuming::AtFirstFrame => newest,
+            _ if distance(mapped, newest) > REORDER_MS => newest,
+            Resuming::Since(start) if is_before(mapped, start) => start,
             _ => mapped,
         }
     }
+
+    /// The time by the kind's own offset or by the other's, whichever is sane; if none is, about one frame after the
+    /// newest.
+    fn sane(&mut self, kind: FrameKind, timestamp_ms: u32, now_ms: u64) -> u32 {
+        let other = if kind == FrameKind::Audio { self.video.offset_ms } else { self.audio.offset_ms };
+        let newest = self.newest;
+        let clock = self.clock(kind);
+        if clock.newest_ms.is_none() || timestamp_ms != clock.last_ms {
+            (clock.last_ms, clock.since_ms) = (timestamp_ms, now_ms);
+        }
+        let own = timestamp_ms.wrapping_add(clock.offset_ms);
+        let Some(newest) = newest else {
+            return own;
+        };
+        let stuck_ms = now_ms.saturating_sub(clock.since_ms);
+        let nearest = nearest(newest.timestamp_ms, timestamp_ms, [clock.offset_ms, other]);
+        let mapped = if stuck_ms >= STUCK_MS {
+            // As far as the relay's clock went, and not behind the other kind.
+            later(own.wrapping_add(stuck_ms as u32), newest.timestamp_ms)
+        } else if clock.may_go_on(nearest, newest, now_ms) {
+            nearest
+        } else {
+            newest.timestamp_ms.wrapping_add(RESUME_STEP_MS)
+        };
+        if mapped != own {
+            clock.offset_ms = mapped.wrapping_sub(timestamp_ms);
+            clock.since_ms = now_ms;
+        }
+        mapped
+    }
+
+    fn clock(&mut self, kind: FrameKind) -> &mut Clock {
+        if kind == FrameKind::Audio { &mut self.audio } else { &mut self.video }
+    }
+}
+
+impl Clock {
+    /// Whether a frame of this kind may have this time: not far back from those before it, and not further ahead of
+    /// the newest than time has gone since that came.
+    fn may_go_on(&self, mapped: u32, newest: Newest, now_ms: u64) -> bool {
+        let (oldest, most_ahead_ms) = match self.newest_ms {
+            Some(own) => (own.wrapping_sub(STEP_BACK_MS), JUMP_MS),
+            None => (newest.timestamp_ms.wrapping_sub(REORDER_MS), REORDER_MS),
+        };
+        let ahead_ms = mapped.wrapping_sub(newest.timestamp_ms) as i32;
+        let gone_ms = now_ms.saturating_sub(newest.at_ms);
+        !is_before(mapped, oldest) && i64::from(ahead_ms) <= gone_ms as i64 + i64::from(most_ahead_ms)
+    }
+}
+
+/// The time by that of the offsets which brings it nearest to the newest; by the first where it is even.
+fn nearest(newest: u32, timestamp_ms: u32, offsets: [u32; 2]) -> u32 {
+    let [own, other] = offsets.map(|offset_ms| timestamp_ms.wrapping_add(offset_ms));
+    if distance(other, newest) < distance(own, newest) { other } else { own }
 }
 
 /// Serial arithmetic (RTMP 1.0 §5.3.1: times wrap after 49.7 days).
 fn is_before(a: u32, b: u32) -> bool {
     (a.wrapping_sub(b) as i32) < 0
+}
+
+fn later(a: u32, b: u32) -> u32 {
+    if is_before(a, b) { b } else { a }
 }
 
 fn distance(a: u32, b: u32) -> u32 {
@@ -82,63 +184,230 @@ fn distance(a: u32, b: u32) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use FrameKind::{Audio, Video};
+
+    /// A time line, and a relay's clock that goes on 20 ms a frame unless told otherwise.
+    #[derive(Default)]
+    struct Bench {
+        time: Timeline,
+        now_ms: u64,
+    }
+
+    impl Bench {
+        fn at(&mut self, kind: FrameKind, timestamp_ms: u32) -> u32 {
+            self.now_ms += 20;
+            self.time.media(kind, timestamp_ms, self.now_ms)
+        }
+
+        fn video(&mut self, timestamp_ms: u32) -> u32 {
+            self.at(Video, timestamp_ms)
+        }
+
+        fn audio(&mut self, timestamp_ms: u32) -> u32 {
+            self.at(Audio, timestamp_ms)
+        }
+
+        /// A second of both kinds from this time on, sound 15 ms after picture; the times given out less the encoder's.
+        fn second(&mut self, from_ms: u32) -> Vec<u32> {
+            let mut offsets = Vec::new();
+            for t in (from_ms..from_ms + 1_000).step_by(40) {
+                offsets.push(self.video(t).wrapping_sub(t));
+                offsets.push(self.audio(t + 15).wrapping_sub(t + 15));
+            }
+            offsets.dedup();
+            offsets
+        }
+    }
 
     #[test]
     fn the_first_encoders_times_pass_unchanged() {
-        let mut time = Timeline::default();
+        let mut bench = Bench::default();
         for t in [0, 23, 40, 30, 0xFFFF_FFFF, 5] {
-            assert_eq!(time.media(t), t);
+            assert_eq!(bench.video(t), t);
         }
-        assert_eq!(time.header(7), 7);
+        assert_eq!(bench.time.header(7), 7);
     }
 
     #[test]
     fn an_encoder_that_starts_again_at_zero_goes_on_where_it_stopped() {
-        let mut time = Timeline::default();
-        time.media(3_600_000);
-        time.interrupt();
-        assert_eq!(time.header(0), 3_600_000);
-        assert_eq!(time.media(0), 3_600_040);
-        assert_eq!(time.media(33), 3_600_073);
-        assert_eq!(time.header(33), 3_600_073);
+        let mut bench = Bench::default();
+        bench.video(3_600_000);
+        bench.time.interrupt();
+        assert_eq!(bench.time.header(0), 3_600_000);
+        assert_eq!(bench.video(0), 3_600_040);
+        assert_eq!(bench.video(33), 3_600_073);
+        assert_eq!(bench.audio(33), 3_600_073);
+        assert_eq!(bench.time.header(33), 3_600_073);
     }
 
     #[test]
     fn an_encoder_that_comes_back_hours_ahead_makes_no_jump() {
-        let mut time = Timeline::default();
-        time.media(1000);
-        time.interrupt();
-        assert_eq!(time.header(0), 1000);
-        assert_eq!(time.media(90_000_000), 1040);
-        assert_eq!(time.media(89_999_990), 1040, "before its own first frame: never backwards");
-        assert_eq!(time.header(0), 1040, "headers keep their 0, players must not see it");
+        let mut bench = Bench::default();
+        bench.video(1000);
+        bench.time.interrupt();
+        assert_eq!(bench.time.header(0), 1000);
+        assert_eq!(bench.video(90_000_000), 1040);
+        assert_eq!(bench.audio(89_999_990), 1040, "before its own first frame: never backwards");
+        assert_eq!(bench.time.header(0), 1040, "headers keep their 0, players must not see it");
     }
 
     #[test]
     fn time_goes_on_over_the_32_bit_edge() {
-        let mut time = Timeline::default();
-        assert_eq!(time.media(u32::MAX - 10), u32::MAX - 10);
-        assert_eq!(time.media(20), 20);
-        time.interrupt();
-        assert_eq!(time.media(0), 60);
+        let mut bench = Bench::default();
+        assert_eq!(bench.video(u32::MAX - 10), u32::MAX - 10);
+        assert_eq!(bench.video(20), 20);
+        bench.time.interrupt();
+        assert_eq!(bench.video(0), 60);
     }
 
     #[test]
     fn a_resumed_stream_runs_for_months() {
         let mut time = Timeline::default();
-        time.media(1000);
+        time.media(Video, 1000, 0);
         time.interrupt();
         let mut expected = 1040u32;
         for t in (0..90 * 86_400_000u64).step_by(5_000) {
-            assert_eq!(time.media(t as u32), expected);
+            assert_eq!(time.media(Video, t as u32, t), expected);
             expected = expected.wrapping_add(5_000);
         }
     }
 
     #[test]
     fn an_interruption_before_any_frame_changes_nothing() {
-        let mut time = Timeline::default();
-        time.interrupt();
-        assert_eq!(time.media(500), 500);
+        let mut bench = Bench::default();
+        bench.time.interrupt();
+        assert_eq!(bench.video(500), 500);
+    }
+
+    #[test]
+    fn a_clock_that_jumps_either_way_goes_on_a_frame_later_and_keeps_sound_and_picture_together() {
+        for to_ms in [0, 50_000, 57_000, 67_000, 4 * 3_600_000, 1 << 31, u32::MAX - 500_000] {
+            let mut bench = Bench::default();
+            assert_eq!(bench.second(60_000), [0], "before the jump");
+            let newest_ms = 60_975;
+            let expected = (newest_ms + RESUME_STEP_MS).wrapping_sub(to_ms);
+            assert_eq!(bench.second(to_ms), [expected], "to {to_ms}");
+            assert_eq!(bench.time.header(to_ms + 1_000), to_ms.wrapping_add(expected) + 1_000);
+        }
+    }
+
+    #[test]
+    fn sound_that_was_under_way_when_the_clock_was_set_lands_where_it_belongs() {
+        let mut bench = Bench::default();
+        bench.second(60_000);
+        assert_eq!(bench.video(0), 61_015);
+        assert_eq!([60_998, 61_021].map(|t| bench.audio(t)), [60_998, 61_021]);
+        assert_eq!(bench.video(40), 61_055);
+        assert_eq!(
+            bench.audio(40),
+            61_055,
+            "the same moment of the encoder's clock is the same of the stream's"
+        );
+        assert_eq!((bench.video(80), bench.audio(80)), (61_095, 61_095));
+    }
+
+    #[test]
+    fn a_file_that_is_played_over_and_over_goes_on_each_time() {
+        let mut bench = Bench::default();
+        let mut last_ms = 0;
+        for round in 0..50 {
+            for t in (0..2_000).step_by(40) {
+                let mapped = bench.video(t);
+                assert!((0..=80).contains(&(i64::from(mapped) - last_ms)), "round {round}: {t} is {mapped}");
+                last_ms = i64::from(mapped);
+                let sound = bench.audio(t);
+                assert!((0..=80).contains(&(i64::from(sound) - last_ms)), "round {round}: {t} is {sound}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_silence_of_hours_is_no_jump() {
+        let mut bench = Bench::default();
+        bench.second(0);
+        bench.now_ms += 3 * 3_600_000;
+        assert_eq!(bench.second(3 * 3_600_000), [0]);
+    }
+
+    #[test]
+    fn sound_far_behind_the_pictures_and_pictures_sent_in_the_order_of_coding_pass_unchanged() {
+        let mut bench = Bench::default();
+        for t in (3_000..60_000).step_by(120) {
+            for picture in [t + 120, t + 40, t + 80] {
+                assert_eq!(bench.video(picture), picture);
+            }
+            assert_eq!(bench.audio(t - 3_000), t - 3_000);
+        }
+    }
+
+    #[test]
+    fn a_clock_that_drifts_passes_unchanged() {
+        // A tenth too fast, and a tenth too slow, for an hour.
+        for pace in [22, 18] {
+            let mut bench = Bench::default();
+            for frame in 0..180_000 {
+                assert_eq!(bench.video(frame * pace), frame * pace);
+            }
+        }
+    }
+
+    #[test]
+    fn one_frame_with_a_wild_time_leaves_no_trace_behind() {
+        let mut bench = Bench::default();
+        bench.second(0);
+        assert_eq!(bench.video(9_000_000), 1_015);
+        assert_eq!(bench.second(1_000), [0]);
+    }
+
+    #[test]
+    fn a_clock_that_stands_still_is_taken_on_by_the_relays() {
+        let mut bench = Bench::default();
+        let mut newest_ms = 0;
+        for _ in 0..3_000 {
+            for kind in [Video, Audio] {
+                let mapped = bench.at(kind, 77);
+                assert!(mapped >= newest_ms && mapped - newest_ms <= 2_100, "from {newest_ms} to {mapped}");
+                newest_ms = mapped;
+            }
+        }
+        let gone_ms = bench.now_ms as u32;
+        assert!(newest_ms > gone_ms - 3_000 && newest_ms < gone_ms + 3_000, "{newest_ms} after {gone_ms}");
+    }
+
+    #[test]
+    fn sound_without_times_is_kept_beside_the_pictures() {
+        let mut bench = Bench::default();
+        for t in (0..600_000).step_by(40) {
+            assert_eq!(bench.video(t), t);
+            let sound = bench.audio(0);
+            assert!((t.saturating_sub(2_100)..=t).contains(&sound), "{sound} beside {t}");
+        }
+    }
+
+    #[test]
+    fn whatever_an_encoder_sends_time_goes_neither_far_back_nor_far_ahead() {
+        use proptest::prelude::*;
+        let frames = prop::collection::vec(
+            (any::<bool>(), prop_oneof![any::<u32>(), 0..20_000_u32], 0..3_000_u64),
+            1..200,
+        );
+        proptest!(|(frames in frames)| {
+            let mut time = Timeline::default();
+            let mut now_ms = 0;
+            for (is_audio, timestamp_ms, gone_ms) in frames {
+                now_ms += gone_ms;
+                let before = time.newest;
+                let own = if is_audio { time.audio } else { time.video };
+                let kind = if is_audio { Audio } else { Video };
+                let mapped = time.media(kind, timestamp_ms, now_ms);
+                let Some(newest) = before else { continue };
+                let ahead_ms = i64::from(mapped.wrapping_sub(newest.timestamp_ms) as i32);
+                prop_assert!(ahead_ms <= (now_ms - newest.at_ms) as i64 + i64::from(REORDER_MS));
+                let floor = own.newest_ms.map_or(newest.timestamp_ms.wrapping_sub(REORDER_MS), |own| {
+                    own.wrapping_sub(STEP_BACK_MS)
+                });
+                prop_assert!(!is_before(mapped, floor));
+            }
+        });
     }
 }

@@ -138,7 +138,7 @@ impl Writer {
             Role::Other => frame.kind != FrameKind::Data,
         };
         frame.timestamp_ms = match is_timed {
-            true => self.timeline.media(frame.timestamp_ms),
+            true => self.timeline.media(frame.kind, frame.timestamp_ms, now_ms),
             false => self.timeline.header(frame.timestamp_ms),
         };
         self.needs_key_frame &= role != Role::KeyFrame;
