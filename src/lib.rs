@@ -8,6 +8,8 @@ pub mod amf0;
 pub mod config;
 pub mod fanout;
 pub mod flv;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub mod logging;
 pub mod net;
 pub mod rtmp;

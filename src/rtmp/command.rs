@@ -116,9 +116,41 @@ pub const MAX_COMMAND_BYTES: usize = 65_536;
 /// An onStatus.
 const TYPICAL_COMMAND_BYTES: usize = 160;
 
+/// What holds for any bytes, for the tests below and the fuzz target; the first is the message type. A command that
+/// is read is written and read again as the same one, and what it was read from is bounded.
+#[cfg(any(test, fuzzing))]
+pub fn check_any_bytes(bytes: &[u8]) {
+    let Some((message_type_id, body)) = bytes.split_first() else {
+        return;
+    };
+    let Ok(command) = Command::from_message(*message_type_id, &body.to_vec().into()) else {
+        return;
+    };
+    assert!(body.len() <= MAX_COMMAND_BYTES);
+    let written = command.to_bytes();
+    let again = Command::parse(&written).expect("what we write, we read");
+    // By bytes: a NaN is not equal to itself.
+    assert_eq!(again.to_bytes(), written);
+    for index in 0..=command.arguments.len() {
+        assert_eq!(command.text(index), again.text(index));
+        assert_eq!(command.flag(index), again.flag(index));
+    }
+    let connect = super::session::Connect::parse(&command.object);
+    super::name::check_any_text(&connect.app, &connect.tc_url, command.text(0).unwrap_or_default());
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_a_command_or_an_error(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            check_any_bytes(&[b"\x14\x02\0\x01x\0\0\0\0\0\0\0\0\0\x05".as_slice(), &bytes].concat());
+            check_any_bytes(&bytes);
+        }
+    }
 
     #[test]
     fn a_command_survives_the_round_trip() {

@@ -159,6 +159,19 @@ const DEFAULT_INSTANCE: &str = "_definst_";
 /// File types that Flash clients put before a name.
 const PREFIXES: [&str; 6] = ["flv:", "mp4:", "mp3:", "f4v:", "id3:", "raw:"];
 
+/// What holds for any text, for the tests below and the fuzz target of commands: a name can neither forge a line of
+/// the log nor leave a directory, and is bounded.
+#[cfg(any(test, fuzzing))]
+pub fn check_any_text(app: &str, tc_url: &str, key: &str) {
+    let Ok(Address { name, query }) = Address::parse(app, tc_url, key) else {
+        return;
+    };
+    let shown = name.to_string();
+    assert!(shown.len() <= MAX_PATH_BYTES + 1 && query.len() <= MAX_QUERY_BYTES + 1);
+    assert!(!shown.chars().chain(query.chars()).any(forges_logs));
+    assert!(!name.name.is_empty() && !shown.split('/').any(|part| matches!(part, "" | "." | "..")));
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -2,6 +2,8 @@
 //! No sockets, no RTMP session; nothing here blocks on the way of a frame.
 
 mod cells;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod log;
 mod memory;
 mod preamble;

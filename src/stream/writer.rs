@@ -46,7 +46,7 @@ pub struct JoinPoint {
     pub preamble: Bytes,
     /// Which state of the headers that is.
     pub generation: u32,
-    /// A key frame, or a message of a stream that has no pictures so far.
+    /// Whether a key frame is there; else it is any message of a stream that has no pictures so far.
     pub is_key_frame: bool,
     /// The log's first segment, where this is the next point after the very start: who was there before the encoder
     /// begins there, however late its core looks, and so hears the sound ahead of the first picture.

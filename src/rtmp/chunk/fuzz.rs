@@ -10,16 +10,15 @@ pub fn decode_at_any_cut(data: &[u8]) {
         return;
     };
     let whole = decode(std::iter::once(wire));
-    let lengths = cuts.iter().map(|&cut| usize::from(cut) + 1).cycle();
-    assert_eq!(whole, decode(pieces(wire, lengths)));
+    assert_eq!(whole, decode(pieces(wire, *cuts)));
     assert_eq!(whole, decode(wire.chunks(1)));
 }
 
-fn pieces(mut wire: &[u8], lengths: impl Iterator<Item = usize>) -> impl Iterator<Item = &[u8]> {
-    let mut lengths = lengths;
+/// The bytes in pieces of one more than these lengths, in turn, again and again.
+pub(in crate::rtmp) fn pieces(mut wire: &[u8], cuts: [u8; 4]) -> impl Iterator<Item = &[u8]> {
+    let mut lengths = cuts.into_iter().map(|cut| usize::from(cut) + 1).cycle();
     std::iter::from_fn(move || {
-        let length = lengths.next()?.min(wire.len());
-        let (piece, rest) = wire.split_at(length);
+        let (piece, rest) = wire.split_at(lengths.next()?.min(wire.len()));
         wire = rest;
         (!piece.is_empty()).then_some(piece)
     })
