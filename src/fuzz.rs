@@ -145,6 +145,7 @@ mod tests {
     }
 
     /// The file's name is printed before its check, so that the last one printed is the one that fails.
+    #[expect(clippy::print_stdout, reason = "shown where the test fails")]
     fn replay(target: &Target, path: &Path, input: &[u8]) {
         println!("{} of {}", target.name, path.display());
         (target.check)(input);
