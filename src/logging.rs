@@ -15,7 +15,12 @@ pub fn start(log: &Log) -> Result<(), String> {
         Ok(level) => filter(&level).map_err(|what| format!("{LEVEL_VARIABLE}: {what}"))?,
         Err(_) => filter(&log.level).map_err(|what| format!("log.level: {what}"))?,
     };
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // A line that cannot be written is lost. To say so the subscriber would write to standard error, which is what has
+    // just failed, and panic over that: a full disk would end the relay.
+    let lines = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .log_internal_errors(false);
     let started = match log.format {
         LogFormat::Text => lines.with_target(false).try_init(),
         LogFormat::Json => lines.json().flatten_event(true).with_current_span(false).try_init(),

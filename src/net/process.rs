@@ -260,7 +260,59 @@ impl Signals {
 
 #[cfg(test)]
 mod tests {
+    use std::{io::Read, net::TcpStream, os::unix::process::ExitStatusExt};
+
     use super::*;
+    use crate::rtmp::client::{Client, ClientConfig, Event, Role};
+
+    /// Runs a core in a process of its own, which is this test again, and panics on it when a stream begins.
+    #[test]
+    fn a_core_that_panics_ends_the_process_at_once_and_says_so() {
+        const INSIDE: &str = "FANFARE_TEST_CORE_PANICS";
+        if std::env::var_os(INSIDE).is_some() {
+            return publish_to_a_core_that_panics();
+        }
+        let name = "net::process::tests::a_core_that_panics_ends_the_process_at_once_and_says_so";
+        let mut again = std::process::Command::new(std::env::current_exe().unwrap());
+        let ended = again.args([name, "--exact", "--nocapture"]).env(INSIDE, "1").output().unwrap();
+        let said = String::from_utf8_lossy(&[ended.stdout, ended.stderr].concat()).into_owned();
+        assert_eq!(ended.status.signal(), Some(libc::SIGABRT), "{said}");
+        assert!(said.contains("injected") && said.contains("a core panicked: the process ends"), "{said}");
+    }
+
+    fn publish_to_a_core_that_panics() {
+        crate::logging::start(&Config::default().log).unwrap();
+        let config = Config { cores: 1, ..Config::default() };
+        let (mut shared, mut wakes) = common(config).unwrap();
+        let signals = shared.signals.clone();
+        let it = Arc::get_mut(&mut shared).unwrap();
+        let bounds = Bounds { streams: 1, memory_bytes: 1 << 20 };
+        let retention = Retention { buffer_bytes: 1 << 20, keep_ms: 1_000 };
+        it.registry = Arc::new(Registry::new(signals, retention, bounds, || panic!("injected")));
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let (events, _event) = mpsc::unbounded_channel();
+        let core = thread::spawn(move || run_core(0, shared, vec![listener], wakes.remove(0), events));
+
+        let url = format!("rtmp://{address}/live/s").parse().unwrap();
+        let config = ClientConfig { url, role: Role::Publish, chunk_size: OUT_CHUNK_SIZE, fmle: false };
+        let mut client = Client::new(config, 0, [1; 32]);
+        let mut socket = TcpStream::connect(address).unwrap();
+        let mut buffer = [0; 4096];
+        loop {
+            while let Some(event) = client.poll() {
+                if let Event::Send(bytes) = event {
+                    socket.write_all(&bytes).unwrap();
+                }
+            }
+            match socket.read(&mut buffer) {
+                Ok(0) | Err(_) => break,
+                Ok(n) => client.receive(bytes::Bytes::copy_from_slice(&buffer[..n]), 0).unwrap(),
+            }
+        }
+        // Not reached: the process has ended.
+        let _ = core.join();
+    }
 
     #[test]
     fn a_refused_io_uring_is_explained() {

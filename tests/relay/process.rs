@@ -1,7 +1,9 @@
 //! How the relay starts, how it is told to stop, and what it says when it cannot start.
 
+use std::fs::File;
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -118,6 +120,53 @@ fn where_io_uring_is_refused_one_line_says_what_to_do() {
         let line = start.join().unwrap();
         assert!(line.contains("io_uring is refused") && line.contains(advice), "{line}");
     }
+}
+
+#[test]
+fn a_relay_whose_log_cannot_be_written_goes_on() {
+    let mut command = fanfare("127.0.0.1:0");
+    let full = File::options().write(true).open("/dev/full").unwrap();
+    command.args(["--log-level", "debug"]).stdout(Stdio::piped()).stderr(full);
+    let mut relay = Process::start(command);
+    let mut line = String::new();
+    BufReader::new(relay.child().stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let address = line.trim_end().rsplit("rtmp://").next().unwrap();
+    for _ in 0..20 {
+        let mut peer = TcpStream::connect(address).unwrap();
+        peer.set_read_timeout(Some(SOON)).unwrap();
+        peer.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+        // Refused, with a line that nobody gets to read.
+        let mut rest = Vec::new();
+        let ended = peer.read_to_end(&mut rest);
+        assert!(ended.is_ok() || ended.unwrap_err().kind() == ErrorKind::ConnectionReset);
+    }
+    relay.expect_running();
+    relay.signal(Signal::TERM);
+    assert_eq!(relay.expect_end(SOON).code(), Some(0));
+}
+
+/// A machine that swaps, a debugger, a virtual machine that is moved: all clocks go on, the relay does not.
+#[test]
+fn ten_seconds_of_standstill_cost_nobody_a_frame() {
+    let mut relay = Relay::start("");
+    let mut crowd = Crowd::new();
+    let source = Source::small(1);
+    let players = crowd.play_all(&relay, "live/a", 20);
+    let publisher = crowd.publish(&relay, "live/a");
+    crowd.begin(publisher, &source, &players);
+    crowd.send_frames(publisher, &source, 1..50);
+    crowd.until_seen(&players, 49);
+    relay.signal(Signal::STOP);
+    crowd.send_frames(publisher, &source, 50..200);
+    thread::sleep(Duration::from_secs(10));
+    relay.signal(Signal::CONT);
+    crowd.until_seen(&players, 199);
+    crowd.send_frames(publisher, &source, 200..250);
+    crowd.until_seen(&players, 249);
+    for &player in &players {
+        source.assert_from_the_start("a player", &crowd[player].seen, 0..250);
+    }
+    relay.expect_running();
 }
 
 fn fanfare(address: &str) -> Command {
