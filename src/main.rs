@@ -93,7 +93,7 @@ impl Options {
 fn serve(config: Config) -> Result<(), String> {
     logging::start(&config.log)?;
     let format = config.log.format;
-    fanfare::net::run(config, |addresses| announce(addresses, format))
+    fanfare::net::run(config, |_relay| Ok(()), |addresses| announce(addresses, format))
 }
 
 /// Says that connections are taken: to a person on standard output, to a machine as a log line.

@@ -24,6 +24,8 @@ use super::{
     connection::{Closing, Connection, Reason, Sending, Step},
     gate::{Gate, Refusal},
     growth::Untold,
+    handle::Outside,
+    report::Event,
     ring::{Completion, Ring},
     shortage::{Resting, Trouble},
 };
@@ -54,6 +56,19 @@ pub(super) struct Common {
     pub started: Instant,
     /// The next connection's number.
     pub next_id: AtomicU64,
+    /// What the control plane shares with the cores.
+    pub outside: Outside,
+}
+
+impl Common {
+    /// Somebody is turned away: counted, and said now and then.
+    pub(super) fn refused(&self, refusal: Refusal, id: u64, peer: SocketAddr, now_ms: u64) {
+        tracing::debug!(id, %peer, limit = %refusal, "refused");
+        if let Some(refused) = self.gate.refused(refusal, now_ms) {
+            tracing::warn!(id, %peer, limit = %refusal, refused, "refused: a limit is reached");
+            self.outside.tell(|| Event::Refused { peer, limit: refusal.to_string() });
+        }
+    }
 }
 
 /// One core. Its methods are called on its own thread alone.
@@ -154,10 +169,7 @@ impl Core {
 
     /// Somebody is turned away: counted, and said now and then.
     pub(super) fn refused(&self, refusal: Refusal, id: u64, peer: SocketAddr) {
-        tracing::debug!(id, %peer, limit = %refusal, "refused");
-        if let Some(refused) = self.common.gate.refused(refusal, self.now_ms) {
-            tracing::warn!(id, %peer, limit = %refusal, refused, "refused: a limit is reached");
-        }
+        self.common.refused(refusal, id, peer, self.now_ms);
     }
 
     /// Does what is there to do, for as long as a turn may take.
@@ -462,6 +474,7 @@ impl Core {
                     }
                 }
                 Mail::Drain => self.drain(),
+                Mail::Tasks => self.do_tasks(),
             }
         }
         was_busy

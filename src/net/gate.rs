@@ -23,7 +23,7 @@ pub(super) struct Gate {
 }
 
 /// A place inside. Dropping it gives the place back.
-pub(super) struct Ticket {
+pub struct Ticket {
     gate: Arc<Gate>,
     /// Whom it is counted for, if anybody.
     address: Option<IpAddr>,
@@ -32,13 +32,25 @@ pub(super) struct Ticket {
 
 /// Why somebody was turned away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Refusal {
+pub enum Refusal {
+    /// Connections in all.
     Connections,
+    /// Connections of one address.
     Address,
+    /// Connections of one network.
     Network,
+    /// Handshakes under way.
     Handshakes,
+    /// Streams that are published.
     Streams,
+    /// Memory of all streams.
     Memory,
+}
+
+impl Refusal {
+    /// Each of them.
+    pub const ALL: [Self; 6] =
+        [Self::Connections, Self::Address, Self::Network, Self::Handshakes, Self::Streams, Self::Memory];
 }
 
 #[derive(Default)]
@@ -106,6 +118,12 @@ impl Gate {
         })
     }
 
+    /// How many were turned away, by reason.
+    pub(super) fn refusals(&self) -> Vec<(Refusal, u64)> {
+        let inside = self.inside();
+        Refusal::ALL.iter().map(|&refusal| (refusal, inside.refused[refusal as usize].count)).collect()
+    }
+
     fn inside(&self) -> MutexGuard<'_, Inside> {
         // Counts are whole between any two statements: a panic elsewhere spoils nothing.
         self.inside.lock().unwrap_or_else(PoisonError::into_inner)
@@ -162,7 +180,7 @@ impl fmt::Display for Refusal {
     }
 }
 
-const REFUSALS: usize = Refusal::Memory as usize + 1;
+const REFUSALS: usize = Refusal::ALL.len();
 
 #[cfg(test)]
 mod tests {

@@ -8,11 +8,14 @@ mod core;
 mod deadlines;
 mod gate;
 mod growth;
+mod handle;
 mod lifecycle;
 mod listener;
 mod process;
 mod queued;
+pub mod report;
 pub mod ring;
 mod shortage;
 
+pub use handle::{Handle, HttpPlayer, Refusal, Ticket};
 pub use process::run;

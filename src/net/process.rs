@@ -20,6 +20,7 @@ use super::{
     allocator::give_memory_back,
     core::{Common, Core},
     gate::Gate,
+    handle::{Handle, Outside},
     listener,
 };
 use crate::{
@@ -31,16 +32,22 @@ use crate::{
     stream::{Bounds, Mail, Registry, Retention, Signal},
 };
 
-/// Runs the relay until SIGTERM or SIGINT. `started` is called once, with the addresses that it listens on.
+/// Runs the relay until SIGTERM or SIGINT. `beside` is called before the first connection is taken, and starts what
+/// is to run beside the cores; `started` is called once, with the addresses that it listens on.
 ///
 /// # Errors
 /// What kept it from starting, as one line.
-pub fn run(config: Config, started: impl FnOnce(&[SocketAddr])) -> Result<(), String> {
+pub fn run(
+    config: Config,
+    beside: impl FnOnce(Handle) -> Result<(), String>,
+    started: impl FnOnce(&[SocketAddr]),
+) -> Result<(), String> {
     give_memory_back();
     raise_file_limit();
     let (listeners, addresses) = listener::bind(&config)?;
     let stops: Vec<TcpListener> = listeners.iter().flatten().filter_map(|it| it.try_clone().ok()).collect();
     let (common, wakes) = common(config).map_err(|error| format!("cannot start: {error}"))?;
+    beside(Handle::new(common.clone()))?;
     let (events, mut event) = mpsc::unbounded_channel();
     for (number, (listeners, wake)) in listeners.into_iter().zip(wakes).enumerate() {
         let (common, events) = (common.clone(), events.clone());
@@ -71,6 +78,7 @@ pub fn run(config: Config, started: impl FnOnce(&[SocketAddr])) -> Result<(), St
         };
         let patience = common.config.drain;
         tracing::info!(signal = name, drain_ms = patience.as_millis() as u64, "stopping: no new connections");
+        common.outside.drain();
         common.signals.iter().for_each(|signal| signal.post(Mail::Drain));
         stops.iter().for_each(listener::stop);
         tokio::select! {
@@ -154,6 +162,7 @@ pub(super) fn common(config: Config) -> io::Result<(Arc<Common>, Vec<PipeReader>
         }));
     }
     let signals: Arc<[Signal]> = signals.into();
+    let cores = signals.len();
     let retention = Retention {
         buffer_bytes: config.play.stream_buffer,
         keep_ms: u32::try_from(config.play.max_lag.as_millis()).unwrap_or(u32::MAX),
@@ -170,6 +179,7 @@ pub(super) fn common(config: Config) -> io::Result<(Arc<Common>, Vec<PipeReader>
         signals,
         started: Instant::now(),
         next_id: AtomicU64::new(1),
+        outside: Outside::new(cores),
     };
     Ok((Arc::new(common), wakes))
 }

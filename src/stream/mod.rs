@@ -2,6 +2,7 @@
 //! No sockets, no RTMP session; nothing here blocks on the way of a frame.
 
 mod cells;
+mod facts;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 mod log;
@@ -13,13 +14,16 @@ mod segment;
 mod signal;
 mod sync;
 mod timeline;
+mod wire;
 mod writer;
 
+pub use facts::Facts;
 pub use log::Retention;
 pub use memory::Memory;
 pub use registry::{Bounds, Follow, Publication, PublisherId, Refused, Registry, Stream};
 pub use segment::{Class, Committed, Entry, Next, Segment};
 pub use signal::{Mail, SLOTS, Signal};
+pub use wire::Wire;
 pub use writer::{Join, JoinPoint};
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use std::sync::{
 use arc_swap::{ArcSwap, ArcSwapOption};
 
 use super::{
+    facts::Facts,
     log::Retention,
     memory::Memory,
     segment::Segment,
@@ -43,6 +44,7 @@ pub struct Stream {
     signals: Arc<[Signal]>,
     join: ArcSwap<Join>,
     newest: ArcSwapOption<Segment>,
+    facts: ArcSwap<Facts>,
     /// Segments below this sequence are retired: cores let go of theirs.
     oldest: AtomicU64,
     /// By core: 1 + the slot of its follower, 0 for none.
@@ -175,6 +177,16 @@ impl Registry {
         self.len() == 0
     }
 
+    /// All of them, in no order.
+    pub fn list(&self) -> Vec<Arc<Stream>> {
+        self.streams.pin().values().filter(|stream| !stream.is_closed()).cloned().collect()
+    }
+
+    /// The stream of this name, if there is one.
+    pub fn get(&self, name: &str) -> Option<Arc<Stream>> {
+        self.streams.pin().get(name).filter(|stream| !stream.is_closed()).cloned()
+    }
+
     /// Memory of all streams.
     pub fn memory(&self) -> &Memory {
         &self.memory
@@ -218,6 +230,7 @@ impl Registry {
             signals: self.signals.clone(),
             join: ArcSwap::from_pointee(Join::Nothing),
             newest: ArcSwapOption::empty(),
+            facts: ArcSwap::default(),
             oldest: AtomicU64::new(0),
             followers: self.signals.iter().map(|_| AtomicU32::new(0)).collect(),
             publisher: AtomicU64::new(0),
@@ -258,10 +271,35 @@ impl Stream {
         self.vacant.load(Ordering::Acquire) == LIVE
     }
 
+    /// The connection that publishes it.
+    pub fn publisher(&self) -> Option<u64> {
+        let publisher = self.publisher.load(Ordering::Acquire);
+        (publisher != 0).then(|| PublisherId::unpack(publisher).connection_id)
+    }
+
+    /// When its publisher was last heard, milliseconds on the relay's clock.
+    pub fn heard_ms(&self) -> u64 {
+        self.heard_ms.load(Ordering::Relaxed)
+    }
+
+    /// What its publisher has sent so far, as of a moment ago.
+    pub fn facts(&self) -> Arc<Facts> {
+        self.facts.load_full()
+    }
+
     /// When its publisher went away, milliseconds; none while one publishes, or where none ever did.
     pub fn vacant_since_ms(&self) -> Option<u64> {
         let since = self.vacant.load(Ordering::Acquire);
         (since < NEVER).then_some(since)
+    }
+
+    /// Nobody uses it any more: who finds it in the map has come too late.
+    fn is_closed(&self) -> bool {
+        self.users.load(Ordering::Acquire) == CLOSED
+    }
+
+    pub(super) fn set_facts(&self, facts: Facts) {
+        self.facts.store(Arc::new(facts));
     }
 
     pub(super) fn set_join(&self, join: Join) {

@@ -39,6 +39,8 @@ pub enum Mail {
     },
     /// The process is about to end: accept no more, end players cleanly.
     Drain,
+    /// Something more than a number waits for the core, where cores keep such things.
+    Tasks,
 }
 
 impl Signal {

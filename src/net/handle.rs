@@ -1,0 +1,252 @@
+//! The relay as the control plane holds it: what to ask of it, and what to hand to it. All of it may be called from any
+//! thread; cores are reached by mail, and by the reports that each of them lays out.
+
+use std::{
+    net::{SocketAddr, TcpStream},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use tokio::sync::{broadcast, oneshot};
+
+pub use super::gate::{Refusal, Ticket};
+use super::{
+    core::Common,
+    report::{ConnectionReport, CoreReport, Event, StreamReport},
+};
+use crate::{
+    config::Config,
+    fanout::Start,
+    stream::{Mail, Wire},
+};
+
+/// Events that a listener may be behind before it misses some.
+const EVENTS: usize = 1024;
+
+/// The running relay. A clone is the same one.
+#[derive(Clone)]
+pub struct Handle {
+    common: Arc<Common>,
+}
+
+/// A player whose request came over HTTP, ready to be sent to.
+pub struct HttpPlayer {
+    /// Its socket, and where it comes from.
+    pub socket: TcpStream,
+    /// The peer.
+    pub peer: SocketAddr,
+    /// Its place among those that are let in.
+    pub ticket: Ticket,
+    /// `app/name`.
+    pub stream: String,
+    /// [`Wire::HttpFlv`] or [`Wire::WebsocketFlv`].
+    pub wire: Wire,
+    /// Where it begins.
+    pub start: Start,
+    /// What it is sent first: the response's head.
+    pub head: Bytes,
+    /// What has been read of what it sent behind its request.
+    pub rest: Bytes,
+}
+
+/// A word to one core that is more than a number.
+pub(super) enum Task {
+    /// Tell of all connections.
+    Report(oneshot::Sender<Vec<ConnectionReport>>),
+    /// End this connection, and say whether it was here.
+    End(u64, oneshot::Sender<bool>),
+    /// Send to this player from now on.
+    Play(Box<HttpPlayer>),
+}
+
+/// What the control plane shares with the cores.
+pub(super) struct Outside {
+    events: broadcast::Sender<Event>,
+    reports: Box<[ArcSwap<CoreReport>]>,
+    tasks: Box<[std::sync::Mutex<Vec<Task>>]>,
+    is_draining: AtomicBool,
+}
+
+impl Outside {
+    pub(super) fn new(cores: usize) -> Self {
+        Self {
+            events: broadcast::Sender::new(EVENTS),
+            reports: (0..cores).map(|core| ArcSwap::from_pointee(CoreReport::new(core))).collect(),
+            tasks: (0..cores).map(|_| std::sync::Mutex::default()).collect(),
+            is_draining: AtomicBool::new(false),
+        }
+    }
+
+    /// A core lays out its report.
+    pub(super) fn lay_out(&self, report: CoreReport) {
+        self.reports[report.core].store(Arc::new(report));
+    }
+
+    /// Tells whoever listens. `event` is made only if somebody does.
+    pub(super) fn tell(&self, event: impl FnOnce() -> Event) {
+        if self.events.receiver_count() > 0 {
+            // Its error is that the last listener has just gone.
+            let _ = self.events.send(event());
+        }
+    }
+
+    /// A core takes what it was told to do.
+    pub(super) fn take_tasks(&self, core: usize) -> Vec<Task> {
+        std::mem::take(&mut *self.tasks[core].lock().unwrap_or_else(|poisoned| poisoned.into_inner()))
+    }
+
+    pub(super) fn drain(&self) {
+        self.is_draining.store(true, Ordering::Relaxed);
+        self.tell(|| Event::Draining);
+    }
+}
+
+impl Handle {
+    pub(super) fn new(common: Arc<Common>) -> Self {
+        Self { common }
+    }
+
+    /// What is in force.
+    pub fn config(&self) -> &Config {
+        &self.common.config
+    }
+
+    /// How long the relay has been running; the clock of all times in its reports.
+    pub fn uptime(&self) -> Duration {
+        self.common.started.elapsed()
+    }
+
+    /// Whether it is about to end, and takes nobody in.
+    pub fn is_draining(&self) -> bool {
+        self.common.outside.is_draining.load(Ordering::Relaxed)
+    }
+
+    /// Each core, as of its last tick of a second.
+    pub fn cores(&self) -> Vec<Arc<CoreReport>> {
+        self.common.outside.reports.iter().map(ArcSwap::load_full).collect()
+    }
+
+    /// Each stream that is published or waited for, by name.
+    pub fn streams(&self) -> Vec<StreamReport> {
+        let now_ms = self.uptime().as_millis() as u64;
+        let mut streams: Vec<_> =
+            self.common.registry.list().iter().map(|stream| StreamReport::of(stream, now_ms)).collect();
+        streams.sort_by(|a, b| a.name.cmp(&b.name));
+        streams
+    }
+
+    /// One stream, by `app/name`.
+    pub fn stream(&self, name: &str) -> Option<StreamReport> {
+        let now_ms = self.uptime().as_millis() as u64;
+        self.common.registry.get(name).map(|stream| StreamReport::of(&stream, now_ms))
+    }
+
+    /// Sequence headers and the newest key frame, as a whole FLV file; none where the stream has none of it.
+    pub fn key_frame(&self, name: &str) -> Option<Bytes> {
+        let _stream = self.common.registry.get(name)?;
+        None
+    }
+
+    /// Memory of all streams' logs together, bytes.
+    pub fn stream_bytes(&self) -> usize {
+        self.common.registry.memory().bytes()
+    }
+
+    /// How many were turned away, by limit.
+    pub fn refusals(&self) -> Vec<(Refusal, u64)> {
+        self.common.gate.refusals()
+    }
+
+    /// Events from now on.
+    pub fn events(&self) -> broadcast::Receiver<Event> {
+        self.common.outside.events.subscribe()
+    }
+
+    /// All connections, as their cores see them; those of HTTP that play nothing are not among them.
+    pub async fn connections(&self) -> Vec<ConnectionReport> {
+        let answers: Vec<_> = (0..self.common.signals.len())
+            .map(|core| {
+                let (answer, answered) = oneshot::channel();
+                self.give(core, Task::Report(answer));
+                answered
+            })
+            .collect();
+        let mut all = Vec::new();
+        for answered in answers {
+            // A core that has drained answers nothing, and has none.
+            all.extend(answered.await.unwrap_or_default());
+        }
+        all
+    }
+
+    /// Ends a connection by its number. False where there is none.
+    pub async fn end(&self, connection_id: u64) -> bool {
+        let answers: Vec<_> = (0..self.common.signals.len())
+            .map(|core| {
+                let (answer, answered) = oneshot::channel();
+                self.give(core, Task::End(connection_id, answer));
+                answered
+            })
+            .collect();
+        let mut was_there = false;
+        for answered in answers {
+            was_there |= answered.await.unwrap_or(false);
+        }
+        was_there
+    }
+
+    /// A place for a connection that another listener has accepted.
+    ///
+    /// # Errors
+    /// What limit it is beyond; that is counted, and said now and then.
+    pub fn admit(&self, peer: SocketAddr) -> Result<Ticket, Refusal> {
+        let admitted = self.common.gate.admit(peer.ip());
+        match admitted {
+            Ok(mut ticket) => {
+                // Hands are shaken by RTMP alone.
+                ticket.shook_hands();
+                Ok(ticket)
+            }
+            Err(refusal) => {
+                let now_ms = self.uptime().as_millis() as u64;
+                self.common.refused(refusal, 0, peer, now_ms);
+                Err(refusal)
+            }
+        }
+    }
+
+    /// Hands a player to the core that has the fewest.
+    pub fn play(&self, player: HttpPlayer) {
+        let players = |report: &CoreReport| report.players.iter().sum::<u64>();
+        let load = |core: &usize| {
+            let waiting = self.common.outside.tasks[*core].lock().map_or(0, |tasks| tasks.len());
+            players(&self.common.outside.reports[*core].load()) + waiting as u64
+        };
+        let core = (0..self.common.signals.len()).min_by_key(load).unwrap_or(0);
+        self.give(core, Task::Play(Box::new(player)));
+    }
+
+    fn give(&self, core: usize, task: Task) {
+        let tasks = &self.common.outside.tasks[core];
+        tasks.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push(task);
+        self.common.signals[core].post(Mail::Tasks);
+    }
+}
+
+impl super::core::Core {
+    /// Does what the control plane has asked for.
+    pub(super) fn do_tasks(&mut self) {
+        for task in self.common.outside.take_tasks(self.number) {
+            match task {
+                Task::Report(answer) => drop(answer.send(Vec::new())),
+                Task::End(_, answer) => drop(answer.send(false)),
+                Task::Play(player) => drop(player),
+            }
+        }
+    }
+}

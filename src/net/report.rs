@@ -1,0 +1,309 @@
+//! What the relay tells of itself: plain values, taken at one moment. They are what the API, the metrics and the page
+//! are made of; nothing here is on the way of a frame.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use serde::Serialize;
+
+use crate::stream::{Facts, Stream, Wire};
+
+/// Upper bounds of the buckets of [`CoreReport::lag_ms`], milliseconds; one more bucket is beyond them.
+pub const LAG_MS: [u64; 10] = [5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000];
+/// Upper bounds of the buckets of [`CoreReport::pass_us`], microseconds; one more bucket is beyond them.
+pub const PASS_US: [u64; 10] = [100, 300, 1_000, 3_000, 10_000, 20_000, 50_000, 100_000, 200_000, 500_000];
+/// Upper bounds of the buckets of [`CoreReport::send_bytes`], bytes; one more bucket is beyond them.
+pub const SEND_BYTES: [u64; 8] = [512, 2_048, 8_192, 16_384, 32_768, 65_536, 131_072, 262_144];
+
+/// A count of observations by size: `counts[i]` are those up to the i-th bound and above the one before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Histogram<const BOUNDS: usize> {
+    bounds: &'static [u64; BOUNDS],
+    counts: [u64; BOUNDS],
+    beyond: u64,
+    sum: u64,
+}
+
+impl<const BOUNDS: usize> Histogram<BOUNDS> {
+    /// An empty one over these upper bounds, which ascend.
+    pub const fn new(bounds: &'static [u64; BOUNDS]) -> Self {
+        Self { bounds, counts: [0; BOUNDS], beyond: 0, sum: 0 }
+    }
+
+    /// Counts one observation.
+    pub fn observe(&mut self, value: u64) {
+        self.sum += value;
+        match self.bounds.iter().position(|&bound| value <= bound) {
+            Some(bucket) => self.counts[bucket] += 1,
+            None => self.beyond += 1,
+        }
+    }
+
+    /// Adds what another one over the same bounds counted.
+    pub fn add(&mut self, other: &Self) {
+        self.counts.iter_mut().zip(other.counts).for_each(|(count, more)| *count += more);
+        self.beyond += other.beyond;
+        self.sum += other.sum;
+    }
+
+    /// Upper bounds, each with how many were counted in its bucket; the last one is for all that is beyond.
+    pub fn buckets(&self) -> impl Iterator<Item = (Option<u64>, u64)> + '_ {
+        let bounded = self.bounds.iter().map(|&bound| Some(bound)).zip(self.counts);
+        bounded.chain(std::iter::once((None, self.beyond)))
+    }
+
+    /// All that were observed.
+    pub fn count(&self) -> u64 {
+        self.counts.iter().sum::<u64>() + self.beyond
+    }
+
+    /// Their sum.
+    pub fn sum(&self) -> u64 {
+        self.sum
+    }
+}
+
+/// One core, as of its last tick. All counts are since the start, but for those that say *now*.
+#[derive(Clone, Debug)]
+pub struct CoreReport {
+    /// Its number, from 0.
+    pub core: usize,
+    /// Connections now, whatever they do.
+    pub connections: u64,
+    /// Publishers now.
+    pub publishers: u64,
+    /// Players now, by wire form: indexed by [`Wire::index`].
+    pub players: [u64; Wire::COUNT],
+    /// Connections that were let in.
+    pub connects: u64,
+    /// Bytes received.
+    pub bytes_in: u64,
+    /// Bytes sent, by wire form of the player they went to; what goes to no player counts as RTMP.
+    pub bytes_out: [u64; Wire::COUNT],
+    /// Frames received from publishers.
+    pub frames_in: u64,
+    /// Sends that were handed to the kernel.
+    pub sends: u64,
+    /// Calls into the kernel that handed over sends and receives.
+    pub submissions: u64,
+    /// Completions that came back.
+    pub completions: u64,
+    /// Players that were moved ahead to a key frame.
+    pub skips: u64,
+    /// Passes over the players.
+    pub passes: u64,
+    /// How long they took, microseconds.
+    pub pass_us: Histogram<10>,
+    /// Bytes of each send to a player: how far frames were merged.
+    pub send_bytes: Histogram<8>,
+    /// How old the oldest message of each send to a player was, milliseconds.
+    pub lag_ms: Histogram<10>,
+    /// Connections that ended, by reason: what [`CoreReport::ENDS`] names at the same place.
+    pub ends: [u64; CoreReport::ENDS.len()],
+    /// Streams that are followed here, with what their players here got.
+    pub streams: Vec<Followed>,
+}
+
+/// One stream's players on one core, in one wire form.
+#[derive(Clone, Debug)]
+pub struct Followed {
+    /// `app/name`.
+    pub stream: Arc<str>,
+    /// In what form.
+    pub wire: Wire,
+    /// Players now.
+    pub players: u64,
+    /// Bytes sent to players of this stream since the first of those that follow it now came.
+    pub bytes_out: u64,
+    /// How often one was moved ahead, since then.
+    pub skips: u64,
+}
+
+impl CoreReport {
+    /// Why connections end, as labels.
+    pub const ENDS: [&'static str; 15] = [
+        "closed_by_peer",
+        "socket_error",
+        "protocol_violation",
+        "refused",
+        "send_timeout",
+        "handshake_timeout",
+        "request_timeout",
+        "publisher_silence",
+        "publisher_rate",
+        "unread_answers",
+        "stream_not_found",
+        "unpublished",
+        "taken_over",
+        "shutting_down",
+        "kicked",
+    ];
+
+    /// An empty one.
+    pub fn new(core: usize) -> Self {
+        Self {
+            core,
+            connections: 0,
+            publishers: 0,
+            players: [0; Wire::COUNT],
+            connects: 0,
+            bytes_in: 0,
+            bytes_out: [0; Wire::COUNT],
+            frames_in: 0,
+            sends: 0,
+            submissions: 0,
+            completions: 0,
+            skips: 0,
+            passes: 0,
+            pass_us: Histogram::new(&PASS_US),
+            send_bytes: Histogram::new(&SEND_BYTES),
+            lag_ms: Histogram::new(&LAG_MS),
+            ends: [0; Self::ENDS.len()],
+            streams: Vec::new(),
+        }
+    }
+}
+
+/// One stream, published or waited for.
+#[derive(Clone, Debug)]
+pub struct StreamReport {
+    /// `app/name`.
+    pub name: Arc<str>,
+    /// Whether somebody publishes it now.
+    pub is_live: bool,
+    /// The connection that does.
+    pub publisher: Option<u64>,
+    /// Milliseconds since its publisher was heard; none if it is not live.
+    pub silent_ms: Option<u64>,
+    /// What its publisher has sent so far.
+    pub facts: Arc<Facts>,
+}
+
+impl StreamReport {
+    pub(super) fn of(stream: &Stream, now_ms: u64) -> Self {
+        let is_live = stream.is_live();
+        Self {
+            name: stream.name().into(),
+            is_live,
+            publisher: stream.publisher(),
+            silent_ms: is_live.then(|| now_ms.saturating_sub(stream.heard_ms())),
+            facts: stream.facts(),
+        }
+    }
+}
+
+/// What a connection does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// It has said nothing as yet of what it wants.
+    Idle,
+    /// It publishes a stream.
+    Publisher,
+    /// It plays one.
+    Player,
+}
+
+/// One connection, as its core sees it now.
+#[derive(Clone, Debug, Serialize)]
+pub struct ConnectionReport {
+    /// Its number in the process: what log lines call it, and what ends it.
+    pub id: u64,
+    /// Where it comes from.
+    pub peer: SocketAddr,
+    /// The core that has it.
+    pub core: usize,
+    /// What it does.
+    pub role: Role,
+    /// In what form it speaks.
+    pub wire: Wire,
+    /// `app/name` of what it publishes or plays.
+    pub stream: Option<String>,
+    /// Since it began to publish or play, or since it came; milliseconds.
+    pub duration_ms: u64,
+    /// Bytes received.
+    pub bytes_in: u64,
+    /// Bytes sent.
+    pub bytes_out: u64,
+    /// How old the oldest message is that a player has not been sent whole, milliseconds.
+    pub lag_ms: Option<u64>,
+}
+
+/// Something that happened, for whoever listens.
+#[derive(Clone, Debug, Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event {
+    /// A publisher has its name.
+    Published {
+        /// The connection.
+        id: u64,
+        /// Where it comes from.
+        peer: SocketAddr,
+        /// `app/name`.
+        stream: String,
+    },
+    /// A publisher is gone, or has stopped.
+    Unpublished {
+        /// The connection.
+        id: u64,
+        /// Where it came from.
+        peer: SocketAddr,
+        /// `app/name`.
+        stream: String,
+        /// Why.
+        reason: String,
+        /// How long it published, milliseconds.
+        duration_ms: u64,
+    },
+    /// A player has begun.
+    Playing {
+        /// The connection.
+        id: u64,
+        /// Where it comes from.
+        peer: SocketAddr,
+        /// `app/name`.
+        stream: String,
+        /// In what form.
+        wire: Wire,
+    },
+    /// A player is gone, or has stopped.
+    PlayEnded {
+        /// The connection.
+        id: u64,
+        /// Where it came from.
+        peer: SocketAddr,
+        /// `app/name`.
+        stream: String,
+        /// In what form.
+        wire: Wire,
+        /// Why, where the connection ends with it.
+        reason: Option<String>,
+        /// How long it played, milliseconds.
+        duration_ms: u64,
+    },
+    /// Somebody was turned away by a limit; no more than one of a kind every 10 s is told.
+    Refused {
+        /// Who.
+        peer: SocketAddr,
+        /// The limit, as the configuration calls it.
+        limit: String,
+    },
+    /// The relay is about to end.
+    Draining,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_observation_counts_in_the_first_bucket_that_bounds_it() {
+        let mut lag = Histogram::new(&LAG_MS);
+        [0, 5, 6, 5_000, 5_001].iter().for_each(|&value| lag.observe(value));
+        let counts: Vec<_> = lag.buckets().filter(|bucket| bucket.1 > 0).collect();
+        assert_eq!(counts, [(Some(5), 2), (Some(10), 1), (Some(5_000), 1), (None, 1)]);
+        assert_eq!((lag.count(), lag.sum()), (5, 10_012));
+        let mut both = lag.clone();
+        both.add(&lag);
+        assert_eq!((both.count(), both.sum()), (10, 20_024));
+    }
+}
