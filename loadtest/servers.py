@@ -36,7 +36,7 @@ def command(name: str, port: int, directory: Path) -> list[str]:
 
 def fanfare(port: int, directory: Path, option: str) -> list[str]:
     """On one core. `option` may hold lines of its configuration, with commas between them: fanfare:cores=2,drain="0s"."""
-    arguments = [need(RELAY), "--rtmp", f"127.0.0.1:{port}", "--log-level", "warn"]
+    arguments = [need(RELAY), "--rtmp", f"127.0.0.1:{port}", "--http", "127.0.0.1:0", "--log-level", "warn"]
     if not option.startswith("cores"):
         arguments += ["--cores", "1"]
     if option:

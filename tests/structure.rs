@@ -8,7 +8,7 @@ use std::{
 };
 
 /// A module, and the modules of the crate that it may name beside itself.
-const MAY_NAME: [(&str, &[&str]); 9] = [
+const MAY_NAME: [(&str, &[&str]); 10] = [
     ("amf0", &[]),
     ("flv", &["amf0"]),
     ("rtmp", &["amf0", "flv"]),
@@ -17,6 +17,7 @@ const MAY_NAME: [(&str, &[&str]); 9] = [
     ("config", &["logging"]),
     ("logging", &["config"]),
     ("net", &["amf0", "flv", "rtmp", "stream", "fanout", "config"]),
+    ("control", &["amf0", "flv", "rtmp", "stream", "fanout", "config", "net"]),
     ("fuzz", &["amf0", "flv", "rtmp", "stream"]),
 ];
 
@@ -78,6 +79,21 @@ fn protocol_log_and_fan_out_do_no_io() {
     for source in sources().iter().filter(|source| pure.contains(&source.module.as_str())) {
         for name in IO {
             assert!(!source.code.contains(name), "{} names {name}", source.path);
+        }
+    }
+}
+
+#[test]
+fn of_rtmp_the_control_plane_names_names_alone() {
+    for source in sources().iter().filter(|source| source.module == "control") {
+        for (at, start) in source.code.match_indices("rtmp::") {
+            let rest = &source.code[at + start.len()..];
+            assert!(
+                rest.starts_with("name::"),
+                "{} names rtmp::{}",
+                source.path,
+                &rest[..rest.len().min(20)]
+            );
         }
     }
 }

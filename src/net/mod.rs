@@ -18,4 +18,5 @@ pub mod ring;
 mod shortage;
 
 pub use handle::{Handle, HttpPlayer, Refusal, Ticket};
+pub use listener::bind_http;
 pub use process::run;

@@ -17,6 +17,7 @@ use super::process::{Process, Signal};
 pub struct Relay {
     process: Process,
     address: SocketAddr,
+    http_addresses: Vec<SocketAddr>,
     log: Log,
     dir: TempDir,
 }
@@ -49,8 +50,10 @@ impl Relay {
         std::fs::write(&file, config).unwrap();
         // Another process may take the port between our look and the relay's bind: then look again.
         for _ in 0..10 {
-            if let Some((process, address, log)) = try_start(command(), &file, cores, free_port()) {
-                return Relay { process, address, log, dir };
+            if let Some((process, address, http_addresses, log)) =
+                try_start(command(), &file, cores, free_port())
+            {
+                return Relay { process, address, http_addresses, log, dir };
             }
         }
         panic!("no port was free");
@@ -59,6 +62,21 @@ impl Relay {
     /// Where clients connect.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where browsers connect.
+    pub fn http_address(&self) -> SocketAddr {
+        self.http_addresses[0]
+    }
+
+    /// Where the API is, if it has an address of its own.
+    pub fn own_api_address(&self) -> SocketAddr {
+        self.http_addresses[1]
+    }
+
+    /// The address of `/path` for a browser.
+    pub fn http_url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.http_address())
     }
 
     /// The address of `app/name` for a client.
@@ -196,11 +214,12 @@ fn try_start(
     config: &Path,
     cores: usize,
     port: u16,
-) -> Option<(Process, SocketAddr, Log)> {
+) -> Option<(Process, SocketAddr, Vec<SocketAddr>, Log)> {
     command
         .arg("--config")
         .arg(config)
         .args(["--rtmp", &format!("127.0.0.1:{port}"), "--cores", &cores.to_string()])
+        .args(["--http", "127.0.0.1:0"])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
     let mut process = Process::start(command);
@@ -216,14 +235,15 @@ fn try_start(
         assert!(lines.contains("in use"), "the relay left with {status}:\n{lines}");
         return None;
     }
-    let address = first_line
-        .split_whitespace()
-        .find_map(|word| word.strip_prefix("rtmp://"))
-        .and_then(|address| address.parse().ok())
-        .unwrap_or_else(|| panic!("no address in {first_line:?}"));
+    let addresses = |scheme: &str| -> Vec<SocketAddr> {
+        let words = first_line.split_whitespace().filter_map(|word| word.strip_prefix(scheme));
+        words.map(|address| address.parse().unwrap()).collect()
+    };
+    let (rtmp, http) = (addresses("rtmp://"), addresses("http://"));
+    assert!(!rtmp.is_empty() && !http.is_empty(), "no address in {first_line:?}");
     // What follows is for people; a pipe that nobody empties would stop the relay.
     thread::spawn(move || std::io::copy(&mut stdout, &mut std::io::sink()));
-    Some((process, address, log))
+    Some((process, rtmp[0], http, log))
 }
 
 fn free_port() -> u16 {
