@@ -25,11 +25,12 @@ use super::{
 };
 use crate::{
     config::{Config, Limits},
+    http::{FlvFormat, websocket::WebSocketFormat},
     rtmp::{
         chunk::{self, MediaFormat, MessageBytes, OUT_CHUNK_SIZE},
         session::SessionConfig,
     },
-    stream::{Bounds, Mail, Registry, Retention, Signal},
+    stream::{Bounds, Mail, Registry, Retention, Signal, Wire},
 };
 
 /// Runs the relay until SIGTERM or SIGINT. `beside` is called before the first connection is taken, and starts what
@@ -168,8 +169,10 @@ pub(super) fn common(config: Config) -> io::Result<(Arc<Common>, Vec<PipeReader>
         keep_ms: u32::try_from(config.play.max_lag.as_millis()).unwrap_or(u32::MAX),
     };
     let bounds = Bounds { streams: config.limits.streams, memory_bytes: config.limits.memory_budget };
-    let registry = Registry::new(signals.clone(), retention, bounds, || {
-        Box::new(MediaFormat { chunk_size: OUT_CHUNK_SIZE })
+    let registry = Registry::new(signals.clone(), retention, bounds, |wire| match wire {
+        Wire::Rtmp => Box::new(MediaFormat { chunk_size: OUT_CHUNK_SIZE }),
+        Wire::HttpFlv => Box::new(FlvFormat),
+        Wire::WebsocketFlv => Box::new(WebSocketFormat),
     });
     let common = Common {
         gate: Gate::new(config.limits.clone()),
@@ -298,7 +301,7 @@ mod tests {
         let it = Arc::get_mut(&mut shared).unwrap();
         let bounds = Bounds { streams: 1, memory_bytes: 1 << 20 };
         let retention = Retention { buffer_bytes: 1 << 20, keep_ms: 1_000 };
-        it.registry = Arc::new(Registry::new(signals, retention, bounds, || panic!("injected")));
+        it.registry = Arc::new(Registry::new(signals, retention, bounds, |_| panic!("injected")));
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let (events, _event) = mpsc::unbounded_channel();
