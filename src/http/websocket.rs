@@ -111,6 +111,7 @@ impl Reader {
                 Control::Ping => return Ok(Some(Word::Answer(whole(PONG, &payload)))),
                 Control::Close => {
                     self.is_closed = true;
+                    self.input.clear();
                     // Its own code comes back; what it says beyond that is its own business.
                     let code = payload.get(..2).unwrap_or_default();
                     return Ok(Some(Word::Close(whole(CLOSE, code))));
