@@ -13,13 +13,15 @@ mod segment;
 mod signal;
 mod sync;
 mod timeline;
+mod usage;
 mod writer;
 
 pub use log::Retention;
 pub use memory::Memory;
-pub use registry::{Bounds, Follow, Publication, PublisherId, Refused, Registry, Stream};
+pub use registry::{Bounds, Follow, Publication, Refused, Registry, Stream};
 pub use segment::{Class, Committed, Entry, Next, Segment};
 pub use signal::{Mail, SLOTS, Signal};
+pub use usage::PublisherId;
 pub use writer::{Join, JoinPoint};
 
 #[cfg(test)]

@@ -2,8 +2,8 @@
 //! back by guards, so whatever ends a publisher frees its name.
 
 use std::sync::{
-    Arc, Mutex,
-    atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering, fence},
+    Arc,
+    atomic::{AtomicU64, AtomicUsize, Ordering},
 };
 
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -13,6 +13,7 @@ use super::{
     memory::Memory,
     segment::Segment,
     signal::{Mail, Signal},
+    usage::{Followers, Hold, PublisherId, Users},
     writer::{Join, Laid, Writer},
 };
 use crate::flv::{Frame, WireFormat};
@@ -45,33 +46,10 @@ pub struct Stream {
     newest: ArcSwapOption<Segment>,
     /// Segments below this sequence are retired: cores let go of theirs.
     oldest: AtomicU64,
-    /// By core: 1 + the slot of its follower, 0 for none.
-    followers: Box<[AtomicU32]>,
-    publisher: AtomicU64,
-    /// [`LIVE`], [`NEVER`], or when the last publisher went away, milliseconds.
-    vacant: AtomicU64,
-    /// When the publisher was last heard, milliseconds.
-    heard_ms: AtomicU64,
-    /// Publishers and followers; [`CLOSED`] once the last one has left.
-    users: AtomicUsize,
-    /// Rare changes of hands; never on the way of a frame.
-    hand_over: Mutex<HandOver>,
-}
-
-struct HandOver {
-    /// Present while nobody publishes.
-    writer: Option<Box<Writer>>,
-    /// The one who waits for the name.
-    next: Option<PublisherId>,
-}
-
-/// Who publishes: a connection on a core.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PublisherId {
-    /// The core's number.
-    pub core: usize,
-    /// The connection's number in the process; never 0.
-    pub connection_id: u64,
+    followers: Followers,
+    /// The name's publisher; the writer while there is none.
+    hold: Hold<Box<Writer>>,
+    users: Users,
 }
 
 /// Why a name cannot be published now.
@@ -88,13 +66,8 @@ pub enum Refused {
     Memory,
 }
 
-const LIVE: u64 = u64::MAX;
-const NEVER: u64 = u64::MAX - 1;
 /// How far ahead a picture is near, in passes: one, and what may be left of it when the picture is a little late.
 const NEAR: (u64, u64) = (3, 2);
-const CLOSED: usize = usize::MAX;
-/// `publisher`: the core is in the bits above, the connection's number below.
-const CORE_SHIFT: u32 = 48;
 
 impl Registry {
     /// An empty registry. `signals` has one entry a core; `format` makes the wire form of the logs.
@@ -121,20 +94,10 @@ impl Registry {
     ) -> Result<Publication, Refused> {
         let usage = self.enter(name);
         let stream = &usage.stream;
-        let mut hand_over = stream.hand_over.lock().expect("no one panics while it holds the hand-over");
-        let Some(writer) = hand_over.writer.take() else {
-            let silent_ms = now_ms.saturating_sub(stream.heard_ms.load(Ordering::Relaxed));
-            return Err(Refused::Busy { silent_ms });
+        let taken = stream.hold.take(id, now_ms, || self.count_publisher(stream.newest().is_none()));
+        let Some(writer) = taken.transpose()? else {
+            return Err(Refused::Busy { silent_ms: stream.hold.silent_ms(now_ms) });
         };
-        if let Err(refused) = self.count_publisher(stream.newest().is_none()) {
-            hand_over.writer = Some(writer);
-            return Err(refused);
-        }
-        hand_over.next.take_if(|next| *next == id);
-        stream.heard_ms.store(now_ms, Ordering::Relaxed);
-        stream.publisher.store(id.pack(), Ordering::Release);
-        stream.vacant.store(LIVE, Ordering::Release);
-        drop(hand_over);
         Ok(Publication { usage, writer: Some(writer), now_ms, is_untold: false })
     }
 
@@ -142,26 +105,19 @@ impl Registry {
     /// told.
     pub fn evict(self: &Arc<Self>, name: &str, next: PublisherId) {
         let usage = self.enter(name);
-        let mut hand_over =
-            usage.stream.hand_over.lock().expect("no one panics while it holds the hand-over");
-        hand_over.next = Some(next);
-        if hand_over.writer.is_some() {
-            usage.stream.tell_next(&mut hand_over);
-            return;
+        match usage.stream.hold.want(next) {
+            Some(holder) => {
+                self.signals[holder.core].post(Mail::Evict { connection_id: holder.connection_id });
+            }
+            None => usage.stream.tell_next(next),
         }
-        let holder = PublisherId::unpack(usage.stream.publisher.load(Ordering::Acquire));
-        self.signals[holder.core].post(Mail::Evict { connection_id: holder.connection_id });
     }
 
     /// Follows a stream from a core: that core's signal says `slot` whenever the stream grows. The stream need not
     /// be published. A core follows a stream once, however many of its players watch.
     pub fn follow(self: &Arc<Self>, name: &str, core: usize, slot: usize) -> Follow {
         let usage = self.enter(name);
-        let slot = u32::try_from(slot + 1).expect("a core has fewer than 2^32 followers");
-        usage.stream.followers[core].store(slot, Ordering::SeqCst);
-        // Pairs with the fence in `Publication::append`: either the publisher sees this follower, or the follower's
-        // first look at the log, after this, sees the frame.
-        fence(Ordering::SeqCst);
+        usage.stream.followers.add(core, slot);
         Follow { usage, core }
     }
 
@@ -192,20 +148,14 @@ impl Registry {
 
     fn enter(self: &Arc<Self>, name: &str) -> Usage {
         let streams = self.streams.pin();
-        loop {
-            let stream = streams.get(name).unwrap_or_else(|| {
+        let find = || {
+            streams.get(name).unwrap_or_else(|| {
                 let name: Arc<str> = name.into();
                 streams.get_or_insert_with(name.clone(), || Arc::new(self.new_stream(name)))
-            });
-            let entered = stream.users.fetch_update(Ordering::AcqRel, Ordering::Acquire, |users| {
-                (users != CLOSED).then(|| users + 1)
-            });
-            if entered.is_ok() {
-                return Usage { registry: self.clone(), stream: stream.clone() };
-            }
-            // Its last user has just left and is about to remove it: help, and make a new one.
-            self.remove(stream);
-        }
+            })
+        };
+        let stream = Users::enter(find, |stream| &stream.users, |stream| self.remove(stream));
+        Usage { registry: self.clone(), stream: stream.clone() }
     }
 
     fn remove(&self, closed: &Arc<Stream>) {
@@ -219,15 +169,9 @@ impl Registry {
             join: ArcSwap::from_pointee(Join::Nothing),
             newest: ArcSwapOption::empty(),
             oldest: AtomicU64::new(0),
-            followers: self.signals.iter().map(|_| AtomicU32::new(0)).collect(),
-            publisher: AtomicU64::new(0),
-            vacant: AtomicU64::new(NEVER),
-            heard_ms: AtomicU64::new(0),
-            users: AtomicUsize::new(0),
-            hand_over: Mutex::new(HandOver {
-                writer: Some(Box::new(Writer::new((self.format)(), self.retention, self.memory.clone()))),
-                next: None,
-            }),
+            followers: Followers::none(self.signals.len()),
+            hold: Hold::free(Box::new(Writer::new((self.format)(), self.retention, self.memory.clone()))),
+            users: Users::none(),
         }
     }
 }
@@ -255,13 +199,12 @@ impl Stream {
 
     /// Whether somebody publishes it.
     pub fn is_live(&self) -> bool {
-        self.vacant.load(Ordering::Acquire) == LIVE
+        self.hold.is_live()
     }
 
     /// When its publisher went away, milliseconds; none while one publishes, or where none ever did.
     pub fn vacant_since_ms(&self) -> Option<u64> {
-        let since = self.vacant.load(Ordering::Acquire);
-        (since < NEVER).then_some(since)
+        self.hold.vacant_since_ms()
     }
 
     pub(super) fn set_join(&self, join: Join) {
@@ -278,42 +221,22 @@ impl Stream {
 
     /// Nobody uses it any more. The map may keep it for a while, for readers that have just looked: not its log.
     fn let_go(&self) {
-        let mut hand_over = self.hand_over.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        hand_over.writer = None;
+        self.hold.close();
         self.newest.store(None);
         self.set_join(Join::Nothing);
     }
 
     fn tell_followers(&self) {
-        for (follower, signal) in self.followers.iter().zip(self.signals.iter()) {
-            if let Some(slot) = follower.load(Ordering::Relaxed).checked_sub(1) {
-                signal.grown(slot as usize);
-            }
-        }
+        self.followers.to_tell().for_each(|(core, slot)| self.signals[core].grown(slot));
     }
 
     /// The longest that a core which follows takes for a pass, microseconds.
     fn pass_us(&self) -> u64 {
-        let cores = self.followers.iter().zip(self.signals.iter());
-        let following = cores.filter(|(follower, _)| follower.load(Ordering::Relaxed) != 0);
-        following.map(|(_, signal)| signal.pass_us()).max().unwrap_or(0)
+        self.followers.iter().map(|(core, _)| self.signals[core].pass_us()).max().unwrap_or(0)
     }
 
-    fn tell_next(&self, hand_over: &mut HandOver) {
-        if let Some(next) = hand_over.next.take() {
-            self.signals[next.core].post(Mail::NameFree { connection_id: next.connection_id });
-        }
-    }
-}
-
-impl PublisherId {
-    fn pack(self) -> u64 {
-        debug_assert!(self.connection_id < 1 << CORE_SHIFT);
-        (self.core as u64) << CORE_SHIFT | self.connection_id
-    }
-
-    fn unpack(packed: u64) -> Self {
-        Self { core: (packed >> CORE_SHIFT) as usize, connection_id: packed & ((1 << CORE_SHIFT) - 1) }
+    fn tell_next(&self, next: PublisherId) {
+        self.signals[next.core].post(Mail::NameFree { connection_id: next.connection_id });
     }
 }
 
@@ -335,8 +258,7 @@ impl Publication {
 
     /// Whether somebody waits for the name.
     pub fn is_wanted(&self) -> bool {
-        let hand_over = &self.usage.stream.hand_over;
-        hand_over.lock().expect("no one panics while it holds the hand-over").next.is_some()
+        self.usage.stream.hold.is_wanted()
     }
 
     /// Lays a frame into the log and tells the cores that follow. `now_ms` is the relay's clock.
@@ -366,8 +288,6 @@ impl Publication {
     /// Tells the cores that follow of what they have not been told.
     pub fn tell(&mut self) {
         if std::mem::take(&mut self.is_untold) {
-            // Pairs with the fence in `Registry::follow`.
-            fence(Ordering::SeqCst);
             self.usage.stream.tell_followers();
         }
     }
@@ -385,7 +305,7 @@ impl Publication {
     /// The publisher has been heard: bytes came, a whole frame or not.
     pub fn heard(&mut self, now_ms: u64) {
         self.now_ms = now_ms;
-        self.usage.stream.heard_ms.store(now_ms, Ordering::Relaxed);
+        self.usage.stream.hold.heard(now_ms);
     }
 
     /// Moves the publisher's clock, for the grace that begins when it goes.
@@ -400,13 +320,9 @@ impl Drop for Publication {
         let mut writer = self.writer.take().expect("present until the drop");
         writer.interrupt(stream);
         self.usage.registry.published.fetch_sub(1, Ordering::Relaxed);
-        // A panic elsewhere must not keep the name: a poisoned hand-over is as good as any.
-        let mut hand_over = stream.hand_over.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        stream.publisher.store(0, Ordering::Release);
-        stream.vacant.store(self.now_ms, Ordering::Release);
-        hand_over.writer = Some(writer);
-        stream.tell_next(&mut hand_over);
-        drop(hand_over);
+        if let Some(next) = stream.hold.give_back(writer, self.now_ms) {
+            stream.tell_next(next);
+        }
         stream.tell_followers();
     }
 }
@@ -426,7 +342,7 @@ impl Follow {
 
 impl Drop for Follow {
     fn drop(&mut self) {
-        self.usage.stream.followers[self.core].store(0, Ordering::SeqCst);
+        self.usage.stream.followers.remove(self.core);
     }
 }
 
@@ -438,10 +354,7 @@ struct Usage {
 
 impl Drop for Usage {
     fn drop(&mut self) {
-        let left = self.stream.users.fetch_update(Ordering::AcqRel, Ordering::Acquire, |users| {
-            Some(if users == 1 { CLOSED } else { users - 1 })
-        });
-        if left == Ok(1) {
+        if self.stream.users.leave() {
             self.registry.remove(&self.stream);
             self.stream.let_go();
         }
