@@ -185,7 +185,7 @@ impl StreamReport {
             name: stream.shared_name(),
             is_live,
             publisher: stream.publisher(),
-            silent_ms: is_live.then(|| now_ms.saturating_sub(stream.heard_ms())),
+            silent_ms: is_live.then(|| stream.silent_ms(now_ms)),
             facts: stream.facts(),
         }
     }

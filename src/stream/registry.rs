@@ -2,8 +2,8 @@
 //! back by guards, so whatever ends a publisher frees its name.
 
 use std::sync::{
-    Arc, Mutex,
-    atomic::{AtomicU64, AtomicUsize, Ordering, fence},
+    Arc,
+    atomic::{AtomicUsize, Ordering},
 };
 
 use arc_swap::ArcSwap;
@@ -14,6 +14,7 @@ use super::{
     memory::Memory,
     signal::{Mail, Signal},
     stream_log::StreamLog,
+    usage::{Hold, PublisherId, Users},
     wire::Wire,
     writer::{Formats, Laid, Writer},
 };
@@ -46,31 +47,9 @@ pub struct Stream {
     /// By wire form.
     logs: [StreamLog; Wire::COUNT],
     facts: ArcSwap<Facts>,
-    publisher: AtomicU64,
-    /// [`LIVE`], [`NEVER`], or when the last publisher went away, milliseconds.
-    vacant: AtomicU64,
-    /// When the publisher was last heard, milliseconds.
-    heard_ms: AtomicU64,
-    /// Publishers and followers; [`CLOSED`] once the last one has left.
-    users: AtomicUsize,
-    /// Rare changes of hands; never on the way of a frame.
-    hand_over: Mutex<HandOver>,
-}
-
-struct HandOver {
-    /// Present while nobody publishes.
-    writer: Option<Box<Writer>>,
-    /// The one who waits for the name.
-    next: Option<PublisherId>,
-}
-
-/// Who publishes: a connection on a core.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PublisherId {
-    /// The core's number.
-    pub core: usize,
-    /// The connection's number in the process; never 0.
-    pub connection_id: u64,
+    /// The name's publisher; the writer while there is none.
+    hold: Hold<Box<Writer>>,
+    users: Users,
 }
 
 /// Why a name cannot be published now.
@@ -87,13 +66,8 @@ pub enum Refused {
     Memory,
 }
 
-const LIVE: u64 = u64::MAX;
-const NEVER: u64 = u64::MAX - 1;
 /// How far ahead a picture is near, in passes: one, and what may be left of it when the picture is a little late.
 const NEAR: (u64, u64) = (3, 2);
-const CLOSED: usize = usize::MAX;
-/// `publisher`: the core is in the bits above, the connection's number below.
-const CORE_SHIFT: u32 = 48;
 
 impl Registry {
     /// An empty registry. `signals` has one entry a core; `formats` makes the wire form of
@@ -116,21 +90,12 @@ impl Registry {
     ) -> Result<Publication, Refused> {
         let usage = self.enter(name);
         let stream = &usage.stream;
-        let mut hand_over = stream.hand_over.lock().expect("no one panics while it holds the hand-over");
-        let Some(mut writer) = hand_over.writer.take() else {
-            let silent_ms = now_ms.saturating_sub(stream.heard_ms.load(Ordering::Relaxed));
-            return Err(Refused::Busy { silent_ms });
+        let is_new = stream.log(Wire::Rtmp).newest().is_none();
+        let taken = stream.hold.take(id, now_ms, || self.count_publisher(is_new));
+        let Some(mut writer) = taken.transpose()? else {
+            return Err(Refused::Busy { silent_ms: stream.hold.silent_ms(now_ms) });
         };
-        if let Err(refused) = self.count_publisher(stream.log(Wire::Rtmp).newest().is_none()) {
-            hand_over.writer = Some(writer);
-            return Err(refused);
-        }
-        hand_over.next.take_if(|next| *next == id);
         writer.begin(stream, now_ms);
-        stream.heard_ms.store(now_ms, Ordering::Relaxed);
-        stream.publisher.store(id.pack(), Ordering::Release);
-        stream.vacant.store(LIVE, Ordering::Release);
-        drop(hand_over);
         Ok(Publication { usage, writer: Some(writer), now_ms, is_untold: false })
     }
 
@@ -138,15 +103,12 @@ impl Registry {
     /// told.
     pub fn evict(self: &Arc<Self>, name: &str, next: PublisherId) {
         let usage = self.enter(name);
-        let mut hand_over =
-            usage.stream.hand_over.lock().expect("no one panics while it holds the hand-over");
-        hand_over.next = Some(next);
-        if hand_over.writer.is_some() {
-            usage.stream.tell_next(&mut hand_over);
-            return;
+        match usage.stream.hold.want(next) {
+            Some(holder) => {
+                self.signals[holder.core].post(Mail::Evict { connection_id: holder.connection_id });
+            }
+            None => usage.stream.tell_next(next),
         }
-        let holder = PublisherId::unpack(usage.stream.publisher.load(Ordering::Acquire));
-        self.signals[holder.core].post(Mail::Evict { connection_id: holder.connection_id });
     }
 
     /// Follows a stream in one wire form from a core: that core's signal says `slot` whenever the stream grows. The
@@ -194,20 +156,14 @@ impl Registry {
 
     fn enter(self: &Arc<Self>, name: &str) -> Usage {
         let streams = self.streams.pin();
-        loop {
-            let stream = streams.get(name).unwrap_or_else(|| {
+        let find = || {
+            streams.get(name).unwrap_or_else(|| {
                 let name: Arc<str> = name.into();
                 streams.get_or_insert_with(name.clone(), || Arc::new(self.new_stream(name)))
-            });
-            let entered = stream.users.fetch_update(Ordering::AcqRel, Ordering::Acquire, |users| {
-                (users != CLOSED).then(|| users + 1)
-            });
-            if entered.is_ok() {
-                return Usage { registry: self.clone(), stream: stream.clone() };
-            }
-            // Its last user has just left and is about to remove it: help, and make a new one.
-            self.remove(stream);
-        }
+            })
+        };
+        let stream = Users::enter(find, |stream| &stream.users, |stream| self.remove(stream));
+        Usage { registry: self.clone(), stream: stream.clone() }
     }
 
     fn remove(&self, closed: &Arc<Stream>) {
@@ -220,14 +176,8 @@ impl Registry {
             signals: self.signals.clone(),
             logs: Wire::ALL.map(|_| StreamLog::new(self.signals.len())),
             facts: ArcSwap::default(),
-            publisher: AtomicU64::new(0),
-            vacant: AtomicU64::new(NEVER),
-            heard_ms: AtomicU64::new(0),
-            users: AtomicUsize::new(0),
-            hand_over: Mutex::new(HandOver {
-                writer: Some(Box::new(Writer::new(self.formats, self.retention, self.memory.clone()))),
-                next: None,
-            }),
+            hold: Hold::free(Box::new(Writer::new(self.formats, self.retention, self.memory.clone()))),
+            users: Users::none(),
         }
     }
 }
@@ -250,18 +200,17 @@ impl Stream {
 
     /// Whether somebody publishes it.
     pub fn is_live(&self) -> bool {
-        self.vacant.load(Ordering::Acquire) == LIVE
+        self.hold.is_live()
     }
 
     /// The connection that publishes it.
     pub fn publisher(&self) -> Option<u64> {
-        let publisher = self.publisher.load(Ordering::Acquire);
-        (publisher != 0).then(|| PublisherId::unpack(publisher).connection_id)
+        self.hold.publisher().map(|id| id.connection_id)
     }
 
-    /// When its publisher was last heard, milliseconds on the relay's clock.
-    pub fn heard_ms(&self) -> u64 {
-        self.heard_ms.load(Ordering::Relaxed)
+    /// How long ago its publisher was heard, milliseconds.
+    pub fn silent_ms(&self, now_ms: u64) -> u64 {
+        self.hold.silent_ms(now_ms)
     }
 
     /// What its publisher has sent so far, as of a moment ago.
@@ -271,13 +220,12 @@ impl Stream {
 
     /// When its publisher went away, milliseconds; none while one publishes, or where none ever did.
     pub fn vacant_since_ms(&self) -> Option<u64> {
-        let since = self.vacant.load(Ordering::Acquire);
-        (since < NEVER).then_some(since)
+        self.hold.vacant_since_ms()
     }
 
     /// Nobody uses it any more: who finds it in the map has come too late.
     fn is_closed(&self) -> bool {
-        self.users.load(Ordering::Acquire) == CLOSED
+        self.users.are_gone()
     }
 
     pub(super) fn set_facts(&self, facts: Facts) {
@@ -286,8 +234,7 @@ impl Stream {
 
     /// Nobody uses it any more. The map may keep it for a while, for readers that have just looked: not its log.
     fn let_go(&self) {
-        let mut hand_over = self.hand_over.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        hand_over.writer = None;
+        self.hold.close();
         self.logs.iter().for_each(|log| log.clear(0));
     }
 
@@ -300,21 +247,8 @@ impl Stream {
         self.logs.iter().map(|log| log.pass_us(&self.signals)).max().unwrap_or(0)
     }
 
-    fn tell_next(&self, hand_over: &mut HandOver) {
-        if let Some(next) = hand_over.next.take() {
-            self.signals[next.core].post(Mail::NameFree { connection_id: next.connection_id });
-        }
-    }
-}
-
-impl PublisherId {
-    fn pack(self) -> u64 {
-        debug_assert!(self.connection_id < 1 << CORE_SHIFT);
-        (self.core as u64) << CORE_SHIFT | self.connection_id
-    }
-
-    fn unpack(packed: u64) -> Self {
-        Self { core: (packed >> CORE_SHIFT) as usize, connection_id: packed & ((1 << CORE_SHIFT) - 1) }
+    fn tell_next(&self, next: PublisherId) {
+        self.signals[next.core].post(Mail::NameFree { connection_id: next.connection_id });
     }
 }
 
@@ -336,8 +270,7 @@ impl Publication {
 
     /// Whether somebody waits for the name.
     pub fn is_wanted(&self) -> bool {
-        let hand_over = &self.usage.stream.hand_over;
-        hand_over.lock().expect("no one panics while it holds the hand-over").next.is_some()
+        self.usage.stream.hold.is_wanted()
     }
 
     /// Lays a frame into the log and tells the cores that follow. `now_ms` is the relay's clock.
@@ -367,8 +300,6 @@ impl Publication {
     /// Tells the cores that follow of what they have not been told.
     pub fn tell(&mut self) {
         if std::mem::take(&mut self.is_untold) {
-            // Pairs with the fence in `StreamLog::follow`.
-            fence(Ordering::SeqCst);
             self.usage.stream.tell_followers();
         }
     }
@@ -386,7 +317,7 @@ impl Publication {
     /// The publisher has been heard: bytes came, a whole frame or not.
     pub fn heard(&mut self, now_ms: u64) {
         self.now_ms = now_ms;
-        self.usage.stream.heard_ms.store(now_ms, Ordering::Relaxed);
+        self.usage.stream.hold.heard(now_ms);
     }
 
     /// Moves the publisher's clock, for the grace that begins when it goes.
@@ -401,13 +332,9 @@ impl Drop for Publication {
         let mut writer = self.writer.take().expect("present until the drop");
         writer.interrupt(stream);
         self.usage.registry.published.fetch_sub(1, Ordering::Relaxed);
-        // A panic elsewhere must not keep the name: a poisoned hand-over is as good as any.
-        let mut hand_over = stream.hand_over.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        stream.publisher.store(0, Ordering::Release);
-        stream.vacant.store(self.now_ms, Ordering::Release);
-        hand_over.writer = Some(writer);
-        stream.tell_next(&mut hand_over);
-        drop(hand_over);
+        if let Some(next) = stream.hold.give_back(writer, self.now_ms) {
+            stream.tell_next(next);
+        }
         stream.tell_followers();
     }
 }
@@ -450,10 +377,7 @@ struct Usage {
 
 impl Drop for Usage {
     fn drop(&mut self) {
-        let left = self.stream.users.fetch_update(Ordering::AcqRel, Ordering::Acquire, |users| {
-            Some(if users == 1 { CLOSED } else { users - 1 })
-        });
-        if left == Ok(1) {
+        if self.stream.users.leave() {
             self.registry.remove(&self.stream);
             self.stream.let_go();
         }

@@ -2,7 +2,7 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering, fence},
+    atomic::{AtomicU64, AtomicUsize, Ordering},
 };
 
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -10,6 +10,7 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use super::{
     segment::Segment,
     signal::Signal,
+    usage::Followers,
     writer::{Join, JoinPoint},
 };
 
@@ -19,8 +20,7 @@ pub struct StreamLog {
     newest: ArcSwapOption<Segment>,
     /// Segments below this sequence are retired: cores let go of theirs.
     oldest: AtomicU64,
-    /// By core: 1 + the slot of its follower, 0 for none.
-    followers: Box<[AtomicU32]>,
+    followers: Followers,
     /// How many these are.
     readers: AtomicUsize,
 }
@@ -31,7 +31,7 @@ impl StreamLog {
             join: ArcSwap::from_pointee(Join::Nothing),
             newest: ArcSwapOption::empty(),
             oldest: AtomicU64::new(0),
-            followers: (0..cores).map(|_| AtomicU32::new(0)).collect(),
+            followers: Followers::none(cores),
             readers: AtomicUsize::new(0),
         }
     }
@@ -62,39 +62,27 @@ impl StreamLog {
 
     /// A core follows it: its signal says `slot` from now on.
     pub(super) fn follow(&self, core: usize, slot: usize) {
-        let slot = u32::try_from(slot + 1).expect("a core has fewer than 2^32 followers");
-        self.followers[core].store(slot, Ordering::SeqCst);
-        self.readers.fetch_add(1, Ordering::SeqCst);
-        // Pairs with the fence in `Publication::tell`: either the publisher sees this follower, or the follower's
-        // first look at the log, after this, sees the frame.
-        fence(Ordering::SeqCst);
+        self.readers.fetch_add(1, Ordering::Relaxed);
+        self.followers.add(core, slot);
     }
 
     pub(super) fn leave(&self, core: usize) {
-        self.followers[core].store(0, Ordering::SeqCst);
-        self.readers.fetch_sub(1, Ordering::SeqCst);
+        self.followers.remove(core);
+        self.readers.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// Whether a core follows it.
+    /// Whether a core follows it; a writer may hear of it a frame late.
     pub(super) fn has_readers(&self) -> bool {
         self.readers.load(Ordering::Relaxed) > 0
     }
 
     pub(super) fn tell_followers(&self, signals: &[Signal]) {
-        if self.has_readers() {
-            for (follower, signal) in self.followers.iter().zip(signals) {
-                if let Some(slot) = follower.load(Ordering::Relaxed).checked_sub(1) {
-                    signal.grown(slot as usize);
-                }
-            }
-        }
+        self.followers.to_tell().for_each(|(core, slot)| signals[core].grown(slot));
     }
 
     /// The longest that a core which follows takes for a pass, microseconds.
     pub(super) fn pass_us(&self, signals: &[Signal]) -> u64 {
-        let cores = self.followers.iter().zip(signals);
-        let following = cores.filter(|(follower, _)| follower.load(Ordering::Relaxed) != 0);
-        following.map(|(_, signal)| signal.pass_us()).max().unwrap_or(0)
+        self.followers.iter().map(|(core, _)| signals[core].pass_us()).max().unwrap_or(0)
     }
 
     pub(super) fn set_join(&self, join: Join) {
