@@ -9,6 +9,7 @@ mod fanout;
 mod frames;
 mod joining;
 mod limits;
+mod log_lines;
 mod process;
 mod publishers;
 mod raw;
