@@ -195,7 +195,7 @@ impl Log {
         let log = self.clone();
         thread::spawn(move || {
             for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-                log.lines.lock().unwrap().push(without_colours(&line));
+                log.lines.lock().unwrap().push(line);
                 log.more.notify_all();
             }
         });
@@ -253,18 +253,4 @@ fn shared_directory() -> TempDir {
     let dir = tempfile::Builder::new().prefix("fanfare-").tempdir().unwrap();
     std::fs::set_permissions(dir.path(), Permissions::from_mode(0o777)).unwrap();
     dir
-}
-
-/// The line without terminal colours.
-fn without_colours(line: &str) -> String {
-    let mut plain = String::with_capacity(line.len());
-    let mut in_escape = false;
-    for letter in line.chars() {
-        match (in_escape, letter) {
-            (false, '\x1b') => in_escape = true,
-            (false, _) => plain.push(letter),
-            (true, _) => in_escape = letter != 'm',
-        }
-    }
-    plain
 }
