@@ -1,6 +1,8 @@
 //! Networks that go without a word: no FIN, no RST, no packet at all. Clients are in networks of their own, and their
 //! cable is pulled.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use crate::crowd::{Crowd, Id};
@@ -142,6 +144,34 @@ fn a_player_whose_network_comes_back_late_goes_on_at_a_key_frame() {
         let to = steps().next().unwrap()[1];
         assert!(source.is_key(to), "it goes on at frame {to}");
         assert_eq!(*numbers.last().unwrap(), sent - 1);
+    });
+}
+
+#[test]
+fn peers_whose_network_dies_before_they_publish_or_play_are_ended_in_time() {
+    in_a_namespace(|| {
+        let config = "limits = { handshake_timeout = '1s', request_timeout = '1s' }\nplay.play_wait = '1s'";
+        let relay = Relay::start_at(RELAY, config);
+        let network = Network::new(1);
+        let mut crowd = Crowd::new();
+        let sockets = relay.open_sockets();
+        // C0, C1 and C2, plain.
+        let handshake = [&[3][..], &[0; 2 * 1536]].concat();
+        let _silent = network.enter(|| TcpStream::connect(relay.address()).unwrap());
+        let mut shook_hands = network.enter(|| TcpStream::connect(relay.address()).unwrap());
+        shook_hands.write_all(&handshake).unwrap();
+        shook_hands.read_exact(&mut vec![0; handshake.len()]).unwrap();
+        network.enter(|| crowd.play_all(&relay, "live/nobody", 1));
+        eventually("all are in", SOON, || (relay.open_sockets() == sockets + 3).then_some(()));
+        network.cut();
+
+        // What it says to them nobody hears.
+        eventually("their descriptors are given back", SOON, || {
+            (relay.open_sockets() <= sockets).then_some(())
+        });
+        relay.wait_for_log(&["closed", "limits.handshake_timeout"]);
+        relay.wait_for_log(&["closed", "limits.request_timeout"]);
+        relay.wait_for_log(&["closed", "play_wait"]);
     });
 }
 
