@@ -53,9 +53,9 @@ fn peers_of_half_open_connections_are_gone_and_nothing_says_so() {
 
 #[test]
 fn the_relay_ends_those_that_announce_messages_on_too_many_chunk_streams() {
-    let done = attack_for(Duration::from_millis(1_500), Kind::ChunkStreams, relay()).unwrap();
+    let done = attack_for(Duration::from_secs(2), Kind::ChunkStreams, relay()).unwrap();
     // But for the last ones, which it had no time to end.
-    assert!(done.begun > 150 && done.ended + 100 >= done.begun, "{done:?}");
+    assert!(done.begun > 100 && done.ended + 50 >= done.begun, "{done:?}");
 }
 
 #[test]
