@@ -15,8 +15,8 @@ import compare
 import measure
 import servers
 
-KINDS = ("slow-handshakes single-bytes random-bytes garbage-behind-an-opening announced-lengths chunk-sizes pings "
-         "acknowledgements silent-publishers headers-only vanishing-players deaf-players resets create-streams plays")
+KINDS = ("slow-handshakes single-bytes random-bytes garbage-behind-an-opening announced-lengths chunk-streams chunk-sizes pings "
+         "acknowledgements silent-publishers headers-only vanishing-players deaf-players resets half-open create-streams plays")
 # The relay may be this much slower for the honest than in quiet.
 MOST_SLOWER = 3
 # A latency of so little is as good as any: below it a ratio says nothing.
@@ -82,6 +82,8 @@ def attack(relay: Relay, kind: str, players: int, seconds: float) -> dict:
         time.sleep(0.2)
     cores = (relay.cpu_seconds() - began_cpu) / (time.monotonic() - began)
     did = attacker.communicate(timeout=60)[1].strip().splitlines()[-1] if attacker else ""
+    if attacker and attacker.returncode != 0:
+        raise RuntimeError(f"{kind}: {did}")
     result = json.loads((relay.directory / "honest.json").read_text())
     until = time.monotonic() + RECOVERS_WITHIN_S
     while time.monotonic() < until and (relay.files() > before_files or relay.resident_mb() > before_mb + KEPT_MB):
@@ -155,3 +157,5 @@ if __name__ == "__main__":
         sys.exit(main())
     except KeyboardInterrupt:
         sys.exit(130)
+    except RuntimeError as error:
+        sys.exit(f"attack.py: {error}")

@@ -83,6 +83,16 @@ fn protocol_log_and_fan_out_do_no_io() {
     }
 }
 
+/// The wall clock may be set by hours at any time: it is for people to read.
+#[test]
+fn what_the_relay_does_goes_by_the_steady_clock() {
+    for source in
+        sources().iter().filter(|source| ["net", "stream", "fanout"].contains(&source.module.as_str()))
+    {
+        assert!(!source.code.contains("SystemTime"), "{} names SystemTime", source.path);
+    }
+}
+
 #[test]
 fn unsafe_code_lives_in_the_named_files() {
     let with_unsafe: BTreeSet<String> = sources()

@@ -78,18 +78,29 @@ pub fn run(
             }),
         };
         let patience = common.config.drain;
-        tracing::info!(signal = name, drain_ms = patience.as_millis() as u64, "stopping: no new connections");
+        let drain_ms = patience.as_millis() as u64;
+        // What is still held while nobody publishes or plays is a leak.
+        let (streams, log_bytes) = held(&common.registry);
+        tracing::info!(signal = name, drain_ms, streams, log_bytes, "stopping: no new connections");
         common.outside.drain();
         common.signals.iter().for_each(|signal| signal.post(Mail::Drain));
         stops.iter().for_each(listener::stop);
         tokio::select! {
             // Every core drops its sender when it has drained.
-            () = async { while event.recv().await.is_some() {} } => tracing::info!("stopped"),
+            () = async { while event.recv().await.is_some() {} } => {
+                let (streams, log_bytes) = held(&common.registry);
+                tracing::info!(streams, log_bytes, "stopped");
+            }
             () = tokio::time::sleep(patience) => tracing::warn!("stopped with connections still open after drain"),
             name = signals.next() => tracing::warn!(signal = name, "stopped at once"),
         }
         Ok(())
     })
+}
+
+/// Streams that are published or waited for, and the bytes of their logs.
+fn held(registry: &Registry) -> (usize, usize) {
+    (registry.len(), registry.memory().bytes())
 }
 
 enum Event {

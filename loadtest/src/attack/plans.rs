@@ -22,6 +22,8 @@ pub enum Kind {
     GarbageBehindAnOpening,
     /// Messages of 16 MB announced on as many chunk streams as there are, of which nothing comes
     AnnouncedLengths,
+    /// Messages of 16 MB announced on two thousand chunk streams of each connection
+    ChunkStreams,
     /// Set Chunk Size, again and again
     ChunkSizes,
     /// Ping requests, whose answers are not read
@@ -38,6 +40,8 @@ pub enum Kind {
     DeafPlayers,
     /// Players that reset their connection while they are sent to
     Resets,
+    /// Connections whose peer is gone without FIN or RST: some had said nothing, some connect, some publish
+    HalfOpen,
     /// createStream, again and again
     CreateStreams,
     /// play of another stream, again and again, on the same connection
@@ -60,7 +64,7 @@ pub struct Plan {
     pub pause: Duration,
     /// Whether it reads what comes.
     pub reads: bool,
-    /// How long a connection lasts, and whether it ends with a reset.
+    /// How long a connection lasts, and how it ends.
     pub end: Option<(Duration, End)>,
 }
 
@@ -71,6 +75,8 @@ pub enum End {
     Close,
     /// By a reset, at once.
     Reset,
+    /// Without a packet, as a machine that loses its power.
+    Vanish,
 }
 
 impl Plan {
@@ -133,6 +139,17 @@ impl Plan {
                 end: Some((Duration::from_secs(2), End::Close)),
                 ..still
             },
+            Kind::ChunkStreams => {
+                let opening = [connected(), announced_on_many_chunk_streams()].concat();
+                Self {
+                    // Slower than the others: most of what it says comes when it has been sent away, and keeps the
+                    // kernel busy for nothing.
+                    ramp: 100.0,
+                    opening: Box::new(move |_| opening.clone()),
+                    end: Some((Duration::from_secs(2), End::Close)),
+                    ..still
+                }
+            }
             Kind::ChunkSizes => Self {
                 connections: 10,
                 opening: Box::new(move |_| connected()),
@@ -190,6 +207,16 @@ impl Plan {
                 end: Some((Duration::from_millis(300), End::Reset)),
                 ..still
             },
+            Kind::HalfOpen => Self {
+                ramp: 300.0,
+                opening: Box::new(move |number| match number % 3 {
+                    0 => Vec::new(),
+                    1 => connected(),
+                    _ => publishes(number),
+                }),
+                end: Some((Duration::from_millis(200), End::Vanish)),
+                ..still
+            },
             Kind::CreateStreams => Self {
                 connections: 10,
                 opening: Box::new(move |_| connected()),
@@ -205,6 +232,11 @@ impl Plan {
                 ..still
             },
         }
+    }
+
+    /// Whether its connections end so.
+    pub fn ends_with(&self, end: End) -> bool {
+        self.end.is_some_and(|(_, with)| with == end)
     }
 }
 
@@ -243,9 +275,18 @@ fn headers(number: u32) -> Vec<u8> {
 }
 
 fn announced_lengths() -> Vec<u8> {
-    let header =
-        |id: u8| [&[id, 0, 0, 0, 0xFF, 0xFF, 0xFF, type_id::VIDEO, 1, 0, 0, 0][..], &[0x17; 128]].concat();
-    (3..64).flat_map(header).collect()
+    (3..64).flat_map(|id| first_of_many_chunks(&[id])).collect()
+}
+
+fn announced_on_many_chunk_streams() -> Vec<u8> {
+    // The form with three bytes: the number less 64, little-endian (RTMP 1.0 §5.3.1.1).
+    (0..2_000u16).flat_map(|id| first_of_many_chunks(&[&[1], &id.to_le_bytes()[..]].concat())).collect()
+}
+
+/// Of a message of 16 MB.
+fn first_of_many_chunks(basic_header: &[u8]) -> Vec<u8> {
+    let message_header = [0, 0, 0, 0xFF, 0xFF, 0xFF, type_id::VIDEO, 1, 0, 0, 0];
+    [basic_header, &message_header, &[0x17; 128]].concat()
 }
 
 fn control(control: Control) -> Vec<u8> {
