@@ -114,7 +114,7 @@ impl Relay {
         let signals: Arc<[Signal]> = [Signal::new(|| ())].into();
         let retention = Retention { buffer_bytes: 8 << 20, keep_ms: 5_000 };
         let bounds = Bounds { streams: 10, memory_bytes: 64 << 20 };
-        let registry = Registry::new(signals.clone(), retention, bounds, || Box::new(MediaFormat::default()));
+        let registry = Registry::new(signals.clone(), retention, bounds, |_| Box::new(MediaFormat::default()));
         let registry = Arc::new(registry);
         let policy = Policy {
             max_lag: Duration::from_secs(5),
@@ -138,7 +138,7 @@ impl Relay {
         let mut key = None;
         wire.settle(now_ms, |session, asked| {
             assert!(matches!(asked, Asked::Play));
-            key = Some(hub.join(0, NAME, Start::KeyFrame, now_ms));
+            key = Some(hub.join(0, NAME, fanfare::stream::Wire::Rtmp, Start::KeyFrame, now_ms));
             session.accept_play();
         });
         let key = key.expect("it asks to play");
