@@ -33,6 +33,7 @@ for (const colorScheme of ['light', 'dark']) {
       await take('empty', '#/', () => page.waitForTimeout(1500));
       await mock.change('empty?on=0');
     }
+    await take('status-top', '#/status', () => page.waitForTimeout(2000), false);
     await context.close();
   }
 }

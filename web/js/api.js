@@ -27,9 +27,9 @@ export const token = {
   },
 };
 
-export const headers = () => (token.get() ? { Authorization: `Bearer ${token.get()}` } : {});
+const headers = () => (token.get() ? { Authorization: `Bearer ${token.get()}` } : {});
 
-async function ask(method, relative, signal) {
+async function ask(method, relative, signal, read = (response) => response.json()) {
   const timeout = AbortSignal.timeout(TIMEOUT_MS);
   const response = await fetch(url(`api/v1/${relative}`), {
     method,
@@ -41,7 +41,7 @@ async function ask(method, relative, signal) {
     const answer = await response.json().catch(() => null);
     throw new ApiError(response.status, answer?.error ?? `the relay answered ${response.status}`);
   }
-  return response.status === 204 ? null : response.json();
+  return response.status === 204 ? null : read(response);
 }
 
 export const api = {
@@ -52,7 +52,7 @@ export const api = {
     if (error.status === 404) return null;
     throw error;
   }),
-  stillAddress: (name) => url(`api/v1/streams/${path(name)}/still.flv`).href,
+  still: (name) => ask('GET', `streams/${path(name)}/still.flv`, null, (response) => response.arrayBuffer()),
   players: ({ stream, limit, offset }, signal) => ask('GET', `players?${new URLSearchParams({ ...(stream && { stream }), limit, offset })}`, signal),
   publishers: async (signal) => (await ask('GET', 'publishers', signal)).publishers,
   cores: async (signal) => (await ask('GET', 'cores', signal)).cores,

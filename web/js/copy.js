@@ -2,7 +2,8 @@
 import { h, say, text } from './dom.js';
 
 export function copyLine(label, value) {
-  const code = h('code', { tabindex: '0' }, value);
+  const code = h('code', { tabindex: '0' });
+  write(code, value);
   const button = h('button.quiet.copy', { type: 'button', 'aria-label': `Copy ${label}`, onclick: async () => {
     const copied = await copy(code.textContent) || select(code);
     text(button, copied === true ? 'Copied' : 'Press Ctrl C');
@@ -10,7 +11,13 @@ export function copyLine(label, value) {
     setTimeout(() => text(button, 'Copy'), 1600);
   } }, 'Copy');
   const element = h('div.address', {}, h('span.label', {}, label), code, button);
-  return { element, update: (next) => text(code, next) };
+  return { element, update: (next) => write(code, next) };
+}
+
+/** Long addresses break after a slash, not within a word. */
+function write(code, value) {
+  if (code.textContent === value) return;
+  code.replaceChildren(...value.split(/(?<=\/)(?!\/)/).flatMap((part, at) => (at === 0 ? [part] : [h('wbr'), part])));
 }
 
 async function copy(value) {

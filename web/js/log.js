@@ -12,9 +12,11 @@ const WORDS = {
 
 export class EventLog {
   constructor() {
-    this.list = h('ol.log', { role: 'log', 'aria-live': 'off', 'aria-label': 'Recent events', tabindex: '0' });
+    this.list = h('ol');
+    // A log speaks up by itself; a busy relay would never be silent.
+    this.box = h('div.log', { role: 'log', 'aria-live': 'off', 'aria-label': 'Recent events', tabindex: '0' }, this.list);
     this.state = h('p.empty', {}, 'Nothing has happened yet.');
-    this.element = h('div', {}, this.state, this.list);
+    this.element = h('div', {}, this.state, this.box);
     this.last = 0;
     this.open();
   }

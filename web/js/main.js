@@ -71,6 +71,8 @@ function tell(words) {
   banner.replaceChildren(...(words ? [h('strong', {}, words[0]), h('span', {}, words[1])] : []));
 }
 
+// What it has to say is said on the page.
+if (globalThis.mpegts) mpegts.LoggingControl.enableAll = false;
 token.takeFromAddress();
 addEventListener('hashchange', show);
 document.addEventListener('visibilitychange', () => { if (!document.hidden) refresh(); });

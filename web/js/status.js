@@ -8,7 +8,7 @@ import { EventLog } from './log.js';
 import { Plot } from './plot.js';
 import { Table } from './table.js';
 
-const PAGE = 50;
+const PAGE = 20;
 const HISTORY = 900;
 const PROTOCOLS = { rtmp: 'RTMP', http_flv: 'HTTP-FLV', websocket_flv: 'WebSocket' };
 
@@ -25,7 +25,7 @@ export class StatusView {
     this.facts = h('dl.numbers');
     this.numbers = new Keyed(this.facts, ({ label }) => label, makeNumber);
     this.cores = new Table({ caption: 'Cores', key: ({ core }) => core, empty: 'No cores.', columns: [
-      { label: 'Core', value: ({ core }) => String(core), kind: 'name' },
+      { label: 'Core', value: ({ core }) => `Core ${core}`, kind: 'name' },
       { label: 'Busy', make: makeBusy },
       { label: 'Connections', value: ({ connections }) => number(connections), kind: 'number' },
       { label: 'Players', value: ({ players }) => number(players.total), kind: 'number' },
@@ -68,8 +68,8 @@ export class StatusView {
       this.answer,
       section('Cores', this.cores.element),
       section('Publishers', this.publishers.element),
-      section('Players', h('div.tools', {}, h('label.unseen', { for: 'filter' }, 'Of which stream'), this.filter, h('span.grow'), this.range, this.back, this.on), this.players.element),
-      section('Events', this.log.element));
+      section('Events', this.log.element),
+      section('Players', h('div.tools', {}, h('label.unseen', { for: 'filter' }, 'Of which stream'), this.filter, h('span.grow'), this.range, this.back, this.on), this.players.element));
   }
 
   async refresh(summary, signal) {

@@ -65,18 +65,19 @@ export class StreamsView {
     const facts = h('p.facts');
     const flow = h('p.facts');
     const link = h('a', { href: watchLink(stream.name) }, app && h('span.app', {}, `${app}/`), h('span.name', {}, name));
-    this.stills.add(canvas, stream, () => { canvas.hidden = false; });
+    const frame = h('div.still', {}, blank, canvas, viewers);
+    this.stills.add(frame, canvas, stream, () => { canvas.hidden = false; });
     return {
-      element: h('li.card', {}, h('div.still', {}, blank, canvas, viewers), h('h2', {}, link), facts, flow),
+      element: h('li.card', {}, frame, h('h2', {}, link), facts, flow),
       update: (now) => {
-        this.stills.update(canvas, now);
+        this.stills.update(frame, now);
         text(blank, now.video?.codec ?? (now.audio ? `${now.audio.codec}, sound only` : 'no media yet'));
         text(viewers, plural(now.players.total, 'player'));
         text(facts, picture(now.video) ?? sound(now.audio) ?? 'Waiting for the first frame');
         text(flow, `${rate(now.kbps)} · ${now.silent_ms > 3000 ? `silent for ${duration(now.silent_ms)}` : `up ${duration(now.uptime_ms)}`}`);
         flow.classList.toggle('alarm', now.silent_ms > 3000);
       },
-      close: () => this.stills.remove(canvas),
+      close: () => this.stills.remove(frame),
     };
   }
 
