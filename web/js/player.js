@@ -32,7 +32,7 @@ export class LivePlayer {
     this.listeners = {
       waiting: () => this.stalled(),
       loadeddata: () => { this.frozen.hidden = true; },
-      error: () => this.engine && this.lose('error'),
+      error: () => this.engine && video.error && this.lose('error'),
     };
     for (const [name, listener] of Object.entries(this.listeners)) video.addEventListener(name, listener);
   }
@@ -62,7 +62,8 @@ export class LivePlayer {
       return;
     }
     if (this.engine) {
-      if (this.connected && now - this.seen.at > STUCK_MS && stream.silent_ms < 1000) this.lose('stuck');
+      const isStuck = now - this.seen.at > STUCK_MS && stream.silent_ms < 1000;
+      if (isStuck && this.state !== 'blocked' && !document.hidden) this.lose('stuck');
       return;
     }
     if (this.ended && samePublish(this.ended.stream, stream)) {
@@ -98,7 +99,7 @@ export class LivePlayer {
     engine.on(Events.ERROR, mine((type, detail) => {
       if (detail === ErrorDetails.MEDIA_CODEC_UNSUPPORTED) { this.disconnect(); this.become('unsupported'); } else this.lose('error');
     }));
-    Object.assign(this, { engine, heard: false, connected: true, jumped: false });
+    Object.assign(this, { engine, heard: false, jumped: false });
     this.seen = { time: 0, at: performance.now() };
     engine.attachMediaElement(this.video);
     engine.load();
@@ -136,7 +137,6 @@ export class LivePlayer {
     this.freeze();
     const engine = this.engine;
     this.engine = null;
-    this.connected = false;
     engine.destroy();
   }
 

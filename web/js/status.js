@@ -10,6 +10,8 @@ import { Table } from './table.js';
 
 const PAGE = 20;
 const HISTORY = 900;
+/** A core past this has little left for a burst. */
+const BUSY = 0.8;
 const PROTOCOLS = { rtmp: 'RTMP', http_flv: 'HTTP-FLV', websocket_flv: 'WebSocket' };
 
 export class StatusView {
@@ -36,7 +38,7 @@ export class StatusView {
     ] });
     this.publishers = new Table({ caption: 'Publishers', key: ({ id }) => id, empty: 'Nobody publishes.', columns: [
       { label: 'Stream', make: streamLink, kind: 'name' },
-      { label: 'From', value: ({ address }) => address },
+      { label: 'From', value: ({ address }) => address, kind: 'peer' },
       { label: 'Core', value: ({ core }) => String(core), kind: 'number' },
       { label: 'For', value: ({ duration_ms }) => duration(duration_ms), kind: 'number' },
       { label: 'Received', value: ({ bytes_in }) => bytes(bytes_in), kind: 'number' },
@@ -44,7 +46,7 @@ export class StatusView {
     ] });
     this.players = new Table({ caption: 'Players', key: ({ id }) => id, empty: 'Nobody plays.', columns: [
       { label: 'Stream', make: streamLink, kind: 'name' },
-      { label: 'To', value: ({ address }) => address },
+      { label: 'To', value: ({ address }) => address, kind: 'peer' },
       { label: 'By', value: ({ protocol }) => PROTOCOLS[protocol] ?? protocol },
       { label: 'Core', value: ({ core }) => String(core), kind: 'number' },
       { label: 'For', value: ({ duration_ms }) => duration(duration_ms), kind: 'number' },
@@ -164,9 +166,17 @@ function streamLink({ stream }) {
 }
 
 function makeBusy() {
-  const bar = h('meter', { min: '0', max: '1', high: '0.85', 'aria-label': 'Busy' });
+  const filled = h('i');
+  const bar = h('span.bar', { 'aria-hidden': 'true' }, filled);
   const value = h('span');
-  return { element: h('span.busy', {}, bar, value), update: ({ busy }) => { bar.value = busy; text(value, percent(busy)); } };
+  return {
+    element: h('span.busy', {}, bar, value),
+    update: ({ busy }) => {
+      filled.style.width = `${Math.min(1, busy) * 100}%`;
+      bar.classList.toggle('alarm', busy > BUSY);
+      text(value, percent(busy));
+    },
+  };
 }
 
 function makeNumber() {

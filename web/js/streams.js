@@ -20,7 +20,7 @@ export class StreamsView {
     this.waitingList = h('ul.waiting', { role: 'list' });
     this.waiting = new Keyed(this.waitingList, (stream) => stream.name, waitingRow);
     this.waitingPart = h('section', { hidden: true, 'aria-labelledby': 'waiting' },
-      h('h2', { id: 'waiting' }, 'Waited for'), h('p.small', {}, 'Players are here, the encoder is not.'), this.waitingList);
+      h('h2', { id: 'waiting' }, 'Waited for'), h('p.small', {}, 'No encoder at the moment. They play by themselves when it comes.'), this.waitingList);
     this.begin = h('div', { hidden: true });
     this.note = h('p.note', { hidden: canPlayAnything() },
       'This browser has no Media Source Extensions, so it cannot play here. Every stream has an address for VLC.');
@@ -47,12 +47,11 @@ export class StreamsView {
     if (!isEmpty || this.begin.childElementCount > 0) return;
     const address = rtmp('live/live_stream', summary);
     this.begin.append(h('section.begin', {},
-      h('div', {}, h('h2', {}, 'FFmpeg'), h('p', {}, 'A file as if it were live:'),
-        copyLine('FFmpeg, a file', `ffmpeg -re -stream_loop -1 -i demo.flv -c copy -f flv ${address}`).element,
-        h('p', {}, 'Or a test picture with a tone:'),
-        copyLine('FFmpeg, a test picture', `ffmpeg -re -f lavfi -i testsrc2 -f lavfi -i sine -c:v libx264 -pix_fmt yuv420p -g 60 -c:a aac -f flv ${address}`).element),
-      h('div', {}, h('h2', {}, 'OBS'), h('p', {}, 'Settings, Stream, Service “Custom…”:'),
-        copyLine('Server', address.slice(0, address.lastIndexOf('/'))).element,
+      h('div', {}, h('h2', {}, 'FFmpeg'),
+        copyLine('A file, as if it were live', `ffmpeg -re -stream_loop -1 -i demo.flv -c copy -f flv ${address}`).element,
+        copyLine('Or a test picture with a tone', `ffmpeg -re -f lavfi -i testsrc2 -f lavfi -i sine -c:v libx264 -pix_fmt yuv420p -g 60 -c:a aac -f flv ${address}`).element),
+      h('div', {}, h('h2', {}, 'OBS'),
+        copyLine('Settings, Stream, Service “Custom…”, Server', address.slice(0, address.lastIndexOf('/'))).element,
         copyLine('Stream key', 'live_stream').element,
         h('p.small', {}, 'Output: a key frame interval of 2 s lets players start at once. Any app and key will do; they make the name.'))));
   }

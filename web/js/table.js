@@ -1,7 +1,7 @@
 // A table that changes under the reader's eyes, and becomes a list of cards on a phone (by style, with the labels kept here).
 import { Keyed, h, text } from './dom.js';
 
-/** `columns`: [{label, value(row) -> string | Element, kind: 'number' | 'name' | 'act'}] */
+/** `columns`: [{label, value(row) -> string | Element, kind: 'number' | 'name' | 'peer' | 'act'}] */
 export class Table {
   constructor({ caption, columns, key, empty }) {
     this.columns = columns;
