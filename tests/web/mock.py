@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 MEDIA = ROOT / "target" / "tools" / "web" / "media"
 CSP = ("default-src 'self'; media-src 'self' blob:; img-src 'self' data: blob:; connect-src 'self' ws: wss:; style-src 'self'; "
-       "script-src 'self'; worker-src 'self' blob:; object-src 'none'; base-uri 'self'; frame-ancestors 'none'")
+       "script-src 'self'; worker-src 'self' blob:; object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
 START = time.monotonic()
 now_ms = lambda: int((time.monotonic() - START) * 1000) + 3 * 3600_000
 

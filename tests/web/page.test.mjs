@@ -106,6 +106,23 @@ describe('watching', () => {
     assert.ok(latency >= 0 && latency < 2, `${latency} s`);
   });
 
+  test('a player that fell behind is at the live edge again at once', async (t) => {
+    const page = await open(t, watch(STREAM));
+    await state(page, 'playing');
+    await sleep(5000);
+    const behind = () => page.evaluate(() => {
+      const video = document.querySelector('.stage video');
+      return video.buffered.end(video.buffered.length - 1) - video.currentTime;
+    });
+    await page.evaluate(() => {
+      const video = document.querySelector('.stage video');
+      video.currentTime = video.buffered.start(0) + 0.1;
+    });
+    assert.ok(await behind() > 3);
+    await sleep(1500);
+    assert.ok(await behind() < 1.5);
+  });
+
   test('a card shows a still of its stream', async (t) => {
     const page = await open(t, '#/');
     const canvas = page.locator('.card', { has: page.getByRole('link', { name: STREAM, exact: true }) }).locator('canvas');
@@ -198,7 +215,9 @@ describe('watching', () => {
     const page = await open(t, watch(STREAM), { permissions: ['clipboard-read', 'clipboard-write'], prepare: (p) => p.addInitScript(() => {
       Clipboard.prototype.writeText = () => Promise.reject(new Error('not here'));
     }) });
-    await page.getByRole('button', { name: 'Copy HTTP-FLV' }).click();
+    const button = page.getByRole('button', { name: 'Copy HTTP-FLV' });
+    await button.click();
+    assert.equal(await button.innerText(), 'Copied');
     await page.waitForFunction(() => navigator.clipboard.readText().then((copied) => copied.endsWith('.flv')), null, SHORT);
   });
 
@@ -332,17 +351,19 @@ describe('when things are not as usual', () => {
   });
 
   test('a name is text, whatever is in it, and its card leads to it', async (t) => {
-    const name = 'odd/<img src=x onerror=alert(1)>/../100% №1 #?&"';
-    const page = await open(t, '#/', { allow: [/404/], prepare: (p) => p.route(api('streams'), async (route) => {
+    let name;
+    const page = await open(t, '#/status', { allow: [/404/], prepare: (p) => p.route(api('streams'), async (route) => {
       const { streams } = await (await route.fetch()).json();
       const stream = streams.find((each) => each.name === STREAM);
       await route.fulfill(json({ streams: [{ ...stream, name }] }));
     }) });
-    const card = page.getByRole('link', { name, exact: true });
-    await card.click();
-    await page.getByText('Not live').waitFor(SHORT);
-    assert.equal(await page.getByRole('heading', { level: 1 }).innerText(), name);
-    assert.equal(await page.locator('main img').count(), 0);
+    for (name of ['odd/<img src=x onerror=alert(1)>/../100% №1 #?&"', 'odd/a%20b 100% #?/"c\'']) {
+      await page.goto(new URL('#/', base).href);
+      await page.getByRole('link', { name, exact: true }).click();
+      await page.getByText('Not live').waitFor(SHORT);
+      assert.equal(await page.getByRole('heading', { level: 1 }).innerText(), name);
+      assert.equal(await page.locator('main img').count(), 0);
+    }
   });
 });
 
