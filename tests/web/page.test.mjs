@@ -314,6 +314,14 @@ describe('operating', () => {
     assert.equal(await page.evaluate(() => sessionStorage.getItem('fanfare.token')), 's3cret');
   });
 
+  test('where nobody may act, that is said, and no token is asked for', async (t) => {
+    const page = await open(t, '#/status', { allow: [/403/], prepare: (p) => p.route(/\/api\/v1\/publishers\/\d+$/, (route) => route.fulfill(json({ error: 'only from this machine' }, 403))) });
+    await page.getByRole('button', { name: /^Drop .*/ }).first().click();
+    await page.getByRole('dialog').getByRole('button', { name: 'Drop' }).click();
+    await page.getByText('That did not work: only from this machine.').waitFor(SHORT);
+    assert.equal(await page.getByRole('dialog').count(), 0);
+  });
+
   test('a token for reading is asked for, and one in the address goes out of sight', async (t) => {
     const prepare = (p) => p.route(api('(summary|streams)'), (route) => (route.request().headers().authorization === 'Bearer r3ad' ? route.continue() : route.fulfill(json({ error: 'no' }, 401))));
     const page = await open(t, '#/', { allow: [/401/], prepare });

@@ -7,7 +7,6 @@ const TIMEOUT_MS = 6000;
 
 export class ApiError extends Error {
   constructor(status, message) { super(message); this.status = status; }
-  get isAboutRights() { return this.status === 401 || this.status === 403; }
 }
 
 /** A token lives as long as the tab. `?token=` in the page's address is taken in and out of sight at once. */

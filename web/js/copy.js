@@ -14,10 +14,11 @@ export function copyLine(label, value) {
   return { element, update: (next) => write(code, next) };
 }
 
-/** Long addresses break after a slash, not within a word. */
+/** Long lines break after a slash or before an option, not within a word. */
 function write(code, value) {
   if (code.textContent === value) return;
-  code.replaceChildren(...value.split(/(?<=\/)(?!\/)/).flatMap((part, at) => (at === 0 ? [part] : [h('wbr'), part])));
+  const parts = value.split(/( -\S+)|(?<=[^/]\/)(?!\/)/).filter(Boolean);
+  code.replaceChildren(...parts.flatMap((part) => (part.startsWith(' -') ? [' ', h('span.whole', {}, part.slice(1))] : [part, h('wbr')])));
 }
 
 async function copy(value) {

@@ -47,7 +47,8 @@ export async function act(what, done) {
       return { done: true, message: done };
     } catch (error) {
       if (error.status === 404) return { done: true, message: 'It was gone already.' };
-      if (!error.isAboutRights) return { done: false, message: `That did not work: ${error.message}.` };
+      // 403: from here nobody may, and no token would help.
+      if (error.status !== 401) return { done: false, message: `That did not work: ${error.message}.` };
       const why = token.get() ? 'The one given is not the right one.' : 'To end connections, give the token of [api] in the configuration.';
       if (!await askToken(why)) return { done: false, message: 'Nothing was ended: the relay wants a token.' };
     }

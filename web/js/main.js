@@ -50,7 +50,7 @@ async function refresh() {
     tell(summary.is_draining ? ['The relay is shutting down', 'Streams go on for some seconds; nothing new is taken.'] : null);
   } catch (error) {
     if (signal.aborted) return;
-    if (error.status === 401 || error.status === 403) {
+    if (error.status === 401) {
       tell(['The relay wants a token for reading', error.message]);
       if (await askToken(token.get() ? 'The one given is not the right one.' : 'Reading is for those who have one.')) next = 0;
     } else {
