@@ -114,7 +114,8 @@ impl Relay {
         let signals: Arc<[Signal]> = [Signal::new(|| ())].into();
         let retention = Retention { buffer_bytes: 8 << 20, keep_ms: 5_000 };
         let bounds = Bounds { streams: 10, memory_bytes: 64 << 20 };
-        let registry = Registry::new(signals.clone(), retention, bounds, |_| Box::new(MediaFormat::default()));
+        let registry =
+            Registry::new(signals.clone(), retention, bounds, |_| Box::new(MediaFormat::default()));
         let registry = Arc::new(registry);
         let policy = Policy {
             max_lag: Duration::from_secs(5),

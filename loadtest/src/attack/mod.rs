@@ -5,6 +5,8 @@ use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use fanfare::stream::Wire;
+
 pub use plans::{End, Kind, Plan};
 
 use crate::sys::{self, Origin, Received};
@@ -38,6 +40,11 @@ pub struct Done {
 /// # Errors
 /// No socket can be had, or one may not vanish, as one line.
 pub fn run(options: &Options, stop: &AtomicBool) -> Result<Done, String> {
+    let wants_http = Plan::is_over_http(options.kind);
+    if wants_http != (options.target.wire != Wire::Rtmp) {
+        let wanted = if wants_http { "http" } else { "rtmp" };
+        return Err(format!("this attack is on an address that begins with {wanted}"));
+    }
     sys::raise_file_limit();
     let plan = Plan::new(options.kind, &options.target.url);
     if plan.ends_with(End::Vanish) {

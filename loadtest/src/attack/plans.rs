@@ -46,6 +46,18 @@ pub enum Kind {
     CreateStreams,
     /// play of another stream, again and again, on the same connection
     Plays,
+    /// Over HTTP: thousands of requests, of each a byte a second
+    SlowRequests,
+    /// Over HTTP: lines that are no request, and heads that do not end
+    HttpGarbage,
+    /// Over HTTP: whatever the API and the metrics can be asked, as fast as it is answered
+    ApiFlood,
+    /// Over HTTP: players that connect and vanish
+    VanishingHttpPlayers,
+    /// Over HTTP: players that never read
+    DeafHttpPlayers,
+    /// Over WebSocket: players that send random bytes for frames, and pings without end
+    WebsocketGarbage,
 }
 
 /// How an attack goes about it.
@@ -95,6 +107,7 @@ impl Plan {
             let connected = connected.clone();
             move |number: u64| [connected(), create_stream(), publish(&format!("attack-{number}"))].concat()
         };
+        let live = format!("/{app}/{key}.flv");
         let still = Self {
             connections: 100,
             ramp: 1_000.0,
@@ -231,7 +244,69 @@ impl Plan {
                 piece: 4 << 10,
                 ..still
             },
+            Kind::SlowRequests => Self {
+                connections: 3_000,
+                opening: Box::new(|_| request("/", "X-Slow: slow\r\n")),
+                piece: 1,
+                pause: Duration::from_secs(1),
+                ..still
+            },
+            Kind::HttpGarbage => Self {
+                ramp: 500.0,
+                opening: Box::new(|number| match number % 3 {
+                    0 => random(number, 4_000),
+                    1 => [request("/", "").strip_suffix(b"\r\n").unwrap_or_default(), &[b'x'; 1 << 20]]
+                        .concat(),
+                    _ => b"GET /../../%00%ff.flv HTTP/1.1\r\nHost:\r\nContent-Length: 99999999\r\n\r\n"
+                        .to_vec(),
+                }),
+                end: Some((Duration::from_millis(200), End::Close)),
+                ..still
+            },
+            Kind::ApiFlood => Self {
+                connections: 10,
+                flood: ["/api/v1/players?limit=1000", "/api/v1/streams", "/metrics", "/api/v1/history", "/"]
+                    .iter()
+                    .flat_map(|path| request(path, ""))
+                    .collect(),
+                piece: 400,
+                ..still
+            },
+            Kind::VanishingHttpPlayers => Self {
+                ramp: 2_000.0,
+                opening: Box::new(move |_| request(&live, "")),
+                end: Some((Duration::from_millis(50), End::Close)),
+                ..still
+            },
+            Kind::DeafHttpPlayers => Self {
+                connections: 500,
+                opening: Box::new(move |_| request(&live, "")),
+                reads: false,
+                ..still
+            },
+            Kind::WebsocketGarbage => Self {
+                ramp: 500.0,
+                opening: Box::new(move |number| {
+                    let ping = b"\x89\x80\0\0\0\0".repeat(if number % 2 == 0 { 2_000 } else { 1 });
+                    [request(&live, UPGRADE), ping, random(number, 4_000)].concat()
+                }),
+                end: Some((Duration::from_millis(300), End::Close)),
+                ..still
+            },
         }
+    }
+
+    /// Whether it goes to the HTTP port.
+    pub fn is_over_http(kind: Kind) -> bool {
+        matches!(
+            kind,
+            Kind::SlowRequests
+                | Kind::HttpGarbage
+                | Kind::ApiFlood
+                | Kind::VanishingHttpPlayers
+                | Kind::DeafHttpPlayers
+                | Kind::WebsocketGarbage
+        )
     }
 
     /// Whether its connections end so.
@@ -239,6 +314,13 @@ impl Plan {
         self.end.is_some_and(|(_, with)| with == end)
     }
 }
+
+fn request(path: &str, fields: &str) -> Vec<u8> {
+    format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n").into_bytes()
+}
+
+const UPGRADE: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+                       Sec-WebSocket-Key: ZmFuZmFyZS1sb2FkLTEyMw==\r\n";
 
 /// C0, C1 and C2, plain (RTMP 1.0 §5.2).
 fn handshake() -> Vec<u8> {
