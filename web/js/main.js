@@ -18,9 +18,11 @@ let isFirst = true;
 
 function show() {
   const { view: which, name } = route(location.hash);
+  // From its card a stream starts with what the card knows, not after two more questions.
+  const known = view?.streams?.find((stream) => stream.name === name);
   asking?.abort();
   view?.close();
-  view = which === 'status' ? new StatusView() : which === 'watch' ? new WatchView(name) : new StreamsView();
+  view = which === 'status' ? new StatusView() : which === 'watch' ? new WatchView(name, known) : new StreamsView();
   document.title = `${view.title} · fanfare`;
   main.replaceChildren(view.element);
   main.dataset.view = which;

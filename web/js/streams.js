@@ -29,6 +29,7 @@ export class StreamsView {
 
   async refresh(summary, signal) {
     const streams = await api.streams(signal);
+    this.streams = streams;
     const live = streams.filter((stream) => stream.is_live);
     const waiting = streams.filter((stream) => !stream.is_live);
     text(this.heading, live.length === 0 ? 'Nothing is live' : `${live.length} live`);

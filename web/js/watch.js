@@ -19,7 +19,7 @@ const ICONS = {
 export class WatchView {
   intervalMs = 1000;
 
-  constructor(name) {
+  constructor(name, known = null) {
     this.name = name;
     this.title = name;
     const [app, rest] = splitName(name);
@@ -77,7 +77,9 @@ export class WatchView {
     this.stage.addEventListener('pointermove', () => this.wake());
     this.latencyTimer = setInterval(() => this.showLatency(), 250);
     if (canPlayAnything()) this.player = new LivePlayer(this.video, this.frozen, (state) => this.show(state));
+    this.stream = known;
     this.show(this.player ? 'connecting' : 'no-mse');
+    if (known) this.player?.update(known);
     this.showSound();
     this.wake();
   }
