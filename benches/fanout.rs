@@ -13,7 +13,7 @@ use fanfare::fanout::{Hub, PlayerKey, Policy, Start};
 use fanfare::flv::{Frame, FrameKind};
 use fanfare::net::ring::{Completion, Ring};
 use fanfare::rtmp::chunk::MediaFormat;
-use fanfare::stream::{Bounds, Publication, PublisherId, Registry, Retention, Signal};
+use fanfare::stream::{Bounds, Publication, PublisherId, Registry, Retention, Signal, Wire};
 
 criterion_group!(benches, pass);
 criterion_main!(benches);
@@ -56,14 +56,15 @@ impl Bench {
         let retention = Retention { buffer_bytes: 32 << 20, keep_ms: 5_000 };
         let bounds = Bounds { streams: usize::MAX, memory_bytes: usize::MAX };
         let registry =
-            Arc::new(Registry::new(signals, retention, bounds, || Box::new(MediaFormat::default())));
+            Arc::new(Registry::new(signals, retention, bounds, |_| Box::new(MediaFormat::default())));
         let policy = Policy {
             max_lag: Duration::from_secs(5),
             play_wait: Duration::from_secs(30),
             publisher_grace: Duration::from_secs(10),
         };
         let mut hub = Hub::new(0, registry.clone(), policy);
-        let players = (0..players).map(|owner| hub.join(owner, "live/bench", Start::KeyFrame, 0)).collect();
+        let players =
+            (0..players).map(|owner| hub.join(owner, "live/bench", Wire::Rtmp, Start::KeyFrame, 0)).collect();
         let id = PublisherId { core: 0, connection_id: 1 };
         let mut bench = Self {
             publication: registry.publish("live/bench", id, 0).expect("the name is free"),

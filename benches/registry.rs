@@ -9,7 +9,7 @@ use std::thread;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use fanfare::rtmp::chunk::MediaFormat;
-use fanfare::stream::{Bounds, PublisherId, Registry, Retention, Signal};
+use fanfare::stream::{Bounds, PublisherId, Registry, Retention, Signal, Wire};
 use std::hint::black_box;
 
 criterion_group!(benches, lookup);
@@ -22,7 +22,7 @@ fn lookup(c: &mut Criterion) {
     let signals = (0..2).map(|_| Signal::new(|| ())).collect();
     let retention = Retention { buffer_bytes: 1 << 20, keep_ms: 5_000 };
     let bounds = Bounds { streams: usize::MAX, memory_bytes: usize::MAX };
-    let registry = Arc::new(Registry::new(signals, retention, bounds, || Box::new(MediaFormat::default())));
+    let registry = Arc::new(Registry::new(signals, retention, bounds, |_| Box::new(MediaFormat::default())));
     let publish = |registry: &Arc<Registry>, name: &str| {
         registry.publish(name, PublisherId { core: 0, connection_id: 1 }, 0).expect("the name is free")
     };
@@ -32,7 +32,7 @@ fn lookup(c: &mut Criterion) {
     let mut turn = 0;
     let mut follow_and_leave = || {
         turn = (turn + 1) % STREAMS;
-        black_box(registry.follow(&names[turn], 1, 0));
+        black_box(registry.follow(&names[turn], Wire::Rtmp, 1, 0));
     };
     group.bench_function("follow and leave", |b| b.iter(&mut follow_and_leave));
 

@@ -15,8 +15,9 @@ import compare
 import measure
 import servers
 
-KINDS = ("slow-handshakes single-bytes random-bytes garbage-behind-an-opening announced-lengths chunk-sizes pings "
-         "acknowledgements silent-publishers headers-only vanishing-players deaf-players resets create-streams plays")
+KINDS = ("slow-handshakes single-bytes random-bytes garbage-behind-an-opening announced-lengths chunk-streams chunk-sizes pings "
+         "acknowledgements silent-publishers headers-only vanishing-players deaf-players resets half-open create-streams plays")
+HTTP_KINDS = "slow-requests http-garbage api-flood vanishing-http-players deaf-http-players websocket-garbage"
 # The relay may be this much slower for the honest than in quiet.
 MOST_SLOWER = 3
 # A latency of so little is as good as any: below it a ratio says nothing.
@@ -31,11 +32,12 @@ class Relay:
     """The relay under attack, its encoder, and what /proc says of it."""
 
     def __init__(self, directory: Path):
-        port = measure.free_port()
+        port, http_port = measure.free_port(), measure.free_port()
         self.url = f"rtmp://127.0.0.1:{port}/live/load"
+        self.http_url = f"http://127.0.0.1:{http_port}/live/load.flv"
         self.directory = directory
         self.log = (directory / "relay.log").open("wb")
-        command = ["taskset", "-c", "0", *servers.command("fanfare", port, directory)]
+        command = ["taskset", "-c", "0", *servers.command("fanfare", port, directory, http_port)]
         self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
         measure.wait_until_it_listens(self.process, port, directory / "relay.log")
         publish = [str(servers.LOAD), "--cpu", "1", "publish", self.url, "--seconds", "3600"]
@@ -74,7 +76,8 @@ def attack(relay: Relay, kind: str, players: int, seconds: float) -> dict:
     at_mb, began, began_cpu = 0.0, time.monotonic(), relay.cpu_seconds()
     attacker = None
     if kind != "quiet":
-        command = ["nice", "-n", "5", str(servers.LOAD), "--cpu", "1", "attack", kind, relay.url,
+        url = relay.http_url if kind in HTTP_KINDS.split() else relay.url
+        command = ["nice", "-n", "5", str(servers.LOAD), "--cpu", "1", "attack", kind, url,
                    "--seconds", str(seconds + 1)]
         attacker = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     while honest.poll() is None:
@@ -82,6 +85,8 @@ def attack(relay: Relay, kind: str, players: int, seconds: float) -> dict:
         time.sleep(0.2)
     cores = (relay.cpu_seconds() - began_cpu) / (time.monotonic() - began)
     did = attacker.communicate(timeout=60)[1].strip().splitlines()[-1] if attacker else ""
+    if attacker and attacker.returncode != 0:
+        raise RuntimeError(f"{kind}: {did}")
     result = json.loads((relay.directory / "honest.json").read_text())
     until = time.monotonic() + RECOVERS_WITHIN_S
     while time.monotonic() < until and (relay.files() > before_files or relay.resident_mb() > before_mb + KEPT_MB):
@@ -125,7 +130,8 @@ def table(results: list[dict]) -> str:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("kinds", nargs="*", metavar="KIND", default=KINDS.split(), help=f"default: {KINDS}")
+    parser.add_argument("kinds", nargs="*", metavar="KIND", default=KINDS.split() + HTTP_KINDS.split(),
+                        help=f"default: {KINDS} {HTTP_KINDS}")
     parser.add_argument("--players", type=int, default=500)
     parser.add_argument("--seconds", type=float, default=8)
     parser.add_argument("--out", type=Path, default=compare.RESULTS / "attacks.md")
@@ -155,3 +161,5 @@ if __name__ == "__main__":
         sys.exit(main())
     except KeyboardInterrupt:
         sys.exit(130)
+    except RuntimeError as error:
+        sys.exit(f"attack.py: {error}")

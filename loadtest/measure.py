@@ -4,6 +4,7 @@
     ./measure.sh fanfare --players 500 --bitrate 1M
     ./measure.sh bare:33 --players 2000 --bitrate 600k      # the bare loop, merging 33 ms
     ./measure.sh nginx-rtmp --players 500 --bitrate 1M --seconds 20
+    ./measure.sh fanfare --players 500 --bitrate 1M --over http   # or ws: FLV by HTTP, or by WebSocket
 
 The server runs on one CPU (0), encoder and players on another (1), all on the loopback interface. Once all players
 have come and settled, a steady time begins: CPU time and memory of the server's process tree, bytes that the players
@@ -40,6 +41,7 @@ class Load:
     drain_every_ms: int = 10
     server_cpus: str = "0"
     load_cpu: int = 1
+    over: str = "rtmp"
 
     def bits_per_second(self) -> float:
         factor = {"k": 1e3, "m": 1e6}.get(self.bitrate[-1].lower(), 1)
@@ -50,19 +52,20 @@ def measure(server: str, load: Load, verbose: bool = False) -> dict:
     """Starts the server, loads it, ends it. Raises servers.Missing, or RuntimeError when it does not work."""
     with tempfile.TemporaryDirectory(prefix="fanfare-load-") as name:
         directory = Path(name)
-        port = free_port()
+        port, http_port = free_port(), free_port()
         with (directory / "server.log").open("wb") as log:
-            command = ["taskset", "-c", load.server_cpus, *servers.command(server, port, directory)]
+            command = ["taskset", "-c", load.server_cpus, *servers.command(server, port, directory, http_port)]
             process = subprocess.Popen(command, cwd=directory, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         try:
             wait_until_it_listens(process, port, directory / "server.log")
-            return figures(server, load, play(process.pid, port, load, directory, verbose))
+            return figures(server, load, play(process.pid, port, http_port, load, directory, verbose))
         finally:
             end(process)
 
 
-def play(server_pid: int, port: int, load: Load, directory: Path, verbose: bool) -> dict:
+def play(server_pid: int, port: int, http_port: int, load: Load, directory: Path, verbose: bool) -> dict:
     url = f"rtmp://127.0.0.1:{port}/live/load"
+    watched = url if load.over == "rtmp" else f"{load.over}://127.0.0.1:{http_port}/live/load.flv"
     on_load_cpu = [str(servers.LOAD), "--cpu", str(load.load_cpu)]
     most_seconds = load.players / load.ramp + load.seconds + 60
     publish = [*on_load_cpu, "publish", url, "--bitrate", load.bitrate, "--seconds", str(most_seconds)]
@@ -71,7 +74,7 @@ def play(server_pid: int, port: int, load: Load, directory: Path, verbose: bool)
     try:
         time.sleep(1)
         result = directory / "result.json"
-        players = [*on_load_cpu, "play", url, "--players", str(load.players), "--ramp", str(load.ramp),
+        players = [*on_load_cpu, "play", watched, "--players", str(load.players), "--ramp", str(load.ramp),
                    "--parse", str(load.parse), "--seconds", str(load.seconds), "--json", str(result),
                    "--drain-every", str(load.drain_every_ms), "--server-pid", str(server_pid)]
         quiet = None if verbose else subprocess.DEVNULL
@@ -157,6 +160,7 @@ def main() -> int:
     parser.add_argument("--ramp", type=float, default=500, help="new players a second")
     parser.add_argument("--parse", type=float, default=0.02, help="share of the players that are checked")
     parser.add_argument("--drain-every-ms", type=int, default=10, help="see fanfare-load play --help")
+    parser.add_argument("--over", choices=["rtmp", "http", "ws"], default="rtmp", help="how players watch fanfare")
     parser.add_argument("--server-cpus", default="0", help="as taskset -c has it: 0, 0-1")
     parser.add_argument("--load-cpu", type=int, default=1 if (os.cpu_count() or 1) > 1 else 0)
     parser.add_argument("--verbose", action="store_true", help="show the players' progress")

@@ -22,11 +22,11 @@ class Missing(Exception):
     """A server is not on this machine; the text says how to get it."""
 
 
-def command(name: str, port: int, directory: Path) -> list[str]:
+def command(name: str, port: int, directory: Path, http_port: int = 0) -> list[str]:
     """The command line of the server of that name; writes its configuration into `directory`."""
     kind, _, option = name.partition(":")
     if kind == "fanfare":
-        return fanfare(port, directory, option)
+        return fanfare(port, directory, option, http_port)
     if kind == "bare":
         return [need(LOAD), "limit", "--listen", f"127.0.0.1:{port}", "--window", option or "0"]
     if kind in PEERS and not option:
@@ -34,9 +34,10 @@ def command(name: str, port: int, directory: Path) -> list[str]:
     raise Missing(f"unknown server {name}: fanfare, bare:WINDOW_MS, {', '.join(PEERS)}")
 
 
-def fanfare(port: int, directory: Path, option: str) -> list[str]:
+def fanfare(port: int, directory: Path, option: str, http_port: int) -> list[str]:
     """On one core. `option` may hold lines of its configuration, with commas between them: fanfare:cores=2,drain="0s"."""
-    arguments = [need(RELAY), "--rtmp", f"127.0.0.1:{port}", "--http", "127.0.0.1:0", "--log-level", "warn"]
+    arguments = [need(RELAY), "--rtmp", f"127.0.0.1:{port}", "--http", f"127.0.0.1:{http_port}",
+                 "--log-level", "warn"]
     if not option.startswith("cores"):
         arguments += ["--cores", "1"]
     if option:

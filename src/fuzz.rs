@@ -7,7 +7,7 @@ use crate::flv::{FrameKind, audio, video};
 use crate::rtmp::chunk::{self, Decoder, Limits, Message};
 use crate::rtmp::message::type_id;
 use crate::rtmp::{command, handshake, session};
-use crate::{amf0, stream};
+use crate::{amf0, http, stream};
 
 /// One fuzz target.
 pub struct Target {
@@ -20,7 +20,7 @@ pub struct Target {
 }
 
 /// All of them.
-pub const TARGETS: [Target; 7] = [
+pub const TARGETS: [Target; 8] = [
     Target { name: "amf0", check: amf0::check_any_bytes, seeds: amf0_seeds },
     Target { name: "chunk", check: chunk::fuzz::decode_at_any_cut, seeds: chunk_seeds },
     Target { name: "command", check: command::check_any_bytes, seeds: command_seeds },
@@ -28,6 +28,7 @@ pub const TARGETS: [Target; 7] = [
     Target { name: "handshake", check: handshake::check_any_bytes, seeds: handshake_seeds },
     Target { name: "session", check: session::fuzz::check_any_bytes, seeds: session_seeds },
     Target { name: "stream", check: stream::fuzz::check_any_bytes, seeds: stream_seeds },
+    Target { name: "websocket", check: http::fuzz::read_at_any_cut, seeds: websocket_seeds },
 ];
 
 impl Target {
@@ -98,6 +99,16 @@ fn stream_seeds(capture: &[u8]) -> Vec<Vec<u8>> {
         Some(stream::fuzz::input(kind(message)?, message.timestamp_ms, &body[..body.len().min(40)]))
     });
     vec![frames.take(FRAMES_A_SEED).collect::<Vec<_>>().concat()]
+}
+
+/// RTMP clients speak no WebSocket: what they said, as the payload of masked frames of each kind.
+fn websocket_seeds(capture: &[u8]) -> Vec<Vec<u8>> {
+    let frame = |op_code: u8, len: u8| {
+        let payload = behind_handshake(capture).iter().take(len.into());
+        [&[CUTS[1], 0x80 | op_code, 0x80 | len, 0, 0, 0, 0][..], &payload.copied().collect::<Vec<u8>>()]
+            .concat()
+    };
+    vec![frame(9, 40), frame(10, 0), frame(2, 125), frame(8, 2)]
 }
 
 const FRAMES_A_SEED: usize = 20;

@@ -11,6 +11,7 @@ pub mod fanout;
 pub mod flv;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
+pub mod http;
 pub mod logging;
 pub mod net;
 pub mod rtmp;

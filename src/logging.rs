@@ -1,6 +1,8 @@
 //! Log lines: which are written, in what form, and where to. They go to standard error; standard output is for
 //! what a person who starts fanfare wants to read.
 
+use std::io::IsTerminal;
+
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
@@ -20,12 +22,18 @@ pub fn start(log: &Log) -> Result<(), String> {
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        .with_ansi(shows_colours())
         .log_internal_errors(false);
     let started = match log.format {
         LogFormat::Text => lines.with_target(false).try_init(),
         LogFormat::Json => lines.json().flatten_event(true).with_current_span(false).try_init(),
     };
     started.map_err(|error| format!("logging cannot start: {error}"))
+}
+
+/// A file or a journal shows colours as rubbish, and <https://no-color.org> is for people who want none.
+fn shows_colours() -> bool {
+    std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|it| it.is_empty())
 }
 
 /// What a level stands for: `info`, or directives such as `info,fanfare::net=debug`.

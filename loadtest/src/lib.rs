@@ -8,6 +8,7 @@
 
 pub mod attack;
 pub mod checker;
+pub mod flv_client;
 pub mod limit;
 pub mod link;
 pub mod marker;

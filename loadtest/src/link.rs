@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use bytes::Bytes;
 use fanfare::rtmp::client::{Client, ClientConfig, Event};
 
+use crate::flv_client::FlvClient;
 use crate::sys::{self, Origin, Received};
 
 /// A connection of a client.
@@ -16,6 +17,9 @@ pub struct Link {
     is_connected: bool,
     /// The protocol, as long as it is followed.
     client: Option<Box<Client>>,
+    /// Likewise, where it is HTTP's.
+    flv_client: Option<Box<FlvClient>>,
+    is_rtmp: bool,
     /// What the socket had no room for.
     unsent: Vec<u8>,
     received_bytes: u64,
@@ -38,7 +42,26 @@ impl Link {
             socket: sys::connect(target, origin)?,
             is_connected: false,
             client: Some(Box::new(client)),
+            flv_client: None,
+            is_rtmp: true,
             unsent: Vec::new(),
+            received_bytes: 0,
+            sent_bytes: 0,
+        })
+    }
+
+    /// Begins to connect, to ask for a stream over HTTP.
+    ///
+    /// # Errors
+    /// No port or file is left.
+    pub fn over_http(mut client: FlvClient, target: SocketAddr, origin: Origin) -> io::Result<Self> {
+        Ok(Self {
+            socket: sys::connect(target, origin)?,
+            is_connected: false,
+            client: None,
+            unsent: client.request().unwrap_or_default().into(),
+            flv_client: Some(Box::new(client)),
+            is_rtmp: false,
             received_bytes: 0,
             sent_bytes: 0,
         })
@@ -84,6 +107,9 @@ impl Link {
                 }
             }
         }
+        if let Some(client) = &mut self.flv_client {
+            client.receive(&scrap[..n], &mut event).map_err(Over)?;
+        }
         self.flush()?;
         Ok(n)
     }
@@ -100,7 +126,7 @@ impl Link {
         };
         let before = self.received_bytes;
         self.received_bytes += n as u64;
-        if before / ACKNOWLEDGE_EVERY != self.received_bytes / ACKNOWLEDGE_EVERY {
+        if self.is_rtmp && before / ACKNOWLEDGE_EVERY != self.received_bytes / ACKNOWLEDGE_EVERY {
             self.unsent.extend_from_slice(ACKNOWLEDGEMENT_HEADER);
             self.unsent.extend_from_slice(&(self.received_bytes as u32).to_be_bytes());
             self.flush()?;
@@ -111,6 +137,7 @@ impl Link {
     /// Follows the protocol no longer: only [`Link::discard`] makes sense from now on.
     pub fn forget_protocol(&mut self) {
         self.client = None;
+        self.flv_client = None;
         self.unsent.shrink_to_fit();
     }
 

@@ -82,7 +82,7 @@ struct Publish {
 
 #[derive(Args)]
 struct Play {
-    /// rtmp://127.0.0.1:1935/live/stream
+    /// rtmp://127.0.0.1:1935/live/stream, http://127.0.0.1:8080/live/stream.flv, or that with ws
     url: String,
     /// How many players
     #[arg(short = 'n', long, default_value = "100", value_parser = at_least_one)]

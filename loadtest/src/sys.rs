@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::Duration;
 
 use rustix::buffer::spare_capacity;
@@ -139,6 +139,36 @@ pub fn receive(socket: &OwnedFd, into: &mut [u8]) -> Received {
 /// `scrap` is never touched.
 pub fn discard(socket: &OwnedFd, scrap: &mut [u8]) -> Received {
     received(rustix::net::recv(socket, scrap, RecvFlags::DONTWAIT | RecvFlags::TRUNC).map(|(_, n)| n))
+}
+
+/// Ends a connection without a packet, as a machine does that loses its power: the peer hears nothing until it sends
+/// something itself.
+///
+/// # Errors
+/// As [`may_vanish`]; then it was closed as ever.
+pub fn vanish(socket: OwnedFd) -> io::Result<()> {
+    // In repair a closed socket is only forgotten: it is meant to go on on another machine (tcp(7), CRIU).
+    set_repair(&socket)
+}
+
+/// Whether [`vanish`] is allowed.
+///
+/// # Errors
+/// It needs CAP_NET_ADMIN where the socket was made.
+pub fn may_vanish() -> io::Result<()> {
+    set_repair(&tcp_socket(&SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0).into())?)
+}
+
+// rustix and socket2 do not have this option.
+#[allow(unsafe_code)]
+fn set_repair(socket: &OwnedFd) -> io::Result<()> {
+    let on: libc::c_int = 1;
+    let len = size_of_val(&on) as libc::socklen_t;
+    // SAFETY: the kernel reads `len` bytes at `on`, which lives until the call returns.
+    let done = unsafe {
+        libc::setsockopt(socket.as_raw_fd(), libc::IPPROTO_TCP, libc::TCP_REPAIR, (&raw const on).cast(), len)
+    };
+    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 fn received(outcome: rustix::io::Result<usize>) -> Received {

@@ -4,6 +4,7 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::str::FromStr;
 
 use fanfare::rtmp::client::Url;
+use fanfare::stream::Wire;
 
 /// The server's address, and the stream on it.
 #[derive(Clone, Debug)]
@@ -12,15 +13,27 @@ pub struct Target {
     pub url: Url,
     /// Of the server.
     pub address: SocketAddr,
+    /// In what form it is asked for.
+    pub wire: Wire,
 }
 
 impl Target {
-    /// Resolves `rtmp://host:port/app/key`. An address outside of this machine is refused unless `is_mine`.
+    /// Resolves `rtmp://host:port/app/key`, or `http://host:port/app/key.flv`, or the same with `ws`. An address outside of this machine is refused unless `is_mine`.
     ///
     /// # Errors
     /// What is wrong with the address, as one line.
     pub fn resolve(text: &str, is_mine: bool) -> Result<Self, String> {
-        let url = Url::from_str(text).map_err(|error| error.to_string())?;
+        let (wire, url) = match text.split_once("://") {
+            Some(("http", rest)) => (Wire::HttpFlv, rest),
+            Some(("ws", rest)) => (Wire::WebsocketFlv, rest),
+            _ => (Wire::Rtmp, text),
+        };
+        let url = match wire {
+            Wire::Rtmp => url.to_owned(),
+            // A port is needed: theirs is another one than RTMP's.
+            Wire::HttpFlv | Wire::WebsocketFlv => format!("rtmp://{}", url.replacen(".flv", "", 1)),
+        };
+        let url = Url::from_str(&url).map_err(|error| error.to_string())?;
         let addresses = (url.host.as_str(), url.port).to_socket_addrs();
         let addresses: Vec<_> = addresses.map_err(|error| format!("{}: {error}", url.host))?.collect();
         // Sources of many ports are made of 127.0.0.0/8.
@@ -29,7 +42,7 @@ impl Target {
         if !address.ip().is_loopback() && !is_mine {
             return Err(format!("{address} is not this machine. If it is yours to load: --i-own-this-host"));
         }
-        Ok(Self { url, address })
+        Ok(Self { url, address, wire })
     }
 
     /// The same server, the stream of that number: `key`, `key-1`, `key-2`, …
@@ -56,6 +69,21 @@ mod tests {
         );
         assert!(Target::resolve("rtmp://192.0.2.1/live/key", true).is_ok());
         assert!(Target::resolve("http://127.0.0.1/", true).is_err());
+    }
+
+    #[test]
+    fn an_address_says_in_what_form_the_stream_is_wanted() {
+        for (text, wire) in [
+            ("rtmp://127.0.0.1:8/live/key?start=live", Wire::Rtmp),
+            ("http://127.0.0.1:8/live/key.flv?start=live", Wire::HttpFlv),
+            ("ws://127.0.0.1:8/live/key.flv?start=live", Wire::WebsocketFlv),
+        ] {
+            let target = Target::resolve(text, false).unwrap();
+            assert_eq!(
+                (target.wire, target.url.app.as_str(), target.url.key.as_str()),
+                (wire, "live", "key?start=live")
+            );
+        }
     }
 
     #[test]

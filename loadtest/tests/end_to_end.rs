@@ -127,7 +127,7 @@ fn relay() -> SocketAddr {
     config.set_rtmp(vec!["127.0.0.1:0".parse().unwrap()]);
     let (started, addresses) = mpsc::channel();
     thread::spawn(move || {
-        fanfare::net::run(config, |addresses| started.send(addresses[0]).unwrap()).unwrap();
+        fanfare::net::run(config, |_relay| Ok(()), |addresses| started.send(addresses[0]).unwrap()).unwrap();
     });
     addresses.recv().unwrap()
 }

@@ -8,7 +8,7 @@ use super::{
     batch::{Batch, Local},
     player::{Cursor, Place, Player},
 };
-use crate::stream::{Follow, Join, JoinPoint, Next, Segment, Stream};
+use crate::stream::{Follow, Join, JoinPoint, Next, Segment, Stream, StreamLog, Wire};
 
 pub(super) struct Follower {
     follow: Follow,
@@ -16,15 +16,27 @@ pub(super) struct Follower {
     view: VecDeque<Local>,
     /// Keys of its players.
     pub players: Vec<usize>,
+    /// Bytes that its players were sent.
+    pub bytes_out: u64,
+    /// How often one of them was moved ahead.
+    pub skips: u64,
 }
 
 impl Follower {
     pub(super) fn new(follow: Follow) -> Self {
-        Self { follow, view: VecDeque::new(), players: Vec::new() }
+        Self { follow, view: VecDeque::new(), players: Vec::new(), bytes_out: 0, skips: 0 }
     }
 
     pub(super) fn stream(&self) -> &Arc<Stream> {
         self.follow.stream()
+    }
+
+    pub(super) fn log(&self) -> &StreamLog {
+        self.follow.log()
+    }
+
+    pub(super) fn wire(&self) -> Wire {
+        self.follow.wire()
     }
 
     /// Takes in segments that have been opened, lets go of those that have been retired.
@@ -37,7 +49,7 @@ impl Follower {
                 Next::Gone => self.view.clear(),
             }
         }
-        let oldest = self.stream().oldest();
+        let oldest = self.log().oldest();
         while self.view.front().is_some_and(|local| local.sequence < oldest) {
             self.view.pop_front();
         }
@@ -54,7 +66,7 @@ impl Follower {
             Place::At(_) => return true,
             Place::Waiting { after, is_before_all, .. } => (after, is_before_all),
         };
-        match &**self.stream().join() {
+        match &**self.log().join() {
             Join::At(point @ JoinPoint { start: Some(start), .. }) if is_before_all => {
                 self.place_at_start(player, start) || self.place_at(player, point)
             }
@@ -71,7 +83,7 @@ impl Follower {
     pub(super) fn skip(&mut self, player: &mut Player, now_ms: u64) -> bool {
         let Place::At(cursor) = &player.place else { return false };
         let after = cursor.position();
-        match &**self.stream().join() {
+        match &**self.log().join() {
             Join::At(point) if position(point) > after => self.place_at(player, point),
             _ => {
                 if self.has_left(after.0) {
@@ -101,20 +113,24 @@ impl Follower {
 
     /// The log's end, as (segment, offset): what comes now comes at or after it.
     pub(super) fn head(&self) -> (u64, u32) {
-        let newest = self.stream().newest();
-        newest.map_or((0, 0), |segment| (segment.sequence, segment.committed().bytes.len() as u32))
+        match self.log().newest() {
+            Some(segment) => (segment.sequence, segment.committed().bytes.len() as u32),
+            // Another form's log begins with what RTMP's has kept; that first message has come already.
+            None => (self.log().oldest(), u32::from(self.wire() != Wire::Rtmp)),
+        }
     }
 
     fn place_at(&mut self, player: &mut Player, point: &JoinPoint) -> bool {
         let Some(local) = self.adopt(&point.segment) else { return false };
-        player.place_at(Cursor::new(local, point.offset), &point.preamble, point.generation);
+        let opening_len = point.opening_len;
+        player.place_at(Cursor::new(local, point.offset), &point.preamble, opening_len, point.generation);
         true
     }
 
     /// To the log's first message. No header has been sent by then: they come with the log.
     fn place_at_start(&mut self, player: &mut Player, start: &Arc<Segment>) -> bool {
         let Some(local) = self.adopt(start) else { return false };
-        player.place_at(Cursor::new(local, 0), &Bytes::new(), NO_HEADERS);
+        player.place_at(Cursor::new(local, 0), &Bytes::new(), 0, NO_HEADERS);
         true
     }
 

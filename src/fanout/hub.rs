@@ -10,7 +10,7 @@ use super::{
     follower::Follower,
     player::{Place, Player, Start, Video},
 };
-use crate::stream::{Registry, SLOTS, Stream};
+use crate::stream::{Registry, SLOTS, Stream, Wire};
 
 /// How much patience players are shown; see the configuration for each.
 #[derive(Clone, Copy, Debug)]
@@ -42,7 +42,7 @@ pub struct Hub {
     registry: Arc<Registry>,
     policy: Policy,
     followers: Slab<Follower>,
-    by_name: HashMap<Box<str>, usize>,
+    by_name: [HashMap<Box<str>, usize>; Wire::COUNT],
     players: Slab<Player>,
     skips: u64,
 }
@@ -55,7 +55,7 @@ impl Hub {
             registry,
             policy,
             followers: Slab::new(),
-            by_name: HashMap::new(),
+            by_name: Default::default(),
             players: Slab::new(),
             skips: 0,
         }
@@ -76,14 +76,14 @@ impl Hub {
         self.skips
     }
 
-    /// A player wants to watch `name`, published or not. `owner` is what the hub's answers call it.
-    pub fn join(&mut self, owner: usize, name: &str, start: Start, now_ms: u64) -> PlayerKey {
-        let follower = match self.by_name.get(name) {
+    /// A player wants to watch `name` in the form `wire`, published or not. `owner` is what the hub's answers call it.
+    pub fn join(&mut self, owner: usize, name: &str, wire: Wire, start: Start, now_ms: u64) -> PlayerKey {
+        let follower = match self.by_name[wire.index()].get(name) {
             Some(&follower) => follower,
             None => {
                 let vacant = self.followers.vacant_key();
-                self.by_name.insert(name.into(), vacant);
-                self.followers.insert(Follower::new(self.registry.follow(name, self.core, vacant)))
+                self.by_name[wire.index()].insert(name.into(), vacant);
+                self.followers.insert(Follower::new(self.registry.follow(name, wire, self.core, vacant)))
             }
         };
         let followed = &mut self.followers[follower];
@@ -91,7 +91,7 @@ impl Hub {
             Start::KeyFrame => (0, 0),
             Start::Live => followed.head(),
         };
-        let is_before_all = followed.stream().newest().is_none();
+        let is_before_all = followed.log().newest().is_none();
         let waiting = Place::Waiting { since_ms: now_ms, after, is_before_all };
         let key = self.players.insert(Player::new(owner, follower, followed.players.len(), waiting));
         followed.players.push(key);
@@ -108,7 +108,7 @@ impl Hub {
         }
         if follower.players.is_empty() {
             let follower = self.followers.remove(player.follower);
-            self.by_name.remove(follower.stream().name());
+            self.by_name[follower.wire().index()].remove(follower.stream().name());
         }
     }
 
@@ -146,6 +146,7 @@ impl Hub {
         let is_out = matches!(&player.place, Place::At(cursor) if follower.has_left(cursor.segment.sequence));
         if (is_out || is_lagging(player, &self.policy, now_ms)) && follower.skip(player, now_ms) {
             self.skips += 1;
+            follower.skips += 1;
             tracing::debug!(stream = %follower.stream().name(), owner = player.owner, "player moved ahead");
         }
         // As long as segments end here: all that is wanted may be in the next one.
@@ -167,6 +168,7 @@ impl Hub {
     pub fn sent(&mut self, key: PlayerKey, n: usize, is_all: bool) {
         let player = &mut self.players[key.0];
         player.advance(n);
+        self.followers[player.follower].bytes_out += n as u64;
         // A full socket took a part: what remains goes as soon as there is room, with what has come since.
         player.is_served &= is_all;
     }
@@ -198,6 +200,23 @@ impl Hub {
             (true, Video::Unwanted) => Video::FromNextKeyFrame,
             (true, unchanged) => unchanged,
         };
+    }
+
+    /// How old the oldest message is that this player has not been sent whole, milliseconds; none while it waits.
+    pub fn lag_ms(&self, key: PlayerKey, now_ms: u64) -> Option<u32> {
+        match &self.players[key.0].place {
+            Place::At(cursor) => Some(cursor.lag_ms(now_ms)),
+            Place::Waiting { .. } => None,
+        }
+    }
+
+    /// Each stream that is watched here in some form: with how many players, what they were sent in bytes, and how often
+    /// one was moved ahead.
+    pub fn followed(&self) -> impl Iterator<Item = (&Arc<Stream>, Wire, usize, u64, u64)> {
+        self.followers.iter().map(|(_, follower)| {
+            let players = follower.players.len();
+            (follower.stream(), follower.wire(), players, follower.bytes_out, follower.skips)
+        })
     }
 
     /// The stream that this player watches.

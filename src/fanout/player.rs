@@ -28,6 +28,8 @@ pub(super) struct Player {
     /// What is left of the preamble, to go before anything from the log.
     pub preamble: Bytes,
     is_preamble_begun: bool,
+    /// It has been given the opening, which comes once.
+    has_opening: bool,
     /// The state of the headers that it was given last.
     pub generation: u32,
     pub is_paused: bool,
@@ -75,6 +77,7 @@ impl Player {
             place,
             preamble: Bytes::new(),
             is_preamble_begun: false,
+            has_opening: false,
             generation: 0,
             is_paused: false,
             is_served: false,
@@ -83,11 +86,13 @@ impl Player {
         }
     }
 
-    /// Puts the player to `cursor`; the preamble goes first if its headers are not the ones that it has.
-    pub(super) fn place_at(&mut self, cursor: Cursor, preamble: &Bytes, generation: u32) {
+    /// Puts the player to `cursor`; the preamble goes first if its headers are not the ones that it has. Its first
+    /// `opening_len` bytes are for a player who begins.
+    pub(super) fn place_at(&mut self, cursor: Cursor, preamble: &Bytes, opening_len: usize, generation: u32) {
         let is_first = matches!(self.place, Place::Waiting { .. });
         if is_first || generation != self.generation {
-            self.preamble = preamble.clone();
+            let has_opening = std::mem::replace(&mut self.has_opening, true);
+            self.preamble = preamble.slice(if has_opening { opening_len } else { 0 }..);
             self.is_preamble_begun = false;
         }
         self.generation = generation;

@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use super::*;
+use crate::stream::Wire;
 use crate::stream::{
     Publication, Registry, Retention,
     tests::{
@@ -38,7 +39,7 @@ impl Bench {
     }
 
     fn join(&mut self, start: Start) -> PlayerKey {
-        self.hub.join(7, NAME, start, self.now_ms)
+        self.hub.join(7, NAME, Wire::Rtmp, start, self.now_ms)
     }
 
     /// All that is due to the player, taken at once.
@@ -367,17 +368,17 @@ fn a_player_whose_segment_was_the_last_to_go_misses_nothing() {
     publication.append(key_frame(0, "K0 "), 1_000);
     let player = bench.join(Start::KeyFrame);
     assert_eq!(bench.drain(player), "K0 ");
-    let first = bench.hub.stream(player).newest().expect("there is a message").sequence;
+    let first = bench.hub.stream(player).log(Wire::Rtmp).newest().expect("there is a message").sequence;
     let mut expected = String::new();
     for i in 1..u32::MAX {
         let mark = format!("K{i} ");
         publication.append(key_frame(i, &mark), 1_000 + u64::from(i));
         expected += &mark;
-        if bench.hub.stream(player).oldest() > first {
+        if bench.hub.stream(player).log(Wire::Rtmp).oldest() > first {
             break;
         }
     }
-    assert_eq!(bench.hub.stream(player).oldest(), first + 1);
+    assert_eq!(bench.hub.stream(player).log(Wire::Rtmp).oldest(), first + 1);
     assert_eq!(bench.drain(player), expected);
     assert_eq!(bench.hub.skips(), 0);
 }
@@ -395,7 +396,9 @@ fn a_core_holds_what_its_players_stand_in_and_nothing_else_that_is_retired() {
         publication.append(key_frame(i * 1_000, &large), 1_000 + u64::from(i) * 1_000);
         bench.now_ms = 1_000 + u64::from(i) * 1_000;
         bench.drain(quick);
-        segments.push(Arc::downgrade(&bench.hub.stream(quick).newest().expect("there is a message")));
+        segments.push(Arc::downgrade(
+            &bench.hub.stream(quick).log(Wire::Rtmp).newest().expect("there is a message"),
+        ));
     }
     segments.dedup_by(|a, b| a.ptr_eq(b));
     assert!(segments.len() > 20);
@@ -631,7 +634,7 @@ fn more_streams_than_slots_are_all_looked_at() {
     let count = crate::stream::SLOTS + 5;
     let names: Vec<String> = (0..count).map(|i| format!("live/{i}")).collect();
     for (owner, name) in names.iter().enumerate() {
-        bench.hub.join(owner, name, Start::KeyFrame, 1_000);
+        bench.hub.join(owner, name, Wire::Rtmp, Start::KeyFrame, 1_000);
     }
     let mut due = Vec::new();
     bench.hub.grown(0, 1, &mut due);

@@ -26,12 +26,32 @@ pub struct Frame {
     pub payload: Payload,
 }
 
-/// How a frame is laid into a stream log: RTMP chunks, FLV tags, …
+/// How a frame is laid into a stream log, and a log is begun by a player: RTMP chunks, FLV tags, …
 pub trait WireFormat {
     /// Bytes that [`WireFormat::write`] will fill for this frame.
     fn wire_len(&self, frame: &Frame) -> usize;
     /// Lays the frame into `out`, which is exactly [`WireFormat::wire_len`] bytes long.
     fn write(&self, frame: &Frame, out: &mut [u8]);
+    /// What a player gets once, before its first header or frame; none where that can be the first it gets.
+    fn opening(&self, kinds: Kinds) -> Option<Bytes> {
+        let _ = kinds;
+        None
+    }
+    /// The frame that `wire` begins with, as [`WireFormat::write`] has laid it, and how long it is there; none where
+    /// this form is not read back.
+    fn read(&self, wire: &[u8]) -> Option<(Frame, usize)> {
+        let _ = wire;
+        None
+    }
+}
+
+/// Which kinds of media a stream has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Kinds {
+    /// Sound.
+    pub audio: bool,
+    /// Pictures.
+    pub video: bool,
 }
 
 /// The bytes of one message, in order, as runs over receive buffers.

@@ -4,4 +4,4 @@ mod enhanced;
 pub mod frame;
 pub mod video;
 pub use enhanced::FourCc;
-pub use frame::{Frame, FrameKind, Payload, Run, WireFormat};
+pub use frame::{Frame, FrameKind, Kinds, Payload, Run, WireFormat};

@@ -9,12 +9,12 @@ use std::{
 use bytes::Bytes;
 use tokio_uring::net::TcpStream;
 
-use super::{gate::Ticket, queued::queued_bytes};
-use crate::{
-    fanout::PlayerKey,
-    rtmp::{name::StreamName, session},
-    stream::Publication,
+use super::{
+    dialogue::{Dialogue, Violation},
+    gate::Ticket,
+    queued::queued_bytes,
 };
+use crate::{fanout::PlayerKey, rtmp::name::StreamName, stream::Publication};
 
 pub(super) struct Connection {
     /// Unique in the process; what log lines call it.
@@ -23,7 +23,7 @@ pub(super) struct Connection {
     /// Its place among those that are let in.
     pub ticket: Ticket,
     socket: TcpStream,
-    pub session: Box<session::Session>,
+    pub dialogue: Dialogue,
     pub publishing: Option<Box<Publishing>>,
     pub playing: Option<Playing>,
     /// The session's bytes that wait for a message boundary.
@@ -103,7 +103,7 @@ pub(super) enum Step {
 pub(super) enum Reason {
     PeerClosed,
     Socket(std::io::Error),
-    Violation(session::Error),
+    Violation(Violation),
     Refused(String),
     SendTimeout,
     HandshakeTimeout,
@@ -115,6 +115,7 @@ pub(super) enum Reason {
     Unpublished,
     TakenOver,
     ShuttingDown,
+    Kicked,
 }
 
 impl Connection {
@@ -123,7 +124,7 @@ impl Connection {
         socket: TcpStream,
         peer: SocketAddr,
         ticket: Ticket,
-        session: session::Session,
+        dialogue: Dialogue,
         now_ms: u64,
     ) -> Self {
         Self {
@@ -131,7 +132,7 @@ impl Connection {
             peer,
             ticket,
             socket,
-            session: Box::new(session),
+            dialogue,
             publishing: None,
             playing: None,
             outbox: Vec::new(),
@@ -209,6 +210,7 @@ impl fmt::Display for Reason {
             Reason::Unpublished => write!(f, "the publisher did not come back within publisher_grace"),
             Reason::TakenOver => write!(f, "another publisher took the stream over"),
             Reason::ShuttingDown => write!(f, "the relay is shutting down"),
+            Reason::Kicked => write!(f, "ended by the operator"),
         }
     }
 }

@@ -22,12 +22,14 @@ use tokio_uring::net::TcpStream;
 use super::{
     buffers::ReceiveSlab,
     connection::{Closing, Connection, Reason, Sending, Step},
+    dialogue::Dialogue,
     gate::{Gate, Refusal},
     growth::Untold,
     handle::Outside,
-    report::Event,
+    report::{CoreReport, Event},
     ring::{Completion, Ring},
     shortage::{Resting, Trouble},
+    tasks::end_index,
 };
 use crate::{
     config::Config,
@@ -41,6 +43,8 @@ const TICK: Duration = Duration::from_millis(100);
 /// A connection's own deadlines are looked at this often, a share of the connections each tick: their patience is
 /// counted in seconds.
 const TICKS_A_SWEEP: usize = 10;
+/// What a core has counted is laid out this often: twice a second, for those who look once.
+const TICKS_A_REPORT: u64 = 5;
 /// How long a core does its own work before accepting gets its turn, microseconds. Ends with the round that exceeds it.
 const TURN_US: u64 = 4_000;
 /// Players that a pass sends to before completions are looked at: some 5 ms of the kernel's work.
@@ -61,6 +65,11 @@ pub(super) struct Common {
 }
 
 impl Common {
+    /// A number that no connection has had.
+    pub(super) fn next_connection_id(&self) -> u64 {
+        self.next_id.fetch_add(1, Ordering::Relaxed)
+    }
+
     /// Somebody is turned away: counted, and said now and then.
     pub(super) fn refused(&self, refusal: Refusal, id: u64, peer: SocketAddr, now_ms: u64) {
         tracing::debug!(id, %peer, limit = %refusal, "refused");
@@ -90,8 +99,11 @@ pub(super) struct Core {
     /// Connections whose player may have something to send.
     due: Vec<usize>,
     sweep_from: usize,
+    ticks: u64,
     /// What the kernel was short of memory for.
     pub(super) resting: Vec<Resting>,
+    /// What this core has counted since the start.
+    pub(super) tally: CoreReport,
 }
 
 /// What comes after a turn.
@@ -127,7 +139,9 @@ impl Core {
             alarm_us: None,
             due: Vec::new(),
             sweep_from: 0,
+            ticks: 0,
             resting: Vec::new(),
+            tally: CoreReport::new(number),
             common,
         };
         core.ring.wake(core.wake.as_raw_fd());
@@ -150,7 +164,7 @@ impl Core {
     /// A connection has been accepted.
     pub(super) fn admit(&mut self, socket: TcpStream, peer: SocketAddr) {
         self.now_ms = self.clock();
-        let id = self.common.next_id.fetch_add(1, Ordering::Relaxed);
+        let id = self.common.next_connection_id();
         let ticket = match self.common.gate.admit(peer.ip()) {
             Ok(ticket) => ticket,
             Err(refusal) => return self.refused(refusal, id, peer),
@@ -161,7 +175,9 @@ impl Core {
             return;
         }
         let session = Session::new(&self.common.session, self.now_ms, random);
-        let key = self.connections.insert(Connection::new(id, socket, peer, ticket, session, self.now_ms));
+        let dialogue = Dialogue::Rtmp(Box::new(session));
+        let key = self.connections.insert(Connection::new(id, socket, peer, ticket, dialogue, self.now_ms));
+        self.tally.connects += 1;
         tracing::debug!(id, %peer, core = self.number, "connected");
         self.receive(key);
         self.ring.submit();
@@ -230,6 +246,8 @@ impl Core {
             // The last sends of a pass have been submitted since, and what they came to has been looked at.
             if let Some(pass_us) = self.pump.end(now_us) {
                 self.signal().set_pass_us(pass_us);
+                self.tally.passes += 1;
+                self.tally.pass_us.observe(pass_us);
             }
         }
         if self.pump.due_us().is_some_and(|due_us| due_us <= now_us) {
@@ -275,6 +293,7 @@ impl Core {
             Ok(0) => self.end(key, Reason::PeerClosed),
             Ok(n) => {
                 connection.bytes_in += n as u64;
+                self.tally.bytes_in += n as u64;
                 connection.heard_ms = self.now_ms;
                 let bytes = buffer.split().freeze();
                 if connection.closing.is_none() {
@@ -299,6 +318,7 @@ impl Core {
         match result {
             Ok(n) => {
                 connection.bytes_out += n as u64;
+                self.tally.bytes_out[connection.dialogue.wire().index()] += n as u64;
                 connection.progress_ms = self.now_ms;
                 match (what, &self.connections[key].playing) {
                     (Sending::Media, Some(playing)) => {
@@ -339,7 +359,12 @@ impl Core {
         let only_rest = has_own || connection.closing.is_some();
         let batch = player.and_then(|player| self.hub.next_batch(player, only_rest, self.now_ms));
         match batch {
-            Some(batch) => self.send(key, Sending::Media, batch),
+            Some(batch) => {
+                self.tally.send_bytes.observe(batch.bytes().len() as u64);
+                let lag_ms = player.and_then(|player| self.hub.lag_ms(player, self.now_ms));
+                self.tally.lag_ms.observe(lag_ms.unwrap_or(0).into());
+                self.send(key, Sending::Media, batch);
+            }
             None if self.connections[key].closing.is_some() => self.linger(key),
             None => {}
         }
@@ -348,13 +373,16 @@ impl Core {
     pub(super) fn send(&mut self, key: usize, what: Sending, batch: Batch) {
         let connection = &mut self.connections[key];
         connection.sending = what;
+        self.tally.sends += 1;
         self.ring.send(connection.fd(), key, batch);
     }
 
     /// Waits for the peer's next bytes. A publisher's go straight into a buffer; nobody else holds one meanwhile.
     pub(super) fn receive(&mut self, key: usize) {
         let connection = &mut self.connections[key];
-        if connection.is_receiving || connection.step() == Some(Step::Shut) || connection.session.is_holding()
+        if connection.is_receiving
+            || connection.step() == Some(Step::Shut)
+            || connection.dialogue.is_holding()
         {
             return;
         }
@@ -380,19 +408,21 @@ impl Core {
         self.reap(key);
     }
 
-    fn feed(&mut self, key: usize, bytes: Bytes) {
+    pub(super) fn feed(&mut self, key: usize, bytes: Bytes) {
         let now_ms = self.now_ms;
         let connection = &mut self.connections[key];
         if let Some(publication) = connection.publication() {
             publication.heard(now_ms);
         }
-        let outcome = connection.session.receive(bytes, now_ms);
-        if connection.session.has_shaken_hands() {
+        let outcome = connection.dialogue.receive(bytes, now_ms);
+        if connection.dialogue.has_shaken_hands() {
             connection.ticket.shook_hands();
         }
         self.poll_session(key);
         if let Err(error) = outcome {
             self.end(key, Reason::Violation(error));
+        } else if self.connections[key].dialogue.is_over() {
+            self.finish(key, Reason::PeerClosed);
         }
     }
 
@@ -433,6 +463,9 @@ impl Core {
             let connection = self.connections.remove(key);
             let duration_ms = self.now_ms.saturating_sub(connection.opened_ms);
             let reason = connection.closing.map(|closing| closing.reason);
+            if let Some(reason) = &reason {
+                self.tally.ends[end_index(reason)] += 1;
+            }
             let violation = matches!(reason, Some(Reason::Violation(_)));
             let reason = reason.map(|reason| reason.to_string()).unwrap_or_default();
             let Connection { id, peer, bytes_in, bytes_out, .. } = connection;
@@ -456,6 +489,10 @@ impl Core {
             }
         }
         self.sweep_from = if end >= self.connections.capacity() { 0 } else { end };
+        self.ticks += 1;
+        if self.ticks.is_multiple_of(TICKS_A_REPORT) {
+            self.lay_out_report();
+        }
     }
 
     fn read_mail(&mut self) -> bool {
@@ -480,7 +517,7 @@ impl Core {
         was_busy
     }
 
-    fn find(&self, connection_id: u64) -> Option<usize> {
+    pub(super) fn find(&self, connection_id: u64) -> Option<usize> {
         self.connections.iter().find(|(_, connection)| connection.id == connection_id).map(|(key, _)| key)
     }
 
@@ -494,6 +531,11 @@ impl Core {
 
     pub(super) fn clock_us(&self) -> u64 {
         self.common.started.elapsed().as_micros() as u64
+    }
+
+    /// Calls that handed something to the kernel, and completions that came back.
+    pub(super) fn ring_counts(&self) -> (u64, u64) {
+        self.ring.counts()
     }
 
     /// Hands to the kernel what has been gathered.

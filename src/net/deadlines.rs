@@ -41,7 +41,7 @@ impl Core {
         let quiet_ms = now_ms - connection.heard_ms.max(connection.pinged_ms);
         if connection.playing.is_some() && quiet_ms >= ping_ms {
             connection.pinged_ms = now_ms;
-            connection.session.ping(now_ms);
+            connection.dialogue.ping(now_ms);
             self.poll_session(key);
         }
         self.give_up_waiting_to_publish(key);
@@ -58,7 +58,7 @@ impl Core {
         if connection.closing.is_some() || connection.publishing.is_some() || connection.playing.is_some() {
             return;
         }
-        if !connection.session.has_shaken_hands() {
+        if !connection.dialogue.has_shaken_hands() {
             if idle_ms >= millis(limits.handshake_timeout) {
                 self.end(key, Reason::HandshakeTimeout);
             }
@@ -95,7 +95,7 @@ impl Core {
         (publishing.rated_ms, publishing.rated_bytes) = (now_ms, bytes_in);
         if kbps > 0 && sent_kbps > kbps {
             let description = format!("{sent_kbps} kbit/s are more than the {kbps} that are allowed.");
-            connection.session.refuse_publish("NetStream.Publish.Denied", &description);
+            connection.dialogue.refuse_publish("NetStream.Publish.Denied", &description);
             self.finish_after_session(key, Reason::TooFast { sent_kbps });
         }
     }

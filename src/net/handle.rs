@@ -22,7 +22,10 @@ use super::{
 use crate::{
     config::Config,
     fanout::Start,
-    stream::{Mail, Wire},
+    flv::{FrameKind, Kinds, WireFormat},
+    http::FlvFormat,
+    rtmp::chunk::MediaFormat,
+    stream::{Mail, Stream, Wire},
 };
 
 /// Events that a listener may be behind before it misses some.
@@ -154,8 +157,7 @@ impl Handle {
 
     /// Sequence headers and the newest key frame, as a whole FLV file; none where the stream has none of it.
     pub fn key_frame(&self, name: &str) -> Option<Bytes> {
-        let _stream = self.common.registry.get(name)?;
-        None
+        still(&*self.common.registry.get(name)?)
     }
 
     /// Memory of all streams' logs together, bytes.
@@ -244,15 +246,21 @@ impl Handle {
     }
 }
 
-impl super::core::Core {
-    /// Does what the control plane has asked for.
-    pub(super) fn do_tasks(&mut self) {
-        for task in self.common.outside.take_tasks(self.number) {
-            match task {
-                Task::Report(answer) => drop(answer.send(Vec::new())),
-                Task::End(_, answer) => drop(answer.send(false)),
-                Task::Play(player) => drop(player),
-            }
+/// The headers and the newest key frame of a stream as an FLV file that ends.
+fn still(stream: &Stream) -> Option<Bytes> {
+    let (point, end) = stream.log(Wire::Rtmp).key_frame()?;
+    let committed = point.segment.committed().bytes;
+    let rtmp = MediaFormat::default();
+    let wire = [&point.preamble, &committed[point.offset as usize..end]].concat();
+    let mut rest = &wire[..];
+    let mut file = FlvFormat.opening(Kinds { audio: false, video: true })?.to_vec();
+    while let Some((frame, len)) = rtmp.read(rest) {
+        if frame.kind == FrameKind::Video {
+            let begin = file.len();
+            file.resize(begin + FlvFormat.wire_len(&frame), 0);
+            FlvFormat.write(&frame, &mut file[begin..]);
         }
+        rest = &rest[len..];
     }
+    Some(file.into())
 }

@@ -1,9 +1,10 @@
 //! What a core does when a session asks for something: publishing, playing, and how each of them ends.
 
 use super::{
-    connection::{Playing, Publishing, Reason, Sending},
+    connection::{Publishing, Reason, Sending},
     core::{Core, millis},
     gate::Refusal,
+    report::Event,
 };
 use crate::{
     config,
@@ -22,7 +23,7 @@ const MOST_UNREAD_BYTES: usize = 1 << 20;
 impl Core {
     /// Does what the session wants done.
     pub(super) fn poll_session(&mut self, key: usize) {
-        while let Some(output) = self.connections[key].session.poll() {
+        while let Some(output) = self.connections[key].dialogue.poll() {
             match output {
                 Output::Frame(frame) => {
                     let now_ms = self.now_ms;
@@ -31,6 +32,7 @@ impl Core {
                         connection.publishing.as_deref_mut()
                     {
                         *frames += 1;
+                        self.tally.frames_in += 1;
                         if publication.lay(frame, now_ms) {
                             let id = connection.id;
                             self.tell_soon(key, id);
@@ -114,12 +116,14 @@ impl Core {
         let (id, peer) = (connection.id, connection.peer);
         let publication = self.common.registry.publish(&name, self.publisher_id(id), self.now_ms)?;
         tracing::info!(id, %peer, stream = %name, core = self.number, "publishing");
+        self.tally.publishers += 1;
+        self.common.outside.tell(|| Event::Published { id, peer, stream: name.clone() });
         let connection = &mut self.connections[key];
         if let Some(publishing) = &mut connection.publishing {
             publishing.publication = Some(publication);
             publishing.since_ms = self.now_ms;
         }
-        if let Err(error) = connection.session.accept_publish() {
+        if let Err(error) = connection.dialogue.accept_publish() {
             // What it sent before the answer, and we have only now read, is wrong.
             self.poll_session(key);
             self.end(key, Reason::Violation(error));
@@ -135,7 +139,7 @@ impl Core {
         let (id, peer) = (connection.id, connection.peer);
         tracing::info!(id, %peer, stream = %publishing.name, "publisher refused: the name is taken");
         let description = format!("{} is being published by another client.", publishing.name);
-        connection.session.refuse_publish("NetStream.Publish.BadName", &description);
+        connection.dialogue.refuse_publish("NetStream.Publish.BadName", &description);
     }
 
     /// The name is free, and there is no room for another stream.
@@ -146,7 +150,7 @@ impl Core {
         };
         let connection = &mut self.connections[key];
         connection.publishing = None;
-        connection.session.refuse_publish("NetStream.Publish.Denied", description);
+        connection.dialogue.refuse_publish("NetStream.Publish.Denied", description);
         let (id, peer) = (connection.id, connection.peer);
         self.refused(refusal, id, peer);
     }
@@ -158,7 +162,7 @@ impl Core {
         // The name that was asked for may be free by now, and what is published here another one.
         if connection.publication().is_some_and(|publication| publication.is_wanted()) {
             let description = "Another client took the stream over.";
-            connection.session.refuse_publish("NetStream.Publish.BadName", description);
+            connection.dialogue.refuse_publish("NetStream.Publish.BadName", description);
             self.finish_after_session(key, Reason::TakenOver);
         }
     }
@@ -207,10 +211,15 @@ impl Core {
         };
         publication.tick(now_ms);
         drop(publication);
+        self.tally.publishers -= 1;
         let (id, peer, frames) = (connection.id, connection.peer, publishing.frames);
         let bytes = connection.bytes_in - publishing.bytes_in_before;
         let duration_ms = now_ms - publishing.since_ms;
         tracing::info!(id, %peer, stream = %publishing.name, reason, bytes, frames, duration_ms, "publish ended");
+        self.common.outside.tell(|| {
+            let (stream, reason) = (publishing.name.to_string(), reason.to_owned());
+            Event::Unpublished { id, peer, stream, reason, duration_ms }
+        });
     }
 
     fn play(&mut self, key: usize, request: PlayRequest) {
@@ -223,19 +232,8 @@ impl Core {
                 config::Start::Live => Start::Live,
             },
         };
-        let name = request.name.to_string().into_boxed_str();
-        let connection = &mut self.connections[key];
-        let (id, peer) = (connection.id, connection.peer);
-        let player = self.hub.join(key, &name, start, self.now_ms);
-        let is_live = self.hub.stream(player).is_live();
-        tracing::info!(id, %peer, stream = %name, core = self.number, is_live, "playing");
-        connection.playing = Some(Playing {
-            key: player,
-            name,
-            since_ms: self.now_ms,
-            bytes_out_before: connection.bytes_out,
-        });
-        connection.session.accept_play();
+        self.begin_to_play(key, request.name.to_string().into_boxed_str(), start);
+        self.connections[key].dialogue.accept_play();
     }
 
     /// The player stops, for whatever reason. What is being sent to it goes out whole.
@@ -253,6 +251,12 @@ impl Core {
         let bytes = connection.bytes_out - playing.bytes_out_before;
         let duration_ms = self.now_ms - playing.since_ms;
         tracing::info!(id, %peer, stream = %playing.name, bytes, duration_ms, "play ended");
+        let wire = connection.dialogue.wire();
+        let reason = connection.closing.as_ref().map(|closing| closing.reason.to_string());
+        self.common.outside.tell(|| {
+            let stream = playing.name.into_string();
+            Event::PlayEnded { id, peer, stream, wire, reason, duration_ms }
+        });
     }
 
     /// A connection that is to be closed gives its name back at once, whatever it still has to say.
@@ -274,11 +278,11 @@ impl Core {
                 Ended::NotFound => {
                     let name = connection.playing.as_ref().map_or("", |playing| &playing.name);
                     let description = format!("{name} is not being published.");
-                    connection.session.refuse_play("NetStream.Play.StreamNotFound", &description);
+                    connection.dialogue.refuse_play("NetStream.Play.StreamNotFound", &description);
                     self.finish_after_session(key, Reason::StreamNotFound);
                 }
                 Ended::Unpublished => {
-                    connection.session.end_play();
+                    connection.dialogue.end_play();
                     self.finish_after_session(key, Reason::Unpublished);
                 }
             }
@@ -292,7 +296,7 @@ impl Core {
         for key in keys {
             let connection = &mut self.connections[key];
             if connection.closing.is_none() {
-                connection.session.end_play();
+                connection.dialogue.end_play();
                 self.finish_after_session(key, Reason::ShuttingDown);
             }
         }
@@ -300,7 +304,7 @@ impl Core {
 
     /// Closes for this reason, once what the session has just said is sent.
     pub(super) fn finish_after_session(&mut self, key: usize, reason: Reason) {
-        while let Some(output) = self.connections[key].session.poll() {
+        while let Some(output) = self.connections[key].dialogue.poll() {
             if let Output::Send(bytes) = output {
                 self.connections[key].outbox.extend_from_slice(&bytes);
             }

@@ -6,6 +6,7 @@ mod buffers;
 mod connection;
 mod core;
 mod deadlines;
+mod dialogue;
 mod gate;
 mod growth;
 mod handle;
@@ -16,6 +17,7 @@ mod queued;
 pub mod report;
 pub mod ring;
 mod shortage;
+mod tasks;
 
 pub use handle::{Handle, HttpPlayer, Refusal, Ticket};
 pub use listener::bind_http;

@@ -25,11 +25,12 @@ use super::{
 };
 use crate::{
     config::{Config, Limits},
+    http::{FlvFormat, websocket::WebSocketFormat},
     rtmp::{
         chunk::{self, MediaFormat, MessageBytes, OUT_CHUNK_SIZE},
         session::SessionConfig,
     },
-    stream::{Bounds, Mail, Registry, Retention, Signal},
+    stream::{Bounds, Mail, Registry, Retention, Signal, Wire},
 };
 
 /// Runs the relay until SIGTERM or SIGINT. `beside` is called before the first connection is taken, and starts what
@@ -77,18 +78,29 @@ pub fn run(
             }),
         };
         let patience = common.config.drain;
-        tracing::info!(signal = name, drain_ms = patience.as_millis() as u64, "stopping: no new connections");
+        let drain_ms = patience.as_millis() as u64;
+        // What is still held while nobody publishes or plays is a leak.
+        let (streams, log_bytes) = held(&common.registry);
+        tracing::info!(signal = name, drain_ms, streams, log_bytes, "stopping: no new connections");
         common.outside.drain();
         common.signals.iter().for_each(|signal| signal.post(Mail::Drain));
         stops.iter().for_each(listener::stop);
         tokio::select! {
             // Every core drops its sender when it has drained.
-            () = async { while event.recv().await.is_some() {} } => tracing::info!("stopped"),
+            () = async { while event.recv().await.is_some() {} } => {
+                let (streams, log_bytes) = held(&common.registry);
+                tracing::info!(streams, log_bytes, "stopped");
+            }
             () = tokio::time::sleep(patience) => tracing::warn!("stopped with connections still open after drain"),
             name = signals.next() => tracing::warn!(signal = name, "stopped at once"),
         }
         Ok(())
     })
+}
+
+/// Streams that are published or waited for, and the bytes of their logs.
+fn held(registry: &Registry) -> (usize, usize) {
+    (registry.len(), registry.memory().bytes())
 }
 
 enum Event {
@@ -168,8 +180,10 @@ pub(super) fn common(config: Config) -> io::Result<(Arc<Common>, Vec<PipeReader>
         keep_ms: u32::try_from(config.play.max_lag.as_millis()).unwrap_or(u32::MAX),
     };
     let bounds = Bounds { streams: config.limits.streams, memory_bytes: config.limits.memory_budget };
-    let registry = Registry::new(signals.clone(), retention, bounds, || {
-        Box::new(MediaFormat { chunk_size: OUT_CHUNK_SIZE })
+    let registry = Registry::new(signals.clone(), retention, bounds, |wire| match wire {
+        Wire::Rtmp => Box::new(MediaFormat { chunk_size: OUT_CHUNK_SIZE }),
+        Wire::HttpFlv => Box::new(FlvFormat),
+        Wire::WebsocketFlv => Box::new(WebSocketFormat),
     });
     let common = Common {
         gate: Gate::new(config.limits.clone()),
@@ -298,7 +312,7 @@ mod tests {
         let it = Arc::get_mut(&mut shared).unwrap();
         let bounds = Bounds { streams: 1, memory_bytes: 1 << 20 };
         let retention = Retention { buffer_bytes: 1 << 20, keep_ms: 1_000 };
-        it.registry = Arc::new(Registry::new(signals, retention, bounds, || panic!("injected")));
+        it.registry = Arc::new(Registry::new(signals, retention, bounds, |_| panic!("injected")));
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let (events, _event) = mpsc::unbounded_channel();

@@ -185,10 +185,10 @@ impl StreamReport {
     pub(super) fn of(stream: &Stream, now_ms: u64) -> Self {
         let is_live = stream.is_live();
         Self {
-            name: stream.name().into(),
+            name: stream.shared_name(),
             is_live,
             publisher: stream.publisher(),
-            silent_ms: is_live.then(|| now_ms.saturating_sub(stream.heard_ms())),
+            silent_ms: is_live.then(|| stream.silent_ms(now_ms)),
             facts: stream.facts(),
         }
     }

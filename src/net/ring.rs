@@ -30,6 +30,8 @@ pub struct Ring {
     /// A send of at least this many bytes lends them to the network card.
     zero_copy_from: usize,
     tick: Box<types::Timespec>,
+    submissions: u64,
+    completions: u64,
 }
 
 /// What a submission is about, and the memory that it lends to the kernel.
@@ -102,7 +104,7 @@ impl Ring {
             other => other?,
         };
         let (operations, tick) = (Slab::new(), Box::new(types::Timespec::new()));
-        Ok(Self { ring, operations, zero_copy_from: usize::MAX, tick })
+        Ok(Self { ring, operations, zero_copy_from: usize::MAX, tick, submissions: 0, completions: 0 })
     }
 
     /// Sends a batch. The socket stays open until the completion came.
@@ -176,6 +178,7 @@ impl Ring {
         // Without this call they stay with the kernel, and all later ones behind them: the core would sleep for good.
         let mut is_overflown = self.ring.submission().cq_overflow();
         while is_overflown || !self.ring.submission().is_empty() {
+            self.submissions += 1;
             match self.ring.submit() {
                 Ok(_) => is_overflown = false,
                 Err(error) if error.raw_os_error() == Some(libc::EINTR) => {}
@@ -190,6 +193,11 @@ impl Ring {
         true
     }
 
+    /// Calls that handed something to the kernel, and completions that came back, since the start.
+    pub fn counts(&self) -> (u64, u64) {
+        (self.submissions, self.completions)
+    }
+
     /// How many completions are there now.
     pub fn waiting(&mut self) -> usize {
         self.ring.completion().len()
@@ -199,6 +207,7 @@ impl Ring {
     pub fn complete(&mut self) -> Option<Completion> {
         loop {
             let entry = self.ring.completion().next()?;
+            self.completions += 1;
             if let Some(completion) = self.completion(&entry) {
                 return Some(completion);
             }

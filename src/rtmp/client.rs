@@ -196,6 +196,11 @@ impl Client {
         self.link.peer_acknowledged_bytes()
     }
 
+    #[cfg(test)]
+    pub(in crate::rtmp) fn link(&mut self) -> &mut Link {
+        &mut self.link
+    }
+
     fn message(&mut self, message: Message) -> Result<(), Error> {
         let Message { timestamp_ms, message_type_id, payload, .. } = message;
         match message_type_id {

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::{
-    Bounds, Class, Entry, Join, Next, PublisherId, Registry, Retention, Segment, Signal, Stream,
+    Bounds, Class, Entry, Join, Next, PublisherId, Registry, Retention, Segment, Signal, Stream, Wire,
     segment::INDEX_ENTRIES,
 };
 use crate::flv::{Frame, FrameKind, WireFormat};
@@ -44,9 +44,9 @@ pub fn check_any_bytes(mut bytes: &[u8]) {
     let signals: Arc<[Signal]> = [Signal::new(|| ())].into();
     let retention = Retention { buffer_bytes: BUFFER_BYTES, keep_ms: KEEP_MS };
     let bounds = Bounds { streams: 1, memory_bytes: usize::MAX };
-    let registry = Arc::new(Registry::new(signals, retention, bounds, || Box::new(Numbered)));
+    let registry = Arc::new(Registry::new(signals, retention, bounds, |_| Box::new(Numbered)));
     let id = PublisherId { core: 0, connection_id: 1 };
-    let follow = registry.follow(NAME, 0, 0);
+    let follow = registry.follow(NAME, Wire::Rtmp, 0, 0);
     let mut publication = Some(registry.publish(NAME, id, 0).expect("nobody else is here"));
     let mut reader = Reader::default();
     let mut now_ms = 0;
@@ -59,7 +59,7 @@ pub fn check_any_bytes(mut bytes: &[u8]) {
             2 => FrameKind::Data,
             _ => {
                 drop(publication.take());
-                assert!(matches!(**follow.stream().join(), Join::Nothing));
+                assert!(matches!(**follow.log().join(), Join::Nothing));
                 publication = Some(registry.publish(NAME, id, now_ms).expect("the name is free again"));
                 bytes = rest;
                 continue;
@@ -87,10 +87,10 @@ pub fn check_any_bytes(mut bytes: &[u8]) {
 
 /// A player's begin is a message's.
 fn check_join(stream: &Stream) {
-    let Join::At(point) = &**stream.join() else {
+    let Join::At(point) = &**stream.log(Wire::Rtmp).join() else {
         return;
     };
-    assert!(point.segment.sequence >= stream.oldest(), "it is still kept");
+    assert!(point.segment.sequence >= stream.log(Wire::Rtmp).oldest(), "it is still kept");
     let entries = point.segment.committed().entries;
     let at = match point.offset {
         0 => 0,
@@ -110,7 +110,7 @@ struct Reader {
 impl Reader {
     fn follow(&mut self, stream: &Stream, now_ms: u32) {
         if self.segment.is_none() {
-            self.segment = stream.newest();
+            self.segment = stream.log(Wire::Rtmp).newest();
         }
         while let Some(segment) = &self.segment {
             let next = segment.next();

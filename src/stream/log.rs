@@ -51,7 +51,17 @@ pub(super) struct Place {
 
 impl LogWriter {
     pub(super) fn new(retention: Retention, memory: Memory) -> Self {
-        Self { retention, memory, kept: VecDeque::new(), open: None, next_sequence: 0, capacity: 0 }
+        Self::starting_at(0, retention, memory)
+    }
+
+    /// One whose first segment has this sequence: it goes on where another one has ended.
+    pub(super) fn starting_at(sequence: u64, retention: Retention, memory: Memory) -> Self {
+        Self { retention, memory, kept: VecDeque::new(), open: None, next_sequence: sequence, capacity: 0 }
+    }
+
+    /// The sequence of the segment that comes next.
+    pub(super) fn next_sequence(&self) -> u64 {
+        self.next_sequence
     }
 
     /// Lays one message of `len` bytes at the log's end.

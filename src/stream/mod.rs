@@ -2,6 +2,7 @@
 //! No sockets, no RTMP session; nothing here blocks on the way of a frame.
 
 mod cells;
+mod chronicle;
 mod facts;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
@@ -12,19 +13,24 @@ mod registry;
 mod role;
 mod segment;
 mod signal;
+mod stream_log;
 mod sync;
 mod timeline;
+mod usage;
 mod wire;
+mod wire_log;
 mod writer;
 
 pub use facts::Facts;
 pub use log::Retention;
 pub use memory::Memory;
-pub use registry::{Bounds, Follow, Publication, PublisherId, Refused, Registry, Stream};
+pub use registry::{Bounds, Follow, Publication, Refused, Registry, Stream};
 pub use segment::{Class, Committed, Entry, Next, Segment};
 pub use signal::{Mail, SLOTS, Signal};
+pub use stream_log::StreamLog;
+pub use usage::PublisherId;
 pub use wire::Wire;
-pub use writer::{Join, JoinPoint};
+pub use writer::{Formats, Join, JoinPoint};
 
 #[cfg(test)]
 pub(crate) mod tests {
@@ -64,7 +70,7 @@ pub(crate) mod tests {
 
     fn registry_of(cores: usize, retention: Retention, bounds: Bounds) -> Arc<Registry> {
         let signals = (0..cores).map(|_| Signal::new(|| ())).collect();
-        Arc::new(Registry::new(signals, retention, bounds, || Box::new(Plain)))
+        Arc::new(Registry::new(signals, retention, bounds, |_| Box::new(Plain)))
     }
 
     pub(crate) fn publisher(connection_id: u64) -> PublisherId {

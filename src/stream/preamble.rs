@@ -67,14 +67,20 @@ impl Preamble {
         }
     }
 
+    /// The header of this part, as the publisher of now has sent it.
+    pub(super) fn header(&self, part: Part) -> Option<Bytes> {
+        let known = self.current.binary_search_by_key(&part, |header| header.part).ok()?;
+        Some(self.current[known].payload.clone())
+    }
+
     /// Moves on with every change.
     pub(super) fn generation(&self) -> u32 {
         self.generation
     }
 
-    /// The wire bytes that go before a first frame at `timestamp_ms`.
-    pub(super) fn to_wire(&self, format: &dyn WireFormat, timestamp_ms: u32) -> Bytes {
-        let mut wire = Vec::new();
+    /// The wire bytes that go before a first frame at `timestamp_ms`, behind `opening`.
+    pub(super) fn to_wire(&self, format: &dyn WireFormat, opening: &[u8], timestamp_ms: u32) -> Bytes {
+        let mut wire = opening.to_vec();
         for header in &self.current {
             let payload = header.payload.clone().into();
             let frame = Frame { kind: header.part.kind(), timestamp_ms, payload };
@@ -126,9 +132,9 @@ mod tests {
         preamble.update(AUDIO, &payload("A"));
         preamble.update(Part::VideoSequence(1), &payload("w"));
         preamble.update(VIDEO, &payload("V"));
-        assert_eq!(preamble.to_wire(&Plain, 0), "VwA");
+        assert_eq!(preamble.to_wire(&Plain, b"", 0), "VwA");
         preamble.update(Part::Metadata, &payload("M"));
-        assert_eq!(preamble.to_wire(&Plain, 0), "MVwA");
+        assert_eq!(preamble.to_wire(&Plain, b"", 0), "MVwA");
     }
 
     #[test]
@@ -138,7 +144,7 @@ mod tests {
         preamble.update(AUDIO, &payload("A"));
         preamble.interrupt();
         assert!(!preamble.update(VIDEO, &payload("V")));
-        assert_eq!((preamble.generation(), preamble.to_wire(&Plain, 0)), (2, "V".into()));
+        assert_eq!((preamble.generation(), preamble.to_wire(&Plain, b"", 0)), (2, "V".into()));
         preamble.update(VIDEO, &payload("W"));
         assert!(preamble.update(VIDEO, &payload("V")), "a change back is a change");
         preamble.interrupt();
@@ -152,13 +158,13 @@ mod tests {
         for track in 0..=u8::MAX {
             preamble.update(Part::VideoSequence(track), &payload("v"));
         }
-        assert_eq!(preamble.to_wire(&Plain, 0).len(), MOST_HEADERS);
+        assert_eq!(preamble.to_wire(&Plain, b"", 0).len(), MOST_HEADERS);
         let mut preamble = Preamble::default();
         let at_the_limit = Payload::from(Bytes::from(vec![1; LARGEST_HEADER]));
         assert!(preamble.update(Part::Metadata, &at_the_limit));
-        assert_eq!(preamble.to_wire(&Plain, 0).len(), LARGEST_HEADER);
+        assert_eq!(preamble.to_wire(&Plain, b"", 0).len(), LARGEST_HEADER);
         let one_more = Payload::from(Bytes::from(vec![1; LARGEST_HEADER + 1]));
         assert!(preamble.update(Part::Metadata, &one_more), "it is passed on");
-        assert_eq!(preamble.to_wire(&Plain, 0).len(), LARGEST_HEADER, "and not kept");
+        assert_eq!(preamble.to_wire(&Plain, b"", 0).len(), LARGEST_HEADER, "and not kept");
     }
 }

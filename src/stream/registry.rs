@@ -2,21 +2,23 @@
 //! back by guards, so whatever ends a publisher frees its name.
 
 use std::sync::{
-    Arc, Mutex,
-    atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering, fence},
+    Arc,
+    atomic::{AtomicUsize, Ordering},
 };
 
-use arc_swap::{ArcSwap, ArcSwapOption};
+use arc_swap::ArcSwap;
 
 use super::{
     facts::Facts,
     log::Retention,
     memory::Memory,
-    segment::Segment,
     signal::{Mail, Signal},
-    writer::{Join, Laid, Writer},
+    stream_log::StreamLog,
+    usage::{Hold, PublisherId, Users},
+    wire::Wire,
+    writer::{Formats, Laid, Writer},
 };
-use crate::flv::{Frame, WireFormat};
+use crate::flv::Frame;
 
 /// All streams by name.
 pub struct Registry {
@@ -26,7 +28,7 @@ pub struct Registry {
     bounds: Bounds,
     memory: Memory,
     published: AtomicUsize,
-    format: fn() -> Box<dyn WireFormat + Send>,
+    formats: Formats,
 }
 
 /// What all streams together may take.
@@ -42,38 +44,12 @@ pub struct Bounds {
 pub struct Stream {
     name: Arc<str>,
     signals: Arc<[Signal]>,
-    join: ArcSwap<Join>,
-    newest: ArcSwapOption<Segment>,
+    /// By wire form.
+    logs: [StreamLog; Wire::COUNT],
     facts: ArcSwap<Facts>,
-    /// Segments below this sequence are retired: cores let go of theirs.
-    oldest: AtomicU64,
-    /// By core: 1 + the slot of its follower, 0 for none.
-    followers: Box<[AtomicU32]>,
-    publisher: AtomicU64,
-    /// [`LIVE`], [`NEVER`], or when the last publisher went away, milliseconds.
-    vacant: AtomicU64,
-    /// When the publisher was last heard, milliseconds.
-    heard_ms: AtomicU64,
-    /// Publishers and followers; [`CLOSED`] once the last one has left.
-    users: AtomicUsize,
-    /// Rare changes of hands; never on the way of a frame.
-    hand_over: Mutex<HandOver>,
-}
-
-struct HandOver {
-    /// Present while nobody publishes.
-    writer: Option<Box<Writer>>,
-    /// The one who waits for the name.
-    next: Option<PublisherId>,
-}
-
-/// Who publishes: a connection on a core.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PublisherId {
-    /// The core's number.
-    pub core: usize,
-    /// The connection's number in the process; never 0.
-    pub connection_id: u64,
+    /// The name's publisher; the writer while there is none.
+    hold: Hold<Box<Writer>>,
+    users: Users,
 }
 
 /// Why a name cannot be published now.
@@ -90,24 +66,15 @@ pub enum Refused {
     Memory,
 }
 
-const LIVE: u64 = u64::MAX;
-const NEVER: u64 = u64::MAX - 1;
 /// How far ahead a picture is near, in passes: one, and what may be left of it when the picture is a little late.
 const NEAR: (u64, u64) = (3, 2);
-const CLOSED: usize = usize::MAX;
-/// `publisher`: the core is in the bits above, the connection's number below.
-const CORE_SHIFT: u32 = 48;
 
 impl Registry {
-    /// An empty registry. `signals` has one entry a core; `format` makes the wire form of the logs.
-    pub fn new(
-        signals: Arc<[Signal]>,
-        retention: Retention,
-        bounds: Bounds,
-        format: fn() -> Box<dyn WireFormat + Send>,
-    ) -> Self {
+    /// An empty registry. `signals` has one entry a core; `formats` makes the wire form of
+    /// each log.
+    pub fn new(signals: Arc<[Signal]>, retention: Retention, bounds: Bounds, formats: Formats) -> Self {
         let (memory, published) = (Memory::default(), AtomicUsize::new(0));
-        Self { streams: papaya::HashMap::new(), signals, retention, bounds, memory, published, format }
+        Self { streams: papaya::HashMap::new(), signals, retention, bounds, memory, published, formats }
     }
 
     /// Takes the name for a publisher.
@@ -123,20 +90,12 @@ impl Registry {
     ) -> Result<Publication, Refused> {
         let usage = self.enter(name);
         let stream = &usage.stream;
-        let mut hand_over = stream.hand_over.lock().expect("no one panics while it holds the hand-over");
-        let Some(writer) = hand_over.writer.take() else {
-            let silent_ms = now_ms.saturating_sub(stream.heard_ms.load(Ordering::Relaxed));
-            return Err(Refused::Busy { silent_ms });
+        let is_new = stream.log(Wire::Rtmp).newest().is_none();
+        let taken = stream.hold.take(id, now_ms, || self.count_publisher(is_new));
+        let Some(mut writer) = taken.transpose()? else {
+            return Err(Refused::Busy { silent_ms: stream.hold.silent_ms(now_ms) });
         };
-        if let Err(refused) = self.count_publisher(stream.newest().is_none()) {
-            hand_over.writer = Some(writer);
-            return Err(refused);
-        }
-        hand_over.next.take_if(|next| *next == id);
-        stream.heard_ms.store(now_ms, Ordering::Relaxed);
-        stream.publisher.store(id.pack(), Ordering::Release);
-        stream.vacant.store(LIVE, Ordering::Release);
-        drop(hand_over);
+        writer.begin(stream, now_ms);
         Ok(Publication { usage, writer: Some(writer), now_ms, is_untold: false })
     }
 
@@ -144,27 +103,20 @@ impl Registry {
     /// told.
     pub fn evict(self: &Arc<Self>, name: &str, next: PublisherId) {
         let usage = self.enter(name);
-        let mut hand_over =
-            usage.stream.hand_over.lock().expect("no one panics while it holds the hand-over");
-        hand_over.next = Some(next);
-        if hand_over.writer.is_some() {
-            usage.stream.tell_next(&mut hand_over);
-            return;
+        match usage.stream.hold.want(next) {
+            Some(holder) => {
+                self.signals[holder.core].post(Mail::Evict { connection_id: holder.connection_id });
+            }
+            None => usage.stream.tell_next(next),
         }
-        let holder = PublisherId::unpack(usage.stream.publisher.load(Ordering::Acquire));
-        self.signals[holder.core].post(Mail::Evict { connection_id: holder.connection_id });
     }
 
-    /// Follows a stream from a core: that core's signal says `slot` whenever the stream grows. The stream need not
-    /// be published. A core follows a stream once, however many of its players watch.
-    pub fn follow(self: &Arc<Self>, name: &str, core: usize, slot: usize) -> Follow {
+    /// Follows a stream in one wire form from a core: that core's signal says `slot` whenever the stream grows. The
+    /// stream need not be published. A core follows it once in each form, however many of its players watch.
+    pub fn follow(self: &Arc<Self>, name: &str, wire: Wire, core: usize, slot: usize) -> Follow {
         let usage = self.enter(name);
-        let slot = u32::try_from(slot + 1).expect("a core has fewer than 2^32 followers");
-        usage.stream.followers[core].store(slot, Ordering::SeqCst);
-        // Pairs with the fence in `Publication::append`: either the publisher sees this follower, or the follower's
-        // first look at the log, after this, sees the frame.
-        fence(Ordering::SeqCst);
-        Follow { usage, core }
+        usage.stream.log(wire).follow(core, slot);
+        Follow { usage, wire, core }
     }
 
     /// Streams that are published or waited for.
@@ -204,20 +156,14 @@ impl Registry {
 
     fn enter(self: &Arc<Self>, name: &str) -> Usage {
         let streams = self.streams.pin();
-        loop {
-            let stream = streams.get(name).unwrap_or_else(|| {
+        let find = || {
+            streams.get(name).unwrap_or_else(|| {
                 let name: Arc<str> = name.into();
                 streams.get_or_insert_with(name.clone(), || Arc::new(self.new_stream(name)))
-            });
-            let entered = stream.users.fetch_update(Ordering::AcqRel, Ordering::Acquire, |users| {
-                (users != CLOSED).then(|| users + 1)
-            });
-            if entered.is_ok() {
-                return Usage { registry: self.clone(), stream: stream.clone() };
-            }
-            // Its last user has just left and is about to remove it: help, and make a new one.
-            self.remove(stream);
-        }
+            })
+        };
+        let stream = Users::enter(find, |stream| &stream.users, |stream| self.remove(stream));
+        Usage { registry: self.clone(), stream: stream.clone() }
     }
 
     fn remove(&self, closed: &Arc<Stream>) {
@@ -228,19 +174,10 @@ impl Registry {
         Stream {
             name,
             signals: self.signals.clone(),
-            join: ArcSwap::from_pointee(Join::Nothing),
-            newest: ArcSwapOption::empty(),
+            logs: Wire::ALL.map(|_| StreamLog::new(self.signals.len())),
             facts: ArcSwap::default(),
-            oldest: AtomicU64::new(0),
-            followers: self.signals.iter().map(|_| AtomicU32::new(0)).collect(),
-            publisher: AtomicU64::new(0),
-            vacant: AtomicU64::new(NEVER),
-            heard_ms: AtomicU64::new(0),
-            users: AtomicUsize::new(0),
-            hand_over: Mutex::new(HandOver {
-                writer: Some(Box::new(Writer::new((self.format)(), self.retention, self.memory.clone()))),
-                next: None,
-            }),
+            hold: Hold::free(Box::new(Writer::new(self.formats, self.retention, self.memory.clone()))),
+            users: Users::none(),
         }
     }
 }
@@ -251,35 +188,29 @@ impl Stream {
         &self.name
     }
 
-    /// Where a player begins now.
-    pub fn join(&self) -> arc_swap::Guard<Arc<Join>> {
-        self.join.load()
+    /// The same, to be kept.
+    pub fn shared_name(&self) -> Arc<str> {
+        self.name.clone()
     }
 
-    /// The segment that grows.
-    pub fn newest(&self) -> Option<Arc<Segment>> {
-        self.newest.load_full()
-    }
-
-    /// The oldest sequence that is kept.
-    pub fn oldest(&self) -> u64 {
-        self.oldest.load(Ordering::Acquire)
+    /// What it is in one wire form.
+    pub fn log(&self, wire: Wire) -> &StreamLog {
+        &self.logs[wire.index()]
     }
 
     /// Whether somebody publishes it.
     pub fn is_live(&self) -> bool {
-        self.vacant.load(Ordering::Acquire) == LIVE
+        self.hold.is_live()
     }
 
     /// The connection that publishes it.
     pub fn publisher(&self) -> Option<u64> {
-        let publisher = self.publisher.load(Ordering::Acquire);
-        (publisher != 0).then(|| PublisherId::unpack(publisher).connection_id)
+        self.hold.publisher().map(|id| id.connection_id)
     }
 
-    /// When its publisher was last heard, milliseconds on the relay's clock.
-    pub fn heard_ms(&self) -> u64 {
-        self.heard_ms.load(Ordering::Relaxed)
+    /// How long ago its publisher was heard, milliseconds.
+    pub fn silent_ms(&self, now_ms: u64) -> u64 {
+        self.hold.silent_ms(now_ms)
     }
 
     /// What its publisher has sent so far, as of a moment ago.
@@ -289,69 +220,35 @@ impl Stream {
 
     /// When its publisher went away, milliseconds; none while one publishes, or where none ever did.
     pub fn vacant_since_ms(&self) -> Option<u64> {
-        let since = self.vacant.load(Ordering::Acquire);
-        (since < NEVER).then_some(since)
+        self.hold.vacant_since_ms()
     }
 
     /// Nobody uses it any more: who finds it in the map has come too late.
     fn is_closed(&self) -> bool {
-        self.users.load(Ordering::Acquire) == CLOSED
+        self.users.are_gone()
     }
 
     pub(super) fn set_facts(&self, facts: Facts) {
         self.facts.store(Arc::new(facts));
     }
 
-    pub(super) fn set_join(&self, join: Join) {
-        self.join.store(Arc::new(join));
-    }
-
-    pub(super) fn set_newest(&self, segment: &Arc<Segment>) {
-        self.newest.store(Some(segment.clone()));
-    }
-
-    pub(super) fn set_oldest(&self, sequence: u64) {
-        self.oldest.store(sequence, Ordering::Release);
-    }
-
     /// Nobody uses it any more. The map may keep it for a while, for readers that have just looked: not its log.
     fn let_go(&self) {
-        let mut hand_over = self.hand_over.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        hand_over.writer = None;
-        self.newest.store(None);
-        self.set_join(Join::Nothing);
+        self.hold.close();
+        self.logs.iter().for_each(|log| log.clear(0));
     }
 
     fn tell_followers(&self) {
-        for (follower, signal) in self.followers.iter().zip(self.signals.iter()) {
-            if let Some(slot) = follower.load(Ordering::Relaxed).checked_sub(1) {
-                signal.grown(slot as usize);
-            }
-        }
+        self.logs.iter().for_each(|log| log.tell_followers(&self.signals));
     }
 
     /// The longest that a core which follows takes for a pass, microseconds.
     fn pass_us(&self) -> u64 {
-        let cores = self.followers.iter().zip(self.signals.iter());
-        let following = cores.filter(|(follower, _)| follower.load(Ordering::Relaxed) != 0);
-        following.map(|(_, signal)| signal.pass_us()).max().unwrap_or(0)
+        self.logs.iter().map(|log| log.pass_us(&self.signals)).max().unwrap_or(0)
     }
 
-    fn tell_next(&self, hand_over: &mut HandOver) {
-        if let Some(next) = hand_over.next.take() {
-            self.signals[next.core].post(Mail::NameFree { connection_id: next.connection_id });
-        }
-    }
-}
-
-impl PublisherId {
-    fn pack(self) -> u64 {
-        debug_assert!(self.connection_id < 1 << CORE_SHIFT);
-        (self.core as u64) << CORE_SHIFT | self.connection_id
-    }
-
-    fn unpack(packed: u64) -> Self {
-        Self { core: (packed >> CORE_SHIFT) as usize, connection_id: packed & ((1 << CORE_SHIFT) - 1) }
+    fn tell_next(&self, next: PublisherId) {
+        self.signals[next.core].post(Mail::NameFree { connection_id: next.connection_id });
     }
 }
 
@@ -373,8 +270,7 @@ impl Publication {
 
     /// Whether somebody waits for the name.
     pub fn is_wanted(&self) -> bool {
-        let hand_over = &self.usage.stream.hand_over;
-        hand_over.lock().expect("no one panics while it holds the hand-over").next.is_some()
+        self.usage.stream.hold.is_wanted()
     }
 
     /// Lays a frame into the log and tells the cores that follow. `now_ms` is the relay's clock.
@@ -404,8 +300,6 @@ impl Publication {
     /// Tells the cores that follow of what they have not been told.
     pub fn tell(&mut self) {
         if std::mem::take(&mut self.is_untold) {
-            // Pairs with the fence in `Registry::follow`.
-            fence(Ordering::SeqCst);
             self.usage.stream.tell_followers();
         }
     }
@@ -423,7 +317,7 @@ impl Publication {
     /// The publisher has been heard: bytes came, a whole frame or not.
     pub fn heard(&mut self, now_ms: u64) {
         self.now_ms = now_ms;
-        self.usage.stream.heard_ms.store(now_ms, Ordering::Relaxed);
+        self.usage.stream.hold.heard(now_ms);
     }
 
     /// Moves the publisher's clock, for the grace that begins when it goes.
@@ -438,13 +332,9 @@ impl Drop for Publication {
         let mut writer = self.writer.take().expect("present until the drop");
         writer.interrupt(stream);
         self.usage.registry.published.fetch_sub(1, Ordering::Relaxed);
-        // A panic elsewhere must not keep the name: a poisoned hand-over is as good as any.
-        let mut hand_over = stream.hand_over.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        stream.publisher.store(0, Ordering::Release);
-        stream.vacant.store(self.now_ms, Ordering::Release);
-        hand_over.writer = Some(writer);
-        stream.tell_next(&mut hand_over);
-        drop(hand_over);
+        if let Some(next) = stream.hold.give_back(writer, self.now_ms) {
+            stream.tell_next(next);
+        }
         stream.tell_followers();
     }
 }
@@ -452,6 +342,7 @@ impl Drop for Publication {
 /// A core's hold on a stream that its players watch or wait for.
 pub struct Follow {
     usage: Usage,
+    wire: Wire,
     core: usize,
 }
 
@@ -460,11 +351,21 @@ impl Follow {
     pub fn stream(&self) -> &Arc<Stream> {
         &self.usage.stream
     }
+
+    /// In what form it is followed.
+    pub fn wire(&self) -> Wire {
+        self.wire
+    }
+
+    /// The log that is followed.
+    pub fn log(&self) -> &StreamLog {
+        self.usage.stream.log(self.wire)
+    }
 }
 
 impl Drop for Follow {
     fn drop(&mut self) {
-        self.usage.stream.followers[self.core].store(0, Ordering::SeqCst);
+        self.log().leave(self.core);
     }
 }
 
@@ -476,10 +377,7 @@ struct Usage {
 
 impl Drop for Usage {
     fn drop(&mut self) {
-        let left = self.stream.users.fetch_update(Ordering::AcqRel, Ordering::Acquire, |users| {
-            Some(if users == 1 { CLOSED } else { users - 1 })
-        });
-        if left == Ok(1) {
+        if self.stream.users.leave() {
             self.registry.remove(&self.stream);
             self.stream.let_go();
         }
@@ -521,7 +419,7 @@ mod tests {
     fn at_the_limit_of_memory_those_that_run_go_on_and_come_back() {
         let registry = registry_bounded(Bounds { streams: 10, memory_bytes: 1 });
         let publish = |name, now_ms| registry.publish(name, publisher(1), now_ms);
-        let _follow = registry.follow("live/1", 0, 0);
+        let _follow = registry.follow("live/1", Wire::Rtmp, 0, 0);
         let mut first = publish("live/1", 0).expect("nothing is held");
         first.append(key_frame(0, "K0"), 0);
         assert!(registry.memory().bytes() > 1);
@@ -549,7 +447,7 @@ mod tests {
     #[test]
     fn a_picture_is_near_if_a_pass_that_began_now_would_keep_it_waiting() {
         let registry = registry(2);
-        let _follow = registry.follow("live/s", 1, 0);
+        let _follow = registry.follow("live/s", Wire::Rtmp, 1, 0);
         let mut publication = registry.publish("live/s", publisher(1), 0).expect("free");
         registry.signals[0].set_pass_us(90_000);
         registry.signals[1].set_pass_us(8_000);
@@ -584,7 +482,7 @@ mod tests {
     #[test]
     fn a_publisher_that_has_gone_by_itself_needs_no_eviction() {
         let registry = registry(2);
-        let follow = registry.follow("live/s", 1, 0);
+        let follow = registry.follow("live/s", Wire::Rtmp, 1, 0);
         let next = PublisherId { core: 1, connection_id: 2 };
         registry.evict("live/s", next);
         assert_eq!(registry.signals[1].take_mail(), [Mail::NameFree { connection_id: 2 }]);
@@ -594,7 +492,7 @@ mod tests {
     #[test]
     fn growth_is_told_to_the_cores_that_follow_and_to_no_other() {
         let registry = registry(3);
-        let follow = registry.follow("live/s", 2, 65);
+        let follow = registry.follow("live/s", Wire::Rtmp, 2, 65);
         let mut publication = registry.publish("live/s", publisher(1), 0).expect("free");
         publication.append(key_frame(0, "K0"), 0);
         let grown: Vec<Vec<_>> =
@@ -615,7 +513,7 @@ mod tests {
                     for i in 0..500u64 {
                         let name = ["live/a", "live/b"][i as usize % 2];
                         let id = PublisherId { core, connection_id: i + 1 };
-                        let follow = registry.follow(name, core, 0);
+                        let follow = registry.follow(name, Wire::Rtmp, core, 0);
                         let mut publication = loop {
                             match registry.publish(name, id, i) {
                                 Ok(publication) => break publication,

@@ -47,10 +47,14 @@ impl Entry {
     }
 }
 
-/// Serial arithmetic: good for ages up to 24 days.
+/// In serial arithmetic: good for ages up to 49 days, of 49.7, and for a clock that is behind by less than an hour.
 pub(super) fn age_ms(then_ms: u32, now_ms: u32) -> u32 {
-    now_ms.wrapping_sub(then_ms).cast_signed().max(0).cast_unsigned()
+    let age_ms = now_ms.wrapping_sub(then_ms);
+    if age_ms > u32::MAX - MOST_BEHIND_MS { 0 } else { age_ms }
 }
+
+/// Cores look at the clock at different times, milliseconds apart.
+const MOST_BEHIND_MS: u32 = 3_600_000;
 
 /// A stretch of the log. Bytes and index entries become visible together, by one release store of `committed`.
 pub struct Segment {
@@ -170,5 +174,23 @@ impl Appender {
     /// Ends this segment; readers go on in `next`.
     pub(super) fn close(self, next: &Arc<Segment>) {
         self.segment.next.set(Arc::downgrade(next));
+    }
+}
+
+#[cfg(all(test, not(fanfare_loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_is_as_old_as_it_is_whatever_the_relays_clock_shows() {
+        const DAY_MS: u64 = 86_400_000;
+        for then_ms in [0, 5, (1 << 31) - 5, 1 << 31, (1 << 32) - 5, 1 << 32, 60 * DAY_MS] {
+            let entry = Entry { arrival_ms: then_ms as u32, ..Entry::default() };
+            for age_ms in [0, 1, 10, 5_000, DAY_MS, 24 * DAY_MS, 25 * DAY_MS, 49 * DAY_MS] {
+                assert_eq!(u64::from(entry.age_ms(then_ms + age_ms)), age_ms, "since {then_ms}");
+            }
+            let behind_ms = (then_ms + (1 << 32)) - 3;
+            assert_eq!(entry.age_ms(behind_ms), 0, "a core whose clock is 3 ms behind");
+        }
     }
 }

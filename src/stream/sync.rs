@@ -1,10 +1,16 @@
 //! The atomics of the log and the signals: std's, or loom's in a model.
 
 #[cfg(not(fanfare_loom))]
-pub(super) use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+pub(super) use std::sync::{
+    Mutex, MutexGuard,
+    atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence},
+};
 
 #[cfg(fanfare_loom)]
-pub(super) use loom::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+pub(super) use loom::sync::{
+    Mutex, MutexGuard,
+    atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence},
+};
 
 /// Always std's: loom has no `Weak`, and nothing rests on a reference count's ordering but freeing the memory.
 pub(super) use std::sync::Arc;

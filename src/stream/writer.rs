@@ -6,13 +6,16 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::{
-    log::{LogWriter, Place, Retention},
+    chronicle::Chronicle,
+    log::{LogWriter, Retention},
     memory::Memory,
     preamble::Preamble,
     registry::Stream,
     role::Role,
     segment::{Class, Entry, Segment},
     timeline::Timeline,
+    wire::Wire,
+    wire_log::{Begin, WireLog},
 };
 use crate::flv::{Frame, FrameKind, WireFormat};
 
@@ -37,13 +40,16 @@ pub enum Join {
 }
 
 /// A place in the log where a player can begin.
+#[derive(Clone)]
 pub struct JoinPoint {
     /// The segment to begin in.
     pub segment: Arc<Segment>,
     /// Where in it, bytes.
     pub offset: u32,
-    /// Metadata and sequence headers in wire form; empty where the log itself begins with them.
+    /// Metadata and sequence headers in wire form, behind the opening; empty where the log itself begins with them.
     pub preamble: Bytes,
+    /// How much of the preamble is the opening: for whoever begins here, not for whoever goes on here.
+    pub opening_len: usize,
     /// Which state of the headers that is.
     pub generation: u32,
     /// Whether a key frame is there; else it is any message of a stream that has no pictures so far.
@@ -66,20 +72,22 @@ pub(super) enum Laid {
 
 /// The writing side of one stream. It outlives its publishers within the grace, so that time and headers go on.
 pub(super) struct Writer {
-    format: Box<dyn WireFormat + Send>,
-    log: LogWriter,
+    formats: Formats,
+    retention: Retention,
+    memory: Memory,
+    /// By wire form: RTMP's is always there, the others as long as somebody wants them.
+    logs: [Option<WireLog>; Wire::COUNT],
+    /// By wire form: where its next log goes on.
+    sequences: [u64; Wire::COUNT],
     timeline: Timeline,
     preamble: Preamble,
+    chronicle: Chronicle,
     /// No key frame has come in this publish. Pictures are dropped until one does: they could not be decoded.
     needs_key_frame: bool,
     /// Players have the headers of the publisher before; unchanged ones are not sent again. Until somebody can join
     /// this publish: from then on there may be players who have not.
     players_have_headers: bool,
-    /// The segment of the point where players join; above all others while there is none.
-    join_sequence: u64,
-    /// The log's first segment, while that is where players join.
-    start: Option<Arc<Segment>>,
-    /// When that point was last moved, or when the publish began.
+    /// When the point where players join was last moved, or when the publish began.
     moved_ms: Option<u64>,
     /// When the last picture came.
     picture_ms: u64,
@@ -89,17 +97,23 @@ pub(super) struct Writer {
     has_said_gop_too_large: bool,
 }
 
+/// How a stream is laid in each wire form.
+pub type Formats = fn(Wire) -> Box<dyn WireFormat + Send>;
+
 impl Writer {
-    pub(super) fn new(format: Box<dyn WireFormat + Send>, retention: Retention, memory: Memory) -> Self {
+    pub(super) fn new(formats: Formats, retention: Retention, memory: Memory) -> Self {
+        let rtmp = WireLog::new(formats(Wire::Rtmp), LogWriter::new(retention, memory.clone()), 0);
         Self {
-            format,
-            log: LogWriter::new(retention, memory),
+            formats,
+            retention,
+            memory,
+            logs: [Some(rtmp), None, None],
+            sequences: [0; Wire::COUNT],
             timeline: Timeline::default(),
             preamble: Preamble::default(),
+            chronicle: Chronicle::default(),
             needs_key_frame: true,
             players_have_headers: false,
-            join_sequence: NO_JOIN,
-            start: None,
             moved_ms: None,
             picture_ms: 0,
             picture_timestamp_ms: 0,
@@ -108,20 +122,30 @@ impl Writer {
         }
     }
 
+    /// A publisher comes.
+    pub(super) fn begin(&mut self, stream: &Stream, now_ms: u64) {
+        self.chronicle.begin(stream, now_ms);
+    }
+
     /// The publisher went away.
     pub(super) fn interrupt(&mut self, stream: &Stream) {
+        self.chronicle.write(stream, &self.preamble);
         self.timeline.interrupt();
         self.preamble.interrupt();
         self.needs_key_frame = true;
         self.players_have_headers = true;
-        self.start = None;
         self.moved_ms = None;
-        self.set_join(stream, Join::Nothing);
+        for (log, wire) in self.logs.iter_mut().zip(Wire::ALL) {
+            if let Some(log) = log {
+                log.interrupt(stream.log(wire));
+            }
+        }
     }
 
-    /// Lays a frame into the log. `now_ms` is the relay's clock.
+    /// Lays a frame into the logs. `now_ms` is the relay's clock.
     pub(super) fn append(&mut self, stream: &Stream, mut frame: Frame, now_ms: u64) -> Laid {
         let role = Role::of(&frame);
+        self.chronicle.saw(&frame, role, now_ms);
         let is_timed = match role {
             Role::Header(part) => {
                 let is_new = self.preamble.update(part, &frame.payload);
@@ -147,26 +171,41 @@ impl Writer {
             self.picture_gap_ms = (1..=MOST_GAP_MS).contains(&gap_ms).then_some(gap_ms);
             self.picture_timestamp_ms = frame.timestamp_ms;
         }
-
         let entry = Entry {
             end: 0,
             timestamp_ms: frame.timestamp_ms,
             arrival_ms: now_ms as u32,
             class: class(role, frame.kind),
         };
-        let len = self.format.wire_len(&frame);
-        let place = self.log.append(len, entry, |out| self.format.write(&frame, out));
-        if place.is_first {
-            stream.set_newest(&place.segment);
-        }
-        self.move_join(stream, role, &place, frame.timestamp_ms, now_ms);
-        if place.is_first {
-            let oldest = self.log.retire(self.join_sequence, now_ms as u32);
-            stream.set_oldest(oldest);
-            if self.join_sequence < oldest {
-                self.lose_join(stream);
+        self.open_and_close(stream, now_ms);
+        let is_point = self.is_point(role, now_ms);
+        let begin = Begin {
+            preamble: &self.preamble,
+            kinds: self.chronicle.kinds(),
+            is_key_frame: role == Role::KeyFrame,
+        };
+        let mut has_lost_join = false;
+        for (log, wire) in self.logs.iter_mut().zip(Wire::ALL) {
+            let (Some(log), shared) = (log, stream.log(wire)) else { continue };
+            let laid = log.lay(shared, &frame, entry);
+            if is_point || laid.is_very_start {
+                log.join_at(shared, &laid, &begin);
+                self.moved_ms = Some(now_ms);
+                self.players_have_headers = false;
+            }
+            if !log.retire(shared, &laid, now_ms) {
+                // With pictures that is because their group has outgrown the buffer.
+                log.set_join(shared, if self.needs_key_frame { Join::Nothing } else { Join::NextKeyFrame });
+                has_lost_join |= !self.needs_key_frame;
             }
         }
+        if has_lost_join && !std::mem::replace(&mut self.has_said_gop_too_large, true) {
+            tracing::warn!(
+                stream = %stream.name(),
+                "the newest group of pictures is larger than stream_buffer: players start at the next key frame"
+            );
+        }
+        self.chronicle.write_if_due(stream, &self.preamble, now_ms);
         match role {
             Role::KeyFrame | Role::Picture => Laid::Due,
             Role::Header(_) | Role::Other if self.has_pictures(now_ms) => Laid::MayWait,
@@ -184,60 +223,37 @@ impl Writer {
         !self.needs_key_frame && now_ms.saturating_sub(self.picture_ms) < PICTURES_GONE_MS
     }
 
-    fn move_join(&mut self, stream: &Stream, role: Role, place: &Place, timestamp_ms: u32, now_ms: u64) {
-        let is_key_frame = role == Role::KeyFrame;
-        let is_very_start = place.segment.sequence == 0 && place.offset == 0;
+    /// Whether this frame is one that players can begin with.
+    fn is_point(&mut self, role: Role, now_ms: u64) -> bool {
         let moved_ms = *self.moved_ms.get_or_insert(now_ms);
         let is_sound_point = role == Role::Other
             && !self.has_pictures(now_ms)
             && now_ms.saturating_sub(moved_ms) >= SOUND_POINT_MS;
-        if !(is_key_frame || is_very_start || is_sound_point) {
-            return;
-        }
-        // The very start needs no preamble: whoever begins there gets the headers as they come.
-        let preamble = match is_very_start {
-            true => Bytes::new(),
-            false => self.preamble.to_wire(&*self.format, timestamp_ms),
-        };
-        self.moved_ms = Some(now_ms);
-        self.players_have_headers = false;
-        let point = JoinPoint {
-            segment: place.segment.clone(),
-            offset: place.offset,
-            preamble,
-            generation: self.preamble.generation(),
-            is_key_frame,
-            start: self.start.take(),
-        };
-        self.start = is_very_start.then(|| place.segment.clone());
-        self.set_join(stream, Join::At(point));
+        role == Role::KeyFrame || is_sound_point
     }
 
-    /// The point to join at has been retired. With pictures that is because their group has outgrown the buffer.
-    fn lose_join(&mut self, stream: &Stream) {
-        if self.needs_key_frame {
-            return self.set_join(stream, Join::Nothing);
+    /// Begins the logs that somebody has come to want, and lets go of those that nobody wants any more.
+    fn open_and_close(&mut self, stream: &Stream, now_ms: u64) {
+        let (rtmp, others) = self.logs.split_at_mut(1);
+        let Some(rtmp) = &rtmp[0] else { return };
+        for (log, wire) in others.iter_mut().zip(&Wire::ALL[1..]) {
+            let shared = stream.log(*wire);
+            let sequence = &mut self.sequences[wire.index()];
+            if let Some(open) = log {
+                if !open.is_wanted(shared, now_ms) {
+                    *sequence = open.next_sequence();
+                    *log = None;
+                    shared.clear(*sequence);
+                }
+            } else if shared.has_readers() {
+                let writer = LogWriter::starting_at(*sequence, self.retention, self.memory.clone());
+                let mut opened = WireLog::new((self.formats)(*wire), writer, now_ms);
+                rtmp.copy_to(stream.log(Wire::Rtmp), self.chronicle.kinds(), &mut opened, shared);
+                *log = Some(opened);
+            }
         }
-        self.set_join(stream, Join::NextKeyFrame);
-        if !std::mem::replace(&mut self.has_said_gop_too_large, true) {
-            tracing::warn!(
-                stream = %stream.name(),
-                "the newest group of pictures is larger than stream_buffer: players start at the next key frame"
-            );
-        }
-    }
-
-    fn set_join(&mut self, stream: &Stream, join: Join) {
-        self.join_sequence = match &join {
-            Join::At(point) => point.segment.sequence,
-            Join::Nothing | Join::NextKeyFrame => NO_JOIN,
-        };
-        stream.set_join(join);
     }
 }
-
-/// Above every sequence: nothing is kept for joiners.
-const NO_JOIN: u64 = u64::MAX;
 
 fn class(role: Role, kind: FrameKind) -> Class {
     match (role, kind) {

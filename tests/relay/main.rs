@@ -3,12 +3,14 @@
 
 mod bad_input;
 mod bystanders;
+mod churn;
 mod crowd;
 mod encoders;
 mod fanout;
 mod frames;
 mod joining;
 mod limits;
+mod log_lines;
 mod process;
 mod publishers;
 mod raw;

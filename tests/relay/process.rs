@@ -145,6 +145,15 @@ fn a_relay_whose_log_cannot_be_written_goes_on() {
     assert_eq!(relay.expect_end(SOON).code(), Some(0));
 }
 
+#[test]
+fn log_lines_that_no_terminal_shows_have_no_colours() {
+    let relay = Relay::start("");
+    let mut crowd = Crowd::new();
+    crowd.play_all(&relay, "live/a", 1);
+    let line = relay.wait_for_log(&["playing"]);
+    assert!(!line.contains('\x1b') && line.contains(" stream=live/a "), "{line:?}");
+}
+
 /// A machine that swaps, a debugger, a virtual machine that is moved: all clocks go on, the relay does not.
 #[test]
 fn ten_seconds_of_standstill_cost_nobody_a_frame() {

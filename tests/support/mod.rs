@@ -15,7 +15,7 @@ mod tags;
 pub use clients::{Player, Publisher, Recording, play_to_nowhere};
 pub use media::Clip;
 pub use packets::{Kind, Packet, assert_gap_free, assert_time_goes_on, count, packets, runs};
-pub use process::{Process, Signal, eventually};
+pub use process::{Process, Signal, eventually, is_installed, missing};
 pub use relay::{FANFARE, Relay};
 pub use tags::{Tag, tags};
 

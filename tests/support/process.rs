@@ -143,7 +143,8 @@ pub fn missing(program: &str) -> String {
         "gst-launch-1.0" => {
             "gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad"
         }
-        "setpriv" => "util-linux",
+        "setpriv" | "unshare" => "util-linux",
+        "ip" => "iproute2",
         NEWER_FFMPEG => {
             return format!(
                 "{program} is needed for this test: ./test gets it from PyPI, out of imageio-ffmpeg"

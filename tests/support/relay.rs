@@ -1,5 +1,6 @@
 //! The relay as a user starts it: the built binary, on a port of its own, with its log lines at hand.
 
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::Path;
@@ -31,12 +32,26 @@ impl Relay {
 
     /// Starts one with so many core threads.
     pub fn start_with(config: &str, cores: usize) -> Relay {
-        Relay::launch(config, cores, || Command::new(FANFARE))
+        Relay::launch(config, cores, Ipv4Addr::LOCALHOST, || Command::new(FANFARE))
+    }
+
+    /// Starts one that listens at this address.
+    pub fn start_at(ip: Ipv4Addr, config: &str) -> Relay {
+        Relay::launch(config, 2, ip, || Command::new(FANFARE))
+    }
+
+    /// Starts one with these variables in its environment.
+    pub fn start_in(environment: &[(&str, &OsStr)], config: &str) -> Relay {
+        Relay::launch(config, 2, Ipv4Addr::LOCALHOST, || {
+            let mut command = Command::new(FANFARE);
+            command.envs(environment.iter().copied());
+            command
+        })
     }
 
     /// Starts one that may open so many files and cannot raise that limit.
     pub fn start_with_files(config: &str, cores: usize, files: usize) -> Relay {
-        Relay::launch(config, cores, || {
+        Relay::launch(config, cores, Ipv4Addr::LOCALHOST, || {
             let mut shell = Command::new("sh");
             shell.args(["-c", &format!("ulimit -n {files} && exec \"$0\" \"$@\""), FANFARE]);
             shell
@@ -44,14 +59,14 @@ impl Relay {
     }
 
     /// `command` is what the relay's arguments are put behind.
-    fn launch(config: &str, cores: usize, command: impl Fn() -> Command) -> Relay {
+    fn launch(config: &str, cores: usize, ip: Ipv4Addr, command: impl Fn() -> Command) -> Relay {
         let dir = shared_directory();
         let file = dir.path().join("fanfare.toml");
         std::fs::write(&file, config).unwrap();
         // Another process may take the port between our look and the relay's bind: then look again.
         for _ in 0..10 {
             if let Some((process, address, http_addresses, log)) =
-                try_start(command(), &file, cores, free_port())
+                try_start(command(), &file, cores, free_address(ip))
             {
                 return Relay { process, address, http_addresses, log, dir };
             }
@@ -198,7 +213,7 @@ impl Log {
         let log = self.clone();
         thread::spawn(move || {
             for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-                log.lines.lock().unwrap().push(without_colours(&line));
+                log.lines.lock().unwrap().push(line);
                 log.more.notify_all();
             }
         });
@@ -213,13 +228,13 @@ fn try_start(
     mut command: Command,
     config: &Path,
     cores: usize,
-    port: u16,
+    address: SocketAddr,
 ) -> Option<(Process, SocketAddr, Vec<SocketAddr>, Log)> {
     command
         .arg("--config")
         .arg(config)
-        .args(["--rtmp", &format!("127.0.0.1:{port}"), "--cores", &cores.to_string()])
-        .args(["--http", "127.0.0.1:0"])
+        .args(["--rtmp", &address.to_string(), "--cores", &cores.to_string()])
+        .args(["--http", &SocketAddr::new(address.ip(), 0).to_string()])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
     let mut process = Process::start(command);
@@ -246,9 +261,9 @@ fn try_start(
     Some((process, rtmp[0], http, log))
 }
 
-fn free_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    listener.local_addr().unwrap().port()
+fn free_address(ip: Ipv4Addr) -> SocketAddr {
+    let listener = TcpListener::bind((ip, 0)).unwrap();
+    listener.local_addr().unwrap()
 }
 
 /// A temporary directory that clients of another user may write to.
@@ -258,18 +273,4 @@ fn shared_directory() -> TempDir {
     let dir = tempfile::Builder::new().prefix("fanfare-").tempdir().unwrap();
     std::fs::set_permissions(dir.path(), Permissions::from_mode(0o777)).unwrap();
     dir
-}
-
-/// The line without terminal colours.
-fn without_colours(line: &str) -> String {
-    let mut plain = String::with_capacity(line.len());
-    let mut in_escape = false;
-    for letter in line.chars() {
-        match (in_escape, letter) {
-            (false, '\x1b') => in_escape = true,
-            (false, _) => plain.push(letter),
-            (true, _) => in_escape = letter != 'm',
-        }
-    }
-    plain
 }

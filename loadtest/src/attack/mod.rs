@@ -5,6 +5,8 @@ use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use fanfare::stream::Wire;
+
 pub use plans::{End, Kind, Plan};
 
 use crate::sys::{self, Origin, Received};
@@ -36,10 +38,19 @@ pub struct Done {
 /// Attacks until the time is over or `stop` is set, then leaves as impolitely as the plan says.
 ///
 /// # Errors
-/// No socket can be had, as one line.
+/// No socket can be had, or one may not vanish, as one line.
 pub fn run(options: &Options, stop: &AtomicBool) -> Result<Done, String> {
+    let wants_http = Plan::is_over_http(options.kind);
+    if wants_http != (options.target.wire != Wire::Rtmp) {
+        let wanted = if wants_http { "http" } else { "rtmp" };
+        return Err(format!("this attack is on an address that begins with {wanted}"));
+    }
     sys::raise_file_limit();
     let plan = Plan::new(options.kind, &options.target.url);
+    if plan.ends_with(End::Vanish) {
+        sys::may_vanish()
+            .map_err(|error| format!("only CAP_NET_ADMIN may set TCP_REPAIR, to vanish: {error}"))?;
+    }
     let mut attack =
         Attack { target: options.target.address, plan, peers: Vec::new(), done: Done::default() };
     let begun_ns = sys::now_ns();
@@ -47,6 +58,7 @@ pub fn run(options: &Options, stop: &AtomicBool) -> Result<Done, String> {
     loop {
         let now_ns = sys::now_ns();
         if now_ns >= end_ns || stop.load(Ordering::Relaxed) {
+            attack.peers.drain(..).for_each(|peer| peer.leave(&attack.plan));
             return Ok(attack.done);
         }
         attack.connect(now_ns, now_ns - begun_ns)?;
@@ -90,14 +102,10 @@ impl Attack {
     fn step(&mut self, now_ns: u64) {
         let Self { plan, peers, done, .. } = self;
         let mut scrap = [0; 4096];
+        for leaving in peers.extract_if(.., |peer| now_ns >= peer.end_ns) {
+            leaving.leave(plan);
+        }
         peers.retain_mut(|peer| {
-            if now_ns >= peer.end_ns {
-                if plan.end.is_some_and(|(_, end)| end == End::Reset) {
-                    // Without this it is closed politely, which is no less a surprise.
-                    let _ = socket2::SockRef::from(&peer.socket).set_linger(Some(Duration::ZERO));
-                }
-                return false;
-            }
             if plan.reads && !peer.drain(&mut scrap) {
                 done.ended += 1;
                 return false;
@@ -120,6 +128,17 @@ impl Attack {
 }
 
 impl Peer {
+    /// Ends the connection as the plan says.
+    fn leave(self, plan: &Plan) {
+        // Where either fails it is closed politely, which is no less a surprise.
+        if plan.ends_with(End::Reset) {
+            let _ = socket2::SockRef::from(&self.socket).set_linger(Some(Duration::ZERO));
+        }
+        if plan.ends_with(End::Vanish) {
+            let _ = sys::vanish(self.socket);
+        }
+    }
+
     /// Reads what is there and forgets it. False once the server has closed.
     fn drain(&self, scrap: &mut [u8]) -> bool {
         loop {

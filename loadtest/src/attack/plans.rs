@@ -22,6 +22,8 @@ pub enum Kind {
     GarbageBehindAnOpening,
     /// Messages of 16 MB announced on as many chunk streams as there are, of which nothing comes
     AnnouncedLengths,
+    /// Messages of 16 MB announced on two thousand chunk streams of each connection
+    ChunkStreams,
     /// Set Chunk Size, again and again
     ChunkSizes,
     /// Ping requests, whose answers are not read
@@ -38,10 +40,24 @@ pub enum Kind {
     DeafPlayers,
     /// Players that reset their connection while they are sent to
     Resets,
+    /// Connections whose peer is gone without FIN or RST: some had said nothing, some connect, some publish
+    HalfOpen,
     /// createStream, again and again
     CreateStreams,
     /// play of another stream, again and again, on the same connection
     Plays,
+    /// Over HTTP: thousands of requests, of each a byte a second
+    SlowRequests,
+    /// Over HTTP: lines that are no request, and heads that do not end
+    HttpGarbage,
+    /// Over HTTP: whatever the API and the metrics can be asked, as fast as it is answered
+    ApiFlood,
+    /// Over HTTP: players that connect and vanish
+    VanishingHttpPlayers,
+    /// Over HTTP: players that never read
+    DeafHttpPlayers,
+    /// Over WebSocket: players that send random bytes for frames, and pings without end
+    WebsocketGarbage,
 }
 
 /// How an attack goes about it.
@@ -60,7 +76,7 @@ pub struct Plan {
     pub pause: Duration,
     /// Whether it reads what comes.
     pub reads: bool,
-    /// How long a connection lasts, and whether it ends with a reset.
+    /// How long a connection lasts, and how it ends.
     pub end: Option<(Duration, End)>,
 }
 
@@ -71,6 +87,8 @@ pub enum End {
     Close,
     /// By a reset, at once.
     Reset,
+    /// Without a packet, as a machine that loses its power.
+    Vanish,
 }
 
 impl Plan {
@@ -89,6 +107,7 @@ impl Plan {
             let connected = connected.clone();
             move |number: u64| [connected(), create_stream(), publish(&format!("attack-{number}"))].concat()
         };
+        let live = format!("/{app}/{key}.flv");
         let still = Self {
             connections: 100,
             ramp: 1_000.0,
@@ -133,6 +152,17 @@ impl Plan {
                 end: Some((Duration::from_secs(2), End::Close)),
                 ..still
             },
+            Kind::ChunkStreams => {
+                let opening = [connected(), announced_on_many_chunk_streams()].concat();
+                Self {
+                    // Slower than the others: most of what it says comes when it has been sent away, and keeps the
+                    // kernel busy for nothing.
+                    ramp: 100.0,
+                    opening: Box::new(move |_| opening.clone()),
+                    end: Some((Duration::from_secs(2), End::Close)),
+                    ..still
+                }
+            }
             Kind::ChunkSizes => Self {
                 connections: 10,
                 opening: Box::new(move |_| connected()),
@@ -190,6 +220,16 @@ impl Plan {
                 end: Some((Duration::from_millis(300), End::Reset)),
                 ..still
             },
+            Kind::HalfOpen => Self {
+                ramp: 300.0,
+                opening: Box::new(move |number| match number % 3 {
+                    0 => Vec::new(),
+                    1 => connected(),
+                    _ => publishes(number),
+                }),
+                end: Some((Duration::from_millis(200), End::Vanish)),
+                ..still
+            },
             Kind::CreateStreams => Self {
                 connections: 10,
                 opening: Box::new(move |_| connected()),
@@ -204,9 +244,83 @@ impl Plan {
                 piece: 4 << 10,
                 ..still
             },
+            Kind::SlowRequests => Self {
+                connections: 3_000,
+                opening: Box::new(|_| request("/", "X-Slow: slow\r\n")),
+                piece: 1,
+                pause: Duration::from_secs(1),
+                ..still
+            },
+            Kind::HttpGarbage => Self {
+                ramp: 500.0,
+                opening: Box::new(|number| match number % 3 {
+                    0 => random(number, 4_000),
+                    1 => [request("/", "").strip_suffix(b"\r\n").unwrap_or_default(), &[b'x'; 1 << 20]]
+                        .concat(),
+                    _ => b"GET /../../%00%ff.flv HTTP/1.1\r\nHost:\r\nContent-Length: 99999999\r\n\r\n"
+                        .to_vec(),
+                }),
+                end: Some((Duration::from_millis(200), End::Close)),
+                ..still
+            },
+            Kind::ApiFlood => Self {
+                connections: 10,
+                flood: ["/api/v1/players?limit=1000", "/api/v1/streams", "/metrics", "/api/v1/history", "/"]
+                    .iter()
+                    .flat_map(|path| request(path, ""))
+                    .collect(),
+                piece: 400,
+                ..still
+            },
+            Kind::VanishingHttpPlayers => Self {
+                ramp: 2_000.0,
+                opening: Box::new(move |_| request(&live, "")),
+                end: Some((Duration::from_millis(50), End::Close)),
+                ..still
+            },
+            Kind::DeafHttpPlayers => Self {
+                connections: 500,
+                opening: Box::new(move |_| request(&live, "")),
+                reads: false,
+                ..still
+            },
+            Kind::WebsocketGarbage => Self {
+                ramp: 500.0,
+                opening: Box::new(move |number| {
+                    let ping = b"\x89\x80\0\0\0\0".repeat(if number % 2 == 0 { 2_000 } else { 1 });
+                    [request(&live, UPGRADE), ping, random(number, 4_000)].concat()
+                }),
+                end: Some((Duration::from_millis(300), End::Close)),
+                ..still
+            },
         }
     }
+
+    /// Whether it goes to the HTTP port.
+    pub fn is_over_http(kind: Kind) -> bool {
+        matches!(
+            kind,
+            Kind::SlowRequests
+                | Kind::HttpGarbage
+                | Kind::ApiFlood
+                | Kind::VanishingHttpPlayers
+                | Kind::DeafHttpPlayers
+                | Kind::WebsocketGarbage
+        )
+    }
+
+    /// Whether its connections end so.
+    pub fn ends_with(&self, end: End) -> bool {
+        self.end.is_some_and(|(_, with)| with == end)
+    }
 }
+
+fn request(path: &str, fields: &str) -> Vec<u8> {
+    format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n").into_bytes()
+}
+
+const UPGRADE: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+                       Sec-WebSocket-Key: ZmFuZmFyZS1sb2FkLTEyMw==\r\n";
 
 /// C0, C1 and C2, plain (RTMP 1.0 §5.2).
 fn handshake() -> Vec<u8> {
@@ -243,9 +357,18 @@ fn headers(number: u32) -> Vec<u8> {
 }
 
 fn announced_lengths() -> Vec<u8> {
-    let header =
-        |id: u8| [&[id, 0, 0, 0, 0xFF, 0xFF, 0xFF, type_id::VIDEO, 1, 0, 0, 0][..], &[0x17; 128]].concat();
-    (3..64).flat_map(header).collect()
+    (3..64).flat_map(|id| first_of_many_chunks(&[id])).collect()
+}
+
+fn announced_on_many_chunk_streams() -> Vec<u8> {
+    // The form with three bytes: the number less 64, little-endian (RTMP 1.0 §5.3.1.1).
+    (0..2_000u16).flat_map(|id| first_of_many_chunks(&[&[1], &id.to_le_bytes()[..]].concat())).collect()
+}
+
+/// Of a message of 16 MB.
+fn first_of_many_chunks(basic_header: &[u8]) -> Vec<u8> {
+    let message_header = [0, 0, 0, 0xFF, 0xFF, 0xFF, type_id::VIDEO, 1, 0, 0, 0];
+    [basic_header, &message_header, &[0x17; 128]].concat()
 }
 
 fn control(control: Control) -> Vec<u8> {

@@ -19,9 +19,11 @@ use std::time::Duration;
 
 use fanfare::rtmp::chunk::ChunkSize;
 use fanfare::rtmp::client::{self, ClientConfig};
+use fanfare::stream::Wire;
 
 use self::player::{Outcome, Phase, Player};
 use crate::checker::Tally;
+use crate::flv_client::FlvClient;
 use crate::link::{Link, Over};
 use crate::report::{Report, Steady, Times};
 use crate::sys::{self, EVENTS, Origin, Poller};
@@ -210,7 +212,15 @@ impl<'a> Crowd<'a> {
             chunk_size: ChunkSize::INITIAL,
             fmle: false,
         };
-        let link = Link::new(config, target.address, self.origin(number)).and_then(|link| {
+        let origin = self.origin(number);
+        let link = match target.wire {
+            Wire::Rtmp => Link::new(config, target.address, origin),
+            wire => {
+                let client = FlvClient::new(&config.url, wire == Wire::WebsocketFlv);
+                Link::over_http(client, target.address, origin)
+            }
+        };
+        let link = link.and_then(|link| {
             self.attentive.add(&link, number)?;
             Ok(link)
         });

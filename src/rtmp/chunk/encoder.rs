@@ -1,9 +1,10 @@
 //! Cuts messages into chunks. Each message begins with a type-0 header and an absolute time, so that what a peer
 //! gets next never depends on what it got before: a player may join at any message.
 
-use super::header::{self, HeaderBytes};
+use super::header::{self, Fields, Header, HeaderBytes};
 use super::{ChunkSize, ChunkStreamId, MAX_MESSAGE_BYTES, Message};
-use crate::flv::{Frame, FrameKind, Payload, WireFormat};
+use crate::flv::{Frame, FrameKind, Payload, Run, WireFormat};
+use bytes::Bytes;
 
 /// The chunk size of all media that we send, announced before the first of it. Most frames are one chunk, as
 /// contiguous as they can be; key frames are a few.
@@ -89,6 +90,22 @@ impl WireFormat for MediaFormat {
 
     fn write(&self, frame: &Frame, out: &mut [u8]) {
         self.layout(frame).write(&frame.payload, out);
+    }
+
+    fn read(&self, wire: &[u8]) -> Option<(Frame, usize)> {
+        let header = Header::parse(wire)?;
+        let Fields::Type0 { time, length, message_type_id, .. } = header.fields else { return None };
+        let kind = [FrameKind::Audio, FrameKind::Video, FrameKind::Data]
+            .into_iter()
+            .find(|&kind| kind as u8 == message_type_id)?;
+        let (length, chunk_size) = (length as usize, self.chunk_size.get() as usize);
+        let type3 = header::type3(ChunkStreamId(header.chunk_stream_id), time.ms);
+        let end = header.wire_len + length + length.saturating_sub(1) / chunk_size * type3.len();
+        let body = Bytes::copy_from_slice(wire.get(header.wire_len..end)?);
+        let mut payload = Payload::new();
+        let [first, piece] = [length.min(chunk_size), chunk_size].map(|bytes| bytes as u32);
+        payload.push(Run::strided(body, first, piece, type3.len() as u32));
+        Some((Frame { kind, timestamp_ms: time.ms, payload }, end))
     }
 }
 

@@ -54,6 +54,12 @@ proptest! {
         let begin = wire.len();
         wire.resize(begin + format.wire_len(&frame), 0);
         format.write(&frame, &mut wire[begin..]);
+        // What is laid is read back, whatever comes behind it, and nothing is read of a part of it.
+        let laid = [&wire[begin..], b"next"].concat();
+        let (read, len) = format.read(&laid).expect("it is whole");
+        prop_assert_eq!((read.kind, read.timestamp_ms, len), (kind, frame.timestamp_ms, laid.len() - 4));
+        prop_assert_eq!(read.payload.to_bytes(), frame.payload.to_bytes());
+        prop_assert!(format.read(&laid[..len - 1]).is_none());
         let id = match kind { FrameKind::Audio => 4, FrameKind::Data => 5, FrameKind::Video => 6 };
         let expected = TestMessage { id, kind: kind as u8, message_stream_id: 1, ..frame_message };
         prop_assert_eq!(decode(&wire, &[usize::MAX]), vec![expected]);

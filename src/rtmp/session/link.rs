@@ -157,6 +157,12 @@ impl Link {
         self.acknowledged = self.received;
     }
 
+    /// As if the peer had had so many bytes of ours, and acknowledged all.
+    #[cfg(test)]
+    pub fn skip_sent(&mut self, bytes: u64) {
+        self.peer_acknowledged += bytes;
+    }
+
     fn send(&mut self, chunk_stream_id: u32, message_type_id: u8, message_stream_id: u32, body: Vec<u8>) {
         let payload = Bytes::from(body).into();
         self.message(&Message {

@@ -549,4 +549,6 @@ const SET_DATA_FRAME: &[u8; 16] = b"\x02\x00\x0d@setDataFrame";
 const CLEAR_DATA_FRAME: &[u8; 18] = b"\x02\x00\x0f@clearDataFrame";
 
 #[cfg(test)]
+mod beyond_4_gib;
+#[cfg(test)]
 mod tests;

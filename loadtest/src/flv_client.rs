@@ -1,0 +1,218 @@
+//! The client's side of a stream over HTTP: asks for it, and reads FLV tags out of the body or out of WebSocket
+//! messages. Knows no socket.
+
+use bytes::{Buf, Bytes, BytesMut};
+use fanfare::flv::{Frame, FrameKind};
+use fanfare::rtmp::client::{Event, Url};
+
+/// One request and its answer.
+#[derive(Debug)]
+pub struct FlvClient {
+    in_messages: bool,
+    /// What is to be said; taken once.
+    request: Option<Bytes>,
+    input: BytesMut,
+    /// The FLV file, out of its messages.
+    file: BytesMut,
+    /// Payload bytes of the message that is open.
+    open: u64,
+    stage: Stage,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// The response's head.
+    Head,
+    /// The FLV header.
+    FileHeader,
+    Tags,
+}
+
+impl FlvClient {
+    /// Asks for `/app/key.flv`, by WebSocket if `in_messages`.
+    pub fn new(url: &Url, in_messages: bool) -> Self {
+        let Url { host, port, app, key } = url;
+        let (key, query) = key
+            .split_once('?')
+            .map_or((key.as_str(), String::new()), |(key, query)| (key, format!("?{query}")));
+        let upgrade = match in_messages {
+            true => {
+                "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+                 Sec-WebSocket-Key: ZmFuZmFyZS1sb2FkLTEyMw==\r\n"
+            }
+            false => "",
+        };
+        let request = format!("GET /{app}/{key}.flv{query} HTTP/1.1\r\nHost: {host}:{port}\r\n{upgrade}\r\n");
+        Self {
+            in_messages,
+            request: Some(request.into()),
+            input: BytesMut::new(),
+            file: BytesMut::new(),
+            open: 0,
+            stage: Stage::Head,
+        }
+    }
+
+    /// What is to be said, once.
+    pub fn request(&mut self) -> Option<Bytes> {
+        self.request.take()
+    }
+
+    /// Takes what came.
+    ///
+    /// # Errors
+    /// The answer is no stream, as one line.
+    pub fn receive(&mut self, bytes: &[u8], mut event: impl FnMut(Event)) -> Result<(), String> {
+        self.input.extend_from_slice(bytes);
+        if self.stage == Stage::Head {
+            let Some(end) = self.input.windows(4).position(|four| four == b"\r\n\r\n") else { return Ok(()) };
+            let head = self.input.split_to(end + 4);
+            let wanted: &[u8] = if self.in_messages { b"HTTP/1.1 101 " } else { b"HTTP/1.1 200 " };
+            if !head.starts_with(wanted) {
+                let line = head[..].split(|&byte| byte == b'\r').next().unwrap_or_default();
+                return Err(String::from_utf8_lossy(line).into_owned());
+            }
+            self.stage = Stage::FileHeader;
+            event(Event::Started);
+        }
+        self.unwrap_messages()?;
+        while let Some(frame) = self.next_frame()? {
+            event(Event::Frame(frame));
+        }
+        Ok(())
+    }
+
+    /// Moves on what is the file's.
+    fn unwrap_messages(&mut self) -> Result<(), String> {
+        if !self.in_messages {
+            self.file.unsplit(self.input.split());
+            return Ok(());
+        }
+        loop {
+            let n = usize::try_from(self.open).unwrap_or(usize::MAX).min(self.input.len());
+            self.file.unsplit(self.input.split_to(n));
+            self.open -= n as u64;
+            let head = &self.input[..];
+            let (len, head_len) = match head {
+                _ if self.open > 0 => return Ok(()),
+                [_, 126, a, b, ..] => (u64::from(u16::from_be_bytes([*a, *b])), 4),
+                [_, 127, rest @ ..] if rest.len() >= 8 => {
+                    (rest[..8].iter().fold(0, |len, &byte| len << 8 | u64::from(byte)), 10)
+                }
+                [_, len @ 0..=125, ..] => (u64::from(*len), 2),
+                _cut_off => return Ok(()),
+            };
+            match head[0] {
+                BINARY => self.open = len,
+                PING if head.len() >= head_len + len as usize => self.input.advance(len as usize),
+                PING => return Ok(()),
+                other => return Err(format!("a WebSocket frame that begins with {other:#x}")),
+            }
+            self.input.advance(head_len);
+        }
+    }
+
+    fn next_frame(&mut self) -> Result<Option<Frame>, String> {
+        if self.stage == Stage::FileHeader {
+            if self.file.len() < FILE_HEADER_BYTES {
+                return Ok(None);
+            }
+            if !self.file.starts_with(b"FLV\x01") {
+                return Err("a body that is no FLV".to_owned());
+            }
+            self.file.advance(FILE_HEADER_BYTES);
+            self.stage = Stage::Tags;
+        }
+        let Some(header) = self.file.first_chunk::<TAG_HEADER_BYTES>() else { return Ok(None) };
+        let kind = match header[0] {
+            8 => FrameKind::Audio,
+            9 => FrameKind::Video,
+            18 => FrameKind::Data,
+            other => return Err(format!("an FLV tag of type {other}")),
+        };
+        let len = u32::from_be_bytes([0, header[1], header[2], header[3]]) as usize;
+        let timestamp_ms = u32::from_be_bytes([header[7], header[4], header[5], header[6]]);
+        let whole = TAG_HEADER_BYTES + len + SIZE_BYTES;
+        if self.file.len() < whole {
+            return Ok(None);
+        }
+        let mut tag = self.file.split_to(whole).freeze();
+        let size = tag.split_off(TAG_HEADER_BYTES + len);
+        if size[..] != ((TAG_HEADER_BYTES + len) as u32).to_be_bytes() {
+            return Err("a PreviousTagSize that is not the size of its tag".to_owned());
+        }
+        Ok(Some(Frame { kind, timestamp_ms, payload: tag.split_off(TAG_HEADER_BYTES).into() }))
+    }
+}
+
+/// The FLV header, and the PreviousTagSize of none.
+const FILE_HEADER_BYTES: usize = 13;
+const TAG_HEADER_BYTES: usize = 11;
+const SIZE_BYTES: usize = 4;
+/// The first byte of a whole binary message, and of a ping.
+const BINARY: u8 = 0x82;
+const PING: u8 = 0x89;
+
+#[cfg(test)]
+mod tests {
+    use fanfare::flv::{Kinds, WireFormat};
+    use fanfare::http::{
+        FlvFormat,
+        websocket::{self, WebSocketFormat},
+    };
+
+    use super::*;
+
+    fn wire(format: &dyn WireFormat, head: &str) -> Vec<u8> {
+        let mut wire = head.as_bytes().to_vec();
+        wire.extend(format.opening(Kinds { audio: true, video: true }).unwrap());
+        for (i, len) in [0, 5, 100, 130, 70_000].into_iter().enumerate() {
+            let frame =
+                Frame { kind: FrameKind::Video, timestamp_ms: i as u32, payload: vec![i as u8; len].into() };
+            let begin = wire.len();
+            wire.resize(begin + format.wire_len(&frame), 0);
+            format.write(&frame, &mut wire[begin..]);
+        }
+        wire
+    }
+
+    fn read(in_messages: bool, pieces: &[&[u8]]) -> Result<Vec<(u32, usize)>, String> {
+        let url = "rtmp://127.0.0.1:1/live/s".parse().unwrap();
+        let mut client = FlvClient::new(&url, in_messages);
+        let mut frames = Vec::new();
+        for piece in pieces {
+            client.receive(piece, |event| {
+                if let Event::Frame(frame) = event {
+                    frames.push((frame.timestamp_ms, frame.payload.len()));
+                }
+            })?;
+        }
+        Ok(frames)
+    }
+
+    #[test]
+    fn frames_come_out_whole_however_the_answer_is_cut() {
+        let wanted = [(0, 0), (1, 5), (2, 100), (3, 130), (4, 70_000)];
+        let body = wire(&FlvFormat, "HTTP/1.1 200 OK\r\nContent-Type: video/x-flv\r\n\r\n");
+        let mut messages = wire(&WebSocketFormat, "HTTP/1.1 101 Switching Protocols\r\n\r\n");
+        messages.extend(websocket::ping());
+        for (in_messages, wire) in [(false, body), (true, messages)] {
+            for at in (0..400).chain([wire.len() - 1]) {
+                assert_eq!(
+                    read(in_messages, &[&wire[..at], &wire[at..]]).as_deref(),
+                    Ok(&wanted[..]),
+                    "cut at {at}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn an_answer_that_is_no_stream_is_told_by_its_first_line() {
+        assert_eq!(
+            read(false, &[b"HTTP/1.1 404 Not Found\r\n\r\nnobody"]),
+            Err("HTTP/1.1 404 Not Found".to_owned())
+        );
+        assert!(read(false, &[b"HTTP/1.1 200 OK\r\n\r\n<!doctype html>"]).is_err());
+    }
+}

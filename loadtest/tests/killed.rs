@@ -1,0 +1,99 @@
+//! Processes that are killed with all their connections, encoders and players alike: SIGKILL says nothing to anybody.
+
+use std::net::SocketAddr;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use fanfare::config::Config;
+
+/// The one test in this file: the relay is in this process, and its sockets are counted.
+#[test]
+fn hundreds_of_players_and_encoders_killed_at_once_cost_others_nothing_and_free_their_names() {
+    const HONEST: usize = 10;
+    const STREAMS: usize = 40;
+    const PLAYERS: usize = 300;
+    let address = relay();
+    let at_first = sockets();
+    let _encoder = Load::start(address, "publish", "honest", "--bitrate 500k");
+    wait_for_sockets(at_first + 1);
+    let mut honest = Load::start(address, "play", "honest", "-n 10 --parse 1 --settle 0 --seconds 600");
+    wait_for_sockets(at_first + 1 + HONEST);
+    let in_quiet = sockets();
+
+    for _ in 0..3 {
+        let mut encoders = Load::start(address, "publish", "doomed", "--streams 40 --bitrate 200k");
+        wait_for_sockets(in_quiet + STREAMS);
+        let mut players =
+            Load::start(address, "play", "doomed", "--streams 40 -n 300 --ramp 1000 --seconds 600");
+        wait_for_sockets(in_quiet + STREAMS + PLAYERS);
+        // Time for a name that is taken to end its encoder, and for pictures to be under way everywhere.
+        thread::sleep(Duration::from_millis(500));
+        assert!(encoders.still_runs(), "the encoders were refused: is a name not free?");
+        assert!(players.still_runs());
+        // Dropping them kills them.
+        drop((players, encoders));
+        wait_for_sockets(in_quiet);
+        assert!(honest.still_runs());
+    }
+    assert_eq!(honest.stop(), Some(0), "the others were not all there, or missed a frame");
+}
+
+/// A process of the load generator; killed when it is dropped.
+struct Load(Child);
+
+impl Load {
+    fn start(address: SocketAddr, what: &str, key: &str, options: &str) -> Load {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_fanfare-load"));
+        command.arg(what).arg(format!("rtmp://{address}/live/{key}")).args(options.split(' '));
+        Load(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
+    }
+
+    fn still_runs(&mut self) -> bool {
+        self.0.try_wait().unwrap().is_none()
+    }
+
+    /// Ends it politely, and gives its exit code.
+    fn stop(mut self) -> Option<i32> {
+        rustix::process::kill_process(
+            rustix::process::Pid::from_child(&self.0),
+            rustix::process::Signal::TERM,
+        )
+        .unwrap();
+        self.0.wait().unwrap().code()
+    }
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Waits until this process has so many sockets.
+fn wait_for_sockets(count: usize) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while sockets() != count {
+        assert!(Instant::now() < deadline, "{} sockets instead of {count}", sockets());
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+fn sockets() -> usize {
+    let files = std::fs::read_dir("/proc/self/fd").unwrap().flatten();
+    let targets = files.filter_map(|file| std::fs::read_link(file.path()).ok());
+    targets.filter(|target| target.to_string_lossy().starts_with("socket:")).count()
+}
+
+/// The relay, on two cores, until this process ends.
+fn relay() -> SocketAddr {
+    let mut config = Config { cores: 2, ..Config::default() };
+    config.set_rtmp(vec!["127.0.0.1:0".parse().unwrap()]);
+    let (started, addresses) = mpsc::channel();
+    thread::spawn(move || {
+        fanfare::net::run(config, |_relay| Ok(()), |addresses| started.send(addresses[0]).unwrap()).unwrap();
+    });
+    addresses.recv().unwrap()
+}

@@ -1,0 +1,32 @@
+//! What has to hold for any bytes that a player says on a WebSocket: the body of the fuzz target.
+
+use super::websocket::{Error, Reader, Word};
+
+/// Reads `data` after its first bytes, once in one read and once cut as they say, and panics when the two differ or a
+/// bound is broken.
+pub fn read_at_any_cut(data: &[u8]) {
+    let Some((&cut, said)) = data.split_first() else { return };
+    let whole = read(std::iter::once(said));
+    assert_eq!(whole, read(said.chunks(usize::from(cut) + 1)));
+    assert_eq!(whole, read(said.chunks(1)));
+}
+
+fn read<'a>(reads: impl Iterator<Item = &'a [u8]>) -> (Vec<Word>, Option<Error>) {
+    let mut reader = Reader::default();
+    let mut words = Vec::new();
+    for read in reads {
+        reader.feed(read);
+        loop {
+            match reader.next() {
+                Ok(Some(word)) => words.push(word),
+                Ok(None) => break,
+                Err(error) => return (words, Some(error)),
+            }
+        }
+        assert!(reader.held() <= MOST_HELD, "{} bytes are held", reader.held());
+    }
+    (words, None)
+}
+
+/// The head of a frame, and the payload of a control frame.
+const MOST_HELD: usize = 14 + 125;

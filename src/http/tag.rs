@@ -1,0 +1,83 @@
+//! FLV as a file has it (FLV 10.1 §E): a header, then tags, each followed by its size.
+
+use bytes::Bytes;
+
+use crate::flv::{Frame, Kinds, WireFormat};
+
+/// Lays frames as the tags of an FLV file.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct FlvFormat;
+
+impl WireFormat for FlvFormat {
+    fn wire_len(&self, frame: &Frame) -> usize {
+        TAG_HEADER_BYTES + frame.payload.len() + SIZE_BYTES
+    }
+
+    fn write(&self, frame: &Frame, out: &mut [u8]) {
+        let (header, rest) = out.split_at_mut(TAG_HEADER_BYTES);
+        let (payload, size) = rest.split_at_mut(rest.len() - SIZE_BYTES);
+        let [top, high, middle, low] = frame.timestamp_ms.to_be_bytes();
+        header[0] = frame.kind as u8;
+        header[1..4].copy_from_slice(&be24(frame.payload.len()));
+        header[4..8].copy_from_slice(&[high, middle, low, top]);
+        header[8..].fill(0);
+        frame.payload.copy_prefix(payload);
+        size.copy_from_slice(&(TAG_HEADER_BYTES as u32 + frame.payload.len() as u32).to_be_bytes());
+    }
+
+    fn opening(&self, kinds: Kinds) -> Option<Bytes> {
+        let flags = u8::from(kinds.audio) << 2 | u8::from(kinds.video);
+        Some([b"FLV\x01".as_slice(), &[flags, 0, 0, 0, FILE_HEADER_BYTES], &[0; SIZE_BYTES]].concat().into())
+    }
+}
+
+/// A payload came as an RTMP message, whose length has 24 bits as well.
+fn be24(len: usize) -> [u8; 3] {
+    let [top, rest @ ..] = u32::try_from(len).expect("a message has 24 bits for its length").to_be_bytes();
+    debug_assert_eq!(top, 0);
+    rest
+}
+
+const FILE_HEADER_BYTES: u8 = 9;
+const TAG_HEADER_BYTES: usize = 11;
+/// PreviousTagSize.
+const SIZE_BYTES: usize = 4;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flv::{FrameKind, Run};
+
+    fn lay(kind: FrameKind, timestamp_ms: u32, payload: &'static [u8]) -> Vec<u8> {
+        let frame = Frame { kind, timestamp_ms, payload: Bytes::from_static(payload).into() };
+        let mut out = vec![0xEE; FlvFormat.wire_len(&frame)];
+        FlvFormat.write(&frame, &mut out);
+        out
+    }
+
+    #[test]
+    fn a_tag_has_its_kind_its_length_its_time_and_its_size_behind_it() {
+        assert_eq!(
+            lay(FrameKind::Video, 0x0102_0304, b"abc"),
+            b"\x09\0\0\x03\x02\x03\x04\x01\0\0\0abc\0\0\0\x0E"
+        );
+        assert_eq!(lay(FrameKind::Data, 0, b""), b"\x12\0\0\0\0\0\0\0\0\0\0\0\0\0\x0B");
+    }
+
+    #[test]
+    fn a_payload_in_pieces_is_laid_in_one() {
+        let mut frame = Frame { kind: FrameKind::Audio, timestamp_ms: 1, payload: Default::default() };
+        frame.payload.push(Run::strided(Bytes::from_static(b"ab.cd.e"), 2, 2, 1));
+        let mut out = vec![0; FlvFormat.wire_len(&frame)];
+        FlvFormat.write(&frame, &mut out);
+        assert_eq!(out, b"\x08\0\0\x05\0\0\x01\0\0\0\0abcde\0\0\0\x10");
+    }
+
+    #[test]
+    fn the_file_header_says_what_there_is() {
+        let opening = |audio, video| FlvFormat.opening(Kinds { audio, video }).expect("a file has one");
+        assert_eq!(opening(true, true), &b"FLV\x01\x05\0\0\0\x09\0\0\0\0"[..]);
+        assert_eq!(opening(false, true)[4], 1);
+        assert_eq!(opening(true, false)[4], 4);
+    }
+}

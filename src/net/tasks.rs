@@ -1,0 +1,157 @@
+//! What a core does for the control plane: takes in players whose request came over HTTP, tells of its connections, ends
+//! one of them.
+
+use super::{
+    connection::{Connection, Playing, Reason},
+    core::Core,
+    dialogue::{Dialogue, Passing},
+    handle::{HttpPlayer, Task},
+    report::{ConnectionReport, CoreReport, Event, Followed, Role},
+};
+use crate::stream::Wire;
+
+impl Core {
+    /// Does what has been asked for.
+    pub(super) fn do_tasks(&mut self) {
+        for task in self.common.outside.take_tasks(self.number) {
+            match task {
+                // Whoever asked may have gone: then nobody minds.
+                Task::Report(answer) => drop(answer.send(self.tell_of_connections())),
+                Task::End(connection_id, answer) => drop(answer.send(self.kick(connection_id))),
+                Task::Play(player) => self.take_in(*player),
+            }
+        }
+    }
+
+    /// A player comes that has been let in already. Once it is here it is like any other.
+    fn take_in(&mut self, player: HttpPlayer) {
+        let HttpPlayer { socket, peer, ticket, stream, wire, start, head, rest } = player;
+        if self.is_draining {
+            return;
+        }
+        // The ring waits for sockets by itself, and for those alone that block.
+        if let Err(error) = socket.set_nonblocking(false) {
+            tracing::debug!(%peer, %error, "a player's socket is gone");
+            return;
+        }
+        let id = self.common.next_connection_id();
+        let dialogue = match wire {
+            Wire::WebsocketFlv => Dialogue::WebSocket(Box::default()),
+            Wire::HttpFlv | Wire::Rtmp => Dialogue::HttpFlv(Passing::default()),
+        };
+        let socket = tokio_uring::net::TcpStream::from_std(socket);
+        let mut connection = Connection::new(id, socket, peer, ticket, dialogue, self.now_ms);
+        connection.outbox.extend_from_slice(&head);
+        let key = self.connections.insert(connection);
+        self.tally.connects += 1;
+        self.begin_to_play(key, stream.into_boxed_str(), start);
+        if rest.is_empty() {
+            self.flush(key);
+        } else {
+            self.feed(key, rest);
+        }
+        self.receive(key);
+        self.reap(key);
+    }
+
+    /// A player's place in its stream.
+    pub(super) fn begin_to_play(&mut self, key: usize, name: Box<str>, start: crate::fanout::Start) {
+        let connection = &mut self.connections[key];
+        let (id, peer, wire) = (connection.id, connection.peer, connection.dialogue.wire());
+        let player = self.hub.join(key, &name, wire, start, self.now_ms);
+        let is_live = self.hub.stream(player).is_live();
+        tracing::info!(id, %peer, stream = %name, wire = wire.name(), core = self.number, is_live, "playing");
+        self.common.outside.tell(|| Event::Playing { id, peer, stream: name.to_string(), wire });
+        let bytes_out_before = connection.bytes_out;
+        connection.playing = Some(Playing { key: player, name, since_ms: self.now_ms, bytes_out_before });
+    }
+
+    /// Ends a connection because the operator wants it. False where there is none of that number.
+    fn kick(&mut self, connection_id: u64) -> bool {
+        let Some(key) = self.find(connection_id) else { return false };
+        let connection = &mut self.connections[key];
+        if connection.closing.is_some() {
+            return false;
+        }
+        match connection.publishing {
+            Some(_) => {
+                connection.dialogue.refuse_publish("NetStream.Publish.Denied", "Ended by the operator.")
+            }
+            None => connection.dialogue.end_play(),
+        }
+        self.finish_after_session(key, Reason::Kicked);
+        self.reap(key);
+        true
+    }
+
+    fn tell_of_connections(&self) -> Vec<ConnectionReport> {
+        self.connections.iter().map(|(_, connection)| self.tell_of(connection)).collect()
+    }
+
+    fn tell_of(&self, connection: &Connection) -> ConnectionReport {
+        let (role, stream, since_ms) = match (&connection.publishing, &connection.playing) {
+            (Some(it), _) => (Role::Publisher, Some(it.name.to_string()), it.since_ms),
+            (None, Some(it)) => (Role::Player, Some(it.name.to_string()), it.since_ms),
+            (None, None) => (Role::Idle, None, connection.opened_ms),
+        };
+        let lag_ms = connection.playing.as_ref().and_then(|it| self.hub.lag_ms(it.key, self.now_ms));
+        ConnectionReport {
+            id: connection.id,
+            peer: connection.peer,
+            core: self.number,
+            role,
+            wire: connection.dialogue.wire(),
+            stream,
+            duration_ms: self.now_ms.saturating_sub(since_ms),
+            bytes_in: connection.bytes_in,
+            bytes_out: connection.bytes_out,
+            lag_ms: lag_ms.map(u64::from),
+        }
+    }
+
+    /// Lays out what this core has counted, and what there is now.
+    pub(super) fn lay_out_report(&mut self) {
+        let mut report = self.tally.clone();
+        report.at_ms = self.now_ms;
+        report.connections = self.connections.len() as u64;
+        report.skips = self.hub.skips();
+        report.streams = self
+            .hub
+            .followed()
+            .map(|(stream, wire, players, bytes_out, skips)| Followed {
+                stream: stream.shared_name(),
+                wire,
+                players: players as u64,
+                bytes_out,
+                skips,
+            })
+            .collect();
+        for followed in &report.streams {
+            report.players[followed.wire.index()] += followed.players;
+        }
+        (report.submissions, report.completions) = self.ring_counts();
+        self.common.outside.lay_out(report);
+    }
+}
+
+/// Which count of [`CoreReport::ends`] a reason belongs to.
+pub(super) fn end_index(reason: &Reason) -> usize {
+    let label = match reason {
+        Reason::PeerClosed => "closed_by_peer",
+        Reason::Socket(_) => "socket_error",
+        Reason::Violation(_) => "protocol_violation",
+        Reason::Refused(_) => "refused",
+        Reason::SendTimeout => "send_timeout",
+        Reason::HandshakeTimeout => "handshake_timeout",
+        Reason::RequestTimeout => "request_timeout",
+        Reason::PublisherSilent => "publisher_silence",
+        Reason::TooFast { .. } => "publisher_rate",
+        Reason::UnreadAnswers => "unread_answers",
+        Reason::StreamNotFound => "stream_not_found",
+        Reason::Unpublished => "unpublished",
+        Reason::TakenOver => "taken_over",
+        Reason::ShuttingDown => "shutting_down",
+        Reason::Kicked => "kicked",
+    };
+    CoreReport::ENDS.iter().position(|&it| it == label).expect("each reason is among the labels")
+}

@@ -1,0 +1,103 @@
+//! Acknowledgements count in 32 bits (RTMP 1.0 §5.4.3). Some encoders stop at 4 GiB where the other side's counter does:
+//! client and session go over it here, either way.
+
+use super::*;
+use crate::flv::WireFormat;
+use crate::rtmp::chunk::MediaFormat;
+use crate::rtmp::client::{Client, ClientConfig, Event, Role};
+
+const FRAME_BYTES: usize = 1_000_000;
+const WINDOW: u64 = WINDOW_BYTES as u64;
+/// Four windows before the counters wrap.
+const SKIPPED: u64 = (1 << 32) - 4 * WINDOW;
+
+struct Pair {
+    client: Client,
+    session: Session,
+    frames: usize,
+}
+
+impl Pair {
+    /// One that is started, and has had [`SKIPPED`] bytes of media.
+    fn new(role: Role) -> Self {
+        let url = "rtmp://host/live/s".parse().unwrap();
+        let config = ClientConfig { url, role, chunk_size: OUT_CHUNK_SIZE, fmle: true };
+        let session = Session::new(&SessionConfig::default(), 0, [1; 32]);
+        let mut pair = Self { client: Client::new(config, 0, [2; 32]), session, frames: 0 };
+        pair.settle();
+        let (receiver, sender) = match role {
+            Role::Publish => (&mut pair.session.link, pair.client.link()),
+            Role::Play => (pair.client.link(), &mut pair.session.link),
+        };
+        receiver.skip_received(SKIPPED);
+        // What was said before the media is acknowledged with it.
+        sender.skip_sent(receiver.received_bytes());
+        pair
+    }
+
+    fn settle(&mut self) {
+        loop {
+            let mut is_quiet = true;
+            while let Some(event) = self.client.poll() {
+                is_quiet = false;
+                match event {
+                    Event::Send(bytes) => self.session.receive(bytes, 0).unwrap(),
+                    Event::Frame(_) => self.frames += 1,
+                    _ => {}
+                }
+            }
+            while let Some(output) = self.session.poll() {
+                is_quiet = false;
+                match output {
+                    Output::Send(bytes) => self.client.receive(bytes, 0).unwrap(),
+                    Output::Publish(_) => self.session.accept_publish().unwrap(),
+                    Output::Play(_) => self.session.accept_play(),
+                    Output::Frame(_) => self.frames += 1,
+                    other => panic!("{other:?}"),
+                }
+            }
+            if is_quiet {
+                return;
+            }
+        }
+    }
+}
+
+/// Sends frames until four windows behind 4 GiB have come; at no time more than a window is unacknowledged.
+fn go_over(pair: &mut Pair, send: impl Fn(&mut Pair, &Frame), counts: impl Fn(&Pair) -> (u64, u64)) {
+    let payload = Bytes::from(vec![0x27; FRAME_BYTES]);
+    for sent in 1.. {
+        send(pair, &Frame { kind: FrameKind::Video, timestamp_ms: 0, payload: payload.clone().into() });
+        pair.settle();
+        assert_eq!(pair.frames, sent);
+        let (received, acknowledged) = counts(pair);
+        assert!(acknowledged <= received, "{acknowledged} of {received}");
+        assert!(received - acknowledged < WINDOW, "{acknowledged} of {received}");
+        if received > (1 << 32) + 4 * WINDOW {
+            return;
+        }
+    }
+}
+
+#[test]
+fn a_publisher_s_bytes_are_acknowledged_beyond_4_gib() {
+    go_over(
+        &mut Pair::new(Role::Publish),
+        |pair, frame| pair.client.send_frame(frame),
+        |pair| (pair.session.received_bytes(), pair.client.peer_acknowledged_bytes()),
+    );
+}
+
+#[test]
+fn a_player_acknowledges_our_bytes_beyond_4_gib() {
+    let format = MediaFormat { chunk_size: OUT_CHUNK_SIZE };
+    go_over(
+        &mut Pair::new(Role::Play),
+        |pair, frame| {
+            let mut wire = vec![0; format.wire_len(frame)];
+            format.write(frame, &mut wire);
+            pair.client.receive(wire.into(), 0).unwrap();
+        },
+        |pair| (pair.client.received_bytes(), pair.session.peer_acknowledged_bytes()),
+    );
+}

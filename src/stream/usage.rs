@@ -1,0 +1,368 @@
+//! Who holds on to a stream: how many use it, which core follows it, who has its name. Lock-free but for the change of
+//! hands; knows nothing of names, of the map that they are in, or of the log.
+
+use std::sync::PoisonError;
+
+use super::sync::{AtomicU32, AtomicU64, AtomicUsize, Mutex, MutexGuard, Ordering, fence};
+
+/// Publishers and followers of a stream. The last one to leave closes it for good: whoever comes then needs a new one.
+pub(super) struct Users(AtomicUsize);
+
+const CLOSED: usize = usize::MAX;
+
+impl Users {
+    pub(super) fn none() -> Self {
+        Self(AtomicUsize::new(0))
+    }
+
+    /// Enters the stream that `find` finds or makes. Where its last user has just left and is about to remove it,
+    /// helps, and looks again.
+    pub(super) fn enter<S>(find: impl Fn() -> S, users: impl Fn(&S) -> &Self, remove: impl Fn(&S)) -> S {
+        loop {
+            let stream = find();
+            if users(&stream).try_enter() {
+                return stream;
+            }
+            remove(&stream);
+        }
+    }
+
+    /// True for the last one: the stream is to be removed, and nobody uses it any more.
+    #[must_use]
+    pub(super) fn leave(&self) -> bool {
+        let left = self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, |users| {
+            Some(if users == 1 { CLOSED } else { users - 1 })
+        });
+        left == Ok(1)
+    }
+
+    /// Whether the last one has left.
+    pub(super) fn are_gone(&self) -> bool {
+        self.0.load(Ordering::Acquire) == CLOSED
+    }
+
+    fn try_enter(&self) -> bool {
+        let entered = self
+            .0
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |users| (users != CLOSED).then(|| users + 1));
+        entered.is_ok()
+    }
+}
+
+/// By core: 1 + the slot of its follower, 0 for none.
+pub(super) struct Followers(Box<[AtomicU32]>);
+
+impl Followers {
+    pub(super) fn none(cores: usize) -> Self {
+        Self((0..cores).map(|_| AtomicU32::new(0)).collect())
+    }
+
+    /// From now on `core` is told. What it looks at after this, or what it is told of, is all there is: see
+    /// [`Followers::to_tell`].
+    pub(super) fn add(&self, core: usize, slot: usize) {
+        let slot = u32::try_from(slot + 1).expect("a core has fewer than 2^32 followers");
+        self.0[core].store(slot, Ordering::Relaxed);
+        // Pairs with the fence in `to_tell`: of two fences one is first, and what came before it is seen after the
+        // other. So either the publisher sees this follower, or the follower's first look sees the frame.
+        fence(Ordering::SeqCst);
+    }
+
+    pub(super) fn remove(&self, core: usize) {
+        self.0[core].store(0, Ordering::Relaxed);
+    }
+
+    /// The core and the slot of each follower that may not have seen what was made visible before this call.
+    pub(super) fn to_tell(&self) -> impl Iterator<Item = (usize, usize)> + '_ {
+        fence(Ordering::SeqCst);
+        self.iter()
+    }
+
+    /// The core and the slot of each follower.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (usize, usize)> + '_ {
+        let slots = self.0.iter().enumerate();
+        slots.filter_map(|(core, slot)| Some((core, slot.load(Ordering::Relaxed).checked_sub(1)? as usize)))
+    }
+}
+
+/// A name's publisher, and what it needs to publish: there is one `W`, and who has it publishes.
+pub(super) struct Hold<W> {
+    publisher: AtomicU64,
+    /// [`LIVE`], [`NEVER`], or when the last publisher went away, milliseconds.
+    vacant: AtomicU64,
+    /// When the publisher was last heard, milliseconds.
+    heard_ms: AtomicU64,
+    /// Rare changes of hands; never on the way of a frame.
+    hand_over: Mutex<HandOver<W>>,
+}
+
+struct HandOver<W> {
+    /// Present while nobody publishes.
+    writer: Option<W>,
+    /// The one who waits for the name.
+    next: Option<PublisherId>,
+}
+
+/// Who publishes: a connection on a core.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PublisherId {
+    /// The core's number.
+    pub core: usize,
+    /// The connection's number in the process; never 0.
+    pub connection_id: u64,
+}
+
+const LIVE: u64 = u64::MAX;
+const NEVER: u64 = u64::MAX - 1;
+/// `publisher`: the core is in the bits above, the connection's number below.
+const CORE_SHIFT: u32 = 48;
+
+impl<W> Hold<W> {
+    pub(super) fn free(writer: W) -> Self {
+        Self {
+            publisher: AtomicU64::new(0),
+            vacant: AtomicU64::new(NEVER),
+            heard_ms: AtomicU64::new(0),
+            hand_over: Mutex::new(HandOver { writer: Some(writer), next: None }),
+        }
+    }
+
+    /// Takes the name, if it is free and `may_have` finds no reason against it. None where another one has it.
+    pub(super) fn take<E>(
+        &self,
+        id: PublisherId,
+        now_ms: u64,
+        may_have: impl FnOnce() -> Result<(), E>,
+    ) -> Option<Result<W, E>> {
+        let mut hand_over = self.hand_over();
+        let writer = hand_over.writer.take()?;
+        if let Err(reason) = may_have() {
+            hand_over.writer = Some(writer);
+            return Some(Err(reason));
+        }
+        hand_over.next.take_if(|next| *next == id);
+        self.heard(now_ms);
+        self.publisher.store(id.pack(), Ordering::Release);
+        self.vacant.store(LIVE, Ordering::Release);
+        Some(Ok(writer))
+    }
+
+    /// Gives the name back: to be told to whom this answers, if anybody waits.
+    #[must_use]
+    pub(super) fn give_back(&self, writer: W, now_ms: u64) -> Option<PublisherId> {
+        let mut hand_over = self.hand_over();
+        self.publisher.store(0, Ordering::Release);
+        self.vacant.store(now_ms, Ordering::Release);
+        hand_over.writer = Some(writer);
+        hand_over.next.take()
+    }
+
+    /// `next` waits for the name, in place of whoever did. Answers who has it, and will give it back to `next`; none
+    /// where it is free, and `next` is to be told now.
+    pub(super) fn want(&self, next: PublisherId) -> Option<PublisherId> {
+        let mut hand_over = self.hand_over();
+        let is_held = hand_over.writer.is_none();
+        hand_over.next = is_held.then_some(next);
+        is_held.then(|| PublisherId::unpack(self.publisher.load(Ordering::Acquire)))
+    }
+
+    /// Who has the name.
+    pub(super) fn publisher(&self) -> Option<PublisherId> {
+        let publisher = self.publisher.load(Ordering::Acquire);
+        (publisher != 0).then(|| PublisherId::unpack(publisher))
+    }
+
+    /// Whether somebody waits for the name.
+    pub(super) fn is_wanted(&self) -> bool {
+        self.hand_over().next.is_some()
+    }
+
+    /// Nobody will publish it any more.
+    pub(super) fn close(&self) {
+        self.hand_over().writer = None;
+    }
+
+    /// The publisher has been heard.
+    pub(super) fn heard(&self, now_ms: u64) {
+        self.heard_ms.store(now_ms, Ordering::Relaxed);
+    }
+
+    /// How long ago the publisher was heard, milliseconds.
+    pub(super) fn silent_ms(&self, now_ms: u64) -> u64 {
+        now_ms.saturating_sub(self.heard_ms.load(Ordering::Relaxed))
+    }
+
+    /// Whether somebody publishes.
+    pub(super) fn is_live(&self) -> bool {
+        self.vacant.load(Ordering::Acquire) == LIVE
+    }
+
+    /// When the last publisher went away, milliseconds; none while one publishes, or where none ever did.
+    pub(super) fn vacant_since_ms(&self) -> Option<u64> {
+        let since = self.vacant.load(Ordering::Acquire);
+        (since < NEVER).then_some(since)
+    }
+
+    /// A panic elsewhere must not keep the name: a poisoned hand-over is as good as any.
+    fn hand_over(&self) -> MutexGuard<'_, HandOver<W>> {
+        self.hand_over.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl PublisherId {
+    fn pack(self) -> u64 {
+        debug_assert!(self.connection_id < 1 << CORE_SHIFT);
+        (self.core as u64) << CORE_SHIFT | self.connection_id
+    }
+
+    fn unpack(packed: u64) -> Self {
+        Self { core: (packed >> CORE_SHIFT) as usize, connection_id: packed & ((1 << CORE_SHIFT) - 1) }
+    }
+}
+
+#[cfg(all(test, fanfare_loom))]
+mod model {
+    use loom::{
+        sync::{Arc, atomic::AtomicBool},
+        thread::{self, JoinHandle},
+    };
+
+    use super::*;
+
+    /// A stream in a registry of one name. The map's own operations are atomic, as the real one's are.
+    struct Stream {
+        users: Users,
+        is_let_go: AtomicBool,
+    }
+
+    #[derive(Clone)]
+    struct Registry(Arc<Mutex<Option<Arc<Stream>>>>);
+
+    impl Registry {
+        fn empty() -> Self {
+            Self(Arc::new(Mutex::new(None)))
+        }
+
+        fn enter(&self) -> Arc<Stream> {
+            let stream = || Arc::new(Stream { users: Users::none(), is_let_go: AtomicBool::new(false) });
+            Users::enter(
+                || self.0.lock().unwrap().get_or_insert_with(stream).clone(),
+                |stream: &Arc<Stream>| &stream.users,
+                |stream| self.remove(stream),
+            )
+        }
+
+        fn leave(&self, stream: &Arc<Stream>) {
+            if stream.users.leave() {
+                self.remove(stream);
+                stream.is_let_go.store(true, Ordering::Relaxed);
+            }
+        }
+
+        fn remove(&self, closed: &Arc<Stream>) {
+            let _ = self.0.lock().unwrap().take_if(|stream| Arc::ptr_eq(stream, closed));
+        }
+
+        /// What must be true while somebody uses `stream`.
+        fn assert_used(&self, stream: &Arc<Stream>) {
+            let found = self.0.lock().unwrap().clone();
+            assert!(
+                found.is_some_and(|found| Arc::ptr_eq(&found, stream)),
+                "who comes now finds another one"
+            );
+            assert!(!stream.is_let_go.load(Ordering::Relaxed), "its log is gone");
+        }
+    }
+
+    fn user(registry: &Registry) -> JoinHandle<()> {
+        let registry = registry.clone();
+        thread::spawn(move || {
+            let stream = registry.enter();
+            registry.assert_used(&stream);
+            registry.leave(&stream);
+        })
+    }
+
+    fn join(threads: impl IntoIterator<Item = JoinHandle<()>>) {
+        threads.into_iter().for_each(|thread| thread.join().expect("no assertion fails"));
+    }
+
+    #[test]
+    fn loom_who_enters_while_the_last_one_leaves_is_never_left_with_a_removed_stream() {
+        // All interleavings take hours. None that goes wrong needs more than these switches away from a thread that
+        // could have gone on.
+        let mut model = loom::model::Builder::new();
+        model.preemption_bound = Some(3);
+        model.check(|| {
+            let registry = Registry::empty();
+            let last = registry.enter();
+            let others = [user(&registry), user(&registry)];
+            registry.leave(&last);
+            join(others);
+            assert!(registry.0.lock().unwrap().is_none(), "nobody is left, and so is nothing");
+        });
+    }
+
+    /// The first look at the log of a core that has just begun to follow, and the word of a publisher that has just
+    /// laid a frame, miss each other in no interleaving.
+    #[test]
+    fn loom_a_new_follower_sees_the_frame_or_is_told_of_it() {
+        loom::model(|| {
+            let followers = Arc::new(Followers::none(1));
+            let committed = Arc::new(AtomicU32::new(0));
+            let told = Arc::new(AtomicBool::new(false));
+            let publisher = {
+                let (followers, committed, told) = (followers.clone(), committed.clone(), told.clone());
+                thread::spawn(move || {
+                    committed.store(1, Ordering::Release);
+                    for follower in followers.to_tell() {
+                        assert_eq!(follower, (0, 5));
+                        told.store(true, Ordering::Relaxed);
+                    }
+                })
+            };
+            followers.add(0, 5);
+            let seen = committed.load(Ordering::Acquire) == 1;
+            join([publisher]);
+            assert!(seen || told.load(Ordering::Relaxed), "the frame is lost until the next one");
+        });
+    }
+
+    /// One publishes, one wants the name and is told, or finds it free, exactly once; at no time do both hold it.
+    #[test]
+    fn loom_a_name_has_one_publisher_and_who_waits_for_it_is_told_once() {
+        loom::model(|| {
+            let [first, second] = [1, 2].map(|connection_id| PublisherId { core: 0, connection_id });
+            let hold = Arc::new(Hold::free(()));
+            let held = Arc::new(AtomicBool::new(false));
+            let publish = |hold: &Hold<()>, held: &AtomicBool, id| {
+                let taken = hold.take(id, 0, || Ok::<(), ()>(()));
+                taken.inspect(|_| assert!(!held.swap(true, Ordering::Relaxed), "two of them publish"))
+            };
+            let unpublish = |hold: &Hold<()>, held: &AtomicBool| {
+                held.store(false, Ordering::Relaxed);
+                hold.give_back((), 7)
+            };
+            let (its_hold, its_held) = (hold.clone(), held.clone());
+            let other = thread::spawn(move || {
+                publish(&its_hold, &its_held, first)?;
+                unpublish(&its_hold, &its_held)
+            });
+            let mut told = 0;
+            if publish(&hold, &held, second).is_some() {
+                assert!(hold.is_live());
+                assert_eq!(unpublish(&hold, &held), None, "nobody waits");
+            } else {
+                match hold.want(second) {
+                    Some(holder) => assert_eq!(holder, first),
+                    None => told += 1,
+                }
+            }
+            let waits = hold.is_wanted();
+            let answer = other.join().expect("no assertion fails");
+            told += usize::from(answer == Some(second));
+            assert!(told <= 1 && (!waits || told == 1), "told {told} times");
+            assert!(!hold.is_wanted() && !hold.is_live());
+            assert_eq!(hold.vacant_since_ms(), Some(7));
+        });
+    }
+}

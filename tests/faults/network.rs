@@ -1,0 +1,245 @@
+//! Networks that go without a word: no FIN, no RST, no packet at all. Clients are in networks of their own, and their
+//! cable is pulled.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use crate::crowd::{Crowd, Id};
+use crate::frames::Source;
+use crate::namespaces::{Network, RELAY, in_a_namespace};
+use crate::support::{Relay, SOON, eventually};
+
+/// An encoder that changes from one network to another while the first one dies in silence.
+#[test]
+fn an_encoder_whose_network_died_takes_its_name_over_from_another_address_and_players_go_on() {
+    in_a_namespace(|| {
+        let relay = Relay::start_at(RELAY, "publish.stale_publisher = '700ms'");
+        let (one_network, other_network) = (Network::new(1), Network::new(2));
+        let mut crowd = Crowd::new();
+        let source = Source::small(1);
+        let players = crowd.play_all(&relay, "live/a", 5);
+        let sockets = relay.open_sockets();
+        let first = one_network.enter(|| crowd.publish(&relay, "live/a"));
+        crowd.begin(first, &source, &players);
+        crowd.send_frames(first, &source, 1..30);
+        crowd.until_seen(&players, 29);
+        one_network.cut();
+        let silent_since = Instant::now();
+
+        let second = other_network.enter(|| publish_once_it_may(&mut crowd, &relay));
+        let silence = silent_since.elapsed();
+        assert!(silence >= Duration::from_millis(600), "taken over after {silence:?}");
+        assert_ne!(crowd[first].peer().ip(), crowd[second].peer().ip());
+        // Its clock begins anew, at a key frame.
+        crowd.send_headers(second, &source);
+        crowd.send_frames(second, &source, 100..160);
+        crowd.until_seen(&players, 159);
+        assert_goes_on(&crowd, &players, &source, 0..30, 100..160);
+
+        // The first one cannot be told, and is let go of all the same.
+        let peer = crowd[first].peer().to_string();
+        relay.wait_for_log(&["closed", &peer, "another publisher took the stream over"]);
+        eventually("its descriptor is given back", SOON, || {
+            (relay.open_sockets() <= sockets + 1).then_some(())
+        });
+    });
+}
+
+#[test]
+fn an_encoder_whose_network_died_is_ended_after_the_silence_and_its_players_wait_for_it() {
+    in_a_namespace(|| {
+        let config =
+            "limits.publisher_silence = '2s'\npublish = { stale_publisher = '1h', publisher_grace = '1m' }";
+        let relay = Relay::start_at(RELAY, config);
+        let (one_network, other_network) = (Network::new(1), Network::new(2));
+        let mut crowd = Crowd::new();
+        let source = Source::small(1);
+        let players = crowd.play_all(&relay, "live/a", 5);
+        let sockets = relay.open_sockets();
+        let first = one_network.enter(|| crowd.publish(&relay, "live/a"));
+        let peer = crowd[first].peer().to_string();
+        crowd.begin(first, &source, &players);
+        crowd.send_frames(first, &source, 1..30);
+        crowd.until_seen(&players, 29);
+        one_network.cut();
+        let silent_since = Instant::now();
+
+        // Until then the name is taken: nobody but the silence frees it.
+        let early = crowd.ask_to_publish(&relay, "live/a", 4096);
+        crowd.until("it is refused", |crowd| crowd[early].was_told("NetStream.Publish.BadName"));
+        relay.wait_for_log(&["publish ended", &peer, "limits.publisher_silence"]);
+        let silence = silent_since.elapsed();
+        let expected = Duration::from_millis(1_900)..Duration::from_secs(10);
+        assert!(expected.contains(&silence), "ended after {silence:?}");
+        eventually("its descriptor is given back", SOON, || (relay.open_sockets() <= sockets).then_some(()));
+
+        let second = other_network.enter(|| crowd.publish(&relay, "live/a"));
+        crowd.send_headers(second, &source);
+        crowd.send_frames(second, &source, 100..160);
+        crowd.until_seen(&players, 159);
+        assert_goes_on(&crowd, &players, &source, 0..30, 100..160);
+    });
+}
+
+#[test]
+fn a_player_whose_network_died_is_dropped_after_send_timeout_and_others_lose_nothing() {
+    in_a_namespace(|| {
+        let relay = Relay::start_at(RELAY, "play.send_timeout = '2s'");
+        let (network, other_network) = (Network::new(1), Network::new(2));
+        let mut crowd = Crowd::new();
+        let source = Source::new(1);
+        let mut players = crowd.play_all(&relay, "live/a", 3);
+        players.extend(other_network.enter(|| crowd.play_all(&relay, "live/a", 2)));
+        let publisher = crowd.publish(&relay, "live/a");
+        let sockets = relay.open_sockets();
+        let lost = network.enter(|| crowd.play_all(&relay, "live/a", 1))[0];
+        let peer = crowd[lost].peer().to_string();
+        players.push(lost);
+        crowd.begin(publisher, &source, &players);
+        crowd.send_frames(publisher, &source, 1..10);
+        crowd.until_seen(&players, 9);
+        players.pop();
+        network.cut();
+        let cut = Instant::now();
+
+        let mut sent = 10;
+        while !relay.log().iter().any(|line| line.contains(&peer) && line.contains("closed")) {
+            crowd.send_frames(publisher, &source, sent..sent + 10);
+            sent += 10;
+            crowd.until_seen(&players, sent - 1);
+            crowd.serve_for(Duration::from_millis(50));
+            assert!(cut.elapsed() < SOON, "{peer} is still there");
+        }
+        let took = cut.elapsed();
+        assert!(took >= Duration::from_millis(1_900), "dropped after {took:?}");
+        relay.wait_for_log(&["closed", &peer, "its socket took nothing for send_timeout"]);
+        eventually("its descriptor is given back", SOON, || (relay.open_sockets() <= sockets).then_some(()));
+        crowd.send_frames(publisher, &source, sent..sent + 50);
+        crowd.until_seen(&players, sent + 49);
+        for player in players {
+            source.assert_from_the_start("another player", &crowd[player].seen, 0..sent + 50);
+        }
+    });
+}
+
+#[test]
+fn a_player_whose_network_comes_back_in_time_goes_on_where_it_was() {
+    in_a_namespace(|| {
+        let (source, seen, sent) = play_over_a_break("play = { send_timeout = '1m', max_lag = '1m' }");
+        source.assert_from_the_start("the player", &seen, 0..sent);
+    });
+}
+
+#[test]
+fn a_player_whose_network_comes_back_late_goes_on_at_a_key_frame() {
+    in_a_namespace(|| {
+        let (source, seen, sent) = play_over_a_break("play = { send_timeout = '1m', max_lag = '500ms' }");
+        let seen = source.assert_headers("the player", &seen);
+        let numbered: Vec<_> = seen.iter().filter(|seen| seen.number().is_some()).cloned().collect();
+        let numbers: Vec<u64> = numbered.iter().filter_map(|seen| seen.number()).collect();
+        source.assert_run("the player", &numbered, numbers.iter().copied());
+        let steps = || numbers.windows(2).filter(|pair| pair[1] != pair[0] + 1);
+        assert_eq!(steps().count(), 1, "it is moved ahead once: {:?}", steps().collect::<Vec<_>>());
+        let to = steps().next().unwrap()[1];
+        assert!(source.is_key(to), "it goes on at frame {to}");
+        assert_eq!(*numbers.last().unwrap(), sent - 1);
+    });
+}
+
+#[test]
+fn peers_whose_network_dies_before_they_publish_or_play_are_ended_in_time() {
+    in_a_namespace(|| {
+        let config = "limits = { handshake_timeout = '1s', request_timeout = '1s' }\nplay.play_wait = '1s'";
+        let relay = Relay::start_at(RELAY, config);
+        let network = Network::new(1);
+        let mut crowd = Crowd::new();
+        let sockets = relay.open_sockets();
+        // C0, C1 and C2, plain.
+        let handshake = [&[3][..], &[0; 2 * 1536]].concat();
+        let _silent = network.enter(|| TcpStream::connect(relay.address()).unwrap());
+        let mut shook_hands = network.enter(|| TcpStream::connect(relay.address()).unwrap());
+        shook_hands.write_all(&handshake).unwrap();
+        shook_hands.read_exact(&mut vec![0; handshake.len()]).unwrap();
+        network.enter(|| crowd.play_all(&relay, "live/nobody", 1));
+        eventually("all are in", SOON, || (relay.open_sockets() == sockets + 3).then_some(()));
+        network.cut();
+
+        // What it says to them nobody hears.
+        eventually("their descriptors are given back", SOON, || {
+            (relay.open_sockets() <= sockets).then_some(())
+        });
+        relay.wait_for_log(&["closed", "limits.handshake_timeout"]);
+        relay.wait_for_log(&["closed", "limits.request_timeout"]);
+        relay.wait_for_log(&["closed", "play_wait"]);
+    });
+}
+
+/// A player's cable is pulled for two seconds, in which 300 frames are published. Gives what it saw, and how many
+/// there were.
+fn play_over_a_break(config: &str) -> (Source, Vec<crate::frames::Seen>, u64) {
+    let mut relay = Relay::start_at(RELAY, config);
+    let network = Network::new(1);
+    let mut crowd = Crowd::new();
+    let source = Source::new(1);
+    let others = crowd.play_all(&relay, "live/a", 2);
+    let player = network.enter(|| crowd.play_all(&relay, "live/a", 1))[0];
+    let everybody = [&others[..], &[player]].concat();
+    let publisher = crowd.publish(&relay, "live/a");
+    crowd.begin(publisher, &source, &everybody);
+    crowd.send_frames(publisher, &source, 1..10);
+    crowd.until_seen(&everybody, 9);
+
+    network.cut();
+    for sent in (10..310).step_by(10) {
+        crowd.send_frames(publisher, &source, sent..sent + 10);
+        crowd.until_seen(&others, sent + 9);
+        crowd.serve_for(Duration::from_millis(66));
+    }
+    assert_eq!(crowd[player].last(), Some(9), "frames over a cable that was pulled");
+    network.mend();
+    crowd.until_seen(&[player], 309);
+    crowd.send_frames(publisher, &source, 310..400);
+    crowd.until_seen(&everybody, 399);
+    for other in others {
+        source.assert_from_the_start("another player", &crowd[other].seen, 0..400);
+    }
+    assert!(!crowd[player].is_closed);
+    relay.expect_running();
+    (source, crowd[player].seen.clone(), 400)
+}
+
+/// Asks for the name again and again, as encoders do.
+fn publish_once_it_may(crowd: &mut Crowd, relay: &Relay) -> Id {
+    let deadline = Instant::now() + SOON;
+    loop {
+        let publisher = crowd.ask_to_publish(relay, "live/a", 4096);
+        crowd.until("an answer", |crowd| crowd[publisher].has_started || crowd[publisher].is_closed);
+        if crowd[publisher].has_started {
+            return publisher;
+        }
+        assert!(crowd[publisher].was_told("NetStream.Publish.BadName"), "{:?}", crowd[publisher].statuses);
+        assert!(Instant::now() < deadline, "the name of a dead encoder is not given to it again");
+        crowd.serve_for(Duration::from_millis(20));
+    }
+}
+
+/// Players saw all of `before` and all of `after`, and time went forward by a frame between them.
+fn assert_goes_on(
+    crowd: &Crowd,
+    players: &[Id],
+    source: &Source,
+    before: std::ops::Range<u64>,
+    after: std::ops::Range<u64>,
+) {
+    // A frame of video, as far as the relay knows.
+    const STEP_MS: u32 = 40;
+    let by_ms = (source.time_ms(before.end - 1) + STEP_MS).wrapping_sub(source.time_ms(after.start));
+    for &player in players {
+        assert!(!crowd[player].is_closed && !crowd[player].has_ended);
+        let seen = source.assert_headers("a player", &crowd[player].seen);
+        let (of_first, of_second) = seen.split_at((before.end - before.start) as usize);
+        source.assert_run("a player, of the first", of_first, before.clone());
+        source.assert_run_moved("a player, of the second", of_second, after.clone(), by_ms);
+    }
+}

@@ -1,0 +1,505 @@
+#!/usr/bin/env python3
+"""A relay that is not there: serves the page, and the HTTP API with real FLV, made by ffmpeg once and replayed in real time.
+
+    tests/web/mock.py [--port 8080]        prints its address; POST /mock/<what> changes the scene:
+    /mock/stop?stream=NAME  /mock/start?stream=NAME  /mock/hold?stream=NAME (the encoder falls silent; connections stay)
+    /mock/drain?on=1  /mock/token?acting=T&reading=T  /mock/die (closes all connections) /mock/empty?on=1
+"""
+import argparse, base64, collections, hashlib, json, math, mimetypes, os, pathlib, random, socket, struct, subprocess
+import threading, time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qs, unquote, urlsplit
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+MEDIA = ROOT / "target" / "tools" / "web" / "media"
+CSP = ("default-src 'self'; media-src 'self' blob:; img-src 'self' data: blob:; connect-src 'self' ws: wss:; style-src 'self'; "
+       "script-src 'self'; worker-src 'self' blob:; object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
+START = time.monotonic()
+now_ms = lambda: int((time.monotonic() - START) * 1000) + 3 * 3600_000
+
+PICTURES = {
+    "testsrc2": "testsrc2=size=640x360:rate=30",
+    "mandelbrot": "mandelbrot=size=640x360:rate=25:start_scale=2.4:end_scale=0.02:end_pts=300",
+    "gradients": "gradients=size=640x360:rate=25:n=4:speed=0.02:c0=0x1b2a49:c1=0xd69a21:c2=0x7a2e39:c3=0x2b6a76:seed=4",
+    "life": "life=size=320x180:rate=25:ratio=0.12:mold=24:death_color=#10251f:life_color=#e8d8a8,scale=640:360:flags=neighbor",
+    "bars": "smptehdbars=size=640x360:rate=25",
+}
+
+
+def media(picture):
+    """[(tag type, timestamp, body)] of a loop of whole groups of pictures."""
+    MEDIA.mkdir(parents=True, exist_ok=True)
+    path = MEDIA / f"{picture or 'sound'}.flv"
+    if not path.exists():
+        video = ["-f", "lavfi", "-i", PICTURES[picture]] if picture else []
+        encode = "-c:v libx264 -preset veryfast -tune zerolatency -g 50 -keyint_min 50 -sc_threshold 0 -b:v 900k -pix_fmt yuv420p".split()
+        part = path.with_suffix(".part")
+        subprocess.run(["ffmpeg", "-v", "error", "-y", *video, "-f", "lavfi", "-i", "sine=frequency=330:sample_rate=44100", "-t", "10",
+                        *(encode if picture else []), "-c:a", "aac", "-f", "flv", str(part)], check=True, stdin=subprocess.DEVNULL)
+        part.rename(path)
+    data, at, tags = path.read_bytes(), 13, []
+    while at + 11 <= len(data):
+        size = int.from_bytes(data[at + 1:at + 4], "big")
+        stamp = int.from_bytes(data[at + 4:at + 7], "big") | data[at + 7] << 24
+        tags.append((data[at], stamp, data[at + 11:at + 11 + size]))
+        at += 15 + size
+    return tags
+
+
+def flv_tag(kind, stamp, body):
+    head = bytes([kind]) + len(body).to_bytes(3, "big") + (stamp & 0xffffff).to_bytes(3, "big") + bytes([stamp >> 24 & 0xff]) + b"\0\0\0"
+    return head + body + (11 + len(body)).to_bytes(4, "big")
+
+
+is_header = lambda kind, body: kind == 18 or (kind == 9 and body[1] == 0 and body[0] & 15 == 7) or (kind == 8 and body[0] >> 4 == 10 and body[1] == 0)
+is_key = lambda kind, body: kind == 9 and body[0] >> 4 == 1 and body[1] == 1
+
+
+class Client:
+    def __init__(self, address, protocol):
+        self.id, self.address, self.protocol = take_id(), address, protocol
+        self.queue, self.ready, self.closed, self.since, self.bytes = collections.deque(), threading.Condition(), False, time.monotonic(), 0
+
+    def push(self, data):
+        with self.ready:
+            self.queue.append(data)
+            self.ready.notify()
+
+    def close(self):
+        with self.ready:
+            self.closed = True
+            self.ready.notify()
+
+    def __iter__(self):
+        while True:
+            with self.ready:
+                while not self.queue and not self.closed:
+                    self.ready.wait()
+                if not self.queue:
+                    return
+                data = self.queue.popleft()
+            self.bytes += len(data)
+            yield data
+
+
+ids = iter(range(7, 10**9))
+ids_lock = threading.Lock()
+
+
+def take_id():
+    with ids_lock:
+        return next(ids)
+
+
+class Stream(threading.Thread):
+    """One encoder and its players. `simulated`: how many players to make up besides the real ones."""
+
+    def __init__(self, name, picture, simulated=0, fields=None, live=True, has_video=True):
+        super().__init__(daemon=True)
+        self.name, self.simulated, self.fields = name, simulated, fields or {}
+        self.has_video = has_video
+        self.tags = media(picture if has_video else None) if picture or not has_video else []
+        self.live, self.held, self.clients, self.lock = False, False, [], threading.Lock()
+        self.bytes_in = self.frames_in = 0
+        self.made_up = [Client(f"{random.choice(['192.0.2', '198.51.100', '203.0.113'])}.{random.randrange(2, 250)}:{random.randrange(1024, 65000)}", random.choice(["rtmp", "rtmp", "http_flv", "websocket_flv"])) for _ in range(simulated)]
+        for client in self.made_up:
+            client.since -= random.randrange(10, 5000)
+        if live:
+            self.publish(age=random.randrange(60, 9000))
+        self.start()
+
+    def publish(self, age=0):
+        with self.lock:
+            self.live, self.held, self.since, self.publisher = True, False, time.monotonic() - age, take_id()
+            self.address = f"203.0.113.{random.randrange(2, 250)}:{random.randrange(1024, 65000)}"
+            self.headers, self.group, self.heard = [], [], time.monotonic()
+        tell("published", id=self.publisher, peer=self.address, stream=self.name)
+
+    def unpublish(self, reason="deleted its stream"):
+        with self.lock:
+            if not self.live:
+                return
+            self.live = False
+            clients, self.clients = self.clients, []
+        for client in clients:
+            client.close()
+        tell("unpublished", id=self.publisher, peer=self.address, stream=self.name, reason=reason, duration_ms=self.uptime())
+
+    uptime = lambda self: int((time.monotonic() - self.since) * 1000)
+
+    def run(self):
+        while True:
+            if not self.live or self.held or not self.tags:
+                time.sleep(0.05)
+                continue
+            publisher, base, began = self.publisher, 0, time.monotonic()
+            while self.live and self.publisher == publisher:
+                for kind, stamp, body in self.tags:
+                    if is_header(kind, body) and base > 0:
+                        continue
+                    pause = began + (base + stamp) / 1000 - time.monotonic()
+                    if pause > 0:
+                        time.sleep(pause)
+                    while self.held and self.live:
+                        time.sleep(0.05)
+                        began = time.monotonic() - (base + stamp) / 1000
+                    if not self.live or self.publisher != publisher:
+                        break
+                    self.send(kind, base + stamp, body)
+                base += self.tags[-1][1] + 33
+
+    def send(self, kind, stamp, body):
+        data = flv_tag(kind, stamp, body)
+        with self.lock:
+            self.heard = time.monotonic()
+            self.bytes_in += len(data)
+            self.frames_in += kind != 18
+            if is_header(kind, body):
+                self.headers.append(data)
+            else:
+                if is_key(kind, body) or (not self.has_video and len(self.group) > 50):
+                    self.group = []
+                self.group.append(data)
+            for client in self.clients:
+                client.push(data)
+
+    def join_client(self, client):
+        with self.lock:
+            if not self.live:
+                return False
+            flags = 5 if self.has_video else 4
+            client.push(b"FLV\1" + bytes([flags]) + b"\0\0\0\x09\0\0\0\0")
+            for data in self.headers + self.group:
+                client.push(data)
+            self.clients.append(client)
+        tell("playing", id=client.id, peer=client.address, stream=self.name, wire=client.protocol)
+        return True
+
+    def leave(self, client, reason):
+        with self.lock:
+            if client in self.clients:
+                self.clients.remove(client)
+        tell("play_ended", id=client.id, peer=client.address, stream=self.name, wire=client.protocol, reason=reason, duration_ms=int((time.monotonic() - client.since) * 1000))
+
+    def everybody(self):
+        return self.clients + (self.made_up if self.live else [])
+
+    def kbps(self):
+        return int(980 * (1 + 0.06 * math.sin(time.monotonic() / 7 + len(self.name)))) if self.live and not self.held else 0
+
+    def as_json(self):
+        players = by_protocol(self.everybody())
+        video = {"codec": "H.264", "codec_string": "avc1.640016", "width": 640, "height": 360, "fps": 30.0 if "live_stream" in self.name else 25.0, "key_frame_interval_ms": 2000} if self.has_video else None
+        stream = {
+            "name": self.name, "is_live": self.live, "uptime_ms": self.uptime() if self.live else None,
+            "silent_ms": (int((time.monotonic() - self.heard) * 1000) if self.tags else 8) if self.live else None,
+            "publisher": {"id": self.publisher, "address": self.address} if self.live else None,
+            "video": video, "audio": {"codec": "AAC", "codec_string": "mp4a.40.2", "sample_rate": 44100, "channels": 1},
+            "encoder": "Lavf59.27.100", "kbps": self.kbps(), "bytes_in": self.bytes_in, "frames_in": self.frames_in,
+            "players": players, "kbps_out": self.kbps() * players["total"], "skips": 2 if self.simulated > 20 else 0,
+        }
+        stream.update(self.fields)
+        if not self.live:
+            stream.update(video=None, audio=None, encoder=None)
+        return stream
+
+
+def by_protocol(clients):
+    count = collections.Counter(client.protocol for client in clients)
+    return {"rtmp": count["rtmp"], "http_flv": count["http_flv"], "websocket_flv": count["websocket_flv"], "total": len(clients)}
+
+
+class Scene:
+    def __init__(self):
+        self.draining, self.acting, self.reading, self.empty = False, "", "", False
+        self.events, self.event_ready, self.event_id = collections.deque(maxlen=200), threading.Condition(), 0
+        self.streams, self.sockets = {}, set()
+
+    def live(self):
+        return [s for s in self.all() if s.live]
+
+    def all(self):
+        return [] if self.empty else sorted(self.streams.values(), key=lambda s: s.name)
+
+
+scene = Scene()
+
+
+def tell(event, **fields):
+    with scene.event_ready:
+        scene.event_id += 1
+        at = time.time()
+        stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(at)) + f".{int(at * 1000) % 1000:03}Z"
+        scene.events.append((scene.event_id, {"at": stamp, "event": event, **fields}))
+        scene.event_ready.notify_all()
+
+
+def summary(may_act):
+    everybody = [c for s in scene.all() for c in s.everybody()]
+    kbps_in = sum(s.kbps() for s in scene.all())
+    return {
+        "version": "0.1.0", "uptime_ms": now_ms(), "is_draining": scene.draining, "cores": 2,
+        "streams": {"live": len(scene.live()), "waiting": len(scene.all()) - len(scene.live())},
+        "publishers": len(scene.live()), "players": by_protocol(everybody), "connections": len(everybody) + len(scene.live()),
+        "kbps_in": kbps_in, "kbps_out": sum(s.kbps() * len(s.everybody()) for s in scene.all()),
+        "bytes_in": kbps_in * now_ms() // 8, "bytes_out": kbps_in * now_ms(), "skips": 2, "refused": 0, "dropped": 1,
+        "memory": {"resident_bytes": 48_300_000, "streams_bytes": 12_900_000, "streams_budget_bytes": 4294967296},
+        "open_files": 45 + len(everybody), "open_files_limit": 20000,
+        "listen": {"rtmp": ["0.0.0.0:1936"], "http": [f"0.0.0.0:{PORT}"]}, "may_act": may_act,
+    }
+
+
+def history():
+    end = now_ms() // 1000 * 1000
+    now = summary(True)
+    samples = []
+    for at in range(end - 899_000, end + 1, 1000):
+        t = at / 1000
+        rising = 1 / (1 + math.exp((end - 500_000 - at) / 60_000)) * 0.55 + 0.45
+        players = max(0, round(now["players"]["total"] * rising + 1.6 * math.sin(t / 41) + 0.8 * math.sin(t / 13))) if now["players"]["total"] else 0
+        kbps_in = int(now["kbps_in"] * (1 + 0.05 * math.sin(t / 7) + 0.03 * math.sin(t / 2.3)))
+        kbps_out = int(kbps_in * players / max(1, len(scene.live())))
+        samples.append({"at_ms": at, "players": players, "kbps_in": kbps_in, "kbps_out": kbps_out, "busy": 0.1})
+    scale = now["kbps_out"] / max(1, samples[-1]["kbps_out"])
+    for sample in samples:
+        sample["kbps_out"] = int(sample["kbps_out"] * scale)
+    return {"interval_ms": 1000, "samples": samples}
+
+
+def cores():
+    everybody = [c for s in scene.all() for c in s.everybody()]
+    parts = []
+    for core in range(2):
+        mine = [c for c in everybody if c.id % 2 == core]
+        parts.append({"core": core, "connections": len(mine) + core + 1, "publishers": core + 1, "players": by_protocol(mine), "kbps_in": 2000 + 900 * core,
+                      "kbps_out": 980 * len(mine), "busy": 0.07 + 0.11 * core + 0.02 * math.sin(time.monotonic() / 5), "passes": now_ms() // 3,
+                      "skips": core * 2, "sends": now_ms(), "bytes_per_send": 12345 + 812 * core})
+    return {"cores": parts}
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    log_message = lambda *_: None
+
+    def setup(self):
+        super().setup()
+        self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        scene.sockets.add(self.connection)
+
+    def finish(self):
+        scene.sockets.discard(self.connection)
+        try:
+            super().finish()
+        except OSError:
+            pass
+
+    def answer(self, status, body=b"", kind="application/json", **headers):
+        if not isinstance(body, bytes):
+            body = (json.dumps(body) if kind == "application/json" else body).encode()
+        self.send_response(status)
+        if status != 204:
+            self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(len(body)))
+        for name, value in headers.items():
+            self.send_header(name.replace("_", "-"), value)
+        self.end_headers()
+        if self.command != "HEAD" and status != 204:
+            self.wfile.write(body)
+
+    def given(self, query):
+        return self.headers.get("Authorization", "").removeprefix("Bearer ") or query.get("token", "")
+
+    def may_act(self, query):
+        return not scene.acting or self.given(query) == scene.acting
+
+    def route(self):
+        url = urlsplit(self.path)
+        query = {name: values[0] for name, values in parse_qs(url.query).items()}
+        path = url.path
+        try:
+            if path.startswith("/mock/"):
+                return self.mock(path[6:], query)
+            if path.startswith("/api/v1/"):
+                return self.api(path[8:], query)
+            if path == "/" or path.startswith("/assets/") and not path.endswith(".flv"):
+                return self.asset("index.html" if path == "/" else unquote(path[8:]))
+            if path in ("/healthz", "/readyz", "/metrics"):
+                return self.answer(200, "ok", "text/plain")
+            if path.endswith(".flv"):
+                return self.live(unquote(path[1:-4]))
+            self.answer(404, {"error": "no such page"})
+        except (BrokenPipeError, ConnectionResetError, OSError):
+            self.close_connection = True
+
+    do_GET = do_POST = do_DELETE = do_HEAD = route
+
+    def asset(self, name):
+        path = (ROOT / "web" / name).resolve()
+        if not path.is_relative_to(ROOT / "web") or not path.is_file():
+            return self.answer(404, {"error": "no such file"})
+        kind = {".js": "text/javascript", ".mjs": "text/javascript", ".woff2": "font/woff2"}.get(path.suffix) or mimetypes.guess_type(path.name)[0]
+        self.answer(200, path.read_bytes(), kind, Content_Security_Policy=CSP, X_Content_Type_Options="nosniff", Cache_Control="no-cache")
+
+    def mock(self, what, query):
+        stream = scene.streams.get(query.get("stream", ""))
+        if what == "stop":
+            stream.unpublish()
+        elif what == "start":
+            stream.publish()
+        elif what == "hold":
+            stream.held = query.get("on", "1") == "1"
+        elif what == "drain":
+            scene.draining = query["on"] == "1"
+        elif what == "empty":
+            scene.empty = query["on"] == "1"
+        elif what == "token":
+            scene.acting, scene.reading = query.get("acting", ""), query.get("reading", "")
+        else:
+            return self.answer(404, {"error": "no such change"})
+        self.answer(204)
+
+    def api(self, path, query):
+        if scene.reading and self.given(query) not in (scene.reading, scene.acting or scene.reading):
+            return self.answer(401, {"error": "a token is needed to read"})
+        if self.command == "DELETE":
+            return self.delete(path, query)
+        if path == "summary":
+            return self.answer(200, summary(self.may_act(query)))
+        if path == "streams":
+            return self.answer(200, {"streams": [s.as_json() for s in scene.all()]})
+        if path == "cores":
+            return self.answer(200, cores())
+        if path == "history":
+            return self.answer(200, history())
+        if path == "publishers":
+            return self.answer(200, {"publishers": [{"id": s.publisher, "address": s.address, "stream": s.name, "core": s.publisher % 2, "duration_ms": s.uptime(), "bytes_in": s.uptime() * 122} for s in scene.live()]})
+        if path == "players":
+            return self.players(query)
+        if path == "events":
+            return self.events()
+        if path.startswith("streams/"):
+            name = unquote(path[8:])
+            if name.endswith("/still.flv") and (stream := scene.streams.get(name[:-10])):
+                return self.still(stream)
+            stream = scene.streams.get(name)
+            if stream and not scene.empty:
+                return self.answer(200, stream.as_json())
+        self.answer(404, {"error": f"nothing is called {path}"})
+
+    def players(self, query):
+        rows = [{"id": c.id, "address": c.address, "protocol": c.protocol, "stream": s.name, "core": c.id % 2, "duration_ms": int((time.monotonic() - c.since) * 1000),
+                 "bytes_out": c.bytes or int((time.monotonic() - c.since) * 122_000), "lag_ms": (c.id * 7) % 60 if c.id % 9 else None}
+                for s in scene.all() for c in s.everybody() if query.get("stream") in (None, s.name)]
+        rows.sort(key=lambda row: row["id"])
+        offset, limit = int(query.get("offset", 0)), int(query.get("limit", 100))
+        self.answer(200, {"total": len(rows), "players": rows[offset:offset + limit]})
+
+    def delete(self, path, query):
+        if not self.may_act(query):
+            return self.answer(401, {"error": "a token is needed to act"})
+        kind, _, number = path.partition("/")
+        for stream in scene.all():
+            if kind == "publishers" and stream.live and stream.publisher == int(number):
+                stream.unpublish("was dropped by the operator")
+                return self.answer(204)
+            for client in stream.everybody():
+                if kind == "players" and client.id == int(number):
+                    if client in stream.made_up:
+                        stream.made_up.remove(client)
+                        stream.leave(client, "was kicked by the operator")
+                    client.close()
+                    return self.answer(204)
+        self.answer(404, {"error": "nobody has this number"})
+
+    def events(self):
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.send_header("Cache-Control", "no-store")
+        self.send_header("Connection", "close")
+        self.end_headers()
+        self.close_connection = True
+        last = int(self.headers.get("Last-Event-ID", 0))
+        while True:
+            with scene.event_ready:
+                new = [event for event in scene.events if event[0] > last]
+                if not new:
+                    scene.event_ready.wait(5)
+            for number, event in new:
+                self.wfile.write(f"id: {number}\ndata: {json.dumps(event)}\n\n".encode())
+                last = number
+            if not new:
+                self.wfile.write(b": still here\n\n")
+
+    def still(self, stream):
+        with stream.lock:
+            key = next((data for data in stream.group if data[0] == 9), None) if stream.live and stream.has_video and stream.tags else None
+            body = key and b"FLV\1\1\0\0\0\x09\0\0\0\0" + b"".join(stream.headers) + key
+        if not body:
+            return self.answer(404, {"error": "no key frame"})
+        self.answer(200, body, "video/x-flv")
+
+    def live(self, name):
+        stream = scene.streams.get(name)
+        address = f"{self.client_address[0]}:{self.client_address[1]}"
+        key = self.headers.get("Sec-WebSocket-Key")
+        client = Client(address, "websocket_flv" if key else "http_flv")
+        if not stream or scene.empty or not stream.tags or not stream.join_client(client):
+            return self.answer(404, {"error": "nobody publishes this"})
+        self.close_connection = True
+        reason = "the stream ended"
+        try:
+            if key:
+                accept = base64.b64encode(hashlib.sha1((key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11").encode()).digest()).decode()
+                self.send_response(101)
+                for header in (("Upgrade", "websocket"), ("Connection", "Upgrade"), ("Sec-WebSocket-Accept", accept)):
+                    self.send_header(*header)
+                self.end_headers()
+                for data in client:
+                    size = len(data)
+                    head = bytes([0x82, size]) if size < 126 else b"\x82\x7e" + struct.pack(">H", size) if size < 65536 else b"\x82\x7f" + struct.pack(">Q", size)
+                    self.wfile.write(head + data)
+                self.wfile.write(b"\x88\x02\x03\xe8")
+            else:
+                self.send_response(200)
+                self.send_header("Content-Type", "video/x-flv")
+                self.send_header("Cache-Control", "no-store")
+                self.send_header("Connection", "close")
+                self.end_headers()
+                for data in client:
+                    self.wfile.write(data)
+        except OSError:
+            reason = "the player left"
+        finally:
+            stream.leave(client, reason)
+
+
+class Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 64
+    handle_error = lambda *_: None
+
+
+def main():
+    global PORT
+    arguments = argparse.ArgumentParser()
+    arguments.add_argument("--port", type=int, default=0)
+    server = Server(("127.0.0.1", arguments.parse_args().port), Handler)
+    PORT = server.server_address[1]
+    for name, options in {
+        "live/live_stream": {"picture": "testsrc2", "simulated": 9},
+        "studio/camera 1": {"picture": "gradients", "simulated": 31},
+        "studio/camera 2": {"picture": "life", "simulated": 4},
+        "talks/main hall": {"picture": "mandelbrot", "simulated": 18},
+        # What a stranger may type into an encoder.
+        "odd/кино <b>№1</b> & 100%/../#?": {"picture": "bars", "simulated": 1},
+        "radio/evening": {"picture": None, "has_video": False, "simulated": 6},
+        "lab/hevc": {"picture": None, "simulated": 2, "fields": {"video": {"codec": "HEVC", "codec_string": "hvc1.2.4.L153.B0", "width": 3840, "height": 2160, "fps": 50.0, "key_frame_interval_ms": 2000}, "kbps": 18400}},
+        "live/tonight": {"picture": "bars", "simulated": 0, "live": False},
+    }.items():
+        scene.streams[name] = Stream(name, **options)
+    print(f"http://localhost:{PORT}/", flush=True)
+    server.serve_forever()
+
+
+if __name__ == "__main__":
+    main()

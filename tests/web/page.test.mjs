@@ -1,0 +1,447 @@
+// The page in a real browser, against the mock, or against a relay:
+//   FANFARE_URL=http://localhost:8080/ FANFARE_STREAM=live/live_stream node --test tests/web/
+// Then a stream must be live under that name, and ffmpeg is run to be an encoder that comes and goes.
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { after, before, describe, test } from 'node:test';
+import { axe, jsqr, openBrowser, startMock } from './browser.mjs';
+
+const STREAM = process.env.FANFARE_STREAM ?? 'live/live_stream';
+const SHORT = { timeout: 8000 };
+let browser, mock, base, summary;
+
+before(async () => {
+  mock = process.env.FANFARE_URL ? null : await startMock();
+  base = process.env.FANFARE_URL ?? mock.address;
+  browser = await openBrowser();
+  for (let tries = 0; ; tries += 1) {
+    const answer = await (await fetch(new URL('api/v1/streams', base))).json();
+    // Key frames have come, so that the relay knows what it has.
+    if (answer.streams.some((stream) => stream.name === STREAM && stream.is_live && stream.video)) break;
+    assert.ok(tries < 20, `${STREAM} is not live at ${base}`);
+    await sleep(500);
+  }
+  summary = await (await fetch(new URL('api/v1/summary', base))).json();
+  await sleep(2500);
+});
+after(async () => { await browser?.close(); mock?.stop(); });
+
+const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+
+/** A page that fails its test for a request to elsewhere, an error in the console, or one of the content security policy. */
+async function open(t, hash, { allow = [], prepare, ...options } = {}) {
+  const context = await browser.newContext({ viewport: { width: 1440, height: 900 }, ...options });
+  const page = await context.newPage();
+  const wrong = [];
+  page.on('request', (request) => {
+    const { protocol, host } = new URL(request.url());
+    if (!['blob:', 'data:'].includes(protocol) && host !== new URL(base).host) wrong.push(`asked ${request.url()}`);
+  });
+  page.on('websocket', (socket) => { if (new URL(socket.url()).host !== new URL(base).host) wrong.push(`asked ${socket.url()}`); });
+  page.on('pageerror', (error) => wrong.push(`${error}`));
+  page.on('console', (message) => {
+    if (message.type() === 'error' && !allow.some((pattern) => pattern.test(message.text()))) wrong.push(message.text());
+  });
+  t.after(async () => {
+    await context.close();
+    assert.deepEqual(wrong, []);
+  });
+  await prepare?.(page);
+  await page.goto(new URL(hash, base).href);
+  return page;
+}
+
+const watch = (name) => `#/watch/${name.split('/').map(encodeURIComponent).join('/')}`;
+const state = (page, name) => page.locator(`.stage[data-state=${name}]`).waitFor({ ...SHORT, state: 'attached' });
+const played = (page) => page.evaluate(() => {
+  const video = document.querySelector('.stage video');
+  return { time: video?.currentTime ?? 0, frames: video?.getVideoPlaybackQuality().totalVideoFrames ?? 0, muted: video?.muted };
+});
+const plays = (page, timeout = 5000) => page.waitForFunction(() => {
+  const video = document.querySelector('.stage video');
+  return video?.readyState >= 2 && !video.paused && video.getVideoPlaybackQuality().totalVideoFrames > 0;
+}, null, { timeout, polling: 20 });
+const json = (body, status = 200) => ({ status, contentType: 'application/json', body: JSON.stringify(body) });
+const api = (path) => new RegExp(`/api/v1/${path}(\\?|$)`);
+
+/** An encoder of the test's own: the mock's, or ffmpeg into the relay. */
+async function encoder(t) {
+  const name = mock ? STREAM : 'live/page_test';
+  let child = null;
+  const port = summary.listen.rtmp[0].split(':').at(-1);
+  const start = async () => {
+    if (mock) { await mock.change(`start?stream=${STREAM}`); return; }
+    child = spawn('ffmpeg', ['-v', 'error', '-re', '-f', 'lavfi', '-i', 'testsrc2=size=640x360:rate=30', '-f', 'lavfi', '-i', 'sine', '-c:v', 'libx264', '-preset', 'ultrafast',
+      '-tune', 'zerolatency', '-pix_fmt', 'yuv420p', '-g', '30', '-c:a', 'aac', '-f', 'flv', `rtmp://${new URL(base).hostname}:${port}/${name}`], { stdio: 'ignore' });
+  };
+  const stop = async () => {
+    if (mock) { await mock.change(`stop?stream=${STREAM}`); return; }
+    const gone = new Promise((resolve) => child.once('exit', resolve));
+    child.kill('SIGINT');
+    await gone;
+  };
+  if (!mock) { await start(); t.after(stop); await sleep(2500); }
+  return { name, start, stop };
+}
+
+describe('watching', () => {
+  test('a click on a card plays, muted, near the live edge, and says how near', async (t) => {
+    const page = await open(t, '#/');
+    const card = page.getByRole('link', { name: STREAM, exact: true });
+    await card.waitFor(SHORT);
+    const began = performance.now();
+    await card.click();
+    await plays(page);
+    const took = performance.now() - began;
+    t.diagnostic(`first frame after ${Math.round(took)} ms`);
+    assert.ok(took < 3000, `${took} ms`);
+    const first = await played(page);
+    await sleep(3000);
+    const second = await played(page);
+    assert.ok(second.time - first.time > 1.5, `${second.time} after ${first.time}`);
+    assert.ok(second.frames - first.frames > 20, `${second.frames} after ${first.frames}`);
+    assert.equal(second.muted, true);
+    const latency = Number.parseFloat(await page.locator('.latency').innerText());
+    t.diagnostic(`${latency} s behind`);
+    assert.ok(latency >= 0 && latency < 2, `${latency} s`);
+  });
+
+  test('a player that fell behind is at the live edge again at once', async (t) => {
+    const page = await open(t, watch(STREAM));
+    await state(page, 'playing');
+    await sleep(5000);
+    const behind = () => page.evaluate(() => {
+      const video = document.querySelector('.stage video');
+      return video.buffered.end(video.buffered.length - 1) - video.currentTime;
+    });
+    await page.evaluate(() => {
+      const video = document.querySelector('.stage video');
+      video.currentTime = video.buffered.start(0) + 0.1;
+    });
+    assert.ok(await behind() > 3);
+    await sleep(1500);
+    assert.ok(await behind() < 1.5);
+  });
+
+  test('a card shows a still of its stream', async (t) => {
+    const page = await open(t, '#/');
+    const canvas = page.locator('.card', { has: page.getByRole('link', { name: STREAM, exact: true }) }).locator('canvas');
+    await canvas.waitFor(SHORT);
+    const colours = await canvas.evaluate((element) => {
+      const { data } = element.getContext('2d').getImageData(0, 0, element.width, element.height);
+      const seen = new Set();
+      for (let at = 0; at < data.length; at += 4 * 97) seen.add(data[at] >> 4 << 8 | data[at + 1] >> 4 << 4 | data[at + 2] >> 4);
+      return seen.size;
+    });
+    assert.ok(colours > 3, `${colours} colours`);
+  });
+
+  test('a player whose stream ends waits, and plays again when the encoder is back', async (t) => {
+    const { name, start, stop } = await encoder(t);
+    const page = await open(t, watch(name), { allow: [/404/] });
+    await plays(page);
+    await state(page, 'playing');
+    await stop();
+    await page.getByText('Waiting for the encoder').or(page.getByText('Not live')).waitFor({ timeout: 15000 });
+    await sleep(1500);
+    await start();
+    await page.locator('.stage[data-state=playing]').waitFor({ timeout: 15000 });
+    const first = await played(page);
+    await sleep(1500);
+    assert.ok((await played(page)).time - first.time > 0.7);
+  });
+
+  test('an encoder that falls silent is waited for, and its picture stays', { skip: !mockOnly() }, async (t) => {
+    const page = await open(t, watch(STREAM));
+    await state(page, 'playing');
+    await mock.change(`hold?stream=${STREAM}`);
+    t.after(() => mock.change(`hold?stream=${STREAM}&on=0`));
+    await page.getByText('Waiting for the encoder').waitFor({ timeout: 6000 });
+    await mock.change(`hold?stream=${STREAM}&on=0`);
+    await state(page, 'playing');
+    await page.waitForFunction(() => Number.parseFloat(document.querySelector('.latency').textContent) < 1.5, null, SHORT);
+  });
+
+  test('where HTTP bodies do not come through, WebSocket-FLV plays', async (t) => {
+    let sockets = 0;
+    const page = await open(t, watch(STREAM), { allow: [/ERR_FAILED/], prepare: async (p) => {
+      p.on('websocket', () => { sockets += 1; });
+      await p.route(/^http.*(?<!still)\.flv$/, (route) => route.abort());
+    } });
+    await plays(page, 8000);
+    const first = await played(page);
+    await sleep(1500);
+    assert.ok((await played(page)).time - first.time > 0.7);
+    assert.ok(sockets > 0);
+  });
+
+  test('a name that nobody publishes says so', async (t) => {
+    const page = await open(t, '#/watch/live/nobody%20here', { allow: [/404/] });
+    await page.getByText('Not live').waitFor(SHORT);
+    assert.equal(await page.getByRole('heading', { level: 1 }).innerText(), 'live/nobody here');
+  });
+
+  test('mute, pause and full screen work by button and by key', async (t) => {
+    const page = await open(t, watch(STREAM));
+    await state(page, 'playing');
+    await page.getByRole('button', { name: 'Unmute' }).click();
+    assert.equal((await played(page)).muted, false);
+    await page.keyboard.press('m');
+    assert.equal((await played(page)).muted, true);
+    await page.locator('h1').click();
+    await page.keyboard.press(' ');
+    await state(page, 'paused');
+    await page.getByRole('button', { name: 'Play', exact: true }).first().click();
+    await state(page, 'playing');
+    await page.keyboard.press('f');
+    await page.waitForFunction(() => document.fullscreenElement?.classList.contains('stage'), null, SHORT);
+    await page.keyboard.press('f');
+    await page.waitForFunction(() => !document.fullscreenElement, null, SHORT);
+  });
+
+  test('addresses are copied as other programs take them', async (t) => {
+    const page = await open(t, watch(STREAM), { permissions: ['clipboard-read', 'clipboard-write'] });
+    const { hostname, origin } = new URL(base);
+    const port = summary.listen.rtmp[0].split(':').at(-1);
+    const rtmp = `rtmp://${hostname}${port === '1935' ? '' : `:${port}`}/${STREAM}`;
+    await page.getByText(rtmp, { exact: true }).waitFor(SHORT);
+    for (const [label, expected] of [['RTMP', rtmp], ['HTTP-FLV', `${origin}/${STREAM}.flv`], ['VLC', `vlc ${rtmp}`]]) {
+      await page.getByRole('button', { name: `Copy ${label}`, exact: true }).click();
+      await page.waitForFunction((text) => navigator.clipboard.readText().then((copied) => copied === text), expected, SHORT);
+    }
+  });
+
+  test('without a clipboard, as over plain http, it copies as well', async (t) => {
+    const page = await open(t, watch(STREAM), { permissions: ['clipboard-read', 'clipboard-write'], prepare: (p) => p.addInitScript(() => {
+      Clipboard.prototype.writeText = () => Promise.reject(new Error('not here'));
+    }) });
+    const button = page.getByRole('button', { name: 'Copy HTTP-FLV' });
+    await button.click();
+    assert.equal(await button.innerText(), 'Copied');
+    await page.waitForFunction(() => navigator.clipboard.readText().then((copied) => copied.endsWith('.flv')), null, SHORT);
+  });
+
+  test('the QR code leads to this page', async (t) => {
+    const page = await open(t, watch(STREAM));
+    const { data, side } = await page.locator('svg.qr').evaluate(async (element) => {
+      const side = 400;
+      const copy = element.cloneNode(true);
+      copy.setAttribute('width', side);
+      copy.setAttribute('height', side);
+      const image = new Image();
+      image.src = `data:image/svg+xml,${encodeURIComponent(new XMLSerializer().serializeToString(copy))}`;
+      await image.decode();
+      const canvas = Object.assign(document.createElement('canvas'), { width: side, height: side });
+      canvas.getContext('2d').drawImage(image, 0, 0, side, side);
+      return { data: [...canvas.getContext('2d').getImageData(0, 0, side, side).data], side };
+    });
+    assert.equal(jsqr(Uint8ClampedArray.from(data), side, side)?.data, new URL(watch(STREAM), base).href);
+  });
+
+  test('a codec that this browser lacks is named, with the way out', async (t) => {
+    const page = await open(t, watch(STREAM), { prepare: (p) => p.route(api(`streams/${STREAM}`), async (route) => {
+      const response = await route.fetch();
+      const stream = await response.json();
+      stream.video = { ...stream.video, codec: 'HEVC', codec_string: 'hvc1.2.4.L153.B0' };
+      await route.fulfill(json(stream));
+    }) });
+    await page.getByText('This browser cannot decode HEVC').waitFor(SHORT);
+  });
+
+  test('a browser without Media Source Extensions is told, and offered VLC', async (t) => {
+    const page = await open(t, watch(STREAM), { prepare: (p) => p.addInitScript(() => {
+      for (const name of ['MediaSource', 'ManagedMediaSource', 'WebKitMediaSource']) delete window[name];
+    }) });
+    await page.getByText('This browser cannot play live streams').waitFor(SHORT);
+    await page.getByText(`/${STREAM}`).first().waitFor(SHORT);
+    await page.goto(new URL('#/', base).href);
+    await page.getByText('has no Media Source Extensions').waitFor(SHORT);
+  });
+});
+
+describe('operating', () => {
+  test('the status shows plots, cores, publishers, players and events', async (t) => {
+    const page = await open(t, '#/status');
+    await page.waitForFunction(() => [...document.querySelectorAll('.plot path')].every((path) => path.getAttribute('d')?.length > 10), null, SHORT);
+    await page.getByRole('row', { name: /Core 0/ }).waitFor(SHORT);
+    await page.getByRole('table', { name: 'Publishers' }).getByRole('link', { name: STREAM, exact: true }).waitFor(SHORT);
+    await page.locator('.log li', { hasText: 'published' }).first().waitFor(SHORT);
+    for (const fact of ['Skips', 'Drops', 'Memory', 'Open files']) await page.getByText(fact, { exact: true }).first().waitFor(SHORT);
+  });
+
+  test('kick asks first, then ends that player, which does not come back by itself', async (t) => {
+    const watcher = await open(t, watch(STREAM));
+    await state(watcher, 'playing');
+    const { players } = await (await fetch(new URL(`api/v1/players?limit=1000&stream=${encodeURIComponent(STREAM)}`, base))).json();
+    const { address } = players.filter((player) => player.protocol === 'http_flv').at(-1);
+    const page = await open(t, '#/status');
+    const deleted = [];
+    page.on('response', (response) => { if (response.request().method() === 'DELETE') deleted.push(response.status()); });
+    await page.locator('#filter').selectOption(STREAM);
+    const button = page.getByRole('button', { name: `Kick ${address}, ${STREAM}` });
+    await button.click();
+    await page.getByRole('dialog').waitFor(SHORT);
+    await page.keyboard.press('Escape');
+    await page.getByRole('dialog').waitFor({ ...SHORT, state: 'detached' });
+    assert.deepEqual(deleted, []);
+    assert.equal(await button.evaluate((element) => element === document.activeElement), true, 'focus is back on the button');
+    await button.click();
+    await page.getByRole('dialog').getByRole('button', { name: 'Kick' }).click();
+    await page.getByText(`${address} was kicked.`).first().waitFor(SHORT);
+    assert.deepEqual(deleted, [204]);
+    await button.waitFor({ ...SHORT, state: 'detached' });
+    await watcher.getByText('The relay ended this connection').waitFor(SHORT);
+    await watcher.getByRole('button', { name: 'Watch again' }).click();
+    await state(watcher, 'playing');
+  });
+
+  test('drop asks for a token when the relay wants one, and keeps it for the tab', async (t) => {
+    const given = [];
+    const page = await open(t, '#/status', { allow: [/401/], prepare: (p) => p.route(/\/api\/v1\/publishers\/\d+$/, (route) => {
+      given.push(route.request().headers().authorization);
+      return given.at(-1) === 'Bearer s3cret' ? route.fulfill({ status: 204 }) : route.fulfill(json({ error: 'no' }, 401));
+    }) });
+    await page.getByRole('button', { name: /^Drop .*/ }).first().click();
+    await page.getByRole('dialog').getByRole('button', { name: 'Drop' }).click();
+    const token = page.getByLabel('Token', { exact: true });
+    await token.fill('wrong');
+    await token.press('Enter');
+    await page.getByText('The one given is not the right one.').waitFor(SHORT);
+    await token.fill('s3cret');
+    await token.press('Enter');
+    await page.getByText('was dropped.').first().waitFor(SHORT);
+    assert.deepEqual(given, [undefined, 'Bearer wrong', 'Bearer s3cret']);
+    assert.equal(await page.evaluate(() => sessionStorage.getItem('fanfare.token')), 's3cret');
+  });
+
+  test('where nobody may act, that is said, and no token is asked for', async (t) => {
+    const page = await open(t, '#/status', { allow: [/403/], prepare: (p) => p.route(/\/api\/v1\/publishers\/\d+$/, (route) => route.fulfill(json({ error: 'only from this machine' }, 403))) });
+    await page.getByRole('button', { name: /^Drop .*/ }).first().click();
+    await page.getByRole('dialog').getByRole('button', { name: 'Drop' }).click();
+    await page.getByText('That did not work: only from this machine.').waitFor(SHORT);
+    assert.equal(await page.getByRole('dialog').count(), 0);
+  });
+
+  test('a token for reading is asked for, and one in the address goes out of sight', async (t) => {
+    const prepare = (p) => p.route(api('(summary|streams)'), (route) => (route.request().headers().authorization === 'Bearer r3ad' ? route.continue() : route.fulfill(json({ error: 'no' }, 401))));
+    const page = await open(t, '#/', { allow: [/401/], prepare });
+    const token = page.getByLabel('Token', { exact: true });
+    await token.fill('r3ad');
+    await token.press('Enter');
+    await page.getByRole('link', { name: STREAM, exact: true }).waitFor(SHORT);
+    const other = await open(t, '?token=r3ad#/', { prepare });
+    await other.getByRole('link', { name: STREAM, exact: true }).waitFor(SHORT);
+    assert.ok(!other.url().includes('r3ad'));
+  });
+});
+
+describe('when things are not as usual', () => {
+  test('nothing live: it tells how to begin, with the right host', async (t) => {
+    const page = await open(t, '#/', { prepare: (p) => p.route(api('streams'), (route) => route.fulfill(json({ streams: [] }))) });
+    await page.getByRole('heading', { name: 'Nothing is live' }).waitFor(SHORT);
+    await page.getByText(new RegExp(`ffmpeg .*rtmp://${new URL(base).hostname}`)).first().waitFor(SHORT);
+    await page.getByRole('heading', { name: 'OBS' }).waitFor(SHORT);
+  });
+
+  test('a relay out of reach: it says so, tries again, and goes on', async (t) => {
+    const page = await open(t, '#/', { allow: [/ERR_CONNECTION_REFUSED/] });
+    await page.getByRole('link', { name: STREAM, exact: true }).waitFor(SHORT);
+    await page.route(/\/api\//, (route) => route.abort('connectionrefused'));
+    await page.getByText('does not answer').waitFor(SHORT);
+    assert.ok(await page.getByRole('link', { name: STREAM, exact: true }).isVisible(), 'what was known stays');
+    await page.unroute(/\/api\//);
+    await page.getByText('does not answer').waitFor({ ...SHORT, state: 'detached' });
+  });
+
+  test('a relay that drains says so', async (t) => {
+    const page = await open(t, '#/', { prepare: (p) => p.route(api('summary'), (route) => route.fulfill(json({ ...summary, is_draining: true }))) });
+    await page.getByText('The relay is shutting down').waitFor(SHORT);
+  });
+
+  test('a name is text, whatever is in it, and its card leads to it', async (t) => {
+    let name;
+    const page = await open(t, '#/status', { allow: [/404/], prepare: (p) => p.route(api('streams'), async (route) => {
+      const { streams } = await (await route.fetch()).json();
+      const stream = streams.find((each) => each.name === STREAM);
+      await route.fulfill(json({ streams: [{ ...stream, name }] }));
+    }) });
+    for (name of ['odd/<img src=x onerror=alert(1)>/../100% №1 #?&"', 'odd/a%20b 100% #?/"c\'']) {
+      await page.goto(new URL('#/', base).href);
+      await page.getByRole('link', { name, exact: true }).click();
+      await page.getByText('Not live').waitFor(SHORT);
+      assert.equal(await page.getByRole('heading', { level: 1 }).innerText(), name);
+      assert.equal(await page.locator('main img').count(), 0);
+    }
+  });
+});
+
+describe('for everybody', () => {
+  test('by keyboard alone: to a stream, past the player, and back', async (t) => {
+    const page = await open(t, '#/');
+    const card = page.getByRole('link', { name: STREAM, exact: true });
+    await card.waitFor(SHORT);
+    const focused = () => page.evaluate(() => document.activeElement.getAttribute('aria-label') ?? document.activeElement.textContent);
+    const tabTo = async (name) => {
+      for (let presses = 0; presses < 60; presses += 1) {
+        await page.keyboard.press('Tab');
+        if (await focused() === name) return;
+      }
+      assert.fail(`no way to ${name}`);
+    };
+    await tabTo('Skip to the content');
+    await tabTo(STREAM);
+    assert.notEqual(await page.locator('.card:focus-within .still').evaluate((element) => getComputedStyle(element).outlineStyle), 'none');
+    await page.keyboard.press('Enter');
+    await state(page, 'playing');
+    await tabTo('Unmute');
+    await page.keyboard.press(' ');
+    assert.equal((await played(page)).muted, false);
+    await tabTo('Full screen');
+    await tabTo('Metrics');
+    await page.keyboard.press('Escape');
+    await card.waitFor(SHORT);
+    assert.match(page.url(), /#\/$/);
+  });
+
+  test('the colours follow the system, and then the choice', async (t) => {
+    const page = await open(t, '#/', { colorScheme: 'dark' });
+    const theme = () => page.locator('html').getAttribute('data-theme');
+    assert.equal(await theme(), 'dark');
+    await page.getByRole('button', { name: 'Dark colours' }).click();
+    assert.equal(await theme(), 'light');
+    await page.reload();
+    assert.equal(await theme(), 'light');
+    await page.getByRole('button', { name: 'Dark colours' }).click();
+    assert.equal(await page.evaluate(() => localStorage.length), 0);
+  });
+
+  test('nothing moves for those who want less motion', async (t) => {
+    const page = await open(t, watch(STREAM), { reducedMotion: 'reduce' });
+    await state(page, 'playing');
+    assert.equal(await page.locator('.dot').evaluate((element) => getComputedStyle(element).animationName), 'none');
+  });
+
+  for (const width of [390, 1440]) {
+    for (const colorScheme of ['light', 'dark']) {
+      test(`no barrier that axe finds, nothing wider than the screen: ${width} px, ${colorScheme}`, async (t) => {
+        const page = await open(t, '#/', { viewport: { width, height: 844 }, colorScheme });
+        for (const hash of ['#/', watch(STREAM), '#/status']) {
+          await page.goto(new URL(hash, base).href);
+          await page.waitForFunction(() => document.body.classList.contains('answered') && document.querySelector('main').textContent.length > 100, null, SHORT);
+          await sleep(1200);
+          // A debugger's evaluation is not bound by the page's content security policy.
+          const session = await page.context().newCDPSession(page);
+          await session.send('Runtime.evaluate', { expression: axe });
+          const { violations } = await page.evaluate(() => globalThis.axe.run(document, { resultTypes: ['violations'] }));
+          const bad = violations.filter(({ impact }) => ['serious', 'critical', 'moderate'].includes(impact))
+            .map(({ id, impact, nodes }) => `${hash} ${impact} ${id}: ${nodes.slice(0, 3).map((node) => `${node.target} ${node.failureSummary}`).join(' | ')}`);
+          assert.deepEqual(bad, []);
+          const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+          assert.ok(wide <= 0, `${hash} is ${wide} px too wide`);
+        }
+      });
+    }
+  }
+});
+
+function mockOnly() { return !process.env.FANFARE_URL; }

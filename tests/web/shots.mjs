@@ -1,0 +1,41 @@
+// Pictures of the page: node tests/web/shots.mjs DIRECTORY [url] [name of a stream]. For looking at, not for comparing.
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { openBrowser, startMock } from './browser.mjs';
+
+const [directory, url, stream = 'live/live_stream'] = process.argv.slice(2);
+mkdirSync(directory, { recursive: true });
+const mock = url ? null : await startMock();
+const base = url ?? mock.address;
+await new Promise((resolve) => setTimeout(resolve, 3000));
+
+const browser = await openBrowser();
+for (const colorScheme of ['light', 'dark']) {
+  for (const width of [390, 1440]) {
+    const context = await browser.newContext({ viewport: { width, height: width === 390 ? 844 : 900 }, colorScheme, deviceScaleFactor: width === 390 ? 2 : 1 });
+    const page = await context.newPage();
+    const take = async (view, hash, ready, fullPage = true) => {
+      await page.goto(base + hash);
+      await ready();
+      await page.screenshot({ path: join(directory, `${view}-${width}-${colorScheme}.png`), fullPage });
+    };
+    await take('streams', '#/', async () => {
+      await page.locator('.card canvas:visible').first().waitFor({ timeout: 10000 }).catch(() => {});
+      await page.waitForTimeout(3500);
+    });
+    await take('watch', `#/watch/${stream}`, async () => {
+      await page.locator('.stage[data-state=playing]').waitFor();
+      await page.waitForTimeout(2000);
+    });
+    await take('status', '#/status', () => page.waitForTimeout(2500));
+    if (mock) {
+      await mock.change('empty?on=1');
+      await take('empty', '#/', () => page.waitForTimeout(1500));
+      await mock.change('empty?on=0');
+    }
+    await take('status-top', '#/status', () => page.waitForTimeout(2000), false);
+    await context.close();
+  }
+}
+await browser.close();
+mock?.stop();

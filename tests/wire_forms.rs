@@ -1,0 +1,299 @@
+//! A stream in its other wire forms, from the real log and hub, without a socket: what HTTP players would be sent.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use fanfare::fanout::{Hub, PlayerKey, Policy, Start};
+use fanfare::flv::{Frame, FrameKind};
+use fanfare::http::{FlvFormat, websocket::WebSocketFormat};
+use fanfare::rtmp::chunk::MediaFormat;
+use fanfare::stream::{Bounds, Publication, PublisherId, Registry, Retention, Signal, Wire};
+
+const NAME: &str = "live/s";
+/// How long a form's log outlives its last reader, and a frame more.
+const LINGER_MS: u64 = 10_040;
+
+struct Bench {
+    registry: Arc<Registry>,
+    hub: Hub,
+    now_ms: u64,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let signals: Arc<[Signal]> = Arc::new([Signal::new(|| ())]);
+        let retention = Retention { buffer_bytes: 32 << 20, keep_ms: 5_000 };
+        let bounds = Bounds { streams: 10, memory_bytes: 1 << 30 };
+        let registry = Arc::new(Registry::new(signals, retention, bounds, |wire| match wire {
+            Wire::Rtmp => Box::new(MediaFormat::default()),
+            Wire::HttpFlv => Box::new(FlvFormat),
+            Wire::WebsocketFlv => Box::new(WebSocketFormat),
+        }));
+        let policy = Policy {
+            max_lag: Duration::from_secs(5),
+            play_wait: Duration::from_secs(30),
+            publisher_grace: Duration::from_secs(10),
+        };
+        Self { hub: Hub::new(0, registry.clone(), policy), registry, now_ms: 1_000 }
+    }
+
+    fn publish(&self) -> Publication {
+        let id = PublisherId { core: 0, connection_id: 1 };
+        self.registry.publish(NAME, id, self.now_ms).expect("the name is free")
+    }
+
+    fn join(&mut self, wire: Wire, start: Start) -> PlayerKey {
+        self.hub.join(7, NAME, wire, start, self.now_ms)
+    }
+
+    /// A frame comes, 40 ms after the one before.
+    fn lay(&mut self, publication: &mut Publication, frame: Frame) {
+        self.now_ms += 40;
+        publication.append(frame, self.now_ms);
+    }
+
+    fn drain(&mut self, player: PlayerKey) -> Vec<u8> {
+        self.hub.grown(0, u64::MAX, &mut Vec::new());
+        let mut out = Vec::new();
+        while let Some(batch) = self.hub.next_batch(player, false, self.now_ms) {
+            out.extend_from_slice(batch.bytes());
+            self.hub.sent(player, batch.bytes().len(), true);
+        }
+        out
+    }
+}
+
+fn frame(kind: FrameKind, timestamp_ms: u32, head: &[u8], mark: &str) -> Frame {
+    Frame { kind, timestamp_ms, payload: Bytes::from([head, mark.as_bytes()].concat()).into() }
+}
+
+fn key_frame(timestamp_ms: u32, mark: &str) -> Frame {
+    frame(FrameKind::Video, timestamp_ms, b"\x17\x01\0\0\0", mark)
+}
+
+fn inter_frame(timestamp_ms: u32, mark: &str) -> Frame {
+    frame(FrameKind::Video, timestamp_ms, b"\x27\x01\0\0\0", mark)
+}
+
+fn audio(timestamp_ms: u32, mark: &str) -> Frame {
+    frame(FrameKind::Audio, timestamp_ms, b"\xAF\x01", mark)
+}
+
+fn video_header(mark: &str) -> Frame {
+    frame(FrameKind::Video, 0, b"\x17\0\0\0\0", mark)
+}
+
+fn audio_header(mark: &str) -> Frame {
+    frame(FrameKind::Audio, 0, b"\xAF\0", mark)
+}
+
+/// What an FLV file holds: its header, if it begins with one, then each tag's time and mark.
+fn read_flv(mut file: &[u8]) -> String {
+    let mut text = String::new();
+    if let Some(rest) = file.strip_prefix(b"FLV\x01") {
+        let kinds = ["nothing", "video", "?", "?", "audio", "both"][usize::from(rest[0])];
+        assert_eq!(rest[1..9], [0, 0, 0, 9, 0, 0, 0, 0]);
+        text += kinds;
+        file = &rest[9..];
+    }
+    while !file.is_empty() {
+        let len = u32::from_be_bytes([0, file[1], file[2], file[3]]) as usize;
+        let time_ms = u32::from_be_bytes([file[7], file[4], file[5], file[6]]);
+        let (tag, rest) = file.split_at(11 + len);
+        assert_eq!(rest[..4], (11 + len as u32).to_be_bytes(), "PreviousTagSize");
+        let mark: String = tag[11..]
+            .iter()
+            .filter(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
+            .map(|&b| b as char)
+            .collect();
+        text += &format!(" {mark}@{time_ms}");
+        file = &rest[4..];
+    }
+    text.trim_start().to_owned()
+}
+
+/// What unmasked binary messages hold, put together.
+fn read_websocket(mut wire: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    while !wire.is_empty() {
+        assert_eq!(wire[0], 0x82, "a whole binary message");
+        let (head, len) = match wire[1] {
+            126 => (4, usize::from(u16::from_be_bytes([wire[2], wire[3]]))),
+            127 => (10, u64::from_be_bytes(wire[2..10].try_into().unwrap()) as usize),
+            len => (2, usize::from(len)),
+        };
+        out.extend_from_slice(&wire[head..head + len]);
+        wire = &wire[head + len..];
+    }
+    out
+}
+
+fn with_a_group(bench: &mut Bench) -> Publication {
+    let mut publication = bench.publish();
+    for frame in
+        [video_header("vh"), audio_header("ah"), key_frame(0, "k0"), inter_frame(40, "i1"), audio(50, "a2")]
+    {
+        bench.lay(&mut publication, frame);
+    }
+    publication
+}
+
+#[test]
+fn the_first_player_of_a_form_starts_at_the_newest_key_frame_as_fast_as_any() {
+    let mut bench = Bench::new();
+    let mut publication = with_a_group(&mut bench);
+    let flv = bench.join(Wire::HttpFlv, Start::KeyFrame);
+    let websocket = bench.join(Wire::WebsocketFlv, Start::KeyFrame);
+    assert_eq!(bench.drain(flv), b"", "its log begins with the next frame");
+    // Larger than an RTMP chunk, and than a WebSocket's short lengths.
+    let large = format!("i3{}", "X".repeat(200_000));
+    bench.lay(&mut publication, inter_frame(80, &large));
+    let wanted = "both vh@0 ah@0 k0@0 i1@40 a2@50 i3@80";
+    assert_eq!(read_flv(&bench.drain(flv)), wanted);
+    assert_eq!(read_flv(&read_websocket(&bench.drain(websocket))), wanted);
+    let second = bench.join(Wire::HttpFlv, Start::KeyFrame);
+    assert_eq!(read_flv(&bench.drain(second)), wanted, "and the second needs no frame to come");
+    bench.lay(&mut publication, key_frame(120, "k4"));
+    assert_eq!(read_flv(&bench.drain(flv)), "k4@120");
+    let third = bench.join(Wire::HttpFlv, Start::KeyFrame);
+    assert_eq!(read_flv(&bench.drain(third)), "both vh@120 ah@120 k4@120");
+}
+
+#[test]
+fn what_was_kept_comes_over_whole_from_several_segments_and_chunks() {
+    let mut bench = Bench::new();
+    let mut publication = bench.publish();
+    bench.lay(&mut publication, video_header("vh"));
+    // Times that need the extended timestamp, payloads of several chunks, and more than one segment.
+    for i in 0..40u32 {
+        let mark = format!("n{i}{}", "X".repeat(70_000));
+        let time_ms = 0xFF_FFF0 + i;
+        let frame = if i == 0 { key_frame(time_ms, &mark) } else { inter_frame(time_ms, &mark) };
+        bench.lay(&mut publication, frame);
+    }
+    let player = bench.join(Wire::HttpFlv, Start::KeyFrame);
+    bench.lay(&mut publication, audio(0xFF_FFF0 + 40, "n40"));
+    let seen = read_flv(&bench.drain(player));
+    let wanted: Vec<String> = (0..=40).map(|i| format!("n{i}@{}", 0xFF_FFF0 + i)).collect();
+    assert_eq!(seen, format!("both vh@{} {}", 0xFF_FFF0, wanted.join(" ")));
+}
+
+#[test]
+fn the_header_says_what_has_come_so_far() {
+    let mut bench = Bench::new();
+    let mut publication = bench.publish();
+    bench.lay(&mut publication, video_header("vh"));
+    bench.lay(&mut publication, key_frame(0, "k0"));
+    let early = bench.join(Wire::HttpFlv, Start::KeyFrame);
+    bench.lay(&mut publication, inter_frame(40, "i1"));
+    assert_eq!(read_flv(&bench.drain(early)), "video vh@0 k0@0 i1@40");
+    bench.lay(&mut publication, audio_header("ah"));
+    bench.lay(&mut publication, audio(60, "a2"));
+    assert_eq!(read_flv(&bench.drain(early)), "ah@0 a2@60", "sound that comes late is sent all the same");
+    bench.lay(&mut publication, key_frame(80, "k3"));
+    let late = bench.join(Wire::HttpFlv, Start::KeyFrame);
+    assert_eq!(read_flv(&bench.drain(late)), "both vh@80 ah@80 k3@80");
+}
+
+#[test]
+fn sound_alone_is_had_within_a_second_and_said_to_be_alone() {
+    let mut bench = Bench::new();
+    let player = bench.join(Wire::HttpFlv, Start::KeyFrame);
+    let mut publication = bench.publish();
+    bench.lay(&mut publication, audio_header("ah"));
+    let began_ms = bench.now_ms;
+    let mut seen = String::new();
+    for i in 0..100 {
+        bench.lay(&mut publication, audio(i * 40, "a"));
+        seen += &read_flv(&bench.drain(player));
+        if !seen.is_empty() {
+            break;
+        }
+    }
+    assert!(seen.starts_with("audio ah@"), "{seen}");
+    assert!(bench.now_ms - began_ms <= 1_100, "{} ms", bench.now_ms - began_ms);
+}
+
+#[test]
+fn a_player_that_asks_for_live_waits_for_the_next_key_frame_in_a_log_that_is_made_for_it() {
+    let mut bench = Bench::new();
+    let mut publication = with_a_group(&mut bench);
+    let player = bench.join(Wire::HttpFlv, Start::Live);
+    bench.lay(&mut publication, inter_frame(80, "i3"));
+    assert_eq!(bench.drain(player), b"");
+    bench.lay(&mut publication, key_frame(120, "k4"));
+    assert_eq!(read_flv(&bench.drain(player)), "both vh@120 ah@120 k4@120");
+}
+
+#[test]
+fn a_body_goes_on_over_an_encoders_restart_with_one_header() {
+    let mut bench = Bench::new();
+    let mut publication = with_a_group(&mut bench);
+    let player = bench.join(Wire::HttpFlv, Start::KeyFrame);
+    bench.lay(&mut publication, inter_frame(80, "i3"));
+    bench.drain(player);
+    drop(publication);
+    let mut publication = bench.publish();
+    for frame in [video_header("vh"), audio_header("other"), key_frame(0, "k0"), inter_frame(40, "i1")] {
+        bench.lay(&mut publication, frame);
+    }
+    let seen = read_flv(&bench.drain(player));
+    assert!(seen.starts_with("other@") && seen.contains("k0@120 i1@160"), "{seen}");
+}
+
+#[test]
+fn a_player_that_is_moved_ahead_gets_changed_headers_and_no_second_file_header() {
+    let mut bench = Bench::new();
+    let mut publication = with_a_group(&mut bench);
+    let player = bench.join(Wire::HttpFlv, Start::KeyFrame);
+    bench.lay(&mut publication, inter_frame(80, "i3"));
+    bench.drain(player);
+    bench.lay(&mut publication, inter_frame(120, "lost"));
+    bench.now_ms += 6_000;
+    bench.lay(&mut publication, video_header("wh"));
+    bench.lay(&mut publication, key_frame(6_200, "k5"));
+    assert_eq!(read_flv(&bench.drain(player)), "wh@6200 ah@6200 k5@6200");
+    assert_eq!(bench.hub.skips(), 1);
+}
+
+#[test]
+fn a_form_that_nobody_reads_any_more_is_let_go_and_begins_anew_behind_where_it_ended() {
+    let mut bench = Bench::new();
+    let mut publication = with_a_group(&mut bench);
+    let without_bytes = bench.registry.memory().bytes();
+    let keeper = bench.join(Wire::HttpFlv, Start::KeyFrame);
+    bench.lay(&mut publication, inter_frame(80, "i3"));
+    assert!(bench.registry.memory().bytes() > without_bytes);
+    bench.drain(keeper);
+    bench.hub.leave(keeper);
+    bench.lay(&mut publication, inter_frame(120, "i4"));
+    assert!(bench.registry.memory().bytes() > without_bytes, "somebody may come back");
+    bench.now_ms += LINGER_MS;
+    bench.lay(&mut publication, inter_frame(160, "i5"));
+    assert_eq!(bench.registry.memory().bytes(), without_bytes);
+    let stream = bench.registry.get(NAME).expect("it is published");
+    let oldest = stream.log(Wire::HttpFlv).oldest();
+    assert_eq!(oldest, 1);
+    let back = bench.join(Wire::HttpFlv, Start::KeyFrame);
+    bench.lay(&mut publication, inter_frame(200, "i6"));
+    assert_eq!(read_flv(&bench.drain(back)), "both vh@0 ah@0 k0@0 i1@40 a2@50 i3@80 i4@120 i5@160 i6@200");
+}
+
+#[test]
+fn facts_tell_of_what_the_publisher_sends() {
+    let mut bench = Bench::new();
+    let mut publication = with_a_group(&mut bench);
+    bench.now_ms += 500;
+    bench.lay(&mut publication, key_frame(2_000, "k3"));
+    let facts = bench.registry.get(NAME).expect("it is published").facts();
+    assert_eq!(
+        (facts.frames, facts.pictures, facts.key_frames, facts.key_frame_interval_ms),
+        (6, 3, 2, Some(2_000))
+    );
+    assert_eq!(facts.video_header.as_deref(), Some(&b"\x17\0\0\0\0vh"[..]));
+    assert_eq!(facts.audio.as_deref(), Some(&b"\xAF\x01a2"[..]));
+    drop(publication);
+    let publication = bench.publish();
+    assert_eq!(publication.stream().facts().frames, 0, "another publish begins at nothing");
+}

@@ -1,0 +1,55 @@
+// Numbers as people read them. Pure.
+
+export function duration(ms) {
+  if (ms === null || ms === undefined) return '–';
+  const seconds = Math.floor(ms / 1000);
+  const [days, hours, minutes] = [Math.floor(seconds / 86400), Math.floor(seconds / 3600) % 24, Math.floor(seconds / 60) % 60];
+  if (days > 0) return `${days} d ${hours} h`;
+  if (hours > 0) return `${hours} h ${String(minutes).padStart(2, '0')} min`;
+  if (minutes > 0) return `${minutes} min ${String(seconds % 60).padStart(2, '0')} s`;
+  return `${seconds} s`;
+}
+
+export function rate(kbps) {
+  if (kbps === null || kbps === undefined) return '–';
+  if (kbps >= 1e6) return `${digits(kbps / 1e6)} Gbit/s`;
+  if (kbps >= 1000) return `${digits(kbps / 1000)} Mbit/s`;
+  return `${Math.round(kbps)} kbit/s`;
+}
+
+export function bytes(count) {
+  if (count === null || count === undefined) return '–';
+  const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB'];
+  let unit = 0;
+  while (count >= 1024 && unit < units.length - 1) { count /= 1024; unit += 1; }
+  return `${unit === 0 ? count : digits(count)} ${units[unit]}`;
+}
+
+export const number = (value) => value === null || value === undefined ? '–' : value.toLocaleString('en-GB');
+export const percent = (share) => share === null || share === undefined ? '–' : `${(share * 100).toFixed(share < 0.0995 ? 1 : 0)} %`;
+export const plural = (count, one, many = `${one}s`) => `${number(count)} ${count === 1 ? one : many}`;
+
+/** Two or three digits that tell something: 2.04, 20.4, 204. */
+function digits(value) {
+  return value.toFixed(value < 10 ? 2 : value < 100 ? 1 : 0);
+}
+
+export function picture(video) {
+  if (!video) return null;
+  const size = video.width && video.height ? `${video.width} × ${video.height}` : null;
+  const fps = video.fps ? `${Number(video.fps.toFixed(2))} fps` : null;
+  return [video.codec, size, fps].filter(Boolean).join(' · ');
+}
+
+export function sound(audio) {
+  if (!audio) return null;
+  const sample_rate = audio.sample_rate ? `${Number((audio.sample_rate / 1000).toFixed(2))} kHz` : null;
+  const channels = { 1: 'mono', 2: 'stereo' }[audio.channels] ?? (audio.channels ? `${audio.channels} channels` : null);
+  return [audio.codec, sample_rate, channels].filter(Boolean).join(' · ');
+}
+
+/** `live/live_stream` -> [`live`, `live_stream`] */
+export function splitName(name) {
+  const slash = name.indexOf('/');
+  return slash < 0 ? ['', name] : [name.slice(0, slash), name.slice(slash + 1)];
+}

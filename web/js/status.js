@@ -1,0 +1,208 @@
+// The operator's view: how much goes through, on which cores, from and to whom; and the way to end it.
+import { api } from './api.js';
+import { watchLink } from './addresses.js';
+import { act, askToken, confirm } from './dialogs.js';
+import { Keyed, attribute, h, text } from './dom.js';
+import { bytes, duration, number, percent, plural, rate } from './format.js';
+import { EventLog } from './log.js';
+import { Plot } from './plot.js';
+import { Table } from './table.js';
+
+const PAGE = 20;
+const HISTORY = 900;
+/** A core past this has little left for a burst. */
+const BUSY = 0.8;
+const PROTOCOLS = { rtmp: 'RTMP', http_flv: 'HTTP-FLV', websocket_flv: 'WebSocket' };
+
+export class StatusView {
+  title = 'Status';
+  intervalMs = 2000;
+
+  constructor() {
+    this.heading = h('h1', {}, 'Status');
+    this.lead = h('p.lead');
+    this.rights = h('button.quiet', { type: 'button', hidden: true, onclick: () => askToken('To end connections, give the token of [api] in the configuration.') }, 'Give a token');
+    this.viewers = new Plot({ title: 'Players', series: [{ name: 'Players', key: 'players', kind: 'area' }], format: (value) => number(Math.round(value ?? 0)), least: 4 });
+    this.rates = new Plot({ title: 'Bit rate', series: [{ name: 'out', key: 'kbps_out', kind: 'area' }, { name: 'in', key: 'kbps_in', kind: 'line' }], format: rate, least: 1000 });
+    this.facts = h('dl.numbers');
+    this.numbers = new Keyed(this.facts, ({ label }) => label, makeNumber);
+    this.cores = new Table({ caption: 'Cores', key: ({ core }) => core, empty: 'No cores.', columns: [
+      { label: 'Core', value: ({ core }) => `Core ${core}`, kind: 'name' },
+      { label: 'Busy', make: makeBusy },
+      { label: 'Connections', value: ({ connections }) => number(connections), kind: 'number' },
+      { label: 'Players', value: ({ players }) => number(players.total), kind: 'number' },
+      { label: 'In', value: ({ kbps_in }) => rate(kbps_in), kind: 'number' },
+      { label: 'Out', value: ({ kbps_out }) => rate(kbps_out), kind: 'number' },
+      { label: 'Per send', value: ({ bytes_per_send }) => bytes(bytes_per_send), kind: 'number' },
+      { label: 'Skips', value: ({ skips }) => number(skips), kind: 'number' },
+    ] });
+    this.publishers = new Table({ caption: 'Publishers', key: ({ id }) => id, empty: 'Nobody publishes.', columns: [
+      { label: 'Stream', make: streamLink, kind: 'name' },
+      { label: 'From', value: ({ address }) => address, kind: 'peer' },
+      { label: 'Core', value: ({ core }) => String(core), kind: 'number' },
+      { label: 'For', value: ({ duration_ms }) => duration(duration_ms), kind: 'number' },
+      { label: 'Received', value: ({ bytes_in }) => bytes(bytes_in), kind: 'number' },
+      { label: 'Drop', make: (row) => this.end(row, 'Drop', 'drop'), kind: 'act' },
+    ] });
+    this.players = new Table({ caption: 'Players', key: ({ id }) => id, empty: 'Nobody plays.', columns: [
+      { label: 'Stream', make: streamLink, kind: 'name' },
+      { label: 'To', value: ({ address }) => address, kind: 'peer' },
+      { label: 'By', value: ({ protocol }) => PROTOCOLS[protocol] ?? protocol },
+      { label: 'Core', value: ({ core }) => String(core), kind: 'number' },
+      { label: 'For', value: ({ duration_ms }) => duration(duration_ms), kind: 'number' },
+      { label: 'Sent', value: ({ bytes_out }) => bytes(bytes_out), kind: 'number' },
+      { label: 'Lag', value: ({ lag_ms }) => (lag_ms === null ? '–' : `${number(lag_ms)} ms`), kind: 'number' },
+      { label: 'Kick', make: (row) => this.end(row, 'Kick', 'kick'), kind: 'act' },
+    ] });
+    this.offset = 0;
+    this.filter = h('select', { id: 'filter', onchange: () => { this.offset = 0; this.again(); } }, h('option', { value: '' }, 'All streams'));
+    this.back = h('button.quiet', { type: 'button', onclick: () => { this.offset = Math.max(0, this.offset - PAGE); this.again(); } }, 'Back');
+    this.on = h('button.quiet', { type: 'button', onclick: () => { this.offset += PAGE; this.again(); } }, 'Further');
+    this.range = h('span.small');
+    this.answer = h('p.note', { role: 'status', hidden: true });
+    this.log = new EventLog();
+    this.history = [];
+
+    this.element = h('div.status', {},
+      h('header.lead-in', {}, this.heading, this.lead, h('span.grow'), this.rights),
+      h('div.plots', {}, this.viewers.element, this.rates.element),
+      this.facts,
+      this.answer,
+      section('Cores', this.cores.element),
+      section('Publishers', this.publishers.element),
+      section('Events', this.log.element),
+      section('Players', h('div.tools', {}, h('label.unseen', { for: 'filter' }, 'Of which stream'), this.filter, h('span.grow'), this.range, this.back, this.on), this.players.element));
+  }
+
+  async refresh(summary, signal) {
+    const stream = this.filter.value || null;
+    const [cores, publishers, page, streams] = await Promise.all([
+      api.cores(signal), api.publishers(signal), api.players({ stream, limit: PAGE, offset: this.offset }, signal), api.streams(signal),
+      this.remember(summary, signal),
+    ]);
+    if (signal.aborted) return;
+    this.rights.hidden = summary.may_act;
+    text(this.lead, `Up ${duration(summary.uptime_ms)} · ${plural(summary.streams.live, 'stream')} live${summary.streams.waiting ? `, ${summary.streams.waiting} waited for` : ''} · ${plural(summary.players.total, 'player')}`);
+    this.viewers.show(this.history);
+    this.rates.show(this.history);
+    this.numbers.show(numbersOf(summary));
+    this.cores.show(cores);
+    this.publishers.show(publishers);
+    this.players.show(page.players);
+    this.showFilter(streams);
+    // Whoever left may have taken the last page with him.
+    if (page.players.length === 0 && this.offset > 0) { this.offset = Math.max(0, this.offset - PAGE); }
+    const last = this.offset + page.players.length;
+    text(this.range, page.total > PAGE ? `${this.offset + 1} to ${last} of ${number(page.total)}` : '');
+    this.back.hidden = this.on.hidden = page.total <= PAGE;
+    this.back.disabled = this.offset === 0;
+    this.on.disabled = last >= page.total;
+  }
+
+  /** The whole past once; then what every summary says is the next sample. */
+  async remember(summary, signal) {
+    const newest = this.history.at(-1)?.at_ms ?? Infinity;
+    if (summary.uptime_ms < newest || summary.uptime_ms - newest > 10000) {
+      const { samples } = await api.history(signal);
+      this.history = samples.slice(-HISTORY);
+    }
+    if (summary.uptime_ms > (this.history.at(-1)?.at_ms ?? -1)) {
+      const { players, kbps_in, kbps_out, uptime_ms } = summary;
+      this.history.push({ at_ms: uptime_ms, players: players.total, kbps_in, kbps_out });
+    }
+    const oldest = this.history.at(-1).at_ms - HISTORY * 1000;
+    while (this.history[0].at_ms < oldest) this.history.shift();
+  }
+
+  showFilter(streams) {
+    const names = streams.map(({ name }) => name);
+    const chosen = this.filter.value;
+    // One that was chosen stays to be seen, even if its stream went.
+    if (chosen && !names.includes(chosen)) names.push(chosen);
+    if (this.filterNames === names.join('\n')) return;
+    this.filterNames = names.join('\n');
+    this.filter.replaceChildren(h('option', { value: '' }, 'All streams'), ...names.map((name) => h('option', { value: name }, name)));
+    this.filter.value = chosen;
+  }
+
+  end({ id, stream, address }, label, how) {
+    const button = h('button.quiet.small', { type: 'button', 'aria-label': `${label} ${address}, ${stream}`, onclick: async () => {
+      const sure = how === 'drop'
+        ? await confirm('Drop this publisher?', `${stream} from ${address} ends for everybody who watches it. The encoder may come back.`, 'Drop')
+        : await confirm('Kick this player?', `${address} stops seeing ${stream}. It may come back.`, 'Kick');
+      if (!sure) return;
+      button.disabled = true;
+      const result = await act((relay) => relay[how](id), how === 'drop' ? `${stream} was dropped.` : `${address} was kicked.`);
+      button.disabled = false;
+      this.answer.hidden = false;
+      this.answer.classList.toggle('alarm', !result.done);
+      text(this.answer, result.message);
+      clearTimeout(this.forget);
+      this.forget = setTimeout(() => { this.answer.hidden = true; }, 8000);
+      this.again();
+    } }, label);
+    return { element: button };
+  }
+
+  /** Now, not in two seconds. */
+  again() { dispatchEvent(new Event('refreshnow')); }
+
+  close() {
+    clearTimeout(this.forget);
+    this.log.close();
+    this.viewers.close();
+    this.rates.close();
+  }
+}
+
+function section(title, ...parts) {
+  const id = `section-${title.toLowerCase()}`;
+  return h('section', { 'aria-labelledby': id }, h('h2', { id }, title), ...parts);
+}
+
+function streamLink({ stream }) {
+  const link = h('a', { href: watchLink(stream) }, stream);
+  return { element: link };
+}
+
+function makeBusy() {
+  const filled = h('i');
+  const bar = h('span.bar', { 'aria-hidden': 'true' }, filled);
+  const value = h('span');
+  return {
+    element: h('span.busy', {}, bar, value),
+    update: ({ busy }) => {
+      filled.style.width = `${Math.min(1, busy) * 100}%`;
+      bar.classList.toggle('alarm', busy > BUSY);
+      text(value, percent(busy));
+    },
+  };
+}
+
+function makeNumber() {
+  const label = h('dt');
+  const value = h('dd');
+  const beside = h('dd.small');
+  return {
+    element: h('div', {}, label, value, beside),
+    update: (now) => {
+      text(label, now.label);
+      text(value, now.value);
+      text(beside, now.beside);
+      attribute(value, 'class', now.isAlarm ? 'alarm' : null);
+    },
+  };
+}
+
+function numbersOf({ kbps_in, kbps_out, bytes_in, bytes_out, skips, dropped, refused, memory, open_files, open_files_limit, players, connections }) {
+  return [
+    { label: 'Out', value: rate(kbps_out), beside: `${bytes(bytes_out)} since the start` },
+    { label: 'In', value: rate(kbps_in), beside: `${bytes(bytes_in)} since the start` },
+    { label: 'Connections', value: number(connections), beside: `RTMP ${number(players.rtmp)}, HTTP ${number(players.http_flv)}, WebSocket ${number(players.websocket_flv)} playing` },
+    { label: 'Skips', value: number(skips), beside: 'slow players moved to a key frame' },
+    { label: 'Drops', value: number(dropped), beside: 'took nothing for too long', isAlarm: dropped > 0 },
+    { label: 'Refused', value: number(refused), beside: 'by a limit', isAlarm: refused > 0 },
+    { label: 'Memory', value: bytes(memory.resident_bytes), beside: `streams ${bytes(memory.streams_bytes)} of ${bytes(memory.streams_budget_bytes)}`, isAlarm: memory.streams_bytes > 0.9 * memory.streams_budget_bytes },
+    { label: 'Open files', value: number(open_files), beside: `of ${number(open_files_limit)}`, isAlarm: open_files > 0.9 * open_files_limit },
+  ];
+}

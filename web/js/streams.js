@@ -1,0 +1,93 @@
+// The first screen: what is live, with a still; what is waited for; or how to begin.
+import { canPlayAnything } from './codecs.js';
+import { copyLine } from './copy.js';
+import { Keyed, h, text } from './dom.js';
+import { duration, picture, plural, rate, sound, splitName } from './format.js';
+import { api } from './api.js';
+import { rtmp, watchLink } from './addresses.js';
+import { Stills } from './still.js';
+
+export class StreamsView {
+  title = 'Streams';
+  intervalMs = 2000;
+
+  constructor() {
+    this.stills = new Stills();
+    this.heading = h('h1', {}, 'Streams');
+    this.subheading = h('p.lead');
+    this.grid = h('ul.cards', { role: 'list' });
+    this.cards = new Keyed(this.grid, (stream) => stream.name, (stream) => this.card(stream));
+    this.waitingList = h('ul.waiting', { role: 'list' });
+    this.waiting = new Keyed(this.waitingList, (stream) => stream.name, waitingRow);
+    this.waitingPart = h('section', { hidden: true, 'aria-labelledby': 'waiting' },
+      h('h2', { id: 'waiting' }, 'Waited for'), h('p.small', {}, 'No encoder at the moment. They play by themselves when it comes.'), this.waitingList);
+    this.begin = h('div', { hidden: true });
+    this.note = h('p.note', { hidden: canPlayAnything() },
+      'This browser has no Media Source Extensions, so it cannot play here. Every stream has an address for VLC.');
+    this.element = h('div.streams', {}, h('header.lead-in', {}, this.heading, this.subheading), this.note, this.grid, this.waitingPart, this.begin);
+  }
+
+  async refresh(summary, signal) {
+    const streams = await api.streams(signal);
+    this.streams = streams;
+    const live = streams.filter((stream) => stream.is_live);
+    const waiting = streams.filter((stream) => !stream.is_live);
+    text(this.heading, live.length === 0 ? 'Nothing is live' : `${live.length} live`);
+    text(this.subheading, live.length === 0 ? 'The relay runs, and waits for an encoder.'
+      : `${plural(summary.players.total, 'player')} · ${rate(summary.kbps_out)} out`);
+    this.grid.hidden = live.length === 0;
+    this.grid.classList.toggle('few', live.length <= 2);
+    this.cards.show(live);
+    this.waitingPart.hidden = waiting.length === 0;
+    this.waiting.show(waiting);
+    this.showBegin(live.length === 0, summary);
+  }
+
+  showBegin(isEmpty, summary) {
+    this.begin.hidden = !isEmpty;
+    if (!isEmpty || this.begin.childElementCount > 0) return;
+    const address = rtmp('live/live_stream', summary);
+    this.begin.append(h('section.begin', {},
+      h('div', {}, h('h2', {}, 'FFmpeg'),
+        copyLine('A file, as if it were live', `ffmpeg -re -stream_loop -1 -i demo.flv -c copy -f flv ${address}`).element,
+        copyLine('Or a test picture with a tone', `ffmpeg -re -f lavfi -i testsrc2 -f lavfi -i sine -c:v libx264 -pix_fmt yuv420p -g 60 -c:a aac -f flv ${address}`).element),
+      h('div', {}, h('h2', {}, 'OBS'),
+        copyLine('Settings, Stream, Service “Custom…”, Server', address.slice(0, address.lastIndexOf('/'))).element,
+        copyLine('Stream key', 'live_stream').element,
+        h('p.small', {}, 'Output: a key frame interval of 2 s lets players start at once. Any app and key will do; they make the name.'))));
+  }
+
+  card(stream) {
+    const [app, name] = splitName(stream.name);
+    const canvas = h('canvas', { 'aria-hidden': 'true', hidden: true });
+    const blank = h('span.blank', { 'aria-hidden': 'true' });
+    const viewers = h('span.viewers');
+    const facts = h('p.facts');
+    const flow = h('p.facts');
+    const link = h('a', { href: watchLink(stream.name) }, app && h('span.app', {}, `${app}/`), h('span.name', {}, name));
+    const frame = h('div.still', {}, blank, canvas, viewers);
+    this.stills.add(frame, canvas, stream, () => { canvas.hidden = false; });
+    return {
+      element: h('li.card', {}, frame, h('h2', {}, link), facts, flow),
+      update: (now) => {
+        this.stills.update(frame, now);
+        text(blank, now.video?.codec ?? (now.audio ? `${now.audio.codec}, sound only` : 'no media yet'));
+        text(viewers, plural(now.players.total, 'player'));
+        text(facts, picture(now.video) ?? sound(now.audio) ?? 'Waiting for the first frame');
+        text(flow, `${rate(now.kbps)} · ${now.silent_ms > 3000 ? `silent for ${duration(now.silent_ms)}` : `up ${duration(now.uptime_ms)}`}`);
+        flow.classList.toggle('alarm', now.silent_ms > 3000);
+      },
+      close: () => this.stills.remove(frame),
+    };
+  }
+
+  close() { this.stills.close(); }
+}
+
+function waitingRow(stream) {
+  const count = h('span.small');
+  return {
+    element: h('li', {}, h('a', { href: watchLink(stream.name) }, stream.name), count),
+    update: (now) => text(count, plural(now.players.total, 'player')),
+  };
+}

@@ -1,0 +1,38 @@
+// A table that changes under the reader's eyes, and becomes a list of cards on a phone (by style, with the labels kept here).
+import { Keyed, h, text } from './dom.js';
+
+/** `columns`: [{label, value(row) -> string | Element, kind: 'number' | 'name' | 'peer' | 'act'}] */
+export class Table {
+  constructor({ caption, columns, key, empty }) {
+    this.columns = columns;
+    // Roles are said, for the styles of a phone take the table's own away.
+    this.body = h('tbody', { role: 'rowgroup' });
+    this.rows = new Keyed(this.body, key, (row) => this.row(row));
+    this.empty = h('p.empty', { hidden: true }, empty);
+    this.table = h('table', { role: 'table' }, h('caption.unseen', {}, caption),
+      h('thead', { role: 'rowgroup' }, h('tr', { role: 'row' }, ...columns.map(({ label, kind }) => h(cell('th', kind), { scope: 'col', role: 'columnheader' }, kind === 'act' ? h('span.unseen', {}, label) : label)))), this.body);
+    this.element = h('div.table', {}, this.table, this.empty);
+  }
+
+  row(row) {
+    const cells = this.columns.map(({ label, kind, make, value }) => {
+      const element = h(cell('td', kind), { 'data-label': label, role: 'cell' });
+      // A part that is made once and updated, so that a button in it keeps its focus.
+      if (make) {
+        const part = make(row);
+        element.append(part.element);
+        return { element, update: (now) => part.update?.(now) };
+      }
+      return { element, update: (now) => text(element, value(now)) };
+    });
+    return { element: h('tr', { role: 'row' }, ...cells.map(({ element }) => element)), update: (now) => { for (const each of cells) each.update(now); } };
+  }
+
+  show(rows) {
+    this.rows.show(rows);
+    this.table.hidden = rows.length === 0;
+    this.empty.hidden = rows.length > 0;
+  }
+}
+
+const cell = (tag, kind) => (kind ? `${tag}.${kind}` : tag);

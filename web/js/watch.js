@@ -1,0 +1,214 @@
+// The second screen within the first: one stream, playing, with its addresses.
+import { api } from './api.js';
+import { flv, isLoopback, page, rtmp, shell } from './addresses.js';
+import { canPlayAnything, playable } from './codecs.js';
+import { copyLine } from './copy.js';
+import { Keyed, attribute, h, say, svg, text } from './dom.js';
+import { duration, number, picture, plural, rate, sound, splitName } from './format.js';
+import { LivePlayer } from './player.js';
+import { qr } from './qr.js';
+
+const ICONS = {
+  play: 'M7 4.5v15l12.5-7.5z',
+  pause: 'M6.5 4.5h4v15h-4zM13.5 4.5h4v15h-4z',
+  muted: 'M4 9v6h4l5 4.5v-15L8 9zM16 9.2l5.2 5.6M21.2 9.2 16 14.8',
+  loud: 'M4 9v6h4l5 4.5v-15L8 9zM16 8.6a5 5 0 0 1 0 6.8M18.6 6a8.6 8.6 0 0 1 0 12',
+  full: 'M4 9V4h5M15 4h5v5M20 15v5h-5M9 20H4v-5',
+};
+
+export class WatchView {
+  intervalMs = 1000;
+
+  constructor(name, known = null) {
+    this.name = name;
+    this.title = name;
+    const [app, rest] = splitName(name);
+    this.video = h('video', { playsinline: true, 'aria-label': `${name}, live`, tabindex: '-1' });
+    this.video.muted = true;
+    this.frozen = h('canvas', { hidden: true, 'aria-hidden': 'true' });
+    this.message = h('p.message', { role: 'status', 'aria-live': 'polite' });
+    this.hint = h('p.hint');
+    this.again = h('button.primary', { type: 'button', hidden: true, onclick: () => this.player?.resume() }, 'Watch again');
+    this.veil = h('div.veil', {}, this.message, this.hint, this.again);
+
+    this.pauseButton = control('pause', 'Pause', () => this.togglePause());
+    this.muteButton = control('muted', 'Unmute', () => this.toggleMute());
+    this.volume = h('input.volume', { type: 'range', min: '0', max: '1', step: '0.05', value: '1', 'aria-label': 'Volume', oninput: () => {
+      this.video.volume = Number(this.volume.value);
+      this.video.muted = this.video.volume === 0;
+    } });
+    this.live = h('button.live', { type: 'button', title: 'Behind the newest picture that has come in. Click to catch up.', onclick: () => this.player?.jump() },
+      h('span.dot', { 'aria-hidden': 'true' }), h('span.word', {}, 'Live'), this.latency = h('span.latency', {}, ''));
+    this.fullButton = control('full', 'Full screen', () => this.toggleFull());
+    this.controls = h('div.controls', { role: 'group', 'aria-label': 'Player' },
+      this.pauseButton.element, this.muteButton.element, this.volume, this.live, h('span.grow'), this.fullButton.element);
+    this.stage = h('div.stage', {}, this.video, this.frozen, this.veil, this.controls);
+    this.soundNote = h('p.note', { hidden: true });
+
+    this.facts = h('dl.facts');
+    this.factRows = new Keyed(this.facts, ([label]) => label, ([label]) => {
+      const value = h('dd');
+      return { element: h('div', {}, h('dt', {}, label), value), update: ([, next]) => text(value, next) };
+    });
+    this.rtmpLine = copyLine('RTMP', '');
+    this.flvLine = copyLine('HTTP-FLV', flv(name));
+    this.vlcLine = copyLine('VLC', '');
+    this.element = h('div.watch', {},
+      h('header.lead-in', {}, h('a.back', { href: '#/', 'aria-label': 'Back to all streams' }, '←'),
+        h('h1', {}, app && h('span.app', {}, `${app}/`), h('span.name', {}, rest))),
+      h('div.columns', {},
+        h('div.left', {}, this.stage, this.soundNote, this.facts),
+        h('aside', { 'aria-label': 'Addresses' },
+          h('h2', {}, 'Watch elsewhere'), this.rtmpLine.element, this.flvLine.element, this.vlcLine.element,
+          h('div.phone', {}, qr(page(name), `QR code: ${page(name)}`),
+            h('div', {}, h('h2', {}, 'On a phone'), h('p.small', {}, isLoopback()
+              ? 'A phone cannot follow “localhost”. Open this page under the network address of this machine, and the code will lead there.'
+              : 'Point its camera here: this page, playing.'))),
+          h('p.small.keys', {}, ...keys('Space', 'pause', 'M', 'sound', 'F', 'full screen', 'Esc', 'back')))));
+
+    this.onkey = (event) => this.key(event);
+    this.onvolume = () => this.showSound();
+    this.onfull = () => this.fullButton.show('full', document.fullscreenElement ? 'Leave full screen' : 'Full screen');
+    document.addEventListener('keydown', this.onkey);
+    document.addEventListener('fullscreenchange', this.onfull);
+    this.video.addEventListener('volumechange', this.onvolume);
+    this.video.addEventListener('click', () => (this.player?.state === 'blocked' ? this.player.resume() : this.wake()));
+    this.video.addEventListener('dblclick', () => this.toggleFull());
+    this.stage.addEventListener('pointermove', () => this.wake());
+    this.latencyTimer = setInterval(() => this.showLatency(), 250);
+    if (canPlayAnything()) this.player = new LivePlayer(this.video, this.frozen, (state) => this.show(state));
+    this.stream = known;
+    this.show(this.player ? 'connecting' : 'no-mse');
+    if (known) this.player?.update(known);
+    this.showSound();
+    this.wake();
+  }
+
+  async refresh(summary, signal) {
+    const stream = await api.stream(this.name, signal);
+    this.stream = stream;
+    this.player?.update(stream);
+    const address = rtmp(this.name, summary);
+    this.rtmpLine.update(address);
+    this.vlcLine.update(`vlc ${shell(address)}`);
+    const silent = this.player && stream?.is_live && playable(stream).audio === 'no' && playable(stream).video === 'yes';
+    this.soundNote.hidden = !silent;
+    if (silent) text(this.soundNote, `This browser cannot decode the sound (${stream.audio.codec}). VLC can.`);
+    this.factRows.show([
+      ['Picture', picture(stream?.video)],
+      ['Sound', sound(stream?.audio)],
+      ['Bit rate', stream?.is_live ? rate(stream.kbps) : null],
+      ['Key frames', stream?.video?.key_frame_interval_ms ? `every ${Number((stream.video.key_frame_interval_ms / 1000).toFixed(1))} s` : null],
+      ['Players', stream ? `${plural(stream.players.total, 'player')}, ${rate(stream.kbps_out)}` : null],
+      ['Skips', stream?.skips ? number(stream.skips) : null],
+      ['Live for', stream?.is_live ? duration(stream.uptime_ms) : null],
+      ['Encoder', stream?.encoder],
+    ].filter(([, value]) => value));
+    // The state may stand while its reason changes, as when a codec becomes known.
+    this.show(this.player?.state ?? this.shown);
+  }
+
+  show(state) {
+    if (state === null) return;
+    const codec = this.stream?.video?.codec ?? this.stream?.audio?.codec;
+    const [message, hint] = {
+      connecting: ['', ''],
+      playing: ['', ''],
+      waiting: this.stream ? ['Waiting for the encoder', 'Playing goes on by itself when it is back.']
+        : ['Not live', 'Nobody publishes this name. It plays by itself when somebody does.'],
+      paused: ['Paused', ''],
+      blocked: ['The browser wants a click to play', ''],
+      closed: ['The relay ended this connection', 'The stream itself goes on.'],
+      failed: ['Playing fails', 'Trying again now and then. VLC may be luckier.'],
+      unsupported: [`This browser cannot decode ${codec ?? 'this codec'}`, 'VLC can: take one of the addresses.'],
+      'no-mse': ['This browser cannot play live streams', 'It has no Media Source Extensions. VLC can: take one of the addresses.'],
+    }[state];
+    text(this.message, message);
+    text(this.hint, hint);
+    this.again.hidden = !['closed', 'blocked', 'paused'].includes(state);
+    text(this.again, state === 'closed' ? 'Watch again' : 'Play');
+    this.veil.hidden = message === '';
+    this.stage.dataset.state = state;
+    this.pauseButton.show(state === 'paused' ? 'play' : 'pause', state === 'paused' ? 'Play' : 'Pause');
+    if (state !== this.shown) this.wake();
+    this.shown = state;
+    this.showLatency();
+  }
+
+  showLatency() {
+    const latency = this.player?.state === 'playing' ? this.player.latency : null;
+    text(this.latency, latency === null ? '' : `${latency.toFixed(1)} s behind`);
+    this.live.disabled = latency === null;
+  }
+
+  showSound() {
+    const { muted, volume } = this.video;
+    this.muteButton.show(muted ? 'muted' : 'loud', muted ? 'Unmute' : 'Mute');
+    this.volume.value = muted ? 0 : volume;
+  }
+
+  toggleMute() {
+    this.video.muted = !this.video.muted;
+    if (!this.video.muted && this.video.volume === 0) this.video.volume = 1;
+    say(this.video.muted ? 'Muted' : 'Sound on');
+  }
+
+  togglePause() {
+    if (this.player?.paused || this.player?.state === 'blocked') this.player.resume();
+    else this.player?.pause();
+  }
+
+  toggleFull() {
+    if (document.fullscreenElement) document.exitFullscreen();
+    else if (this.stage.requestFullscreen) this.stage.requestFullscreen().catch(() => {});
+    // The phones of one maker give full screen to the video alone.
+    else this.video.webkitEnterFullscreen?.();
+  }
+
+  key(event) {
+    if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector('dialog[open]')) return;
+    const on = event.target;
+    if (event.key === 'Escape') { if (!document.fullscreenElement) location.hash = '#/'; return; }
+    // A button or a link takes the space bar itself; the slider takes nothing that we want.
+    const isTaken = on.closest?.('button, a, input:not([type=range]), select, textarea');
+    if (event.key === ' ' && !isTaken) this.togglePause();
+    else if (event.key === 'k' && !on.closest?.('input:not([type=range])')) this.togglePause();
+    else if (event.key === 'm') this.toggleMute();
+    else if (event.key === 'f') this.toggleFull();
+    else { this.wake(); return; }
+    this.wake();
+    event.preventDefault();
+  }
+
+  /** Controls fade while a picture plays and nobody moves. */
+  wake() {
+    this.stage.classList.remove('still-hand');
+    clearTimeout(this.sleep);
+    this.sleep = setTimeout(() => this.stage.classList.toggle('still-hand', this.player?.state === 'playing'), 2600);
+  }
+
+  close() {
+    clearInterval(this.latencyTimer);
+    clearTimeout(this.sleep);
+    document.removeEventListener('keydown', this.onkey);
+    document.removeEventListener('fullscreenchange', this.onfull);
+    this.player?.destroy();
+    if (document.fullscreenElement) document.exitFullscreen();
+  }
+}
+
+function control(icon, label, onclick) {
+  const shape = svg('path', { d: ICONS[icon] });
+  const element = h('button.control', { type: 'button', 'aria-label': label, title: label, onclick },
+    svg('svg', { viewBox: '0 0 24 24', width: 22, height: 22, 'aria-hidden': 'true' }, shape));
+  return {
+    element,
+    show: (next, name) => {
+      attribute(shape, 'd', ICONS[next]);
+      attribute(element, 'aria-label', name);
+      attribute(element, 'title', name);
+    },
+  };
+}
+
+const keys = (...pairs) => pairs.map((word, at) => (at % 2 === 0 ? h('kbd', {}, word) : ` ${word}  `));
