@@ -100,7 +100,7 @@ impl Core {
             };
             let name = publishing.name.to_string();
             let (id, peer) = (connection.id, connection.peer);
-            tracing::info!(id, %peer, stream = %name, silent_ms, "takes over from the publisher before");
+            tracing::info!(id, %peer, stream = name, silent_ms, "takes over from the publisher before");
             self.common.registry.evict(&name, self.publisher_id(id));
         }
     }
@@ -113,7 +113,7 @@ impl Core {
         };
         let (id, peer) = (connection.id, connection.peer);
         let publication = self.common.registry.publish(&name, self.publisher_id(id), self.now_ms)?;
-        tracing::info!(id, %peer, stream = %name, core = self.number, "publishing");
+        tracing::info!(id, %peer, stream = name, core = self.number, "publishing");
         let connection = &mut self.connections[key];
         if let Some(publishing) = &mut connection.publishing {
             publishing.publication = Some(publication);
@@ -133,7 +133,7 @@ impl Core {
             return;
         };
         let (id, peer) = (connection.id, connection.peer);
-        tracing::info!(id, %peer, stream = %publishing.name, "publisher refused: the name is taken");
+        tracing::info!(id, %peer, stream = publishing.name.to_string(), "publisher refused: the name is taken");
         let description = format!("{} is being published by another client.", publishing.name);
         connection.session.refuse_publish("NetStream.Publish.BadName", &description);
     }
@@ -210,7 +210,7 @@ impl Core {
         let (id, peer, frames) = (connection.id, connection.peer, publishing.frames);
         let bytes = connection.bytes_in - publishing.bytes_in_before;
         let duration_ms = now_ms - publishing.since_ms;
-        tracing::info!(id, %peer, stream = %publishing.name, reason, bytes, frames, duration_ms, "publish ended");
+        tracing::info!(id, %peer, stream = publishing.name.to_string(), reason, bytes, frames, duration_ms, "publish ended");
     }
 
     fn play(&mut self, key: usize, request: PlayRequest) {
@@ -228,7 +228,7 @@ impl Core {
         let (id, peer) = (connection.id, connection.peer);
         let player = self.hub.join(key, &name, start, self.now_ms);
         let is_live = self.hub.stream(player).is_live();
-        tracing::info!(id, %peer, stream = %name, core = self.number, is_live, "playing");
+        tracing::info!(id, %peer, stream = &*name, core = self.number, is_live, "playing");
         connection.playing = Some(Playing {
             key: player,
             name,
@@ -252,7 +252,7 @@ impl Core {
         let (id, peer) = (connection.id, connection.peer);
         let bytes = connection.bytes_out - playing.bytes_out_before;
         let duration_ms = self.now_ms - playing.since_ms;
-        tracing::info!(id, %peer, stream = %playing.name, bytes, duration_ms, "play ended");
+        tracing::info!(id, %peer, stream = &*playing.name, bytes, duration_ms, "play ended");
     }
 
     /// A connection that is to be closed gives its name back at once, whatever it still has to say.

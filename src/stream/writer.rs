@@ -221,7 +221,7 @@ impl Writer {
         self.set_join(stream, Join::NextKeyFrame);
         if !std::mem::replace(&mut self.has_said_gop_too_large, true) {
             tracing::warn!(
-                stream = %stream.name(),
+                stream = stream.name(),
                 "the newest group of pictures is larger than stream_buffer: players start at the next key frame"
             );
         }

@@ -3,6 +3,7 @@
 
 mod bad_input;
 mod bystanders;
+
 mod crowd;
 mod encoders;
 mod fanout;

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 use super::SOON;
-use super::process::{Process, Signal};
+use super::process::{Process, Signal, eventually};
 
 /// A running relay and a directory for all that its clients write.
 pub struct Relay {
@@ -31,6 +31,24 @@ impl Relay {
     /// Starts one with so many core threads.
     pub fn start_with(config: &str, cores: usize) -> Relay {
         Relay::launch(config, cores, || Command::new(FANFARE))
+    }
+
+    /// Starts one whose lines are text without colours, so that [`Relay::log`] is what it wrote to the byte.
+    pub fn start_plain(config: &str) -> Relay {
+        Relay::launch(config, 2, || {
+            let mut command = Command::new(FANFARE);
+            command.env("NO_COLOR", "1");
+            command
+        })
+    }
+
+    /// Starts one whose lines are JSON.
+    pub fn start_json(config: &str) -> Relay {
+        Relay::launch(config, 2, || {
+            let mut command = Command::new(FANFARE);
+            command.args(["--log-format", "json"]);
+            command
+        })
     }
 
     /// Starts one that may open so many files and cannot raise that limit.
@@ -176,11 +194,12 @@ struct Log {
 }
 
 impl Log {
-    fn follow(&self, stderr: impl Read + Send + 'static) {
+    fn follow(&self, stderr: impl Read + Send + 'static, is_coloured: bool) {
         let log = self.clone();
         thread::spawn(move || {
             for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-                log.lines.lock().unwrap().push(without_colours(&line));
+                let line = if is_coloured { without_colours(&line) } else { line };
+                log.lines.lock().unwrap().push(line);
                 log.more.notify_all();
             }
         });
@@ -203,13 +222,26 @@ fn try_start(
         .args(["--rtmp", &format!("127.0.0.1:{port}"), "--cores", &cores.to_string()])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
+    let is_json = command.get_args().any(|arg| arg == "json");
+    let is_coloured = !is_json && command.get_envs().all(|(name, _)| name != "NO_COLOR");
     let mut process = Process::start(command);
     let log = Log::default();
-    log.follow(process.child().stderr.take().expect("stderr is a pipe"));
+    log.follow(process.child().stderr.take().expect("stderr is a pipe"), is_coloured);
     let mut stdout = BufReader::new(process.child().stdout.take().expect("stdout is a pipe"));
-    // It says where it listens once it does.
+    // It says where it listens once it does: to people on standard output, in JSON as a log line.
     let mut first_line = String::new();
-    stdout.read_line(&mut first_line).unwrap();
+    if is_json {
+        eventually("the relay listens or leaves", SOON, || {
+            let line = log.lines.lock().unwrap().iter().find(|line| line.contains("listening")).cloned();
+            if let Some(line) = &line {
+                assert!(line.contains(&format!("127.0.0.1:{port}")), "{line}");
+                first_line = format!("rtmp://127.0.0.1:{port}");
+            }
+            line.map(drop).or(process.wait(Duration::ZERO).map(drop))
+        });
+    } else {
+        stdout.read_line(&mut first_line).unwrap();
+    }
     if first_line.is_empty() {
         let status = process.expect_end(SOON);
         let lines = log.lines.lock().unwrap().join("\n");
