@@ -30,7 +30,7 @@ fn every_shell_script_parses_and_explains_itself() {
 
 #[test]
 fn a_wrong_argument_is_answered_with_the_usage() {
-    for script in ["players.sh", "vlc.sh", "soak.sh"] {
+    for script in ["players.sh", "vlc.sh", "soak.sh", "churn.sh"] {
         let output = run(Command::new(folder().join(script)).arg("many"));
         assert_eq!(output.status.code(), Some(2), "{script}: {output:?}");
     }

@@ -147,7 +147,7 @@ impl Hub {
         if (is_out || is_lagging(player, &self.policy, now_ms)) && follower.skip(player, now_ms) {
             self.skips += 1;
             follower.skips += 1;
-            tracing::debug!(stream = %follower.stream().name(), owner = player.owner, "player moved ahead");
+            tracing::debug!(stream = follower.stream().name(), owner = player.owner, "player moved ahead");
         }
         // As long as segments end here: all that is wanted may be in the next one.
         loop {

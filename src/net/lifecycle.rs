@@ -102,7 +102,7 @@ impl Core {
             };
             let name = publishing.name.to_string();
             let (id, peer) = (connection.id, connection.peer);
-            tracing::info!(id, %peer, stream = %name, silent_ms, "takes over from the publisher before");
+            tracing::info!(id, %peer, stream = name, silent_ms, "takes over from the publisher before");
             self.common.registry.evict(&name, self.publisher_id(id));
         }
     }
@@ -115,7 +115,7 @@ impl Core {
         };
         let (id, peer) = (connection.id, connection.peer);
         let publication = self.common.registry.publish(&name, self.publisher_id(id), self.now_ms)?;
-        tracing::info!(id, %peer, stream = %name, core = self.number, "publishing");
+        tracing::info!(id, %peer, stream = name, core = self.number, "publishing");
         self.tally.publishers += 1;
         self.common.outside.tell(|| Event::Published { id, peer, stream: name.clone() });
         let connection = &mut self.connections[key];
@@ -137,7 +137,7 @@ impl Core {
             return;
         };
         let (id, peer) = (connection.id, connection.peer);
-        tracing::info!(id, %peer, stream = %publishing.name, "publisher refused: the name is taken");
+        tracing::info!(id, %peer, stream = publishing.name.to_string(), "publisher refused: the name is taken");
         let description = format!("{} is being published by another client.", publishing.name);
         connection.dialogue.refuse_publish("NetStream.Publish.BadName", &description);
     }
@@ -215,7 +215,7 @@ impl Core {
         let (id, peer, frames) = (connection.id, connection.peer, publishing.frames);
         let bytes = connection.bytes_in - publishing.bytes_in_before;
         let duration_ms = now_ms - publishing.since_ms;
-        tracing::info!(id, %peer, stream = %publishing.name, reason, bytes, frames, duration_ms, "publish ended");
+        tracing::info!(id, %peer, stream = publishing.name.to_string(), reason, bytes, frames, duration_ms, "publish ended");
         self.common.outside.tell(|| {
             let (stream, reason) = (publishing.name.to_string(), reason.to_owned());
             Event::Unpublished { id, peer, stream, reason, duration_ms }
@@ -250,7 +250,7 @@ impl Core {
         let (id, peer) = (connection.id, connection.peer);
         let bytes = connection.bytes_out - playing.bytes_out_before;
         let duration_ms = self.now_ms - playing.since_ms;
-        tracing::info!(id, %peer, stream = %playing.name, bytes, duration_ms, "play ended");
+        tracing::info!(id, %peer, stream = &*playing.name, bytes, duration_ms, "play ended");
         let wire = connection.dialogue.wire();
         let reason = connection.closing.as_ref().map(|closing| closing.reason.to_string());
         self.common.outside.tell(|| {

@@ -60,7 +60,7 @@ impl Core {
         let (id, peer, wire) = (connection.id, connection.peer, connection.dialogue.wire());
         let player = self.hub.join(key, &name, wire, start, self.now_ms);
         let is_live = self.hub.stream(player).is_live();
-        tracing::info!(id, %peer, stream = %name, wire = wire.name(), core = self.number, is_live, "playing");
+        tracing::info!(id, %peer, stream = &*name, wire = wire.name(), core = self.number, is_live, "playing");
         self.common.outside.tell(|| Event::Playing { id, peer, stream: name.to_string(), wire });
         let bytes_out_before = connection.bytes_out;
         connection.playing = Some(Playing { key: player, name, since_ms: self.now_ms, bytes_out_before });

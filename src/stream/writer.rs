@@ -201,7 +201,7 @@ impl Writer {
         }
         if has_lost_join && !std::mem::replace(&mut self.has_said_gop_too_large, true) {
             tracing::warn!(
-                stream = %stream.name(),
+                stream = stream.name(),
                 "the newest group of pictures is larger than stream_buffer: players start at the next key frame"
             );
         }

@@ -151,7 +151,7 @@ fn log_lines_that_no_terminal_shows_have_no_colours() {
     let mut crowd = Crowd::new();
     crowd.play_all(&relay, "live/a", 1);
     let line = relay.wait_for_log(&["playing"]);
-    assert!(!line.contains('\x1b') && line.contains(" stream=live/a "), "{line:?}");
+    assert!(!line.contains('\x1b') && line.contains(" stream=\"live/a\" "), "{line:?}");
 }
 
 /// A machine that swaps, a debugger, a virtual machine that is moved: all clocks go on, the relay does not.

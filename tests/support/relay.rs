@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 use super::SOON;
-use super::process::{Process, Signal};
+use super::process::{Process, Signal, eventually};
 
 /// A running relay and a directory for all that its clients write.
 pub struct Relay {
@@ -45,6 +45,15 @@ impl Relay {
         Relay::launch(config, 2, Ipv4Addr::LOCALHOST, || {
             let mut command = Command::new(FANFARE);
             command.envs(environment.iter().copied());
+            command
+        })
+    }
+
+    /// Starts one whose lines are JSON.
+    pub fn start_json(config: &str) -> Relay {
+        Relay::launch(config, 2, Ipv4Addr::LOCALHOST, || {
+            let mut command = Command::new(FANFARE);
+            command.args(["--log-format", "json"]);
             command
         })
     }
@@ -237,13 +246,25 @@ fn try_start(
         .args(["--http", &SocketAddr::new(address.ip(), 0).to_string()])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
+    let is_json = command.get_args().any(|arg| arg == "json");
     let mut process = Process::start(command);
     let log = Log::default();
     log.follow(process.child().stderr.take().expect("stderr is a pipe"));
     let mut stdout = BufReader::new(process.child().stdout.take().expect("stdout is a pipe"));
-    // It says where it listens once it does.
+    // It says where it listens once it does: to people on standard output, in JSON as a log line.
     let mut first_line = String::new();
-    stdout.read_line(&mut first_line).unwrap();
+    if is_json {
+        eventually("the relay listens or leaves", SOON, || {
+            let line = log.lines.lock().unwrap().iter().find(|line| line.contains("listening")).cloned();
+            if let Some(line) = &line {
+                assert!(line.contains(&address.to_string()), "{line}");
+                first_line = format!("rtmp://{address}");
+            }
+            line.map(drop).or(process.wait(Duration::ZERO).map(drop))
+        });
+    } else {
+        stdout.read_line(&mut first_line).unwrap();
+    }
     if first_line.is_empty() {
         let status = process.expect_end(SOON);
         let lines = log.lines.lock().unwrap().join("\n");

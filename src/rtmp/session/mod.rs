@@ -351,7 +351,7 @@ impl Session {
             return self.welcome(&command);
         }
         if self.connect.is_none() {
-            return Err(self.link.violation(ErrorKind::NotConnected(echo(&command.name))));
+            return Err(self.link.violation(ErrorKind::NotConnected(word(&command.name))));
         }
         match command.name.as_str() {
             "createStream" => self.result(transaction_id, f64::from(MESSAGE_STREAM_ID).into()),
@@ -536,6 +536,12 @@ impl fmt::Display for CloseReason {
 /// What a peer said, as far as it is worth repeating: our commands stay within one chunk, and our log in its lines.
 fn echo(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(255).collect()
+}
+
+/// What the name of a command begins with, as far as it looks like one: what else it holds may be an address with its
+/// secret.
+fn word(text: &str) -> String {
+    text.chars().take_while(|&c| c.is_ascii_alphanumeric() || c == '_').take(32).collect()
 }
 
 /// The one message stream that `createStream` gives out, as the media of [`super::chunk::MediaFormat`] has it.

@@ -1,0 +1,150 @@
+//! What peers say and the log repeats: whatever it is, a line of the log stays one line, says what it says, and never
+//! holds what only the peer should know.
+
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use fanfare::amf0::Value;
+use fanfare::rtmp::chunk::{ChunkSize, Encoder, Message};
+use fanfare::rtmp::command::Command;
+use fanfare::rtmp::message::type_id;
+
+use crate::raw::{handshake, say_and_wait_for_the_end};
+use crate::support::Relay;
+
+/// Would end a line, begin another one, move a terminal's cursor, close a quotation, turn the text around, hide.
+const HOSTILE: &str = "x\nWARN forged\r\n\u{1b}[2J\u{1b}]0;t\u{7}\"} {\\\u{202e}\u{2066}\u{61c}\u{2028}\u{85}\u{200b}\u{feff}\u{0}é";
+/// Legal in a name, and made to look like the fields of a line.
+const FIELDS: &str = "a\" peer=10.0.0.1:1 reason=\"forged' {\"level\":\"x\"} é";
+const SECRET: &str = "s3cr3t";
+
+fn command(name: &str, object: Value, arguments: &[&str]) -> Vec<u8> {
+    let mut command = Command::call(name, 2.0, []);
+    command.object = object;
+    command.arguments = arguments.iter().map(|&text| text.into()).collect();
+    message(type_id::COMMAND_AMF0, command.to_bytes())
+}
+
+fn message(message_type_id: u8, body: Vec<u8>) -> Vec<u8> {
+    let mut encoder = Encoder::new();
+    encoder.set_chunk_size(ChunkSize::INITIAL);
+    let payload = Bytes::from(body).into();
+    let message =
+        Message { chunk_stream_id: 3, timestamp_ms: 0, message_type_id, message_stream_id: 1, payload };
+    let mut bytes = Vec::new();
+    encoder.encode(&message, &mut bytes);
+    bytes
+}
+
+fn connect(app: &str, text: &str) -> Vec<u8> {
+    let tc_url = format!("rtmp://{text}/{app}?key={SECRET}");
+    let fields = [("app", app), ("tcUrl", &tc_url), ("flashVer", text), ("swfUrl", text), ("pageUrl", text)];
+    command("connect", Value::object(fields.map(|(name, text)| (name, text.into()))), &[])
+}
+
+/// Everything that a peer says by text, hostile in each place in turn. The address of each peer.
+fn talk(relay: &Relay) -> Vec<SocketAddr> {
+    let query = format!("?key={SECRET}");
+    let hostile = |rest: &str| format!("{HOSTILE}{rest}{query}");
+    let fields = format!("{FIELDS}{query}");
+    let good = connect("live", "OBS");
+    let dialogues: Vec<Vec<Vec<u8>>> = vec![
+        // What is no RTMP.
+        vec![HOSTILE.as_bytes().to_vec()],
+        vec![format!("GET /live/a?key={SECRET} HTTP/1.1\r\nX: {HOSTILE}\r\n\r\n").into_bytes()],
+        // Before connect: the name of the command is told.
+        vec![handshake(), command(&hostile(""), Value::Null, &[])],
+        vec![handshake(), command(HOSTILE, Value::Null, &[&hostile("")])],
+        // A client that says all of it and goes.
+        vec![handshake(), connect(&hostile("live"), HOSTILE)],
+        // Names that are refused.
+        vec![
+            handshake(),
+            connect(&hostile("live"), HOSTILE),
+            command("publish", Value::Null, &["a", "live"]),
+        ],
+        vec![handshake(), good.clone(), command("publish", Value::Null, &[&hostile("a"), HOSTILE])],
+        vec![handshake(), good.clone(), command("play", Value::Null, &[&hostile("a")])],
+        vec![handshake(), good.clone(), command("play", Value::Null, &[&format!("a?{SECRET}\n")])],
+        vec![handshake(), good.clone(), command("play", Value::Null, &[&"a".repeat(9_000)])],
+        // Names that are legal.
+        vec![handshake(), good.clone(), command("publish", Value::Null, &[&fields, HOSTILE])],
+        vec![handshake(), good.clone(), command("play", Value::Null, &[&fields])],
+        // FCPublish and what nobody knows are repeated to the peer alone.
+        vec![handshake(), good.clone(), command("FCPublish", Value::Null, &[&hostile("")])],
+        vec![handshake(), good.clone(), command(&hostile(""), Value::Null, &[&hostile("")])],
+        // A status, metadata, and a command cut short.
+        vec![
+            handshake(),
+            good.clone(),
+            command("onStatus", Value::object([("code", hostile("").into())]), &[]),
+        ],
+        vec![handshake(), good, message(type_id::COMMAND_AMF0, b"\x02\x00\x20pub\n\x1b[2J".to_vec())],
+    ];
+    dialogues.into_iter().map(|dialogue| say_and_wait_for_the_end(relay, &dialogue.concat())).collect()
+}
+
+/// All lines, once the end of each of these connections is among them.
+fn lines_about(relay: &Relay, peers: &[SocketAddr], ending: impl Fn(&SocketAddr) -> String) -> Vec<String> {
+    peers.iter().for_each(|peer| drop(relay.wait_for_log(&["closed", &ending(peer)])));
+    relay.log()
+}
+
+fn assert_harmless(line: &str) {
+    let is_plain = |c: char| c == ' ' || c == 'é' || c.is_ascii_graphic();
+    assert!(line.chars().all(is_plain), "{line:?}");
+    assert!(!line.contains(SECRET), "{line}");
+}
+
+#[test]
+fn whatever_a_peer_says_a_line_of_text_stays_one_line_and_tells_no_secret() {
+    let relay = Relay::start("log.level = 'trace'");
+    let peers = talk(&relay);
+    let lines = lines_about(&relay, &peers, |peer| format!("peer={peer} "));
+    for line in &lines {
+        assert_harmless(line);
+        let words: Vec<&str> = line.split_whitespace().take(2).collect();
+        assert!(words[0].starts_with("20") && words[0].ends_with('Z'), "{line}: no time");
+        assert!(["TRACE", "DEBUG", "INFO", "WARN", "ERROR"].contains(&words[1]), "{line}: no level");
+        // Outside quotations nothing is a field that the relay did not put there.
+        assert!(!unquoted(line).contains("10.0.0.1"), "{line}: a forged field");
+    }
+    let told = lines.iter().filter(|line| line.contains("publishing") && line.contains("forged")).count();
+    assert_eq!(told, 1, "the legal name is told as it is");
+}
+
+#[test]
+fn whatever_a_peer_says_a_line_of_json_stays_one_object_and_tells_no_secret() {
+    let relay = Relay::start_json("log.level = 'trace'");
+    let peers = talk(&relay);
+    let lines = lines_about(&relay, &peers, |peer| format!("\"peer\":\"{peer}\""));
+    let mut told = 0;
+    for line in &lines {
+        assert_harmless(line);
+        let object: serde_json::Value =
+            serde_json::from_str(line).unwrap_or_else(|error| panic!("{line}: {error}"));
+        for (key, value) in object.as_object().expect("an object") {
+            assert!(value.is_string() || value.is_number() || value.is_boolean(), "{key} in {line}");
+        }
+        assert!(["TRACE", "DEBUG", "INFO", "WARN"].contains(&object["level"].as_str().unwrap()), "{line}");
+        told +=
+            usize::from(object["message"] == "publishing" && object["stream"] == format!("live/{FIELDS}"));
+    }
+    assert_eq!(told, 1, "the legal name is told as it is");
+}
+
+/// What stands outside of quotations; `\"` does not end one.
+fn unquoted(line: &str) -> String {
+    let mut outside = String::new();
+    let mut is_inside = false;
+    let mut letters = line.chars();
+    while let Some(letter) = letters.next() {
+        match letter {
+            '"' => is_inside = !is_inside,
+            '\\' if is_inside => drop(letters.next()),
+            _ if !is_inside => outside.push(letter),
+            _ => {}
+        }
+    }
+    outside
+}
