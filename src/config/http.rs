@@ -21,7 +21,7 @@ pub struct Http {
 }
 
 /// Who may ask the API, and have it act. Tokens are secrets: see [`Api::without_secrets`].
-#[derive(Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Api {
     /// Addresses that API and metrics have to themselves; none leaves them on those of HTTP.
@@ -94,12 +94,6 @@ impl Default for Http {
             allow_origins: vec!["*".to_owned()],
             metrics_streams: 100,
         }
-    }
-}
-
-impl Default for Api {
-    fn default() -> Api {
-        Api { listen: Vec::new(), token: String::new(), read_token: String::new() }
     }
 }
 

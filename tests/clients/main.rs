@@ -4,6 +4,7 @@
 mod enhanced;
 mod lifecycle;
 mod media;
+mod openapi;
 mod players;
 mod publishers;
 #[path = "../support/mod.rs"]
