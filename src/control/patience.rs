@@ -1,14 +1,9 @@
-//! A socket whose peer has to take what it is sent: one that takes nothing for too long is given up. Tells as well
-//! whether bytes are waiting for their peer.
+//! A socket whose peer has to take what it is sent: one that takes nothing for too long is given up.
 
 use std::{
     future::Future,
     io,
     pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
     task::{Context, Poll},
     time::Duration,
 };
@@ -25,17 +20,11 @@ pub(super) struct Patient {
     patience: Duration,
     /// Runs while a write waits for the peer.
     giving_up: Option<Pin<Box<Sleep>>>,
-    is_stuck: Arc<AtomicBool>,
 }
 
 impl Patient {
     pub(super) fn new(socket: TcpStream, patience: Duration) -> Self {
-        Self { socket, patience, giving_up: None, is_stuck: Arc::default() }
-    }
-
-    /// Whether the last write could not be done at once: bytes of earlier responses wait before it.
-    pub(super) fn is_stuck(&self) -> Arc<AtomicBool> {
-        self.is_stuck.clone()
+        Self { socket, patience, giving_up: None }
     }
 
     pub(super) fn into_socket(self) -> TcpStream {
@@ -43,7 +32,6 @@ impl Patient {
     }
 
     fn written<T>(&mut self, cx: &mut Context<'_>, poll: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        self.is_stuck.store(poll.is_pending(), Ordering::Relaxed);
         if poll.is_ready() {
             self.giving_up = None;
             return poll;
@@ -104,11 +92,8 @@ mod tests {
         let _peer = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let socket = listener.accept().await.unwrap().0;
         let mut patient = Patient::new(socket, Duration::from_millis(100));
-        let is_stuck = patient.is_stuck();
         patient.write_all(b"little").await.unwrap();
-        assert!(!is_stuck.load(Ordering::Relaxed));
         let error = patient.write_all(&vec![0; 64 << 20]).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
-        assert!(is_stuck.load(Ordering::Relaxed));
     }
 }

@@ -6,18 +6,15 @@ use std::{
     future::poll_fn,
     net::SocketAddr,
     pin::Pin,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use axum::{
     Router,
     body::Body,
-    http::{HeaderValue, Method, Request, StatusCode, header},
-    response::{IntoResponse, Response},
+    http::{Method, Request},
+    response::Response,
 };
 use hyper::{body::Incoming, server::conn::http1, service::Service};
 use hyper_util::{
@@ -31,9 +28,7 @@ use tokio::{
 };
 
 use super::{
-    Control, api,
-    error::Refused,
-    linger,
+    Control, api, linger,
     live::{self, Live},
     patience::Patient,
 };
@@ -83,7 +78,6 @@ pub(super) async fn serve(control: Arc<Control>, listener: TcpListener, scope: S
                     control: control.clone(),
                     router: TowerToHyperService::new(router.clone()),
                     client: Client { peer, scope },
-                    is_stuck: Arc::default(),
                     live: Arc::default(),
                 };
                 tokio::spawn(connection(socket, ticket, service));
@@ -101,12 +95,11 @@ pub(super) async fn serve(control: Arc<Control>, listener: TcpListener, scope: S
 }
 
 /// Serves a connection until it ends, or becomes a player's.
-async fn connection(socket: TcpStream, ticket: Ticket, mut service: Requests) {
+async fn connection(socket: TcpStream, ticket: Ticket, service: Requests) {
     let control = service.control.clone();
     let (peer, live) = (service.client.peer, service.live.clone());
     let config = control.relay.config();
     let socket = Patient::new(socket, config.play.send_timeout);
-    service.is_stuck = socket.is_stuck();
     let mut connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(config.http.head_timeout)
@@ -152,12 +145,12 @@ struct Requests {
     control: Arc<Control>,
     router: TowerToHyperService<Router>,
     client: Client,
-    is_stuck: Arc<AtomicBool>,
     /// What the connection is to become.
     live: Arc<Mutex<Option<Live>>>,
 }
 
-/// Ends the service of a connection without a byte being written: it goes on as a player's.
+/// Ends the service of a connection without a byte being written: it goes on as a player's. Nothing that was written
+/// before is lost: hyper reads no request before the response to the one before has gone to the socket whole.
 #[derive(Debug)]
 struct HandedOver;
 
@@ -188,14 +181,6 @@ impl Service<Request<Incoming>> for Requests {
             });
         }
         let answer = match live::answer(&self.control, &request) {
-            // What waits to be sent before it would be lost with the server's buffer. Only a client that asks without
-            // reading what it asked for before comes here.
-            Ok(_) if self.is_stuck.load(Ordering::Relaxed) => {
-                let reason = "read the responses before, then ask again on another connection";
-                let mut response = Refused::new(StatusCode::SERVICE_UNAVAILABLE, reason).into_response();
-                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-                Ok(response)
-            }
             Ok(live) => {
                 *self.live.lock().unwrap_or_else(PoisonError::into_inner) = Some(live);
                 Err(HandedOver)

@@ -11,6 +11,8 @@ use crate::support::{Clip, Player, Process, Publisher, Relay, missing};
 const SCHEMATHESIS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/tools/schemathesis");
 const OPENAPI: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/openapi.yaml");
 
+const CHECK: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients/openapi.py");
+
 #[test]
 fn the_api_answers_as_its_document_says() {
     assert!(Path::new(SCHEMATHESIS).exists(), "{}", missing(SCHEMATHESIS));
@@ -23,17 +25,22 @@ fn the_api_answers_as_its_document_says() {
     let _player = Player::Ffmpeg.record(&relay, name);
     relay.wait_for_players(name, 1);
 
-    let mut command = Command::new("python3");
-    command
-        .env("PYTHONPATH", SCHEMATHESIS)
-        .current_dir(relay.dir())
-        .args(["-m", "schemathesis.cli", "run", OPENAPI, "--no-color", "--seed", "1", "--max-examples", "25"])
-        .args(["--phases", "examples,coverage,fuzzing", "--suppress-health-check", "all"])
-        // A stream of events does not end; tests/http reads it.
-        .args(["--exclude-operation-id", "events"])
-        .args(["--url", &relay.http_url("")]);
-    let mut schemathesis = Process::start_logged(command, &relay.dir().join("schemathesis.log"));
-    let status = schemathesis.expect_end(Duration::from_secs(240));
-    let said = schemathesis.output();
-    assert!(status.success() && said.contains("15 selected / 16 total"), "{status}\n{said}");
+    let python = |arguments: &[&str], log: &str| {
+        let mut command = Command::new("python3");
+        command.env("PYTHONPATH", SCHEMATHESIS).current_dir(relay.dir()).args(arguments);
+        let mut process = Process::start_logged(command, &relay.dir().join(log));
+        let status = process.expect_end(Duration::from_secs(240));
+        assert!(status.success(), "{status}\n{}", process.output());
+        process.output()
+    };
+    let base = relay.http_url("");
+    let said = python(&[CHECK, OPENAPI, &base, name], "fields.log");
+    assert!(said.starts_with("8 addresses"), "{said}");
+
+    // A stream of events does not end; tests/http reads it.
+    let what = ["--url", &base, "--exclude-operation-id", "events"];
+    let how = ["--seed", "1", "--max-examples", "25", "--phases", "examples,coverage,fuzzing"];
+    let run = ["-m", "schemathesis.cli", "run", OPENAPI, "--no-color", "--suppress-health-check", "all"];
+    let said = python(&[&run[..], &what, &how].concat(), "schemathesis.log");
+    assert!(said.contains("15 selected / 16 total"), "{said}");
 }

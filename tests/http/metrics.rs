@@ -75,7 +75,9 @@ fn whatever_a_stream_is_called_the_lines_stay_lines() {
     let _publisher = Rtmp::publishing(&relay, name);
     json_when(&relay, "/api/v1/summary", |json| json["streams"]["live"] == 1);
     let text = get(&relay, "/metrics").text();
-    assert!(text.contains("stream=\"live/\\\"}\\\\ 1\""), "{text}");
+    let of_it: Vec<_> = text.lines().filter(|line| line.contains("stream=\"")).collect();
+    let is_escaped = |line: &&str| line.contains("stream=\"live/\\\"}\\\\ 1\"");
+    assert!(of_it.len() > 5 && of_it.iter().all(is_escaped), "{of_it:#?}");
     samples(&text);
 }
 
