@@ -29,7 +29,7 @@ build() { cargo build --quiet --release --workspace --manifest-path "$root/Cargo
 
 # Starts the relay on a port of its own, on "all" CPUs or on the one given. Sets relay_pid and address.
 start_relay() {
-    local command=("$relay" --rtmp 127.0.0.1:0 --log-level warn)
+    local command=("$relay" --rtmp 127.0.0.1:0 --http 127.0.0.1:0 --log-level warn)
     [[ $1 == all ]] || command=(taskset -c "$1" "${command[@]}" --cores 1)
     touch "$directory/relay.out"
     "${command[@]}" >"$directory/relay.out" 2>"$directory/relay.log" &

@@ -1,6 +1,7 @@
 //! What the operator may choose: every option, its default and its range. Parsed and validated once, plain
 //! values and read-only after. Reading a file, and saying where in it a mistake is, is in `text`.
 
+mod http;
 mod limits;
 mod text;
 mod units;
@@ -13,6 +14,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub use http::{Api, Http};
 pub use limits::Limits;
 pub use text::Error;
 
@@ -36,6 +38,10 @@ pub struct Config {
     pub play: Play,
     /// What peers may take.
     pub limits: Limits,
+    /// What HTTP serves, and to whom.
+    pub http: Http,
+    /// Who may ask the API, and have it act.
+    pub api: Api,
     /// Log lines.
     pub log: Log,
 }
@@ -46,10 +52,15 @@ pub struct Config {
 pub struct Listen {
     /// Addresses for RTMP, 1 to 64, no two alike. Port 0 lets the system choose one.
     pub rtmp: Vec<SocketAddr>,
-    /// These are the default addresses, written down or not. Defaults are tried: a host without IPv6 starts
+    /// Addresses for HTTP: the page, live bodies, the API. Up to 64, no two alike; none is no HTTP.
+    pub http: Vec<SocketAddr>,
+    /// `rtmp` has the default addresses, written down or not. Defaults are tried: a host without IPv6 starts
     /// without the IPv6 one, as long as another works. Addresses of one's own are required: each must work.
     #[serde(skip)]
     pub is_default: bool,
+    /// `http` has the default addresses. They are tried, too, and a relay starts without any of them.
+    #[serde(skip)]
+    pub is_default_http: bool,
 }
 
 /// What a publisher may do.
@@ -154,9 +165,19 @@ impl Config {
         toml::to_string(self).expect("every option has a TOML form: numbers, strings and lists in tables")
     }
 
-    /// Puts other addresses in the place of all that were there.
+    /// The same, with `***` in the place of whatever is to stay secret: fit to be shown.
+    pub fn without_secrets(&self) -> Config {
+        Config { api: self.api.without_secrets(), ..self.clone() }
+    }
+
+    /// Puts other addresses for RTMP in the place of all that were there.
     pub fn set_rtmp(&mut self, addresses: Vec<SocketAddr>) {
-        self.listen = Listen { rtmp: addresses, is_default: false };
+        (self.listen.rtmp, self.listen.is_default) = (addresses, false);
+    }
+
+    /// Puts other addresses for HTTP in the place of all that were there.
+    pub fn set_http(&mut self, addresses: Vec<SocketAddr>) {
+        (self.listen.http, self.listen.is_default_http) = (addresses, false);
     }
 
     /// How many threads carry connections, at least 1: `cores`, or one a CPU this process may use.
@@ -168,7 +189,7 @@ impl Config {
     /// Every number here, with its key and range: what [`Config::check`] holds and `fanfare.toml` documents.
     pub fn numbers(&self) -> Vec<Number> {
         use Unit::{Bytes, Count, Milliseconds};
-        let Config { publish, play, limits, .. } = self;
+        let Config { publish, play, limits, http, .. } = self;
         let time = |key, value: Duration, range| Number {
             key,
             value: u64::try_from(value.as_millis()).unwrap_or(u64::MAX),
@@ -207,6 +228,8 @@ impl Config {
             size("limits.command_message", limits.command_message, 1024..=64 << 10),
             count("limits.partial_messages", limits.partial_messages, 4..=1024),
             size("limits.partial_bytes", limits.partial_bytes, 64 << 10..=1 << 30),
+            time("http.head_timeout", http.head_timeout, SECOND_MS..=10 * MINUTE_MS),
+            count("http.metrics_streams", http.metrics_streams, 0..=10_000),
         ]
     }
 
@@ -218,25 +241,32 @@ impl Config {
                 what: format!("{number} is outside {}", number.range_text()),
             });
         }
-        self.listen.check().map_err(|what| Fault { key: "listen.rtmp", what })?;
+        let addresses = [
+            ("listen.rtmp", &self.listen.rtmp, 1),
+            ("listen.http", &self.listen.http, 0),
+            ("api.listen", &self.api.listen, 0),
+        ];
+        for (key, addresses, least) in addresses {
+            check_addresses(addresses, least).map_err(|what| Fault { key, what })?;
+        }
+        self.http.check()?;
+        self.api.check()?;
         crate::logging::filter(&self.log.level).map_err(|what| Fault { key: "log.level", what })?;
         Ok(())
     }
 }
 
-impl Listen {
-    fn check(&self) -> Result<(), String> {
-        let count = self.rtmp.len();
-        if !(1..=MAX_ADDRESSES).contains(&count) {
-            return Err(format!("{count} addresses are outside 1 to {MAX_ADDRESSES}"));
-        }
-        for (index, address) in self.rtmp.iter().enumerate() {
-            if address.port() != 0 && self.rtmp[..index].contains(address) {
-                return Err(format!("{address} is there twice"));
-            }
-        }
-        Ok(())
+fn check_addresses(addresses: &[SocketAddr], least: usize) -> Result<(), String> {
+    let count = addresses.len();
+    if !(least..=MAX_ADDRESSES).contains(&count) {
+        return Err(format!("{count} addresses are outside {least} to {MAX_ADDRESSES}"));
     }
+    for (index, address) in addresses.iter().enumerate() {
+        if address.port() != 0 && addresses[..index].contains(address) {
+            return Err(format!("{address} is there twice"));
+        }
+    }
+    Ok(())
 }
 
 impl Start {
@@ -260,6 +290,8 @@ impl Default for Config {
             publish: Publish::default(),
             play: Play::default(),
             limits: Limits::default(),
+            http: Http::default(),
+            api: Api::default(),
             log: Log::default(),
         }
     }
@@ -267,8 +299,14 @@ impl Default for Config {
 
 impl Default for Listen {
     fn default() -> Listen {
-        let rtmp = vec![(Ipv4Addr::UNSPECIFIED, RTMP_PORT).into(), (Ipv6Addr::UNSPECIFIED, RTMP_PORT).into()];
-        Listen { rtmp, is_default: true }
+        let everywhere =
+            |port| vec![(Ipv4Addr::UNSPECIFIED, port).into(), (Ipv6Addr::UNSPECIFIED, port).into()];
+        Listen {
+            rtmp: everywhere(RTMP_PORT),
+            http: everywhere(HTTP_PORT),
+            is_default: true,
+            is_default_http: true,
+        }
     }
 }
 
@@ -362,6 +400,8 @@ pub struct Fault {
 
 /// The port that RTMP has with IANA.
 const RTMP_PORT: u16 = 1935;
+/// The alternate port of HTTP with IANA: needs no privilege.
+const HTTP_PORT: u16 = 8080;
 /// Enough for the largest machines; each thread has its own listeners and rings.
 const MAX_CORES: usize = 256;
 /// Each core listens on each address: with all of them 16,384 sockets.

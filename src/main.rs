@@ -1,5 +1,6 @@
 //! The command line: flags over the file over the defaults, then the start. Decides nothing about streams.
 
+use std::cell::Cell;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -14,7 +15,7 @@ fn main() -> ExitCode {
     let Cli { options, command } = Cli::parse();
     let outcome = options.config().and_then(|config| match command {
         Some(Command::Check) => {
-            print(&format!("# Valid. In force:\n{}", config.to_toml()));
+            print(&format!("# Valid. In force:\n{}", config.without_secrets().to_toml()));
             Ok(())
         }
         None => serve(config),
@@ -31,7 +32,7 @@ fn main() -> ExitCode {
 
 /// A live relay for Linux: encoders publish RTMP, and as many players as the machine can carry watch.
 ///
-/// Runs without any option: it then takes RTMP on port 1935 and uses every CPU.
+/// Runs without any option: it then takes RTMP on port 1935, shows a page on port 8080 and uses every CPU.
 #[derive(Parser)]
 #[command(version, after_help = EXAMPLES, max_term_width = 100)]
 struct Cli {
@@ -58,6 +59,10 @@ struct Options {
     /// [default: 0.0.0.0:1935 and [::]:1935]
     #[arg(long, value_name = "ADDR", global = true, value_parser = address)]
     rtmp: Vec<SocketAddr>,
+    /// Serve the page, streams for browsers, the API and metrics on this address and port; may be given several times
+    /// [default: 0.0.0.0:8080 and [::]:8080]
+    #[arg(long, value_name = "ADDR", global = true, value_parser = address)]
+    http: Vec<SocketAddr>,
     /// Use this many threads; 0 is one for each CPU [default: 0]
     #[arg(long, value_name = "N", global = true)]
     cores: Option<usize>,
@@ -80,6 +85,9 @@ impl Options {
         if !self.rtmp.is_empty() {
             config.set_rtmp(self.rtmp);
         }
+        if !self.http.is_empty() {
+            config.set_http(self.http);
+        }
         config.cores = self.cores.unwrap_or(config.cores);
         config.log.format = self.log_format.unwrap_or(config.log.format);
         config.log.level = self.log_level.unwrap_or(config.log.level);
@@ -93,31 +101,47 @@ impl Options {
 fn serve(config: Config) -> Result<(), String> {
     logging::start(&config.log)?;
     let format = config.log.format;
-    fanfare::net::run(config, |_relay| Ok(()), |addresses| announce(addresses, format))
+    let http = Cell::new(Vec::new());
+    let beside = |relay| fanfare::control::start(relay).map(|addresses| http.set(addresses));
+    fanfare::net::run(config, beside, |rtmp| announce(rtmp, &http.take(), format))
 }
 
 /// Says that connections are taken: to a person on standard output, to a machine as a log line.
-fn announce(addresses: &[SocketAddr], format: LogFormat) {
+fn announce(rtmp: &[SocketAddr], http: &[SocketAddr], format: LogFormat) {
     match format {
-        LogFormat::Text => print(&banner(addresses)),
-        LogFormat::Json => tracing::info!(version = VERSION, rtmp = ?addresses, "listening"),
+        LogFormat::Text => print(&banner(rtmp, http)),
+        LogFormat::Json => {
+            let page = http.first().map(|first| format!("http://{}/", reachable(first))).unwrap_or_default();
+            tracing::info!(version = VERSION, ?rtmp, ?http, page, "listening");
+        }
     }
 }
 
 /// What a person who starts fanfare wants to know: where it listens, how to publish and how to watch.
-fn banner(addresses: &[SocketAddr]) -> String {
-    let listening: Vec<String> = addresses.iter().map(|address| format!("rtmp://{address}")).collect();
+fn banner(rtmp: &[SocketAddr], http: &[SocketAddr]) -> String {
+    let listening = rtmp.iter().map(|address| format!("rtmp://{address}"));
+    let listening: Vec<String> =
+        listening.chain(http.iter().map(|address| format!("http://{address}"))).collect();
     let mut text = format!("fanfare {VERSION} listens on {}\n", listening.join(" and "));
-    if let Some(first) = addresses.first() {
-        let host = match first.ip() {
-            ip if ip.is_unspecified() => "localhost".to_owned(),
-            _ => first.to_string().rsplit_once(':').map(|(ip, _)| ip.to_owned()).unwrap_or_default(),
-        };
-        let url = format!("rtmp://{host}:{}/live/live_stream", first.port());
+    if let Some(first) = rtmp.first() {
+        let url = format!("rtmp://{}/live/live_stream", reachable(first));
         text += &format!("  Publish:  ffmpeg -re -i demo.flv -c copy -f flv {url}\n");
         text += &format!("  Watch:    vlc {url}\n");
     }
+    if let Some(first) = http.first() {
+        let url = format!("http://{}/", reachable(first));
+        text += &format!("  HTTP-FLV: {url}live/live_stream.flv\n");
+        text += &format!("  Page:     {url}\n");
+    }
     text
+}
+
+/// What to write for a listening address in a URL on this machine.
+fn reachable(address: &SocketAddr) -> String {
+    match address.ip() {
+        ip if ip.is_unspecified() => format!("localhost:{}", address.port()),
+        _ => address.to_string(),
+    }
 }
 
 /// To standard output. That nobody reads it is no reason to stop.
@@ -142,6 +166,7 @@ fn flag_of(key: &str) -> &str {
     match key {
         "cores" => "--cores",
         "listen.rtmp" => "--rtmp",
+        "listen.http" => "--http",
         "log.format" => "--log-format",
         "log.level" => "--log-level",
         other => other,
@@ -155,10 +180,11 @@ const CANNOT_START: u8 = 2;
 
 const EXAMPLES: &str = "\
 Examples:
-  fanfare                                            start, on port 1935
+  fanfare                                            start, on ports 1935 and 8080
   ffmpeg -re -i demo.flv -c copy -f flv rtmp://localhost:1935/live/live_stream
                                                      publish a file as if it were live
   vlc rtmp://localhost:1935/live/live_stream         watch it
+  http://localhost:8080/                             or in a browser
 
   OBS: Settings, Stream, Service \"Custom\", Server rtmp://localhost:1935/live, Stream Key live_stream
   Any app and name will do in place of live and live_stream; who watches uses the same.
@@ -174,24 +200,37 @@ Exit code: 0 after such a stop, 2 when it cannot start as configured.";
 mod tests {
     use super::*;
 
-    fn banner_of(addresses: &[&str]) -> String {
-        banner(&addresses.iter().map(|text| text.parse().unwrap()).collect::<Vec<_>>())
+    fn banner_of(rtmp: &[&str], http: &[&str]) -> String {
+        let parsed = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect::<Vec<_>>();
+        banner(&parsed(rtmp), &parsed(http))
     }
 
     #[test]
     fn banner_names_every_address_and_says_how_to_publish_and_watch() {
-        let text = banner_of(&["0.0.0.0:1935", "[::]:1935"]);
-        assert!(text.contains("rtmp://0.0.0.0:1935 and rtmp://[::]:1935\n"), "{text}");
+        let text = banner_of(&["0.0.0.0:1935", "[::]:1935"], &["0.0.0.0:8080"]);
+        assert!(
+            text.contains("rtmp://0.0.0.0:1935 and rtmp://[::]:1935 and http://0.0.0.0:8080\n"),
+            "{text}"
+        );
         let publish =
             "  Publish:  ffmpeg -re -i demo.flv -c copy -f flv rtmp://localhost:1935/live/live_stream\n";
         assert!(text.contains(publish), "{text}");
         assert!(text.contains("  Watch:    vlc rtmp://localhost:1935/live/live_stream\n"), "{text}");
+        assert!(text.contains("  HTTP-FLV: http://localhost:8080/live/live_stream.flv\n"), "{text}");
+        assert!(text.contains("  Page:     http://localhost:8080/\n"), "{text}");
     }
 
     #[test]
     fn banner_uses_the_real_port_and_an_address_that_is_listened_on() {
-        assert!(banner_of(&["192.0.2.7:41000"]).contains("vlc rtmp://192.0.2.7:41000/live/live_stream\n"));
-        assert!(banner_of(&["[::1]:1936"]).contains("vlc rtmp://[::1]:1936/live/live_stream\n"));
+        let text = banner_of(&["192.0.2.7:41000"], &["[::1]:80"]);
+        assert!(text.contains("vlc rtmp://192.0.2.7:41000/live/live_stream\n"), "{text}");
+        assert!(text.contains("Page:     http://[::1]:80/\n"), "{text}");
+        assert!(banner_of(&["[::1]:1936"], &[]).contains("vlc rtmp://[::1]:1936/live/live_stream\n"));
+    }
+
+    #[test]
+    fn without_http_the_banner_names_no_page() {
+        assert!(!banner_of(&["0.0.0.0:1935"], &[]).contains("Page"));
     }
 
     #[test]

@@ -43,6 +43,7 @@ fn help_tells_a_stranger_how_to_publish_and_how_to_watch() {
         "Stream Key live_stream",
         "--config <FILE>",
         "--rtmp <ADDR>",
+        "--http <ADDR>",
         "--cores <N>",
         "--log-format <FORMAT>",
         "--log-level <LEVEL>",
@@ -88,6 +89,14 @@ fn flags_override_the_file() {
 }
 
 #[test]
+fn what_is_in_force_is_shown_without_its_secrets() {
+    let (_folder, path) = file("[api]\ntoken = \"one-of-our-secrets\"\n");
+    let shown = stdout_of(&["check", "--config", &path, "--http", "127.0.0.1:5"]);
+    assert!(shown.contains("token = \"***\"") && !shown.contains("secrets"), "{shown}");
+    assert!(shown.contains("http = [\"127.0.0.1:5\"]"), "{shown}");
+}
+
+#[test]
 fn a_mistake_in_the_file_is_one_line_and_exit_code_2() {
     let (_folder, path) = file("[publish]\npublisher_grace = \"2h\"\n");
     let expected = format!("fanfare: {path}:2:19: publish.publisher_grace: 2h is outside 0s to 1h\n");
@@ -108,6 +117,7 @@ fn a_bad_flag_names_itself_and_exits_with_2() {
         (&["--cores", "257"][..], "--cores: 257 is outside 0 to 256"),
         (&["--log-level", "inof"], "--log-level: `inof` is not error, warn"),
         (&["--rtmp", "[::]:1935", "--rtmp", "[::]:1935"], "--rtmp: [::]:1935 is there twice"),
+        (&["--http", "[::]:80", "--http", "[::]:80"], "--http: [::]:80 is there twice"),
         (&["--rtmp", "localhost"], "not an address with a port"),
         (&["--cores", "many"], "--cores <N>"),
         (&["--log-format", "xml"], "text, json"),
@@ -121,29 +131,36 @@ fn a_bad_flag_names_itself_and_exits_with_2() {
 
 #[test]
 fn a_bad_level_in_the_environment_names_the_variable() {
-    let output = fanfare(&["--rtmp", "127.0.0.1:0"]).env("FANFARE_LOG", "inof").output().unwrap();
+    let output = fanfare(&["--rtmp", "127.0.0.1:0", "--http", "127.0.0.1:0"])
+        .env("FANFARE_LOG", "inof")
+        .output()
+        .unwrap();
     assert_eq!(output.status.code(), Some(2));
     assert!(String::from_utf8(output.stderr).unwrap().starts_with("fanfare: FANFARE_LOG: `inof`"));
 }
 
 #[test]
 fn start_prints_where_it_listens_and_how_to_publish_and_watch() {
-    let mut running =
-        Running::start(fanfare(&["--rtmp", "127.0.0.1:0", "--cores", "1"]).stdout(Stdio::piped()));
-    let lines = running.first_lines(3);
+    let flags = ["--rtmp", "127.0.0.1:0", "--http", "127.0.0.1:0", "--cores", "1"];
+    let mut running = Running::start(fanfare(&flags).stdout(Stdio::piped()));
+    let lines = running.first_lines(5);
     assert!(lines[0].starts_with("fanfare ") && lines[0].contains("rtmp://127.0.0.1:"), "{lines:?}");
+    let page = lines[4].strip_prefix("  Page:     http://127.0.0.1:").expect("the page line");
+    assert!(lines[0].ends_with(&format!("http://127.0.0.1:{}", page.trim_end_matches('/'))), "{lines:?}");
+    assert!(lines[3].ends_with("/live/live_stream.flv"), "{lines:?}");
     let url = lines[2].strip_prefix("  Watch:    vlc ").expect("the watch line");
     assert_eq!(lines[1], format!("  Publish:  ffmpeg -re -i demo.flv -c copy -f flv {url}"));
 }
 
 #[test]
 fn json_start_is_a_log_line_on_standard_error() {
-    let flags = ["--rtmp", "127.0.0.1:0", "--cores", "1", "--log-format", "json"];
+    let flags = ["--rtmp", "127.0.0.1:0", "--http", "127.0.0.1:0", "--cores", "1", "--log-format", "json"];
     let mut running = Running::start(fanfare(&flags).stderr(Stdio::piped()));
     let listening = running.first_log_line_with("listening");
     let line: serde_json::Value = serde_json::from_str(&listening).unwrap();
     assert_eq!(line["level"], "INFO");
     assert!(line["rtmp"].as_str().unwrap().contains("127.0.0.1:"), "{line}");
+    assert!(line["page"].as_str().unwrap().starts_with("http://127.0.0.1:"), "{line}");
 }
 
 /// A started fanfare; ended when dropped.

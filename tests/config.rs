@@ -82,7 +82,12 @@ fn every_key_with_a_unit_or_a_count_has_a_range() {
     let with_range: BTreeSet<_> =
         Config::default().numbers().iter().map(|number| number.key.to_owned()).collect();
     let without = [
+        "api.listen",
+        "api.read_token",
+        "api.token",
+        "http.allow_origins",
         "limits.uncounted",
+        "listen.http",
         "listen.rtmp",
         "log.format",
         "log.level",
@@ -160,6 +165,15 @@ fn a_mistake_is_one_line_with_file_line_column_and_key() {
             "[listen]\nrtmp = [\"0.0.0.0:1\", \"0.0.0.0:1\"]",
             "fanfare.toml:2:8: listen.rtmp: 0.0.0.0:1 is there twice",
         ),
+        (
+            "[listen]\nhttp = [\"[::1]:80\", \"[::1]:80\"]",
+            "fanfare.toml:2:8: listen.http: [::1]:80 is there twice",
+        ),
+        (
+            "[http]\nallow_origins = [\"example.org\"]",
+            "fanfare.toml:2:17: http.allow_origins: `example.org` is not an origin, such as",
+        ),
+        ("[api]\ntoken = \"short\"", "fanfare.toml:2:9: api.token: a token of 5 bytes is outside 8 to 1024"),
         ("[log]\nlevel = \"inof\"", "fanfare.toml:2:9: log.level: `inof` is not error, warn, info"),
         ("# ü\n[log] # ü\nformat = [\n", "fanfare.toml:3:"),
     ];
@@ -210,7 +224,10 @@ fn default_addresses_are_tried_and_addresses_of_ones_own_are_required() {
 
     let mut by_flag = Config::default();
     by_flag.set_rtmp(vec!["[::]:1935".parse().unwrap()]);
-    assert!(!by_flag.listen.is_default);
+    assert!(!by_flag.listen.is_default && by_flag.listen.is_default_http);
+    by_flag.set_http(Vec::new());
+    assert!(!by_flag.listen.is_default_http && by_flag.listen.http.is_empty());
+    assert!(!Config::from_toml("f", "listen.http = [\"[::]:8080\"]").unwrap().listen.is_default_http);
 }
 
 #[test]

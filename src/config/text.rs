@@ -63,7 +63,9 @@ pub fn parse(name: &str, toml: &str) -> Result<Config, Error> {
         wrong(value_of(places.get_ref(), key).unwrap_or(0), key, &what)
     })?;
 
-    config.listen.is_default = config.listen.rtmp == Listen::default().rtmp;
+    let defaults = Listen::default();
+    config.listen.is_default = config.listen.rtmp == defaults.rtmp;
+    config.listen.is_default_http = config.listen.http == defaults.http;
     Ok(config)
 }
 

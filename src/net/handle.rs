@@ -35,6 +35,7 @@ const EVENTS: usize = 1024;
 #[derive(Clone)]
 pub struct Handle {
     common: Arc<Common>,
+    addresses: Arc<[SocketAddr]>,
 }
 
 /// A player whose request came over HTTP, ready to be sent to.
@@ -110,8 +111,13 @@ impl Outside {
 }
 
 impl Handle {
-    pub(super) fn new(common: Arc<Common>) -> Self {
-        Self { common }
+    pub(super) fn new(common: Arc<Common>, addresses: &[SocketAddr]) -> Self {
+        Self { common, addresses: addresses.into() }
+    }
+
+    /// Where it listens for RTMP.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
     }
 
     /// What is in force.

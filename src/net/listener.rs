@@ -35,15 +35,45 @@ pub fn bind(config: &Config) -> Result<(Vec<Vec<TcpListener>>, Vec<SocketAddr>),
         match bind_all(wanted, &mut by_core) {
             Ok(address) => addresses.push(address),
             Err(error) if config.listen.is_default && is_unknown_family(&error) => {
-                left_out = Some(explain(wanted, &error));
+                left_out = Some(explain(wanted, &error, "--rtmp"));
             }
-            Err(error) => return Err(explain(wanted, &error)),
+            Err(error) => return Err(explain(wanted, &error, "--rtmp")),
         }
     }
     match left_out {
         Some(reason) if addresses.is_empty() => Err(reason),
         _ => Ok((by_core, addresses)),
     }
+}
+
+/// Binds addresses for HTTP: one listener each, which does not block, and with the same options, for a player's socket
+/// goes to a core.
+///
+/// # Errors
+/// One line that names the address and the reason. Where the addresses are the defaults, one that cannot be had is
+/// said in the log and left out.
+pub fn bind_http(wanted: &[SocketAddr], is_default: bool) -> Result<Vec<TcpListener>, String> {
+    let mut listeners = Vec::new();
+    for &address in wanted {
+        match bind_alone(address) {
+            Ok(listener) => listeners.push(listener),
+            Err(error) if is_default && is_unknown_family(&error) => {
+                tracing::debug!(%address, %error, "no HTTP there");
+            }
+            Err(error) if is_default => {
+                tracing::warn!("goes on without HTTP there: {}", explain(address, &error, "--http"));
+            }
+            Err(error) => return Err(explain(address, &error, "--http")),
+        }
+    }
+    Ok(listeners)
+}
+
+fn bind_alone(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = socket(address, false)?;
+    socket.listen(BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
 }
 
 fn bind_all(wanted: SocketAddr, by_core: &mut [Vec<TcpListener>]) -> io::Result<SocketAddr> {
@@ -90,10 +120,10 @@ fn is_unknown_family(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EAFNOSUPPORT | libc::EADDRNOTAVAIL))
 }
 
-fn explain(address: SocketAddr, error: &io::Error) -> String {
+fn explain(address: SocketAddr, error: &io::Error, flag: &str) -> String {
     let advice = match error.kind() {
         io::ErrorKind::AddrInUse => {
-            " (another program listens there: stop it, or choose another port with --rtmp)"
+            &format!(" (another program listens there: stop it, or choose another port with {flag})")
         }
         io::ErrorKind::PermissionDenied => " (ports below 1024 need CAP_NET_BIND_SERVICE)",
         _ => "",
@@ -127,6 +157,17 @@ mod tests {
         assert_eq!(socket.tcp_user_timeout().unwrap(), None, "slow players are no dead ones");
         assert!(socket.keepalive().unwrap());
         assert_eq!(socket.tcp_keepalive_time().unwrap(), Duration::from_secs(15));
+    }
+
+    #[test]
+    fn http_ports_are_never_shared_and_a_default_one_that_is_taken_is_left_out() {
+        let first = bind_http(&[([127, 0, 0, 1], 0).into()], false).unwrap();
+        let taken = first[0].local_addr().unwrap();
+        assert!(bind_http(&[taken], false).unwrap_err().contains("choose another port with --http"));
+        let free = ([127, 0, 0, 2], 0).into();
+        assert_eq!(bind_http(&[taken, free], true).unwrap().len(), 1);
+        let socket = SockRef::from(&first[0]);
+        assert_eq!(socket.tcp_notsent_lowat().unwrap(), UNSENT_BYTES);
     }
 
     #[test]

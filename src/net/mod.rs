@@ -20,4 +20,5 @@ mod shortage;
 mod tasks;
 
 pub use handle::{Handle, HttpPlayer, Refusal, Ticket};
+pub use listener::bind_http;
 pub use process::run;

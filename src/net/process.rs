@@ -48,7 +48,7 @@ pub fn run(
     let (listeners, addresses) = listener::bind(&config)?;
     let stops: Vec<TcpListener> = listeners.iter().flatten().filter_map(|it| it.try_clone().ok()).collect();
     let (common, wakes) = common(config).map_err(|error| format!("cannot start: {error}"))?;
-    beside(Handle::new(common.clone()))?;
+    beside(Handle::new(common.clone(), &addresses))?;
     let (events, mut event) = mpsc::unbounded_channel();
     for (number, (listeners, wake)) in listeners.into_iter().zip(wakes).enumerate() {
         let (common, events) = (common.clone(), events.clone());

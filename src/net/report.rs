@@ -67,6 +67,8 @@ impl<const BOUNDS: usize> Histogram<BOUNDS> {
 pub struct CoreReport {
     /// Its number, from 0.
     pub core: usize,
+    /// When this was laid out, milliseconds on the relay's clock: rates are made of two of these.
+    pub at_ms: u64,
     /// Connections now, whatever they do.
     pub connections: u64,
     /// Publishers now.
@@ -142,6 +144,7 @@ impl CoreReport {
     pub fn new(core: usize) -> Self {
         Self {
             core,
+            at_ms: 0,
             connections: 0,
             publishers: 0,
             players: [0; Wire::COUNT],

@@ -110,6 +110,19 @@ impl Address {
     }
 }
 
+impl StreamName {
+    /// The normal form of the path of a URL of HTTP, its percent signs decoded: the same as for a key of RTMP.
+    ///
+    /// # Errors
+    /// As [`Address::parse`]; and a `?` in it, which no name can hold.
+    pub fn of_path(path: &str) -> Result<Self, Error> {
+        if path.contains('?') {
+            return Err(Error::Forbidden { part: "path", what: Forbidden::Character('?') });
+        }
+        Address::parse("", "", path).map(|address| address.name)
+    }
+}
+
 fn split_query(text: &str) -> (&str, &str) {
     text.split_once('?').unwrap_or((text, ""))
 }
@@ -214,6 +227,15 @@ mod tests {
             let found = (address.name.to_string(), address.query.as_str());
             assert_eq!(found, (meant.to_owned(), query), "{app:?} {tc_url:?} {key:?}");
         }
+    }
+
+    #[test]
+    fn a_path_of_http_means_what_a_key_of_rtmp_means() {
+        let meant = |path| StreamName::of_path(path).map(|name| name.to_string());
+        assert_eq!(meant("/live//key.flv").as_deref(), Ok("live/key"));
+        assert_eq!(meant("/a/b/c.flv").as_deref(), Ok("a/b/c"));
+        assert!(meant("/live/a?b.flv").is_err(), "RTMP would cut it there");
+        assert!(meant("/live/../key.flv").is_err() && meant("//").is_err());
     }
 
     #[test]

@@ -4,6 +4,7 @@
 mod enhanced;
 mod lifecycle;
 mod media;
+mod over_http;
 mod players;
 mod publishers;
 #[path = "../support/mod.rs"]

@@ -130,7 +130,7 @@ fn a_relay_whose_log_cannot_be_written_goes_on() {
     let mut relay = Process::start(command);
     let mut line = String::new();
     BufReader::new(relay.child().stdout.take().unwrap()).read_line(&mut line).unwrap();
-    let address = line.trim_end().rsplit("rtmp://").next().unwrap();
+    let address = line.split_whitespace().find_map(|word| word.strip_prefix("rtmp://")).unwrap();
     for _ in 0..20 {
         let mut peer = TcpStream::connect(address).unwrap();
         peer.set_read_timeout(Some(SOON)).unwrap();
@@ -180,7 +180,7 @@ fn ten_seconds_of_standstill_cost_nobody_a_frame() {
 
 fn fanfare(address: &str) -> Command {
     let mut command = Command::new(FANFARE);
-    command.args(["--rtmp", address]).env_remove("FANFARE_LOG");
+    command.args(["--rtmp", address, "--http", "127.0.0.1:0"]).env_remove("FANFARE_LOG");
     command
 }
 

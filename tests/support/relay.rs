@@ -18,6 +18,7 @@ use super::process::{Process, Signal, eventually};
 pub struct Relay {
     process: Process,
     address: SocketAddr,
+    http_addresses: Vec<SocketAddr>,
     log: Log,
     dir: TempDir,
 }
@@ -73,8 +74,10 @@ impl Relay {
         std::fs::write(&file, config).unwrap();
         // Another process may take the port between our look and the relay's bind: then look again.
         for _ in 0..10 {
-            if let Some((process, address, log)) = try_start(command(), &file, cores, free_address(ip)) {
-                return Relay { process, address, log, dir };
+            if let Some((process, address, http_addresses, log)) =
+                try_start(command(), &file, cores, free_address(ip))
+            {
+                return Relay { process, address, http_addresses, log, dir };
             }
         }
         panic!("no port was free");
@@ -83,6 +86,21 @@ impl Relay {
     /// Where clients connect.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where browsers connect.
+    pub fn http_address(&self) -> SocketAddr {
+        self.http_addresses[0]
+    }
+
+    /// Where the API is, if it has an address of its own.
+    pub fn own_api_address(&self) -> SocketAddr {
+        self.http_addresses[1]
+    }
+
+    /// The address of `/path` for a browser.
+    pub fn http_url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.http_address())
     }
 
     /// The address of `app/name` for a client.
@@ -220,11 +238,12 @@ fn try_start(
     config: &Path,
     cores: usize,
     address: SocketAddr,
-) -> Option<(Process, SocketAddr, Log)> {
+) -> Option<(Process, SocketAddr, Vec<SocketAddr>, Log)> {
     command
         .arg("--config")
         .arg(config)
         .args(["--rtmp", &address.to_string(), "--cores", &cores.to_string()])
+        .args(["--http", &SocketAddr::new(address.ip(), 0).to_string()])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
     let is_json = command.get_args().any(|arg| arg == "json");
@@ -239,7 +258,8 @@ fn try_start(
             let line = log.lines.lock().unwrap().iter().find(|line| line.contains("listening")).cloned();
             if let Some(line) = &line {
                 assert!(line.contains(&address.to_string()), "{line}");
-                first_line = format!("rtmp://{address}");
+                let page = line.split("\"page\":\"").nth(1).and_then(|rest| rest.split("/\"").next());
+                first_line = format!("rtmp://{address} {}", page.unwrap_or_default());
             }
             line.map(drop).or(process.wait(Duration::ZERO).map(drop))
         });
@@ -252,14 +272,15 @@ fn try_start(
         assert!(lines.contains("in use"), "the relay left with {status}:\n{lines}");
         return None;
     }
-    let address = first_line
-        .split_whitespace()
-        .find_map(|word| word.strip_prefix("rtmp://"))
-        .and_then(|address| address.parse().ok())
-        .unwrap_or_else(|| panic!("no address in {first_line:?}"));
+    let addresses = |scheme: &str| -> Vec<SocketAddr> {
+        let words = first_line.split_whitespace().filter_map(|word| word.strip_prefix(scheme));
+        words.map(|address| address.parse().unwrap()).collect()
+    };
+    let (rtmp, http) = (addresses("rtmp://"), addresses("http://"));
+    assert!(!rtmp.is_empty() && !http.is_empty(), "no address in {first_line:?}");
     // What follows is for people; a pipe that nobody empties would stop the relay.
     thread::spawn(move || std::io::copy(&mut stdout, &mut std::io::sink()));
-    Some((process, address, log))
+    Some((process, rtmp[0], http, log))
 }
 
 fn free_address(ip: Ipv4Addr) -> SocketAddr {

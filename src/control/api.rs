@@ -1,0 +1,458 @@
+//! The routes, and what they answer: the API's JSON, made of reports. Who may ask is decided before a handler is
+//! reached, who may act in `rights`.
+
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use axum::{
+    Extension, Json, Router,
+    extract::{Path, Query, Request, State, rejection::QueryRejection},
+    http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header},
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+    routing::{delete, get},
+};
+use serde::{Deserialize, Serialize};
+use tokio::sync::Mutex;
+
+use super::{
+    Control,
+    error::Refused,
+    events,
+    history::{self, Sample, Watched},
+    metrics, page,
+    rights::Asker,
+    server::{Client, Scope},
+    streams::{Players, Stream},
+    system,
+};
+use crate::{
+    net::report::{ConnectionReport, CoreReport, Role, StreamReport},
+    stream::Wire,
+};
+
+/// How old a list of all connections may be: it costs each core a walk over its own, however many ask for it.
+const CONNECTIONS_AGE: Duration = Duration::from_millis(500);
+/// Players in one answer.
+const MOST_PLAYERS: usize = 1_000;
+
+/// All connections, as of a moment ago.
+#[derive(Default)]
+pub(super) struct Connections(Mutex<Option<(Instant, Arc<Vec<ConnectionReport>>)>>);
+
+type Shared = State<Arc<Control>>;
+type Answer<T> = Result<Json<T>, Refused>;
+
+pub(super) fn router(control: Arc<Control>) -> Router {
+    Router::new()
+        .route("/", get(page::index))
+        .route("/assets/{*path}", get(page::asset))
+        .route("/healthz", get(|| async { "ok" }))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(metrics::scrape))
+        .route("/api/v1/openapi.yaml", get(openapi))
+        .route("/api/v1/summary", get(summary))
+        .route("/api/v1/streams", get(streams))
+        .route("/api/v1/streams/{*name}", get(stream))
+        .route("/api/v1/players", get(players))
+        .route("/api/v1/players/{id}", delete(end_player))
+        .route("/api/v1/publishers", get(publishers))
+        .route("/api/v1/publishers/{id}", delete(end_publisher))
+        .route("/api/v1/cores", get(cores))
+        .route("/api/v1/history", get(samples))
+        .route("/api/v1/config", get(config))
+        .route("/api/v1/events", get(events::follow))
+        .fallback(|| async { Refused::not_found("there is nothing at this address") })
+        .method_not_allowed_fallback(|| async { Refused::method() })
+        .layer(middleware::from_fn_with_state(control.clone(), guard))
+        .with_state(control)
+}
+
+/// Before each handler: whether the address serves the API, and whether this one may read it. After it: what browsers
+/// are told about every response.
+async fn guard(State(control): Shared, request: Request, next: Next) -> Response {
+    let Some(&client) = request.extensions().get::<Client>() else {
+        return Refused::new(StatusCode::INTERNAL_SERVER_ERROR, "a request without a peer").into_response();
+    };
+    let path = request.uri().path();
+    let is_api = path.starts_with("/api/") || path == "/metrics";
+    let headers = request.headers().clone();
+    let asker = Asker { peer: client.peer, uri: request.uri(), headers: &headers };
+    let mut response = match is_api {
+        true if client.scope == Scope::WithoutApi => {
+            Refused::not_found("API and metrics have an address of their own here").into_response()
+        }
+        true if request.method() == Method::OPTIONS => preflight(StatusCode::NO_CONTENT.into_response()),
+        // Acting asks for a right of its own.
+        true if request.method() != Method::DELETE
+            && let Err(refused) = control.rights.read(asker) =>
+        {
+            refused.into_response()
+        }
+        _ => next.run(request).await,
+    };
+    let answer = response.headers_mut();
+    if is_api {
+        control.origins.allow(&headers, answer);
+        answer.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    }
+    answer.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    answer.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    response
+}
+
+/// What a page of another origin may do: read.
+pub(super) fn preflight(mut response: Response) -> Response {
+    for (name, value) in [
+        (header::ALLOW, "GET, HEAD, OPTIONS"),
+        (header::ACCESS_CONTROL_ALLOW_METHODS, "GET, HEAD"),
+        (header::ACCESS_CONTROL_ALLOW_HEADERS, "authorization, last-event-id"),
+        (header::ACCESS_CONTROL_MAX_AGE, "600"),
+    ] {
+        response.headers_mut().entry(name).or_insert(HeaderValue::from_static(value));
+    }
+    response
+}
+
+async fn ready(State(control): Shared) -> Response {
+    match control.relay.is_draining() {
+        false => "ready".into_response(),
+        true => (StatusCode::SERVICE_UNAVAILABLE, "draining").into_response(),
+    }
+}
+
+async fn openapi() -> Response {
+    let kind = [(header::CONTENT_TYPE, "application/yaml; charset=utf-8")];
+    (kind, include_str!("../../docs/openapi.yaml")).into_response()
+}
+
+#[derive(Serialize)]
+struct Summary {
+    version: &'static str,
+    uptime_ms: u64,
+    is_draining: bool,
+    cores: usize,
+    streams: StreamCounts,
+    publishers: usize,
+    players: Players,
+    connections: u64,
+    kbps_in: u64,
+    kbps_out: u64,
+    bytes_in: u64,
+    bytes_out: u64,
+    skips: u64,
+    refused: u64,
+    dropped: u64,
+    memory: Memory,
+    open_files: u64,
+    open_files_limit: u64,
+    listen: Listen,
+    may_act: bool,
+}
+
+#[derive(Serialize)]
+struct StreamCounts {
+    live: usize,
+    waiting: usize,
+}
+
+#[derive(Serialize)]
+struct Memory {
+    resident_bytes: u64,
+    streams_bytes: usize,
+    streams_budget_bytes: usize,
+}
+
+#[derive(Serialize)]
+struct Listen {
+    rtmp: Vec<SocketAddr>,
+    http: Vec<SocketAddr>,
+}
+
+async fn summary(
+    State(control): Shared,
+    Extension(client): Extension<Client>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Json<Summary> {
+    let relay = &control.relay;
+    let (cores, streams) = (relay.cores(), relay.streams());
+    let live = streams.iter().filter(|stream| stream.is_live).count();
+    let sum = |of: fn(&CoreReport) -> u64| cores.iter().map(|core| of(core)).sum();
+    let rates = control.history.all();
+    let asker = Asker { peer: client.peer, uri: &uri, headers: &headers };
+    Json(Summary {
+        version: env!("CARGO_PKG_VERSION"),
+        uptime_ms: relay.uptime().as_millis() as u64,
+        is_draining: relay.is_draining(),
+        cores: cores.len(),
+        streams: StreamCounts { live, waiting: streams.len() - live },
+        publishers: live,
+        players: players_of(&cores),
+        connections: sum(|core| core.connections),
+        kbps_in: rates.kbps_in,
+        kbps_out: rates.kbps_out,
+        bytes_in: sum(|core| core.bytes_in),
+        bytes_out: sum(|core| core.bytes_out.iter().sum()),
+        skips: sum(|core| core.skips),
+        refused: relay.refusals().iter().map(|(_, count)| count).sum(),
+        dropped: sum(|core| ends(core, "send_timeout")),
+        memory: Memory {
+            resident_bytes: system::resident_bytes(),
+            streams_bytes: relay.stream_bytes(),
+            streams_budget_bytes: relay.config().limits.memory_budget,
+        },
+        open_files: system::open_files(),
+        open_files_limit: system::open_files_limit(),
+        listen: Listen { rtmp: relay.addresses().to_vec(), http: control.http.clone() },
+        may_act: control.rights.act(asker).is_ok(),
+    })
+}
+
+fn players_of(cores: &[Arc<CoreReport>]) -> Players {
+    let of = |wire: Wire| cores.iter().map(|core| core.players[wire.index()]).sum();
+    Players::of(Wire::ALL.map(of))
+}
+
+/// How many ended for this reason.
+fn ends(core: &CoreReport, reason: &str) -> u64 {
+    CoreReport::ENDS.iter().position(|name| *name == reason).map_or(0, |index| core.ends[index])
+}
+
+#[derive(Serialize)]
+struct Streams {
+    streams: Vec<Stream>,
+}
+
+async fn streams(State(control): Shared) -> Json<Streams> {
+    let reports = control.relay.streams();
+    let watched = history::watched(&control.relay.cores());
+    let mut streams = Vec::with_capacity(reports.len());
+    for report in &reports {
+        let watched = watched.get(&report.name).copied().unwrap_or_default();
+        streams.push(tell(&control, report, watched).await);
+    }
+    Json(Streams { streams })
+}
+
+async fn stream(State(control): Shared, Path(name): Path<String>) -> Result<Response, Refused> {
+    let none = || Refused::not_found("there is no such stream");
+    if let Some(name) = name.strip_suffix("/still.flv") {
+        let still = control.relay.key_frame(name).ok_or_else(none)?;
+        return Ok(([(header::CONTENT_TYPE, "video/x-flv")], still).into_response());
+    }
+    let report = control.relay.stream(&name).ok_or_else(none)?;
+    let watched = history::watched(&control.relay.cores()).get(&report.name).copied().unwrap_or_default();
+    Ok(Json(tell(&control, &report, watched).await).into_response())
+}
+
+async fn tell(control: &Control, report: &StreamReport, watched: Watched) -> Stream {
+    let publisher = match report.publisher.filter(|_| report.is_live) {
+        Some(id) => match control.events.publisher(id) {
+            Some(peer) => Some(peer),
+            // Its event has been missed, or is under way.
+            None => control.connections().await.iter().find(|it| it.id == id).map(|it| it.peer),
+        },
+        None => None,
+    };
+    let now_ms = control.relay.uptime().as_millis() as u64;
+    Stream::of(report, publisher, control.history.stream(&report.name), watched, now_ms)
+}
+
+#[derive(Deserialize)]
+struct Page {
+    stream: Option<String>,
+    limit: Option<usize>,
+    offset: Option<usize>,
+}
+
+#[derive(Serialize)]
+struct PlayerList {
+    total: usize,
+    players: Vec<Player>,
+}
+
+#[derive(Serialize)]
+struct Player {
+    id: u64,
+    address: SocketAddr,
+    protocol: &'static str,
+    stream: String,
+    core: usize,
+    duration_ms: u64,
+    bytes_out: u64,
+    lag_ms: Option<u64>,
+}
+
+async fn players(State(control): Shared, page: Result<Query<Page>, QueryRejection>) -> Answer<PlayerList> {
+    let Query(page) = page.map_err(|error| Refused::bad_request(error.body_text()))?;
+    let limit = page.limit.unwrap_or(100);
+    if !(1..=MOST_PLAYERS).contains(&limit) {
+        return Err(Refused::bad_request(format!("limit is outside 1 to {MOST_PLAYERS}")));
+    }
+    let all = control.connections().await;
+    let is_wanted = |it: &&ConnectionReport| {
+        it.role == Role::Player && page.stream.as_ref().is_none_or(|name| it.stream.as_ref() == Some(name))
+    };
+    let total = all.iter().filter(is_wanted).count();
+    let wanted = all.iter().filter(is_wanted).skip(page.offset.unwrap_or(0)).take(limit);
+    Ok(Json(PlayerList { total, players: wanted.map(Player::of).collect() }))
+}
+
+impl Player {
+    fn of(it: &ConnectionReport) -> Self {
+        Self {
+            id: it.id,
+            address: it.peer,
+            protocol: it.wire.name(),
+            stream: it.stream.clone().unwrap_or_default(),
+            core: it.core,
+            duration_ms: it.duration_ms,
+            bytes_out: it.bytes_out,
+            lag_ms: it.lag_ms,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct PublisherList {
+    publishers: Vec<Publisher>,
+}
+
+#[derive(Serialize)]
+struct Publisher {
+    id: u64,
+    address: SocketAddr,
+    stream: String,
+    core: usize,
+    duration_ms: u64,
+    bytes_in: u64,
+}
+
+async fn publishers(State(control): Shared) -> Json<PublisherList> {
+    let all = control.connections().await;
+    let publishers = all.iter().filter(|it| it.role == Role::Publisher).map(|it| Publisher {
+        id: it.id,
+        address: it.peer,
+        stream: it.stream.clone().unwrap_or_default(),
+        core: it.core,
+        duration_ms: it.duration_ms,
+        bytes_in: it.bytes_in,
+    });
+    Json(PublisherList { publishers: publishers.collect() })
+}
+
+async fn end_player(
+    State(control): Shared,
+    Extension(client): Extension<Client>,
+    uri: Uri,
+    headers: HeaderMap,
+    Path(id): Path<String>,
+) -> Result<StatusCode, Refused> {
+    end(&control, Asker { peer: client.peer, uri: &uri, headers: &headers }, &id, Role::Player).await
+}
+
+async fn end_publisher(
+    State(control): Shared,
+    Extension(client): Extension<Client>,
+    uri: Uri,
+    headers: HeaderMap,
+    Path(id): Path<String>,
+) -> Result<StatusCode, Refused> {
+    end(&control, Asker { peer: client.peer, uri: &uri, headers: &headers }, &id, Role::Publisher).await
+}
+
+async fn end(control: &Control, asker: Asker<'_>, id: &str, role: Role) -> Result<StatusCode, Refused> {
+    control.rights.act(asker)?;
+    let id = id.parse().map_err(|_| Refused::bad_request("an id is a number"))?;
+    let none = || Refused::not_found("there is no such connection");
+    let all = control.relay.connections().await;
+    let wanted = all.iter().find(|it| it.id == id && it.role == role).ok_or_else(none)?;
+    if !control.relay.end(id).await {
+        return Err(none());
+    }
+    tracing::info!(id, peer = %wanted.peer, stream = wanted.stream, by = %asker.peer, "ended by the API");
+    control.connections.forget().await;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+#[derive(Serialize)]
+struct Cores {
+    cores: Vec<Core>,
+}
+
+#[derive(Serialize)]
+struct Core {
+    core: usize,
+    connections: u64,
+    publishers: u64,
+    players: Players,
+    kbps_in: u64,
+    kbps_out: u64,
+    busy: f64,
+    passes: u64,
+    skips: u64,
+    sends: u64,
+    bytes_per_send: u64,
+}
+
+async fn cores(State(control): Shared) -> Json<Cores> {
+    let tell = |report: Arc<CoreReport>| {
+        let rates = control.history.core(report.core);
+        Core {
+            core: report.core,
+            connections: report.connections,
+            publishers: report.publishers,
+            players: Players::of(report.players),
+            kbps_in: rates.kbps_in,
+            kbps_out: rates.kbps_out,
+            busy: rates.busy,
+            passes: report.passes,
+            skips: report.skips,
+            sends: report.sends,
+            bytes_per_send: report.send_bytes.sum().checked_div(report.send_bytes.count()).unwrap_or(0),
+        }
+    };
+    Json(Cores { cores: control.relay.cores().into_iter().map(tell).collect() })
+}
+
+#[derive(Serialize)]
+struct Samples {
+    interval_ms: u64,
+    samples: Vec<Sample>,
+}
+
+async fn samples(State(control): Shared) -> Json<Samples> {
+    let interval_ms = super::SAMPLE.as_millis() as u64;
+    Json(Samples { interval_ms, samples: control.history.samples() })
+}
+
+async fn config(State(control): Shared) -> Response {
+    Json(control.relay.config().without_secrets()).into_response()
+}
+
+impl Control {
+    /// All connections by their numbers, as of half a second ago at most.
+    async fn connections(&self) -> Arc<Vec<ConnectionReport>> {
+        let mut known = self.connections.0.lock().await;
+        if let Some((since, all)) = &*known
+            && since.elapsed() < CONNECTIONS_AGE
+        {
+            return all.clone();
+        }
+        let mut all = self.relay.connections().await;
+        all.sort_unstable_by_key(|it| it.id);
+        let all = Arc::new(all);
+        *known = Some((Instant::now(), all.clone()));
+        all
+    }
+}
+
+impl Connections {
+    async fn forget(&self) {
+        *self.0.lock().await = None;
+    }
+}

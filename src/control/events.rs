@@ -1,0 +1,205 @@
+//! What happens, as it happens: the relay's events with their time and a number, the newest of them kept, and all of
+//! them as server-sent events for whoever asks.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    convert::Infallible,
+    net::SocketAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, SystemTime},
+};
+
+use axum::{
+    extract::State,
+    http::HeaderMap,
+    response::{
+        IntoResponse, Response, Sse,
+        sse::{self, KeepAlive},
+    },
+};
+use futures_util::{Stream, StreamExt, stream};
+use serde::Serialize;
+use tokio::sync::broadcast::{self, error::RecvError};
+
+use super::Control;
+use crate::net::{Handle, report::Event};
+
+/// Past events that a newcomer is told.
+const PAST: usize = 200;
+/// Events that a listener may be behind before it misses some.
+const BEHIND: usize = 1024;
+/// So that neither side, nor a proxy between them, takes a quiet connection for a dead one.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+/// Events since the start.
+pub(super) struct Events {
+    /// Taken by [`collect`].
+    source: Mutex<Option<broadcast::Receiver<Event>>>,
+    inside: Mutex<Inside>,
+    told: broadcast::Sender<Arc<Told>>,
+}
+
+#[derive(Default)]
+struct Inside {
+    last: u64,
+    past: VecDeque<Arc<Told>>,
+    /// Who publishes, by the number of the connection.
+    publishers: HashMap<u64, SocketAddr>,
+}
+
+/// An event, its number and its text.
+struct Told {
+    number: u64,
+    json: String,
+}
+
+#[derive(Serialize)]
+struct Body<'a> {
+    at: String,
+    #[serde(flatten)]
+    event: &'a Event,
+}
+
+impl Events {
+    /// From now on.
+    pub(super) fn new(relay: &Handle) -> Self {
+        Self::from(relay.events())
+    }
+
+    fn from(source: broadcast::Receiver<Event>) -> Self {
+        Self {
+            source: Mutex::new(Some(source)),
+            inside: Mutex::default(),
+            told: broadcast::Sender::new(BEHIND),
+        }
+    }
+
+    /// Where a publisher comes from.
+    pub(super) fn publisher(&self, id: u64) -> Option<SocketAddr> {
+        self.inside().publishers.get(&id).copied()
+    }
+
+    fn note(&self, event: &Event, at: SystemTime) {
+        let at = humantime::format_rfc3339_millis(at).to_string();
+        let Ok(json) = serde_json::to_string(&Body { at, event }) else {
+            return;
+        };
+        let mut inside = self.inside();
+        match *event {
+            Event::Published { id, peer, .. } => drop(inside.publishers.insert(id, peer)),
+            Event::Unpublished { id, .. } => drop(inside.publishers.remove(&id)),
+            _ => {}
+        }
+        inside.last += 1;
+        let told = Arc::new(Told { number: inside.last, json });
+        if inside.past.len() == PAST {
+            inside.past.pop_front();
+        }
+        inside.past.push_back(told.clone());
+        // Within the lock: a newcomer gets each event once, among the past ones or from here.
+        let _ = self.told.send(told);
+    }
+
+    /// Past events after `last`, then all that come.
+    fn since(&self, last: Option<u64>) -> impl Stream<Item = Arc<Told>> + use<> {
+        let inside = self.inside();
+        // A number that is yet to come was of the relay before this one.
+        let last = last.filter(|&last| last <= inside.last).unwrap_or(0);
+        let past: Vec<_> = inside.past.iter().filter(|told| told.number > last).cloned().collect();
+        let live = stream::unfold(self.told.subscribe(), |mut live| async {
+            loop {
+                match live.recv().await {
+                    Ok(told) => return Some((told, live)),
+                    // The gap in the numbers tells the listener.
+                    Err(RecvError::Lagged(_)) => {}
+                    Err(RecvError::Closed) => return None,
+                }
+            }
+        });
+        stream::iter(past).chain(live)
+    }
+
+    fn inside(&self) -> MutexGuard<'_, Inside> {
+        self.inside.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Numbers and keeps what the relay tells, as long as the process lives.
+pub(super) async fn collect(control: Arc<Control>) {
+    let source = control.events.source.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let Some(mut source) = source else {
+        return;
+    };
+    loop {
+        match source.recv().await {
+            Ok(event) => control.events.note(&event, SystemTime::now()),
+            Err(RecvError::Lagged(missed)) => {
+                tracing::debug!(missed, "events came faster than they were told")
+            }
+            Err(RecvError::Closed) => return,
+        }
+    }
+}
+
+/// `GET /api/v1/events`
+pub(super) async fn follow(State(control): State<Arc<Control>>, headers: HeaderMap) -> Response {
+    let last = headers.get("last-event-id").and_then(|value| value.to_str().ok()?.trim().parse().ok());
+    let events = control
+        .events
+        .since(last)
+        .map(|told| Ok::<_, Infallible>(sse::Event::default().id(told.number.to_string()).data(&told.json)));
+    Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    fn events(count: u64) -> Events {
+        let events = Events::from(broadcast::channel(1).1);
+        (0..count).for_each(|_| events.note(&Event::Draining, SystemTime::UNIX_EPOCH));
+        events
+    }
+
+    /// The numbers that are there without waiting.
+    fn numbers(stream: &mut (impl Stream<Item = Arc<Told>> + Unpin)) -> Vec<u64> {
+        std::iter::from_fn(|| stream.next().now_or_never().flatten()).map(|told| told.number).collect()
+    }
+
+    #[test]
+    fn a_newcomer_hears_the_newest_and_then_what_comes_each_once() {
+        let events = events(PAST as u64 + 7);
+        let mut stream = Box::pin(events.since(None));
+        let past = numbers(&mut stream);
+        assert_eq!((past.len(), past[0], past[PAST - 1]), (PAST, 8, PAST as u64 + 7));
+        events.note(&Event::Draining, SystemTime::UNIX_EPOCH);
+        assert_eq!(numbers(&mut stream), [PAST as u64 + 8]);
+    }
+
+    #[test]
+    fn one_who_comes_back_hears_what_it_missed() {
+        let events = events(9);
+        assert_eq!(numbers(&mut Box::pin(events.since(Some(7)))), [8, 9]);
+        assert_eq!(numbers(&mut Box::pin(events.since(Some(9)))).len(), 0);
+        assert_eq!(numbers(&mut Box::pin(events.since(Some(10)))).len(), 9, "of a relay before this one");
+    }
+
+    #[test]
+    fn an_event_has_its_time_and_a_publisher_its_address() {
+        let events = events(0);
+        let peer = ([192, 0, 2, 1], 5).into();
+        let stream = "live/a".to_owned();
+        events.note(&Event::Published { id: 7, peer, stream: stream.clone() }, SystemTime::UNIX_EPOCH);
+        let json: serde_json::Value = serde_json::from_str(&events.inside().past[0].json).unwrap();
+        let expected = serde_json::json!({"at": "1970-01-01T00:00:00.000Z", "event": "published", "id": 7,
+            "peer": "192.0.2.1:5", "stream": "live/a"});
+        assert_eq!(json, expected);
+        assert_eq!(events.publisher(7), Some(peer));
+        let reason = "closed".to_owned();
+        let gone = Event::Unpublished { id: 7, peer, stream, reason, duration_ms: 1 };
+        events.note(&gone, SystemTime::UNIX_EPOCH);
+        assert_eq!(events.publisher(7), None);
+    }
+}

@@ -1,0 +1,213 @@
+//! A request for a live body: `/app/name.flv`, over HTTP or as a WebSocket. Says what to answer, or what the player is
+//! to be sent and where it begins; the sending is a core's.
+
+use std::time::SystemTime;
+
+use axum::{
+    body::{Body, HttpBody},
+    http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, Version, header},
+    response::{IntoResponse, Response},
+};
+use base64::{Engine, prelude::BASE64_STANDARD};
+use bytes::Bytes;
+use sha1::{Digest, Sha1};
+
+use super::{Control, error::Refused, rights};
+use crate::{config, fanout::Start, net::report::StreamReport, rtmp::name::StreamName, stream::Wire};
+
+/// What a core needs to know of a player, and its response's head.
+pub(super) struct Live {
+    pub(super) stream: String,
+    pub(super) wire: Wire,
+    pub(super) start: Start,
+    pub(super) head: Bytes,
+}
+
+/// RFC 6455 §1.3.
+const WEBSOCKET_GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, OPTIONS");
+
+/// Whether this is the address of a live body: not the page's nor the API's.
+pub(super) fn is_asked_for(uri: &Uri) -> bool {
+    let path = uri.path();
+    path.ends_with(".flv") && !path.starts_with("/api/") && !path.starts_with("/assets/")
+}
+
+/// The player that this request becomes; or, in the error, the whole response to it.
+pub(super) fn answer<B: HttpBody>(control: &Control, request: &Request<B>) -> Result<Live, Box<Response>> {
+    let refused = |refused: Refused| with_origin(control, request.headers(), refused.into_response());
+    match *request.method() {
+        Method::GET | Method::HEAD => {}
+        Method::OPTIONS => {
+            let mut response = StatusCode::NO_CONTENT.into_response();
+            response.headers_mut().insert(header::ALLOW, METHODS);
+            return Err(with_origin(control, request.headers(), super::api::preflight(response)));
+        }
+        _ => {
+            let mut response = Refused::method().into_response();
+            response.headers_mut().insert(header::ALLOW, METHODS);
+            return Err(with_origin(control, request.headers(), response));
+        }
+    }
+    let (stream, start) = wanted(control, request).map_err(refused)?;
+    let wire = if is_websocket(request) { Wire::WebsocketFlv } else { Wire::HttpFlv };
+    let head = match wire {
+        Wire::WebsocketFlv => websocket_head(control, request)
+            .map_err(|response| with_origin(control, request.headers(), *response))?,
+        _ if request.method() == Method::HEAD => {
+            let headers = body_headers();
+            return Err(with_origin(control, request.headers(), (headers, Body::empty()).into_response()));
+        }
+        _ => {
+            let mut headers = body_headers();
+            control.origins.allow(request.headers(), &mut headers);
+            head("200 OK", &headers)
+        }
+    };
+    Ok(Live { stream, wire, start, head })
+}
+
+/// Which stream, and where it begins.
+fn wanted<B: HttpBody>(control: &Control, request: &Request<B>) -> Result<(String, Start), Refused> {
+    if !request.body().is_end_stream() {
+        return Err(Refused::bad_request("a request for a stream has no body"));
+    }
+    let path = percent_encoding::percent_decode_str(request.uri().path()).decode_utf8();
+    let path = path.map_err(|_| Refused::bad_request("the path is not UTF-8"))?;
+    let name = StreamName::of_path(&path).map_err(|error| Refused::bad_request(error.to_string()))?;
+    let start = match rights::parameter(request.uri(), "start") {
+        Some(word) => config::Start::from_word(&word)
+            .ok_or_else(|| Refused::bad_request("start is neither `keyframe` nor `live`"))?,
+        None => control.relay.config().play.start,
+    };
+    let start = match start {
+        config::Start::Keyframe => Start::KeyFrame,
+        config::Start::Live => Start::Live,
+    };
+    if control.relay.is_draining() {
+        return Err(Refused::new(StatusCode::SERVICE_UNAVAILABLE, "the relay is about to stop"));
+    }
+    let name = name.to_string();
+    match control.relay.stream(&name) {
+        Some(stream) if can_be_watched(&stream) => Ok((name, start)),
+        _ => Err(Refused::not_found(format!("nobody publishes {name}"))),
+    }
+}
+
+/// Live, or its encoder has gone and may come back. What players of RTMP wait for alone is neither.
+fn can_be_watched(stream: &StreamReport) -> bool {
+    stream.is_live || stream.facts.frames > 0
+}
+
+fn body_headers() -> HeaderMap {
+    HeaderMap::from_iter([
+        (header::CONTENT_TYPE, HeaderValue::from_static("video/x-flv")),
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+        (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+        // It ends with the stream: there is no length, and no next request.
+        (header::CONNECTION, HeaderValue::from_static("close")),
+    ])
+}
+
+fn is_websocket<B>(request: &Request<B>) -> bool {
+    has_word(request.headers(), &header::UPGRADE, "websocket")
+}
+
+/// RFC 6455 §4.2.
+fn websocket_head<B>(control: &Control, request: &Request<B>) -> Result<Bytes, Box<Response>> {
+    let headers = request.headers();
+    let refuse = |status, reason: &str| Box::new(Refused::new(status, reason).into_response());
+    let is_opening = request.method() == Method::GET
+        && request.version() == Version::HTTP_11
+        && has_word(headers, &header::CONNECTION, "upgrade");
+    if !is_opening {
+        let reason = "a WebSocket opens with GET, HTTP/1.1 and Connection: Upgrade";
+        return Err(refuse(StatusCode::BAD_REQUEST, reason));
+    }
+    if headers.get(header::SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
+        let mut response =
+            refuse(StatusCode::UPGRADE_REQUIRED, "only version 13 of WebSocket is spoken here");
+        let headers = response.headers_mut();
+        headers.insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+        headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+        headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+        return Err(response);
+    }
+    let key = headers
+        .get(header::SEC_WEBSOCKET_KEY)
+        .filter(|key| BASE64_STANDARD.decode(key.as_bytes()).is_ok_and(|nonce| nonce.len() == 16));
+    let Some(key) = key else {
+        return Err(refuse(StatusCode::BAD_REQUEST, "Sec-WebSocket-Key is not 16 bytes in base64"));
+    };
+    if !control.origins.may_open(headers) {
+        return Err(refuse(StatusCode::FORBIDDEN, "http.allow_origins does not name this page's origin"));
+    }
+    let accept = accept(key.as_bytes());
+    let mut response = HeaderMap::from_iter([
+        (header::UPGRADE, HeaderValue::from_static("websocket")),
+        (header::CONNECTION, HeaderValue::from_static("Upgrade")),
+    ]);
+    if let Ok(accept) = HeaderValue::from_str(&accept) {
+        response.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
+    }
+    Ok(head("101 Switching Protocols", &response))
+}
+
+/// Sec-WebSocket-Accept.
+fn accept(key: &[u8]) -> String {
+    BASE64_STANDARD.encode(Sha1::new().chain_update(key).chain_update(WEBSOCKET_GUID).finalize())
+}
+
+/// Whether a list in a header has this word.
+fn has_word(headers: &HeaderMap, name: &header::HeaderName, word: &str) -> bool {
+    let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).any(|found| found.trim().eq_ignore_ascii_case(word))
+}
+
+/// A response's head as its bytes.
+fn head(status: &str, headers: &HeaderMap) -> Bytes {
+    let mut head =
+        format!("HTTP/1.1 {status}\r\nDate: {}\r\n", httpdate::fmt_http_date(SystemTime::now())).into_bytes();
+    for (name, value) in headers {
+        head.extend_from_slice(name.as_str().as_bytes());
+        head.extend_from_slice(b": ");
+        head.extend_from_slice(value.as_bytes());
+        head.extend_from_slice(b"\r\n");
+    }
+    head.extend_from_slice(b"\r\n");
+    head.into()
+}
+
+fn with_origin(control: &Control, request: &HeaderMap, mut response: Response) -> Box<Response> {
+    control.origins.allow(request, response.headers_mut());
+    Box::new(response)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_websocket_s_key_is_accepted_as_the_rfc_does() {
+        // RFC 6455 §1.3.
+        assert_eq!(accept(b"dGhlIHNhbXBsZSBub25jZQ=="), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+    }
+
+    #[test]
+    fn paths_of_page_and_api_are_no_streams() {
+        let is = |path: &str| is_asked_for(&path.parse().unwrap());
+        assert!(is("/live/a.flv") && is("/live/a.flv?start=live") && is("/a.flv"));
+        assert!(
+            !is("/live/a") && !is("/api/v1/streams/live/a/still.flv") && !is("/assets/a.flv") && !is("/")
+        );
+    }
+
+    #[test]
+    fn a_word_of_a_header_s_list_is_found_whatever_its_case() {
+        let headers =
+            HeaderMap::from_iter([(header::CONNECTION, HeaderValue::from_static("keep-alive, Upgrade"))]);
+        assert!(has_word(&headers, &header::CONNECTION, "upgrade"));
+        assert!(!has_word(&headers, &header::CONNECTION, "grade"));
+        assert!(!has_word(&headers, &header::UPGRADE, "upgrade"));
+    }
+}

@@ -1,0 +1,218 @@
+//! HTTP connections: accepted, let in or turned away, served; and taken back from the server whole, as a socket, when a
+//! request asks for a live body. What is served is elsewhere.
+
+use std::{
+    fmt,
+    future::poll_fn,
+    net::SocketAddr,
+    pin::Pin,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use axum::{
+    Router,
+    body::Body,
+    http::{HeaderValue, Request, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use hyper::{body::Incoming, server::conn::http1, service::Service};
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    service::TowerToHyperService,
+};
+use tokio::{
+    io::AsyncWriteExt,
+    net::{TcpListener, TcpStream},
+    sync::Semaphore,
+};
+
+use super::{
+    Control, api,
+    error::Refused,
+    linger,
+    live::{self, Live},
+    patience::Patient,
+};
+use crate::net::{HttpPlayer, Refusal, Ticket};
+
+/// The largest head of a request: a token and the cookies of a neighbour on the same host fit.
+const MOST_HEAD_BYTES: usize = 16 << 10;
+/// Lines of it. Browsers send about twenty.
+const MOST_HEADERS: usize = 64;
+/// Between two attempts to accept, when there are no descriptors left.
+const PAUSE: Duration = Duration::from_millis(100);
+/// Connections that are told why they are turned away, at a time; in a flood, the others are closed without a word.
+const MOST_TOLD: usize = 64;
+
+/// What an address serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Scope {
+    /// Everything.
+    All,
+    /// Page and streams: the API has addresses of its own.
+    WithoutApi,
+}
+
+/// Who asks, and where: with each request.
+#[derive(Clone, Copy)]
+pub(super) struct Client {
+    pub(super) peer: SocketAddr,
+    pub(super) scope: Scope,
+}
+
+/// Takes connections as long as the process lives.
+pub(super) async fn serve(control: Arc<Control>, listener: TcpListener, scope: Scope) {
+    let router = api::router(control.clone());
+    let told = Arc::new(Semaphore::new(MOST_TOLD));
+    loop {
+        let (socket, peer) = match listener.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                tracing::debug!(%error, "HTTP: cannot accept");
+                tokio::time::sleep(PAUSE).await;
+                continue;
+            }
+        };
+        match control.relay.admit(peer) {
+            Ok(ticket) => {
+                let service = Requests {
+                    control: control.clone(),
+                    router: TowerToHyperService::new(router.clone()),
+                    client: Client { peer, scope },
+                    is_stuck: Arc::default(),
+                    live: Arc::default(),
+                };
+                tokio::spawn(connection(socket, ticket, service));
+            }
+            Err(refusal) => {
+                if let Ok(place) = told.clone().try_acquire_owned() {
+                    tokio::spawn(async move {
+                        turn_away(socket, refusal).await;
+                        drop(place);
+                    });
+                }
+            }
+        }
+    }
+}
+
+/// Serves a connection until it ends, or becomes a player's.
+async fn connection(socket: TcpStream, ticket: Ticket, mut service: Requests) {
+    let control = service.control.clone();
+    let (peer, live) = (service.client.peer, service.live.clone());
+    let config = control.relay.config();
+    let socket = Patient::new(socket, config.play.send_timeout);
+    service.is_stuck = socket.is_stuck();
+    let mut connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(config.http.head_timeout)
+        .max_buf_size(MOST_HEAD_BYTES)
+        .max_headers(MOST_HEADERS)
+        .serve_connection(TokioIo::new(socket), service);
+    let outcome = poll_fn(|cx| connection.poll_without_shutdown(cx)).await;
+    let parts = connection.into_parts();
+    let socket = parts.io.into_inner().into_socket();
+    let live = live.lock().unwrap_or_else(PoisonError::into_inner).take();
+    match (live, outcome) {
+        (Some(live), Err(error)) if error.is_user() => {
+            let player = as_player(socket, peer, ticket, live, parts.read_buf);
+            match player {
+                Ok(player) => control.relay.play(player),
+                Err(error) => tracing::debug!(%peer, %error, "HTTP: a socket cannot be handed to a core"),
+            }
+        }
+        (_, outcome) => {
+            if let Err(error) = outcome {
+                tracing::debug!(%peer, %error, "HTTP: ended");
+            }
+            linger::close(socket).await;
+        }
+    }
+}
+
+fn as_player(
+    socket: TcpStream,
+    peer: SocketAddr,
+    ticket: Ticket,
+    live: Live,
+    rest: bytes::Bytes,
+) -> std::io::Result<HttpPlayer> {
+    let socket = socket.into_std()?;
+    // A ring waits for a socket that would block, and not for one that must not.
+    socket.set_nonblocking(false)?;
+    let Live { stream, wire, start, head } = live;
+    Ok(HttpPlayer { socket, peer, ticket, stream, wire, start, head, rest })
+}
+
+/// The way to the routes, and around them for live bodies.
+struct Requests {
+    control: Arc<Control>,
+    router: TowerToHyperService<Router>,
+    client: Client,
+    is_stuck: Arc<AtomicBool>,
+    /// What the connection is to become.
+    live: Arc<Mutex<Option<Live>>>,
+}
+
+/// Ends the service of a connection without a byte being written: it goes on as a player's.
+#[derive(Debug)]
+struct HandedOver;
+
+impl fmt::Display for HandedOver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the connection is a player's now")
+    }
+}
+
+impl std::error::Error for HandedOver {}
+
+impl Service<Request<Incoming>> for Requests {
+    type Response = Response<Body>;
+    type Error = HandedOver;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, HandedOver>> + Send>>;
+
+    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
+        if !live::is_asked_for(request.uri()) {
+            request.extensions_mut().insert(self.client);
+            let response = self.router.call(request);
+            return Box::pin(async move {
+                match response.await {
+                    Ok(response) => Ok(response),
+                    Err(never) => match never {},
+                }
+            });
+        }
+        let answer = match live::answer(&self.control, &request) {
+            // What waits to be sent before it would be lost with the server's buffer. Only a client that asks without
+            // reading what it asked for before comes here.
+            Ok(_) if self.is_stuck.load(Ordering::Relaxed) => {
+                let reason = "read the responses before, then ask again on another connection";
+                let mut response = Refused::new(StatusCode::SERVICE_UNAVAILABLE, reason).into_response();
+                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+                Ok(response)
+            }
+            Ok(live) => {
+                *self.live.lock().unwrap_or_else(PoisonError::into_inner) = Some(live);
+                Err(HandedOver)
+            }
+            Err(response) => Ok(*response),
+        };
+        Box::pin(std::future::ready(answer))
+    }
+}
+
+/// Says why, and closes.
+async fn turn_away(mut socket: TcpStream, refusal: Refusal) {
+    let body = format!("{{\"error\":\"{refusal} is reached\"}}");
+    let head = "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nRetry-After: 10\r\n\
+                Connection: close\r\nCache-Control: no-store\r\n";
+    let response = format!("{head}Content-Length: {}\r\n\r\n{body}", body.len());
+    // It is new, so there is room for a few bytes.
+    if socket.write_all(response.as_bytes()).await.is_ok() {
+        linger::close(socket).await;
+    }
+}
