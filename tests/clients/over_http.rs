@@ -57,10 +57,10 @@ fn sound_alone_and_pictures_alone_are_played_over_http_as_they_are() {
         publisher.expect_success(clip.duration() + SOON);
         let recorded = recording.finish(SOON);
         assert_gap_free("FFmpeg", &packets(&clip.file()), &recorded);
-        let seconds_missed = 2;
         let of_kind = count(&recorded, kind);
         let published = count(&packets(&clip.file()), kind);
-        assert!(of_kind > published * 1 / 2, "{of_kind} of {published}, for want of {seconds_missed} s");
+        // It comes a moment late, and begins where it can.
+        assert!(of_kind > published / 2, "{of_kind} of {published}");
         assert_eq!(of_kind, recorded.len(), "and nothing else");
     }
 }
