@@ -234,11 +234,16 @@ fn core_and(core: &CoreReport, name: &'static str, value: &str) -> Labels<2> {
 }
 
 fn stream_label(name: &str) -> Labels<1> {
-    [("stream", name.to_owned())]
+    [("stream", escaped(name))]
 }
 
 fn stream_and_protocol(name: &str, wire: Wire) -> Labels<2> {
-    [("stream", name.to_owned()), ("protocol", wire.name().to_owned())]
+    [("stream", escaped(name)), ("protocol", wire.name().to_owned())]
+}
+
+/// Names are whatever publishers choose, and the encoder writes a label's value as it is.
+fn escaped(value: &str) -> String {
+    value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }
 
 /// A histogram in other units: its sum, its count, its buckets.
@@ -335,6 +340,11 @@ mod tests {
         assert_eq!((names(own).as_str(), names(others).as_str()), ("cd", "ab"));
         assert_eq!(chosen(&streams, 0).1.len(), 4);
         assert_eq!(chosen(&streams, 9).0.len(), 4);
+    }
+
+    #[test]
+    fn a_name_cannot_end_its_label() {
+        assert_eq!(escaped("a\"} 1\n\\"), "a\\\"} 1\\n\\\\");
     }
 
     #[test]

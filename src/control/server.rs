@@ -134,6 +134,7 @@ async fn connection(socket: TcpStream, ticket: Ticket, mut service: Requests) {
     }
 }
 
+/// Gives up waiting on the socket here: a core's ring waits on it from now on.
 fn as_player(
     socket: TcpStream,
     peer: SocketAddr,
@@ -142,8 +143,6 @@ fn as_player(
     rest: bytes::Bytes,
 ) -> std::io::Result<HttpPlayer> {
     let socket = socket.into_std()?;
-    // A ring waits for a socket that would block, and not for one that must not.
-    socket.set_nonblocking(false)?;
     let Live { stream, wire, start, head } = live;
     Ok(HttpPlayer { socket, peer, ticket, stream, wire, start, head, rest })
 }

@@ -112,6 +112,7 @@ impl Core {
     /// Lays out what this core has counted, and what there is now.
     pub(super) fn lay_out_report(&mut self) {
         let mut report = self.tally.clone();
+        report.at_ms = self.now_ms;
         report.connections = self.connections.len() as u64;
         report.skips = self.hub.skips();
         report.streams = self

@@ -1,0 +1,191 @@
+//! What the API and the page answer.
+
+use fanfare::rtmp::client::Role;
+
+use crate::peer::{Http, Rtmp, ask_with, get, json_when};
+use crate::support::{Relay, Signal};
+
+#[test]
+fn the_page_is_served_under_a_strict_policy_and_not_twice() {
+    let relay = Relay::start("");
+    let page = get(&relay, "/");
+    assert_eq!(page.status, 200);
+    assert_eq!(page.header("content-type"), "text/html; charset=utf-8");
+    let policy = page.header("content-security-policy");
+    for part in ["default-src 'self'", "script-src 'self'", "frame-ancestors 'none'"] {
+        assert!(policy.contains(part), "{policy}");
+    }
+    assert!(!policy.contains("unsafe"), "{policy}");
+    assert_eq!(page.header("x-content-type-options"), "nosniff");
+    assert_eq!(page.header("referrer-policy"), "no-referrer");
+    assert_eq!(page.header("access-control-allow-origin"), "", "the page is for itself");
+    let known = format!("If-None-Match: {}\r\n", page.header("etag"));
+    let again = ask_with(&relay, "GET", "/", &known);
+    assert_eq!((again.status, again.body.len()), (304, 0));
+    let head = ask_with(&relay, "HEAD", "/", "");
+    assert_eq!((head.status, head.header("content-length")), (200, page.body.len().to_string().as_str()));
+}
+
+#[test]
+fn every_file_that_the_page_names_is_there() {
+    let relay = Relay::start("");
+    let page = get(&relay, "/").text();
+    let names = page.split('"').filter(|text| text.starts_with("assets/"));
+    for name in names {
+        let file = get(&relay, &format!("/{name}"));
+        assert_eq!(file.status, 200, "{name}");
+        let kind = file.header("content-type");
+        assert!(!kind.is_empty() && kind != "application/octet-stream", "{name} is {kind}");
+    }
+    for name in ["/assets/README.md", "/assets/../Cargo.toml", "/assets/%2e%2e/Cargo.toml", "/assets/"] {
+        assert_eq!(get(&relay, name).status, 404, "{name}");
+    }
+}
+
+#[test]
+fn a_summary_tells_of_the_relay() {
+    let relay = Relay::start("");
+    let summary = json_when(&relay, "/api/v1/summary", |json| json["cores"] == 2);
+    assert_eq!(summary["version"], env!("CARGO_PKG_VERSION"));
+    assert_eq!(summary["is_draining"], false);
+    assert_eq!(summary["may_act"], true);
+    assert_eq!(summary["listen"]["rtmp"], serde_json::json!([relay.address().to_string()]));
+    assert_eq!(summary["listen"]["http"], serde_json::json!([relay.http_address().to_string()]));
+    assert_eq!(summary["memory"]["streams_budget_bytes"], 4u64 << 30);
+    assert!(summary["memory"]["resident_bytes"].as_u64().unwrap() > 1 << 20);
+    assert!(summary["open_files"].as_u64().unwrap() > 5);
+    assert!(summary["open_files_limit"].as_u64().unwrap() >= summary["open_files"].as_u64().unwrap());
+}
+
+#[test]
+fn a_stream_is_there_from_its_publisher_s_first_word_to_its_last() {
+    let relay = Relay::start("publish.publisher_grace = '0s'");
+    assert_eq!(get(&relay, "/api/v1/streams").json(), serde_json::json!({"streams": []}));
+    assert_eq!(get(&relay, "/api/v1/streams/live/a").status, 404);
+    let publisher = Rtmp::publishing(&relay, "live/a");
+    let _other = Rtmp::started(&relay, Role::Publish, "live/b");
+    let list = json_when(&relay, "/api/v1/streams", |json| json["streams"].as_array().unwrap().len() == 2);
+    assert_eq!(
+        (&list["streams"][0]["name"], &list["streams"][1]["name"]),
+        (&"live/a".into(), &"live/b".into())
+    );
+    for path in ["/api/v1/streams/live/a", "/api/v1/streams/live%2Fa"] {
+        let stream = get(&relay, path).json();
+        assert_eq!((&stream["name"], &stream["is_live"]), (&"live/a".into(), &true.into()));
+        assert_eq!(stream["players"]["total"], 0);
+    }
+    drop(publisher);
+    json_when(&relay, "/api/v1/streams", |json| json["streams"].as_array().unwrap().len() == 1);
+}
+
+#[test]
+fn what_is_not_there_or_asked_wrongly_is_refused_with_a_reason_in_json() {
+    let relay = Relay::start("");
+    for (method, path, status) in [
+        ("GET", "/nothing", 404),
+        ("GET", "/api/v1/nothing", 404),
+        ("GET", "/api/v1/streams/live/a/still.flv", 404),
+        ("GET", "/api/v1/players?limit=0", 400),
+        ("GET", "/api/v1/players?limit=1001", 400),
+        ("GET", "/api/v1/players?limit=many", 400),
+        ("GET", "/api/v1/players?offset=-1", 400),
+        ("DELETE", "/api/v1/players/many", 400),
+        ("DELETE", "/api/v1/players/7777", 404),
+        ("DELETE", "/api/v1/publishers/7777", 404),
+        ("POST", "/api/v1/streams", 405),
+        ("PUT", "/", 405),
+    ] {
+        let answer = ask_with(&relay, method, path, "");
+        assert_eq!(answer.status, status, "{method} {path}");
+        assert!(!answer.json()["error"].as_str().unwrap().is_empty(), "{method} {path}");
+        assert_eq!(answer.header("allow").is_empty(), status != 405, "{method} {path}: {answer:?}");
+    }
+}
+
+#[test]
+fn the_configuration_is_shown_without_its_secrets() {
+    let relay = Relay::start("api.token = 'one-of-our-secrets'\nplay.max_lag = '7s'");
+    let answer = get(&relay, "/api/v1/config");
+    let config = answer.json();
+    assert_eq!((&config["api"]["token"], &config["play"]["max_lag"]), (&"***".into(), &"7s".into()));
+    assert!(!answer.text().contains("secrets"));
+    assert!(!relay.log().join("\n").contains("secrets"));
+}
+
+#[test]
+fn history_grows_by_a_sample_a_second() {
+    let relay = Relay::start("");
+    let history = json_when(&relay, "/api/v1/history", |json| json["samples"].as_array().unwrap().len() >= 3);
+    assert_eq!(history["interval_ms"], 1000);
+    let at = |index: usize| history["samples"][index]["at_ms"].as_u64().unwrap();
+    assert!((at(1) - at(0)).abs_diff(1_000) < 500, "{history}");
+}
+
+#[test]
+fn a_relay_that_is_about_to_stop_says_so() {
+    let relay = Relay::start("drain = '5m'");
+    // Reads nothing of what it is sent, so that the relay waits for it.
+    let mut publisher = Rtmp::publishing(&relay, "live/a");
+    let _player = Rtmp::started(&relay, Role::Play, "live/a");
+    for _ in 0..40 {
+        publisher.key_frame(&[0; 1 << 20]);
+    }
+    assert_eq!(get(&relay, "/readyz").text(), "ready");
+    relay.signal(Signal::TERM);
+    relay.wait_for_log(&["stopping: no new connections"]);
+    let answer = get(&relay, "/readyz");
+    assert_eq!((answer.status, answer.text().as_str()), (503, "draining"));
+    assert_eq!(get(&relay, "/healthz").status, 200, "it is not ill");
+    assert_eq!(get(&relay, "/api/v1/summary").json()["is_draining"], true);
+    assert_eq!(get(&relay, "/live/a.flv").status, 503);
+    relay.signal(Signal::TERM);
+}
+
+#[test]
+fn pages_of_other_origins_may_read_as_configured_and_never_act() {
+    let from = "Origin: https://site.example\r\n";
+    let open = Relay::start("");
+    let reading = ask_with(&open, "GET", "/api/v1/streams", from);
+    assert_eq!(reading.header("access-control-allow-origin"), "*");
+    let preflight = ask_with(&open, "OPTIONS", "/api/v1/players/7", from);
+    assert_eq!(preflight.status, 204);
+    assert!(!preflight.header("access-control-allow-methods").contains("DELETE"), "{preflight:?}");
+    assert_eq!(ask_with(&open, "DELETE", "/api/v1/players/7", from).status, 403);
+
+    let some = Relay::start("http.allow_origins = ['https://site.example']");
+    let reading = ask_with(&some, "GET", "/api/v1/streams", from);
+    assert_eq!(reading.header("access-control-allow-origin"), "https://site.example");
+    assert_eq!(reading.header("vary"), "Origin");
+    let other = ask_with(&some, "GET", "/api/v1/streams", "Origin: https://other.example\r\n");
+    assert_eq!((other.status, other.header("access-control-allow-origin")), (200, ""));
+}
+
+#[test]
+fn events_come_as_they_happen_and_the_past_ones_first() {
+    let relay = Relay::start("");
+    let _publisher = Rtmp::publishing(&relay, "live/a");
+    relay.wait_for_publisher("live/a");
+    let mut first = Http::connect(relay.http_address());
+    first.say("GET /api/v1/events HTTP/1.1\r\nHost: x\r\n\r\n");
+    assert_eq!(first.head().header("content-type"), "text/event-stream");
+    let (id, event) = next_event(&mut first);
+    assert_eq!((&event["event"], &event["stream"]), (&"published".into(), &"live/a".into()));
+    let _second = Rtmp::publishing(&relay, "live/b");
+    let (next, event) = next_event(&mut first);
+    assert_eq!((next, &event["stream"]), (id + 1, &"live/b".into()));
+
+    // One who comes back hears what it has not heard.
+    let mut again = Http::connect(relay.http_address());
+    again.say(&format!("GET /api/v1/events HTTP/1.1\r\nHost: x\r\nLast-Event-ID: {id}\r\n\r\n"));
+    again.head();
+    assert_eq!(next_event(&mut again).0, id + 1);
+}
+
+/// The number and the data of the next one.
+fn next_event(http: &mut Http) -> (u64, serde_json::Value) {
+    http.until(b"id: ");
+    let id = String::from_utf8(http.until(b"\n")).unwrap();
+    http.until(b"data: ");
+    let data = http.until(b"\n");
+    (id.trim().parse().unwrap(), serde_json::from_slice(&data).unwrap())
+}

@@ -1,0 +1,113 @@
+//! Connections to the HTTP port: kept, bounded in time and number, refused politely.
+
+use std::io::Write;
+use std::net::{Shutdown, TcpStream};
+use std::time::{Duration, Instant};
+
+use crate::peer::{Http, ask_with, get};
+use crate::support::{Relay, SOON, eventually};
+
+#[test]
+fn a_connection_serves_one_request_after_another_and_those_that_come_at_once() {
+    let relay = Relay::start("");
+    let mut http = Http::connect(relay.http_address());
+    for _ in 0..3 {
+        http.say("GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n");
+        let response = http.response();
+        assert_eq!((response.status, response.text().as_str()), (200, "ok"));
+    }
+    http.say(&"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n".repeat(5));
+    for _ in 0..5 {
+        assert_eq!(http.response().text(), "ready");
+    }
+}
+
+#[test]
+fn a_head_that_does_not_come_to_its_end_is_cut_off_in_time() {
+    let relay = Relay::start("http.head_timeout = '1s'");
+    let mut silent = Http::connect(relay.http_address());
+    let mut slow = Http::connect(relay.http_address());
+    let mut idle = Http::connect(relay.http_address());
+    idle.say("GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n");
+    assert_eq!(idle.response().status, 200);
+    let since = Instant::now();
+    slow.say("GET /healthz HTTP/1.1\r\nHost: x\r\n");
+    // A line now and then must not prolong it.
+    while since.elapsed() < Duration::from_secs(4) && slow.socket.write_all(b"X: y\r\n").is_ok() {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert!(since.elapsed() < Duration::from_secs(4), "a head of a line every 50 ms went on");
+    assert_eq!(silent.until_closed(), b"");
+    assert_eq!(idle.until_closed(), b"");
+    assert!(since.elapsed() < SOON);
+}
+
+#[test]
+fn a_head_that_is_too_large_is_refused() {
+    let relay = Relay::start("");
+    for head in [format!("X: {}\r\n", "x".repeat(40 << 10)), "X: y\r\n".repeat(200)] {
+        let mut http = Http::connect(relay.http_address());
+        // It may close before all of it is sent.
+        let _ = http.socket.write_all(format!("GET / HTTP/1.1\r\nHost: x\r\n{head}\r\n").as_bytes());
+        assert_eq!(http.head().status, 431);
+        http.until_closed();
+    }
+    for nonsense in ["\0\0\0\0\r\n\r\n", "GET\r\n\r\n", "GET / HTTP/3.0\r\n\r\n"] {
+        let mut http = Http::connect(relay.http_address());
+        http.say(nonsense);
+        assert_eq!(http.head().status, 400, "{nonsense:?}");
+    }
+    // A long token and many cookies are no attack.
+    assert_eq!(ask_with(&relay, "GET", "/", &format!("Cookie: {}\r\n", "x".repeat(10 << 10))).status, 200);
+}
+
+#[test]
+fn one_connection_past_the_limit_is_told_so_and_gets_in_when_one_leaves() {
+    let relay = Relay::start("limits.connections = 3");
+    let mut inside: Vec<Http> = (0..3).map(|_| Http::connect(relay.http_address())).collect();
+    for http in &mut inside {
+        http.say("GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n");
+        assert_eq!(http.response().status, 200);
+    }
+    let refused = get(&relay, "/healthz");
+    assert_eq!(refused.status, 503);
+    assert_eq!(refused.json()["error"], "limits.connections is reached");
+    relay.wait_for_log(&["refused", "limits.connections "]);
+    // Publishers and players count among them.
+    let mut rtmp = Http::connect(relay.address());
+    assert_eq!(rtmp.until_closed(), b"");
+    inside.pop();
+    eventually("there is room again", SOON, || (get(&relay, "/healthz").status == 200).then_some(()));
+}
+
+#[test]
+fn one_that_asks_and_does_not_read_is_given_up() {
+    let relay = Relay::start("play.send_timeout = '1s'");
+    let mut greedy = TcpStream::connect(relay.http_address()).unwrap();
+    greedy.set_write_timeout(Some(Duration::from_secs(3))).unwrap();
+    let many = "GET /api/v1/openapi.yaml HTTP/1.1\r\nHost: x\r\n\r\n".repeat(1_000);
+    let error = (0..1_000).find_map(|_| greedy.write_all(many.as_bytes()).err());
+    assert!(error.is_some(), "it took questions for gigabytes");
+    eventually("it is closed", SOON, || greedy.write_all(b"x").is_err().then_some(()));
+    assert_eq!(get(&relay, "/healthz").status, 200);
+    assert!(relay.resident_bytes() < 128 << 20);
+}
+
+#[test]
+fn what_clients_of_http_1_0_ask_is_answered_and_the_connection_closed() {
+    let relay = Relay::start("");
+    let mut http = Http::connect(relay.http_address());
+    http.say("GET /healthz HTTP/1.0\r\n\r\n");
+    let response = http.response();
+    assert_eq!((response.status, response.text().as_str()), (200, "ok"));
+    assert_eq!(http.until_closed(), b"");
+}
+
+#[test]
+fn a_client_that_has_said_all_is_still_answered() {
+    let relay = Relay::start("");
+    let mut http = Http::connect(relay.http_address());
+    http.say("GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    http.socket.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(http.response().text(), "ok");
+}

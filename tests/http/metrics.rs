@@ -1,0 +1,106 @@
+//! `/metrics`, as a monitoring reads it; and that what `packaging/` asks for is there.
+
+use std::collections::BTreeSet;
+
+use fanfare::rtmp::client::Role;
+
+use crate::peer::{Rtmp, get, json_when};
+use crate::support::Relay;
+
+/// The samples: name with its labels, and value.
+fn samples(text: &str) -> Vec<(String, f64)> {
+    let lines = text.lines().filter(|line| !line.starts_with('#'));
+    let sample = |line: &str| {
+        let (name, value) = line.rsplit_once(' ').unwrap_or_else(|| panic!("{line:?}"));
+        (name.to_owned(), value.parse().unwrap_or_else(|_| panic!("{line:?}")))
+    };
+    lines.map(sample).collect()
+}
+
+/// The names of metrics in the queries of a file.
+fn asked_for(text: &str) -> BTreeSet<String> {
+    let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    words.filter(|word| word.starts_with("fanfare_")).map(str::to_owned).collect()
+}
+
+#[test]
+fn metrics_are_openmetrics_and_tell_of_cores_and_streams() {
+    let relay = Relay::start("");
+    let _publisher = Rtmp::publishing(&relay, "live/a");
+    let _player = Rtmp::started(&relay, Role::Play, "live/a");
+    json_when(&relay, "/api/v1/summary", |json| json["players"]["rtmp"] == 1);
+    let answer = get(&relay, "/metrics");
+    assert!(answer.header("content-type").starts_with("application/openmetrics-text"));
+    let text = answer.text();
+    assert!(text.ends_with("# EOF\n"));
+    let samples = samples(&text);
+    let sum = |name: &str, label: &str| -> f64 {
+        let of = samples.iter().filter(|(key, _)| key.starts_with(name) && key.contains(label));
+        of.map(|(_, value)| value).sum()
+    };
+    assert_eq!(sum("fanfare_players{", "protocol=\"rtmp\""), 1.0);
+    assert_eq!(sum("fanfare_publishers{", ""), 1.0);
+    assert_eq!(sum("fanfare_connects_total{", ""), 2.0);
+    assert_eq!(sum("fanfare_streams{", "state=\"live\""), 1.0);
+    assert_eq!(sum("fanfare_stream_players{", "stream=\"live/a\""), 1.0);
+    assert_eq!(sum("fanfare_build_info{", env!("CARGO_PKG_VERSION")), 1.0);
+    assert!(sum("fanfare_memory_bytes{", "kind=\"resident\"") > 1e6);
+    assert!(sum("fanfare_received_bytes_total{", "") > 3_000.0, "a handshake alone is as much");
+    for core in ["core=\"0\"", "core=\"1\""] {
+        let inf = format!("le=\"+Inf\",{core}");
+        assert_eq!(
+            sum("fanfare_lag_seconds_bucket{", &inf),
+            sum("fanfare_lag_seconds_count{", core),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn streams_beyond_the_bound_are_counted_together() {
+    let relay = Relay::start("http.metrics_streams = 2");
+    let _publishers: Vec<_> = (0..4).map(|i| Rtmp::publishing(&relay, &format!("live/{i}"))).collect();
+    json_when(&relay, "/api/v1/summary", |json| json["streams"]["live"] == 4);
+    let samples = samples(&get(&relay, "/metrics").text());
+    let of = |name: &str| samples.iter().filter(|(key, _)| key.starts_with(name)).count();
+    assert_eq!(of("fanfare_stream_players{"), (2 + 1) * 3);
+    assert_eq!(of("fanfare_stream_received_bytes_total{"), 2);
+    assert!(samples.iter().any(|(key, _)| key.contains("stream=\"(others)\"")));
+}
+
+#[test]
+fn whatever_a_stream_is_called_the_lines_stay_lines() {
+    let relay = Relay::start("");
+    let name = "live/\"}\\ 1";
+    let _publisher = Rtmp::publishing(&relay, name);
+    json_when(&relay, "/api/v1/summary", |json| json["streams"]["live"] == 1);
+    let text = get(&relay, "/metrics").text();
+    assert!(text.contains("stream=\"live/\\\"}\\\\ 1\""), "{text}");
+    samples(&text);
+}
+
+#[test]
+fn every_metric_that_dashboard_and_alerts_ask_for_is_served() {
+    let relay = Relay::start("");
+    let mut publisher = Rtmp::publishing(&relay, "live/a");
+    (0..3).for_each(|_| publisher.key_frame(b"again"));
+    let _player = Rtmp::started(&relay, Role::Play, "live/a");
+    // What has a rate, or an interval, has been looked at twice.
+    publisher.until(&relay, "/api/v1/streams/live/a", |json| {
+        json["video"]["key_frame_interval_ms"].is_u64() && json["kbps"].as_u64() > Some(0)
+    });
+    let text = get(&relay, "/metrics").text();
+    let served: BTreeSet<String> =
+        samples(&text).into_iter().map(|(key, _)| key.split('{').next().unwrap().to_owned()).collect();
+    for (file, text) in [
+        ("grafana-dashboard.json", include_str!("../../packaging/grafana-dashboard.json")),
+        ("alerts.yaml", include_str!("../../packaging/alerts.yaml")),
+    ] {
+        let asked = asked_for(text);
+        assert!(asked.len() > 5, "{file} asks for {asked:?}");
+        let missing: Vec<_> = asked.difference(&served).collect();
+        assert!(missing.is_empty(), "{file} asks for {missing:?}, which is not among {served:?}");
+    }
+    let _: serde_json::Value =
+        serde_json::from_str(include_str!("../../packaging/grafana-dashboard.json")).unwrap();
+}
