@@ -3,7 +3,7 @@
 
 mod bad_input;
 mod bystanders;
-
+mod churn;
 mod crowd;
 mod encoders;
 mod fanout;
