@@ -60,8 +60,15 @@ fn publishers_and_players_come_go_and_are_reset_and_others_miss_nothing() {
         }
     }
     publishers.into_iter().for_each(|(id, _)| crowd.reset(id));
+    players.into_iter().for_each(|id| crowd.reset(id));
+    // Whatever became of it, each name is as good as new.
     for number in 0..NAMES {
-        crowd.publish(&relay, &format!("churn/{number}"));
+        let (name, source) = (format!("churn/{number}"), Source::small(2));
+        let publisher = crowd.publish(&relay, &name);
+        crowd.send_headers(publisher, &source);
+        crowd.send_frames(publisher, &source, 0..10);
+        let player = crowd.play(&relay, &name);
+        crowd.until_seen(&[player], 9);
     }
     bystanders.finish();
     relay.signal(Signal::TERM);
