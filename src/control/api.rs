@@ -38,6 +38,8 @@ use crate::{
 const CONNECTIONS_AGE: Duration = Duration::from_millis(500);
 /// Players in one answer.
 const MOST_PLAYERS: usize = 1_000;
+/// Where it may begin: more than there can be.
+const MOST_OFFSET: usize = 1_000_000;
 
 /// All connections, as of a moment ago.
 #[derive(Default)]
@@ -85,7 +87,7 @@ async fn guard(State(control): Shared, request: Request, next: Next) -> Response
         true if client.scope == Scope::WithoutApi => {
             Refused::not_found("API and metrics have an address of their own here").into_response()
         }
-        true if request.method() == Method::OPTIONS => preflight(StatusCode::NO_CONTENT.into_response()),
+        _ if request.method() == Method::OPTIONS => options(next.run(request).await),
         // Acting asks for a right of its own.
         true if request.method() != Method::DELETE
             && let Err(refused) = control.rights.read(asker) =>
@@ -104,15 +106,28 @@ async fn guard(State(control): Shared, request: Request, next: Next) -> Response
     response
 }
 
-/// What a page of another origin may do: read.
-pub(super) fn preflight(mut response: Response) -> Response {
+/// To OPTIONS: the methods that the address has, from what is said to one that it has not.
+fn options(response: Response) -> Response {
+    let Some(allow) = response.headers().get(header::ALLOW).and_then(|allow| allow.to_str().ok()) else {
+        return response;
+    };
+    let allow: Vec<&str> = allow.split(',').chain(["OPTIONS"]).collect();
+    preflight(&allow.join(", "))
+}
+
+/// The answer to OPTIONS. What a page of another origin may do is to read.
+pub(super) fn preflight(allow: &str) -> Response {
+    let mut response = StatusCode::NO_CONTENT.into_response();
+    let headers = response.headers_mut();
+    if let Ok(allow) = HeaderValue::from_str(allow) {
+        headers.insert(header::ALLOW, allow);
+    }
     for (name, value) in [
-        (header::ALLOW, "GET, HEAD, OPTIONS"),
         (header::ACCESS_CONTROL_ALLOW_METHODS, "GET, HEAD"),
         (header::ACCESS_CONTROL_ALLOW_HEADERS, "authorization, last-event-id"),
         (header::ACCESS_CONTROL_MAX_AGE, "600"),
     ] {
-        response.headers_mut().entry(name).or_insert(HeaderValue::from_static(value));
+        headers.insert(name, HeaderValue::from_static(value));
     }
     response
 }
@@ -293,12 +308,16 @@ async fn players(State(control): Shared, page: Result<Query<Page>, QueryRejectio
     if !(1..=MOST_PLAYERS).contains(&limit) {
         return Err(Refused::bad_request(format!("limit is outside 1 to {MOST_PLAYERS}")));
     }
+    let offset = page.offset.unwrap_or(0);
+    if offset > MOST_OFFSET {
+        return Err(Refused::bad_request(format!("offset is beyond {MOST_OFFSET}")));
+    }
     let all = control.connections().await;
     let is_wanted = |it: &&ConnectionReport| {
         it.role == Role::Player && page.stream.as_ref().is_none_or(|name| it.stream.as_ref() == Some(name))
     };
     let total = all.iter().filter(is_wanted).count();
-    let wanted = all.iter().filter(is_wanted).skip(page.offset.unwrap_or(0)).take(limit);
+    let wanted = all.iter().filter(is_wanted).skip(offset).take(limit);
     Ok(Json(PlayerList { total, players: wanted.map(Player::of).collect() }))
 }
 

@@ -25,7 +25,7 @@ pub(super) struct Live {
 
 /// RFC 6455 §1.3.
 const WEBSOCKET_GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
-const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, OPTIONS");
+const METHODS: &str = "GET, HEAD, OPTIONS";
 
 /// Whether this is the address of a live body: not the page's nor the API's.
 pub(super) fn is_asked_for(uri: &Uri) -> bool {
@@ -39,13 +39,11 @@ pub(super) fn answer<B: HttpBody>(control: &Control, request: &Request<B>) -> Re
     match *request.method() {
         Method::GET | Method::HEAD => {}
         Method::OPTIONS => {
-            let mut response = StatusCode::NO_CONTENT.into_response();
-            response.headers_mut().insert(header::ALLOW, METHODS);
-            return Err(with_origin(control, request.headers(), super::api::preflight(response)));
+            return Err(with_origin(control, request.headers(), super::api::preflight(METHODS)));
         }
         _ => {
             let mut response = Refused::method().into_response();
-            response.headers_mut().insert(header::ALLOW, METHODS);
+            response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(METHODS));
             return Err(with_origin(control, request.headers(), response));
         }
     }

@@ -89,6 +89,7 @@ fn what_is_not_there_or_asked_wrongly_is_refused_with_a_reason_in_json() {
         ("GET", "/api/v1/players?limit=1001", 400),
         ("GET", "/api/v1/players?limit=many", 400),
         ("GET", "/api/v1/players?offset=-1", 400),
+        ("GET", "/api/v1/players?offset=1000001", 400),
         ("DELETE", "/api/v1/players/many", 400),
         ("DELETE", "/api/v1/players/7777", 404),
         ("DELETE", "/api/v1/publishers/7777", 404),
@@ -99,6 +100,21 @@ fn what_is_not_there_or_asked_wrongly_is_refused_with_a_reason_in_json() {
         assert_eq!(answer.status, status, "{method} {path}");
         assert!(!answer.json()["error"].as_str().unwrap().is_empty(), "{method} {path}");
         assert_eq!(answer.header("allow").is_empty(), status != 405, "{method} {path}: {answer:?}");
+    }
+}
+
+#[test]
+fn options_name_the_methods_of_an_address() {
+    let relay = Relay::start("");
+    for (path, status, allow) in [
+        ("/api/v1/streams", 204, "GET, HEAD, OPTIONS"),
+        ("/api/v1/players/7", 204, "DELETE, OPTIONS"),
+        ("/", 204, "GET, HEAD, OPTIONS"),
+        ("/nothing", 404, ""),
+    ] {
+        let answer = ask_with(&relay, "OPTIONS", path, "");
+        let found: Vec<&str> = answer.header("allow").split(',').map(str::trim).collect();
+        assert_eq!((answer.status, found.join(", ").as_str()), (status, allow), "{path}");
     }
 }
 

@@ -150,6 +150,9 @@ pub fn missing(program: &str) -> String {
                 "{program} is needed for this test: ./test gets it from PyPI, out of imageio-ffmpeg"
             );
         }
+        other if other.ends_with("schemathesis") => {
+            return format!("{program} is needed for this test: ./test gets schemathesis from PyPI");
+        }
         other => return format!("{other} is needed for this test and is not installed"),
     };
     format!("{program} is needed for this test: apt-get install {package}")
