@@ -21,11 +21,7 @@ pub struct Http {
 }
 
 /// Who may ask the API, and have it act. Tokens are secrets: see [`Api::without_secrets`].
-<<<<<<< HEAD
-#[derive(Default, Clone, PartialEq, Serialize, Deserialize)]
-=======
 #[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
->>>>>>> control
 #[serde(default, deny_unknown_fields)]
 pub struct Api {
     /// Addresses that API and metrics have to themselves; none leaves them on those of HTTP.
