@@ -5,8 +5,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use crate::support::Relay;
-use crate::support::process::{Process, is_installed, missing};
+use crate::support::{Process, Relay, is_installed, missing};
 
 #[test]
 fn the_page_plays_a_stream_and_shows_the_operator_what_there_is() {
