@@ -87,9 +87,8 @@ async fn guard(State(control): Shared, request: Request, next: Next) -> Response
         true if client.scope == Scope::WithoutApi => {
             Refused::not_found("API and metrics have an address of their own here").into_response()
         }
-        _ if request.method() == Method::OPTIONS => options(next.run(request).await),
-        // Acting asks for a right of its own.
-        true if request.method() != Method::DELETE
+        // Acting asks for a right of its own, and a browser asks what it may ask without a token.
+        true if !matches!(*request.method(), Method::DELETE | Method::OPTIONS)
             && let Err(refused) = control.rights.read(asker) =>
         {
             refused.into_response()
@@ -106,13 +105,17 @@ async fn guard(State(control): Shared, request: Request, next: Next) -> Response
     response
 }
 
-/// To OPTIONS: the methods that the address has, from what is said to one that it has not.
-fn options(response: Response) -> Response {
+/// To OPTIONS: the methods that the address has, from what the routes say to one that it has not.
+pub(super) fn options(response: Response) -> Response {
     let Some(allow) = response.headers().get(header::ALLOW).and_then(|allow| allow.to_str().ok()) else {
         return response;
     };
-    let allow: Vec<&str> = allow.split(',').chain(["OPTIONS"]).collect();
-    preflight(&allow.join(", "))
+    let allow: Vec<&str> = allow.split(',').map(str::trim).chain(["OPTIONS"]).collect();
+    let mut answer = preflight(&allow.join(", "));
+    for (name, value) in response.headers().iter().filter(|(name, _)| *name != header::CONTENT_TYPE) {
+        answer.headers_mut().entry(name).or_insert_with(|| value.clone());
+    }
+    answer
 }
 
 /// The answer to OPTIONS. What a page of another origin may do is to read.

@@ -16,7 +16,7 @@ use std::{
 use axum::{
     Router,
     body::Body,
-    http::{HeaderValue, Request, StatusCode, header},
+    http::{HeaderValue, Method, Request, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use hyper::{body::Incoming, server::conn::http1, service::Service};
@@ -177,9 +177,11 @@ impl Service<Request<Incoming>> for Requests {
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         if !live::is_asked_for(request.uri()) {
             request.extensions_mut().insert(self.client);
+            let is_options = request.method() == Method::OPTIONS;
             let response = self.router.call(request);
             return Box::pin(async move {
                 match response.await {
+                    Ok(response) if is_options => Ok(api::options(response)),
                     Ok(response) => Ok(response),
                     Err(never) => match never {},
                 }

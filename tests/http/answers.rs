@@ -3,7 +3,7 @@
 use fanfare::rtmp::client::Role;
 
 use crate::peer::{Http, Rtmp, ask_with, get, json_when};
-use crate::support::{Relay, Signal};
+use crate::support::{Relay, SOON, Signal, eventually};
 
 #[test]
 fn the_page_is_served_under_a_strict_policy_and_not_twice() {
@@ -148,9 +148,11 @@ fn a_relay_that_is_about_to_stop_says_so() {
     }
     assert_eq!(get(&relay, "/readyz").text(), "ready");
     relay.signal(Signal::TERM);
-    relay.wait_for_log(&["stopping: no new connections"]);
-    let answer = get(&relay, "/readyz");
-    assert_eq!((answer.status, answer.text().as_str()), (503, "draining"));
+    let answer = eventually("it says that it is draining", SOON, || {
+        let answer = get(&relay, "/readyz");
+        (answer.status == 503).then_some(answer)
+    });
+    assert_eq!(answer.text(), "draining");
     assert_eq!(get(&relay, "/healthz").status, 200, "it is not ill");
     assert_eq!(get(&relay, "/api/v1/summary").json()["is_draining"], true);
     assert_eq!(get(&relay, "/live/a.flv").status, 503);

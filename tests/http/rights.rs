@@ -40,6 +40,8 @@ fn with_a_token_for_reading_api_and_metrics_ask_for_it_and_the_rest_does_not() {
         http.head().status
     };
     assert_eq!((events(""), events("?token=read-token")), (401, 200));
+    let preflight = ask_with(&relay, "OPTIONS", "/api/v1/streams", "Origin: https://site.example\r\n");
+    assert_eq!((preflight.status, preflight.header("access-control-allow-origin")), (204, "*"));
     for path in ["/", "/healthz", "/readyz"] {
         assert_eq!(get(&relay, path).status, 200, "{path}");
     }

@@ -1,5 +1,7 @@
 //! Live bodies as WebSockets: the opening handshake (RFC 6455 §4.2). What is in the messages is the cores' to test.
 
+use std::io::Write;
+
 use crate::peer::{Http, Response, Rtmp};
 use crate::support::Relay;
 
@@ -56,4 +58,20 @@ fn what_is_no_opening_of_a_websocket_is_refused() {
     for origin in ["https://site.example", "http://relay"] {
         assert_eq!(open(&relay, get, &opening(&format!("Origin: {origin}\r\n"))).0.status, 101, "{origin}");
     }
+}
+
+#[test]
+fn what_comes_in_one_piece_with_the_opening_is_heard() {
+    let relay = Relay::start("");
+    let _publisher = Rtmp::publishing(&relay, "live/a");
+    relay.wait_for_publisher("live/a");
+    let mut http = Http::connect(relay.http_address());
+    // A ping with "hi" in it, under a mask of zeros.
+    let request = format!("GET /live/a.flv HTTP/1.1\r\nHost: relay\r\n{}\r\n", opening(""));
+    let mut bytes = request.into_bytes();
+    bytes.extend([0x89, 0x82, 0, 0, 0, 0]);
+    bytes.extend(b"hi");
+    http.socket.write_all(&bytes).unwrap();
+    assert_eq!(http.head().status, 101);
+    http.until(&[0x8A, 2, b'h', b'i']);
 }
