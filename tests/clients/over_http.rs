@@ -1,27 +1,12 @@
 //! Players over HTTP get what players over RTMP get: every byte of every frame, from wherever they begin.
 
-use crate::support::{Clip, Kind, Player, Publisher, Relay, SOON, Signal, assert_gap_free, count, packets};
+use crate::lifecycle::expect_to_stay_over_a_change_of_publisher;
+use crate::players::expect_late_players_to_lose_nothing;
+use crate::support::{Clip, Kind, Player, Publisher, Relay, SOON, assert_gap_free, count, packets};
 
 #[test]
 fn every_player_over_http_that_comes_late_starts_at_a_key_frame_and_loses_nothing_after_it() {
-    let relay = Relay::start(SHORT_GRACE);
-    let clip = Clip::AUDIO_VIDEO.seconds(8);
-    let first = Player::Rtmpdump.record(&relay, NAME);
-    let mut publisher = Publisher::Ffmpeg.publish(&relay, &clip.file(), NAME);
-    first.wait_for_bytes(clip.size() / 4, SOON);
-    let late = Player::OVER_HTTP.map(|player| player.record_over_http(&relay, NAME));
-
-    publisher.expect_success(clip.duration() + SOON);
-    let published = packets(&clip.file());
-    for recording in late {
-        let player = recording.player;
-        let recorded = recording.finish(SOON);
-        let received = assert_gap_free(&format!("{player:?}"), &published, &recorded);
-        let pictures: Vec<_> = recorded.iter().filter(|packet| packet.kind == Kind::Video).collect();
-        assert!(received.video.start > 0, "{player:?} was not late");
-        assert!(pictures[0].is_key_frame, "{player:?} began with {:?}", pictures[0]);
-        assert_eq!(received.video.end, count(&published, Kind::Video), "{player:?} misses the last pictures");
-    }
+    expect_late_players_to_lose_nothing(&Player::OVER_HTTP, Player::record_over_http);
 }
 
 #[test]
@@ -33,18 +18,7 @@ fn players_over_http_stay_while_their_encoder_comes_back() {
     // mpv's recorder ends a file whose codecs change.
     let players = [Player::Ffmpeg, Player::Vlc].map(|player| player.record_over_http(&relay, NAME));
     relay.wait_for_players(NAME, players.len());
-    for player in &players {
-        player.wait_for_bytes(one.size() / 10, SOON);
-    }
-
-    first.signal(Signal::KILL);
-    relay.wait_for_publisher_gone(NAME);
-    let mut second = Publisher::Ffmpeg.publish(&relay, &two.file(), NAME);
-    second.expect_success(two.duration() + SOON);
-
-    for player in players {
-        player.expect_change_of_publisher(&one, &two);
-    }
+    expect_to_stay_over_a_change_of_publisher(&relay, players.into(), first, &one, &two);
 }
 
 #[test]
