@@ -15,8 +15,9 @@ import compare
 import measure
 import servers
 
-KINDS = ("slow-handshakes single-bytes random-bytes garbage-behind-an-opening announced-lengths chunk-streams chunk-sizes pings "
-         "acknowledgements silent-publishers headers-only vanishing-players deaf-players resets half-open create-streams plays")
+KINDS = ("slow-handshakes single-bytes random-bytes garbage-behind-an-opening announced-lengths chunk-streams "
+         "chunk-sizes pings acknowledgements silent-publishers headers-only vanishing-players deaf-players resets "
+         "half-open create-streams plays")
 HTTP_KINDS = "slow-requests http-garbage api-flood vanishing-http-players deaf-http-players websocket-garbage"
 # The relay may be this much slower for the honest than in quiet.
 MOST_SLOWER = 3

@@ -344,7 +344,7 @@ mod model {
             };
             let (its_hold, its_held) = (hold.clone(), held.clone());
             let other = thread::spawn(move || {
-                publish(&its_hold, &its_held, first)?;
+                publish(&its_hold, &its_held, first)?.expect("nothing is against it");
                 unpublish(&its_hold, &its_held)
             });
             let mut told = 0;

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use crate::support::{
-    Clip, Player, Publisher, Relay, SOON, Signal, assert_gap_free, eventually, packets, play_to_nowhere,
+    Clip, Player, Process, Publisher, Recording, Relay, SOON, Signal, assert_gap_free, eventually, packets,
+    play_to_nowhere,
 };
 
 #[test]
@@ -13,17 +14,28 @@ fn a_publisher_that_was_killed_and_comes_back_within_the_grace_keeps_its_players
     let players = Player::ALL.map(|player| player.record(&relay, NAME));
     relay.wait_for_players(NAME, players.len());
     let first = Publisher::Ffmpeg.publish(&relay, &one.file(), NAME);
+    expect_to_stay_over_a_change_of_publisher(&relay, players.into(), first, &one, &two);
+}
+
+/// The first publisher is killed once all have seen something of it, and a second one comes.
+pub fn expect_to_stay_over_a_change_of_publisher(
+    relay: &Relay,
+    players: Vec<Recording>,
+    first: Process,
+    one: &Clip,
+    two: &Clip,
+) {
     for player in &players {
         player.wait_for_bytes(one.size() / 10, SOON);
     }
 
     first.signal(Signal::KILL);
     relay.wait_for_publisher_gone(NAME);
-    let mut second = Publisher::Ffmpeg.publish(&relay, &two.file(), NAME);
+    let mut second = Publisher::Ffmpeg.publish(relay, &two.file(), NAME);
     second.expect_success(two.duration() + SOON);
 
     for player in players {
-        player.expect_change_of_publisher(&one, &two);
+        player.expect_change_of_publisher(one, two);
     }
 }
 

@@ -5,6 +5,8 @@ mod enhanced;
 mod lifecycle;
 mod media;
 mod openapi;
+mod over_http;
+mod page;
 mod players;
 mod publishers;
 #[path = "../support/mod.rs"]

@@ -1,7 +1,7 @@
 //! Each player gets every byte of every frame, from wherever it begins, and ends when the stream does.
 
 use crate::support::{
-    Clip, Kind, Player, Publisher, Relay, SOON, assert_gap_free, count, packets, play_to_nowhere,
+    Clip, Kind, Player, Publisher, Recording, Relay, SOON, assert_gap_free, count, packets, play_to_nowhere,
 };
 
 #[test]
@@ -30,13 +30,21 @@ fn every_player_that_waits_gets_the_whole_stream_and_then_ends() {
 
 #[test]
 fn every_player_that_comes_late_starts_at_a_key_frame_and_loses_nothing_after_it() {
+    expect_late_players_to_lose_nothing(&Player::ALL, Player::record);
+}
+
+/// In the middle of a stream these begin to play, so.
+pub fn expect_late_players_to_lose_nothing(
+    players: &[Player],
+    record: fn(Player, &Relay, &str) -> Recording,
+) {
     let relay = Relay::start(SHORT_GRACE);
     let clip = Clip::AUDIO_VIDEO.seconds(8);
     // The first player tells how far the stream is.
     let first = Player::Rtmpdump.record(&relay, NAME);
     let mut publisher = Publisher::Ffmpeg.publish(&relay, &clip.file(), NAME);
     first.wait_for_bytes(clip.size() / 4, SOON);
-    let late = Player::ALL.map(|player| player.record(&relay, NAME));
+    let late: Vec<_> = players.iter().map(|&player| record(player, &relay, NAME)).collect();
 
     publisher.expect_success(clip.duration() + SOON);
     let published = packets(&clip.file());

@@ -15,7 +15,7 @@ use crate::support::Relay;
 /// Would end a line, begin another one, move a terminal's cursor, close a quotation, turn the text around, hide.
 const HOSTILE: &str = "x\nWARN forged\r\n\u{1b}[2J\u{1b}]0;t\u{7}\"} {\\\u{202e}\u{2066}\u{61c}\u{2028}\u{85}\u{200b}\u{feff}\u{0}é";
 /// Legal in a name, and made to look like the fields of a line.
-const FIELDS: &str = "a\" peer=10.0.0.1:1 reason=\"forged' {\"level\":\"x\"} é";
+const FIELDS: &str = "a peer=10.0.0.1:1 \" peer=10.0.0.2:1 reason=\"forged' {\"level\":\"x\"} é";
 const SECRET: &str = "s3cr3t";
 
 fn command(name: &str, object: Value, arguments: &[&str]) -> Vec<u8> {
@@ -107,7 +107,7 @@ fn whatever_a_peer_says_a_line_of_text_stays_one_line_and_tells_no_secret() {
         assert!(words[0].starts_with("20") && words[0].ends_with('Z'), "{line}: no time");
         assert!(["TRACE", "DEBUG", "INFO", "WARN", "ERROR"].contains(&words[1]), "{line}: no level");
         // Outside quotations nothing is a field that the relay did not put there.
-        assert!(!unquoted(line).contains("10.0.0.1"), "{line}: a forged field");
+        assert!(!unquoted(line).contains("10.0.0."), "{line}: a forged field");
     }
     let told = lines.iter().filter(|line| line.contains("publishing") && line.contains("forged")).count();
     assert_eq!(told, 1, "the legal name is told as it is");

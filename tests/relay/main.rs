@@ -17,6 +17,7 @@ mod raw;
 mod requests;
 mod sandbox;
 mod slow_players;
+mod stress;
 mod time;
 
 #[path = "../support/mod.rs"]

@@ -37,16 +37,27 @@ impl Player {
     pub const ALL: [Player; 6] =
         [Player::Ffmpeg, Player::Vlc, Player::Mpv, Player::Rtmpdump, Player::Rtmpsrc, Player::Rtmp2src];
 
+    /// Each that plays FLV over HTTP.
+    pub const OVER_HTTP: [Player; 4] = [Player::Ffmpeg, Player::NewerFfmpeg, Player::Vlc, Player::Mpv];
+
     /// Starts to play `app/name`; a directory of the relay takes the recording.
     pub fn record(self, relay: &Relay, name: &str) -> Recording {
-        let url = relay.url(name);
+        self.record_from(relay, &relay.url(name))
+    }
+
+    /// The same over HTTP.
+    pub fn record_over_http(self, relay: &Relay, name: &str) -> Recording {
+        self.record_from(relay, &relay.http_url(&format!("/{name}.flv")))
+    }
+
+    fn record_from(self, relay: &Relay, url: &str) -> Recording {
         let file = new_file(relay.dir(), &format!("{self:?}"), "flv");
         let mut command = match self {
             Player::Ffmpeg | Player::NewerFfmpeg => {
                 let is_newer = self == Player::NewerFfmpeg;
                 let mut ffmpeg = Command::new(if is_newer { NEWER_FFMPEG } else { "ffmpeg" });
                 ffmpeg
-                    .args(["-nostdin", "-v", "warning", "-y", "-i", &url, "-c", "copy"])
+                    .args(["-nostdin", "-v", "warning", "-y", "-i", url, "-c", "copy"])
                     .args(["-flush_packets", "1"])
                     .arg(&file);
                 ffmpeg
@@ -55,19 +66,19 @@ impl Player {
                 let mut vlc = vlc(relay.dir());
                 vlc.args(["--play-and-exit", "--demux", "dump", "--demuxdump-file"])
                     .arg(&file)
-                    .args([&url, "vlc://quit"]);
+                    .args([url, "vlc://quit"]);
                 vlc
             }
             Player::Mpv => {
                 let mut mpv = Command::new("mpv");
                 mpv.args(["--no-config", "--no-terminal", "--vo=null", "--ao=null"])
                     .arg(format!("--stream-record={}", file.display()))
-                    .arg(&url);
+                    .arg(url);
                 mpv
             }
             Player::Rtmpdump => {
                 let mut rtmpdump = Command::new("rtmpdump");
-                rtmpdump.args(["--live", "-r", &url, "-o"]).arg(&file);
+                rtmpdump.args(["--live", "-r", url, "-o"]).arg(&file);
                 rtmpdump
             }
             // At the end of a stream rtmpsrc connects again if it has begun to fill a block: blocks of one byte

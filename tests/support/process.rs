@@ -145,6 +145,8 @@ pub fn missing(program: &str) -> String {
         }
         "setpriv" | "unshare" => "util-linux",
         "ip" => "iproute2",
+        "chromium" => "chromium",
+        "node" => "nodejs",
         NEWER_FFMPEG => {
             return format!(
                 "{program} is needed for this test: ./test gets it from PyPI, out of imageio-ffmpeg"

@@ -258,7 +258,8 @@ fn try_start(
             let line = log.lines.lock().unwrap().iter().find(|line| line.contains("listening")).cloned();
             if let Some(line) = &line {
                 assert!(line.contains(&address.to_string()), "{line}");
-                first_line = format!("rtmp://{address}");
+                let page = line.split("\"page\":\"").nth(1).and_then(|rest| rest.split("/\"").next());
+                first_line = format!("rtmp://{address} {}", page.unwrap_or_default());
             }
             line.map(drop).or(process.wait(Duration::ZERO).map(drop))
         });

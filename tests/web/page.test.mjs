@@ -138,7 +138,7 @@ describe('watching', () => {
 
   test('a player whose stream ends waits, and plays again when the encoder is back', async (t) => {
     const { name, start, stop } = await encoder(t);
-    const page = await open(t, watch(name), { allow: [/404/] });
+    const page = await open(t, watch(name), { allow: [/40[04]/] });
     await plays(page);
     await state(page, 'playing');
     await stop();
@@ -176,7 +176,7 @@ describe('watching', () => {
   });
 
   test('a name that nobody publishes says so', async (t) => {
-    const page = await open(t, '#/watch/live/nobody%20here', { allow: [/404/] });
+    const page = await open(t, '#/watch/live/nobody%20here', { allow: [/40[04]/] });
     await page.getByText('Not live').waitFor(SHORT);
     assert.equal(await page.getByRole('heading', { level: 1 }).innerText(), 'live/nobody here');
   });
@@ -360,7 +360,7 @@ describe('when things are not as usual', () => {
 
   test('a name is text, whatever is in it, and its card leads to it', async (t) => {
     let name;
-    const page = await open(t, '#/status', { allow: [/404/], prepare: (p) => p.route(api('streams'), async (route) => {
+    const page = await open(t, '#/status', { allow: [/40[04]/], prepare: (p) => p.route(api('streams'), async (route) => {
       const { streams } = await (await route.fetch()).json();
       const stream = streams.find((each) => each.name === STREAM);
       await route.fulfill(json({ streams: [{ ...stream, name }] }));

@@ -1,0 +1,39 @@
+//! The page in a real Chromium, served by the built relay, with a stream that FFmpeg publishes: what a person sees and
+//! does, written down in tests/web/page.test.mjs.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use crate::support::{Process, Relay, is_installed, missing};
+
+#[test]
+fn the_page_plays_a_stream_and_shows_the_operator_what_there_is() {
+    for program in ["node", "chromium"] {
+        assert!(is_installed(program), "{}", missing(program));
+    }
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let tools = root.join("target/tools/web/node_modules");
+    assert!(tools.exists(), "{} is needed for this test: ./test gets it from npm", tools.display());
+
+    let relay = Relay::start("");
+    let mut ffmpeg = Command::new("ffmpeg");
+    ffmpeg
+        .args(["-nostdin", "-v", "warning", "-re", "-f", "lavfi", "-i", "testsrc2=size=640x360:rate=30"])
+        .args(["-f", "lavfi", "-i", "sine=frequency=440:sample_rate=44100", "-c:v", "libx264"])
+        .args(["-preset", "ultrafast", "-tune", "zerolatency", "-g", "60", "-b:v", "1M"])
+        .args(["-pix_fmt", "yuv420p", "-c:a", "aac", "-f", "flv", &relay.url("live/live_stream")]);
+    let _encoder = Process::start_logged(ffmpeg, &relay.dir().join("ffmpeg.log"));
+    relay.wait_for_publisher("live/live_stream");
+
+    let mut node = Command::new("node");
+    node.args(["--test", "tests/web/page.test.mjs"])
+        .current_dir(root)
+        .env("FANFARE_URL", relay.http_url("/"))
+        .env("FANFARE_STREAM", "live/live_stream");
+    Process::start_logged(node, &relay.dir().join("page.log")).expect_success(MOST);
+    relay.wait_for_log(&["playing", "http_flv"]);
+}
+
+/// Two minutes on a busy machine of two cores.
+const MOST: Duration = Duration::from_secs(400);
