@@ -294,6 +294,11 @@ fn facts_tell_of_what_the_publisher_sends() {
     assert_eq!(facts.video_header.as_deref(), Some(&b"\x17\0\0\0\0vh"[..]));
     assert_eq!(facts.audio.as_deref(), Some(&b"\xAF\x01a2"[..]));
     drop(publication);
-    let publication = bench.publish();
+    let mut publication = bench.publish();
     assert_eq!(publication.stream().facts().frames, 0, "another publish begins at nothing");
+    let player = bench.join(Wire::HttpFlv, Start::KeyFrame);
+    bench.lay(&mut publication, video_header("vh"));
+    bench.lay(&mut publication, key_frame(0, "k0"));
+    let seen = read_flv(&bench.drain(player));
+    assert!(seen.starts_with("video vh@"), "this one has sent no sound: {seen}");
 }
