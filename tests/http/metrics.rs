@@ -28,7 +28,13 @@ fn metrics_are_openmetrics_and_tell_of_cores_and_streams() {
     let relay = Relay::start("");
     let _publisher = Rtmp::publishing(&relay, "live/a");
     let _player = Rtmp::started(&relay, Role::Play, "live/a");
-    json_when(&relay, "/api/v1/summary", |json| json["players"]["rtmp"] == 1);
+    // Each core tells of itself when it is its time.
+    json_when(&relay, "/api/v1/cores", |json| {
+        let sum = |of: fn(&serde_json::Value) -> &serde_json::Value| {
+            json["cores"].as_array().unwrap().iter().filter_map(|core| of(core).as_u64()).sum::<u64>()
+        };
+        sum(|core| &core["players"]["rtmp"]) == 1 && sum(|core| &core["publishers"]) == 1
+    });
     let answer = get(&relay, "/metrics");
     assert!(answer.header("content-type").starts_with("application/openmetrics-text"));
     let text = answer.text();
