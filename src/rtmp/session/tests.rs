@@ -703,6 +703,16 @@ fn a_depth_bomb_and_an_endless_command_are_violations() {
     ));
 }
 
+#[test]
+fn what_comes_behind_a_request_that_is_refused_is_no_second_reason() {
+    let mut connect = Command::call("connect", 1.0, []);
+    connect.object = Value::object([("app", "live".into())]);
+    let commands = [connect, Command::call("play", 0.0, [Value::from("key")])];
+    let commands = commands.iter().flat_map(|it| wire(&message(type_id::COMMAND_AMF0, 0, &it.to_bytes())));
+    let refused: Vec<u8> = [0, 0, 0, 0, 146].into_iter().chain(commands).collect();
+    fuzz::check_any_bytes(&[&refused[..], b"\x42\0\0\0\x01\0\x01\0"].concat());
+}
+
 proptest! {
     /// Bytes of no sense, and real messages between them.
     #[test]
@@ -740,12 +750,13 @@ fn sensible_messages() -> Vec<Vec<u8>> {
         message(type_id::SET_CHUNK_SIZE, 0, &[0, 0, 0, 128]),
     ];
     let commands = commands.iter().map(|command| message(type_id::COMMAND_AMF0, 0, &command.to_bytes()));
-    let wire = commands.chain(media).map(|message| {
-        let mut wire = Vec::new();
-        Encoder::new().encode(&message, &mut wire);
-        wire
-    });
-    wire.collect()
+    commands.chain(media).map(|message| wire(&message)).collect()
+}
+
+fn wire(message: &Message) -> Vec<u8> {
+    let mut wire = Vec::new();
+    Encoder::new().encode(message, &mut wire);
+    wire
 }
 
 // Memory
