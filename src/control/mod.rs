@@ -4,6 +4,7 @@
 mod api;
 mod codec;
 mod cors;
+mod ebb;
 mod error;
 mod events;
 mod history;
@@ -25,6 +26,7 @@ use std::{
 };
 
 use cors::Origins;
+use ebb::Ebb;
 use events::Events;
 use history::History;
 use rights::Rights;
@@ -89,10 +91,14 @@ async fn serve(control: Arc<Control>, listeners: Vec<(TcpListener, Scope)>) {
         }
     }
     tokio::spawn(events::collect(control.clone()));
+    let mut ebb = Ebb::default();
     let mut tick = tokio::time::interval(SAMPLE);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tick.tick().await;
         control.history.sample(&control.relay);
+        if ebb.has_come(control.relay.connection_count()) {
+            net::give_free_pages_back();
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! One setting of the C library's allocator: memory of streams that have ended goes back to the system.
+//! What is asked of the C library's allocator: that memory which nobody holds any more goes back to the system.
 
 /// From this size on a block is mapped on its own, and unmapped when it is freed: every segment of a log.
 #[cfg(target_env = "gnu")]
@@ -13,5 +13,15 @@ pub(super) fn give_memory_back() {
     #[cfg(target_env = "gnu")]
     if !is_set {
         tracing::debug!("the allocator keeps its own threshold");
+    }
+}
+
+/// Has the allocator look through its heaps for whole pages that are free, and give them back. Takes milliseconds, in
+/// which it holds each heap for a moment: for when much has been freed.
+pub fn give_free_pages_back() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: it takes the allocator's own locks, and no memory that is in use.
+    unsafe {
+        libc::malloc_trim(0);
     }
 }

@@ -118,6 +118,11 @@ impl Gate {
         })
     }
 
+    /// How many are inside.
+    pub(super) fn connections(&self) -> usize {
+        self.inside().connections
+    }
+
     /// How many were turned away, by reason.
     pub(super) fn refusals(&self) -> Vec<(Refusal, u64)> {
         let inside = self.inside();

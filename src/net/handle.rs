@@ -165,6 +165,11 @@ impl Handle {
         self.common.registry.memory().bytes()
     }
 
+    /// Connections now, those of HTTP among them.
+    pub fn connection_count(&self) -> usize {
+        self.common.gate.connections()
+    }
+
     /// How many were turned away, by limit.
     pub fn refusals(&self) -> Vec<(Refusal, u64)> {
         self.common.gate.refusals()

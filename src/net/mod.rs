@@ -19,6 +19,7 @@ pub mod ring;
 mod shortage;
 mod tasks;
 
+pub use allocator::give_free_pages_back;
 pub use handle::{Handle, HttpPlayer, Refusal, Ticket};
 pub use listener::bind_http;
 pub use process::run;
