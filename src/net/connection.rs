@@ -13,6 +13,7 @@ use super::{
     dialogue::{Dialogue, Violation},
     gate::Ticket,
     queued::queued_bytes,
+    report::CoreReport,
 };
 use crate::{fanout::PlayerKey, rtmp::name::StreamName, stream::Publication};
 
@@ -186,6 +187,30 @@ impl Connection {
     /// Takes what waits in the outbox, to be sent.
     pub(super) fn take_outbox(&mut self) -> Bytes {
         std::mem::take(&mut self.outbox).into()
+    }
+}
+
+impl Reason {
+    /// Which count of [`CoreReport::ends`] it belongs to.
+    pub(super) fn end_index(&self) -> usize {
+        let label = match self {
+            Reason::PeerClosed => "closed_by_peer",
+            Reason::Socket(_) => "socket_error",
+            Reason::Violation(_) => "protocol_violation",
+            Reason::Refused(_) => "refused",
+            Reason::SendTimeout => "send_timeout",
+            Reason::HandshakeTimeout => "handshake_timeout",
+            Reason::RequestTimeout => "request_timeout",
+            Reason::PublisherSilent => "publisher_silence",
+            Reason::TooFast { .. } => "publisher_rate",
+            Reason::UnreadAnswers => "unread_answers",
+            Reason::StreamNotFound => "stream_not_found",
+            Reason::Unpublished => "unpublished",
+            Reason::TakenOver => "taken_over",
+            Reason::ShuttingDown => "shutting_down",
+            Reason::Kicked => "kicked",
+        };
+        CoreReport::ENDS.iter().position(|&it| it == label).expect("each reason is among the labels")
     }
 }
 

@@ -29,7 +29,6 @@ use super::{
     report::{CoreReport, Event},
     ring::{Completion, Ring},
     shortage::{Resting, Trouble},
-    tasks::end_index,
 };
 use crate::{
     config::Config,
@@ -464,7 +463,7 @@ impl Core {
             let duration_ms = self.now_ms.saturating_sub(connection.opened_ms);
             let reason = connection.closing.map(|closing| closing.reason);
             if let Some(reason) = &reason {
-                self.tally.ends[end_index(reason)] += 1;
+                self.tally.ends[reason.end_index()] += 1;
             }
             let violation = matches!(reason, Some(Reason::Violation(_)));
             let reason = reason.map(|reason| reason.to_string()).unwrap_or_default();

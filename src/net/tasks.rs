@@ -6,7 +6,7 @@ use super::{
     core::Core,
     dialogue::{Dialogue, Passing},
     handle::{HttpPlayer, Task},
-    report::{ConnectionReport, CoreReport, Event, Followed, Role},
+    report::{ConnectionReport, Event, Followed, Role},
 };
 use crate::stream::Wire;
 
@@ -132,26 +132,4 @@ impl Core {
         (report.submissions, report.completions) = self.ring_counts();
         self.common.outside.lay_out(report);
     }
-}
-
-/// Which count of [`CoreReport::ends`] a reason belongs to.
-pub(super) fn end_index(reason: &Reason) -> usize {
-    let label = match reason {
-        Reason::PeerClosed => "closed_by_peer",
-        Reason::Socket(_) => "socket_error",
-        Reason::Violation(_) => "protocol_violation",
-        Reason::Refused(_) => "refused",
-        Reason::SendTimeout => "send_timeout",
-        Reason::HandshakeTimeout => "handshake_timeout",
-        Reason::RequestTimeout => "request_timeout",
-        Reason::PublisherSilent => "publisher_silence",
-        Reason::TooFast { .. } => "publisher_rate",
-        Reason::UnreadAnswers => "unread_answers",
-        Reason::StreamNotFound => "stream_not_found",
-        Reason::Unpublished => "unpublished",
-        Reason::TakenOver => "taken_over",
-        Reason::ShuttingDown => "shutting_down",
-        Reason::Kicked => "kicked",
-    };
-    CoreReport::ENDS.iter().position(|&it| it == label).expect("each reason is among the labels")
 }

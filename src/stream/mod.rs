@@ -6,6 +6,7 @@ mod chronicle;
 mod facts;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
+mod join;
 mod log;
 mod memory;
 mod preamble;
@@ -22,6 +23,7 @@ mod wire_log;
 mod writer;
 
 pub use facts::Facts;
+pub use join::{Join, JoinPoint};
 pub use log::Retention;
 pub use memory::Memory;
 pub use registry::{Bounds, Follow, Publication, Refused, Registry, Stream};
@@ -30,7 +32,7 @@ pub use signal::{Mail, SLOTS, Signal};
 pub use stream_log::StreamLog;
 pub use usage::PublisherId;
 pub use wire::Wire;
-pub use writer::{Formats, Join, JoinPoint};
+pub use writer::Formats;
 
 #[cfg(test)]
 pub(crate) mod tests {

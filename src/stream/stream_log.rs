@@ -8,10 +8,10 @@ use std::sync::{
 use arc_swap::{ArcSwap, ArcSwapOption};
 
 use super::{
+    join::{Join, JoinPoint},
     segment::Segment,
     signal::Signal,
     usage::Followers,
-    writer::{Join, JoinPoint},
 };
 
 /// A stream in one wire form, for all cores. Empty while nobody wants it in that form.

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::{
+    join::{Join, JoinPoint},
     log::{LogWriter, Place},
     preamble::Preamble,
     segment::{Entry, Segment},
     stream_log::StreamLog,
-    writer::{Join, JoinPoint},
 };
 use crate::flv::{Frame, Kinds, WireFormat};
 
