@@ -2,7 +2,8 @@
 //!
 //! The modules in the order of the data: [`net`] receives bytes, [`rtmp`] makes messages and frames of them, which
 //! [`flv`] tells apart; [`stream`] lays them into a log that all cores share, [`fanout`] decides what each player of
-//! a core is sent next, and [`net`] sends it. Beside them, [`control`] tells of them over HTTP. ARCHITECTURE.md tells the whole way.
+//! a core is sent next, and [`net`] sends it. Beside them [`control`] serves HTTP, whose players get what [`http`] lays.
+//! ARCHITECTURE.md tells the whole way.
 
 pub mod amf0;
 pub mod config;

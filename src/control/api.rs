@@ -60,9 +60,9 @@ pub(super) fn router(control: Arc<Control>) -> Router {
         .route("/api/v1/streams", get(streams))
         .route("/api/v1/streams/{*name}", get(stream))
         .route("/api/v1/players", get(players))
-        .route("/api/v1/players/{id}", delete(end_player))
+        .route("/api/v1/players/{id}", delete(|a, b, c, d, e| end(Role::Player, a, b, c, d, e)))
         .route("/api/v1/publishers", get(publishers))
-        .route("/api/v1/publishers/{id}", delete(end_publisher))
+        .route("/api/v1/publishers/{id}", delete(|a, b, c, d, e| end(Role::Publisher, a, b, c, d, e)))
         .route("/api/v1/cores", get(cores))
         .route("/api/v1/history", get(samples))
         .route("/api/v1/config", get(config))
@@ -367,36 +367,20 @@ async fn publishers(State(control): Shared) -> Json<PublisherList> {
     Json(PublisherList { publishers: publishers.collect() })
 }
 
-async fn end_player(
+async fn end(
+    role: Role,
     State(control): Shared,
     Extension(client): Extension<Client>,
     uri: Uri,
     headers: HeaderMap,
     Path(id): Path<String>,
 ) -> Result<StatusCode, Refused> {
-    end(&control, Asker { peer: client.peer, uri: &uri, headers: &headers }, &id, Role::Player).await
-}
-
-async fn end_publisher(
-    State(control): Shared,
-    Extension(client): Extension<Client>,
-    uri: Uri,
-    headers: HeaderMap,
-    Path(id): Path<String>,
-) -> Result<StatusCode, Refused> {
-    end(&control, Asker { peer: client.peer, uri: &uri, headers: &headers }, &id, Role::Publisher).await
-}
-
-async fn end(control: &Control, asker: Asker<'_>, id: &str, role: Role) -> Result<StatusCode, Refused> {
-    control.rights.act(asker)?;
+    control.rights.act(Asker { peer: client.peer, uri: &uri, headers: &headers })?;
     let id = id.parse().map_err(|_| Refused::bad_request("an id is a number"))?;
-    let none = || Refused::not_found("there is no such connection");
-    let all = control.relay.connections().await;
-    let wanted = all.iter().find(|it| it.id == id && it.role == role).ok_or_else(none)?;
-    if !control.relay.end(id).await {
-        return Err(none());
+    if !control.relay.end(id, role).await {
+        return Err(Refused::not_found("there is no such connection"));
     }
-    tracing::info!(id, peer = %wanted.peer, stream = wanted.stream, by = %asker.peer, "ended by the API");
+    tracing::info!(id, by = %client.peer, "ended by the API");
     control.connections.forget().await;
     Ok(StatusCode::NO_CONTENT)
 }

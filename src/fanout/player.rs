@@ -28,7 +28,7 @@ pub(super) struct Player {
     /// What is left of the preamble, to go before anything from the log.
     pub preamble: Bytes,
     is_preamble_begun: bool,
-    /// It has been given the opening, which comes once.
+    /// It has been given the opening, which comes once: with its first preamble.
     has_opening: bool,
     /// The state of the headers that it was given last.
     pub generation: u32,
@@ -91,8 +91,7 @@ impl Player {
     pub(super) fn place_at(&mut self, cursor: Cursor, preamble: &Bytes, opening_len: usize, generation: u32) {
         let is_first = matches!(self.place, Place::Waiting { .. });
         if is_first || generation != self.generation {
-            let has_opening = std::mem::replace(&mut self.has_opening, true);
-            self.preamble = preamble.slice(if has_opening { opening_len } else { 0 }..);
+            self.preamble = preamble.slice(if self.has_opening { opening_len } else { 0 }..);
             self.is_preamble_begun = false;
         }
         self.generation = generation;
@@ -118,6 +117,7 @@ impl Player {
                 self.is_preamble_begun = false;
                 return None;
             }
+            self.has_opening = true;
             return Some(Batch::Own(self.preamble.clone()));
         }
         let wants_all = self.wants_audio && self.video == Video::Wanted;
@@ -211,4 +211,35 @@ fn reach(entries: &[Entry], offset: u32) -> u32 {
     }
     let fitting = entries.partition_point(|entry| entry.end - offset <= BATCH_BYTES);
     entries[fitting.max(1) - 1].end
+}
+
+#[cfg(all(test, not(fanfare_loom)))]
+mod tests {
+    use std::rc::Rc;
+
+    use super::*;
+    use crate::stream::{
+        Wire,
+        tests::{key_frame, publisher, registry},
+    };
+
+    #[test]
+    fn the_opening_goes_with_the_first_preamble_that_is_sent_and_with_no_other() {
+        let mut publication = registry(1).publish("live/s", publisher(1), 0).expect("the name is free");
+        publication.append(key_frame(0, "K0 "), 0);
+        let segment: Local =
+            Rc::new(publication.stream().log(Wire::Rtmp).newest().expect("there is a message"));
+        let cursor = || Cursor::new(segment.clone(), 0);
+        let waiting = Place::Waiting { since_ms: 0, after: (0, 0), is_before_all: false };
+        let mut player = Player::new(0, 0, 0, waiting);
+        let preamble = |text: &'static str| Bytes::from_static(text.as_bytes());
+        // The headers change before anything is sent.
+        player.place_at(cursor(), &preamble("opening+old"), 8, 1);
+        player.place_at(cursor(), &preamble("opening+new"), 8, 2);
+        let batch = player.next_batch(false).expect("the preamble is due");
+        assert_eq!(batch.bytes(), b"opening+new");
+        player.advance(11);
+        player.place_at(cursor(), &preamble("opening+newer"), 8, 3);
+        assert_eq!(player.next_batch(false).expect("the headers have changed").bytes(), b"newer");
+    }
 }

@@ -13,7 +13,7 @@ use super::{
     dialogue::{Dialogue, Violation},
     gate::Ticket,
     queued::queued_bytes,
-    report::CoreReport,
+    report::{CoreReport, Role},
 };
 use crate::{fanout::PlayerKey, rtmp::name::StreamName, stream::Publication};
 
@@ -163,6 +163,14 @@ impl Connection {
     /// Whether it publishes, and so deserves a receive buffer of its own.
     pub(super) fn publication(&mut self) -> Option<&mut Publication> {
         self.publishing.as_mut()?.publication.as_mut()
+    }
+
+    pub(super) fn role(&self) -> Role {
+        match (&self.publishing, &self.playing) {
+            (Some(_), _) => Role::Publisher,
+            (None, Some(_)) => Role::Player,
+            (None, None) => Role::Idle,
+        }
     }
 
     pub(super) fn step(&self) -> Option<Step> {

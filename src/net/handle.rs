@@ -4,8 +4,8 @@
 use std::{
     net::{SocketAddr, TcpStream},
     sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -17,7 +17,7 @@ use tokio::sync::{broadcast, oneshot};
 pub use super::gate::{Refusal, Ticket};
 use super::{
     core::Common,
-    report::{ConnectionReport, CoreReport, Event, StreamReport},
+    report::{ConnectionReport, CoreReport, Event, Role, StreamReport},
 };
 use crate::{
     config::Config,
@@ -62,8 +62,8 @@ pub struct HttpPlayer {
 pub(super) enum Task {
     /// Tell of all connections.
     Report(oneshot::Sender<Vec<ConnectionReport>>),
-    /// End this connection, and say whether it was here.
-    End(u64, oneshot::Sender<bool>),
+    /// End this connection if it has this role, and say whether it was here.
+    End { connection_id: u64, role: Role, answer: oneshot::Sender<bool> },
     /// Send to this player from now on.
     Play(Box<HttpPlayer>),
 }
@@ -72,7 +72,9 @@ pub(super) enum Task {
 pub(super) struct Outside {
     events: broadcast::Sender<Event>,
     reports: Box<[ArcSwap<CoreReport>]>,
-    tasks: Box<[std::sync::Mutex<Vec<Task>>]>,
+    tasks: Box<[Mutex<Vec<Task>>]>,
+    /// Players that each core has been handed since the start.
+    handed: Box<[AtomicU64]>,
     is_draining: AtomicBool,
 }
 
@@ -81,7 +83,8 @@ impl Outside {
         Self {
             events: broadcast::Sender::new(EVENTS),
             reports: (0..cores).map(|core| ArcSwap::from_pointee(CoreReport::new(core))).collect(),
-            tasks: (0..cores).map(|_| std::sync::Mutex::default()).collect(),
+            tasks: (0..cores).map(|_| Mutex::default()).collect(),
+            handed: (0..cores).map(|_| AtomicU64::new(0)).collect(),
             is_draining: AtomicBool::new(false),
         }
     }
@@ -101,7 +104,20 @@ impl Outside {
 
     /// A core takes what it was told to do.
     pub(super) fn take_tasks(&self, core: usize) -> Vec<Task> {
-        std::mem::take(&mut *self.tasks[core].lock().unwrap_or_else(|poisoned| poisoned.into_inner()))
+        std::mem::take(&mut *self.tasks[core].lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The core with the fewest players. Those it was handed after its last report, which is half a second old, count as
+    /// well: else all that come meanwhile would go to the same one.
+    fn choose(&self) -> usize {
+        let load = |core: &usize| {
+            let report = self.reports[*core].load();
+            let on_their_way = self.handed[*core].load(Ordering::Relaxed).saturating_sub(report.taken_in);
+            report.players.iter().sum::<u64>() + on_their_way
+        };
+        let core = (0..self.reports.len()).min_by_key(load).unwrap_or(0);
+        self.handed[core].fetch_add(1, Ordering::Relaxed);
+        core
     }
 
     pub(super) fn drain(&self) {
@@ -182,35 +198,27 @@ impl Handle {
 
     /// All connections, as their cores see them; those of HTTP that play nothing are not among them.
     pub async fn connections(&self) -> Vec<ConnectionReport> {
-        let answers: Vec<_> = (0..self.common.signals.len())
-            .map(|core| {
-                let (answer, answered) = oneshot::channel();
-                self.give(core, Task::Report(answer));
-                answered
-            })
-            .collect();
-        let mut all = Vec::new();
-        for answered in answers {
-            // A core that has drained answers nothing, and has none.
-            all.extend(answered.await.unwrap_or_default());
-        }
-        all
+        self.ask(Task::Report).await.concat()
     }
 
-    /// Ends a connection by its number. False where there is none.
-    pub async fn end(&self, connection_id: u64) -> bool {
-        let answers: Vec<_> = (0..self.common.signals.len())
-            .map(|core| {
-                let (answer, answered) = oneshot::channel();
-                self.give(core, Task::End(connection_id, answer));
-                answered
-            })
-            .collect();
-        let mut was_there = false;
-        for answered in answers {
-            was_there |= answered.await.unwrap_or(false);
+    /// Ends a connection that publishes or plays, by its number. False where there is none of that role.
+    pub async fn end(&self, connection_id: u64, role: Role) -> bool {
+        self.ask(|answer| Task::End { connection_id, role, answer }).await.contains(&true)
+    }
+
+    /// What each core answers; one that has drained answers nothing.
+    async fn ask<T>(&self, task: impl Fn(oneshot::Sender<T>) -> Task) -> Vec<T> {
+        let mut questions = Vec::new();
+        for core in 0..self.common.signals.len() {
+            let (answer, answered) = oneshot::channel();
+            self.give(core, task(answer));
+            questions.push(answered);
         }
-        was_there
+        let mut answers = Vec::new();
+        for answered in questions {
+            answers.extend(answered.await);
+        }
+        answers
     }
 
     /// A place for a connection that another listener has accepted.
@@ -235,18 +243,13 @@ impl Handle {
 
     /// Hands a player to the core that has the fewest.
     pub fn play(&self, player: HttpPlayer) {
-        let players = |report: &CoreReport| report.players.iter().sum::<u64>();
-        let load = |core: &usize| {
-            let waiting = self.common.outside.tasks[*core].lock().map_or(0, |tasks| tasks.len());
-            players(&self.common.outside.reports[*core].load()) + waiting as u64
-        };
-        let core = (0..self.common.signals.len()).min_by_key(load).unwrap_or(0);
+        let core = self.common.outside.choose();
         self.give(core, Task::Play(Box::new(player)));
     }
 
     fn give(&self, core: usize, task: Task) {
         let tasks = &self.common.outside.tasks[core];
-        tasks.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push(task);
+        tasks.lock().unwrap_or_else(PoisonError::into_inner).push(task);
         self.common.signals[core].post(Mail::Tasks);
     }
 }
@@ -268,4 +271,31 @@ fn still(stream: &Stream) -> Option<Bytes> {
         rest = &rest[len..];
     }
     Some(file.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As a core with so many players lays it out, having taken in so many that it was handed.
+    fn report(core: usize, players: u64, taken_in: u64) -> CoreReport {
+        let mut report = CoreReport::new(core);
+        report.players[Wire::HttpFlv.index()] = players;
+        report.taken_in = taken_in;
+        report
+    }
+
+    #[test]
+    fn players_that_come_between_two_reports_are_spread_over_the_cores() {
+        let outside = Outside::new(4);
+        let mut counts = [0; 4];
+        (0..1_000).for_each(|_| counts[outside.choose()] += 1);
+        assert_eq!(counts, [250; 4]);
+        // All are in by now, and some have left one of them.
+        [250, 250, 240, 250].iter().enumerate().for_each(|(core, &players)| {
+            outside.lay_out(report(core, players, 250));
+        });
+        (0..10).for_each(|_| assert_eq!(outside.choose(), 2));
+        assert_ne!(outside.choose(), 2);
+    }
 }

@@ -252,8 +252,8 @@ impl Core {
         let duration_ms = self.now_ms - playing.since_ms;
         tracing::info!(id, %peer, stream = &*playing.name, bytes, duration_ms, "play ended");
         let wire = connection.dialogue.wire();
-        let reason = connection.closing.as_ref().map(|closing| closing.reason.to_string());
         self.common.outside.tell(|| {
+            let reason = connection.closing.as_ref().map(|closing| closing.reason.to_string());
             let stream = playing.name.into_string();
             Event::PlayEnded { id, peer, stream, wire, reason, duration_ms }
         });

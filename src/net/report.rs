@@ -77,6 +77,8 @@ pub struct CoreReport {
     pub players: [u64; Wire::COUNT],
     /// Connections that were let in.
     pub connects: u64,
+    /// Players whose request came over HTTP, as they were handed over.
+    pub taken_in: u64,
     /// Bytes received.
     pub bytes_in: u64,
     /// Bytes sent, by wire form of the player they went to; what goes to no player counts as RTMP.
@@ -149,6 +151,7 @@ impl CoreReport {
             publishers: 0,
             players: [0; Wire::COUNT],
             connects: 0,
+            taken_in: 0,
             bytes_in: 0,
             bytes_out: [0; Wire::COUNT],
             frames_in: 0,

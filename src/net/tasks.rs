@@ -16,8 +16,8 @@ impl Core {
         for task in self.common.outside.take_tasks(self.number) {
             match task {
                 // Whoever asked may have gone: then nobody minds.
-                Task::Report(answer) => drop(answer.send(self.tell_of_connections())),
-                Task::End(connection_id, answer) => drop(answer.send(self.kick(connection_id))),
+                Task::Report(answer) => _ = answer.send(self.tell_of_connections()),
+                Task::End { connection_id, role, answer } => _ = answer.send(self.kick(connection_id, role)),
                 Task::Play(player) => self.take_in(*player),
             }
         }
@@ -26,6 +26,7 @@ impl Core {
     /// A player comes that has been let in already. Once it is here it is like any other.
     fn take_in(&mut self, player: HttpPlayer) {
         let HttpPlayer { socket, peer, ticket, stream, wire, start, head, rest } = player;
+        self.tally.taken_in += 1;
         if self.is_draining {
             return;
         }
@@ -66,11 +67,11 @@ impl Core {
         connection.playing = Some(Playing { key: player, name, since_ms: self.now_ms, bytes_out_before });
     }
 
-    /// Ends a connection because the operator wants it. False where there is none of that number.
-    fn kick(&mut self, connection_id: u64) -> bool {
+    /// Ends a connection because the operator wants it. False where there is none of that number and role.
+    fn kick(&mut self, connection_id: u64, role: Role) -> bool {
         let Some(key) = self.find(connection_id) else { return false };
         let connection = &mut self.connections[key];
-        if connection.closing.is_some() {
+        if connection.closing.is_some() || connection.role() != role {
             return false;
         }
         match connection.publishing {
@@ -89,17 +90,17 @@ impl Core {
     }
 
     fn tell_of(&self, connection: &Connection) -> ConnectionReport {
-        let (role, stream, since_ms) = match (&connection.publishing, &connection.playing) {
-            (Some(it), _) => (Role::Publisher, Some(it.name.to_string()), it.since_ms),
-            (None, Some(it)) => (Role::Player, Some(it.name.to_string()), it.since_ms),
-            (None, None) => (Role::Idle, None, connection.opened_ms),
+        let (stream, since_ms) = match (&connection.publishing, &connection.playing) {
+            (Some(it), _) => (Some(it.name.to_string()), it.since_ms),
+            (None, Some(it)) => (Some(it.name.to_string()), it.since_ms),
+            (None, None) => (None, connection.opened_ms),
         };
         let lag_ms = connection.playing.as_ref().and_then(|it| self.hub.lag_ms(it.key, self.now_ms));
         ConnectionReport {
             id: connection.id,
             peer: connection.peer,
             core: self.number,
-            role,
+            role: connection.role(),
             wire: connection.dialogue.wire(),
             stream,
             duration_ms: self.now_ms.saturating_sub(since_ms),

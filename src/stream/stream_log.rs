@@ -2,7 +2,7 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicU64, AtomicUsize, Ordering},
+    atomic::{AtomicU64, Ordering},
 };
 
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -21,8 +21,6 @@ pub struct StreamLog {
     /// Segments below this sequence are retired: cores let go of theirs.
     oldest: AtomicU64,
     followers: Followers,
-    /// How many these are.
-    readers: AtomicUsize,
 }
 
 impl StreamLog {
@@ -32,7 +30,6 @@ impl StreamLog {
             newest: ArcSwapOption::empty(),
             oldest: AtomicU64::new(0),
             followers: Followers::none(cores),
-            readers: AtomicUsize::new(0),
         }
     }
 
@@ -62,18 +59,16 @@ impl StreamLog {
 
     /// A core follows it: its signal says `slot` from now on.
     pub(super) fn follow(&self, core: usize, slot: usize) {
-        self.readers.fetch_add(1, Ordering::Relaxed);
         self.followers.add(core, slot);
     }
 
     pub(super) fn leave(&self, core: usize) {
         self.followers.remove(core);
-        self.readers.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// Whether a core follows it; a writer may hear of it a frame late.
     pub(super) fn has_readers(&self) -> bool {
-        self.readers.load(Ordering::Relaxed) > 0
+        self.followers.iter().next().is_some()
     }
 
     pub(super) fn tell_followers(&self, signals: &[Signal]) {
