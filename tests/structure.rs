@@ -146,8 +146,10 @@ fn sources() -> Vec<Source> {
         let code = before_tests(&text).lines().map(without_comment).collect::<Vec<_>>().join("\n");
         Source { path, module, code, text }
     };
-    let is_test =
-        |path: &PathBuf| path.file_stem().is_some_and(|stem| stem == "tests" || stem == "round_trip");
+    let is_test = |path: &PathBuf| {
+        let path = path.strip_prefix(root).expect("below the root");
+        path.iter().any(|part| part == "tests" || part == "tests.rs" || part == "round_trip.rs")
+    };
     paths.into_iter().filter(|path| !is_test(path)).map(source).collect()
 }
 

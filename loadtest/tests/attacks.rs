@@ -4,15 +4,15 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::Command;
 use std::sync::atomic::AtomicBool;
-use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
-use fanfare::config::Config;
 use fanfare_load::attack::{self, Done, Kind, Options};
 use fanfare_load::sys;
 use fanfare_load::target::Target;
+
+mod support;
 
 #[test]
 fn peers_of_half_open_connections_are_gone_and_nothing_says_so() {
@@ -53,7 +53,7 @@ fn peers_of_half_open_connections_are_gone_and_nothing_says_so() {
 
 #[test]
 fn the_relay_ends_those_that_announce_messages_on_too_many_chunk_streams() {
-    let done = attack_for(Duration::from_secs(2), Kind::ChunkStreams, relay()).unwrap();
+    let done = attack_for(Duration::from_secs(2), Kind::ChunkStreams, support::relay(1).rtmp).unwrap();
     // But for the last ones, which it had no time to end.
     assert!(done.begun > 100 && done.ended + 50 >= done.begun, "{done:?}");
 }
@@ -84,15 +84,4 @@ fn read_to_the_end(connection: &mut TcpStream) -> ErrorKind {
 fn attack_for(time: Duration, kind: Kind, address: SocketAddr) -> Result<Done, String> {
     let target = Target::resolve(&format!("rtmp://{address}/live/load"), false).unwrap();
     attack::run(&Options { target, kind, time }, &AtomicBool::new(false))
-}
-
-/// The relay, on one core, until this process ends.
-fn relay() -> SocketAddr {
-    let mut config = Config { cores: 1, ..Config::default() };
-    config.set_rtmp(vec!["127.0.0.1:0".parse().unwrap()]);
-    let (started, addresses) = mpsc::channel();
-    thread::spawn(move || {
-        fanfare::net::run(config, |_relay| Ok(()), |addresses| started.send(addresses[0]).unwrap()).unwrap();
-    });
-    addresses.recv().unwrap()
 }

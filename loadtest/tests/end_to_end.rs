@@ -6,7 +6,6 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use fanfare::config::Config;
 use fanfare::rtmp::chunk::ChunkSize;
 use fanfare_load::limit::{self, Sent};
 use fanfare_load::play::{self, Habits, Shares};
@@ -14,6 +13,8 @@ use fanfare_load::publish::{self, Published};
 use fanfare_load::report::Report;
 use fanfare_load::source::Shape;
 use fanfare_load::target::Target;
+
+mod support;
 
 #[test]
 fn every_player_of_the_bare_loop_gets_each_frame_in_order() {
@@ -32,7 +33,7 @@ fn every_player_of_the_bare_loop_gets_each_frame_in_order() {
 
 #[test]
 fn players_of_the_relay_stall_read_slowly_and_come_and_go() {
-    let address = relay();
+    let address = support::relay(1).rtmp;
     let report = with_encoder(address, |target| {
         let shares = Shares { checks: 0.25, stalls: 0.1, reads_slowly: 0.1, comes_and_goes: 0.25 };
         play(&target, 40, 2, shares)
@@ -41,6 +42,22 @@ fn players_of_the_relay_stall_read_slowly_and_come_and_go() {
     assert_eq!(report.held, 40);
     assert!(report.connections > 40, "{report}");
     assert!(report.hindered.frames > 0, "{report}");
+}
+
+#[test]
+fn players_over_http_and_websocket_get_each_frame_in_order() {
+    let support::Addresses { rtmp, http } = support::relay(2);
+    let reports = with_encoder(rtmp, |_| {
+        ["http", "ws"].map(|scheme| {
+            let target = Target::resolve(&format!("{scheme}://{http}/live/load.flv"), false).unwrap();
+            play(&target, 20, 2, Shares { checks: 0.5, comes_and_goes: 0.25, ..Shares::default() })
+        })
+    });
+    for report in reports {
+        assert!(report.is_perfect(), "{report}");
+        assert_eq!(report.held, 20, "{report}");
+        assert!(report.connections > 20 && report.checked.frames > 10 * 100, "{report}");
+    }
 }
 
 #[test]
@@ -119,17 +136,6 @@ fn with_encoder<T>(address: SocketAddr, work: impl FnOnce(Target) -> T) -> T {
         assert!(published.frames > 100, "{published:?}");
         found
     })
-}
-
-/// The relay, on one core, until this process ends.
-fn relay() -> SocketAddr {
-    let mut config = Config { cores: 1, ..Config::default() };
-    config.set_rtmp(vec!["127.0.0.1:0".parse().unwrap()]);
-    let (started, addresses) = mpsc::channel();
-    thread::spawn(move || {
-        fanfare::net::run(config, |_relay| Ok(()), |addresses| started.send(addresses[0]).unwrap()).unwrap();
-    });
-    addresses.recv().unwrap()
 }
 
 /// Nothing here takes longer.

@@ -2,11 +2,10 @@
 
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use fanfare::config::Config;
+mod support;
 
 /// The one test in this file: the relay is in this process, and its sockets are counted.
 #[test]
@@ -14,7 +13,7 @@ fn hundreds_of_players_and_encoders_killed_at_once_cost_others_nothing_and_free_
     const HONEST: usize = 10;
     const STREAMS: usize = 40;
     const PLAYERS: usize = 300;
-    let address = relay();
+    let address = support::relay(2).rtmp;
     let at_first = sockets();
     let _encoder = Load::start(address, "publish", "honest", "--bitrate 500k");
     wait_for_sockets(at_first + 1);
@@ -85,15 +84,4 @@ fn sockets() -> usize {
     let files = std::fs::read_dir("/proc/self/fd").unwrap().flatten();
     let targets = files.filter_map(|file| std::fs::read_link(file.path()).ok());
     targets.filter(|target| target.to_string_lossy().starts_with("socket:")).count()
-}
-
-/// The relay, on two cores, until this process ends.
-fn relay() -> SocketAddr {
-    let mut config = Config { cores: 2, ..Config::default() };
-    config.set_rtmp(vec!["127.0.0.1:0".parse().unwrap()]);
-    let (started, addresses) = mpsc::channel();
-    thread::spawn(move || {
-        fanfare::net::run(config, |_relay| Ok(()), |addresses| started.send(addresses[0]).unwrap()).unwrap();
-    });
-    addresses.recv().unwrap()
 }

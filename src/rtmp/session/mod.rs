@@ -490,6 +490,8 @@ impl Session {
             // Nothing is held any more: what the peer still sends has to be read, and its end to be seen.
             self.publishing = Stage::Idle;
             self.held = Vec::new();
+            // Nor does anything come of what it asked for behind this, in the same read.
+            self.outputs.clear();
             self.status("error", code, description);
             self.outputs.push_back(Output::Close(reason));
         }

@@ -1,0 +1,126 @@
+//! Players that lag, or fall out of the log, and what a core holds for them.
+
+use super::*;
+
+#[test]
+fn a_player_that_lags_is_moved_to_the_newest_key_frame_between_two_messages() {
+    let mut bench = Bench::new();
+    let mut publication = bench.publish();
+    headers(&mut publication);
+    publication.append(key_frame(0, "K0 "), 1_000);
+    let player = bench.join(Start::KeyFrame);
+    assert_eq!(bench.drain(player), "M V A K0 ");
+    publication.append(inter_frame(40, "i1-half-sent "), 1_040);
+    publication.append(inter_frame(80, "i2 "), 1_080);
+    bench.grow();
+    let batch = bench.hub.next_batch(player, false, 1_080).expect("two frames are due");
+    assert_eq!(marks(batch.bytes()), "i1halfsent i2 ");
+    bench.hub.sent(player, 8, false);
+    assert!(!bench.hub.is_at_boundary(player));
+    publication.append(key_frame(6_000, "K3 "), 7_000);
+    publication.append(inter_frame(6_040, "i4 "), 7_040);
+    bench.now_ms = 7_040;
+    assert_eq!(bench.drain(player), "halfsent K3 i4 ", "the message is finished, i2 is passed over");
+    assert_eq!(bench.hub.skips(), 1);
+}
+
+#[test]
+fn a_core_whose_clock_is_a_little_behind_the_publishers_takes_nobody_for_lagging() {
+    let mut bench = Bench::new();
+    let mut publication = bench.publish();
+    publication.append(key_frame(0, "K0 "), bench.now_ms + 3);
+    let player = bench.join(Start::KeyFrame);
+    assert_eq!(bench.drain(player), "K0 ");
+    for frame in [inter_frame(40, "i1 "), key_frame(80, "K2 ")] {
+        publication.append(frame, bench.now_ms + 3);
+    }
+    assert_eq!(bench.drain(player), "i1 K2 ");
+}
+
+#[test]
+fn a_player_that_lags_within_one_group_of_pictures_stays_where_it_is() {
+    let mut bench = Bench::new();
+    let mut publication = bench.publish();
+    publication.append(key_frame(0, "K0 "), 1_000);
+    publication.append(inter_frame(40, "i1 "), 1_040);
+    let player = bench.join(Start::KeyFrame);
+    bench.now_ms = 20_000;
+    assert_eq!(bench.drain(player), "K0 i1 ");
+    assert_eq!(bench.hub.skips(), 0);
+}
+
+#[test]
+fn headers_go_out_with_a_skip_only_if_they_changed() {
+    let mut bench = Bench::new();
+    let mut publication = bench.publish();
+    headers(&mut publication);
+    publication.append(key_frame(0, "K0 "), 1_000);
+    let player = bench.join(Start::KeyFrame);
+    bench.drain(player);
+    publication.append(inter_frame(40, "i1 "), 1_040);
+    publication.append(video_header("W "), 6_000);
+    publication.append(key_frame(6_000, "K2 "), 6_100);
+    bench.now_ms = 6_100;
+    assert_eq!(bench.drain(player), "M W A K2 ");
+}
+
+#[test]
+fn a_player_that_has_fallen_out_of_the_log_goes_on_at_the_newest_key_frame() {
+    let mut bench = Bench::with(registry_with(1, Retention { buffer_bytes: 1 << 20, keep_ms: 5_000 }));
+    let mut publication = bench.publish();
+    publication.append(key_frame(0, "K0 "), 1_000);
+    let player = bench.join(Start::KeyFrame);
+    assert_eq!(bench.drain(player), "K0 ");
+    let large = "x".repeat(100_000);
+    for i in 0..100 {
+        publication.append(inter_frame(i, &large), 1_000);
+    }
+    publication.append(key_frame(200, "K1 "), 1_000);
+    assert_eq!(bench.drain(player), "K1 ");
+}
+
+#[test]
+fn a_player_whose_segment_was_the_last_to_go_misses_nothing() {
+    let mut bench = Bench::with(registry_with(1, Retention { buffer_bytes: 1 << 30, keep_ms: 0 }));
+    let mut publication = bench.publish();
+    publication.append(key_frame(0, "K0 "), 1_000);
+    let player = bench.join(Start::KeyFrame);
+    assert_eq!(bench.drain(player), "K0 ");
+    let first = bench.hub.stream(player).log(Wire::Rtmp).newest().expect("there is a message").sequence;
+    let mut expected = String::new();
+    for i in 1..u32::MAX {
+        let mark = format!("K{i} ");
+        publication.append(key_frame(i, &mark), 1_000 + u64::from(i));
+        expected += &mark;
+        if bench.hub.stream(player).log(Wire::Rtmp).oldest() > first {
+            break;
+        }
+    }
+    assert_eq!(bench.hub.stream(player).log(Wire::Rtmp).oldest(), first + 1);
+    assert_eq!(bench.drain(player), expected);
+    assert_eq!(bench.hub.skips(), 0);
+}
+
+#[test]
+fn a_core_holds_what_its_players_stand_in_and_nothing_else_that_is_retired() {
+    let mut bench = Bench::with(registry_with(1, Retention { buffer_bytes: 1 << 20, keep_ms: 0 }));
+    let mut publication = bench.publish();
+    publication.append(key_frame(0, "K0 "), 1_000);
+    let [stalled, quick] = [(); 2].map(|()| bench.join(Start::KeyFrame));
+    assert_eq!([bench.drain(quick), bench.drain(stalled)], ["K0 ", "K0 "]);
+    let large = "x".repeat(60_000);
+    let mut segments = Vec::new();
+    for i in 1..200 {
+        publication.append(key_frame(i * 1_000, &large), 1_000 + u64::from(i) * 1_000);
+        bench.now_ms = 1_000 + u64::from(i) * 1_000;
+        bench.drain(quick);
+        segments.push(Arc::downgrade(
+            &bench.hub.stream(quick).log(Wire::Rtmp).newest().expect("there is a message"),
+        ));
+    }
+    segments.dedup_by(|a, b| a.ptr_eq(b));
+    assert!(segments.len() > 20);
+    let held = segments.iter().filter(|segment| segment.strong_count() > 0).count();
+    assert!(held <= 4, "{held} segments: the stalled player's, the newest, and what is still young");
+    bench.hub.leave(stalled);
+}

@@ -1,0 +1,90 @@
+//! Players of one core against a real log, without a socket: what they would be sent, byte for byte.
+
+use std::{sync::Arc, time::Duration};
+
+use super::*;
+use crate::stream::Wire;
+use crate::stream::{
+    Publication, Registry, Retention,
+    tests::{
+        audio, audio_header, data, inter_frame, key_frame, marks, metadata, publisher, registry,
+        registry_with, video_header,
+    },
+};
+
+mod ending;
+mod joining;
+mod lagging;
+mod sending;
+
+const NAME: &str = "live/s";
+
+struct Bench {
+    registry: Arc<Registry>,
+    hub: Hub,
+    now_ms: u64,
+}
+
+impl Bench {
+    fn new() -> Self {
+        Self::with(registry(1))
+    }
+
+    fn with(registry: Arc<Registry>) -> Self {
+        let policy = Policy {
+            max_lag: Duration::from_secs(5),
+            play_wait: Duration::from_secs(30),
+            publisher_grace: Duration::from_secs(10),
+        };
+        Self { hub: Hub::new(0, registry.clone(), policy), registry, now_ms: 1_000 }
+    }
+
+    fn publish(&self) -> Publication {
+        self.registry.publish(NAME, publisher(1), self.now_ms).expect("the name is free")
+    }
+
+    fn join(&mut self, start: Start) -> PlayerKey {
+        self.hub.join(7, NAME, Wire::Rtmp, start, self.now_ms)
+    }
+
+    /// All that is due to the player, taken at once.
+    fn drain(&mut self, player: PlayerKey) -> String {
+        marks(&self.drain_bytes(player))
+    }
+
+    fn drain_bytes(&mut self, player: PlayerKey) -> Vec<u8> {
+        self.grow();
+        let mut out = Vec::new();
+        while let Some(batch) = self.hub.next_batch(player, false, self.now_ms) {
+            out.extend_from_slice(batch.bytes());
+            self.hub.sent(player, batch.bytes().len(), true);
+        }
+        out
+    }
+
+    /// The one send that a pass gives the player.
+    fn take(&mut self, player: PlayerKey) -> String {
+        let batch = self.hub.next_batch(player, false, self.now_ms);
+        batch.map_or_else(String::new, |batch| {
+            self.hub.sent(player, batch.bytes().len(), true);
+            marks(batch.bytes())
+        })
+    }
+
+    /// As after the core's signal.
+    fn grow(&mut self) {
+        self.hub.grown(0, 1, &mut Vec::new());
+    }
+
+    fn ended(&self) -> Vec<(usize, Ended)> {
+        let mut ended = Vec::new();
+        self.hub.expire(self.now_ms, &mut ended);
+        ended
+    }
+}
+
+fn headers(publication: &mut Publication) {
+    for frame in [metadata("M "), video_header("V "), audio_header("A ")] {
+        publication.append(frame, 1_000);
+    }
+}

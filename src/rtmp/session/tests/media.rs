@@ -1,0 +1,121 @@
+//! Media: what becomes a frame, and what comes before its time.
+
+use super::*;
+
+#[test]
+fn an_encoder_that_does_not_wait_for_its_answer_loses_nothing() {
+    let mut peer = Peer::connected();
+    let mut wire = Vec::new();
+    let publish = Command::call("publish", 0.0, [Value::from("key")]).to_bytes();
+    peer.encoder.encode(&message(type_id::COMMAND_AMF0, 0, &publish), &mut wire);
+    peer.encoder.encode(&message(type_id::VIDEO, 0, b"v0"), &mut wire);
+    peer.encoder.encode(&message(type_id::AUDIO, 10, b"a0"), &mut wire);
+    let cut = wire.len() - 5;
+    assert_eq!(peer.receive(wire[..cut].to_vec()).unwrap(), ["Publish live/key"]);
+    assert!(peer.session.is_holding());
+    assert_eq!(peer.receive(wire[cut..].to_vec()).unwrap(), NOTHING);
+    assert_eq!(peer.message(type_id::VIDEO, 40, b"v1"), NOTHING);
+    peer.session.accept_publish().unwrap();
+    let all = [
+        "User(StreamBegin(1))",
+        "onStatus NetStream.Publish.Start on 1",
+        "Video 0 v0",
+        "Audio 10 a0",
+        "Video 40 v1",
+    ];
+    assert_eq!(peer.transcript(), all);
+    assert_eq!(peer.session.held.capacity(), 0);
+}
+
+#[test]
+fn what_is_held_for_an_unanswered_publish_is_bounded() {
+    let mut peer = Peer::connected();
+    peer.call("publish", 0.0, ["key".into()]);
+    assert!(peer.receive(vec![0; MAX_HELD_BYTES]).is_ok());
+    let error = peer.receive(vec![0]).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::TooMuchHeld(MAX_HELD_BYTES + 1));
+}
+
+#[test]
+fn what_is_held_may_be_wrong_too() {
+    let mut peer = Peer::connected();
+    peer.call("publish", 0.0, ["key".into()]);
+    assert_eq!(peer.message(type_id::COMMAND_AMF0, 0, b"nonsense"), NOTHING);
+    assert!(matches!(peer.session.accept_publish().unwrap_err().kind, ErrorKind::Command(_)));
+}
+
+#[test]
+fn media_without_a_publish_goes_nowhere() {
+    let mut peer = Peer::connected();
+    assert_eq!(peer.message(type_id::VIDEO, 0, b"v"), NOTHING);
+    assert_eq!(peer.message(type_id::DATA_AMF0, 0, b"d"), NOTHING);
+}
+
+#[test]
+fn set_data_frame_is_stripped_and_other_data_passes() {
+    let mut peer = Peer::publishing();
+    let wrapped = b"\x02\0\x0d@setDataFrame\x02\0\x0aonMetaData\x08\0\0\0\0\0\0\x09";
+    let bare = peer.message(type_id::DATA_AMF0, 0, &wrapped[16..]);
+    assert_eq!(peer.message(type_id::DATA_AMF0, 0, wrapped), bare);
+    assert!(bare[0].contains("onMetaData") && !bare[0].contains("@setDataFrame"));
+    let text = peer.message(type_id::DATA_AMF0, 7, b"\x02\0\x0aonTextData\x05");
+    assert!(text[0].starts_with("Data 7") && text[0].contains("onTextData"));
+    let clear = b"\x02\0\x0f@clearDataFrame\x02\0\x0aonMetaData";
+    assert_eq!(peer.message(type_id::DATA_AMF0, 0, clear), NOTHING);
+}
+
+#[test]
+fn amf3_data_and_commands_lose_their_format_byte() {
+    let mut peer = Peer::publishing();
+    let body = b"\0\x02\0\x0d@setDataFrame\x02\0\x0aonMetaData";
+    let bare = peer.message(type_id::DATA_AMF0, 3, &body[17..]);
+    assert_eq!(peer.message(type_id::DATA_AMF3, 3, body), bare);
+    let mut command = vec![0];
+    command.extend(Command::call("createStream", 8.0, []).to_bytes());
+    assert_eq!(peer.message(type_id::COMMAND_AMF3, 0, &command), ["_result 8 [Number(1.0)] on 0"]);
+}
+
+#[test]
+fn empty_messages_are_a_sign_of_life_and_no_frame() {
+    let mut peer = Peer::publishing();
+    let types = [type_id::AUDIO, type_id::VIDEO, type_id::DATA_AMF0, type_id::DATA_AMF3, type_id::AGGREGATE];
+    for message_type_id in types {
+        assert_eq!(peer.message(message_type_id, 0, b""), NOTHING);
+    }
+    assert_eq!(peer.message(type_id::AUDIO, 5, b"a"), ["Audio 5 a"]);
+}
+
+#[test]
+fn an_aggregate_becomes_frames_on_its_own_time() {
+    let mut peer = Peer::publishing();
+    let aggregate = b"\x09\0\0\x02\0\x13\x88\0\0\0\0v0\0\0\0\x0d\
+                      \x08\0\0\x01\0\x13\x92\0\0\0\0a\0\0\0\x0c\
+                      \x12\0\0\x01\0\x13\x93\0\0\0\0d\0\0\0\x0c";
+    assert_eq!(
+        peer.message(type_id::AGGREGATE, 100, aggregate),
+        ["Video 100 v0", "Audio 110 a", "Data 111 d"]
+    );
+    let error = peer.try_message(&message(type_id::AGGREGATE, 0, &aggregate[..20])).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Aggregate(AggregateError::Truncated(17)));
+}
+
+#[test]
+fn message_types_that_mean_nothing_to_us_are_ignored() {
+    let mut peer = Peer::publishing();
+    for message_type_id in [0, 7, 10, 16, 19, 23, 255] {
+        assert_eq!(peer.message(message_type_id, 0, b"?"), NOTHING);
+    }
+}
+
+#[test]
+fn payload_is_a_view_of_the_read() {
+    let mut peer = Peer::publishing();
+    let mut wire = Vec::new();
+    peer.encoder.set_chunk_size(ChunkSize::new(4096).unwrap());
+    peer.control(Control::SetChunkSize(ChunkSize::new(4096).unwrap()));
+    peer.encoder.encode(&message(type_id::VIDEO, 0, &[7; 4000]), &mut wire);
+    let wire = Bytes::from(wire);
+    peer.session.receive(wire.clone(), 0).unwrap();
+    let Some(Output::Frame(frame)) = peer.session.poll() else { panic!("no frame") };
+    assert_eq!(frame.payload.to_bytes().as_ptr(), wire[12..].as_ptr());
+}

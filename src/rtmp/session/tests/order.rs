@@ -1,0 +1,230 @@
+//! What is answered in which order and words, to one publish or play and to several on a connection.
+
+use super::*;
+
+#[test]
+fn connect_is_answered_in_flash_media_server_s_order() {
+    let mut peer = Peer::new();
+    let mut connect = Command::call("connect", 1.0, []);
+    connect.object = Value::object([("app", "live".into())]);
+    let answer = [
+        "WindowAcknowledgementSize(2500000)",
+        "SetPeerBandwidth(2500000, Dynamic)",
+        "User(StreamBegin(0))",
+        "SetChunkSize 65536",
+        "_result 1 NetConnection.Connect.Success on 0",
+    ];
+    assert_eq!(peer.command(&connect), answer);
+}
+
+#[test]
+fn ffmpeg_s_way_to_publish() {
+    let mut peer = Peer::connected();
+    assert_eq!(peer.call("releaseStream", 2.0, ["key".into()]), ["_result 2 [Undefined] on 0"]);
+    let notified = ["onFCPublish NetStream.Publish.Start on 0", "_result 3 [Undefined] on 0"];
+    assert_eq!(peer.call("FCPublish", 3.0, ["key".into()]), notified);
+    assert_eq!(peer.call("createStream", 4.0, []), ["_result 4 [Number(1.0)] on 0"]);
+    // Nothing is said before the stream is really ours.
+    assert_eq!(peer.call("publish", 5.0, ["key".into(), "live".into()]), ["Publish live/key"]);
+    peer.session.accept_publish().unwrap();
+    assert_eq!(peer.transcript(), ["User(StreamBegin(1))", "onStatus NetStream.Publish.Start on 1"]);
+    assert_eq!(peer.message(type_id::VIDEO, 40, b"v"), ["Video 40 v"]);
+    let ended = [
+        "onStatus NetStream.Unpublish.Success on 1",
+        "onFCUnpublish NetStream.Unpublish.Success on 0",
+        "_result 6 [Undefined] on 0",
+        "Unpublish",
+    ];
+    assert_eq!(peer.call("FCUnpublish", 6.0, ["key".into()]), ended);
+    assert_eq!(peer.call("deleteStream", 7.0, [1.0.into()]), NOTHING);
+}
+
+#[test]
+fn ffmpeg_s_way_to_play() {
+    let mut peer = Peer::connected();
+    assert_eq!(peer.control(Control::WindowAcknowledgementSize(2_500_000)), NOTHING);
+    assert_eq!(peer.call("createStream", 2.0, []), ["_result 2 [Number(1.0)] on 0"]);
+    let subscribed = ["onFCSubscribe NetStream.Play.Start on 0", "_result 3 [Undefined] on 0"];
+    assert_eq!(peer.call("FCSubscribe", 3.0, ["key".into()]), subscribed);
+    assert_eq!(peer.call("getStreamLength", 4.0, ["key".into()]), ["_result 4 [Number(0.0)] on 0"]);
+    assert_eq!(peer.call("play", 5.0, ["key".into(), (-2000.0).into()]), ["Play live/key"]);
+    assert_eq!(peer.control(Control::User(UserControl::SetBufferLength(1, 3000))), NOTHING);
+    peer.session.accept_play();
+    let playing = [
+        "User(StreamBegin(1))",
+        "onStatus NetStream.Play.Start on 1",
+        "data [String(\"|RtmpSampleAccess\"), Boolean(false), Boolean(false)] on 1",
+    ];
+    assert_eq!(peer.transcript(), playing);
+    assert_eq!(peer.call("deleteStream", 6.0, [1.0.into()]), ["StopPlay"]);
+}
+
+#[test]
+fn play_is_reset_when_asked() {
+    for (reset, said) in
+        [(Value::from(true), true), (1.0.into(), true), (false.into(), false), (0.0.into(), false)]
+    {
+        let mut peer = Peer::connected();
+        peer.call("play", 0.0, ["key".into(), (-2.0).into(), (-1.0).into(), reset]);
+        peer.session.accept_play();
+        let at = peer.transcript().iter().position(|line| line.contains("Play.Reset"));
+        assert_eq!(at, said.then_some(1));
+    }
+}
+
+#[test]
+fn a_refused_publish_gets_its_code_and_is_closed_behind_it() {
+    let mut peer = Peer::connected();
+    peer.call("publish", 0.0, ["key".into()]);
+    peer.session.refuse_publish("NetStream.Publish.Denied", "No.");
+    let reason = "Close(Refused(\"NetStream.Publish.Denied\"))";
+    assert_eq!(peer.transcript(), ["onStatus NetStream.Publish.Denied on 1", reason]);
+    assert!(!peer.session.is_holding(), "what it still sends is read, so that its end is seen");
+    assert_eq!(peer.call("publish", 0.0, ["other".into()]), NOTHING);
+}
+
+#[test]
+fn a_publisher_that_is_taken_over_is_told_and_closed() {
+    let mut peer = Peer::publishing();
+    peer.session.refuse_publish("NetStream.Publish.BadName", "Taken over.");
+    let reason = "Close(Refused(\"NetStream.Publish.BadName\"))";
+    assert_eq!(peer.transcript(), ["onStatus NetStream.Publish.BadName on 1", reason]);
+    assert_eq!(peer.message(type_id::VIDEO, 0, b"v"), NOTHING);
+}
+
+#[test]
+fn a_player_that_waited_in_vain_is_told_and_closed() {
+    let mut peer = Peer::playing();
+    peer.session.refuse_play("NetStream.Play.StreamNotFound", "Nobody publishes this.");
+    let reason = "Close(Refused(\"NetStream.Play.StreamNotFound\"))";
+    assert_eq!(peer.transcript(), ["onStatus NetStream.Play.StreamNotFound on 1", reason]);
+}
+
+#[test]
+fn a_stream_that_ends_for_good_is_unpublished_and_at_its_end() {
+    let mut peer = Peer::playing();
+    peer.session.end_play();
+    let ended = ["onStatus NetStream.Play.UnpublishNotify on 1", "User(StreamEof(1))"];
+    assert_eq!(peer.transcript(), ended);
+    peer.session.end_play();
+    assert_eq!(peer.transcript(), NOTHING);
+}
+
+#[test]
+fn pause_and_seek_are_answered_without_an_error() {
+    let mut peer = Peer::playing();
+    let paused = ["onStatus NetStream.Pause.Notify on 1", "Pause(true)"];
+    let resumed = ["onStatus NetStream.Unpause.Notify on 1", "Pause(false)"];
+    assert_eq!(peer.call("pause", 0.0, [true.into(), 1000.0.into()]), paused);
+    assert_eq!(peer.call("pauseRaw", 0.0, [false.into(), 1000.0.into()]), resumed);
+    assert_eq!(peer.call("seek", 0.0, [5000.0.into()]), ["onStatus NetStream.Seek.Notify on 1"]);
+}
+
+#[test]
+fn a_player_may_leave_off_audio_or_video() {
+    let mut peer = Peer::playing();
+    assert_eq!(peer.call("receiveAudio", 0.0, [false.into()]), ["ReceiveAudio(false)"]);
+    let resumed =
+        ["onStatus NetStream.Seek.Notify on 1", "onStatus NetStream.Play.Start on 1", "ReceiveVideo(true)"];
+    assert_eq!(peer.call("receiveVideo", 0.0, [true.into()]), resumed);
+}
+
+#[test]
+fn commands_that_mean_nothing_now_are_never_fatal() {
+    let mut peer = Peer::connected();
+    let commands =
+        ["deleteStream", "closeStream", "receiveAudio", "receiveVideo", "pause", "seek", "play2", "_error"];
+    for name in commands {
+        assert_eq!(peer.call(name, 0.0, []), NOTHING, "{name}");
+    }
+    assert_eq!(peer.call("_checkbw", 7.0, []), ["_result 7 [Undefined] on 0"]);
+    assert_eq!(peer.call("FCUnsubscribe", 8.0, []), ["_result 8 [Undefined] on 0"]);
+}
+
+#[test]
+fn an_unknown_command_gets_an_error_if_it_awaits_an_answer() {
+    let mut peer = Peer::connected();
+    assert_eq!(peer.call("frobnicate", 9.0, []), ["_error 9 NetConnection.Call.Failed on 0"]);
+    assert_eq!(peer.call("frobnicate", 0.0, []), NOTHING);
+    // However long its name: our commands stay within one chunk.
+    assert_eq!(peer.call(&"x".repeat(60_000), 9.0, []), ["_error 9 NetConnection.Call.Failed on 0"]);
+}
+
+#[test]
+fn all_that_one_read_brings_about_is_one_send() {
+    let mut peer = Peer::connected();
+    let mut wire = Vec::new();
+    for id in [2.0, 3.0, 4.0] {
+        let body = Command::call("createStream", id, []).to_bytes();
+        peer.encoder.encode(&message(type_id::COMMAND_AMF0, 0, &body), &mut wire);
+    }
+    peer.session.receive(wire.into(), 0).unwrap();
+    assert!(matches!(peer.session.poll(), Some(Output::Send(bytes)) if sent(&bytes).len() == 3));
+    assert!(peer.session.poll().is_none());
+}
+
+#[test]
+fn a_connection_may_publish_again() {
+    for end in ["FCUnpublish", "closeStream", "deleteStream"] {
+        let mut peer = Peer::publishing();
+        assert!(peer.call(end, 0.0, [1.0.into()]).contains(&"Unpublish".to_owned()), "{end}");
+        assert_eq!(peer.message(type_id::VIDEO, 0, b"late"), NOTHING);
+        assert_eq!(peer.call("publish", 0.0, ["key".into()]), ["Publish live/key"]);
+        peer.session.accept_publish().unwrap();
+        peer.transcript();
+        assert_eq!(peer.message(type_id::VIDEO, 0, b"v"), ["Video 0 v"]);
+    }
+}
+
+#[test]
+fn publish_needs_no_type_and_any_type_will_do() {
+    for arguments in
+        [vec!["key".into()], vec!["key".into(), "record".into()], vec!["key".into(), Value::Null]]
+    {
+        let mut peer = Peer::connected();
+        assert_eq!(peer.command(&Command::call("publish", 0.0, arguments)), ["Publish live/key"]);
+    }
+}
+
+#[test]
+fn each_create_stream_is_answered_with_message_stream_1() {
+    let mut peer = Peer::publishing();
+    for id in [2.0, 3.0] {
+        assert_eq!(peer.call("createStream", id, []), [format!("_result {id} [Number(1.0)] on 0")]);
+    }
+    assert_eq!(peer.message(type_id::VIDEO, 0, b"v"), ["Video 0 v"]);
+}
+
+#[test]
+fn a_second_publish_takes_the_place_of_the_first() {
+    let mut peer = Peer::publishing();
+    let replaced = ["onStatus NetStream.Unpublish.Success on 1", "Unpublish", "Publish live/other"];
+    assert_eq!(peer.call("publish", 0.0, ["other".into()]), replaced);
+}
+
+#[test]
+fn a_second_play_takes_the_place_of_the_first() {
+    let mut peer = Peer::playing();
+    assert_eq!(peer.call("play", 0.0, ["other".into()]), ["StopPlay", "Play live/other"]);
+    // The first was not answered yet.
+    assert_eq!(peer.call("play", 0.0, ["third".into()]), ["StopPlay", "Play live/third"]);
+}
+
+#[test]
+fn one_connection_may_publish_and_play() {
+    let mut peer = Peer::publishing();
+    assert_eq!(peer.call("createStream", 5.0, []), ["_result 5 [Number(1.0)] on 0"]);
+    assert_eq!(peer.call("play", 0.0, ["other".into()]), ["Play live/other"]);
+    peer.session.accept_play();
+    peer.transcript();
+    assert_eq!(peer.message(type_id::AUDIO, 0, b"a"), ["Audio 0 a"]);
+    let ended = ["onStatus NetStream.Unpublish.Success on 1", "Unpublish", "StopPlay"];
+    assert_eq!(peer.call("closeStream", 0.0, []), ended);
+}
+
+#[test]
+fn media_is_taken_on_whatever_message_stream_it_comes() {
+    let mut peer = Peer::publishing();
+    let video = Message { message_stream_id: 7, ..message(type_id::VIDEO, 0, b"v") };
+    assert_eq!(peer.try_message(&video).unwrap(), ["Video 0 v"]);
+}
