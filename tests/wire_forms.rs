@@ -227,6 +227,21 @@ fn a_player_that_asks_for_live_waits_for_the_next_key_frame_in_a_log_that_is_mad
 }
 
 #[test]
+fn who_wants_the_next_key_frame_gets_that_of_an_encoder_that_came_back() {
+    let mut bench = Bench::new();
+    let publication = with_a_group(&mut bench);
+    bench.join(Wire::Rtmp, Start::KeyFrame);
+    drop(publication);
+    let mut publication = bench.publish();
+    let player = bench.join(Wire::HttpFlv, Start::Live);
+    // Of headers that have not changed nothing is laid: the new log begins with the key frame.
+    bench.lay(&mut publication, video_header("vh"));
+    bench.lay(&mut publication, key_frame(0, "k3"));
+    let got = read_flv(&bench.drain(player));
+    assert!(got.contains(" k3@"), "{got}");
+}
+
+#[test]
 fn a_body_goes_on_over_an_encoders_restart_with_one_header() {
     let mut bench = Bench::new();
     let mut publication = with_a_group(&mut bench);

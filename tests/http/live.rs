@@ -1,6 +1,6 @@
 //! Live bodies over HTTP: a connection of the server's becomes a player's, and nothing is lost or added on the way.
 
-use crate::peer::{Http, Rtmp, ask_with, get, json_when};
+use crate::peer::{Http, Response, Rtmp, ask_with, get, json_when};
 use crate::support::{Relay, SOON, eventually};
 
 #[test]
@@ -75,7 +75,8 @@ fn a_live_body_is_a_response_without_length_that_begins_with_flv() {
 fn a_player_begins_where_its_address_says() {
     let relay = Relay::start("");
     let mut publisher = Rtmp::publishing(&relay, "live/a");
-    relay.wait_for_publisher("live/a");
+    // A publisher is there before its key frame is.
+    still_with(&relay, b"first");
     let mut http = Http::connect(relay.http_address());
     http.say("GET /live/a.flv?start=live HTTP/1.1\r\nHost: x\r\n\r\n");
     assert_eq!(http.head().status, 200);
@@ -84,7 +85,7 @@ fn a_player_begins_where_its_address_says() {
     publisher.key_frame(b"fresh");
     let got = http.until(b"fresh");
     for earlier in [&b"first"[..], b"between"] {
-        assert!(!got.windows(earlier.len()).any(|window| window == earlier));
+        assert!(!contains(&got, earlier));
     }
 }
 
@@ -163,13 +164,22 @@ fn a_still_is_a_whole_file_with_the_newest_key_frame() {
     let mut publisher = Rtmp::publishing(&relay, "live/a");
     relay.wait_for_publisher("live/a");
     publisher.key_frame(b"newest");
-    let still = eventually("the key frame is there", SOON, || {
-        let still = get(&relay, "/api/v1/streams/live/a/still.flv");
-        (still.status == 200 && still.body.windows(6).any(|window| window == b"newest")).then_some(still)
-    });
+    let still = still_with(&relay, b"newest");
     assert_eq!(still.header("content-type"), "video/x-flv");
     assert!(still.body.starts_with(b"FLV\x01"));
-    assert!(!still.body.windows(5).any(|window| window == b"first"));
+    assert!(!contains(&still.body, b"first"));
+}
+
+/// The still, once its key frame is this one.
+fn still_with(relay: &Relay, mark: &[u8]) -> Response {
+    eventually("the key frame is there", SOON, || {
+        let still = get(relay, "/api/v1/streams/live/a/still.flv");
+        (still.status == 200 && contains(&still.body, mark)).then_some(still)
+    })
+}
+
+fn contains(bytes: &[u8], mark: &[u8]) -> bool {
+    bytes.windows(mark.len()).any(|window| window == mark)
 }
 
 #[test]
