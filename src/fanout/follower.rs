@@ -115,12 +115,9 @@ impl Follower {
     pub(super) fn head(&self) -> (u64, u32) {
         match self.log().newest() {
             Some(segment) => (segment.sequence, segment.committed().bytes.len() as u32),
-            // Another form's log begins with what RTMP's has kept, if it has: that first message has come already.
-            None => {
-                let is_past = self.wire() != Wire::Rtmp
-                    && matches!(**self.stream().log(Wire::Rtmp).join(), Join::At(_));
-                (self.log().oldest(), u32::from(is_past))
-            }
+            // Another form's log begins in this segment with what RTMP's has kept, and that first message has come
+            // already; if nothing is kept, it begins in the next one.
+            None => (self.log().oldest(), u32::from(self.wire() != Wire::Rtmp)),
         }
     }
 

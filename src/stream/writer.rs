@@ -213,7 +213,11 @@ impl Writer {
                     shared.clear(*sequence);
                 }
             } else if shared.has_readers() {
-                let writer = LogWriter::starting_at(*sequence, self.retention, self.memory.clone());
+                // Players that came before this and want the next key frame take what begins segment `sequence` to
+                // be past. What is kept is; where nothing is, the log begins in the segment behind it.
+                let is_kept = matches!(**stream.log(Wire::Rtmp).join(), Join::At(_));
+                let first = *sequence + u64::from(!is_kept);
+                let writer = LogWriter::starting_at(first, self.retention, self.memory.clone());
                 let mut opened = WireLog::new((self.formats)(*wire), writer, now_ms);
                 rtmp.copy_to(stream.log(Wire::Rtmp), self.chronicle.kinds(), &mut opened, shared);
                 *log = Some(opened);
