@@ -6,7 +6,21 @@ use crate::support::{
 
 #[test]
 fn sound_alone_passes_and_starts_at_once() {
-    passes(Clip::AUDIO_ONLY, &DEMANDING);
+    passes(Clip::AUDIO_ONLY, &[Player::Rtmpdump, Player::Ffmpeg, Player::Vlc, Player::Rtmp2src]);
+}
+
+/// mpv looks for pictures for 5 s, and 0.40 plays nothing of what it has read by then. What follows is whole.
+#[test]
+fn mpv_plays_sound_alone() {
+    let relay = Relay::start(SHORT_GRACE);
+    let clip = Clip::AUDIO_ONLY.seconds(9);
+    let player = Player::Mpv.record(&relay, NAME);
+    relay.wait_for_players(NAME, 1);
+    let mut publisher = Publisher::Ffmpeg.publish(&relay, &clip.file(), NAME);
+    publisher.expect_success(clip.duration() + SOON);
+    let published = packets(&clip.file());
+    let received = assert_gap_free("mpv", &published, &player.finish(SOON));
+    assert_eq!(received.audio.end, published.len(), "mpv misses the end");
 }
 
 #[test]
@@ -24,7 +38,8 @@ fn players_that_wait_get_the_first_sound_of_a_stream_without_pictures() {
 
 #[test]
 fn pictures_alone_pass() {
-    passes(Clip::VIDEO_ONLY, &DEMANDING);
+    let players = [Player::Rtmpdump, Player::Ffmpeg, Player::Vlc, Player::Mpv, Player::Rtmp2src];
+    passes(Clip::VIDEO_ONLY, &players);
 }
 
 #[test]
@@ -87,6 +102,3 @@ const NAME: &str = "live/stream";
 
 /// Players are told soon after the publisher has gone.
 const SHORT_GRACE: &str = "publish.publisher_grace = '500ms'";
-
-/// Those that make something of their own of what they get, behind the one that only writes it down.
-const DEMANDING: [Player; 5] = [Player::Rtmpdump, Player::Ffmpeg, Player::Vlc, Player::Mpv, Player::Rtmp2src];
