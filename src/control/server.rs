@@ -105,6 +105,8 @@ async fn connection(socket: TcpStream, ticket: Ticket, service: Requests) {
         .header_read_timeout(config.http.head_timeout)
         .max_buf_size(MOST_HEAD_BYTES)
         .max_headers(MOST_HEADERS)
+        // Whoever has said all it has to say may still be waiting for the answer.
+        .half_close(true)
         .serve_connection(TokioIo::new(socket), service);
     let outcome = poll_fn(|cx| connection.poll_without_shutdown(cx)).await;
     let parts = connection.into_parts();
