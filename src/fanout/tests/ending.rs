@@ -4,12 +4,7 @@ use super::*;
 
 #[test]
 fn an_encoder_that_comes_back_goes_on_at_its_key_frame_and_repeats_no_header() {
-    let mut bench = Bench::new();
-    let mut publication = bench.publish();
-    headers(&mut publication);
-    publication.append(key_frame(0, "K0 "), 1_000);
-    let player = bench.join(Start::KeyFrame);
-    assert_eq!(bench.drain(player), "M V A K0 ");
+    let (mut bench, publication, player) = watched();
     drop(publication);
     bench.now_ms = 9_000;
     assert_eq!(bench.ended(), []);

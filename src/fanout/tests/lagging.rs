@@ -4,12 +4,7 @@ use super::*;
 
 #[test]
 fn a_player_that_lags_is_moved_to_the_newest_key_frame_between_two_messages() {
-    let mut bench = Bench::new();
-    let mut publication = bench.publish();
-    headers(&mut publication);
-    publication.append(key_frame(0, "K0 "), 1_000);
-    let player = bench.join(Start::KeyFrame);
-    assert_eq!(bench.drain(player), "M V A K0 ");
+    let (mut bench, mut publication, player) = watched();
     publication.append(inter_frame(40, "i1-half-sent "), 1_040);
     publication.append(inter_frame(80, "i2 "), 1_080);
     bench.grow();
@@ -51,12 +46,7 @@ fn a_player_that_lags_within_one_group_of_pictures_stays_where_it_is() {
 
 #[test]
 fn headers_go_out_with_a_skip_only_if_they_changed() {
-    let mut bench = Bench::new();
-    let mut publication = bench.publish();
-    headers(&mut publication);
-    publication.append(key_frame(0, "K0 "), 1_000);
-    let player = bench.join(Start::KeyFrame);
-    bench.drain(player);
+    let (mut bench, mut publication, player) = watched();
     publication.append(inter_frame(40, "i1 "), 1_040);
     publication.append(video_header("W "), 6_000);
     publication.append(key_frame(6_000, "K2 "), 6_100);

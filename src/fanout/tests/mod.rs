@@ -88,3 +88,14 @@ fn headers(publication: &mut Publication) {
         publication.append(frame, 1_000);
     }
 }
+
+/// A stream, and a player that has been sent its headers and first key frame.
+fn watched() -> (Bench, Publication, PlayerKey) {
+    let mut bench = Bench::new();
+    let mut publication = bench.publish();
+    headers(&mut publication);
+    publication.append(key_frame(0, "K0 "), 1_000);
+    let player = bench.join(Start::KeyFrame);
+    assert_eq!(bench.drain(player), "M V A K0 ");
+    (bench, publication, player)
+}

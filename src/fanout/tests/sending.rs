@@ -161,12 +161,7 @@ fn what_comes_during_a_pass_goes_with_those_who_have_not_been_served_yet() {
 
 #[test]
 fn who_took_a_part_goes_on_with_all_that_there_is() {
-    let mut bench = Bench::new();
-    let mut publication = bench.publish();
-    headers(&mut publication);
-    publication.append(key_frame(0, "K0 "), 1_000);
-    let player = bench.join(Start::KeyFrame);
-    bench.drain(player);
+    let (mut bench, mut publication, player) = watched();
     publication.append(inter_frame(40, "i1 "), 1_040);
     publication.append(inter_frame(80, "i2 "), 1_080);
     bench.grow();
