@@ -203,6 +203,7 @@ impl Session {
     /// The stream is not the peer's, or no longer: says so, and closes, since OBS hangs otherwise. `code` is
     /// `NetStream.Publish.BadName` or `.Denied`.
     pub fn refuse_publish(&mut self, code: &str, description: &str) {
+        self.forget_the_rest();
         self.refuse(code, description, CloseReason::Refused(code.to_owned()));
     }
 
@@ -226,6 +227,7 @@ impl Session {
     /// The peer does not get to play, or waited in vain after it was accepted: says so, and closes. `code` is
     /// `NetStream.Play.StreamNotFound` or `.Failed`.
     pub fn refuse_play(&mut self, code: &str, description: &str) {
+        self.forget_the_rest();
         self.refuse(code, description, CloseReason::Refused(code.to_owned()));
     }
 
@@ -484,14 +486,20 @@ impl Session {
         }
     }
 
+    /// Nothing comes of what was asked behind a request that is refused, in the same read. What the session itself
+    /// refuses is the last that it has read, and what came before it counts.
+    fn forget_the_rest(&mut self) {
+        if !self.closing {
+            self.outputs.clear();
+        }
+    }
+
     fn refuse(&mut self, code: &str, description: &str, reason: CloseReason) {
         if !self.closing {
             self.closing = true;
             // Nothing is held any more: what the peer still sends has to be read, and its end to be seen.
             self.publishing = Stage::Idle;
             self.held = Vec::new();
-            // Nor does anything come of what it asked for behind this, in the same read.
-            self.outputs.clear();
             self.status("error", code, description);
             self.outputs.push_back(Output::Close(reason));
         }
