@@ -11,6 +11,9 @@ const MOST_HEADERS: usize = 32;
 /// A header larger than this is passed on and not kept: real ones are below 1 KiB, metadata with a picture in it below
 /// this.
 const LARGEST_HEADER: usize = 256 << 10;
+/// The time of `onMetaData`, wherever it stands. FFmpeg's FLV reader, which VLC and mpv use, skips metadata at 0; any
+/// other makes it a subtitle track, for whose first line VLC waits 10 s.
+pub(super) const METADATA_MS: u32 = 0;
 
 /// The newest metadata and sequence headers of a stream, unopened.
 #[derive(Debug, Default)]
@@ -83,6 +86,7 @@ impl Preamble {
         let mut wire = opening.to_vec();
         for header in &self.current {
             let payload = header.payload.clone().into();
+            let timestamp_ms = if header.part == Part::Metadata { METADATA_MS } else { timestamp_ms };
             let frame = Frame { kind: header.part.kind(), timestamp_ms, payload };
             let start = wire.len();
             wire.resize(start + format.wire_len(&frame), 0);

@@ -6,9 +6,9 @@ use super::{
     join::Join,
     log::{LogWriter, Retention},
     memory::Memory,
-    preamble::Preamble,
+    preamble::{METADATA_MS, Preamble},
     registry::Stream,
-    role::Role,
+    role::{Part, Role},
     segment::{Class, Entry},
     timeline::Timeline,
     wire::Wire,
@@ -128,9 +128,10 @@ impl Writer {
             }
             Role::Other => frame.kind != FrameKind::Data,
         };
-        frame.timestamp_ms = match is_timed {
-            true => self.timeline.media(frame.kind, frame.timestamp_ms, now_ms),
-            false => self.timeline.header(frame.timestamp_ms),
+        frame.timestamp_ms = match role {
+            Role::Header(Part::Metadata) => METADATA_MS,
+            _ if is_timed => self.timeline.media(frame.kind, frame.timestamp_ms, now_ms),
+            _ => self.timeline.header(frame.timestamp_ms),
         };
         self.needs_key_frame &= role != Role::KeyFrame;
         if matches!(role, Role::KeyFrame | Role::Picture) {
