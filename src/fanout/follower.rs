@@ -61,11 +61,14 @@ impl Follower {
     }
 
     /// Puts the player where it can begin, if there is such a place now. True where it stands in the log then.
-    pub(super) fn place(&mut self, player: &mut Player) -> bool {
-        let (after, is_before_all) = match player.place {
-            Place::At(_) => return true,
-            Place::Waiting { after, is_before_all, .. } => (after, is_before_all),
-        };
+    pub(super) fn place(&mut self, player: &mut Player, now_ms: u64) -> bool {
+        if let Place::Parked(parked) = &player.place {
+            player.place = match parked.cursor() {
+                Some(cursor) => Place::At(cursor),
+                None => Place::Waiting { since_ms: now_ms, after: parked.position, is_before_all: false },
+            };
+        }
+        let Place::Waiting { after, is_before_all, .. } = player.place else { return true };
         match &**self.log().join() {
             Join::At(point @ JoinPoint { start: Some(start), .. }) if is_before_all => {
                 self.place_at_start(player, start) || self.place_at(player, point)

@@ -136,15 +136,26 @@ impl Hub {
     pub fn next_batch(&mut self, key: PlayerKey, only_rest: bool, now_ms: u64) -> Option<Batch> {
         let player = &mut self.players[key.0];
         let follower = &mut self.followers[player.follower];
+        if player.is_sending() {
+            return None;
+        }
         if !player.is_at_boundary() {
             let must_skip = is_lagging(player, &self.policy, now_ms);
-            return player.next_batch(only_rest || must_skip || player.is_paused);
+            return player.next_batch(only_rest || must_skip || player.is_paused || player.is_resuming);
         }
-        if only_rest || player.is_paused || player.is_served || !follower.place(player) {
+        if player.is_paused {
+            player.park();
+            return None;
+        }
+        if only_rest || player.is_served || !follower.place(player, now_ms) {
             return None;
         }
         let is_out = matches!(&player.place, Place::At(cursor) if follower.has_left(cursor.segment.sequence));
-        if (is_out || is_lagging(player, &self.policy, now_ms)) && follower.skip(player, now_ms) {
+        let must_skip = is_out || is_lagging(player, &self.policy, now_ms);
+        let is_resuming = std::mem::take(&mut player.is_resuming);
+        let is_moved = (must_skip || is_resuming) && follower.skip(player, now_ms);
+        // A pause is the player's own wish, and not a skip.
+        if is_moved && must_skip {
             self.skips += 1;
             follower.skips += 1;
             tracing::debug!(stream = follower.stream().name(), owner = player.owner, "player moved ahead");
@@ -167,7 +178,7 @@ impl Hub {
     /// `n` bytes of the batch that this player was given last have been sent; `is_all` if that is all of it.
     pub fn sent(&mut self, key: PlayerKey, n: usize, is_all: bool) {
         let player = &mut self.players[key.0];
-        player.advance(n);
+        player.sent(n);
         self.followers[player.follower].bytes_out += n as u64;
         // A full socket took a part: what remains goes as soon as there is room, with what has come since.
         player.is_served &= is_all;
@@ -178,12 +189,17 @@ impl Hub {
         self.players[key.0].is_at_boundary()
     }
 
-    /// Pauses a player, or lets it go on: at the newest key frame, for what it missed is past.
-    pub fn pause(&mut self, key: PlayerKey, is_paused: bool, now_ms: u64) {
+    /// Pauses a player, or lets it go on: at the newest key frame, for what it missed is past. Where a send is under way
+    /// that happens at the message boundary after it.
+    pub fn pause(&mut self, key: PlayerKey, is_paused: bool) {
         let player = &mut self.players[key.0];
         let was_paused = std::mem::replace(&mut player.is_paused, is_paused);
-        if was_paused && !is_paused && player.is_at_boundary() {
-            self.followers[player.follower].skip(player, now_ms);
+        if was_paused && !is_paused {
+            player.is_resuming = true;
+            player.is_served = false;
+        }
+        if is_paused && !player.is_sending() && player.is_at_boundary() {
+            player.park();
         }
     }
 
@@ -206,7 +222,7 @@ impl Hub {
     pub fn lag_ms(&self, key: PlayerKey, now_ms: u64) -> Option<u32> {
         match &self.players[key.0].place {
             Place::At(cursor) => Some(cursor.lag_ms(now_ms)),
-            Place::Waiting { .. } => None,
+            Place::Waiting { .. } | Place::Parked(_) => None,
         }
     }
 
@@ -242,11 +258,17 @@ impl Hub {
                             ended.push((player.owner, Ended::NotFound));
                         }
                     }
-                    Place::At(cursor) => {
+                    place @ (Place::At(_) | Place::Parked(_)) => {
                         // What is in the log is still theirs, but not for longer than a live player may lag.
                         let late_ms =
                             vacant_ms.and_then(|ms| ms.checked_sub(millis(self.policy.publisher_grace)));
-                        let has_all = player.preamble.is_empty() && cursor.position() == follower.head();
+                        let has_all = match place {
+                            Place::At(cursor) => {
+                                player.preamble.is_empty() && cursor.position() == follower.head()
+                            }
+                            // It wants nothing of it.
+                            _parked => true,
+                        };
                         if late_ms.is_some_and(|late_ms| has_all || late_ms >= millis(self.policy.max_lag)) {
                             ended.push((player.owner, Ended::Unpublished));
                         }

@@ -1,9 +1,14 @@
 //! One player: a place in the log and what it asked for. Decides how much the next send takes.
 
+use std::{
+    rc::{Rc, Weak},
+    sync::Arc,
+};
+
 use bytes::{Buf, Bytes};
 
 use super::batch::{Batch, Local};
-use crate::stream::{Class, Entry};
+use crate::stream::{Class, Entry, Segment};
 
 /// Bytes of one send, rounded down to whole messages where there are several: so many that bytes and not calls
 /// decide the cost, and few enough that a player who lags is looked at again soon.
@@ -32,7 +37,12 @@ pub(super) struct Player {
     has_opening: bool,
     /// The state of the headers that it was given last.
     pub generation: u32,
+    /// A batch of it is with the kernel: until [`Player::sent`] its place is that batch's, and nothing else may move
+    /// it. What the peer asks meanwhile takes effect at the message boundary after it.
+    is_sending: bool,
     pub is_paused: bool,
+    /// It was paused and is no longer: at the next message boundary it goes on at the newest key frame.
+    pub is_resuming: bool,
     /// It was given all that there was: what has come since goes with the next pass, in one piece with what comes
     /// until then.
     pub is_served: bool,
@@ -58,6 +68,15 @@ pub(super) enum Place {
         is_before_all: bool,
     },
     At(Cursor),
+    /// Paused. Holds nothing of the log, and goes on here if that is still kept.
+    Parked(Parked),
+}
+
+/// Where a paused player stands, without a hold on the segment: a player may pause for as long as its stream lives.
+pub(super) struct Parked {
+    segment: Weak<Arc<Segment>>,
+    /// Segment and offset.
+    pub position: (u64, u32),
 }
 
 /// A place in the log: the next byte to send, and the message that it belongs to.
@@ -79,7 +98,9 @@ impl Player {
             is_preamble_begun: false,
             has_opening: false,
             generation: 0,
+            is_sending: false,
             is_paused: false,
+            is_resuming: false,
             is_served: false,
             wants_audio: true,
             video: Video::Wanted,
@@ -103,14 +124,37 @@ impl Player {
     pub(super) fn is_at_boundary(&self) -> bool {
         match &self.place {
             _ if !self.preamble.is_empty() => !self.is_preamble_begun,
-            Place::Waiting { .. } => true,
+            Place::Waiting { .. } | Place::Parked(_) => true,
             Place::At(cursor) => cursor.is_at_boundary(),
         }
     }
 
-    /// The next send from where the player stands, if something is due. `only_rest` asks for no more than the rest
-    /// of a half-sent message.
+    /// Whether a batch has been given out that [`Player::sent`] has not been called for.
+    pub(super) fn is_sending(&self) -> bool {
+        self.is_sending
+    }
+
+    /// Lets go of the log while the player is paused. Only between two messages.
+    pub(super) fn park(&mut self) {
+        debug_assert!(!self.is_sending && self.is_at_boundary());
+        if let Place::At(cursor) = &self.place {
+            self.place = Place::Parked(Parked {
+                segment: Rc::downgrade(&cursor.segment),
+                position: cursor.position(),
+            });
+        }
+    }
+
+    /// The next send from where the player stands, if something is due; [`Player::sent`] is owed for it. `only_rest`
+    /// asks for no more than the rest of a half-sent message.
     pub(super) fn next_batch(&mut self, only_rest: bool) -> Option<Batch> {
+        debug_assert!(!self.is_sending, "one batch at a time");
+        let batch = self.pick_batch(only_rest);
+        self.is_sending = batch.is_some();
+        batch
+    }
+
+    fn pick_batch(&mut self, only_rest: bool) -> Option<Batch> {
         if !self.preamble.is_empty() {
             let is_rest = std::mem::replace(&mut self.is_preamble_begun, true);
             if only_rest && !is_rest {
@@ -146,8 +190,10 @@ impl Player {
         Some(Batch::shared(&cursor.segment, cursor.offset, to))
     }
 
-    /// `n` bytes of the last batch have been sent.
-    pub(super) fn advance(&mut self, n: usize) {
+    /// `n` bytes of the last batch have been sent, and no more of it will be.
+    pub(super) fn sent(&mut self, n: usize) {
+        debug_assert!(self.is_sending, "a batch has been given out");
+        self.is_sending = false;
         if !self.preamble.is_empty() {
             self.preamble.advance(n);
             self.is_preamble_begun = !self.preamble.is_empty();
@@ -156,6 +202,13 @@ impl Player {
             let entries = &cursor.segment.committed().entries[cursor.entry..];
             cursor.entry += entries.partition_point(|entry| entry.end <= cursor.offset);
         }
+    }
+}
+
+impl Parked {
+    /// The cursor, if its segment is still kept here.
+    pub(super) fn cursor(&self) -> Option<Cursor> {
+        Some(Cursor::new(self.segment.upgrade()?, self.position.1))
     }
 }
 
@@ -238,7 +291,7 @@ mod tests {
         player.place_at(cursor(), &preamble("opening+new"), 8, 2);
         let batch = player.next_batch(false).expect("the preamble is due");
         assert_eq!(batch.bytes(), b"opening+new");
-        player.advance(11);
+        player.sent(11);
         player.place_at(cursor(), &preamble("opening+newer"), 8, 3);
         assert_eq!(player.next_batch(false).expect("the headers have changed").bytes(), b"newer");
     }

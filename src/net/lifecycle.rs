@@ -46,7 +46,7 @@ impl Core {
                 Output::StopPlay => self.leave_stream(key),
                 Output::Pause(is_paused) => {
                     if let Some(playing) = &self.connections[key].playing {
-                        self.hub.pause(playing.key, is_paused, self.now_ms);
+                        self.hub.pause(playing.key, is_paused);
                     }
                 }
                 Output::ReceiveAudio(wants) => {

@@ -113,6 +113,11 @@ pub(crate) mod tests {
         Frame { kind, timestamp_ms, payload }
     }
 
+    /// A frame whose payload is this head and this mark, closed by a semicolon.
+    pub(crate) fn test_frame(kind: FrameKind, timestamp_ms: u32, head: &[u8], mark: &str) -> Frame {
+        frame(kind, timestamp_ms, head, &format!("{mark};"))
+    }
+
     /// The marks in wire bytes of [`Plain`]: `K1 i2 a3 …`, headers in capitals `V A M`.
     pub(crate) fn marks(wire: &[u8]) -> String {
         wire.iter()

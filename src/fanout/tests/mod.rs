@@ -15,6 +15,7 @@ use crate::stream::{
 mod ending;
 mod joining;
 mod lagging;
+mod model;
 mod sending;
 
 const NAME: &str = "live/s";

@@ -117,12 +117,12 @@ fn a_paused_player_gets_nothing_and_goes_on_at_the_newest_key_frame() {
     publication.append(key_frame(0, "K0 "), 1_000);
     let player = bench.join(Start::KeyFrame);
     assert_eq!(bench.drain(player), "K0 ");
-    bench.hub.pause(player, true, 1_000);
+    bench.hub.pause(player, true);
     for frame in [inter_frame(40, "i1 "), key_frame(80, "K2 "), inter_frame(120, "i3 ")] {
         publication.append(frame, 1_000);
     }
     assert_eq!(bench.drain(player), "");
-    bench.hub.pause(player, false, 1_000);
+    bench.hub.pause(player, false);
     assert_eq!(bench.drain(player), "K2 i3 ");
 }
 
