@@ -147,11 +147,11 @@ fn replay(file: &str, cut: impl Fn(Bytes) -> Vec<Bytes>) -> Seen {
     let mut seen = Seen::default();
     for piece in cut(bytes) {
         session.receive(piece, 0).unwrap_or_else(|error| panic!("{file}: {error}"));
-        while let Some(output) = session.poll() {
+        while let Some(output) = session.poll().unwrap_or_else(|error| panic!("{file}: {error}")) {
             match output {
                 Output::Publish(request) => {
                     seen.published.push((request.name.app, request.name.name));
-                    session.accept_publish().unwrap_or_else(|error| panic!("{file}: {error}"));
+                    session.accept_publish();
                 }
                 Output::Play(request) => {
                     seen.played.push((request.name.app, request.name.name, request.query));
@@ -161,7 +161,11 @@ fn replay(file: &str, cut: impl Fn(Bytes) -> Vec<Bytes>) -> Seen {
                 Output::Unpublish => seen.unpublished += 1,
                 Output::StopPlay => seen.stopped += 1,
                 Output::Close(reason) => panic!("{file}: closed: {reason:?}"),
-                Output::Send(_) | Output::Pause(_) | Output::ReceiveAudio(_) | Output::ReceiveVideo(_) => {}
+                Output::Send(_)
+                | Output::Pause(_)
+                | Output::ReceiveAudio(_)
+                | Output::ReceiveVideo(_)
+                | Output::More => {}
             }
         }
     }

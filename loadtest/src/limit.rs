@@ -236,12 +236,12 @@ impl Opening {
         log: &mut Log,
     ) -> Result<bool, Over> {
         let mut plays = false;
-        while let Some(output) = self.session.poll() {
+        while let Some(output) = self.session.poll().map_err(|error| Over(error.to_string()))? {
             match output {
                 Output::Send(bytes) => self.unsent.extend_from_slice(&bytes),
                 Output::Publish(_) if publisher.is_none() => {
                     *publisher = Some(number);
-                    self.session.accept_publish().map_err(|error| Over(error.to_string()))?;
+                    self.session.accept_publish();
                 }
                 Output::Publish(_) => {
                     self.session.refuse_publish("NetStream.Publish.BadName", "There is one already.");

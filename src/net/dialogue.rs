@@ -66,17 +66,26 @@ impl Dialogue {
                     return Err(Violation::BehindRequest(passing.bytes));
                 }
             }
-            Self::WebSocket(socket) => socket.receive(&bytes)?,
+            Self::WebSocket(socket) => socket.reader.feed(&bytes),
         }
         Ok(())
     }
 
-    /// The next thing to do.
-    pub(super) fn poll(&mut self) -> Option<Output> {
+    /// The next thing to do. What came is read a little at a time: the caller may stop between two calls.
+    pub(super) fn poll(&mut self) -> Result<Option<Output>, Violation> {
         match self {
-            Self::Rtmp(session) => session.poll(),
+            Self::Rtmp(session) => Ok(session.poll()?),
+            Self::HttpFlv(_) => Ok(None),
+            Self::WebSocket(socket) => socket.poll(),
+        }
+    }
+
+    /// What is to be sent, and nothing of what came since.
+    pub(super) fn take_out(&mut self) -> Option<Bytes> {
+        match self {
+            Self::Rtmp(session) => session.take_out(),
             Self::HttpFlv(_) => None,
-            Self::WebSocket(socket) => socket.out.pop_front().map(Output::Send),
+            Self::WebSocket(socket) => socket.out.pop_front(),
         }
     }
 
@@ -107,10 +116,9 @@ impl Dialogue {
     }
 
     /// Only RTMP publishes: nobody else has asked for it.
-    pub(super) fn accept_publish(&mut self) -> Result<(), Violation> {
-        match self {
-            Self::Rtmp(session) => Ok(session.accept_publish()?),
-            Self::HttpFlv(_) | Self::WebSocket(_) => Ok(()),
+    pub(super) fn accept_publish(&mut self) {
+        if let Self::Rtmp(session) = self {
+            session.accept_publish();
         }
     }
 
@@ -147,18 +155,18 @@ impl Dialogue {
 }
 
 impl WebSocket {
-    fn receive(&mut self, bytes: &[u8]) -> Result<(), websocket::Error> {
-        self.reader.feed(bytes);
-        while let Some(word) = self.reader.next()? {
-            match word {
-                Word::Answer(answer) => self.say(answer),
-                Word::Close(answer) => {
+    fn poll(&mut self) -> Result<Option<Output>, Violation> {
+        if self.out.is_empty() {
+            match self.reader.next()? {
+                Some(Word::Answer(answer)) => self.say(answer),
+                Some(Word::Close(answer)) => {
                     self.say(answer);
                     self.has_closed = true;
                 }
+                None => {}
             }
         }
-        Ok(())
+        Ok(self.out.pop_front().map(Output::Send))
     }
 
     fn close(&mut self, code: CloseCode) {
@@ -182,7 +190,7 @@ mod tests {
     fn talk_behind_a_request_is_passed_over_until_it_is_too_much() {
         let mut dialogue = Dialogue::HttpFlv(Passing::default());
         assert!(dialogue.receive(vec![b'x'; MOST_BEHIND_REQUEST as usize].into(), 0).is_ok());
-        assert!(dialogue.poll().is_none());
+        assert!(dialogue.poll().expect("no violation").is_none());
         let error = dialogue.receive(Bytes::from_static(b"x"), 0).expect_err("one past the limit");
         assert!(error.to_string().starts_with("byte 65537: "), "{error}");
     }
@@ -194,7 +202,7 @@ mod tests {
         dialogue.end_play();
         dialogue.ping(0);
         dialogue.end_play();
-        let said: Vec<Bytes> = std::iter::from_fn(|| dialogue.poll())
+        let said: Vec<Bytes> = std::iter::from_fn(|| dialogue.poll().expect("no violation"))
             .map(|output| match output {
                 Output::Send(bytes) => bytes,
                 other => panic!("{other:?}"),

@@ -23,8 +23,14 @@ const MOST_UNREAD_BYTES: usize = 1 << 20;
 impl Core {
     /// Does what the session wants done.
     pub(super) fn poll_session(&mut self, key: usize) {
-        while let Some(output) = self.connections[key].dialogue.poll() {
+        let violation = loop {
+            let output = match self.connections[key].dialogue.poll() {
+                Ok(Some(output)) => output,
+                Ok(None) => break None,
+                Err(violation) => break Some(violation),
+            };
             match output {
+                Output::More => {}
                 Output::Frame(frame) => {
                     let now_ms = self.now_ms;
                     let connection = &mut self.connections[key];
@@ -67,9 +73,11 @@ impl Core {
                     self.finish(key, reason);
                 }
             }
-        }
+        };
         self.flush(key);
-        if self.connections[key].outbox.len() > MOST_UNREAD_BYTES {
+        if let Some(violation) = violation {
+            self.end(key, Reason::Violation(violation));
+        } else if self.connections[key].outbox.len() > MOST_UNREAD_BYTES {
             self.end(key, Reason::UnreadAnswers);
         }
     }
@@ -123,11 +131,7 @@ impl Core {
             publishing.publication = Some(publication);
             publishing.since_ms = self.now_ms;
         }
-        if let Err(error) = connection.dialogue.accept_publish() {
-            // What it sent before the answer, and we have only now read, is wrong.
-            self.poll_session(key);
-            self.end(key, Reason::Violation(error));
-        }
+        connection.dialogue.accept_publish();
         Ok(())
     }
 
@@ -304,10 +308,9 @@ impl Core {
 
     /// Closes for this reason, once what the session has just said is sent.
     pub(super) fn finish_after_session(&mut self, key: usize, reason: Reason) {
-        while let Some(output) = self.connections[key].dialogue.poll() {
-            if let Output::Send(bytes) = output {
-                self.connections[key].outbox.extend_from_slice(&bytes);
-            }
+        let connection = &mut self.connections[key];
+        while let Some(bytes) = connection.dialogue.take_out() {
+            connection.outbox.extend_from_slice(&bytes);
         }
         self.finish(key, reason);
     }

@@ -89,6 +89,11 @@ impl Decoder {
         }
     }
 
+    /// Whether all that was fed has been taken: what is fed now is not copied.
+    pub fn is_drained(&self) -> bool {
+        self.at == self.input.len()
+    }
+
     /// Bytes taken since construction. A header that is cut off counts as far as it came.
     pub fn position(&self) -> u64 {
         self.before_input + self.at as u64

@@ -28,31 +28,44 @@ pub enum Error {
 
 /// The messages of an aggregate, in order; ends after an error. Not a `Vec`: a message of 16 MiB may hold a million
 /// empty ones.
-pub fn split(timestamp_ms: u32, body: Bytes) -> impl Iterator<Item = Result<SubMessage, Error>> {
-    let whole = body.len();
-    let mut rest = body;
-    let mut first_ms = None;
-    std::iter::from_fn(move || {
-        let position = whole - rest.len();
-        if rest.is_empty() {
+#[derive(Debug)]
+pub struct Parts {
+    timestamp_ms: u32,
+    /// The first message's own timestamp.
+    first_ms: Option<u32>,
+    whole_bytes: usize,
+    rest: Bytes,
+}
+
+impl Parts {
+    /// The messages of this aggregate.
+    pub fn new(timestamp_ms: u32, body: Bytes) -> Self {
+        Self { timestamp_ms, first_ms: None, whole_bytes: body.len(), rest: body }
+    }
+}
+
+impl Iterator for Parts {
+    type Item = Result<SubMessage, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.rest.is_empty() {
             return None;
         }
-        let tag = take_tag(&mut rest).ok_or(Error::Truncated(position)).and_then(|tag| {
-            let nested = tag.message_type_id == type_id::AGGREGATE;
-            if nested { Err(Error::Nested(position)) } else { Ok(tag) }
-        });
-        Some(match tag {
-            Ok(mut message) => {
-                let first_ms = *first_ms.get_or_insert(message.timestamp_ms);
-                message.timestamp_ms = timestamp_ms.wrapping_add(message.timestamp_ms.wrapping_sub(first_ms));
-                Ok(message)
+        let position = self.whole_bytes - self.rest.len();
+        let part = match take_tag(&mut self.rest) {
+            None => Err(Error::Truncated(position)),
+            Some(tag) if tag.message_type_id == type_id::AGGREGATE => Err(Error::Nested(position)),
+            Some(mut tag) => {
+                let first_ms = *self.first_ms.get_or_insert(tag.timestamp_ms);
+                tag.timestamp_ms = self.timestamp_ms.wrapping_add(tag.timestamp_ms.wrapping_sub(first_ms));
+                Ok(tag)
             }
-            Err(error) => {
-                rest.clear();
-                Err(error)
-            }
-        })
-    })
+        };
+        if part.is_err() {
+            self.rest.clear();
+        }
+        Some(part)
+    }
 }
 
 /// An FLV tag (FLV 10.1 §E.4.1) and the back pointer behind it, with its own timestamp.
@@ -88,7 +101,7 @@ mod tests {
     fn times_are_rebased_on_the_first_message_s() {
         let body =
             [tag(9, 5000, b"v0"), tag(8, 5010, b"a"), tag(18, 4990, b""), tag(9, 5040, b"v1")].concat();
-        let messages: Vec<_> = split(u32::MAX - 20, body.into()).map(|m| m.unwrap()).collect();
+        let messages: Vec<_> = Parts::new(u32::MAX - 20, body.into()).map(|m| m.unwrap()).collect();
         let times: Vec<_> = messages.iter().map(|m| (m.message_type_id, m.timestamp_ms)).collect();
         assert_eq!(times, [(9, u32::MAX - 20), (8, u32::MAX - 10), (18, u32::MAX - 30), (9, 19)]);
         assert_eq!(messages[3].body, "v1");
@@ -99,7 +112,7 @@ mod tests {
         let first = tag(9, 1 << 24, b"video");
         let body = Bytes::from([first.clone(), tag(8, 7, b"audio")].concat());
         for cut in 1..body.len() {
-            let messages: Vec<_> = split(0, body.slice(..cut)).collect();
+            let messages: Vec<_> = Parts::new(0, body.slice(..cut)).collect();
             let error = match cut.cmp(&first.len()) {
                 std::cmp::Ordering::Less => Some(Error::Truncated(0)),
                 std::cmp::Ordering::Equal => None,
@@ -112,13 +125,13 @@ mod tests {
     #[test]
     fn an_aggregate_inside_an_aggregate_is_an_error() {
         let body = [tag(8, 0, b"a"), tag(22, 0, &tag(8, 0, b"b"))].concat();
-        let messages: Vec<_> = split(0, body.into()).collect();
+        let messages: Vec<_> = Parts::new(0, body.into()).collect();
         assert_eq!(messages[1], Err(Error::Nested(16)));
         assert_eq!(messages.len(), 2);
     }
 
     #[test]
     fn an_empty_aggregate_holds_nothing() {
-        assert_eq!(split(0, Bytes::new()).count(), 0);
+        assert_eq!(Parts::new(0, Bytes::new()).count(), 0);
     }
 }

@@ -46,11 +46,11 @@ impl Pair {
                     _ => {}
                 }
             }
-            while let Some(output) = self.session.poll() {
+            while let Some(output) = self.session.poll().unwrap() {
                 is_quiet = false;
                 match output {
                     Output::Send(bytes) => self.client.receive(bytes, 0).unwrap(),
-                    Output::Publish(_) => self.session.accept_publish().unwrap(),
+                    Output::Publish(_) => self.session.accept_publish(),
                     Output::Play(_) => self.session.accept_play(),
                     Output::Frame(_) => self.frames += 1,
                     other => panic!("{other:?}"),

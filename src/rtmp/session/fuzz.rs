@@ -31,56 +31,49 @@ enum Answer {
     Refused,
 }
 
-/// All that the session wants done but `Send`, and whether it found a violation. Of one that it is about to close it may
-/// find none: then it reads no further, but what had come with the last request has been read.
+/// All that the session wants done but `Send`, and whether it found a violation.
 fn outcome<'a>(pieces: impl Iterator<Item = &'a [u8]>, answer: Answer) -> (Vec<String>, bool) {
     let mut session = Session::new(&SessionConfig::default(), 0, [1; 32]);
     let mut told = Vec::new();
-    let mut is_closing = false;
     for piece in std::iter::once(&HELLO[..]).chain(pieces) {
-        let mut result = session.receive(Bytes::copy_from_slice(piece), 0);
-        while let Some(output) = session.poll() {
-            if let Some(line) = line(&output) {
-                told.push(line);
-            }
-            is_closing |= matches!(output, Output::Close(_));
-            match output {
-                Output::Publish(_) if answer == Answer::Granted => {
-                    result = result.and(session.accept_publish());
-                }
-                Output::Publish(_) if answer == Answer::Refused => {
-                    session.refuse_publish("NetStream.Publish.BadName", "No.");
-                }
-                Output::Play(_) if answer == Answer::Refused => {
-                    session.refuse_play("NetStream.Play.StreamNotFound", "No.");
-                }
-                Output::Play(_) => session.accept_play(),
-                _ => {}
-            }
-        }
-        if result.is_err() {
-            return (told, !is_closing);
+        let is_violation = session.receive(Bytes::copy_from_slice(piece), 0).is_err();
+        if is_violation || !go_on(&mut session, answer, &mut told) {
+            return (told, true);
         }
     }
     // A publish that was held, and those that were held behind it.
     while session.is_holding() {
-        let result = session.accept_publish();
-        while let Some(output) = session.poll() {
-            told.extend(line(&output));
-            if let Output::Play(_) = output {
-                session.accept_play();
-            }
-        }
-        if result.is_err() {
+        session.accept_publish();
+        if !go_on(&mut session, answer, &mut told) {
             return (told, true);
         }
     }
     (told, false)
 }
 
+/// Does what the session wants done until there is nothing; false where it found a violation.
+fn go_on(session: &mut Session, answer: Answer, told: &mut Vec<String>) -> bool {
+    loop {
+        let Ok(output) = session.poll() else { return false };
+        let Some(output) = output else { return true };
+        told.extend(line(&output));
+        match output {
+            Output::Publish(_) if answer == Answer::Granted => session.accept_publish(),
+            Output::Publish(_) if answer == Answer::Refused => {
+                session.refuse_publish("NetStream.Publish.BadName", "No.");
+            }
+            Output::Play(_) if answer == Answer::Refused => {
+                session.refuse_play("NetStream.Play.StreamNotFound", "No.");
+            }
+            Output::Play(_) => session.accept_play(),
+            _ => {}
+        }
+    }
+}
+
 fn line(output: &Output) -> Option<String> {
     match output {
-        Output::Send(_) => None,
+        Output::Send(_) | Output::More => None,
         Output::Frame(frame) => {
             Some(format!("{:?} {} {:?}", frame.kind, frame.timestamp_ms, frame.payload.to_bytes()))
         }

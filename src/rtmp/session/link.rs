@@ -33,6 +33,14 @@ pub(in crate::rtmp) struct Link {
     round_trip_ms: Option<u32>,
 }
 
+/// One message that came.
+pub(in crate::rtmp) enum Taken {
+    /// There is nothing left to do about it.
+    Settled,
+    /// It is the caller's.
+    Message(Message),
+}
+
 impl Link {
     pub fn new(limits: Limits, now_ms: u64) -> Self {
         Self {
@@ -68,16 +76,28 @@ impl Link {
         self.decoder.feed(bytes);
     }
 
+    /// Whether all bytes that were fed have been read.
+    pub fn is_drained(&self) -> bool {
+        self.decoder.is_drained()
+    }
+
     /// The next message that is not settled here. Before the next `feed`, call this until there is none.
     pub fn next(&mut self) -> Result<Option<Message>, Error> {
         loop {
-            let Some(message) = self.decoder.next().map_err(|error| self.misread(error))? else {
-                return Ok(None);
-            };
-            if !self.settle(&message)? {
-                return Ok(Some(message));
+            match self.take()? {
+                Some(Taken::Settled) => {}
+                Some(Taken::Message(message)) => return Ok(Some(message)),
+                None => return Ok(None),
             }
         }
+    }
+
+    /// As [`Link::next`], but gives the caller its turn after each message.
+    pub fn take(&mut self) -> Result<Option<Taken>, Error> {
+        let Some(message) = self.decoder.next().map_err(|error| self.misread(error))? else {
+            return Ok(None);
+        };
+        Ok(Some(if self.settle(&message)? { Taken::Settled } else { Taken::Message(message) }))
     }
 
     /// Acknowledges what came, if it is time: at most once a read, however small the window.

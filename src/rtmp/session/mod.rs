@@ -21,6 +21,7 @@ pub use connect::{CAN_DECODE, CAN_ENCODE, CAN_FORWARD, Connect, Enhanced};
 pub use error::{Error, ErrorKind};
 pub(in crate::rtmp) use link::{Link, WINDOW_BYTES};
 
+use link::Taken;
 use std::collections::VecDeque;
 use std::fmt;
 
@@ -65,6 +66,8 @@ pub enum Output {
     ReceiveVideo(bool),
     /// The connection is to be closed once all before it is sent. The last output.
     Close(CloseReason),
+    /// Nothing to do, but more has come than one call reads: call again, now or later.
+    More,
 }
 
 /// What a peer would publish.
@@ -117,9 +120,18 @@ pub struct Session {
     /// Whether the last `play` asked for a NetStream.Play.Reset.
     reset: bool,
     closing: bool,
-    /// What came while `publish` was unanswered. Copied, so that no receive buffer waits with it.
+    /// What came before all that came earlier was read, as while `publish` is unanswered. Copied, so that no receive
+    /// buffer waits with it.
     held: Vec<u8>,
+    /// The rest of an aggregate message: its parts are read one at a time.
+    aggregate: Option<Box<aggregate::Parts>>,
+    /// Bytes have come since the last acknowledgement was considered: one read is acknowledged at most once.
+    has_received: bool,
+    /// Messages read, those in aggregates among them.
+    messages: u64,
     outputs: VecDeque<Output>,
+    /// A violation, to be reported after what came before it.
+    failed: Option<Box<Error>>,
 }
 
 /// How far a publish or play has come.
@@ -144,11 +156,16 @@ impl Session {
             reset: false,
             closing: false,
             held: Vec::new(),
+            aggregate: None,
+            has_received: false,
+            messages: 0,
             outputs: VecDeque::new(),
+            failed: None,
         }
     }
 
-    /// Takes the bytes of one read; then [`Session::poll`] until there is nothing. After an error the session has
+    /// Takes the bytes of one read; they are read by [`Session::poll`]. Best called when that had nothing more to give:
+    /// what it has not read yet is bounded, and what comes meanwhile is copied. After an error the session has
     /// nothing more to say.
     pub fn receive(&mut self, mut bytes: Bytes, now_ms: u64) -> Result<(), Error> {
         self.link.count(bytes.len(), now_ms);
@@ -164,40 +181,70 @@ impl Session {
             self.handshake = None;
             bytes = bytes.slice(progress.consumed..);
         }
-        if self.is_holding() {
-            self.hold(&bytes)?;
-        } else {
-            self.link.feed(bytes);
-            self.advance()?;
+        self.has_received = true;
+        if self.is_holding() || !self.held.is_empty() || !self.link.is_drained() {
+            return self.hold(&bytes);
         }
-        self.link.acknowledge();
+        self.link.feed(bytes);
         Ok(())
     }
 
-    /// The next thing to do.
-    pub fn poll(&mut self) -> Option<Output> {
+    /// The next thing to do; none where that takes more bytes, or an answer. Reads a few messages at the most, so a
+    /// caller may stop between any two calls and go on later.
+    ///
+    /// # Errors
+    /// A violation; all that came before it has been given out.
+    pub fn poll(&mut self) -> Result<Option<Output>, Error> {
+        let mut has_more = true;
+        for _ in 0..MESSAGES_PER_POLL {
+            if !self.outputs.is_empty() {
+                break;
+            }
+            has_more = self.step().unwrap_or_else(|error| {
+                self.closing = true;
+                self.failed = Some(Box::new(error));
+                false
+            });
+            if !has_more {
+                break;
+            }
+        }
+        if !has_more && !self.closing && std::mem::take(&mut self.has_received) {
+            self.link.acknowledge();
+        }
         if let Some(bytes) = self.link.take_out() {
-            return Some(Output::Send(bytes));
+            return Ok(Some(Output::Send(bytes)));
         }
-        let output = self.outputs.pop_front();
-        if output.is_none() && self.publishing == Stage::Idle {
-            self.outputs = VecDeque::new();
+        match (self.outputs.pop_front(), self.failed.take()) {
+            (Some(output), failed) => {
+                self.failed = failed;
+                Ok(Some(output))
+            }
+            (None, Some(error)) => Err(*error),
+            (None, None) => {
+                if self.publishing == Stage::Idle {
+                    self.outputs = VecDeque::new();
+                }
+                Ok(has_more.then_some(Output::More))
+            }
         }
-        output
+    }
+
+    /// What is to be sent by now. Reads nothing of what came: for a connection that is about to be closed.
+    pub fn take_out(&mut self) -> Option<Bytes> {
+        self.link.take_out()
     }
 
     /// The stream is the peer's: says so, and goes on with what it sent meanwhile. Then [`Session::poll`].
     ///
     /// Without a request there is nothing to accept, and nothing happens.
-    pub fn accept_publish(&mut self) -> Result<(), Error> {
+    pub fn accept_publish(&mut self) {
         if self.publishing != Stage::Asked {
-            return Ok(());
+            return;
         }
         self.publishing = Stage::Granted;
         self.link.control(Control::User(UserControl::StreamBegin(MESSAGE_STREAM_ID)));
         self.status("status", "NetStream.Publish.Start", "Publishing.");
-        self.link.feed(std::mem::take(&mut self.held).into());
-        self.advance()
     }
 
     /// The stream is not the peer's, or no longer: says so, and closes, since OBS hangs otherwise. `code` is
@@ -274,6 +321,11 @@ impl Session {
         self.link.received_bytes()
     }
 
+    /// Messages read, those in aggregates among them.
+    pub fn received_messages(&self) -> u64 {
+        self.messages
+    }
+
     /// Bytes of ours that the peer says it has; it may say nothing, or lie.
     pub fn peer_acknowledged_bytes(&self) -> u64 {
         self.link.peer_acknowledged_bytes()
@@ -288,22 +340,36 @@ impl Session {
         Ok(())
     }
 
-    fn advance(&mut self) -> Result<(), Error> {
-        while !self.is_holding() && !self.closing {
-            let Some(message) = self.link.next()? else { break };
-            self.message(message)?;
+    /// Reads one message, or one part of an aggregate. False where there is none to read now.
+    fn step(&mut self) -> Result<bool, Error> {
+        if self.closing || self.is_holding() {
+            return Ok(false);
         }
-        Ok(())
+        if let Some(part) = self.aggregate.as_mut().and_then(Iterator::next) {
+            let part = part.map_err(|error| self.link.violation(error))?;
+            self.messages += 1;
+            self.media(part.message_type_id, part.timestamp_ms, part.body.into());
+            return Ok(true);
+        }
+        self.aggregate = None;
+        match self.link.take()? {
+            Some(taken) => {
+                self.messages += 1;
+                if let Taken::Message(message) = taken {
+                    self.message(message)?;
+                }
+            }
+            None if self.held.is_empty() => return Ok(false),
+            None => self.link.feed(std::mem::take(&mut self.held).into()),
+        }
+        Ok(true)
     }
 
     fn message(&mut self, message: Message) -> Result<(), Error> {
         let Message { timestamp_ms, message_type_id, payload, .. } = message;
         match message_type_id {
             type_id::AGGREGATE => {
-                for part in aggregate::split(timestamp_ms, payload.to_bytes()) {
-                    let part = part.map_err(|error| self.link.violation(error))?;
-                    self.media(part.message_type_id, part.timestamp_ms, part.body.into());
-                }
+                self.aggregate = Some(Box::new(aggregate::Parts::new(timestamp_ms, payload.to_bytes())))
             }
             type_id::COMMAND_AMF0 | type_id::COMMAND_AMF3 => {
                 let command = Command::from_message(message_type_id, &payload);
@@ -500,6 +566,7 @@ impl Session {
             // Nothing is held any more: what the peer still sends has to be read, and its end to be seen.
             self.publishing = Stage::Idle;
             self.held = Vec::new();
+            self.aggregate = None;
             self.status("error", code, description);
             self.outputs.push_back(Output::Close(reason));
         }
@@ -558,6 +625,8 @@ fn word(text: &str) -> String {
 const MESSAGE_STREAM_ID: u32 = 1;
 /// 3 s of a 20 Mbit/s stream: what an encoder that does not wait for its answer sends while a hook decides.
 const MAX_HELD_BYTES: usize = 8 << 20;
+/// Messages that one [`Session::poll`] reads where they ask for nothing: some microseconds.
+const MESSAGES_PER_POLL: usize = 16;
 /// In front of AMF3 data: 0, for AMF0.
 const AMF3_FORMAT_BYTES: usize = 1;
 /// As AMF0 strings.

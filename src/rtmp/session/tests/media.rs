@@ -15,7 +15,7 @@ fn an_encoder_that_does_not_wait_for_its_answer_loses_nothing() {
     assert!(peer.session.is_holding());
     assert_eq!(peer.receive(wire[cut..].to_vec()).unwrap(), NOTHING);
     assert_eq!(peer.message(type_id::VIDEO, 40, b"v1"), NOTHING);
-    peer.session.accept_publish().unwrap();
+    peer.session.accept_publish();
     let all = [
         "User(StreamBegin(1))",
         "onStatus NetStream.Publish.Start on 1",
@@ -41,7 +41,11 @@ fn what_is_held_may_be_wrong_too() {
     let mut peer = Peer::connected();
     peer.call("publish", 0.0, ["key".into()]);
     assert_eq!(peer.message(type_id::COMMAND_AMF0, 0, b"nonsense"), NOTHING);
-    assert!(matches!(peer.session.accept_publish().unwrap_err().kind, ErrorKind::Command(_)));
+    peer.session.accept_publish();
+    let mut outputs = std::iter::from_fn(|| peer.session.poll().transpose());
+    assert!(matches!(outputs.next(), Some(Ok(Output::Send(_)))), "what came before it is said");
+    assert!(matches!(outputs.next(), Some(Err(error)) if matches!(error.kind, ErrorKind::Command(_))));
+    assert!(outputs.next().is_none());
 }
 
 #[test]
@@ -116,6 +120,54 @@ fn payload_is_a_view_of_the_read() {
     peer.encoder.encode(&message(type_id::VIDEO, 0, &[7; 4000]), &mut wire);
     let wire = Bytes::from(wire);
     peer.session.receive(wire.clone(), 0).unwrap();
-    let Some(Output::Frame(frame)) = peer.session.poll() else { panic!("no frame") };
+    let Ok(Some(Output::Frame(frame))) = peer.session.poll() else { panic!("no frame") };
     assert_eq!(frame.payload.to_bytes().as_ptr(), wire[12..].as_ptr());
+}
+
+/// A message of 16 MB may hold a million, and a read of 64 KiB ten thousand: each call gives out one frame, or reads a
+/// few messages that ask for nothing.
+#[test]
+fn however_much_has_come_one_call_reads_little_of_it() {
+    let mut peer = Peer::publishing();
+    let chunk_size = ChunkSize::new(1 << 20).unwrap();
+    peer.encoder.set_chunk_size(chunk_size);
+    peer.control(Control::SetChunkSize(chunk_size));
+    let tag = |message_type_id: u8, body: &[u8]| {
+        [&[message_type_id, 0, 0, body.len() as u8, 0, 0, 0, 0, 0, 0, 0], body, &[0; 4]].concat()
+    };
+    let frames = tag(type_id::VIDEO, b"v").repeat(1_000);
+    let nothing = tag(0, b"").repeat(1_000);
+    let mut wire = Vec::new();
+    peer.encoder.encode(&message(type_id::AGGREGATE, 0, &[frames, nothing].concat()), &mut wire);
+    (0..1_000).for_each(|_| peer.encoder.encode(&message(0, 0, b""), &mut wire));
+    peer.encoder.encode(&message(type_id::VIDEO, 0, b"last"), &mut wire);
+    let before = peer.session.received_messages();
+    peer.session.receive(wire.into(), 0).unwrap();
+    let (mut read, mut frames) = (before, 0);
+    while let Some(output) = peer.session.poll().unwrap() {
+        assert!(peer.session.outputs.is_empty(), "nothing piles up");
+        assert!(peer.session.received_messages() - read <= MESSAGES_PER_POLL as u64);
+        read = peer.session.received_messages();
+        frames += usize::from(matches!(output, Output::Frame(_)));
+    }
+    assert_eq!((frames, read - before), (1_001, 3_002));
+}
+
+#[test]
+fn what_comes_while_more_is_to_be_read_comes_after_it() {
+    let mut peer = Peer::publishing();
+    let mut wires = [b"a", b"b", b"c"].map(|body| {
+        let mut wire = Vec::new();
+        (0..100).for_each(|_| peer.encoder.encode(&message(0, 0, b""), &mut wire));
+        peer.encoder.encode(&message(type_id::VIDEO, 0, body), &mut wire);
+        Bytes::from(wire)
+    });
+    // Cut within a message.
+    wires[1] = [&wires[1][..], &wires[2][..20]].concat().into();
+    wires[2] = wires[2].slice(20..);
+    for wire in wires {
+        peer.session.receive(wire, 0).unwrap();
+        assert!(matches!(peer.session.poll(), Ok(Some(Output::More))));
+    }
+    assert_eq!(peer.transcript(), ["Video 0 a", "Video 0 b", "Video 0 c"]);
 }

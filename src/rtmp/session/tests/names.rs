@@ -12,7 +12,7 @@ fn start_is_read_from_the_play_name() {
         let mut wire = Vec::new();
         peer.encoder.encode(&message(type_id::COMMAND_AMF0, 0, &play), &mut wire);
         peer.session.receive(wire.into(), 0).unwrap();
-        assert!(matches!(peer.session.poll(), Some(Output::Play(request)) if request.start == start));
+        assert!(matches!(peer.session.poll(), Ok(Some(Output::Play(request))) if request.start == start));
     }
 }
 
