@@ -69,7 +69,8 @@ def attempt(name: str, load: measure.Load, results: dict) -> dict | None:
         return {"server": name, "players": load.players, "bitrate": load.bitrate, "failed": str(error)}
     say(f"{name:20} {load.players:5} x {load.bitrate}: {outcome['mb_per_cpu_second']:6.0f} MB/CPU-s  "
         f"{outcome['cores']:.2f} cores  p50 {outcome['p50_ms']:.1f} p99 {outcome['p99_ms']:.1f} ms  "
-        f"held {outcome['held']}  delivered {outcome['share_delivered']:.2f}  gaps {outcome['gaps']}")
+        f"held {outcome['held']}  delivered {outcome['share_delivered']:.3f}  longest wait {outcome['longest_wait_ms']:.0f} ms  "
+        f"gaps {outcome['gaps']}")
     return outcome
 
 
@@ -99,9 +100,10 @@ def ratios(runs: list[dict], name: str) -> list[float]:
 
 
 def is_sound(run: dict) -> bool:
-    """Whether every player came and stayed, and every frame that should have come did."""
+    """Whether every player came and stayed, and every frame that should have come did, in time."""
     lost = run["gaps"] + run["skips"] + run["out_of_order"] + run["corrupt"] + run["connect_failures"]
-    return lost == 0 and run["held"] == run["players"] and run["share_delivered"] >= DELIVERED
+    is_all = lost == 0 and run["held"] == run["players"] and run.get("stalled_players", 0) == 0
+    return is_all and run["share_delivered"] >= DELIVERED
 
 
 def table(results: dict) -> str:
@@ -113,7 +115,8 @@ def table(results: dict) -> str:
         here = [run for run in runs if (run["players"], run["bitrate"]) == (players, bitrate)]
         lines += [f"### {players} players × {rate(bitrate)}", "",
                   "| server | MB per CPU-second | of the bare loop | cores | p50 / p99 ms | first key frame p50 / p99 ms "
-                  "| memory MB | held | delivered | gaps |", "|---|---|---|---|---|---|---|---|---|---|"]
+                  "| memory MB | held | delivered in time | longest wait ms | gaps |",
+                  "|---|---|---|---|---|---|---|---|---|---|---|"]
         for name in dict.fromkeys(run["server"] for run in here):
             lines.append(row(name, here))
         lines.append("")
@@ -125,7 +128,9 @@ def row(name: str, runs: list[dict]) -> str:
     own = [run for run in runs if run["server"] == name and "failed" not in run]
     failed = [run["failed"] for run in runs if run["server"] == name and "failed" in run]
     if not own:
-        return f"| {name} | failed: {failed[0]} | | | | | | | | |"
+        return f"| {name} | failed: {failed[0]} | | | | | | | | | |"
+    # Runs of before were not asked.
+    waits = [run["longest_wait_ms"] for run in own if "longest_wait_ms" in run]
     of_bare = ratios([run for run in runs if "failed" not in run], name)
 
     def median(key: str) -> float:
@@ -135,7 +140,7 @@ def row(name: str, runs: list[dict]) -> str:
             f"| {median('cores'):.2f} | {median('p50_ms'):.1f} / {median('p99_ms'):.1f} "
             f"| {median('first_key_frame_p50_ms'):.1f} / {median('first_key_frame_p99_ms'):.0f} "
             f"| {median('resident_mb'):.0f} | {median('held'):.0f} | {median('share_delivered'):.2f} "
-            f"| {sum(run['gaps'] + run['skips'] for run in own)} |")
+            f"| {f'{max(waits):.0f}' if waits else '–'} | {sum(run['gaps'] + run['skips'] for run in own)} |")
 
 
 def drawing(results: dict) -> str:

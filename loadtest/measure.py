@@ -92,12 +92,16 @@ def figures(server: str, load: Load, result: dict) -> dict:
     """The line that is printed: what counts of a result, under names that say their units."""
     steady = result["steady"]
     usage = steady["server"] or {}
+    delivery = result["delivery"]
     wanted = load.players * load.bits_per_second() / 8 * steady["seconds"]
     rounded = {
         "mb_per_cpu_second": usage.get("mb_per_cpu_second", 0),
         "cores": usage.get("cores", 0),
         "load_cores": steady["load_cores"],
-        "share_delivered": steady["bytes"] / wanted if wanted else 0,
+        # What came, and what of it came in time: a server that stands still has neither.
+        "share_delivered": min(steady["bytes"] / wanted if wanted else 0, delivery["share"]),
+        "longest_wait_p50_ms": delivery["longest_wait_ms"]["p50"],
+        "longest_wait_ms": delivery["longest_wait_ms"]["max"],
         "p50_ms": steady["latency_ms"]["p50"],
         "p99_ms": steady["latency_ms"]["p99"],
         "max_ms": steady["latency_ms"]["max"],
@@ -107,7 +111,8 @@ def figures(server: str, load: Load, result: dict) -> dict:
         "resident_kb_per_player":
             (usage.get("resident_mb", 0) - usage.get("resident_before_mb", 0)) * 1000 / load.players,
     }
-    counted = {name: result[name] for name in ("held", "connect_failures", "disconnects", "without_picture")}
+    counted = {"stalled_players": delivery["stalled_players"]}
+    counted |= {name: result[name] for name in ("held", "connect_failures", "disconnects", "without_picture")}
     checked = {name: result["checked"][name] for name in ("frames", "gaps", "skips", "out_of_order", "corrupt")}
     return {"server": server, **asdict(load), **{name: round(value, 3) for name, value in rounded.items()},
             **counted, **checked, "reasons": result["reasons"]}

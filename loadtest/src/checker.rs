@@ -4,6 +4,7 @@ use fanfare::flv::{Frame, FrameKind, audio, video};
 use serde::Serialize;
 
 use crate::marker::Marker;
+use crate::schedule::Kind;
 use crate::source::marker_position;
 
 /// What one player has received so far.
@@ -40,12 +41,14 @@ pub struct Tally {
 pub enum Seen {
     /// Metadata, a sequence header, or something corrupt.
     Other,
-    /// A frame that was sent at this time of CLOCK_MONOTONIC.
+    /// A frame of an encoder of ours.
     Frame {
+        /// Audio or video.
+        kind: Kind,
         /// A picture to begin with.
         is_key_frame: bool,
-        /// When it was sent.
-        sent_ns: u64,
+        /// What the encoder says of it.
+        marker: Marker,
     },
 }
 
@@ -63,11 +66,15 @@ impl Checker {
         };
         self.tally.frames += 1;
         let is_key_frame = frame.kind == FrameKind::Video && video::Header::parse(&bytes).is_key_frame();
-        match frame.kind {
-            FrameKind::Video => self.video(&marker, is_key_frame),
-            _ => self.audio(&marker),
+        let kind = match frame.kind {
+            FrameKind::Video => Kind::Video,
+            _ => Kind::Audio,
+        };
+        match kind {
+            Kind::Video => self.video(&marker, is_key_frame),
+            Kind::Audio => self.audio(&marker),
         }
-        Seen::Frame { is_key_frame, sent_ns: marker.sent_ns }
+        Seen::Frame { kind, is_key_frame, marker }
     }
 
     /// What was found so far.

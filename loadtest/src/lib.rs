@@ -4,10 +4,11 @@
 //! ```text
 //! source ─ frames that carry number and time ─► publish ─► a server ─► play ─► checker, report
 //! ```
-//! [`source`], [`marker`] and [`checker`] do no I/O. [`sys`] is where system calls are made.
+//! [`schedule`], [`source`], [`marker`], [`checker`] and [`delivery`] do no I/O. [`sys`] is where system calls are made.
 
 pub mod attack;
 pub mod checker;
+pub mod delivery;
 pub mod flv_client;
 pub mod limit;
 pub mod link;
@@ -15,6 +16,7 @@ pub mod marker;
 pub mod play;
 pub mod publish;
 pub mod report;
+pub mod schedule;
 pub mod source;
 pub mod sys;
 pub mod target;

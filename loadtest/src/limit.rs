@@ -42,6 +42,8 @@ pub struct Sent {
     pub full: u64,
     /// Players that were too far behind, and were closed.
     pub dropped: u64,
+    /// Bytes of the stream that players lack at present, all of them together.
+    pub owed: u64,
 }
 
 /// Serves until the time is over or `stop` is set. `listening` is told where, `told` each second what was done.
@@ -70,6 +72,7 @@ pub fn run(
         }
         if now_ns >= tell_ns {
             tell_ns += SECOND_NS;
+            server.sent.owed = server.owed();
             told(server.sent);
         }
         let wake_ns = if window_ns > 0 { pass_ns.min(tell_ns) } else { tell_ns };
@@ -153,6 +156,14 @@ impl Server {
                 self.close(number);
             }
         }
+    }
+
+    fn owed(&self) -> u64 {
+        let behind = self.slots.iter().map(|slot| match slot {
+            Slot::Playing(player) => self.log.head() - player.at,
+            Slot::Free | Slot::Opening(_) => 0,
+        });
+        behind.sum()
     }
 
     fn ready(&mut self, number: usize) {

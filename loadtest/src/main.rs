@@ -42,8 +42,8 @@ struct Cli {
 enum Command {
     /// Publish synthetic streams, whose frames carry their number and the time at which they were sent
     Publish(Publish),
-    /// Play with many players, and check what some of them receive. Exit code: 0 if all came, stayed and got each
-    /// frame, 1 if not
+    /// Play with many players, and check what they receive against what was sent. Exit code: 0 if all came, stayed and
+    /// got each frame in time, 1 if not
     Play(Play),
     /// Do to a server what it must bear: sends what no client would
     Attack(Attack),
@@ -130,6 +130,10 @@ struct Play {
     /// something has come, at the price of a wake-up for the server's send()
     #[arg(long, default_value = "10", value_parser = milliseconds)]
     drain_every: Duration,
+    /// Milliseconds after which a frame is late; a player that gets nothing for so long, although something was sent,
+    /// has stalled
+    #[arg(long, default_value = "500", value_parser = milliseconds)]
+    late_after: Duration,
     /// Take note of the CPU time and memory of this process and its children: the server's
     #[arg(long, value_name = "PID")]
     server_pid: Option<u32>,
@@ -236,6 +240,7 @@ impl Play {
             settle: self.settle,
             time: self.seconds,
             drain_every: self.drain_every,
+            late_after: self.late_after,
             server_pid: self.server_pid,
         };
         let report = play::run(&options, stop, |progress| say(format_args!("{}", line(progress))))?;
@@ -272,9 +277,10 @@ impl Limit {
             let mb = (sent.bytes - before.bytes) as f64 / 1e6;
             let sends = sent.sends - before.sends;
             say(format_args!(
-                "{} players  {mb:.1} MB/s  {sends} sends/s, {} to a full socket; {} dropped so far",
+                "{} players  {mb:.1} MB/s  {sends} sends/s, {} to a full socket; {:.1} MB owed; {} dropped so far",
                 sent.players,
                 sent.full - before.full,
+                sent.owed as f64 / 1e6,
                 sent.dropped
             ));
             before = sent;
@@ -285,14 +291,15 @@ impl Limit {
 
 /// A second of a run of players.
 fn line(progress: &Progress) -> String {
-    let Progress { seconds, begun, watching, mb, latency, tally, lost, is_steady } = progress;
+    let Progress { seconds, begun, watching, waiting, mb, latency, tally, lost, is_steady } = progress;
     format!(
         "{seconds:4.0} s  {watching}/{begun} watch  {mb:.1} MB/s  p50 {:.1} p99 {:.1} ms  {} gaps {} skips  {lost} \
-         lost{}",
+         lost{}{}",
         latency.p50,
         latency.p99,
         tally.gaps,
         tally.skips,
+        if *waiting > 0 { format!("  {waiting} WAIT") } else { String::new() },
         if *is_steady { "" } else { "  (coming)" }
     )
 }

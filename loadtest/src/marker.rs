@@ -1,5 +1,7 @@
-//! What each synthetic frame carries, so that whoever receives it can tell whether it is whole, whether one is
-//! missing before it, and how long it was under way.
+//! What each synthetic frame carries, so that a player can tell whether it is whole, whether one is missing before it,
+//! how long it was under way, and what has been sent besides it.
+
+use crate::schedule::{Schedule, Shape};
 
 /// Who sent a frame, which one it is, and when.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,11 +14,15 @@ pub struct Marker {
     pub sequence: u64,
     /// CLOCK_MONOTONIC.
     pub sent_ns: u64,
+    /// By which the other frames are sent, before this one and after it.
+    pub schedule: Schedule,
+    /// The encoder has ended: nothing comes after this one.
+    pub is_last: bool,
 }
 
 impl Marker {
     /// Bytes of a marker.
-    pub const LEN: usize = 32;
+    pub const LEN: usize = 49;
 
     /// Appends the marker, and filler that follows from it, until `out` has `len` bytes (a marker more than it had
     /// at least).
@@ -28,6 +34,12 @@ impl Marker {
         out.extend_from_slice(&self.sequence.to_be_bytes());
         out.extend_from_slice(&self.sent_ns.to_be_bytes());
         out.extend_from_slice(&(len as u32).to_be_bytes());
+        let Schedule { shape, started_ns } = self.schedule;
+        out.extend_from_slice(&started_ns.to_be_bytes());
+        out.extend_from_slice(&(shape.bitrate as u32).to_be_bytes());
+        out.extend_from_slice(&(shape.fps as u16).to_be_bytes());
+        out.extend_from_slice(&(shape.gop as u16).to_be_bytes());
+        out.push((u8::from(shape.audio) * HAS_AUDIO) | (u8::from(self.is_last) * IS_LAST));
         let mut at = self.filler_start();
         while out.len() < len {
             let n = (len - out.len()).min(FILLER.len() - at);
@@ -40,14 +52,21 @@ impl Marker {
     pub fn read(frame: &[u8], at: usize) -> Option<Self> {
         let mut fields = Fields(frame.get(at..at + Self::LEN)?);
         let magic = fields.take::<4>();
-        let marker = Self {
-            stream: u32::from_be_bytes(fields.take()),
-            source: u32::from_be_bytes(fields.take()),
-            sequence: u64::from_be_bytes(fields.take()),
-            sent_ns: u64::from_be_bytes(fields.take()),
-        };
+        let stream = u32::from_be_bytes(fields.take());
+        let source = u32::from_be_bytes(fields.take());
+        let sequence = u64::from_be_bytes(fields.take());
+        let sent_ns = u64::from_be_bytes(fields.take());
         let len = u32::from_be_bytes(fields.take()) as usize;
-        let is_whole = &magic == MAGIC && len == frame.len() && marker.is_filler(&frame[at + Self::LEN..]);
+        let started_ns = u64::from_be_bytes(fields.take());
+        let bitrate = u32::from_be_bytes(fields.take()).into();
+        let fps = u16::from_be_bytes(fields.take()).into();
+        let gop = u16::from_be_bytes(fields.take()).into();
+        let [flags] = fields.take();
+        let shape = Shape { bitrate, fps, gop, audio: flags & HAS_AUDIO != 0 };
+        let schedule = Schedule { shape, started_ns };
+        let marker = Self { stream, source, sequence, sent_ns, schedule, is_last: flags & IS_LAST != 0 };
+        let is_possible = &magic == MAGIC && len == frame.len() && shape.check().is_ok();
+        let is_whole = is_possible && marker.is_filler(&frame[at + Self::LEN..]);
         is_whole.then_some(marker)
     }
 
@@ -82,6 +101,8 @@ impl Fields<'_> {
 }
 
 const MAGIC: &[u8; 4] = b"fanf";
+const HAS_AUDIO: u8 = 1;
+const IS_LAST: u8 = 2;
 
 /// Never 0, so that it holds no start code of H.264. Its length has no small factor in common with frame lengths.
 static FILLER: [u8; 65_521] = filler();
@@ -104,7 +125,15 @@ const fn filler() -> [u8; 65_521] {
 mod tests {
     use super::*;
 
-    const MARKER: Marker = Marker { stream: 3, source: 9, sequence: 1 << 40, sent_ns: u64::MAX - 1 };
+    const SHAPE: Shape = Shape { bitrate: 400_000_000, fps: 240, gop: 6_000, audio: true };
+    const MARKER: Marker = Marker {
+        stream: 3,
+        source: 9,
+        sequence: 1 << 40,
+        sent_ns: u64::MAX - 1,
+        schedule: Schedule { shape: SHAPE, started_ns: u64::MAX - 7 },
+        is_last: true,
+    };
 
     fn frame(len: usize) -> Vec<u8> {
         let mut frame = vec![0xAF, 1];
@@ -114,7 +143,7 @@ mod tests {
 
     #[test]
     fn a_marker_survives_the_round_trip_in_frames_of_any_length() {
-        for len in [0, 34, 35, 1000, 70_000, 200_000] {
+        for len in [0, 51, 52, 1000, 70_000, 200_000] {
             let frame = frame(len);
             assert_eq!(frame.len(), len.max(2 + Marker::LEN));
             assert_eq!(Marker::read(&frame, 2), Some(MARKER));
@@ -124,7 +153,7 @@ mod tests {
     #[test]
     fn a_changed_byte_is_seen_wherever_it_is() {
         let whole = frame(90_000);
-        for at in [2, 33, 34, 1000, 66_000, 89_999] {
+        for at in [2, 33, 36, 50, 51, 1000, 66_000, 89_999] {
             let mut frame = whole.clone();
             frame[at] ^= 1;
             assert_ne!(Marker::read(&frame, 2), Some(MARKER), "at {at}");

@@ -76,10 +76,7 @@ pub fn run(
             encoder.ready(&mut scrap).map_err(|over| encoder.failed(over))?;
         }
     }
-    for encoder in &mut encoders {
-        // It is over either way.
-        let _ = encoder.link.say(|client| client.stop());
-    }
+    encoders.iter_mut().for_each(Encoder::end);
     Ok(sum(&encoders))
 }
 
@@ -96,8 +93,8 @@ struct Encoder {
     source: Source,
     /// By which encoders of one process are apart, so that their frames are spread over time.
     phase_ns: u64,
-    /// Its source's time 0; before that it has not been let in.
-    started_ns: Option<u64>,
+    /// Whether it has been let in.
+    is_started: bool,
     asked_ns: u64,
     frames: u64,
 }
@@ -114,7 +111,7 @@ impl Encoder {
             link: Link::new(config, options.target.address, Origin::default())?,
             source: Source::new(options.shape, number as u32, (asked_ns / 1_000_000) as u32),
             phase_ns: frame_ns * number as u64 / options.streams as u64,
-            started_ns: None,
+            is_started: false,
             asked_ns,
             frames: 0,
         })
@@ -136,7 +133,8 @@ impl Encoder {
             return Err(Over(reason));
         }
         if started {
-            self.started_ns = Some(sys::now_ns() + self.phase_ns);
+            self.is_started = true;
+            self.source.begin(sys::now_ns() + self.phase_ns);
             let opening = self.source.opening();
             self.link.say(|client| opening.iter().for_each(|frame| client.send_frame(frame)))?;
         }
@@ -145,13 +143,13 @@ impl Encoder {
 
     /// Sends what is due, and says when to come again.
     fn publish(&mut self, now_ns: u64) -> Result<u64, Over> {
-        let Some(started_ns) = self.started_ns else {
+        if !self.is_started {
             return match self.asked_ns + OPENING_NS {
                 until_ns if now_ns >= until_ns => Err(Over("no answer to publish".to_owned())),
                 until_ns => Ok(until_ns),
             };
-        };
-        while started_ns + self.source.due_ns() <= now_ns {
+        }
+        while self.source.due_ns() <= now_ns {
             let frame = self.source.next_frame(sys::now_ns());
             self.link.say(|client| client.send_frame(&frame))?;
             self.frames += 1;
@@ -161,7 +159,17 @@ impl Encoder {
                 "the server takes less than it is sent: {MAX_UNSENT_BYTES} bytes wait"
             )));
         }
-        Ok(started_ns + self.source.due_ns())
+        Ok(self.source.due_ns())
+    }
+
+    /// Says that it was the last frame, and goes. It is over, whatever comes of it.
+    fn end(&mut self) {
+        if self.is_started {
+            let frame = self.source.last_frame(sys::now_ns());
+            let _ = self.link.say(|client| client.send_frame(&frame));
+            self.frames += 1;
+        }
+        let _ = self.link.say(|client| client.stop());
     }
 
     fn failed(&self, Over(reason): Over) -> String {

@@ -6,6 +6,7 @@ use hdrhistogram::Histogram;
 use serde::Serialize;
 
 use crate::checker::Tally;
+use crate::delivery::Delivery;
 use crate::usage::Usage;
 
 /// Times in nanoseconds, three digits of each, up to an hour.
@@ -39,6 +40,8 @@ pub struct Report {
     pub checked: Tally,
     /// The players that stall or read slowly: they may be skipped.
     pub hindered: Tally,
+    /// What was received, of what was sent.
+    pub delivery: Delivery,
     /// The time in which all had come and settled.
     pub steady: Steady,
     /// The first reasons why connections ended.
@@ -146,18 +149,19 @@ impl Steady {
 }
 
 impl Report {
-    /// Whether all players came, stayed, and those that were checked got each frame.
+    /// Whether all players came, stayed, and got in time whatever was sent.
     pub fn is_perfect(&self) -> bool {
         self.held == self.players
             && self.connect_failures + self.disconnects + self.without_picture == 0
             && self.checked.is_perfect()
+            && self.delivery.is_perfect()
             && self.hindered.gaps + self.hindered.out_of_order + self.hindered.corrupt == 0
     }
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { checked, hindered, steady, .. } = self;
+        let Self { checked, hindered, delivery, steady, .. } = self;
         writeln!(
             f,
             "players      {} of {} held; {} could not connect, {} were sent away, {} saw no picture",
@@ -168,10 +172,11 @@ impl fmt::Display for Report {
         if hindered.frames > 0 {
             writeln!(f, "hindered     {hindered}")?;
         }
+        write!(f, "{delivery}")?;
         writeln!(f, "latency      {}", steady.latency_ms)?;
         writeln!(
             f,
-            "delivered    {:.1} MB/s for {:.1} s; the load took {:.2} cores",
+            "throughput   {:.1} MB/s for {:.1} s; the load took {:.2} cores",
             steady.mb_per_second, steady.seconds, steady.load_cores
         )?;
         if let Some(server) = steady.server {
@@ -183,6 +188,49 @@ impl fmt::Display for Report {
         }
         self.reasons.iter().try_for_each(|reason| writeln!(f, "reason       {reason}"))?;
         write!(f, "verdict      {}", if self.is_perfect() { "perfect" } else { "NOT perfect" })
+    }
+}
+
+impl fmt::Display for Delivery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { frames, bytes, .. } = self;
+        writeln!(
+            f,
+            "delivered    {:.4} of what was sent: of {} frames {} came in time, {} later than {:.0} ms; {} were left \
+             out, {} never came",
+            self.share,
+            frames.owed,
+            frames.in_time,
+            frames.late,
+            self.late_after_ms,
+            frames.left_out,
+            frames.never
+        )?;
+        if bytes.owed > 0 {
+            let mb = |bytes| bytes as f64 / 1e6;
+            writeln!(
+                f,
+                "drained      of {:.1} MB {:.1} came in time, {:.1} late; {:.1} never came",
+                mb(bytes.owed),
+                mb(bytes.in_time),
+                mb(bytes.late),
+                mb(bytes.never)
+            )?;
+        }
+        writeln!(f, "frames' age  {}", self.age_ms)?;
+        writeln!(
+            f,
+            "longest wait {} players; {} of them stalled",
+            self.longest_wait_ms, self.stalled_players
+        )?;
+        if self.own_standstill_ms > 0.0 {
+            writeln!(
+                f,
+                "the load     did not run for {:.0} ms, which is not counted",
+                self.own_standstill_ms
+            )?;
+        }
+        Ok(())
     }
 }
 

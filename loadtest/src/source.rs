@@ -6,52 +6,13 @@ use fanfare::amf0::{self, Value};
 use fanfare::flv::{Frame, FrameKind};
 
 use crate::marker::Marker;
+pub use crate::schedule::Shape;
+use crate::schedule::{Kind, MIN_VIDEO_BYTES, Schedule, VIDEO_HEAD_BYTES};
 
-/// What a stream is like.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Shape {
-    /// Bits per second, audio included.
-    pub bitrate: u64,
-    /// Video frames per second.
-    pub fps: u32,
-    /// Frames from one key frame to the next.
-    pub gop: u32,
-    /// Whether there is AAC, 43 frames a second of 64 kbit/s.
-    pub audio: bool,
-}
-
-impl Shape {
-    /// # Errors
-    /// What cannot be made, as one line.
-    pub fn check(&self) -> Result<(), String> {
-        let least = u64::from(self.fps) * MIN_VIDEO_BYTES as u64 * 8 + self.audio_bitrate();
-        match self {
-            Self { fps: 1..=240, gop: 1..=6000, bitrate, .. } if (least..=MAX_BITRATE).contains(bitrate) => {
-                Ok(())
-            }
-            Self { fps: 1..=240, gop: 1..=6000, .. } => {
-                Err(format!("the bitrate must be {least} to {MAX_BITRATE} bits per second"))
-            }
-            _ => Err("fps must be 1 to 240 and a group of pictures 1 to 6000 frames".to_owned()),
-        }
-    }
-
-    fn audio_bitrate(&self) -> u64 {
-        if self.audio { AUDIO_BITRATE } else { 0 }
-    }
-
-    /// Payload bytes of an inter frame; a key frame is [`KEY_FRAME_FACTOR`] times as large.
-    fn inter_frame_bytes(&self) -> usize {
-        let video_bytes_per_second = (self.bitrate - self.audio_bitrate()) / 8;
-        let parts = u64::from(self.gop) - 1 + KEY_FRAME_FACTOR;
-        (video_bytes_per_second * u64::from(self.gop) / (u64::from(self.fps) * parts)) as usize
-    }
-}
-
-/// One stream, frame by frame. Times are nanoseconds since its start.
+/// One stream, frame by frame.
 #[derive(Clone, Debug)]
 pub struct Source {
-    shape: Shape,
+    schedule: Schedule,
     stream: u32,
     source: u32,
     video_frames: u64,
@@ -61,12 +22,18 @@ pub struct Source {
 impl Source {
     /// A stream that has not begun. `source` tells it from other runs of the same stream.
     pub fn new(shape: Shape, stream: u32, source: u32) -> Self {
-        Self { shape, stream, source, video_frames: 0, audio_frames: 0 }
+        let schedule = Schedule { shape, started_ns: 0 };
+        Self { schedule, stream, source, video_frames: 0, audio_frames: 0 }
+    }
+
+    /// The first frame is due at `started_ns` of CLOCK_MONOTONIC; 0 unless this is called before it.
+    pub fn begin(&mut self, started_ns: u64) {
+        self.schedule.started_ns = started_ns;
     }
 
     /// Metadata and sequence headers: what an encoder sends first.
     pub fn opening(&self) -> Vec<Frame> {
-        let Shape { bitrate, fps, audio, .. } = self.shape;
+        let Shape { bitrate, fps, audio, .. } = self.schedule.shape;
         let metadata = [
             Value::from("onMetaData"),
             Value::EcmaArray(vec![
@@ -88,45 +55,54 @@ impl Source {
         frames
     }
 
-    /// When the next frame is due.
+    /// When the next frame is due, of CLOCK_MONOTONIC.
     pub fn due_ns(&self) -> u64 {
-        if self.is_audio_next() { self.audio_due_ns() } else { self.video_due_ns() }
+        let (kind, number) = self.next();
+        self.schedule.due_ns(kind, number)
     }
 
     /// The next frame, sent at `sent_ns` of CLOCK_MONOTONIC.
     pub fn next_frame(&mut self, sent_ns: u64) -> Frame {
-        let timestamp_ms = (self.due_ns() / 1_000_000) as u32;
-        let Self { shape, stream, source, .. } = *self;
-        if self.is_audio_next() {
-            let marker = Marker { stream, source, sequence: self.audio_frames, sent_ns };
-            self.audio_frames += 1;
-            let payload = frame_bytes(&AAC_FRAME, marker, AUDIO_FRAME_BYTES);
-            return Frame { kind: FrameKind::Audio, timestamp_ms, payload };
-        }
-        let marker = Marker { stream, source, sequence: self.video_frames, sent_ns };
-        let is_key_frame = self.video_frames.is_multiple_of(u64::from(shape.gop));
-        self.video_frames += 1;
-        let payload = if is_key_frame {
-            let len = shape.inter_frame_bytes() * KEY_FRAME_FACTOR as usize;
-            frame_bytes(&video_head(KEY_FRAME, NAL_IDR, len), marker, len)
-        } else {
-            let len = shape.inter_frame_bytes();
-            frame_bytes(&video_head(INTER_FRAME, NAL_NON_IDR, len), marker, len)
+        self.frame(sent_ns, false)
+    }
+
+    /// The next frame, before its time: it tells players that no other comes.
+    pub fn last_frame(&mut self, sent_ns: u64) -> Frame {
+        self.frame(sent_ns, true)
+    }
+
+    fn frame(&mut self, sent_ns: u64, is_last: bool) -> Frame {
+        let (kind, sequence) = self.next();
+        let Self { schedule, stream, source, .. } = *self;
+        let marker = Marker { stream, source, sequence, sent_ns, schedule, is_last };
+        let timestamp_ms = (schedule.shape.offset_ns(kind, sequence) / 1_000_000) as u32;
+        let len = schedule.shape.frame_bytes(kind, sequence);
+        let (kind, payload) = match kind {
+            Kind::Audio => {
+                self.audio_frames += 1;
+                (FrameKind::Audio, frame_bytes(&AAC_FRAME, marker, len))
+            }
+            Kind::Video => {
+                self.video_frames += 1;
+                let head = match schedule.shape.is_key_frame(sequence) {
+                    true => video_head(KEY_FRAME, NAL_IDR, len),
+                    false => video_head(INTER_FRAME, NAL_NON_IDR, len),
+                };
+                (FrameKind::Video, frame_bytes(&head, marker, len))
+            }
         };
-        Frame { kind: FrameKind::Video, timestamp_ms, payload }
+        Frame { kind, timestamp_ms, payload }
     }
 
-    fn is_audio_next(&self) -> bool {
-        self.shape.audio && self.audio_due_ns() < self.video_due_ns()
-    }
-
-    fn video_due_ns(&self) -> u64 {
-        self.video_frames * 1_000_000_000 / u64::from(self.shape.fps)
-    }
-
-    fn audio_due_ns(&self) -> u64 {
-        // 43 frames a second and a bit: 1024 samples each.
-        self.audio_frames * 1024 * 1_000_000_000 / AUDIO_SAMPLE_RATE
+    /// Kind and number of the next frame.
+    fn next(&self) -> (Kind, u64) {
+        let Self { schedule, video_frames, audio_frames, .. } = self;
+        let audio_ns = schedule.shape.offset_ns(Kind::Audio, *audio_frames);
+        if schedule.shape.audio && audio_ns < schedule.shape.offset_ns(Kind::Video, *video_frames) {
+            (Kind::Audio, *audio_frames)
+        } else {
+            (Kind::Video, *video_frames)
+        }
     }
 }
 
@@ -156,19 +132,6 @@ fn video_head(first: u8, nal_type: u8, len: usize) -> [u8; VIDEO_HEAD_BYTES] {
     let [a, b, c, d] = (nal_bytes as u32).to_be_bytes();
     [first, 1, 0, 0, 0, a, b, c, d, nal_type]
 }
-
-/// How much larger a key frame is than the others.
-pub const KEY_FRAME_FACTOR: u64 = 5;
-
-const AUDIO_SAMPLE_RATE: u64 = 44_100;
-const AUDIO_BITRATE: u64 = 64_000;
-/// 64 kbit/s at 43 frames a second.
-const AUDIO_FRAME_BYTES: usize = 186;
-
-const VIDEO_HEAD_BYTES: usize = 10;
-const MIN_VIDEO_BYTES: usize = VIDEO_HEAD_BYTES + Marker::LEN;
-/// Key frames stay below a message's 16 MiB.
-const MAX_BITRATE: u64 = 400_000_000;
 
 /// Frame type and codec id, AVC.
 const KEY_FRAME: u8 = 0x17;
@@ -241,21 +204,10 @@ mod tests {
             let bytes = frame.payload.to_bytes();
             let marker = Marker::read(&bytes, marker_position(frame.kind, &bytes).unwrap()).unwrap();
             let next = &mut next[usize::from(frame.kind == FrameKind::Audio)];
-            assert_eq!(marker, Marker { stream: 1, source: 2, sequence: *next, sent_ns: 7 });
+            let Marker { stream, source, sequence, sent_ns, is_last, .. } = marker;
+            assert_eq!((stream, source, sequence, sent_ns, is_last), (1, 2, *next, 7, false));
+            assert_eq!(marker.schedule.shape, SHAPE);
             *next += 1;
-        }
-    }
-
-    #[test]
-    fn shapes_that_cannot_be_made_are_refused() {
-        assert!(SHAPE.check().is_ok());
-        for shape in [
-            Shape { fps: 0, ..SHAPE },
-            Shape { gop: 0, ..SHAPE },
-            Shape { bitrate: 64_000, ..SHAPE },
-            Shape { bitrate: u64::MAX, ..SHAPE },
-        ] {
-            assert!(shape.check().is_err(), "{shape:?}");
         }
     }
 }

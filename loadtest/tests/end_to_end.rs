@@ -93,6 +93,7 @@ fn play(target: &Target, players: usize, seconds: u64, shares: Shares) -> Report
         settle: Duration::from_millis(200),
         time: Duration::from_secs(seconds),
         drain_every: Duration::from_millis(10),
+        late_after: Duration::from_millis(500),
         server_pid: None,
     };
     play::run(&options, &AtomicBool::new(false), |_| {}).unwrap()

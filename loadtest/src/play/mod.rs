@@ -23,6 +23,7 @@ use fanfare::stream::Wire;
 
 use self::player::{Outcome, Phase, Player};
 use crate::checker::Tally;
+use crate::delivery::Books;
 use crate::flv_client::FlvClient;
 use crate::link::{Link, Over};
 use crate::report::{Report, Steady, Times};
@@ -51,6 +52,9 @@ pub struct Options {
     pub time: Duration,
     /// How often players that are not checked are drained. Zero: whenever something has come.
     pub drain_every: Duration,
+    /// A frame that is older than this when it comes is late, and a player that gets nothing for so long, although
+    /// something was sent to it, has been left waiting.
+    pub late_after: Duration,
     /// A server's process, whose CPU time and memory are taken note of.
     pub server_pid: Option<u32>,
 }
@@ -81,6 +85,8 @@ pub struct Progress {
     pub watching: usize,
     /// 10^6 bytes received in the last second.
     pub mb: f64,
+    /// Players that have been left waiting for too long, right now.
+    pub waiting: usize,
     /// Latency of the last second.
     pub latency: crate::report::Summary,
     /// Of all players so far.
@@ -132,6 +138,8 @@ struct Crowd<'a> {
     tick_ns: u64,
     tell_ns: u64,
     told_bytes: u64,
+    /// When this thread last looked at those that are read at once.
+    looked_ns: u64,
     steady: Option<SteadyBegin>,
     resident_before_bytes: u64,
     found: Found,
@@ -139,6 +147,7 @@ struct Crowd<'a> {
 
 /// What is noted of all players together.
 struct Found {
+    books: Books,
     bytes: u64,
     latency: Times,
     latency_of_last_second: Times,
@@ -157,7 +166,9 @@ impl<'a> Crowd<'a> {
     fn new(options: &'a Options) -> std::io::Result<Self> {
         let begun_ns = sys::now_ns();
         let roles = options.shares.roles(options.players);
-        let players: Vec<_> = roles.into_iter().map(Player::new).collect();
+        let roles = roles.into_iter().enumerate();
+        let players: Vec<_> =
+            roles.map(|(number, role)| Player::new(role, number % options.streams)).collect();
         let has_turns = |number: &usize| {
             matches!(players[*number].role, Role::Stalls | Role::ReadsSlowly | Role::ComesAndGoes)
         };
@@ -176,9 +187,11 @@ impl<'a> Crowd<'a> {
             tick_ns: begun_ns,
             tell_ns: begun_ns + SECOND_NS,
             told_bytes: 0,
+            looked_ns: begun_ns,
             steady: None,
             resident_before_bytes: options.server_pid.map_or(0, |pid| Usage::of_tree(pid).resident_bytes),
             found: Found {
+                books: Books::new(options.streams, sys::nanos(options.late_after)),
                 bytes: 0,
                 latency: Times::new(),
                 latency_of_last_second: Times::new(),
@@ -307,6 +320,7 @@ impl<'a> Crowd<'a> {
     fn attend(&mut self, timeout_ns: u64) {
         let mut ready = std::mem::take(&mut self.ready);
         self.attentive.wait(timeout_ns, &mut ready);
+        self.note_own_standstill(timeout_ns);
         for &number in &ready {
             let player = &mut self.players[number];
             let outcome = match player.is_drained() {
@@ -316,6 +330,16 @@ impl<'a> Crowd<'a> {
             self.settle(number, outcome);
         }
         self.ready = ready;
+    }
+
+    /// A thread that was not run, or was busy with something else, cannot say that nothing came meanwhile.
+    fn note_own_standstill(&mut self, waited_ns: u64) {
+        let now_ns = sys::now_ns();
+        let awake_ns = self.looked_ns.saturating_add(waited_ns);
+        if now_ns > awake_ns.saturating_add(OWN_STANDSTILL_NS) {
+            self.found.books.stood_still(awake_ns, now_ns);
+        }
+        self.looked_ns = now_ns;
     }
 
     /// What comes of what a player just did.
@@ -332,6 +356,7 @@ impl<'a> Crowd<'a> {
                 }
             }
             Ok(Outcome::HasLeft) => {
+                player.close_account(&mut self.found);
                 player.leave(&mut self.found);
                 player.phase = Phase::Away;
                 player.turn_ns = sys::now_ns() + sys::nanos(self.options.habits.churn_away);
@@ -365,6 +390,7 @@ impl<'a> Crowd<'a> {
             seconds: (now_ns - self.begun_ns) as f64 / 1e9,
             begun: self.begun,
             watching: self.players.iter().filter(|player| player.is_watching()).count(),
+            waiting: self.players.iter().filter(|player| player.is_waiting(&self.found, now_ns)).count(),
             mb: (self.found.bytes - self.told_bytes) as f64 / 1e6,
             latency: self.found.latency_of_last_second.summary(),
             tally,
@@ -404,14 +430,17 @@ impl<'a> Crowd<'a> {
             );
         }
         for player in &mut self.players {
+            // Who was sent away is owed all that was sent since.
+            player.close_account(&mut self.found);
             self.found.report.held += usize::from(player.is_held());
             if player.phase == Phase::Opening && !player.is_started {
                 self.found.failed(&Over("no answer to play at the end".to_owned()));
             }
             player.leave(&mut self.found);
         }
-        let Found { bytes, first_key_frame, report, .. } = self.found;
+        let Found { books, bytes, first_key_frame, report, .. } = self.found;
         Report {
+            delivery: books.delivery(),
             seconds: (now_ns - self.begun_ns) as f64 / 1e9,
             bytes,
             first_key_frame_ms: first_key_frame.summary(),
@@ -448,6 +477,8 @@ const SECOND_NS: u64 = 1_000_000_000;
 const TICK_NS: u64 = 10_000_000;
 /// How long a server may take to begin to play.
 const OPENING_NS: u64 = 30 * SECOND_NS;
+/// A busy thread comes round within this.
+const OWN_STANDSTILL_NS: u64 = 50_000_000;
 /// Files that are no player's.
 const SPARE_FILES: u64 = 16;
 /// About a millisecond's work: a ramp is steady, and does not stop those that watch.

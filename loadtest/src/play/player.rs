@@ -4,6 +4,7 @@ use fanfare::rtmp::client::Event;
 
 use super::{Found, Habits, Role};
 use crate::checker::{Checker, Seen, Tally};
+use crate::delivery::Watch;
 use crate::link::{Link, Over};
 use crate::sys;
 
@@ -35,6 +36,7 @@ pub enum Outcome {
 
 pub struct Player {
     pub role: Role,
+    stream: usize,
     pub phase: Phase,
     pub link: Option<Link>,
     /// When it came.
@@ -46,15 +48,17 @@ pub struct Player {
     has_picture: bool,
     has_stalled: bool,
     is_over: bool,
-    started_ns: u64,
     checker: Checker,
+    /// What it is owed, from the moment that the server plays.
+    watch: Option<Watch>,
 }
 
 impl Player {
-    /// One that has not come.
-    pub fn new(role: Role) -> Self {
+    /// One that has not come, of the stream of that number.
+    pub fn new(role: Role, stream: usize) -> Self {
         Self {
             role,
+            stream,
             phase: Phase::Away,
             link: None,
             begun_ns: 0,
@@ -63,14 +67,15 @@ impl Player {
             has_picture: false,
             has_stalled: false,
             is_over: false,
-            started_ns: 0,
             checker: Checker::default(),
+            watch: None,
         }
     }
 
     /// Comes, for the first time or again.
     pub fn come(&mut self, link: Link, now_ns: u64) {
-        *self = Self { link: Some(link), phase: Phase::Opening, begun_ns: now_ns, ..Self::new(self.role) };
+        let new = Self::new(self.role, self.stream);
+        *self = Self { link: Some(link), phase: Phase::Opening, begun_ns: now_ns, ..new };
     }
 
     /// Closes the connection, and hands over what it found.
@@ -86,6 +91,20 @@ impl Player {
             Role::Stalls | Role::ReadsSlowly => found.report.hindered += tally,
             _ => found.report.checked += tally,
         }
+    }
+
+    /// Has it owed nothing more. Those that stall or read slowly are owed nothing in time.
+    pub fn close_account(&mut self, found: &mut Found) {
+        let is_judged = !matches!(self.role, Role::Stalls | Role::ReadsSlowly);
+        if let Some(watch) = self.watch.take().filter(|_| is_judged) {
+            found.books.close(watch, sys::now_ns());
+        }
+    }
+
+    /// Whether it has been waiting for too long, right now.
+    pub fn is_waiting(&self, found: &Found, now_ns: u64) -> bool {
+        let watch = self.watch.as_ref().filter(|_| !matches!(self.role, Role::Stalls | Role::ReadsSlowly));
+        watch.is_some_and(|watch| found.books.is_waiting(watch, now_ns))
     }
 
     /// Of this connection so far.
@@ -125,7 +144,7 @@ impl Player {
         link.ready()?;
         while self.read(scrap, usize::MAX, found)? == scrap.len() {}
         if self.phase == Phase::Opening && self.has_picture {
-            return Ok(self.begin_role(habits));
+            return Ok(self.begin_role(habits, found));
         }
         Ok(Outcome::GoesOn)
     }
@@ -133,7 +152,11 @@ impl Player {
     /// Throws away what has come.
     pub fn drain(&mut self, scrap: &mut [u8], found: &mut Found) -> Result<Outcome, Over> {
         if let Some(link) = &mut self.link {
-            found.bytes += link.discard(scrap)? as u64;
+            let n = link.discard(scrap)?;
+            found.bytes += n as u64;
+            if let Some(watch) = &mut self.watch {
+                found.books.drained(watch, n, sys::now_ns());
+            }
         }
         Ok(Outcome::GoesOn)
     }
@@ -171,7 +194,7 @@ impl Player {
         Ok(Outcome::GoesOn)
     }
 
-    fn begin_role(&mut self, habits: &Habits) -> Outcome {
+    fn begin_role(&mut self, habits: &Habits, found: &Found) -> Outcome {
         self.phase = Phase::Watching;
         let now_ns = sys::now_ns();
         self.turn_ns = match self.role {
@@ -183,6 +206,9 @@ impl Player {
         if self.is_drained() {
             if let Some(link) = &mut self.link {
                 link.forget_protocol();
+            }
+            if let Some(watch) = &mut self.watch {
+                found.books.drain(watch, now_ns);
             }
             return Outcome::IsToBeDrained;
         }
@@ -196,20 +222,24 @@ impl Player {
         let n = link.receive(scrap, limit, |event| match event {
             Event::Started => {
                 self.is_started = true;
-                self.started_ns = sys::now_ns();
+                self.watch = Some(Watch::new(self.stream, sys::now_ns()));
                 found.report.connections += 1;
             }
             Event::Frame(frame) => {
-                let Seen::Frame { is_key_frame, sent_ns } = self.checker.frame(&frame) else { return };
+                let Seen::Frame { kind, is_key_frame, marker } = self.checker.frame(&frame) else { return };
+                let Some(watch) = &mut self.watch else { return };
                 let now_ns = sys::now_ns();
                 if is_key_frame && !self.has_picture {
                     self.has_picture = true;
                     found.first_key_frame.record(now_ns - self.begun_ns);
                 }
-                // What was sent before this player came is as old as it should be.
-                if self.role == Role::Checks && sent_ns >= self.started_ns {
-                    found.latency.record(now_ns.saturating_sub(sent_ns));
-                    found.latency_of_last_second.record(now_ns.saturating_sub(sent_ns));
+                if matches!(self.role, Role::Stalls | Role::ReadsSlowly) {
+                    return;
+                }
+                let age_ns = found.books.frame(watch, kind, &marker, now_ns);
+                if let Some(age_ns) = age_ns.filter(|_| self.role == Role::Checks) {
+                    found.latency.record(age_ns);
+                    found.latency_of_last_second.record(age_ns);
                 }
             }
             Event::Ended => {
