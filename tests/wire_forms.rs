@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use fanfare::fanout::{Hub, PlayerKey, Policy, Start};
 use fanfare::flv::{Frame, FrameKind};
-use fanfare::http::{FlvFormat, websocket::WebSocketFormat};
+use fanfare::http::{ChunkedFormat, FlvFormat, websocket::WebSocketFormat};
 use fanfare::rtmp::chunk::MediaFormat;
 use fanfare::stream::{Bounds, Publication, PublisherId, Registry, Retention, Signal, Wire};
 
@@ -29,6 +29,7 @@ impl Bench {
             Wire::Rtmp => Box::new(MediaFormat::default()),
             Wire::HttpFlv => Box::new(FlvFormat),
             Wire::WebsocketFlv => Box::new(WebSocketFormat),
+            Wire::HttpFlvChunked => Box::new(ChunkedFormat),
         }));
         let policy = Policy {
             max_lag: Duration::from_secs(5),
@@ -129,6 +130,19 @@ fn read_websocket(mut wire: &[u8]) -> Vec<u8> {
     out
 }
 
+/// What chunks of chunked transfer coding hold, put together.
+fn read_chunks(mut wire: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    while !wire.is_empty() {
+        let line = wire.windows(2).position(|two| two == b"\r\n").expect("a size");
+        let size = usize::from_str_radix(std::str::from_utf8(&wire[..line]).unwrap(), 16).unwrap();
+        let (chunk, rest) = wire[line + 2..].split_at(size);
+        out.extend_from_slice(chunk);
+        wire = rest.strip_prefix(b"\r\n").expect("the end of a chunk");
+    }
+    out
+}
+
 fn with_a_group(bench: &mut Bench) -> Publication {
     let mut publication = bench.publish();
     for frame in
@@ -145,6 +159,7 @@ fn the_first_player_of_a_form_starts_at_the_newest_key_frame_as_fast_as_any() {
     let mut publication = with_a_group(&mut bench);
     let flv = bench.join(Wire::HttpFlv, Start::KeyFrame);
     let websocket = bench.join(Wire::WebsocketFlv, Start::KeyFrame);
+    let chunked = bench.join(Wire::HttpFlvChunked, Start::KeyFrame);
     assert_eq!(bench.drain(flv), b"", "its log begins with the next frame");
     // Larger than an RTMP chunk, and than a WebSocket's short lengths.
     let large = format!("i3{}", "X".repeat(200_000));
@@ -152,6 +167,7 @@ fn the_first_player_of_a_form_starts_at_the_newest_key_frame_as_fast_as_any() {
     let wanted = "both vh@0 ah@0 k0@0 i1@40 a2@50 i3@80";
     assert_eq!(read_flv(&bench.drain(flv)), wanted);
     assert_eq!(read_flv(&read_websocket(&bench.drain(websocket))), wanted);
+    assert_eq!(read_flv(&read_chunks(&bench.drain(chunked))), wanted);
     let second = bench.join(Wire::HttpFlv, Start::KeyFrame);
     assert_eq!(read_flv(&bench.drain(second)), wanted, "and the second needs no frame to come");
     bench.lay(&mut publication, key_frame(120, "k4"));

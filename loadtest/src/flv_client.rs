@@ -1,5 +1,5 @@
-//! The client's side of a stream over HTTP: asks for it, and reads FLV tags out of the body or out of WebSocket
-//! messages. Knows no socket.
+//! The client's side of a stream over HTTP: asks for it, and reads FLV tags out of the body, bare or in chunks, or out of
+//! WebSocket messages. Knows no socket.
 
 use bytes::{Buf, Bytes, BytesMut};
 use fanfare::flv::{Frame, FrameKind};
@@ -8,15 +8,25 @@ use fanfare::rtmp::client::{Event, Url};
 /// One request and its answer.
 #[derive(Debug)]
 pub struct FlvClient {
-    in_messages: bool,
+    framing: Framing,
     /// What is to be said; taken once.
     request: Option<Bytes>,
     input: BytesMut,
     /// The FLV file, out of its messages.
     file: BytesMut,
-    /// Payload bytes of the message that is open.
+    /// Payload bytes of the message or chunk that is open.
     open: u64,
     stage: Stage,
+}
+
+/// What the FLV file comes in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Framing {
+    Bare,
+    /// Chunked transfer coding.
+    Chunks,
+    /// WebSocket messages.
+    Messages,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,7 +54,7 @@ impl FlvClient {
         };
         let request = format!("GET /{app}/{key}.flv{query} HTTP/1.1\r\nHost: {host}:{port}\r\n{upgrade}\r\n");
         Self {
-            in_messages,
+            framing: if in_messages { Framing::Messages } else { Framing::Bare },
             request: Some(request.into()),
             input: BytesMut::new(),
             file: BytesMut::new(),
@@ -67,15 +77,20 @@ impl FlvClient {
         if self.stage == Stage::Head {
             let Some(end) = self.input.windows(4).position(|four| four == b"\r\n\r\n") else { return Ok(()) };
             let head = self.input.split_to(end + 4);
-            let wanted: &[u8] = if self.in_messages { b"HTTP/1.1 101 " } else { b"HTTP/1.1 200 " };
+            let in_messages = self.framing == Framing::Messages;
+            let wanted: &[u8] = if in_messages { b"HTTP/1.1 101 " } else { b"HTTP/1.1 200 " };
             if !head.starts_with(wanted) {
                 let line = head[..].split(|&byte| byte == b'\r').next().unwrap_or_default();
                 return Err(String::from_utf8_lossy(line).into_owned());
             }
+            let is_chunked = head.to_ascii_lowercase().windows(CHUNKED.len()).any(|line| line == CHUNKED);
+            if is_chunked {
+                self.framing = Framing::Chunks;
+            }
             self.stage = Stage::FileHeader;
             event(Event::Started);
         }
-        self.unwrap_messages()?;
+        self.unwrap()?;
         while let Some(frame) = self.next_frame()? {
             event(Event::Frame(frame));
         }
@@ -83,11 +98,43 @@ impl FlvClient {
     }
 
     /// Moves on what is the file's.
-    fn unwrap_messages(&mut self) -> Result<(), String> {
-        if !self.in_messages {
-            self.file.unsplit(self.input.split());
-            return Ok(());
+    fn unwrap(&mut self) -> Result<(), String> {
+        match self.framing {
+            Framing::Bare => self.file.unsplit(self.input.split()),
+            Framing::Chunks => return self.unwrap_chunks(),
+            Framing::Messages => return self.unwrap_messages(),
         }
+        Ok(())
+    }
+
+    fn unwrap_chunks(&mut self) -> Result<(), String> {
+        loop {
+            // The line's end that closes a chunk counts as open, and is no part of the file.
+            let n = usize::try_from(self.open.saturating_sub(CRLF.len() as u64)).unwrap_or(usize::MAX);
+            let n = n.min(self.input.len());
+            self.file.unsplit(self.input.split_to(n));
+            self.open -= n as u64;
+            if self.open > CRLF.len() as u64 || (self.open > 0 && self.input.len() < CRLF.len()) {
+                return Ok(());
+            }
+            if self.open > 0 {
+                if self.input.split_to(CRLF.len()) != CRLF {
+                    return Err("a chunk that is longer than its size".to_owned());
+                }
+                self.open = 0;
+            }
+            let Some(line) = self.input.windows(CRLF.len()).position(|two| two == CRLF) else {
+                return Ok(());
+            };
+            let size = std::str::from_utf8(&self.input[..line]).ok();
+            let size = size.and_then(|digits| u64::from_str_radix(digits, 16).ok());
+            let size = size.ok_or("a chunk without a size")?;
+            self.input.advance(line + CRLF.len());
+            self.open = size + CRLF.len() as u64;
+        }
+    }
+
+    fn unwrap_messages(&mut self) -> Result<(), String> {
         loop {
             let n = usize::try_from(self.open).unwrap_or(usize::MAX).min(self.input.len());
             self.file.unsplit(self.input.split_to(n));
@@ -149,6 +196,8 @@ impl FlvClient {
 const FILE_HEADER_BYTES: usize = 13;
 const TAG_HEADER_BYTES: usize = 11;
 const SIZE_BYTES: usize = 4;
+const CHUNKED: &[u8] = b"\r\ntransfer-encoding: chunked\r\n";
+const CRLF: &[u8] = b"\r\n";
 /// The first byte of a whole binary message, and of a ping.
 const BINARY: u8 = 0x82;
 const PING: u8 = 0x89;
@@ -157,7 +206,7 @@ const PING: u8 = 0x89;
 mod tests {
     use fanfare::flv::{Kinds, WireFormat};
     use fanfare::http::{
-        FlvFormat,
+        ChunkedFormat, FlvFormat, LAST_CHUNK,
         websocket::{self, WebSocketFormat},
     };
 
@@ -196,7 +245,9 @@ mod tests {
         let body = wire(&FlvFormat, "HTTP/1.1 200 OK\r\nContent-Type: video/x-flv\r\n\r\n");
         let mut messages = wire(&WebSocketFormat, "HTTP/1.1 101 Switching Protocols\r\n\r\n");
         messages.extend(websocket::ping());
-        for (in_messages, wire) in [(false, body), (true, messages)] {
+        let mut chunks = wire(&ChunkedFormat, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
+        chunks.extend(LAST_CHUNK);
+        for (in_messages, wire) in [(false, body), (false, chunks), (true, messages)] {
             for at in (0..400).chain([wire.len() - 1]) {
                 assert_eq!(
                     read(in_messages, &[&wire[..at], &wire[at..]]).as_deref(),

@@ -3,8 +3,8 @@
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::str::FromStr;
 
+use fanfare::net::Protocol;
 use fanfare::rtmp::client::Url;
-use fanfare::stream::Wire;
 
 /// The server's address, and the stream on it.
 #[derive(Clone, Debug)]
@@ -13,8 +13,8 @@ pub struct Target {
     pub url: Url,
     /// Of the server.
     pub address: SocketAddr,
-    /// In what form it is asked for.
-    pub wire: Wire,
+    /// How it is asked for.
+    pub protocol: Protocol,
 }
 
 impl Target {
@@ -23,15 +23,15 @@ impl Target {
     /// # Errors
     /// What is wrong with the address, as one line.
     pub fn resolve(text: &str, is_mine: bool) -> Result<Self, String> {
-        let (wire, url) = match text.split_once("://") {
-            Some(("http", rest)) => (Wire::HttpFlv, rest),
-            Some(("ws", rest)) => (Wire::WebsocketFlv, rest),
-            _ => (Wire::Rtmp, text),
+        let (protocol, url) = match text.split_once("://") {
+            Some(("http", rest)) => (Protocol::HttpFlv, rest),
+            Some(("ws", rest)) => (Protocol::WebsocketFlv, rest),
+            _ => (Protocol::Rtmp, text),
         };
-        let url = match wire {
-            Wire::Rtmp => url.to_owned(),
+        let url = match protocol {
+            Protocol::Rtmp => url.to_owned(),
             // A port is needed: theirs is another one than RTMP's.
-            Wire::HttpFlv | Wire::WebsocketFlv => format!("rtmp://{}", url.replacen(".flv", "", 1)),
+            Protocol::HttpFlv | Protocol::WebsocketFlv => format!("rtmp://{}", url.replacen(".flv", "", 1)),
         };
         let url = Url::from_str(&url).map_err(|error| error.to_string())?;
         let addresses = (url.host.as_str(), url.port).to_socket_addrs();
@@ -42,7 +42,7 @@ impl Target {
         if !address.ip().is_loopback() && !is_mine {
             return Err(format!("{address} is not this machine. If it is yours to load: --i-own-this-host"));
         }
-        Ok(Self { url, address, wire })
+        Ok(Self { url, address, protocol })
     }
 
     /// The same server, the stream of that number: `key`, `key-1`, `key-2`, …
@@ -73,15 +73,15 @@ mod tests {
 
     #[test]
     fn an_address_says_in_what_form_the_stream_is_wanted() {
-        for (text, wire) in [
-            ("rtmp://127.0.0.1:8/live/key?start=live", Wire::Rtmp),
-            ("http://127.0.0.1:8/live/key.flv?start=live", Wire::HttpFlv),
-            ("ws://127.0.0.1:8/live/key.flv?start=live", Wire::WebsocketFlv),
+        for (text, protocol) in [
+            ("rtmp://127.0.0.1:8/live/key?start=live", Protocol::Rtmp),
+            ("http://127.0.0.1:8/live/key.flv?start=live", Protocol::HttpFlv),
+            ("ws://127.0.0.1:8/live/key.flv?start=live", Protocol::WebsocketFlv),
         ] {
             let target = Target::resolve(text, false).unwrap();
             assert_eq!(
-                (target.wire, target.url.app.as_str(), target.url.key.as_str()),
-                (wire, "live", "key?start=live")
+                (target.protocol, target.url.app.as_str(), target.url.key.as_str()),
+                (protocol, "live", "key?start=live")
             );
         }
     }

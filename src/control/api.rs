@@ -29,9 +29,9 @@ use super::{
     streams::{Players, Stream},
     system,
 };
-use crate::{
-    net::report::{ConnectionReport, CoreReport, Role, StreamReport},
-    stream::Wire,
+use crate::net::{
+    Protocol,
+    report::{ConnectionReport, CoreReport, Role, StreamReport},
 };
 
 /// How old a list of all connections may be: it costs each core a walk over its own, however many ask for it.
@@ -231,8 +231,8 @@ async fn summary(
 }
 
 fn players_of(cores: &[Arc<CoreReport>]) -> Players {
-    let of = |wire: Wire| cores.iter().map(|core| core.players[wire.index()]).sum();
-    Players::of(Wire::ALL.map(of))
+    let of = |protocol: Protocol| cores.iter().map(|core| core.players[protocol.index()]).sum();
+    Players::of(Protocol::ALL.map(of))
 }
 
 /// How many ended for this reason.
@@ -329,7 +329,7 @@ impl Player {
         Self {
             id: it.id,
             address: it.peer,
-            protocol: it.wire.name(),
+            protocol: it.protocol.name(),
             stream: it.stream.clone().unwrap_or_default(),
             core: it.core,
             duration_ms: it.duration_ms,

@@ -8,12 +8,9 @@ use std::{
 
 use serde::Serialize;
 
-use crate::{
-    net::{
-        Handle,
-        report::{CoreReport, StreamReport},
-    },
-    stream::Wire,
+use crate::net::{
+    Handle, Protocol,
+    report::{CoreReport, StreamReport},
 };
 
 /// Samples that are kept: a quarter of an hour.
@@ -60,8 +57,8 @@ pub(super) struct Rates {
 /// Who watches a stream, on all cores.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Watched {
-    pub(super) players: [u64; Wire::COUNT],
-    pub(super) bytes_out: [u64; Wire::COUNT],
+    pub(super) players: [u64; Protocol::COUNT],
+    pub(super) bytes_out: [u64; Protocol::COUNT],
     pub(super) skips: u64,
 }
 
@@ -234,8 +231,8 @@ pub(super) fn watched(cores: &[Arc<CoreReport>]) -> HashMap<Arc<str>, Watched> {
     let mut all: HashMap<Arc<str>, Watched> = HashMap::new();
     for followed in cores.iter().flat_map(|core| &core.streams) {
         let watched = all.entry(followed.stream.clone()).or_default();
-        watched.players[followed.wire.index()] += followed.players;
-        watched.bytes_out[followed.wire.index()] += followed.bytes_out;
+        watched.players[followed.protocol.index()] += followed.players;
+        watched.bytes_out[followed.protocol.index()] += followed.bytes_out;
         watched.skips += followed.skips;
     }
     all

@@ -46,7 +46,7 @@ pub(super) fn answer<B: HttpBody>(control: &Control, request: &Request<B>) -> Re
         }
     }
     let (stream, start) = wanted(control, request).map_err(refused)?;
-    let wire = if is_websocket(request) { Wire::WebsocketFlv } else { Wire::HttpFlv };
+    let wire = wire(request);
     let head = match wire {
         Wire::WebsocketFlv => websocket_head(control, request)
             .map_err(|response| with_origin(control, request.headers(), *response))?,
@@ -56,6 +56,9 @@ pub(super) fn answer<B: HttpBody>(control: &Control, request: &Request<B>) -> Re
         }
         _ => {
             let mut headers = body_headers();
+            if wire == Wire::HttpFlvChunked {
+                headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+            }
             control.origins.allow(request.headers(), &mut headers);
             head("200 OK", &headers)
         }
@@ -103,6 +106,16 @@ fn body_headers() -> HeaderMap {
         // It ends with the stream: there is no length, and no next request.
         (header::CONNECTION, HeaderValue::from_static("close")),
     ])
+}
+
+/// Chunks tell a client where the body ends from where the connection broke; HTTP/1.0, which nginx speaks to what it
+/// proxies by default, does not know them.
+fn wire<B>(request: &Request<B>) -> Wire {
+    match request.version() {
+        _ if is_websocket(request) => Wire::WebsocketFlv,
+        Version::HTTP_11 => Wire::HttpFlvChunked,
+        _ => Wire::HttpFlv,
+    }
 }
 
 fn is_websocket<B>(request: &Request<B>) -> bool {

@@ -20,9 +20,9 @@ use super::{
     history::{self, Rates, Watched},
     system,
 };
-use crate::{
-    net::report::{CoreReport, Histogram, StreamReport},
-    stream::Wire,
+use crate::net::{
+    Protocol,
+    report::{CoreReport, Histogram, StreamReport},
 };
 
 const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -94,7 +94,9 @@ fn of_cores(writer: &mut Writer<'_>, control: &Control, cores: &[Arc<CoreReport>
     writer.gauge("connections", "Connections now", None, gauge(|core| core.connections))?;
     writer.gauge("publishers", "Publishers now", None, gauge(|core| core.publishers))?;
     let players = cores.iter().flat_map(|core| {
-        Wire::ALL.map(|wire| (core_and(core, "protocol", wire.name()), core.players[wire.index()] as f64))
+        Protocol::ALL.map(|protocol| {
+            (core_and(core, "protocol", protocol.name()), core.players[protocol.index()] as f64)
+        })
     });
     writer.gauge("players", "Players now", None, players)?;
     let busy = cores.iter().map(|core| (core_label(core), control.history.core(core.core).busy));
@@ -102,7 +104,8 @@ fn of_cores(writer: &mut Writer<'_>, control: &Control, cores: &[Arc<CoreReport>
     writer.counter("connects", "Connections that were let in", None, counter(|core| core.connects))?;
     writer.counter("received", "Received", Some(Unit::Bytes), counter(|core| core.bytes_in))?;
     let sent = cores.iter().flat_map(|core| {
-        Wire::ALL.map(|wire| (core_and(core, "protocol", wire.name()), core.bytes_out[wire.index()]))
+        Protocol::ALL
+            .map(|protocol| (core_and(core, "protocol", protocol.name()), core.bytes_out[protocol.index()]))
     });
     writer.counter("sent", "Sent", Some(Unit::Bytes), sent)?;
     writer.counter("received_frames", "Frames from publishers", None, counter(|core| core.frames_in))?;
@@ -156,17 +159,18 @@ fn of_streams(
     let own: Vec<Told<'_>> = own.into_iter().map(tell).collect();
     let others: Vec<Told<'_>> = others.into_iter().map(tell).collect();
 
-    let by_wire = |of: fn(&Watched) -> [u64; Wire::COUNT]| {
+    let by_protocol = |of: fn(&Watched) -> [u64; Protocol::COUNT]| {
         own.iter().flat_map(move |told| {
             let counts = of(&told.watched);
-            Wire::ALL.map(|wire| (stream_and_protocol(&told.stream.name, wire), counts[wire.index()]))
+            Protocol::ALL
+                .map(|protocol| (stream_and_protocol(&told.stream.name, protocol), counts[protocol.index()]))
         })
     };
-    let other_players = Wire::ALL.into_iter().filter(|_| !others.is_empty()).map(|wire| {
-        let count = others.iter().map(|told| told.watched.players[wire.index()]).sum::<u64>();
-        (stream_and_protocol(OTHERS, wire), count)
+    let other_players = Protocol::ALL.into_iter().filter(|_| !others.is_empty()).map(|protocol| {
+        let count = others.iter().map(|told| told.watched.players[protocol.index()]).sum::<u64>();
+        (stream_and_protocol(OTHERS, protocol), count)
     });
-    let players = by_wire(|watched| watched.players).chain(other_players);
+    let players = by_protocol(|watched| watched.players).chain(other_players);
     let players = players.map(|(labels, count)| (labels, count as f64));
     writer.gauge("stream_players", "Players of a stream now", None, players)?;
 
@@ -191,7 +195,7 @@ fn of_streams(
     writer.counter("stream_received", "Payload of a publish", Some(Unit::Bytes), bytes_in)?;
     let frames = counter(|told| told.stream.facts.frames);
     writer.counter("stream_received_frames", "Frames of a publish", None, frames)?;
-    let sent = by_wire(|watched| watched.bytes_out);
+    let sent = by_protocol(|watched| watched.bytes_out);
     writer.counter("stream_sent", "Sent to a stream's players", Some(Unit::Bytes), sent)?;
     let skips = counter(|told| told.watched.skips);
     writer.counter("stream_skips", "Players of a stream moved ahead to a key frame", None, skips)?;
@@ -237,8 +241,8 @@ fn stream_label(name: &str) -> Labels<1> {
     [("stream", escaped(name))]
 }
 
-fn stream_and_protocol(name: &str, wire: Wire) -> Labels<2> {
-    [("stream", escaped(name)), ("protocol", wire.name().to_owned())]
+fn stream_and_protocol(name: &str, protocol: Protocol) -> Labels<2> {
+    [("stream", escaped(name)), ("protocol", protocol.name().to_owned())]
 }
 
 /// Names are whatever publishers choose, and the encoder writes a label's value as it is.

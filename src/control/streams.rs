@@ -14,8 +14,8 @@ use crate::{
         audio::{self, AudioCodec},
         video::{self, VideoCodec},
     },
-    net::report::StreamReport,
-    stream::{Facts, Wire},
+    net::{Protocol, report::StreamReport},
+    stream::Facts,
 };
 
 /// A stream of the API.
@@ -71,13 +71,13 @@ pub(super) struct Players {
 }
 
 impl Players {
-    pub(super) fn of(by_wire: [u64; Wire::COUNT]) -> Self {
-        let of = |wire: Wire| by_wire[wire.index()];
+    pub(super) fn of(by_protocol: [u64; Protocol::COUNT]) -> Self {
+        let of = |protocol: Protocol| by_protocol[protocol.index()];
         Self {
-            rtmp: of(Wire::Rtmp),
-            http_flv: of(Wire::HttpFlv),
-            websocket_flv: of(Wire::WebsocketFlv),
-            total: by_wire.iter().sum(),
+            rtmp: of(Protocol::Rtmp),
+            http_flv: of(Protocol::HttpFlv),
+            websocket_flv: of(Protocol::WebsocketFlv),
+            total: by_protocol.iter().sum(),
         }
     }
 }

@@ -1,9 +1,12 @@
-//! Streams as HTTP players get them: FLV tags in a body that does not end, or each in a WebSocket message. Pure: no
-//! socket, no clock. Requests are the control plane's; sending is the fan-out's, as for every player.
+//! Streams as HTTP players get them: FLV tags in a body that does not end, each in a chunk for HTTP/1.1, or each in a
+//! WebSocket message. Pure: no socket, no clock. Requests are the control plane's; sending is the fan-out's, as for
+//! every player.
 
+mod chunked;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 mod tag;
 pub mod websocket;
 
+pub use chunked::{ChunkedFormat, LAST_CHUNK};
 pub use tag::FlvFormat;

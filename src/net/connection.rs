@@ -31,6 +31,8 @@ pub(super) struct Connection {
     pub outbox: Vec<u8>,
     pub sending: Sending,
     pub is_receiving: bool,
+    /// The peer has closed its sending side, and is owed the rest all the same: nothing more is received.
+    pub has_finished: bool,
     pub closing: Option<Closing>,
     pub opened_ms: u64,
     /// Since when it has neither published nor played, if it does neither.
@@ -139,6 +141,7 @@ impl Connection {
             outbox: Vec::new(),
             sending: Sending::No,
             is_receiving: false,
+            has_finished: false,
             closing: None,
             opened_ms: now_ms,
             idle_since_ms: now_ms,
@@ -158,6 +161,12 @@ impl Connection {
     pub(super) fn shut(&self, how: Shutdown) {
         // It fails only where the peer has already done it.
         let _ = self.socket.shutdown(how);
+    }
+
+    /// Whether a peer that has closed its sending side has gone altogether: it answered what it was sent, or a
+    /// keep-alive probe, with a reset. There is nothing to read any more, so shutting the reading side only asks.
+    pub(super) fn is_gone(&self) -> bool {
+        self.has_finished && self.socket.shutdown(Shutdown::Read).is_err()
     }
 
     /// Whether it publishes, and so deserves a receive buffer of its own.

@@ -289,6 +289,9 @@ impl Core {
         let connection = &mut self.connections[key];
         connection.is_receiving = false;
         match result {
+            Ok(0) if connection.closing.is_none() && connection.dialogue.is_one_sided() => {
+                connection.has_finished = true;
+            }
             Ok(0) => self.end(key, Reason::PeerClosed),
             Ok(n) => {
                 connection.bytes_in += n as u64;
@@ -317,7 +320,7 @@ impl Core {
         match result {
             Ok(n) => {
                 connection.bytes_out += n as u64;
-                self.tally.bytes_out[connection.dialogue.wire().index()] += n as u64;
+                self.tally.bytes_out[connection.dialogue.protocol().index()] += n as u64;
                 connection.progress_ms = self.now_ms;
                 match (what, &self.connections[key].playing) {
                     (Sending::Media, Some(playing)) => {
@@ -334,6 +337,8 @@ impl Core {
             Err(error) => match Trouble::of(error) {
                 Trouble::Interrupted => self.send(key, what, batch),
                 Trouble::Shortage => self.send_later(key, what, batch),
+                // Its end was not the end of its sending side alone.
+                Trouble::Broken(_) if self.connections[key].has_finished => self.end(key, Reason::PeerClosed),
                 Trouble::Broken(error) => self.end(key, Reason::Socket(error)),
             },
         }
@@ -380,6 +385,7 @@ impl Core {
     pub(super) fn receive(&mut self, key: usize) {
         let connection = &mut self.connections[key];
         if connection.is_receiving
+            || connection.has_finished
             || connection.step() == Some(Step::Shut)
             || connection.dialogue.is_holding()
         {
@@ -447,6 +453,9 @@ impl Core {
 
     fn linger(&mut self, key: usize) {
         let connection = &mut self.connections[key];
+        if connection.has_finished {
+            return self.end(key, Reason::PeerClosed);
+        }
         connection.shut(Shutdown::Write);
         if let Some(closing) = &mut connection.closing {
             closing.step = Step::Lingering;

@@ -38,6 +38,9 @@ impl Core {
             }
             return;
         }
+        if connection.is_gone() {
+            return self.end(key, Reason::PeerClosed);
+        }
         let quiet_ms = now_ms - connection.heard_ms.max(connection.pinged_ms);
         if connection.playing.is_some() && quiet_ms >= ping_ms {
             connection.pinged_ms = now_ms;

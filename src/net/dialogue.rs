@@ -5,8 +5,12 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
+use super::protocol::Protocol;
 use crate::{
-    http::websocket::{self, CloseCode, Word},
+    http::{
+        LAST_CHUNK,
+        websocket::{self, CloseCode, Word},
+    },
     rtmp::session::{self, Output, Session},
     stream::Wire,
 };
@@ -14,14 +18,19 @@ use crate::{
 /// One connection's side of the talk.
 pub(super) enum Dialogue {
     Rtmp(Box<Session>),
-    HttpFlv(Passing),
+    HttpFlv(Body),
     WebSocket(Box<WebSocket>),
 }
 
-/// Counts what a client says behind its request; nobody listens.
+/// The body of an HTTP response: its end is all that is left to say. What a client sends after its request is counted,
+/// and not read.
 #[derive(Debug, Default)]
-pub(super) struct Passing {
-    bytes: u64,
+pub(super) struct Body {
+    heard: u64,
+    /// Clients of HTTP/1.1 are told where the body ends; for those of HTTP/1.0 that is where the connection does.
+    is_chunked: bool,
+    end: Option<Bytes>,
+    has_ended: bool,
 }
 
 /// The words of a WebSocket that are not media.
@@ -39,31 +48,36 @@ pub(super) enum Violation {
     Session(#[from] session::Error),
     #[error(transparent)]
     WebSocket(#[from] websocket::Error),
-    #[error("byte {0}: it goes on talking behind a request whose answer does not end")]
-    BehindRequest(u64),
+    #[error("byte {0}: it goes on sending after a request whose response does not end")]
+    AfterRequest(u64),
 }
 
-/// What a client may send behind its request before that ends it. Some send an empty line, or the next request.
-const MOST_BEHIND_REQUEST: u64 = 64 << 10;
+/// What a client may send after its request before that ends it. Some send an empty line, or the next request.
+const MAX_AFTER_REQUEST: u64 = 64 << 10;
 
 impl Dialogue {
-    /// In what form the peer gets its media.
+    /// In what format the peer gets its media.
     pub(super) fn wire(&self) -> Wire {
         match self {
             Self::Rtmp(_) => Wire::Rtmp,
+            Self::HttpFlv(body) if body.is_chunked => Wire::HttpFlvChunked,
             Self::HttpFlv(_) => Wire::HttpFlv,
             Self::WebSocket(_) => Wire::WebsocketFlv,
         }
+    }
+
+    pub(super) fn protocol(&self) -> Protocol {
+        self.wire().into()
     }
 
     /// Takes the bytes of one read; then [`Dialogue::poll`] until there is nothing.
     pub(super) fn receive(&mut self, bytes: Bytes, now_ms: u64) -> Result<(), Violation> {
         match self {
             Self::Rtmp(session) => session.receive(bytes, now_ms)?,
-            Self::HttpFlv(passing) => {
-                passing.bytes += bytes.len() as u64;
-                if passing.bytes > MOST_BEHIND_REQUEST {
-                    return Err(Violation::BehindRequest(passing.bytes));
+            Self::HttpFlv(body) => {
+                body.heard += bytes.len() as u64;
+                if body.heard > MAX_AFTER_REQUEST {
+                    return Err(Violation::AfterRequest(body.heard));
                 }
             }
             Self::WebSocket(socket) => socket.reader.feed(&bytes),
@@ -75,7 +89,7 @@ impl Dialogue {
     pub(super) fn poll(&mut self) -> Result<Option<Output>, Violation> {
         match self {
             Self::Rtmp(session) => Ok(session.poll()?),
-            Self::HttpFlv(_) => Ok(None),
+            Self::HttpFlv(body) => Ok(body.end.take().map(Output::Send)),
             Self::WebSocket(socket) => socket.poll(),
         }
     }
@@ -84,7 +98,7 @@ impl Dialogue {
     pub(super) fn take_out(&mut self) -> Option<Bytes> {
         match self {
             Self::Rtmp(session) => session.take_out(),
-            Self::HttpFlv(_) => None,
+            Self::HttpFlv(body) => body.end.take(),
             Self::WebSocket(socket) => socket.out.pop_front(),
         }
     }
@@ -92,6 +106,12 @@ impl Dialogue {
     /// Whether the peer has said its last, and been answered.
     pub(super) fn is_over(&self) -> bool {
         matches!(self, Self::WebSocket(socket) if socket.has_closed)
+    }
+
+    /// Whether the peer may close its sending side once it has asked. Others are heard as long as they play: RTMP
+    /// acknowledges what it receives and answers pings, a WebSocket answers pings and says its close.
+    pub(super) fn is_one_sided(&self) -> bool {
+        matches!(self, Self::HttpFlv(_))
     }
 
     pub(super) fn is_holding(&self) -> bool {
@@ -139,17 +159,30 @@ impl Dialogue {
     pub(super) fn refuse_play(&mut self, code: &str, description: &str) {
         match self {
             Self::Rtmp(session) => session.refuse_play(code, description),
-            Self::HttpFlv(_) => {}
+            Self::HttpFlv(body) => body.end(),
             Self::WebSocket(socket) => socket.close(CloseCode::Normal),
         }
     }
 
-    /// The stream is over. A body that ends says so by itself.
+    /// The stream is over.
     pub(super) fn end_play(&mut self) {
         match self {
             Self::Rtmp(session) => session.end_play(),
-            Self::HttpFlv(_) => {}
+            Self::HttpFlv(body) => body.end(),
             Self::WebSocket(socket) => socket.close(CloseCode::GoingAway),
+        }
+    }
+}
+
+impl Body {
+    /// In chunked transfer coding.
+    pub(super) fn chunked() -> Self {
+        Self { is_chunked: true, ..Self::default() }
+    }
+
+    fn end(&mut self) {
+        if !std::mem::replace(&mut self.has_ended, true) && self.is_chunked {
+            self.end = Some(Bytes::from_static(LAST_CHUNK));
         }
     }
 }
@@ -187,12 +220,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn talk_behind_a_request_is_passed_over_until_it_is_too_much() {
-        let mut dialogue = Dialogue::HttpFlv(Passing::default());
-        assert!(dialogue.receive(vec![b'x'; MOST_BEHIND_REQUEST as usize].into(), 0).is_ok());
+    fn what_comes_after_a_request_is_passed_over_until_it_is_too_much() {
+        let mut dialogue = Dialogue::HttpFlv(Body::default());
+        assert!(dialogue.receive(vec![b'x'; MAX_AFTER_REQUEST as usize].into(), 0).is_ok());
         assert!(dialogue.poll().expect("no violation").is_none());
         let error = dialogue.receive(Bytes::from_static(b"x"), 0).expect_err("one past the limit");
         assert!(error.to_string().starts_with("byte 65537: "), "{error}");
+    }
+
+    #[test]
+    fn a_chunked_body_says_its_end_once_and_another_one_ends_with_the_connection() {
+        for (body, end) in [(Body::chunked(), Some(LAST_CHUNK)), (Body::default(), None)] {
+            let mut dialogue = Dialogue::HttpFlv(body);
+            assert!(dialogue.poll().expect("no violation").is_none());
+            dialogue.end_play();
+            dialogue.refuse_play("NetStream.Play.StreamNotFound", "");
+            let said = dialogue.take_out();
+            assert_eq!(said.as_deref(), end);
+            assert!(dialogue.poll().expect("no violation").is_none());
+        }
     }
 
     #[test]

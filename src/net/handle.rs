@@ -48,7 +48,7 @@ pub struct HttpPlayer {
     pub ticket: Ticket,
     /// `app/name`.
     pub stream: String,
-    /// [`Wire::HttpFlv`] or [`Wire::WebsocketFlv`].
+    /// Any but RTMP's.
     pub wire: Wire,
     /// Where it begins.
     pub start: Start,
@@ -277,10 +277,12 @@ fn still(stream: &Stream) -> Option<Bytes> {
 mod tests {
     use super::*;
 
+    use crate::net::Protocol;
+
     /// As a core with so many players lays it out, having taken in so many that it was handed.
     fn report(core: usize, players: u64, taken_in: u64) -> CoreReport {
         let mut report = CoreReport::new(core);
-        report.players[Wire::HttpFlv.index()] = players;
+        report.players[Protocol::HttpFlv.index()] = players;
         report.taken_in = taken_in;
         report
     }

@@ -255,11 +255,11 @@ impl Core {
         let bytes = connection.bytes_out - playing.bytes_out_before;
         let duration_ms = self.now_ms - playing.since_ms;
         tracing::info!(id, %peer, stream = &*playing.name, bytes, duration_ms, "play ended");
-        let wire = connection.dialogue.wire();
+        let protocol = connection.dialogue.protocol();
         self.common.outside.tell(|| {
             let reason = connection.closing.as_ref().map(|closing| closing.reason.to_string());
             let stream = playing.name.into_string();
-            Event::PlayEnded { id, peer, stream, wire, reason, duration_ms }
+            Event::PlayEnded { id, peer, stream, protocol, reason, duration_ms }
         });
     }
 

@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     config::{Config, Limits},
-    http::{FlvFormat, websocket::WebSocketFormat},
+    http::{ChunkedFormat, FlvFormat, websocket::WebSocketFormat},
     rtmp::{
         chunk::{self, MediaFormat, MessageBytes, OUT_CHUNK_SIZE},
         session::SessionConfig,
@@ -184,6 +184,7 @@ pub(super) fn common(config: Config) -> io::Result<(Arc<Common>, Vec<PipeReader>
         Wire::Rtmp => Box::new(MediaFormat { chunk_size: OUT_CHUNK_SIZE }),
         Wire::HttpFlv => Box::new(FlvFormat),
         Wire::WebsocketFlv => Box::new(WebSocketFormat),
+        Wire::HttpFlvChunked => Box::new(ChunkedFormat),
     });
     let common = Common {
         gate: Gate::new(config.limits.clone()),

@@ -5,7 +5,8 @@ use std::{net::SocketAddr, sync::Arc};
 
 use serde::Serialize;
 
-use crate::stream::{Facts, Stream, Wire};
+use super::protocol::Protocol;
+use crate::stream::{Facts, Stream};
 
 /// Upper bounds of the buckets of [`CoreReport::lag_ms`], milliseconds; one more bucket is beyond them.
 pub const LAG_MS: [u64; 10] = [5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000];
@@ -73,16 +74,16 @@ pub struct CoreReport {
     pub connections: u64,
     /// Publishers now.
     pub publishers: u64,
-    /// Players now, by wire form: indexed by [`Wire::index`].
-    pub players: [u64; Wire::COUNT],
+    /// Players now, by protocol: indexed by [`Protocol::index`].
+    pub players: [u64; Protocol::COUNT],
     /// Connections that were let in.
     pub connects: u64,
     /// Players whose request came over HTTP, as they were handed over.
     pub taken_in: u64,
     /// Bytes received.
     pub bytes_in: u64,
-    /// Bytes sent, by wire form of the player they went to; what goes to no player counts as RTMP.
-    pub bytes_out: [u64; Wire::COUNT],
+    /// Bytes sent, by protocol of the player they went to; what goes to no player counts as RTMP.
+    pub bytes_out: [u64; Protocol::COUNT],
     /// Frames received from publishers.
     pub frames_in: u64,
     /// Sends that were handed to the kernel.
@@ -107,13 +108,13 @@ pub struct CoreReport {
     pub streams: Vec<Followed>,
 }
 
-/// One stream's players on one core, in one wire form.
+/// One stream's players on one core, by one protocol and in one wire format.
 #[derive(Clone, Debug)]
 pub struct Followed {
     /// `app/name`.
     pub stream: Arc<str>,
-    /// In what form.
-    pub wire: Wire,
+    /// How they get it.
+    pub protocol: Protocol,
     /// Players now.
     pub players: u64,
     /// Bytes sent to players of this stream since the first of those that follow it now came.
@@ -149,11 +150,11 @@ impl CoreReport {
             at_ms: 0,
             connections: 0,
             publishers: 0,
-            players: [0; Wire::COUNT],
+            players: [0; Protocol::COUNT],
             connects: 0,
             taken_in: 0,
             bytes_in: 0,
-            bytes_out: [0; Wire::COUNT],
+            bytes_out: [0; Protocol::COUNT],
             frames_in: 0,
             sends: 0,
             submissions: 0,
@@ -220,8 +221,8 @@ pub struct ConnectionReport {
     pub core: usize,
     /// What it does.
     pub role: Role,
-    /// In what form it speaks.
-    pub wire: Wire,
+    /// What it speaks.
+    pub protocol: Protocol,
     /// `app/name` of what it publishes or plays.
     pub stream: Option<String>,
     /// Since it began to publish or play, or since it came; milliseconds.
@@ -268,8 +269,9 @@ pub enum Event {
         peer: SocketAddr,
         /// `app/name`.
         stream: String,
-        /// In what form.
-        wire: Wire,
+        /// How it gets the stream.
+        #[serde(rename = "wire")]
+        protocol: Protocol,
     },
     /// A player is gone, or has stopped.
     PlayEnded {
@@ -279,8 +281,9 @@ pub enum Event {
         peer: SocketAddr,
         /// `app/name`.
         stream: String,
-        /// In what form.
-        wire: Wire,
+        /// How it gets the stream.
+        #[serde(rename = "wire")]
+        protocol: Protocol,
         /// Why, where the connection ends with it.
         reason: Option<String>,
         /// How long it played, milliseconds.

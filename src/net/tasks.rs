@@ -4,7 +4,7 @@
 use super::{
     connection::{Connection, Playing, Reason},
     core::Core,
-    dialogue::{Dialogue, Passing},
+    dialogue::{Body, Dialogue},
     handle::{HttpPlayer, Task},
     report::{ConnectionReport, Event, Followed, Role},
 };
@@ -38,7 +38,8 @@ impl Core {
         let id = self.common.next_connection_id();
         let dialogue = match wire {
             Wire::WebsocketFlv => Dialogue::WebSocket(Box::default()),
-            Wire::HttpFlv | Wire::Rtmp => Dialogue::HttpFlv(Passing::default()),
+            Wire::HttpFlvChunked => Dialogue::HttpFlv(Body::chunked()),
+            Wire::HttpFlv | Wire::Rtmp => Dialogue::HttpFlv(Body::default()),
         };
         let socket = tokio_uring::net::TcpStream::from_std(socket);
         let mut connection = Connection::new(id, socket, peer, ticket, dialogue, self.now_ms);
@@ -58,11 +59,11 @@ impl Core {
     /// A player's place in its stream.
     pub(super) fn begin_to_play(&mut self, key: usize, name: Box<str>, start: crate::fanout::Start) {
         let connection = &mut self.connections[key];
-        let (id, peer, wire) = (connection.id, connection.peer, connection.dialogue.wire());
-        let player = self.hub.join(key, &name, wire, start, self.now_ms);
+        let (id, peer, protocol) = (connection.id, connection.peer, connection.dialogue.protocol());
+        let player = self.hub.join(key, &name, connection.dialogue.wire(), start, self.now_ms);
         let is_live = self.hub.stream(player).is_live();
-        tracing::info!(id, %peer, stream = &*name, wire = wire.name(), core = self.number, is_live, "playing");
-        self.common.outside.tell(|| Event::Playing { id, peer, stream: name.to_string(), wire });
+        tracing::info!(id, %peer, stream = &*name, protocol = protocol.name(), core = self.number, is_live, "playing");
+        self.common.outside.tell(|| Event::Playing { id, peer, stream: name.to_string(), protocol });
         let bytes_out_before = connection.bytes_out;
         connection.playing = Some(Playing { key: player, name, since_ms: self.now_ms, bytes_out_before });
     }
@@ -101,7 +102,7 @@ impl Core {
             peer: connection.peer,
             core: self.number,
             role: connection.role(),
-            wire: connection.dialogue.wire(),
+            protocol: connection.dialogue.protocol(),
             stream,
             duration_ms: self.now_ms.saturating_sub(since_ms),
             bytes_in: connection.bytes_in,
@@ -121,14 +122,14 @@ impl Core {
             .followed()
             .map(|(stream, wire, players, bytes_out, skips)| Followed {
                 stream: stream.shared_name(),
-                wire,
+                protocol: wire.into(),
                 players: players as u64,
                 bytes_out,
                 skips,
             })
             .collect();
         for followed in &report.streams {
-            report.players[followed.wire.index()] += followed.players;
+            report.players[followed.protocol.index()] += followed.players;
         }
         (report.submissions, report.completions) = self.ring_counts();
         self.common.outside.lay_out(report);

@@ -1,37 +1,29 @@
-//! The wire forms in which a stream can be had, each with a log of its own.
+//! The wire formats in which a stream can be had, each with a log of its own.
 
-use serde::Serialize;
-
-/// In what form a player gets a stream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "snake_case")]
+/// In what format a player gets a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum Wire {
     /// RTMP chunks.
     Rtmp = 0,
-    /// An FLV file that does not end, as the body of an HTTP response.
+    /// An FLV file that does not end: the body of an HTTP response that the connection's end delimits, for clients of
+    /// HTTP/1.0.
     HttpFlv = 1,
     /// The same, each tag in a WebSocket message.
     WebsocketFlv = 2,
+    /// The same, each tag in a chunk of a body in chunked transfer coding, for clients of HTTP/1.1.
+    HttpFlvChunked = 3,
 }
 
 impl Wire {
     /// How many there are.
-    pub const COUNT: usize = 3;
+    pub const COUNT: usize = 4;
     /// All of them, in the order of their index.
-    pub const ALL: [Self; Self::COUNT] = [Self::Rtmp, Self::HttpFlv, Self::WebsocketFlv];
+    pub const ALL: [Self; Self::COUNT] =
+        [Self::Rtmp, Self::HttpFlv, Self::WebsocketFlv, Self::HttpFlvChunked];
 
-    /// A place in tables by wire form.
+    /// A place in tables by wire format.
     pub const fn index(self) -> usize {
         self as usize
-    }
-
-    /// As labels and the API call it.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Rtmp => "rtmp",
-            Self::HttpFlv => "http_flv",
-            Self::WebsocketFlv => "websocket_flv",
-        }
     }
 }

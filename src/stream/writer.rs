@@ -70,11 +70,13 @@ pub type Formats = fn(Wire) -> Box<dyn WireFormat + Send>;
 impl Writer {
     pub(super) fn new(formats: Formats, retention: Retention, memory: Memory) -> Self {
         let rtmp = WireLog::new(formats(Wire::Rtmp), LogWriter::new(retention, memory.clone()), 0);
+        let mut logs = [const { None }; Wire::COUNT];
+        logs[Wire::Rtmp.index()] = Some(rtmp);
         Self {
             formats,
             retention,
             memory,
-            logs: [Some(rtmp), None, None],
+            logs,
             sequences: [0; Wire::COUNT],
             timeline: Timeline::default(),
             preamble: Preamble::default(),

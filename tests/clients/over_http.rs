@@ -1,8 +1,13 @@
 //! Players over HTTP get what players over RTMP get: every byte of every frame, from wherever they begin.
 
+use std::process::Command;
+
 use crate::lifecycle::expect_to_stay_over_a_change_of_publisher;
 use crate::players::expect_late_players_to_lose_nothing;
-use crate::support::{Clip, Kind, Player, Publisher, Relay, SOON, assert_gap_free, count, packets};
+use crate::support::{
+    Clip, Kind, Player, Process, Publisher, Relay, SOON, assert_gap_free, count, newer_ffmpeg::NEWER_FFMPEG,
+    packets,
+};
 
 #[test]
 fn every_player_over_http_that_comes_late_starts_at_a_key_frame_and_loses_nothing_after_it() {
@@ -36,6 +41,28 @@ fn sound_alone_and_pictures_alone_are_played_over_http_as_they_are() {
         // It comes a moment late, and begins where it can.
         assert!(of_kind > published / 2, "{of_kind} of {published}");
         assert_eq!(of_kind, recorded.len(), "and nothing else");
+    }
+}
+
+#[test]
+fn ffmpeg_ends_without_an_error_when_the_stream_does() {
+    // Newer versions forget that they have read the last chunk of a body, whatever server it is from, unless they are
+    // asked to keep the connection.
+    for (program, options) in [("ffmpeg", &[][..]), (NEWER_FFMPEG, &["-multiple_requests", "1"])] {
+        let relay = Relay::start(SHORT_GRACE);
+        let clip = Clip::AUDIO_VIDEO.seconds(3);
+        let mut publisher = Publisher::Ffmpeg.publish(&relay, &clip.file(), NAME);
+        relay.wait_for_publisher(NAME);
+        let file = relay.dir().join("http.flv");
+        let mut command = Command::new(program);
+        // What it prints at this level is what went wrong.
+        command.args(["-nostdin", "-v", "error"]).args(options).arg("-i");
+        command.arg(relay.http_url(&format!("/{NAME}.flv"))).args(["-c", "copy"]).arg(&file);
+        let mut player = Process::start_logged(command, &relay.dir().join("player.log"));
+        publisher.expect_success(clip.duration() + SOON);
+        player.expect_success(SOON);
+        assert_eq!(player.output(), "", "{program}");
+        assert!(count(&packets(&file), Kind::Video) > 0, "{program}");
     }
 }
 

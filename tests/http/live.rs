@@ -1,5 +1,7 @@
 //! Live bodies over HTTP: a connection of the server's becomes a player's, and nothing is lost or added on the way.
 
+use std::net::Shutdown;
+
 use crate::peer::{Http, Response, Rtmp, ask_with, get, json_when};
 use crate::support::{Relay, SOON, eventually};
 
@@ -45,30 +47,152 @@ fn heads_and_preflights_of_live_bodies_are_answered_and_other_methods_refused() 
 }
 
 #[test]
-fn a_live_body_is_a_response_without_length_that_begins_with_flv() {
+fn a_live_body_is_flv_in_chunks_for_http_1_1_and_bare_for_http_1_0() {
     let relay = Relay::start("");
     let mut publisher = Rtmp::publishing(&relay, "live/a");
     relay.wait_for_publisher("live/a");
-    for version in ["1.1", "1.0"] {
+    for (number, (version, coding)) in [("1.1", "chunked"), ("1.0", "")].into_iter().enumerate() {
         let mut http = Http::connect(relay.http_address());
         http.say(&format!("GET /live/a.flv HTTP/{version}\r\nHost: x\r\nOrigin: https://x.example\r\n\r\n"));
         let head = http.head();
         assert_eq!(head.status, 200);
+        relay.wait_for_logs(number + 1, &["playing", "http_flv"], SOON);
+        publisher.inter_frame(b"next");
         for (name, value) in [
             ("content-type", "video/x-flv"),
             ("connection", "close"),
             ("cache-control", "no-store"),
             ("access-control-allow-origin", "*"),
             ("content-length", ""),
-            ("transfer-encoding", ""),
+            ("transfer-encoding", coding),
         ] {
             assert_eq!(head.header(name), value, "{name}");
+        }
+        if coding == "chunked" {
+            assert_eq!(http.exactly(3), b"D\r\n");
         }
         assert_eq!(http.exactly(4), b"FLV\x01");
         http.until(b"first");
         publisher.inter_frame(format!("next{version}").as_bytes());
         http.until(format!("next{version}").as_bytes());
     }
+}
+
+/// Reads a body to its end: the data of its chunks. One that does not end with the last chunk and then the connection
+/// fails the test.
+fn chunked_body(http: &mut Http) -> Vec<u8> {
+    let mut body = Vec::new();
+    loop {
+        let line = http.until(b"\r\n");
+        let digits = std::str::from_utf8(&line[..line.len() - 2]).unwrap();
+        let size = usize::from_str_radix(digits, 16).unwrap_or_else(|error| panic!("{error}: {digits:?}"));
+        body.extend(http.exactly(size));
+        assert_eq!(http.exactly(2), b"\r\n");
+        if size == 0 {
+            assert_eq!(http.until_closed(), b"", "nothing comes after the last chunk");
+            return body;
+        }
+    }
+}
+
+/// All of a body that begins with a file's header and ends with a tag.
+fn expect_whole_file(mut file: &[u8]) {
+    file = file.strip_prefix(b"FLV\x01").map(|rest| &rest[9..]).expect("a file's header");
+    while let Some(&[_, a, b, c, ..]) = file.first_chunk::<11>() {
+        file = &file[11 + u32::from_be_bytes([0, a, b, c]) as usize + 4..];
+    }
+    assert_eq!(file, b"", "no tag is cut off");
+}
+
+#[test]
+fn a_body_ends_as_its_version_of_http_says_whatever_ends_it() {
+    // How it ends, and what makes it.
+    type Ending = fn(&Relay, Rtmp) -> Option<Rtmp>;
+    let endings: [(&str, Ending); 4] = [
+        ("the encoder goes and does not come back", |_, publisher| {
+            drop(publisher);
+            None
+        }),
+        ("the operator ends it", |relay, publisher| {
+            let list = json_when(relay, "/api/v1/players", |json| json["total"] == 1);
+            let path = format!("/api/v1/players/{}", list["players"][0]["id"]);
+            assert_eq!(ask_with(relay, "DELETE", &path, "").status, 204);
+            Some(publisher)
+        }),
+        ("the operator ends it amid frames", |relay, mut publisher| {
+            let list = json_when(relay, "/api/v1/players", |json| json["total"] == 1);
+            publisher.key_frame(&[7; 3_000_000]);
+            let path = format!("/api/v1/players/{}", list["players"][0]["id"]);
+            assert_eq!(ask_with(relay, "DELETE", &path, "").status, 204);
+            Some(publisher)
+        }),
+        ("the relay stops", |relay, publisher| {
+            relay.signal(crate::support::Signal::TERM);
+            Some(publisher)
+        }),
+    ];
+    for (what, end) in endings {
+        for version in ["1.1", "1.0"] {
+            let relay = Relay::start("publish.publisher_grace = '1s'");
+            let mut publisher = Rtmp::publishing(&relay, "live/a");
+            relay.wait_for_publisher("live/a");
+            let mut http = Http::connect(relay.http_address());
+            http.say(&format!("GET /live/a.flv HTTP/{version}\r\nHost: x\r\n\r\n"));
+            assert_eq!(http.head().status, 200);
+            // The first player of a format gets its log with the next frame.
+            relay.wait_for_log(&["playing", "http_flv"]);
+            publisher.inter_frame(b"next");
+            let begun = http.until(b"first");
+            http.unread.splice(0..0, begun);
+            let _publisher = end(&relay, publisher);
+            let body = match version {
+                "1.1" => chunked_body(&mut http),
+                _ => http.until_closed(),
+            };
+            assert!(contains(&body, b"first"), "{what}");
+            expect_whole_file(&body);
+        }
+    }
+}
+
+#[test]
+fn a_client_that_closes_its_sending_side_gets_its_live_body_all_the_same() {
+    let relay = Relay::start("publish.publisher_grace = '1s'");
+    let mut publisher = Rtmp::publishing(&relay, "live/a");
+    relay.wait_for_publisher("live/a");
+    // Before the relay has read its request, and when the body is under way.
+    for is_at_once in [true, false] {
+        let mut http = Http::connect(relay.http_address());
+        http.say("GET /live/a.flv HTTP/1.1\r\nHost: x\r\n\r\n");
+        if is_at_once {
+            http.socket.shutdown(Shutdown::Write).unwrap();
+        }
+        assert_eq!(http.head().status, 200);
+        http.until(b"first");
+        if !is_at_once {
+            http.socket.shutdown(Shutdown::Write).unwrap();
+        }
+        for i in 0..20 {
+            let mark = format!("after{i}");
+            publisher.inter_frame(mark.as_bytes());
+            http.until(mark.as_bytes());
+        }
+        assert_eq!(json_when(&relay, "/api/v1/players", |json| json["total"] == 1)["total"], 1);
+        drop(http);
+        // The next frames find out that it has gone.
+        publisher.until(&relay, "/api/v1/players", |json| json["total"] == 0);
+        relay.wait_for_log(&["closed", "closed by peer"]);
+    }
+    let mut http = Http::connect(relay.http_address());
+    http.say("GET /live/a.flv HTTP/1.1\r\nHost: x\r\n\r\n");
+    http.socket.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(http.head().status, 200);
+    relay.wait_for_logs(3, &["playing", "http_flv"], SOON);
+    publisher.inter_frame(b"last");
+    let begun = http.until(b"last");
+    http.unread.splice(0..0, begun);
+    drop(publisher);
+    expect_whole_file(&chunked_body(&mut http));
 }
 
 #[test]
@@ -100,7 +224,7 @@ fn a_connection_that_asked_for_the_page_goes_on_with_a_live_body_and_no_byte_bet
     assert_eq!(http.response().status, 200);
     http.say("GET /live/a.flv HTTP/1.1\r\nHost: x\r\n\r\n");
     assert_eq!(http.head().header("content-type"), "video/x-flv");
-    assert_eq!(http.exactly(3), b"FLV");
+    assert_eq!(http.exactly(6), b"D\r\nFLV");
 
     let mut http = Http::connect(relay.http_address());
     http.say(

@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use fanfare::stream::Wire;
+use fanfare::net::Protocol;
 
 pub use plans::{End, Kind, Plan};
 
@@ -41,7 +41,7 @@ pub struct Done {
 /// No socket can be had, or one may not vanish, as one line.
 pub fn run(options: &Options, stop: &AtomicBool) -> Result<Done, String> {
     let wants_http = Plan::is_over_http(options.kind);
-    if wants_http != (options.target.wire != Wire::Rtmp) {
+    if wants_http != (options.target.protocol != Protocol::Rtmp) {
         let wanted = if wants_http { "http" } else { "rtmp" };
         return Err(format!("this attack is on an address that begins with {wanted}"));
     }

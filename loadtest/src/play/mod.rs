@@ -17,9 +17,9 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use fanfare::net::Protocol;
 use fanfare::rtmp::chunk::ChunkSize;
 use fanfare::rtmp::client::{self, ClientConfig};
-use fanfare::stream::Wire;
 
 use self::player::{Outcome, Phase, Player};
 use crate::checker::Tally;
@@ -226,10 +226,10 @@ impl<'a> Crowd<'a> {
             fmle: false,
         };
         let origin = self.origin(number);
-        let link = match target.wire {
-            Wire::Rtmp => Link::new(config, target.address, origin),
-            wire => {
-                let client = FlvClient::new(&config.url, wire == Wire::WebsocketFlv);
+        let link = match target.protocol {
+            Protocol::Rtmp => Link::new(config, target.address, origin),
+            protocol => {
+                let client = FlvClient::new(&config.url, protocol == Protocol::WebsocketFlv);
                 Link::over_http(client, target.address, origin)
             }
         };
