@@ -32,7 +32,7 @@ pub struct Limits {
     pub publisher_silence: Duration,
     /// Streams that are published.
     pub streams: usize,
-    /// Memory of all streams together, bytes: beyond it nobody can begin to publish.
+    /// All memory that peers can make the relay hold, bytes.
     #[serde(with = "units::size")]
     pub memory_budget: usize,
     /// What a publisher may send over 5 s, kilobits a second; 0 is no limit.

@@ -2,6 +2,7 @@
 //! reached, who may act in `rights`.
 
 use std::{
+    collections::BTreeMap,
     net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant},
@@ -29,9 +30,12 @@ use super::{
     streams::{Players, Stream},
     system,
 };
-use crate::net::{
-    Protocol,
-    report::{ConnectionReport, CoreReport, Role, StreamReport},
+use crate::{
+    net::{
+        Protocol,
+        report::{ConnectionReport, CoreReport, Role, StreamReport},
+    },
+    stream::{self, MemoryKind},
 };
 
 /// How old a list of all connections may be: it costs each core a walk over its own, however many ask for it.
@@ -180,8 +184,26 @@ struct StreamCounts {
 #[derive(Serialize)]
 struct Memory {
     resident_bytes: u64,
-    streams_bytes: usize,
-    streams_budget_bytes: usize,
+    budget_bytes: usize,
+    counted_bytes: usize,
+    /// What `counted_bytes` is made of.
+    kinds: BTreeMap<&'static str, usize>,
+    given_up_bytes: u64,
+    ended: u64,
+}
+
+impl Memory {
+    fn of(memory: &stream::Memory) -> Self {
+        let relief = memory.relief();
+        Self {
+            resident_bytes: system::resident_bytes(),
+            budget_bytes: memory.budget(),
+            counted_bytes: memory.bytes(),
+            kinds: MemoryKind::ALL.iter().map(|&kind| (kind.name(), memory.of(kind))).collect(),
+            given_up_bytes: relief.given_up_bytes,
+            ended: relief.ended,
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -218,11 +240,7 @@ async fn summary(
         skips: sum(|core| core.skips),
         refused: relay.refusals().iter().map(|(_, count)| count).sum(),
         dropped: sum(|core| ends(core, "send_timeout")),
-        memory: Memory {
-            resident_bytes: system::resident_bytes(),
-            streams_bytes: relay.stream_bytes(),
-            streams_budget_bytes: relay.config().limits.memory_budget,
-        },
+        memory: Memory::of(relay.memory()),
         open_files: system::open_files(),
         open_files_limit: system::open_files_limit(),
         listen: Listen { rtmp: relay.addresses().to_vec(), http: control.http.clone() },

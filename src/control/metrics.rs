@@ -20,9 +20,12 @@ use super::{
     history::{self, Rates, Watched},
     system,
 };
-use crate::net::{
-    Protocol,
-    report::{CoreReport, Histogram, StreamReport},
+use crate::{
+    net::{
+        Protocol,
+        report::{CoreReport, Histogram, StreamReport},
+    },
+    stream::MemoryKind,
 };
 
 const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -70,13 +73,20 @@ fn process(writer: &mut Writer<'_>, control: &Control) -> fmt::Result {
     writer.gauge("uptime", "Time since the start", Some(Unit::Seconds), [(NO_LABELS, uptime)])?;
     let is_draining = f64::from(u8::from(relay.is_draining()));
     writer.gauge("draining", "1 while the relay is about to end", None, [(NO_LABELS, is_draining)])?;
-    let memory = [
+    let memory = relay.memory();
+    let totals = [
         ("resident", system::resident_bytes()),
-        ("streams", relay.stream_bytes() as u64),
-        ("streams_budget", relay.config().limits.memory_budget as u64),
+        ("budget", memory.budget() as u64),
+        ("counted", memory.bytes() as u64),
     ];
-    let memory = memory.map(|(kind, bytes)| ([("kind", kind)], bytes as f64));
-    writer.gauge("memory", "Memory in use, and limits.memory_budget", Some(Unit::Bytes), memory)?;
+    let kinds = MemoryKind::ALL.iter().map(|&kind| (kind.name(), memory.of(kind) as u64));
+    let bytes = totals.into_iter().chain(kinds).map(|(kind, bytes)| ([("kind", kind)], bytes as f64));
+    let help = "Memory in use, limits.memory_budget, what counts against it, and of what kinds that is";
+    writer.gauge("memory", help, Some(Unit::Bytes), bytes)?;
+    let relief = memory.relief();
+    let given_up = [(NO_LABELS, relief.given_up_bytes)];
+    let help = "Segments that logs gave up because limits.memory_budget was exceeded";
+    writer.counter("memory_given_up", help, Some(Unit::Bytes), given_up)?;
     let files = [(NO_LABELS, system::open_files() as f64)];
     writer.gauge("open_files", "Descriptors that are open", None, files)?;
     let limit = [(NO_LABELS, system::open_files_limit() as f64)];

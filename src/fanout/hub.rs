@@ -1,7 +1,7 @@
 //! All players of one core, by the streams they watch: joining, leaving, what to send next, who must be moved ahead,
 //! who has waited long enough.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, rc::Rc, sync::Arc, time::Duration};
 
 use slab::Slab;
 
@@ -223,6 +223,20 @@ impl Hub {
         match &self.players[key.0].place {
             Place::At(cursor) => Some(cursor.lag_ms(now_ms)),
             Place::Waiting { .. } | Place::Parked(_) => None,
+        }
+    }
+
+    /// Bytes that are kept for this player alone, or for it and few others: of the segment in which it stands, if its
+    /// stream has let go of that.
+    pub fn pinned_bytes(&self, key: PlayerKey) -> usize {
+        let player = &self.players[key.0];
+        match &player.place {
+            Place::At(cursor) if cursor.segment.sequence < self.followers[player.follower].log().oldest() => {
+                // Its cursor and its batch count one each.
+                let players = Rc::strong_count(&cursor.segment).div_ceil(2).max(1);
+                cursor.segment.capacity() / players
+            }
+            Place::At(_) | Place::Waiting { .. } | Place::Parked(_) => 0,
         }
     }
 

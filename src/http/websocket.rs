@@ -86,6 +86,15 @@ impl Reader {
     /// What the player did wrong, with the byte of its frame counted from the upgrade on. Nothing comes after.
     #[allow(clippy::should_implement_trait)] // An iterator has no errors to end with.
     pub fn next(&mut self) -> Result<Option<Word>, Error> {
+        let word = self.read()?;
+        if word.is_none() && self.input.capacity() > SMALL_BYTES {
+            // A player that once said much would have the room for it for as long as it stays.
+            self.input = BytesMut::from(&self.input[..]);
+        }
+        Ok(word)
+    }
+
+    fn read(&mut self) -> Result<Option<Word>, Error> {
         loop {
             let passed = usize::try_from(self.passing).unwrap_or(usize::MAX).min(self.input.len());
             self.advance(passed);
@@ -199,6 +208,8 @@ const CLOSE: OpCode = OpCode::Control(Control::Close);
 const PING: OpCode = OpCode::Control(Control::Ping);
 const PONG: OpCode = OpCode::Control(Control::Pong);
 const MOST_CONTROL_BYTES: u64 = 125;
+/// Room that a reader keeps.
+const SMALL_BYTES: usize = 256;
 
 #[cfg(test)]
 mod tests {

@@ -17,11 +17,14 @@ const TRIES: usize = 4;
 #[derive(Default)]
 pub struct ReceiveSlab {
     resting: std::collections::VecDeque<BytesMut>,
+    /// Buffers that are read into.
+    lent: usize,
 }
 
 impl ReceiveSlab {
     /// An empty buffer with [`BUFFER_BYTES`] of room.
     pub fn take(&mut self) -> BytesMut {
+        self.lent += 1;
         for _ in 0..TRIES.min(self.resting.len()) {
             let mut buffer = self.resting.pop_front().expect("as many as were counted");
             // Succeeds only when no view is left, and then without an allocation.
@@ -36,9 +39,15 @@ impl ReceiveSlab {
     /// Takes a buffer back, with views of it still about or not.
     pub fn give_back(&mut self, mut buffer: BytesMut) {
         buffer.clear();
+        self.lent = self.lent.saturating_sub(1);
         if self.resting.len() < AT_REST {
             self.resting.push_back(buffer);
         }
+    }
+
+    /// Bytes of all buffers, whether they rest or not.
+    pub fn bytes(&self) -> usize {
+        (self.resting.len() + self.lent) * BUFFER_BYTES
     }
 
     /// The buffer to read into after `buffer`, whose content has been split off: the same one while enough of it is

@@ -12,6 +12,7 @@ use tokio_uring::net::TcpStream;
 use super::{
     dialogue::{Dialogue, Violation},
     gate::Ticket,
+    memory::Counted,
     queued::queued_bytes,
     report::{CoreReport, Role},
 };
@@ -29,6 +30,10 @@ pub(super) struct Connection {
     pub playing: Option<Playing>,
     /// The session's bytes that wait for a message boundary.
     pub outbox: Vec<u8>,
+    /// Bytes of its own send that is under way.
+    pub own_bytes: usize,
+    /// What of it is in the account of memory.
+    pub counted: Counted,
     pub sending: Sending,
     pub is_receiving: bool,
     /// The peer has closed its sending side, and is owed the rest all the same: nothing more is received.
@@ -112,13 +117,23 @@ pub(super) enum Reason {
     HandshakeTimeout,
     RequestTimeout,
     PublisherSilent,
-    TooFast { sent_kbps: u64 },
+    TooFast {
+        sent_kbps: u64,
+    },
     UnreadAnswers,
     StreamNotFound,
     Unpublished,
     TakenOver,
     ShuttingDown,
     Kicked,
+    /// Memory was short, and it held so much.
+    OutOfMemory {
+        bytes: usize,
+    },
+    /// Memory was short, and its message was so large.
+    NoRoom {
+        bytes: usize,
+    },
 }
 
 impl Connection {
@@ -139,6 +154,8 @@ impl Connection {
             publishing: None,
             playing: None,
             outbox: Vec::new(),
+            own_bytes: 0,
+            counted: Counted::default(),
             sending: Sending::No,
             is_receiving: false,
             has_finished: false,
@@ -226,6 +243,7 @@ impl Reason {
             Reason::TakenOver => "taken_over",
             Reason::ShuttingDown => "shutting_down",
             Reason::Kicked => "kicked",
+            Reason::OutOfMemory { .. } | Reason::NoRoom { .. } => "memory_budget",
         };
         CoreReport::ENDS.iter().position(|&it| it == label).expect("each reason is among the labels")
     }
@@ -253,6 +271,12 @@ impl fmt::Display for Reason {
             Reason::TakenOver => write!(f, "another publisher took the stream over"),
             Reason::ShuttingDown => write!(f, "the relay is shutting down"),
             Reason::Kicked => write!(f, "ended by the operator"),
+            Reason::OutOfMemory { bytes } => {
+                write!(f, "limits.memory_budget was exceeded, and it held {bytes} bytes beyond its share")
+            }
+            Reason::NoRoom { bytes } => {
+                write!(f, "limits.memory_budget leaves its stream no room for a message of {bytes} bytes")
+            }
         }
     }
 }

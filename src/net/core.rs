@@ -26,6 +26,7 @@ use super::{
     gate::{Gate, Refusal},
     growth::Untold,
     handle::Outside,
+    memory::{Holdings, Largest},
     report::{CoreReport, Event},
     ring::{Completion, Ring},
     shortage::{Resting, Trouble},
@@ -61,12 +62,19 @@ pub(super) struct Common {
     pub next_id: AtomicU64,
     /// What the control plane shares with the cores.
     pub outside: Outside,
+    /// What the connection that holds most holds.
+    pub largest: Largest,
 }
 
 impl Common {
     /// A number that no connection has had.
     pub(super) fn next_connection_id(&self) -> u64 {
         self.next_id.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Whether memory allows for one more connection.
+    pub(super) fn has_room_for_connection(&self, now_ms: u64) -> bool {
+        self.registry.memory().has_room_for_connection(self.gate.connections(), now_ms)
     }
 
     /// Somebody is turned away: counted, and said now and then.
@@ -90,6 +98,7 @@ pub(super) struct Core {
     ring: Ring,
     wake: PipeReader,
     buffers: ReceiveSlab,
+    pub(super) holdings: Holdings,
     pump: Pump,
     /// Publishers whose cores are to be told of growth that waited for a picture: the soonest first.
     pub(super) untold: BinaryHeap<Reverse<Untold>>,
@@ -133,6 +142,7 @@ impl Core {
             ring: Ring::new(common.config.play.zero_copy_from)?,
             wake,
             buffers: ReceiveSlab::default(),
+            holdings: Holdings::new(common.registry.memory()),
             pump: Pump::new(common.config.play.latency_budget),
             untold: BinaryHeap::new(),
             alarm_us: None,
@@ -164,6 +174,9 @@ impl Core {
     pub(super) fn admit(&mut self, socket: TcpStream, peer: SocketAddr) {
         self.now_ms = self.clock();
         let id = self.common.next_connection_id();
+        if !self.common.has_room_for_connection(self.now_ms) {
+            return self.refused(Refusal::Memory, id, peer);
+        }
         let ticket = match self.common.gate.admit(peer.ip()) {
             Ok(ticket) => ticket,
             Err(refusal) => return self.refused(refusal, id, peer),
@@ -177,6 +190,7 @@ impl Core {
         let dialogue = Dialogue::Rtmp(Box::new(session));
         let key = self.connections.insert(Connection::new(id, socket, peer, ticket, dialogue, self.now_ms));
         self.tally.connects += 1;
+        self.count_connections();
         tracing::debug!(id, %peer, core = self.number, "connected");
         self.receive(key);
         self.ring.submit();
@@ -203,6 +217,7 @@ impl Core {
                 self.completed(completion);
             }
             was_busy |= self.pump();
+            self.keep_within_memory();
             if !was_busy {
                 return self.rest();
             }
@@ -328,6 +343,11 @@ impl Core {
                     }
                     _ => batch.advance(n),
                 }
+                if what == Sending::Own {
+                    let connection = &mut self.connections[key];
+                    connection.own_bytes = connection.own_bytes.min(batch.bytes().len());
+                    self.recount(key);
+                }
                 if what == Sending::Own && !batch.bytes().is_empty() {
                     self.send(key, Sending::Own, batch);
                 } else {
@@ -358,6 +378,7 @@ impl Core {
         let is_half_sent = player.is_some_and(|player| !self.hub.is_at_boundary(player));
         if has_own && !is_half_sent {
             let bytes = connection.take_outbox();
+            connection.own_bytes = bytes.len();
             return self.send(key, Sending::Own, Batch::Own(bytes));
         }
         let only_rest = has_own || connection.closing.is_some();
@@ -469,6 +490,7 @@ impl Core {
     pub(super) fn reap(&mut self, key: usize) {
         if self.connections.get(key).is_some_and(Connection::is_over) {
             let connection = self.connections.remove(key);
+            self.forget(connection.counted);
             let duration_ms = self.now_ms.saturating_sub(connection.opened_ms);
             let reason = connection.closing.map(|closing| closing.reason);
             if let Some(reason) = &reason {
@@ -497,6 +519,7 @@ impl Core {
             }
         }
         self.sweep_from = if end >= self.connections.capacity() { 0 } else { end };
+        self.post_memory();
         self.ticks += 1;
         if self.ticks.is_multiple_of(TICKS_A_REPORT) {
             self.lay_out_report();
@@ -544,6 +567,11 @@ impl Core {
     /// Calls that handed something to the kernel, and completions that came back.
     pub(super) fn ring_counts(&self) -> (u64, u64) {
         self.ring.counts()
+    }
+
+    /// Bytes of receive buffers.
+    pub(super) fn buffer_bytes(&self) -> usize {
+        self.buffers.bytes()
     }
 
     /// Hands to the kernel what has been gathered.

@@ -99,7 +99,7 @@ impl Dialogue {
         match self {
             Self::Rtmp(session) => session.take_out(),
             Self::HttpFlv(body) => body.end.take(),
-            Self::WebSocket(socket) => socket.out.pop_front(),
+            Self::WebSocket(socket) => socket.take_word(),
         }
     }
 
@@ -112,6 +112,15 @@ impl Dialogue {
     /// acknowledges what it receives and answers pings, a WebSocket answers pings and says its close.
     pub(super) fn is_one_sided(&self) -> bool {
         matches!(self, Self::HttpFlv(_))
+    }
+
+    /// Nothing of what the peer has said is read any more: it is being closed.
+    pub(super) fn let_go_of_input(&mut self) {
+        match self {
+            Self::Rtmp(session) => session.let_go_of_input(),
+            Self::HttpFlv(_) => {}
+            Self::WebSocket(socket) => socket.reader = Default::default(),
+        }
     }
 
     pub(super) fn is_holding(&self) -> bool {
@@ -199,7 +208,21 @@ impl WebSocket {
                 None => {}
             }
         }
-        Ok(self.out.pop_front().map(Output::Send))
+        Ok(self.take_word().map(Output::Send))
+    }
+
+    /// The next thing to say; leaves no memory behind.
+    fn take_word(&mut self) -> Option<Bytes> {
+        let word = self.out.pop_front();
+        if word.is_none() {
+            self.out = VecDeque::new();
+        }
+        word
+    }
+
+    /// Bytes of a word of the peer's that is half here.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.reader.held()
     }
 
     fn close(&mut self, code: CloseCode) {

@@ -25,7 +25,7 @@ use crate::{
     flv::{FrameKind, Kinds, WireFormat},
     http::FlvFormat,
     rtmp::chunk::MediaFormat,
-    stream::{Mail, Stream, Wire},
+    stream::{Mail, Memory, Stream, Wire},
 };
 
 /// Events that a listener may be behind before it misses some.
@@ -176,9 +176,9 @@ impl Handle {
         still(&*self.common.registry.get(name)?)
     }
 
-    /// Memory of all streams' logs together, bytes.
-    pub fn stream_bytes(&self) -> usize {
-        self.common.registry.memory().bytes()
+    /// The account of memory that peers make the relay hold.
+    pub fn memory(&self) -> &Memory {
+        self.common.registry.memory()
     }
 
     /// Connections now, those of HTTP among them.
@@ -226,7 +226,11 @@ impl Handle {
     /// # Errors
     /// What limit it is beyond; that is counted, and said now and then.
     pub fn admit(&self, peer: SocketAddr) -> Result<Ticket, Refusal> {
-        let admitted = self.common.gate.admit(peer.ip());
+        let now_ms = self.uptime().as_millis() as u64;
+        let admitted = match self.common.has_room_for_connection(now_ms) {
+            true => self.common.gate.admit(peer.ip()),
+            false => Err(Refusal::Memory),
+        };
         match admitted {
             Ok(mut ticket) => {
                 // Hands are shaken by RTMP alone.
@@ -234,7 +238,6 @@ impl Handle {
                 Ok(ticket)
             }
             Err(refusal) => {
-                let now_ms = self.uptime().as_millis() as u64;
                 self.common.refused(refusal, 0, peer, now_ms);
                 Err(refusal)
             }

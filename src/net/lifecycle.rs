@@ -10,7 +10,7 @@ use crate::{
     config,
     fanout::{Ended, Start},
     rtmp::session::{CloseReason, Output, PlayRequest, PublishRequest, Start as AskedStart},
-    stream::Refused,
+    stream::{NoRoom, Refused},
 };
 
 /// How long a publisher that takes a name over waits for the one before it to let go.
@@ -18,7 +18,7 @@ const HAND_OVER_MS: u64 = 3_000;
 
 /// Answers that wait for a peer to read the ones before them. A peer that waits for what it asks is far below this;
 /// one that asks and never reads must not fill our memory.
-const MOST_UNREAD_BYTES: usize = 1 << 20;
+const MAX_UNREAD_BYTES: usize = 64 << 10;
 
 impl Core {
     /// Does what the session wants done.
@@ -39,9 +39,13 @@ impl Core {
                     {
                         *frames += 1;
                         self.tally.frames_in += 1;
-                        if publication.lay(frame, now_ms) {
-                            let id = connection.id;
-                            self.tell_soon(key, id);
+                        match publication.lay(frame, now_ms) {
+                            Ok(false) => {}
+                            Ok(true) => {
+                                let id = connection.id;
+                                self.tell_soon(key, id);
+                            }
+                            Err(NoRoom { bytes }) => self.end_without_room(key, bytes),
                         }
                     }
                 }
@@ -77,9 +81,18 @@ impl Core {
         self.flush(key);
         if let Some(violation) = violation {
             self.end(key, Reason::Violation(violation));
-        } else if self.connections[key].outbox.len() > MOST_UNREAD_BYTES {
+        } else if self.connections[key].outbox.len() > MAX_UNREAD_BYTES {
             self.end(key, Reason::UnreadAnswers);
         }
+        self.recount(key);
+    }
+
+    /// A publisher's message is larger than there is memory for.
+    fn end_without_room(&mut self, key: usize, bytes: usize) {
+        let description = "This server has no memory left for a message of this size.";
+        self.connections[key].dialogue.refuse_publish("NetStream.Publish.Denied", description);
+        self.finish_after_session(key, Reason::NoRoom { bytes });
+        self.common.registry.memory().note_ended(1, self.now_ms);
     }
 
     fn publish(&mut self, key: usize, request: PublishRequest) {
@@ -267,6 +280,8 @@ impl Core {
     pub(super) fn release(&mut self, key: usize) {
         let reason = self.connections[key].closing.as_ref().map(|closing| closing.reason.to_string());
         self.unpublish(key, &reason.unwrap_or_default());
+        self.connections[key].dialogue.let_go_of_input();
+        self.recount(key);
     }
 
     /// Ends the players whose time is up.

@@ -12,6 +12,7 @@ mod growth;
 mod handle;
 mod lifecycle;
 mod listener;
+mod memory;
 mod process;
 mod protocol;
 mod queued;

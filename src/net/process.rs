@@ -22,6 +22,7 @@ use super::{
     gate::Gate,
     handle::{Handle, Outside},
     listener,
+    memory::Largest,
 };
 use crate::{
     config::{Config, Limits},
@@ -30,7 +31,7 @@ use crate::{
         chunk::{self, MediaFormat, MessageBytes, OUT_CHUNK_SIZE},
         session::SessionConfig,
     },
-    stream::{Bounds, Mail, Registry, Retention, Signal, Wire},
+    stream::{Bounds, Mail, MemoryKind, Registry, Retention, Signal, Wire},
 };
 
 /// Runs the relay until SIGTERM or SIGINT. `beside` is called before the first connection is taken, and starts what
@@ -100,7 +101,7 @@ pub fn run(
 
 /// Streams that are published or waited for, and the bytes of their logs.
 fn held(registry: &Registry) -> (usize, usize) {
-    (registry.len(), registry.memory().bytes())
+    (registry.len(), registry.memory().of(MemoryKind::Segments))
 }
 
 enum Event {
@@ -195,6 +196,7 @@ pub(super) fn common(config: Config) -> io::Result<(Arc<Common>, Vec<PipeReader>
         started: Instant::now(),
         next_id: AtomicU64::new(1),
         outside: Outside::new(cores),
+        largest: Largest::new(cores),
     };
     Ok((Arc::new(common), wakes))
 }

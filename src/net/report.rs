@@ -125,7 +125,7 @@ pub struct Followed {
 
 impl CoreReport {
     /// Why connections end, as labels.
-    pub const ENDS: [&'static str; 15] = [
+    pub const ENDS: [&'static str; 16] = [
         "closed_by_peer",
         "socket_error",
         "protocol_violation",
@@ -141,6 +141,7 @@ impl CoreReport {
         "taken_over",
         "shutting_down",
         "kicked",
+        "memory_budget",
     ];
 
     /// An empty one.

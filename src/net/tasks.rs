@@ -46,6 +46,7 @@ impl Core {
         connection.outbox.extend_from_slice(&head);
         let key = self.connections.insert(connection);
         self.tally.connects += 1;
+        self.count_connections();
         self.begin_to_play(key, stream.into_boxed_str(), start);
         if rest.is_empty() {
             self.flush(key);

@@ -76,7 +76,7 @@ pub fn check_any_bytes(mut bytes: &[u8]) {
         publication.as_mut().expect("present between two frames").append(frame, now_ms);
         reader.follow(follow.stream(), now_ms as u32);
         check_join(follow.stream());
-        let held = registry.memory().bytes();
+        let held = registry.memory().of(super::MemoryKind::Segments);
         assert!(held <= MOST_HELD, "{held} bytes");
     }
     drop(publication);

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use super::{
-    memory::Memory,
+    memory::{LogShare, Memory},
     segment::{Appender, Entry, INDEX_ENTRIES, Segment, age_ms},
     sync::Arc,
 };
@@ -28,6 +28,8 @@ pub struct Retention {
 pub(super) struct LogWriter {
     retention: Retention,
     memory: Memory,
+    /// From the first segment on.
+    share: Option<LogShare>,
     kept: VecDeque<Kept>,
     open: Option<Appender>,
     next_sequence: u64,
@@ -56,12 +58,34 @@ impl LogWriter {
 
     /// One whose first segment has this sequence: it goes on where another one has ended.
     pub(super) fn starting_at(sequence: u64, retention: Retention, memory: Memory) -> Self {
-        Self { retention, memory, kept: VecDeque::new(), open: None, next_sequence: sequence, capacity: 0 }
+        Self {
+            retention,
+            memory,
+            share: None,
+            kept: VecDeque::new(),
+            open: None,
+            next_sequence: sequence,
+            capacity: 0,
+        }
     }
 
     /// The sequence of the segment that comes next.
     pub(super) fn next_sequence(&self) -> u64 {
         self.next_sequence
+    }
+
+    /// Bytes of its segments.
+    pub(super) fn bytes(&self) -> usize {
+        self.capacity
+    }
+
+    /// Whether a message of `len` bytes may be laid. It may always as long as it is within the log's share: what the
+    /// log holds beside it can go.
+    pub(super) fn has_room_for(&self, len: usize) -> bool {
+        len <= SMALLEST_SEGMENT
+            || self.open.as_ref().is_some_and(|open| open.has_room(len))
+            || len <= self.memory.room()
+            || len <= self.memory.log_share()
     }
 
     /// Lays one message of `len` bytes at the log's end.
@@ -77,16 +101,26 @@ impl LogWriter {
         place
     }
 
-    /// Lets go of what is beyond the retention. Segments from `join_sequence` on hold the newest group of pictures
-    /// and stay if the buffer has room for them. Returns the oldest sequence that is kept.
+    /// Lets go of what is beyond the retention, and where memory is short of what is beyond the log's share. Segments
+    /// from `join_sequence` on hold the newest group of pictures and stay if there is room for them; the newest segment
+    /// always stays. Returns the oldest sequence that is kept.
     pub(super) fn retire(&mut self, join_sequence: u64, now_ms: u32) -> u64 {
+        let mut missing = self.memory.excess();
+        let share = if missing > 0 { self.memory.log_share() } else { usize::MAX };
         while let Some(oldest) = self.kept.front() {
             let is_over_budget = self.capacity > self.retention.buffer_bytes;
             let is_young = age_ms(oldest.last_arrival_ms, now_ms) <= self.retention.keep_ms;
-            if !is_over_budget && (is_young || oldest.segment.sequence >= join_sequence) {
+            let is_due = is_over_budget || !(is_young || oldest.segment.sequence >= join_sequence);
+            let gives_up = missing > 0 && self.capacity > share;
+            if !is_due && !gives_up {
                 break;
             }
-            self.capacity -= oldest.segment.capacity();
+            let capacity = oldest.segment.capacity();
+            if !is_due {
+                self.memory.note_given_up(capacity);
+            }
+            missing = missing.saturating_sub(capacity);
+            self.capacity -= capacity;
             self.kept.pop_front();
         }
         let oldest = self.kept.front().map(|kept| &kept.segment);
@@ -95,6 +129,7 @@ impl LogWriter {
     }
 
     fn open_segment(&mut self, full: Option<Appender>, len: usize, now_ms: u32) -> Appender {
+        self.share.get_or_insert_with(|| self.memory.enter_log());
         let capacity =
             full.as_ref().map_or(SMALLEST_SEGMENT, |full| self.one_second(full.segment())).max(len);
         let next = Appender::new(Segment::new(self.next_sequence, capacity, INDEX_ENTRIES, &self.memory));
@@ -119,8 +154,8 @@ impl LogWriter {
         let a_second = committed.bytes.len() * 1000 / duration_ms;
         let an_index = committed.bytes.len() * INDEX_ENTRIES / committed.entries.len();
         let wanted = a_second.min(an_index).min(LARGEST_SEGMENT);
-        let largest =
-            (self.retention.buffer_bytes / SEGMENTS_A_BUFFER).clamp(SMALLEST_SEGMENT, LARGEST_SEGMENT);
+        let buffer_bytes = self.retention.buffer_bytes.min(self.memory.log_share());
+        let largest = (buffer_bytes / SEGMENTS_A_BUFFER).clamp(SMALLEST_SEGMENT, LARGEST_SEGMENT);
         wanted.next_power_of_two().clamp(SMALLEST_SEGMENT, largest)
     }
 }

@@ -1,35 +1,333 @@
-//! How much memory the segments of all streams hold together, those included that only a stalled player still holds.
+//! The one account of the memory that peers make the relay hold: how much there is of each kind, how much there may be,
+//! and what is each one's share where it is short. Who gives memory back, and in which order, ARCHITECTURE.md says.
 
 use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+    Arc, Mutex, PoisonError,
+    atomic::{AtomicIsize, AtomicU64, AtomicUsize, Ordering::Relaxed},
 };
 
-/// The count that all streams share. A clone is the same count.
-#[derive(Clone, Debug, Default)]
-pub struct Memory(Arc<AtomicUsize>);
+use bytes::Bytes;
 
-/// So many bytes, until it is dropped.
+/// What memory is held for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum MemoryKind {
+    /// Segments of all logs, in every wire format, including those that only a slow player still holds.
+    Segments = 0,
+    /// Metadata and sequence headers of all streams, and the preambles made of them.
+    Headers = 1,
+    /// What has been received and not used: receive buffers, unfinished messages, input of a publish that waits.
+    Input = 2,
+    /// What the relay has to say to peers that have not read it: answers.
+    Output = 3,
+    /// Connections and streams themselves.
+    Connections = 4,
+    /// Responses over HTTP that wait for their reader.
+    Http = 5,
+}
+
+impl MemoryKind {
+    /// How many there are.
+    pub const COUNT: usize = 6;
+    /// All of them, in the order of their index.
+    pub const ALL: [Self; Self::COUNT] =
+        [Self::Segments, Self::Headers, Self::Input, Self::Output, Self::Connections, Self::Http];
+
+    /// As labels and the API call it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Segments => "segments",
+            Self::Headers => "headers",
+            Self::Input => "input",
+            Self::Output => "output",
+            Self::Connections => "connections",
+            Self::Http => "http",
+        }
+    }
+}
+
+/// The account that all share. A clone is the same one.
+#[derive(Clone, Debug)]
+pub struct Memory(Arc<Account>);
+
 #[derive(Debug)]
-pub(super) struct Held {
+struct Account {
+    budget: usize,
+    /// By kind. A core posts what it has counted a little later, so one may be below 0 for a moment.
+    bytes: [AtomicIsize; MemoryKind::COUNT],
+    /// Logs with segments.
+    logs: AtomicUsize,
+    /// Since when the budget has been exceeded, milliseconds; [`WITHIN`] while it is not.
+    exceeded_ms: AtomicU64,
+    /// Bytes of segments that were given up before their time.
+    given_up_bytes: AtomicU64,
+    /// Connections that were ended.
+    ended: AtomicU64,
+    /// What was reported last, and when.
+    reported: Mutex<(Relief, Option<u64>)>,
+}
+
+/// `Account::exceeded_ms`: the budget is kept.
+const WITHIN: u64 = u64::MAX;
+
+/// What a stream can do with, beside its publisher's input: a log for each wire format with an open segment of 64 KiB
+/// and its index, and most of the segment before it.
+const MIN_STREAM_BYTES: usize = 512 << 10;
+/// What a publisher can do with where memory is short: a key frame that is half here.
+const MIN_PUBLISHER_BYTES: usize = 64 << 10;
+/// The least that counts as a connection: see [`Memory::has_room_for_connection`].
+const MIN_CONNECTION_BYTES: usize = 8 << 10;
+/// How long the budget may be exceeded before newcomers are refused: time for those who are in to give memory back.
+const PATIENCE_MS: u64 = 1_000;
+/// Time for each core to say which connection holds most, milliseconds.
+const LOOK_ROUND_MS: u64 = 20;
+/// The least between two reports, milliseconds.
+const BETWEEN_REPORTS_MS: u64 = 10_000;
+
+/// What had to go since the start because memory was short.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Relief {
+    /// Bytes of segments that logs gave up before their time.
+    pub given_up_bytes: u64,
+    /// Connections that were ended.
+    pub ended: u64,
+}
+
+/// So many bytes of a kind, until it is dropped.
+#[derive(Debug)]
+pub struct Held {
     memory: Memory,
+    kind: MemoryKind,
     bytes: usize,
 }
 
+/// One thread's entries, posted to the account when they have come to something: so that cores do not wait for each
+/// other at each read.
+#[derive(Debug)]
+pub struct Ledger {
+    memory: Memory,
+    unposted: [isize; MemoryKind::COUNT],
+}
+
+/// Counts as a log with segments, until it is dropped.
+#[derive(Debug)]
+pub(super) struct LogShare(Memory);
+
 impl Memory {
-    /// Bytes that are held now.
-    pub fn bytes(&self) -> usize {
-        self.0.load(Ordering::Relaxed)
+    /// An account with nothing in it. `budget` is what all kinds together may come to, bytes.
+    pub fn new(budget: usize) -> Self {
+        Self(Arc::new(Account {
+            budget,
+            bytes: Default::default(),
+            logs: AtomicUsize::new(0),
+            exceeded_ms: AtomicU64::new(WITHIN),
+            given_up_bytes: AtomicU64::new(0),
+            ended: AtomicU64::new(0),
+            reported: Mutex::default(),
+        }))
     }
 
-    pub(super) fn hold(&self, bytes: usize) -> Held {
-        self.0.fetch_add(bytes, Ordering::Relaxed);
-        Held { memory: self.clone(), bytes }
+    /// What all kinds together may come to, bytes.
+    pub fn budget(&self) -> usize {
+        self.0.budget
+    }
+
+    /// Bytes that are held now.
+    pub fn bytes(&self) -> usize {
+        MemoryKind::ALL.iter().map(|&kind| self.of(kind)).sum()
+    }
+
+    /// Bytes of one kind.
+    pub fn of(&self, kind: MemoryKind) -> usize {
+        self.0.bytes[kind as usize].load(Relaxed).try_into().unwrap_or(0)
+    }
+
+    /// Bytes beyond the budget.
+    pub fn excess(&self) -> usize {
+        self.bytes().saturating_sub(self.0.budget)
+    }
+
+    /// Bytes up to the budget.
+    pub fn room(&self) -> usize {
+        self.0.budget.saturating_sub(self.bytes())
+    }
+
+    /// Counts bytes until the guard is dropped.
+    pub fn hold(&self, kind: MemoryKind, bytes: usize) -> Held {
+        self.add(kind, bytes as isize);
+        Held { memory: self.clone(), kind, bytes }
+    }
+
+    /// The same bytes, counted until their last reader has let go.
+    pub fn counted(&self, kind: MemoryKind, bytes: Vec<u8>) -> Bytes {
+        if bytes.is_empty() {
+            return Bytes::new();
+        }
+        let held = self.hold(kind, bytes.capacity());
+        Bytes::from_owner(Counted { bytes, _held: held })
+    }
+
+    /// A thread's own entries.
+    pub fn ledger(&self) -> Ledger {
+        Ledger { memory: self.clone(), unposted: [0; MemoryKind::COUNT] }
+    }
+
+    /// What a log may hold where memory is short: its part of the half of the budget that is the logs', or of what
+    /// others leave, if that is more.
+    pub fn log_share(&self) -> usize {
+        let others = self.bytes() - self.of(MemoryKind::Segments).min(self.bytes());
+        let pot = (self.0.budget / 2).max(self.0.budget.saturating_sub(others));
+        pot / self.0.logs.load(Relaxed).max(1)
+    }
+
+    /// What a publisher's connection may hold beside its logs where memory is short: its part of a quarter of the
+    /// budget.
+    pub fn publisher_share(&self) -> usize {
+        (self.0.budget / 4 / self.0.logs.load(Relaxed).max(1)).max(MIN_PUBLISHER_BYTES)
+    }
+
+    /// Whether connections that hold much have to go: they hold more than the half of the budget that logs leave to
+    /// them, or logs had time to give memory back and it was not enough.
+    pub fn must_end_connections(&self, now_ms: u64) -> bool {
+        let others = self.bytes().saturating_sub(self.of(MemoryKind::Segments));
+        let patience_ms = if others > self.0.budget / 2 { LOOK_ROUND_MS } else { PATIENCE_MS / 2 };
+        self.excess() > 0 && self.exceeded_for_ms(now_ms) >= patience_ms
+    }
+
+    /// Whether one more may publish beside `published` others: there is a stream's least for each of them in the half
+    /// of the budget that is the logs', and those who are in could keep within the budget.
+    pub(super) fn has_room_for_publisher(&self, published: usize, now_ms: u64) -> bool {
+        let streams = (self.0.budget / 2 / MIN_STREAM_BYTES).max(1);
+        published < streams && !self.is_hopeless(now_ms)
+    }
+
+    /// Whether one more connection may come in: at the least that a connection may hold they all fit into a quarter
+    /// of the budget, and those who are in could keep within the budget.
+    pub fn has_room_for_connection(&self, connections: usize, now_ms: u64) -> bool {
+        connections < (self.0.budget / 4 / MIN_CONNECTION_BYTES).max(1) && !self.is_hopeless(now_ms)
+    }
+
+    /// Takes note of whether the budget is exceeded, as it is to be now and then. True where that is new.
+    pub fn observe(&self, now_ms: u64) -> bool {
+        if self.excess() == 0 {
+            self.0.exceeded_ms.store(WITHIN, Relaxed);
+            return false;
+        }
+        self.0.exceeded_ms.compare_exchange(WITHIN, now_ms, Relaxed, Relaxed).is_ok()
+    }
+
+    /// Takes note of connections that were ended; the others have time again.
+    pub fn note_ended(&self, connections: u64, now_ms: u64) {
+        self.0.ended.fetch_add(connections, Relaxed);
+        self.0.exceeded_ms.store(now_ms, Relaxed);
+    }
+
+    /// What had to go since the start.
+    pub fn relief(&self) -> Relief {
+        Relief { given_up_bytes: self.0.given_up_bytes.load(Relaxed), ended: self.0.ended.load(Relaxed) }
+    }
+
+    /// What had to go, if it is time to report it: something has gone since the last report, and that was a while ago.
+    pub fn relief_to_report(&self, now_ms: u64) -> Option<Relief> {
+        let relief = self.relief();
+        let mut reported = self.0.reported.lock().unwrap_or_else(PoisonError::into_inner);
+        let (last, last_ms) = *reported;
+        let is_time = last_ms.is_none_or(|last_ms| now_ms.saturating_sub(last_ms) >= BETWEEN_REPORTS_MS);
+        (relief != last && is_time).then(|| {
+            *reported = (relief, Some(now_ms));
+            relief
+        })
+    }
+
+    pub(super) fn enter_log(&self) -> LogShare {
+        self.0.logs.fetch_add(1, Relaxed);
+        LogShare(self.clone())
+    }
+
+    pub(super) fn note_given_up(&self, bytes: usize) {
+        self.0.given_up_bytes.fetch_add(bytes as u64, Relaxed);
+    }
+
+    fn exceeded_for_ms(&self, now_ms: u64) -> u64 {
+        match self.0.exceeded_ms.load(Relaxed) {
+            WITHIN => 0,
+            since_ms => now_ms.saturating_sub(since_ms),
+        }
+    }
+
+    fn is_hopeless(&self, now_ms: u64) -> bool {
+        self.excess() > 0 && self.exceeded_for_ms(now_ms) >= PATIENCE_MS
+    }
+
+    fn add(&self, kind: MemoryKind, bytes: isize) {
+        self.0.bytes[kind as usize].fetch_add(bytes, Relaxed);
+    }
+}
+
+impl Default for Memory {
+    /// Without a limit.
+    fn default() -> Self {
+        Self::new(usize::MAX)
+    }
+}
+
+impl Held {
+    /// Counts so many instead.
+    pub fn set(&mut self, bytes: usize) {
+        self.memory.add(self.kind, bytes as isize - self.bytes as isize);
+        self.bytes = bytes;
     }
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
-        self.memory.0.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.set(0);
+    }
+}
+
+impl Drop for LogShare {
+    fn drop(&mut self) {
+        self.0.0.logs.fetch_sub(1, Relaxed);
+    }
+}
+
+impl Ledger {
+    /// Entries of one kind up to this size stay unposted.
+    const UNPOSTED_BYTES: isize = 16 << 10;
+
+    /// What was `counted` is `bytes` now.
+    pub fn change(&mut self, kind: MemoryKind, counted: &mut usize, bytes: usize) {
+        let unposted = &mut self.unposted[kind as usize];
+        *unposted += bytes as isize - *counted as isize;
+        *counted = bytes;
+        if unposted.abs() >= Self::UNPOSTED_BYTES {
+            self.memory.add(kind, std::mem::take(unposted));
+        }
+    }
+
+    /// Posts what is unposted.
+    pub fn post(&mut self) {
+        for kind in MemoryKind::ALL {
+            match std::mem::take(&mut self.unposted[kind as usize]) {
+                0 => {}
+                bytes => self.memory.add(kind, bytes),
+            }
+        }
+    }
+
+    /// The account.
+    pub fn memory(&self) -> &Memory {
+        &self.memory
+    }
+}
+
+struct Counted {
+    bytes: Vec<u8>,
+    _held: Held,
+}
+
+impl AsRef<[u8]> for Counted {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
     }
 }

@@ -2,7 +2,7 @@
 //! back by guards, so whatever ends a publisher frees its name.
 
 use std::sync::{
-    Arc,
+    Arc, Mutex, PoisonError,
     atomic::{AtomicUsize, Ordering},
 };
 
@@ -11,7 +11,7 @@ use arc_swap::ArcSwap;
 use super::{
     facts::Facts,
     log::Retention,
-    memory::Memory,
+    memory::{Held, Memory, MemoryKind},
     signal::{Mail, Signal},
     stream_log::StreamLog,
     usage::{Hold, PublisherId, Users},
@@ -36,7 +36,7 @@ pub struct Registry {
 pub struct Bounds {
     /// Streams that are published.
     pub streams: usize,
-    /// Bytes of their logs, beyond which no new one begins. Those that have begun go on, each up to its own buffer.
+    /// Bytes of all that peers make the relay hold: [`Memory::budget`].
     pub memory_bytes: usize,
 }
 
@@ -50,6 +50,8 @@ pub struct Stream {
     /// The name's publisher; the writer while there is none.
     hold: Hold<Box<Writer>>,
     users: Users,
+    /// Its own memory, beside its logs.
+    held: Mutex<Option<Held>>,
 }
 
 /// Why a name cannot be published now.
@@ -66,6 +68,13 @@ pub enum Refused {
     Memory,
 }
 
+/// There is no memory for a frame beside what others hold, and it is larger than its stream's share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoRoom {
+    /// Bytes of the frame.
+    pub bytes: usize,
+}
+
 /// How far ahead a picture is near, in passes: one, and what may be left of it when the picture is a little late.
 const NEAR: (u64, u64) = (3, 2);
 
@@ -73,7 +82,7 @@ impl Registry {
     /// An empty registry. `signals` has one entry a core; `formats` makes the wire form of
     /// each log.
     pub fn new(signals: Arc<[Signal]>, retention: Retention, bounds: Bounds, formats: Formats) -> Self {
-        let (memory, published) = (Memory::default(), AtomicUsize::new(0));
+        let (memory, published) = (Memory::new(bounds.memory_bytes), AtomicUsize::new(0));
         Self { streams: papaya::HashMap::new(), signals, retention, bounds, memory, published, formats }
     }
 
@@ -91,7 +100,7 @@ impl Registry {
         let usage = self.enter(name);
         let stream = &usage.stream;
         let is_new = stream.log(Wire::Rtmp).newest().is_none();
-        let taken = stream.hold.take(id, now_ms, || self.count_publisher(is_new));
+        let taken = stream.hold.take(id, now_ms, || self.count_publisher(is_new, now_ms));
         let Some(mut writer) = taken.transpose()? else {
             return Err(Refused::Busy { silent_ms: stream.hold.silent_ms(now_ms) });
         };
@@ -144,8 +153,21 @@ impl Registry {
         &self.memory
     }
 
-    fn count_publisher(&self, needs_memory: bool) -> Result<(), Refused> {
-        if needs_memory && self.memory.bytes() >= self.bounds.memory_bytes {
+    /// Streams that nobody publishes give up what is beyond their shares, where memory is short: those with a publisher
+    /// are looked at by its core.
+    pub fn relieve(&self, now_ms: u64) {
+        for stream in self.list() {
+            let mut has_given_up = false;
+            stream.hold.lend(|writer| has_given_up = writer.relieve(&stream, now_ms));
+            if has_given_up {
+                stream.tell_followers();
+            }
+        }
+    }
+
+    fn count_publisher(&self, needs_memory: bool, now_ms: u64) -> Result<(), Refused> {
+        let published = self.published.load(Ordering::Relaxed);
+        if needs_memory && !self.memory.has_room_for_publisher(published, now_ms) {
             return Err(Refused::Memory);
         }
         let counted = self.published.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |published| {
@@ -171,6 +193,8 @@ impl Registry {
     }
 
     fn new_stream(&self, name: Arc<str>) -> Stream {
+        let bytes = STREAM_BYTES + name.len() + self.signals.len() * size_of::<u32>() * Wire::COUNT;
+        let held = self.memory.hold(MemoryKind::Connections, bytes);
         Stream {
             name,
             signals: self.signals.clone(),
@@ -178,9 +202,13 @@ impl Registry {
             facts: ArcSwap::default(),
             hold: Hold::free(Box::new(Writer::new(self.formats, self.retention, self.memory.clone()))),
             users: Users::none(),
+            held: Mutex::new(Some(held)),
         }
     }
 }
+
+/// A stream with its writer and its followers, without its logs: measured, rounded up.
+const STREAM_BYTES: usize = 4 << 10;
 
 impl Stream {
     /// `app/name`.
@@ -236,6 +264,7 @@ impl Stream {
     fn let_go(&self) {
         self.hold.close();
         self.logs.iter().for_each(|log| log.clear(0));
+        *self.held.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     fn tell_followers(&self) {
@@ -279,20 +308,37 @@ impl Publication {
         self.tell();
     }
 
+    /// How far the stream's logs are beyond their shares, bytes.
+    pub fn bytes_beyond_its_share(&self) -> usize {
+        self.writer.as_ref().map_or(0, |writer| writer.bytes_beyond_its_share())
+    }
+
+    /// Gives up what is beyond the logs' shares, where memory is short.
+    pub fn relieve(&mut self, now_ms: u64) {
+        let writer = self.writer.as_mut().expect("present until the drop");
+        if writer.relieve(&self.usage.stream, now_ms) {
+            self.usage.stream.tell_followers();
+        }
+    }
+
     /// As [`Publication::append`], but nobody is told yet of what may wait for the next picture: sound beside
     /// pictures. True where that is the first untold frame: the caller owes a [`Publication::tell`] soon, should no
     /// picture come before.
-    #[must_use]
-    pub fn lay(&mut self, frame: Frame, now_ms: u64) -> bool {
+    ///
+    /// # Errors
+    /// There is no memory for it. The log lacks it from then on, so the publish is to end.
+    pub fn lay(&mut self, frame: Frame, now_ms: u64) -> Result<bool, NoRoom> {
         self.now_ms = now_ms;
+        let bytes = frame.payload.len();
         let writer = self.writer.as_mut().expect("present until the drop");
         match writer.append(&self.usage.stream, frame, now_ms) {
-            Laid::Nothing => false,
-            Laid::MayWait => !std::mem::replace(&mut self.is_untold, true),
+            Laid::Nothing => Ok(false),
+            Laid::NoRoom => Err(NoRoom { bytes }),
+            Laid::MayWait => Ok(!std::mem::replace(&mut self.is_untold, true)),
             Laid::Due => {
                 self.is_untold = true;
                 self.tell();
-                false
+                Ok(false)
             }
         }
     }

@@ -5,7 +5,7 @@ use std::sync::Weak;
 
 use super::{
     cells::Cells,
-    memory::{Held, Memory},
+    memory::{Held, Memory, MemoryKind},
     sync::{Arc, AtomicU32, Once, Ordering},
 };
 
@@ -82,7 +82,7 @@ impl Segment {
     /// An empty segment for at most `capacity` bytes and `entries` messages.
     pub(super) fn new(sequence: u64, capacity: usize, entries: usize, memory: &Memory) -> Self {
         Self {
-            _held: memory.hold(capacity + entries * size_of::<Entry>()),
+            _held: memory.hold(MemoryKind::Segments, capacity + entries * size_of::<Entry>()),
             sequence,
             bytes: Cells::new(vec![0; capacity].into_boxed_slice()),
             index: Cells::new(vec![Entry::default(); entries].into_boxed_slice()),

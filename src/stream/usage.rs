@@ -165,6 +165,13 @@ impl<W> Hold<W> {
         is_held.then(|| PublisherId::unpack(self.publisher.load(Ordering::Acquire)))
     }
 
+    /// Lends the writer, while nobody publishes.
+    pub(super) fn lend(&self, to: impl FnOnce(&mut W)) {
+        if let Some(writer) = &mut self.hand_over().writer {
+            to(writer);
+        }
+    }
+
     /// Who has the name.
     pub(super) fn publisher(&self) -> Option<PublisherId> {
         let publisher = self.publisher.load(Ordering::Acquire);

@@ -83,9 +83,12 @@ impl WireLog {
     /// Lets go of what is beyond the retention, if a segment has just been opened. False where that took the point to
     /// join at.
     pub(super) fn retire(&mut self, shared: &StreamLog, laid: &Laid, now_ms: u64) -> bool {
-        if !laid.place.is_first {
-            return true;
-        }
+        !laid.place.is_first || self.trim(shared, now_ms)
+    }
+
+    /// Lets go of what is beyond the retention, or beyond the log's share where memory is short. False where that took
+    /// the point to join at.
+    pub(super) fn trim(&mut self, shared: &StreamLog, now_ms: u64) -> bool {
         let oldest = self.log.retire(self.join_sequence, now_ms as u32);
         shared.set_oldest(oldest);
         self.join_sequence >= oldest
@@ -111,6 +114,21 @@ impl WireLog {
             self.wanted_ms = now_ms;
         }
         now_ms.saturating_sub(self.wanted_ms) < LINGER_MS
+    }
+
+    /// Bytes of its segments.
+    pub(super) fn bytes(&self) -> usize {
+        self.log.bytes()
+    }
+
+    /// Whether there is memory to lay this frame.
+    pub(super) fn has_room_for(&self, frame: &Frame) -> bool {
+        self.log.has_room_for(self.format.wire_len(frame))
+    }
+
+    /// Whether there is memory for what [`WireLog::copy_to`] copies.
+    pub(super) fn has_room_for_copy(&self) -> bool {
+        self.log.has_room_for(self.log.bytes())
     }
 
     /// The sequence that would come next.

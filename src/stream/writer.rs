@@ -35,6 +35,8 @@ pub(super) enum Laid {
     Due,
     /// It is in the log, and may wait a moment for the picture that it goes with.
     MayWait,
+    /// There is no memory for it: the stream ends.
+    NoRoom,
 }
 
 /// The writing side of one stream. It outlives its publishers within the grace, so that time and headers go on.
@@ -113,6 +115,9 @@ impl Writer {
 
     /// Lays a frame into the logs. `now_ms` is the relay's clock.
     pub(super) fn append(&mut self, stream: &Stream, mut frame: Frame, now_ms: u64) -> Laid {
+        if self.logs.iter().flatten().any(|log| !log.has_room_for(&frame)) {
+            return Laid::NoRoom;
+        }
         let role = Role::of(&frame);
         self.chronicle.saw(&frame, role, now_ms);
         let is_timed = match role {
@@ -154,7 +159,7 @@ impl Writer {
             kinds: self.chronicle.kinds(),
             is_key_frame: role == Role::KeyFrame,
         };
-        let mut has_lost_join = false;
+        let mut has_lost_join = [false; Wire::COUNT];
         for (log, wire) in self.logs.iter_mut().zip(Wire::ALL) {
             let (Some(log), shared) = (log, stream.log(wire)) else { continue };
             let laid = log.lay(shared, &frame, entry);
@@ -163,23 +168,55 @@ impl Writer {
                 self.moved_ms = Some(now_ms);
                 self.players_have_headers = false;
             }
-            if !log.retire(shared, &laid, now_ms) {
-                // With pictures that is because their group has outgrown the buffer.
-                log.set_join(shared, if self.needs_key_frame { Join::Nothing } else { Join::NextKeyFrame });
-                has_lost_join |= !self.needs_key_frame;
-            }
+            has_lost_join[wire.index()] = !log.retire(shared, &laid, now_ms);
         }
-        if has_lost_join && !std::mem::replace(&mut self.has_said_gop_too_large, true) {
-            tracing::warn!(
-                stream = stream.name(),
-                "the newest group of pictures is larger than stream_buffer: players start at the next key frame"
-            );
-        }
+        self.wait_for_key_frame(stream, has_lost_join);
         self.chronicle.write_if_due(stream, &self.preamble, now_ms);
         match role {
             Role::KeyFrame | Role::Picture => Laid::Due,
             Role::Header(_) | Role::Other if self.has_pictures(now_ms) => Laid::MayWait,
             Role::Header(_) | Role::Other => Laid::Due,
+        }
+    }
+
+    /// How far its logs are beyond their shares, bytes.
+    pub(super) fn bytes_beyond_its_share(&self) -> usize {
+        let shares = self.logs.iter().flatten().count() * self.memory.log_share();
+        self.log_bytes().saturating_sub(shares)
+    }
+
+    fn log_bytes(&self) -> usize {
+        self.logs.iter().flatten().map(WireLog::bytes).sum()
+    }
+
+    /// Gives up what is beyond the logs' shares, where memory is short. True if something went.
+    pub(super) fn relieve(&mut self, stream: &Stream, now_ms: u64) -> bool {
+        let before_bytes = self.log_bytes();
+        let mut has_lost_join = [false; Wire::COUNT];
+        for (log, wire) in self.logs.iter_mut().zip(Wire::ALL) {
+            let Some(log) = log else { continue };
+            has_lost_join[wire.index()] = !log.trim(stream.log(wire), now_ms);
+        }
+        self.wait_for_key_frame(stream, has_lost_join);
+        self.log_bytes() < before_bytes
+    }
+
+    /// Logs whose point to join at has gone: with pictures that is because their group has outgrown the buffer, or its
+    /// share of the memory.
+    fn wait_for_key_frame(&mut self, stream: &Stream, has_lost_join: [bool; Wire::COUNT]) {
+        let has_pictures = !self.needs_key_frame;
+        for (log, wire) in self.logs.iter_mut().zip(Wire::ALL).filter(|(_, wire)| has_lost_join[wire.index()])
+        {
+            let Some(log) = log else { continue };
+            log.set_join(stream.log(wire), if has_pictures { Join::NextKeyFrame } else { Join::Nothing });
+        }
+        let is_to_say = has_pictures && has_lost_join.contains(&true);
+        if is_to_say && !std::mem::replace(&mut self.has_said_gop_too_large, true) {
+            tracing::warn!(
+                stream = stream.name(),
+                "the newest group of pictures is larger than stream_buffer, or than the stream's share of \
+                 limits.memory_budget: players start at the next key frame"
+            );
         }
     }
 
@@ -218,11 +255,14 @@ impl Writer {
             } else if shared.has_readers() {
                 // Players that came before this and want the next key frame take what begins segment `sequence` to
                 // be past. What is kept is; where nothing is, the log begins in the segment behind it.
-                let is_kept = matches!(**stream.log(Wire::Rtmp).join(), Join::At(_));
+                let is_kept =
+                    matches!(**stream.log(Wire::Rtmp).join(), Join::At(_)) && rtmp.has_room_for_copy();
                 let first = *sequence + u64::from(!is_kept);
                 let writer = LogWriter::starting_at(first, self.retention, self.memory.clone());
                 let mut opened = WireLog::new((self.formats)(*wire), writer, now_ms);
-                rtmp.copy_to(stream.log(Wire::Rtmp), self.chronicle.kinds(), &mut opened, shared);
+                if is_kept {
+                    rtmp.copy_to(stream.log(Wire::Rtmp), self.chronicle.kinds(), &mut opened, shared);
+                }
                 *log = Some(opened);
             }
         }

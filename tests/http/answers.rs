@@ -51,7 +51,7 @@ fn a_summary_tells_of_the_relay() {
     assert_eq!(summary["may_act"], true);
     assert_eq!(summary["listen"]["rtmp"], serde_json::json!([relay.address().to_string()]));
     assert_eq!(summary["listen"]["http"], serde_json::json!([relay.http_address().to_string()]));
-    assert_eq!(summary["memory"]["streams_budget_bytes"], 4u64 << 30);
+    assert_eq!(summary["memory"]["budget_bytes"], 4u64 << 30);
     assert!(summary["memory"]["resident_bytes"].as_u64().unwrap() > 1 << 20);
     assert!(summary["open_files"].as_u64().unwrap() > 5);
     assert!(summary["open_files_limit"].as_u64().unwrap() >= summary["open_files"].as_u64().unwrap());

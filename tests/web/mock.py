@@ -243,7 +243,9 @@ def summary(may_act):
         "publishers": len(scene.live()), "players": by_protocol(everybody), "connections": len(everybody) + len(scene.live()),
         "kbps_in": kbps_in, "kbps_out": sum(s.kbps() * len(s.everybody()) for s in scene.all()),
         "bytes_in": kbps_in * now_ms() // 8, "bytes_out": kbps_in * now_ms(), "skips": 2, "refused": 0, "dropped": 1,
-        "memory": {"resident_bytes": 48_300_000, "streams_bytes": 12_900_000, "streams_budget_bytes": 4294967296},
+        "memory": {"resident_bytes": 48_300_000, "budget_bytes": 4294967296, "counted_bytes": 12_900_000,
+            "kinds": {"segments": 12_000_000, "headers": 4_000, "input": 496_000, "output": 0, "connections": 400_000, "http": 0},
+            "given_up_bytes": 0, "ended": 0},
         "open_files": 45 + len(everybody), "open_files_limit": 20000,
         "listen": {"rtmp": ["0.0.0.0:1936"], "http": [f"0.0.0.0:{PORT}"]}, "may_act": may_act,
     }

@@ -202,7 +202,7 @@ function numbersOf({ kbps_in, kbps_out, bytes_in, bytes_out, skips, dropped, ref
     { label: 'Skips', value: number(skips), beside: 'slow players moved to a key frame' },
     { label: 'Drops', value: number(dropped), beside: 'took nothing for too long', isAlarm: dropped > 0 },
     { label: 'Refused', value: number(refused), beside: 'by a limit', isAlarm: refused > 0 },
-    { label: 'Memory', value: bytes(memory.resident_bytes), beside: `streams ${bytes(memory.streams_bytes)} of ${bytes(memory.streams_budget_bytes)}`, isAlarm: memory.streams_bytes > 0.9 * memory.streams_budget_bytes },
+    { label: 'Memory', value: bytes(memory.resident_bytes), beside: `counted ${bytes(memory.counted_bytes)} of ${bytes(memory.budget_bytes)}`, isAlarm: memory.counted_bytes > 0.9 * memory.budget_bytes },
     { label: 'Open files', value: number(open_files), beside: `of ${number(open_files_limit)}`, isAlarm: open_files > 0.9 * open_files_limit },
   ];
 }

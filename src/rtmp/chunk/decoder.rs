@@ -99,6 +99,11 @@ impl Decoder {
         self.before_input + self.at as u64
     }
 
+    /// Bytes of payload that is not given out, and of what is not read.
+    pub fn held_bytes(&self) -> usize {
+        self.partial_bytes + self.input.len() - self.at
+    }
+
     fn advance(&mut self) -> Result<Option<Message>, Error> {
         loop {
             let chunk = match self.open.take() {

@@ -109,6 +109,16 @@ impl Link {
         }
     }
 
+    /// Bytes of what the peer has said and nobody has used.
+    pub fn held_bytes(&self) -> usize {
+        self.decoder.held_bytes()
+    }
+
+    /// Nothing of what the peer has said is read any more.
+    pub fn let_go_of_input(&mut self) {
+        self.decoder = Decoder::new(Limits::default());
+    }
+
     /// A violation at the bytes read so far.
     pub fn violation(&self, kind: impl Into<ErrorKind>) -> Error {
         Error { position: self.handshake_bytes + self.decoder.position(), kind: kind.into() }

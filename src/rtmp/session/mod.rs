@@ -14,6 +14,7 @@ mod connect;
 mod error;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
+mod holdings;
 mod link;
 
 pub use aggregate::Error as AggregateError;
