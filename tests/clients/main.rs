@@ -9,5 +9,7 @@ mod over_http;
 mod page;
 mod players;
 mod publishers;
+mod restream;
+mod starting;
 #[path = "../support/mod.rs"]
 mod support;

@@ -227,7 +227,7 @@ fn ffmpeg(program: &str, file: &Path, output: &[&str]) -> Command {
 }
 
 /// VLC without an interface. It refuses to run as root: then it runs as an ordinary user.
-fn vlc(home: &Path) -> Command {
+pub fn vlc(home: &Path) -> Command {
     if !is_installed("vlc") {
         panic!("{}", missing("vlc"));
     }

@@ -12,7 +12,7 @@ mod process;
 mod relay;
 mod tags;
 
-pub use clients::{Player, Publisher, Recording, play_to_nowhere};
+pub use clients::{Player, Publisher, Recording, play_to_nowhere, vlc};
 pub use media::Clip;
 pub use packets::{Kind, Packet, assert_gap_free, assert_time_goes_on, count, packets, runs};
 pub use process::{Process, Signal, eventually, is_installed, missing};
