@@ -18,7 +18,7 @@ const MAY_NAME: [(&str, &[&str]); 11] = [
     ("config", &["logging"]),
     ("logging", &["config"]),
     ("net", &["amf0", "flv", "rtmp", "http", "stream", "fanout", "config"]),
-    ("control", &["amf0", "flv", "rtmp", "stream", "fanout", "config", "net"]),
+    ("control", &["amf0", "flv", "rtmp", "http", "stream", "fanout", "config", "net"]),
     ("fuzz", &["amf0", "flv", "rtmp", "http", "stream"]),
 ];
 

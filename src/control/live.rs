@@ -13,7 +13,7 @@ use bytes::Bytes;
 use tungstenite::handshake::derive_accept_key;
 
 use super::{Control, error::Refused, rights};
-use crate::{config, fanout::Start, net::report::StreamReport, rtmp::name::StreamName, stream::Wire};
+use crate::{config, fanout::Start, http::paths, rtmp::name::StreamName, stream::Wire};
 
 /// What a core needs to know of a player, and its response's head.
 pub(super) struct Live {
@@ -25,10 +25,10 @@ pub(super) struct Live {
 
 const METHODS: &str = "GET, HEAD, OPTIONS";
 
-/// Whether this is the address of a live body: not the page's nor the API's.
+/// Whether this is the address of a live body: not the page's, whose files have other endings, nor the API's.
 pub(super) fn is_asked_for(uri: &Uri) -> bool {
     let path = uri.path();
-    path.ends_with(".flv") && !path.starts_with("/api/") && !path.starts_with("/assets/")
+    path.ends_with(".flv") && !paths::is_of_api(path)
 }
 
 /// The player that this request becomes; or, in the error, the whole response to it.
@@ -87,15 +87,11 @@ fn wanted<B: HttpBody>(control: &Control, request: &Request<B>) -> Result<(Strin
         return Err(Refused::new(StatusCode::SERVICE_UNAVAILABLE, "the relay is about to stop"));
     }
     let name = name.to_string();
-    match control.relay.stream(&name) {
-        Some(stream) if can_be_watched(&stream) => Ok((name, start)),
-        _ => Err(Refused::not_found(format!("nobody publishes {name}"))),
+    // What players of RTMP wait for alone is not there.
+    if !control.relay.can_be_watched(&name) {
+        return Err(Refused::not_found(format!("nobody publishes {name}")));
     }
-}
-
-/// Live, or its encoder has gone and may come back. What players of RTMP wait for alone is neither.
-fn can_be_watched(stream: &StreamReport) -> bool {
-    stream.is_live || stream.facts.frames > 0
+    Ok((name, start))
 }
 
 fn body_headers() -> HeaderMap {
@@ -196,8 +192,9 @@ mod tests {
         let is = |path: &str| is_asked_for(&path.parse().unwrap());
         assert!(is("/live/a.flv") && is("/live/a.flv?start=live") && is("/a.flv"));
         assert!(
-            !is("/live/a") && !is("/api/v1/streams/live/a/still.flv") && !is("/assets/a.flv") && !is("/")
+            !is("/live/a") && !is("/api/v1/streams/live/a/still.flv") && !is("/api/v1/a.flv") && !is("/")
         );
+        assert!(is("/api/a.flv") && is("/assets/a.flv") && is("/metrics.flv") && is("/healthz/a.flv"));
     }
 
     #[test]

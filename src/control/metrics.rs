@@ -29,8 +29,9 @@ use crate::{
 };
 
 const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-/// What streams beyond `http.metrics_streams` are called together.
-const OTHERS: &str = "(others)";
+/// What streams beyond `http.metrics_streams` are called together. No name begins with a slash, so no stream can take
+/// this one's labels: a series that is there twice makes Prometheus throw the whole scrape away.
+const OTHERS: &str = "/others";
 
 /// `GET /metrics`
 pub(super) async fn scrape(State(control): State<Arc<Control>>) -> Response {
@@ -336,6 +337,7 @@ mod tests {
     use super::*;
     use crate::{
         net::report::{LAG_MS, PASS_US},
+        rtmp::name::Address,
         stream::Facts,
     };
 
@@ -354,6 +356,16 @@ mod tests {
         assert_eq!((names(own).as_str(), names(others).as_str()), ("cd", "ab"));
         assert_eq!(chosen(&streams, 0).1.len(), 4);
         assert_eq!(chosen(&streams, 9).0.len(), 4);
+    }
+
+    #[test]
+    fn no_stream_is_called_as_all_others_together() {
+        for (app, key) in
+            [("", OTHERS), (OTHERS, ""), ("/", OTHERS), ("", "(others)"), ("", "//others"), ("", "%2Fothers")]
+        {
+            let name = Address::parse(app, "", key).map(|address| address.name.to_string());
+            assert!(name.is_ok_and(|name| stream_label(&name) != stream_label(OTHERS)), "{app:?} {key:?}");
+        }
     }
 
     #[test]

@@ -106,4 +106,9 @@ mod tests {
             assert_eq!(file(path, &HeaderMap::new()).status(), StatusCode::NOT_FOUND, "{path}");
         }
     }
+
+    #[test]
+    fn no_file_is_at_the_path_of_a_stream() {
+        assert!(Files::iter().all(|path| !path.ends_with(".flv")), "an app may be called assets");
+    }
 }

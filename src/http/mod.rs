@@ -5,6 +5,7 @@
 mod chunked;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
+pub mod paths;
 mod tag;
 pub mod websocket;
 

@@ -30,6 +30,7 @@ use super::{
     report::{CoreReport, Event},
     ring::{Completion, Ring},
     shortage::{Resting, Trouble},
+    vacated::Vacated,
 };
 use crate::{
     config::Config,
@@ -60,6 +61,8 @@ pub(super) struct Common {
     pub started: Instant,
     /// The next connection's number.
     pub next_id: AtomicU64,
+    /// Names whose encoder may come back.
+    pub vacated: Vacated,
     /// What the control plane shares with the cores.
     pub outside: Outside,
     /// What the connection that holds most holds.

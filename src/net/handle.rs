@@ -7,7 +7,7 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use arc_swap::ArcSwap;
@@ -169,6 +169,13 @@ impl Handle {
     pub fn stream(&self, name: &str) -> Option<StreamReport> {
         let now_ms = self.uptime().as_millis() as u64;
         self.common.registry.get(name).map(|stream| StreamReport::of(&stream, now_ms))
+    }
+
+    /// Whether a viewer of this stream need not be turned away: it is live, or its encoder has just gone and has
+    /// `publisher_grace` to come back. So it is for every viewer, whether others wait already or not.
+    pub fn can_be_watched(&self, name: &str) -> bool {
+        let is_live = self.common.registry.get(name).is_some_and(|stream| stream.is_live());
+        is_live || self.common.vacated.is_known(name, Instant::now())
     }
 
     /// Sequence headers and the newest key frame, as a whole FLV file; none where the stream has none of it.

@@ -1,5 +1,7 @@
 //! What a core does when a session asks for something: publishing, playing, and how each of them ends.
 
+use std::time::Instant;
+
 use super::{
     connection::{Publishing, Reason, Sending},
     core::{Core, millis},
@@ -9,6 +11,7 @@ use super::{
 use crate::{
     config,
     fanout::{Ended, Start},
+    http::paths,
     rtmp::session::{CloseReason, Output, PlayRequest, PublishRequest, Start as AskedStart},
     stream::{NoRoom, Refused},
 };
@@ -97,6 +100,13 @@ impl Core {
 
     fn publish(&mut self, key: usize, request: PublishRequest) {
         let connection = &mut self.connections[key];
+        let name = request.name.to_string();
+        if paths::is_reserved(&name) {
+            let (id, peer) = (connection.id, connection.peer);
+            tracing::info!(id, %peer, stream = name, "publisher refused: the name is a path of the API");
+            let description = format!("{name} cannot be watched over HTTP: its path is the API's.");
+            return connection.dialogue.refuse_publish("NetStream.Publish.BadName", &description);
+        }
         connection.publishing = Some(Box::new(Publishing {
             name: request.name,
             since_ms: self.now_ms,
@@ -227,9 +237,13 @@ impl Core {
             return;
         };
         publication.tick(now_ms);
+        let (id, peer, frames) = (connection.id, connection.peer, publishing.frames);
+        // Whoever announced itself and sent nothing has shown no stream to wait for.
+        if frames > 0 {
+            self.common.vacated.note(&publishing.name.to_string(), Instant::now());
+        }
         drop(publication);
         self.tally.publishers -= 1;
-        let (id, peer, frames) = (connection.id, connection.peer, publishing.frames);
         let bytes = connection.bytes_in - publishing.bytes_in_before;
         let duration_ms = now_ms - publishing.since_ms;
         tracing::info!(id, %peer, stream = publishing.name.to_string(), reason, bytes, frames, duration_ms, "publish ended");

@@ -20,6 +20,7 @@ pub mod report;
 pub mod ring;
 mod shortage;
 mod tasks;
+mod vacated;
 
 pub use allocator::give_free_pages_back;
 pub use handle::{Handle, HttpPlayer, Refusal, Ticket};

@@ -23,6 +23,7 @@ use super::{
     handle::{Handle, Outside},
     listener,
     memory::Largest,
+    vacated::Vacated,
 };
 use crate::{
     config::{Config, Limits},
@@ -190,6 +191,7 @@ pub(super) fn common(config: Config) -> io::Result<(Arc<Common>, Vec<PipeReader>
     let common = Common {
         gate: Gate::new(config.limits.clone()),
         session: session_config(&config.limits),
+        vacated: Vacated::new(config.publish.publisher_grace, config.limits.streams),
         config,
         registry: Arc::new(registry),
         signals,

@@ -2,6 +2,8 @@
 
 use std::net::Shutdown;
 
+use fanfare::rtmp::client::Role;
+
 use crate::peer::{Http, Response, Rtmp, ask_with, get, json_when};
 use crate::support::{Relay, SOON, eventually};
 
@@ -193,6 +195,76 @@ fn a_client_that_closes_its_sending_side_gets_its_live_body_all_the_same() {
     http.unread.splice(0..0, begun);
     drop(publisher);
     expect_whole_file(&chunked_body(&mut http));
+}
+
+#[test]
+fn a_viewer_that_comes_during_the_grace_waits_for_the_encoder_whether_others_wait_or_not() {
+    let relay = Relay::start("publish.publisher_grace = '5s'");
+    let publisher = Rtmp::publishing(&relay, "live/a");
+    let announced = Rtmp::started(&relay, Role::Publish, "live/b");
+    still_with(&relay, b"first");
+    drop((publisher, announced));
+    relay.wait_for_publisher_gone("live/a");
+    relay.wait_for_publisher_gone("live/b");
+    // Nobody has watched it so far: the first comes alone, the second does not.
+    let mut viewers = [(); 2].map(|()| {
+        let mut http = Http::connect(relay.http_address());
+        http.say("GET /live/a.flv HTTP/1.1\r\nHost: x\r\n\r\n");
+        assert_eq!(http.head().status, 200);
+        http
+    });
+    assert_eq!(ask_with(&relay, "HEAD", "/live/a.flv", "").status, 200);
+    assert_eq!(get(&relay, "/live/b.flv").status, 404, "it never was more than a name");
+    let _publisher = Rtmp::publishing(&relay, "live/a");
+    viewers.iter_mut().for_each(|http| drop(http.until(b"first")));
+}
+
+#[test]
+fn a_name_is_no_longer_known_when_the_grace_is_over_whoever_waits_for_it() {
+    let relay = Relay::start("publish.publisher_grace = '300ms'");
+    let publisher = Rtmp::publishing(&relay, "live/a");
+    still_with(&relay, b"first");
+    // A player of RTMP waits for longer than that.
+    let _waiting = Rtmp::started(&relay, Role::Play, "live/a");
+    drop(publisher);
+    relay.wait_for_publisher_gone("live/a");
+    let gone = || (ask_with(&relay, "HEAD", "/live/a.flv", "").status == 404).then_some(());
+    eventually("the name is forgotten", SOON, gone);
+}
+
+#[test]
+fn an_app_may_be_called_as_any_path_of_http_but_a_version_of_the_api() {
+    let relay = Relay::start("");
+    let names = [
+        "api/a",
+        "assets/a",
+        "assets/js/main.js",
+        "metrics",
+        "healthz/a",
+        "index.html",
+        "favicon.ico",
+        "api/v1",
+    ];
+    for name in names {
+        let mut publisher = Rtmp::publishing(&relay, name);
+        relay.wait_for_publisher(name);
+        let mut http = Http::connect(relay.http_address());
+        http.say(&format!("GET /{name}.flv HTTP/1.1\r\nHost: x\r\n\r\n"));
+        assert_eq!(http.head().status, 200, "{name}");
+        relay.wait_for_log(&["playing", &format!("stream=\"{name}\"")]);
+        publisher.inter_frame(b"next");
+        http.until(b"first");
+    }
+    for (path, status) in
+        [("/api/v1/summary", 200), ("/assets/js/main.js", 200), ("/metrics", 200), ("/healthz", 200)]
+    {
+        assert_eq!(get(&relay, path).status, status, "{path} is what it was");
+    }
+    // Such a stream could not be watched over HTTP, so nobody begins to publish it.
+    for name in ["api/v1/a", "api/v1/streams/live/a/still", "api/v2/a"] {
+        Rtmp::refused(&relay, name, "NetStream.Publish.BadName");
+        assert_eq!(get(&relay, &format!("/{name}.flv")).status, 404, "{name}");
+    }
 }
 
 #[test]

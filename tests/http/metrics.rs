@@ -14,7 +14,12 @@ fn samples(text: &str) -> Vec<(String, f64)> {
         let (name, value) = line.rsplit_once(' ').unwrap_or_else(|| panic!("{line:?}"));
         (name.to_owned(), value.parse().unwrap_or_else(|_| panic!("{line:?}")))
     };
-    lines.map(sample).collect()
+    let samples: Vec<(String, f64)> = lines.map(sample).collect();
+    let mut keys = BTreeSet::new();
+    samples
+        .iter()
+        .for_each(|(key, _)| assert!(keys.insert(key), "{key} is there twice: no scrape would be taken"));
+    samples
 }
 
 /// The names of metrics in the queries of a file.
@@ -65,13 +70,15 @@ fn metrics_are_openmetrics_and_tell_of_cores_and_streams() {
 #[test]
 fn streams_beyond_the_bound_are_counted_together() {
     let relay = Relay::start("http.metrics_streams = 2");
-    let _publishers: Vec<_> = (0..4).map(|i| Rtmp::publishing(&relay, &format!("live/{i}"))).collect();
+    // Two of them would like to be taken for all others.
+    let names = ["(others)", "x/others", "live/2", "live/3"];
+    let _publishers = names.map(|name| Rtmp::publishing(&relay, name));
     json_when(&relay, "/api/v1/summary", |json| json["streams"]["live"] == 4);
     let samples = samples(&get(&relay, "/metrics").text());
     let of = |name: &str| samples.iter().filter(|(key, _)| key.starts_with(name)).count();
     assert_eq!(of("fanfare_stream_players{"), (2 + 1) * 3);
     assert_eq!(of("fanfare_stream_received_bytes_total{"), 2);
-    assert!(samples.iter().any(|(key, _)| key.contains("stream=\"(others)\"")));
+    assert!(samples.iter().any(|(key, _)| key.contains("stream=\"/others\"")));
 }
 
 #[test]

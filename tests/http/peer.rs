@@ -159,13 +159,28 @@ pub struct Rtmp {
 
 impl Rtmp {
     pub fn started(relay: &Relay, role: Role, name: &str) -> Self {
+        let mut rtmp = Self::new(relay, role, name);
+        rtmp.until_event(|event| matches!(event, Event::Started).then_some(()));
+        rtmp
+    }
+
+    fn new(relay: &Relay, role: Role, name: &str) -> Self {
         let socket = TcpStream::connect(relay.address()).unwrap();
         socket.set_read_timeout(Some(SOON)).unwrap();
         let url = relay.url(name).parse().unwrap();
         let config = ClientConfig { url, role, chunk_size: OUT_CHUNK_SIZE, fmle: false };
-        let mut rtmp = Self { client: Client::new(config, 0, [3; 32]), socket, now_ms: 0 };
-        rtmp.until_started();
-        rtmp
+        Self { client: Client::new(config, 0, [3; 32]), socket, now_ms: 0 }
+    }
+
+    /// Asks to publish, and fails the test unless it is refused with this code.
+    pub fn refused(relay: &Relay, name: &str, code: &str) {
+        let mut rtmp = Self::new(relay, Role::Publish, name);
+        let refusal = rtmp.until_event(|event| match event {
+            Event::Status(status) => Some(status.code),
+            Event::Started => panic!("{name} was taken"),
+            _ => None,
+        });
+        assert_eq!(refusal, code, "{name}");
     }
 
     /// Publishes, with metadata, headers and a key frame sent.
@@ -225,14 +240,17 @@ impl Rtmp {
         }
     }
 
-    fn until_started(&mut self) {
+    fn until_event<T>(&mut self, mut is_wanted: impl FnMut(Event) -> Option<T>) -> T {
         let mut buffer = [0; 4096];
         loop {
             while let Some(event) = self.client.poll() {
                 match event {
                     Event::Send(bytes) => self.socket.write_all(&bytes).unwrap(),
-                    Event::Started => return,
-                    _ => {}
+                    event => {
+                        if let Some(found) = is_wanted(event) {
+                            return found;
+                        }
+                    }
                 }
             }
             let count = self.socket.read(&mut buffer).unwrap();
