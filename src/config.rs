@@ -3,6 +3,7 @@
 
 mod http;
 mod limits;
+mod streams;
 mod text;
 mod units;
 
@@ -14,8 +15,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-pub use http::{Api, Http};
+pub use http::{Api, Http, MAX_TOKEN, check_token};
 pub use limits::Limits;
+pub use streams::{StreamRule, patterns};
 pub use text::Error;
 
 /// All that is in force. The keys of the file are the names of the fields.
@@ -30,6 +32,8 @@ pub struct Config {
     /// How long a shutdown waits for players to be told and their sends to end; 0 leaves at once.
     #[serde(with = "units::duration")]
     pub drain: Duration,
+    /// What holds for some streams, by their names. The first that fits a name decides.
+    pub streams: Vec<StreamRule>,
     /// Where encoders and players connect.
     pub listen: Listen,
     /// What a publisher may do.
@@ -249,6 +253,7 @@ impl Config {
         for (key, addresses, least) in addresses {
             check_addresses(addresses, least).map_err(|what| Fault { key, what })?;
         }
+        patterns(&self.streams).map_err(|what| Fault { key: "streams", what })?;
         self.http.check()?;
         self.api.check()?;
         crate::logging::filter(&self.log.level).map_err(|what| Fault { key: "log.level", what })?;
@@ -286,6 +291,7 @@ impl Default for Config {
             cores: 0,
             pin: false,
             drain: Duration::from_secs(5),
+            streams: Vec::new(),
             listen: Listen::default(),
             publish: Publish::default(),
             play: Play::default(),

@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 use fanfare::config::{Config, LogFormat};
+use fanfare::control::{Started, TokenNotice};
 use fanfare::logging;
 
 fn main() -> ExitCode {
@@ -101,19 +102,49 @@ impl Options {
 fn serve(config: Config) -> Result<(), String> {
     logging::start(&config.log)?;
     let format = config.log.format;
-    let http = Cell::new(Vec::new());
-    let beside = |relay| fanfare::control::start(relay).map(|addresses| http.set(addresses));
-    fanfare::net::run(config, beside, |rtmp| announce(rtmp, &http.take(), format))
+    let http = Cell::new(None);
+    let beside = |relay| fanfare::control::start(relay).map(|started| http.set(started));
+    fanfare::net::run(config, beside, |rtmp| announce(rtmp, http.take(), format))
 }
 
 /// Says that connections are taken: to a person on standard output, to a machine as a log line.
-fn announce(rtmp: &[SocketAddr], http: &[SocketAddr], format: LogFormat) {
+fn announce(rtmp: &[SocketAddr], http: Option<Started>, format: LogFormat) {
+    let (http, token) = http.map(|started| (started.addresses, started.token)).unzip();
+    let http = http.unwrap_or_default();
     match format {
-        LogFormat::Text => print(&banner(rtmp, http)),
+        LogFormat::Text => {
+            print(&(banner(rtmp, &http) + &token.as_ref().map(token_lines).unwrap_or_default()))
+        }
         LogFormat::Json => {
             let page = http.first().map(|first| format!("http://{}/", reachable(first))).unwrap_or_default();
             tracing::info!(version = VERSION, ?rtmp, ?http, page, "listening");
+            match token {
+                Some(TokenNotice::Made { file, .. } | TokenNotice::Kept(file)) => {
+                    tracing::info!(file = %file.display(), "the token for the API is in a file");
+                }
+                // Nothing else has it.
+                Some(TokenNotice::ForThisRun { token, .. }) => {
+                    tracing::info!(token, "the token for the API, for this run only");
+                }
+                Some(TokenNotice::Configured) | None => {}
+            }
         }
+    }
+}
+
+/// The token, where this is the one time to show it.
+fn token_lines(token: &TokenNotice) -> String {
+    match token {
+        TokenNotice::Configured => String::new(),
+        TokenNotice::Kept(file) => format!("  Token:    in {}\n", file.display()),
+        TokenNotice::Made { token, file } => format!(
+            "  Token:    {token}\n            for the API, to end players and publishers; from now on in {}\n",
+            file.display()
+        ),
+        TokenNotice::ForThisRun { token, why } => format!(
+            "  Token:    {token}\n            for the API, to end players and publishers; for this run only, since \
+             it cannot be kept: {why}\n"
+        ),
     }
 }
 

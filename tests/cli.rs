@@ -1,11 +1,14 @@
 //! The command line, with the built binary: what a stranger reads, what is in force, how a mistake ends.
 
 use std::io::{BufRead, BufReader};
+use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 
 fn fanfare(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_fanfare"));
     command.args(arguments).env_remove("FANFARE_LOG").env("COLUMNS", "100");
+    // Where a token would be kept: not with whoever runs the tests.
+    command.env("STATE_DIRECTORY", env!("CARGO_TARGET_TMPDIR"));
     command
 }
 
@@ -161,6 +164,54 @@ fn json_start_is_a_log_line_on_standard_error() {
     assert_eq!(line["level"], "INFO");
     assert!(line["rtmp"].as_str().unwrap().contains("127.0.0.1:"), "{line}");
     assert!(line["page"].as_str().unwrap().starts_with("http://127.0.0.1:"), "{line}");
+}
+
+const ANYWHERE: [&str; 6] = ["--rtmp", "127.0.0.1:0", "--http", "127.0.0.1:0", "--cores", "1"];
+
+/// So many of the lines that a start with this state directory begins with.
+fn start_in(state: &Path, count: usize) -> Vec<String> {
+    let mut command = fanfare(&ANYWHERE);
+    command.env("STATE_DIRECTORY", state).stdout(Stdio::piped()).stderr(Stdio::null());
+    Running::start(&mut command).first_lines(count)
+}
+
+#[test]
+fn the_first_start_shows_the_token_and_later_ones_where_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("state/token");
+    let state = file.parent().unwrap();
+    let first = start_in(state, 7);
+    let token = std::fs::read_to_string(&file).unwrap();
+    assert_eq!(first[5], format!("  Token:    {}", token.trim_end()));
+    assert!(first[6].ends_with(&format!("from now on in {}", file.display())), "{first:?}");
+    let second = start_in(state, 6);
+    assert_eq!(second[5], format!("  Token:    in {}", file.display()));
+}
+
+#[test]
+fn a_token_that_cannot_be_kept_is_shown_with_the_reason() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path().join("state");
+    std::fs::write(&state, "a file in its place").unwrap();
+    let (first, second) = (start_in(&state, 7), start_in(&state, 7));
+    assert!(first[6].contains("for this run only") && first[6].contains("state/token: "), "{first:?}");
+    assert_ne!(first[5], second[5]);
+}
+
+#[test]
+fn json_lines_show_a_token_only_if_nothing_else_has_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let line_with = |part: &str, state: &Path| -> serde_json::Value {
+        let mut command = fanfare(&[&ANYWHERE[..], &["--log-format", "json"]].concat());
+        command.env("STATE_DIRECTORY", state).stderr(Stdio::piped());
+        serde_json::from_str(&Running::start(&mut command).first_log_line_with(part)).unwrap()
+    };
+    let kept = line_with("the token for the API is in a file", folder.path());
+    assert_eq!(kept["file"], folder.path().join("token").display().to_string());
+    assert!(kept["token"].is_null(), "{kept}");
+    let no_directory = folder.path().join("token");
+    let lost = line_with("the token for the API, for this run only", &no_directory);
+    assert_eq!(lost["token"].as_str().map(str::len), Some(32), "{lost}");
 }
 
 /// A started fanfare; ended when dropped.

@@ -82,9 +82,11 @@ fn every_key_with_a_unit_or_a_count_has_a_range() {
     let with_range: BTreeSet<_> =
         Config::default().numbers().iter().map(|number| number.key.to_owned()).collect();
     let without = [
+        "api.allow_origins",
         "api.listen",
         "api.read_token",
         "api.token",
+        "api.token_file",
         "http.allow_origins",
         "limits.uncounted",
         "listen.http",
@@ -94,6 +96,7 @@ fn every_key_with_a_unit_or_a_count_has_a_range() {
         "pin",
         "play.start",
         "publish.on_second_publisher",
+        "streams",
     ];
     let all = keys(&Config::default().to_toml().parse().unwrap());
     let left: BTreeSet<_> = all.difference(&with_range).map(String::as_str).collect();
@@ -173,6 +176,17 @@ fn a_mistake_is_one_line_with_file_line_column_and_key() {
             "[http]\nallow_origins = [\"example.org\"]",
             "fanfare.toml:2:17: http.allow_origins: `example.org` is not an origin, such as",
         ),
+        (
+            "[api]\nallow_origins = [\"example.org\"]",
+            "fanfare.toml:2:17: api.allow_origins: `example.org` is not an origin, such as",
+        ),
+        (
+            "[[streams]]\npattern = \"a/[b\"",
+            "fanfare.toml:1:1: streams: `a/[b` is no pattern: unclosed character class",
+        ),
+        ("streams = [{ pattern = \"\" }]", "fanfare.toml:1:11: streams: a pattern of 0 bytes is outside"),
+        ("[[streams]]\nlisted = false", "fanfare.toml:1:1: streams: missing field `pattern`"),
+        ("[[streams]]\npatern = \"a\"", "fanfare.toml:2:1: "),
         ("[api]\ntoken = \"short\"", "fanfare.toml:2:9: api.token: a token of 5 bytes is outside 8 to 1024"),
         ("[log]\nlevel = \"inof\"", "fanfare.toml:2:9: log.level: `inof` is not error, warn, info"),
         ("# ü\n[log] # ü\nformat = [\n", "fanfare.toml:3:"),

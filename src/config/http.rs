@@ -1,6 +1,7 @@
 //! What is served over HTTP, to which pages, and who may ask the API and have it act.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -14,7 +15,7 @@ pub struct Http {
     /// How long a request's head may take, and how long a connection may ask for nothing.
     #[serde(with = "units::duration")]
     pub head_timeout: Duration,
-    /// Origins whose pages may play and read: `https://example.org`, or `*` for all.
+    /// Origins whose pages may play the streams: `https://example.org`, or `*` for all.
     pub allow_origins: Vec<String>,
     /// Streams that have metrics of their own; those beyond it are counted together.
     pub metrics_streams: usize,
@@ -26,54 +27,70 @@ pub struct Http {
 pub struct Api {
     /// Addresses that API and metrics have to themselves; none leaves them on those of HTTP.
     pub listen: Vec<SocketAddr>,
-    /// Whoever has it may act, and read. Empty: acting is for this machine itself alone.
+    /// Requests with it may act, and read. Empty: one is made, and kept in `token_file`.
     pub token: String,
-    /// Whoever has it may read. Empty: everybody may.
+    /// Where a token that was made is kept. Empty: in the state directory of the service, or of the user.
+    pub token_file: PathBuf,
+    /// Requests with it may read.
     pub read_token: String,
+    /// Origins whose pages may read the API: `https://example.org`, or `*` for all.
+    pub allow_origins: Vec<String>,
 }
 
 impl Http {
     pub(super) fn check(&self) -> Result<(), Fault> {
-        let fault = |what| Err(Fault { key: "http.allow_origins", what });
-        if self.allow_origins.len() > MAX_ORIGINS {
-            return fault(format!("{} origins are more than {MAX_ORIGINS}", self.allow_origins.len()));
-        }
-        match self.allow_origins.iter().find(|origin| !is_origin(origin)) {
-            Some(origin) => fault(format!("`{origin}` is not an origin, such as https://example.org, or *")),
-            None => Ok(()),
-        }
+        check_origins(&self.allow_origins).map_err(|what| Fault { key: "http.allow_origins", what })
+    }
+}
+
+fn check_origins(origins: &[String]) -> Result<(), String> {
+    if origins.len() > MAX_ORIGINS {
+        return Err(format!("{} origins are more than {MAX_ORIGINS}", origins.len()));
+    }
+    match origins.iter().find(|origin| !is_origin(origin)) {
+        Some(origin) => Err(format!("`{origin}` is not an origin, such as https://example.org, or *")),
+        None => Ok(()),
     }
 }
 
 impl Api {
     pub(super) fn check(&self) -> Result<(), Fault> {
         for (key, token) in [("api.token", &self.token), ("api.read_token", &self.read_token)] {
-            // Not shown: it is a secret even when it is wrong.
-            if !token.is_empty() && !(MIN_TOKEN..=MAX_TOKEN).contains(&token.len()) {
-                let what = format!("a token of {} bytes is outside {MIN_TOKEN} to {MAX_TOKEN}", token.len());
-                return Err(Fault { key, what });
-            }
-            if !token.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(&byte)) {
-                let what = "a token is of letters, digits and -._~+/= alone (RFC 6750)".to_owned();
-                return Err(Fault { key, what });
+            if !token.is_empty() {
+                check_token(token).map_err(|what| Fault { key, what })?;
             }
         }
-        Ok(())
+        check_origins(&self.allow_origins).map_err(|what| Fault { key: "api.allow_origins", what })
     }
 
     /// With `***` for each token that there is.
     pub fn without_secrets(&self) -> Api {
         let hide = |token: &String| if token.is_empty() { String::new() } else { SECRET.to_owned() };
-        Api { listen: self.listen.clone(), token: hide(&self.token), read_token: hide(&self.read_token) }
+        Api { token: hide(&self.token), read_token: hide(&self.read_token), ..self.clone() }
     }
+}
+
+/// Whether a text can be a token. What is wrong with it does not repeat it: it is a secret even when it is wrong.
+///
+/// # Errors
+/// What is wrong, as one line.
+pub fn check_token(token: &str) -> Result<(), String> {
+    if !(MIN_TOKEN..=MAX_TOKEN).contains(&token.len()) {
+        return Err(format!("a token of {} bytes is outside {MIN_TOKEN} to {MAX_TOKEN}", token.len()));
+    }
+    if !token.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(&byte)) {
+        return Err("a token is of letters, digits and -._~+/= alone (RFC 6750)".to_owned());
+    }
+    Ok(())
 }
 
 /// A line of the log must not show a token either.
 impl std::fmt::Debug for Api {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Api { listen, token, read_token } = self.without_secrets();
+        let Api { listen, token, token_file, read_token, allow_origins } = self.without_secrets();
         let mut debug = f.debug_struct("Api");
-        debug.field("listen", &listen).field("token", &token).field("read_token", &read_token).finish()
+        debug.field("listen", &listen).field("token", &token).field("token_file", &token_file);
+        debug.field("read_token", &read_token).field("allow_origins", &allow_origins).finish()
     }
 }
 
@@ -101,8 +118,8 @@ impl Default for Http {
 const MAX_ORIGINS: usize = 64;
 /// Shorter ones can be guessed.
 const MIN_TOKEN: usize = 8;
-/// Fits the header of a request with room to spare.
-const MAX_TOKEN: usize = 1024;
+/// Bytes of a token: it fits the header of a request with room to spare.
+pub const MAX_TOKEN: usize = 1024;
 /// What is shown of a secret.
 const SECRET: &str = "***";
 

@@ -11,7 +11,7 @@ use std::{
 use axum::{
     Extension, Json, Router,
     extract::{Path, Query, Request, State, rejection::QueryRejection},
-    http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header},
+    http::{HeaderValue, Method, StatusCode, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::{delete, get},
@@ -25,7 +25,7 @@ use super::{
     events,
     history::{self, Sample, Watched},
     metrics, page,
-    rights::Asker,
+    rights::{self, Asker, Granted, Right},
     server::{Client, Scope},
     streams::{Players, Stream},
     system,
@@ -64,9 +64,9 @@ pub(super) fn router(control: Arc<Control>) -> Router {
         .route("/api/v1/streams", get(streams))
         .route("/api/v1/streams/{*name}", get(stream))
         .route("/api/v1/players", get(players))
-        .route("/api/v1/players/{id}", delete(|a, b, c, d, e| end(Role::Player, a, b, c, d, e)))
+        .route("/api/v1/players/{id}", delete(|a, b, c, d| end(Role::Player, a, b, c, d)))
         .route("/api/v1/publishers", get(publishers))
-        .route("/api/v1/publishers/{id}", delete(|a, b, c, d, e| end(Role::Publisher, a, b, c, d, e)))
+        .route("/api/v1/publishers/{id}", delete(|a, b, c, d| end(Role::Publisher, a, b, c, d)))
         .route("/api/v1/cores", get(cores))
         .route("/api/v1/history", get(samples))
         .route("/api/v1/config", get(config))
@@ -77,36 +77,55 @@ pub(super) fn router(control: Arc<Control>) -> Router {
         .with_state(control)
 }
 
-/// Before each handler: whether the address serves the API, and whether this one may read it. After it: what browsers
-/// are told about every response.
-async fn guard(State(control): Shared, request: Request, next: Next) -> Response {
+/// Before each handler: whether the address serves the API, and whether this one may ask for it. After it: what
+/// browsers are told about every response.
+async fn guard(State(control): Shared, mut request: Request, next: Next) -> Response {
     let Some(&client) = request.extensions().get::<Client>() else {
         return Refused::new(StatusCode::INTERNAL_SERVER_ERROR, "a request without a peer").into_response();
     };
-    let path = request.uri().path();
-    let is_api = path.starts_with("/api/") || path == "/metrics";
     let headers = request.headers().clone();
-    let asker = Asker { peer: client.peer, uri: request.uri(), headers: &headers };
-    let mut response = match is_api {
-        true if client.scope == Scope::WithoutApi => {
-            Refused::not_found("API and metrics have an address of their own here").into_response()
+    let needed = rights::needed(request.method(), request.uri().path());
+    let mut response = match may(&control, client, &request, needed) {
+        Ok(granted) => {
+            request.extensions_mut().insert(granted);
+            next.run(request).await
         }
-        // Acting asks for a right of its own, and a browser asks what it may ask without a token.
-        true if !matches!(*request.method(), Method::DELETE | Method::OPTIONS)
-            && let Err(refused) = control.rights.read(asker) =>
-        {
-            refused.into_response()
-        }
-        _ => next.run(request).await,
+        Err(refused) => refused.into_response(),
     };
     let answer = response.headers_mut();
-    if is_api {
-        control.origins.allow(&headers, answer);
+    if needed.is_some() {
+        control.api_origins.allow(&headers, answer);
         answer.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     }
     answer.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     answer.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     response
+}
+
+/// What a request may do beyond what it asks for; the error says why it may not even do that.
+fn may(
+    control: &Control,
+    client: Client,
+    request: &Request,
+    needed: Option<Right>,
+) -> Result<Granted, Refused> {
+    let Some(right) = needed else {
+        return Ok(Granted::default());
+    };
+    if client.scope == Scope::WithoutApi {
+        // What a viewer's page needs is where the streams are; and not even a token makes an operator of one who comes
+        // this way.
+        return match right {
+            Right::Watch => Ok(Granted::default()),
+            _ => Err(Refused::not_found("API and metrics have an address of their own here")),
+        };
+    }
+    let asker = Asker { uri: request.uri(), headers: request.headers() };
+    // A browser asks what it may ask without a token.
+    if request.method() != Method::OPTIONS {
+        control.rights.check(right, asker)?;
+    }
+    Ok(control.rights.granted(asker))
 }
 
 /// To OPTIONS: the methods that the address has, from what the routes say to one that it has not.
@@ -172,6 +191,8 @@ struct Summary {
     open_files: u64,
     open_files_limit: u64,
     listen: Listen,
+    has_api: bool,
+    may_read: bool,
     may_act: bool,
 }
 
@@ -215,15 +236,13 @@ struct Listen {
 async fn summary(
     State(control): Shared,
     Extension(client): Extension<Client>,
-    uri: Uri,
-    headers: HeaderMap,
+    Extension(granted): Extension<Granted>,
 ) -> Json<Summary> {
     let relay = &control.relay;
     let (cores, streams) = (relay.cores(), relay.streams());
     let live = streams.iter().filter(|stream| stream.is_live).count();
     let sum = |of: fn(&CoreReport) -> u64| cores.iter().map(|core| of(core)).sum();
     let rates = control.history.all();
-    let asker = Asker { peer: client.peer, uri: &uri, headers: &headers };
     Json(Summary {
         version: env!("CARGO_PKG_VERSION"),
         uptime_ms: relay.uptime().as_millis() as u64,
@@ -243,8 +262,10 @@ async fn summary(
         memory: Memory::of(relay.memory()),
         open_files: system::open_files(),
         open_files_limit: system::open_files_limit(),
-        listen: Listen { rtmp: relay.addresses().to_vec(), http: control.http.clone() },
-        may_act: control.rights.act(asker).is_ok(),
+        listen: Listen { rtmp: relay.addresses().to_vec(), http: control.addresses(granted) },
+        has_api: client.scope == Scope::All,
+        may_read: granted.read,
+        may_act: granted.write,
     })
 }
 
@@ -263,18 +284,23 @@ struct Streams {
     streams: Vec<Stream>,
 }
 
-async fn streams(State(control): Shared) -> Json<Streams> {
+async fn streams(State(control): Shared, Extension(granted): Extension<Granted>) -> Json<Streams> {
     let reports = control.relay.streams();
     let watched = history::watched(&control.relay.cores());
     let mut streams = Vec::with_capacity(reports.len());
-    for report in &reports {
+    for report in reports.iter().filter(|report| control.shows(&report.name, granted)) {
         let watched = watched.get(&report.name).copied().unwrap_or_default();
-        streams.push(tell(&control, report, watched).await);
+        streams.push(tell(&control, granted, report, watched).await);
     }
     Json(Streams { streams })
 }
 
-async fn stream(State(control): Shared, Path(name): Path<String>) -> Result<Response, Refused> {
+/// Also of one that is not listed: whoever has its name may watch it.
+async fn stream(
+    State(control): Shared,
+    Extension(granted): Extension<Granted>,
+    Path(name): Path<String>,
+) -> Result<Response, Refused> {
     let none = || Refused::not_found("there is no such stream");
     if let Some(name) = name.strip_suffix("/still.flv") {
         let still = control.relay.key_frame(name).ok_or_else(none)?;
@@ -282,11 +308,11 @@ async fn stream(State(control): Shared, Path(name): Path<String>) -> Result<Resp
     }
     let report = control.relay.stream(&name).ok_or_else(none)?;
     let watched = history::watched(&control.relay.cores()).get(&report.name).copied().unwrap_or_default();
-    Ok(Json(tell(&control, &report, watched).await).into_response())
+    Ok(Json(tell(&control, granted, &report, watched).await).into_response())
 }
 
-async fn tell(control: &Control, report: &StreamReport, watched: Watched) -> Stream {
-    let publisher = match report.publisher.filter(|_| report.is_live) {
+async fn tell(control: &Control, granted: Granted, report: &StreamReport, watched: Watched) -> Stream {
+    let publisher = match report.publisher.filter(|_| report.is_live && granted.read) {
         Some(id) => match control.events.publisher(id) {
             Some(peer) => Some(peer),
             // Its event has been missed, or is under way.
@@ -365,18 +391,23 @@ struct PublisherList {
 #[derive(Serialize)]
 struct Publisher {
     id: u64,
-    address: SocketAddr,
+    /// For those who may read.
+    address: Option<SocketAddr>,
     stream: String,
     core: usize,
     duration_ms: u64,
     bytes_in: u64,
 }
 
-async fn publishers(State(control): Shared) -> Json<PublisherList> {
+/// To those who may not read no more than the streams tell of them.
+async fn publishers(State(control): Shared, Extension(granted): Extension<Granted>) -> Json<PublisherList> {
     let all = control.connections().await;
-    let publishers = all.iter().filter(|it| it.role == Role::Publisher).map(|it| Publisher {
+    let is_shown = |it: &&ConnectionReport| {
+        it.role == Role::Publisher && control.shows(it.stream.as_deref().unwrap_or_default(), granted)
+    };
+    let publishers = all.iter().filter(is_shown).map(|it| Publisher {
         id: it.id,
-        address: it.peer,
+        address: granted.read.then_some(it.peer),
         stream: it.stream.clone().unwrap_or_default(),
         core: it.core,
         duration_ms: it.duration_ms,
@@ -389,11 +420,12 @@ async fn end(
     role: Role,
     State(control): Shared,
     Extension(client): Extension<Client>,
-    uri: Uri,
-    headers: HeaderMap,
+    Extension(granted): Extension<Granted>,
     Path(id): Path<String>,
 ) -> Result<StatusCode, Refused> {
-    control.rights.act(Asker { peer: client.peer, uri: &uri, headers: &headers })?;
+    if !granted.write {
+        return Err(Refused::new(StatusCode::UNAUTHORIZED, "a token is needed to act"));
+    }
     let id = id.parse().map_err(|_| Refused::bad_request("an id is a number"))?;
     if !control.relay.end(id, role).await {
         return Err(Refused::not_found("there is no such connection"));
@@ -459,6 +491,18 @@ async fn config(State(control): Shared) -> Response {
 }
 
 impl Control {
+    /// Whether a list that is asked for with these rights has this stream.
+    fn shows(&self, stream: &str, granted: Granted) -> bool {
+        granted.read || self.listing.is_listed(stream)
+    }
+
+    /// Where HTTP is served; that of an API which has addresses of its own, for those who may read.
+    fn addresses(&self, granted: Granted) -> Vec<SocketAddr> {
+        let has_own_api = self.http.iter().any(|(_, scope)| *scope == Scope::WithoutApi);
+        let is_shown = |scope: Scope| granted.read || !has_own_api || scope == Scope::WithoutApi;
+        self.http.iter().filter(|(_, scope)| is_shown(*scope)).map(|(address, _)| *address).collect()
+    }
+
     /// All connections by their numbers, as of half a second ago at most.
     async fn connections(&self) -> Arc<Vec<ConnectionReport>> {
         let mut known = self.connections.0.lock().await;

@@ -3,6 +3,7 @@
 use std::{collections::HashMap, fmt, sync::Arc};
 
 use axum::{
+    Extension,
     extract::State,
     http::header,
     response::{IntoResponse, Response},
@@ -18,6 +19,7 @@ use super::{
     Control,
     error::Refused,
     history::{self, Rates, Watched},
+    rights::Granted,
     system,
 };
 use crate::{
@@ -33,10 +35,13 @@ const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset
 /// this one's labels: a series that is there twice makes Prometheus throw the whole scrape away.
 const OTHERS: &str = "/others";
 
-/// `GET /metrics`
-pub(super) async fn scrape(State(control): State<Arc<Control>>) -> Response {
+/// `GET /metrics`: to those who may not read, without the name of any stream.
+pub(super) async fn scrape(
+    State(control): State<Arc<Control>>,
+    Extension(granted): Extension<Granted>,
+) -> Response {
     let mut registry = Registry::with_prefix("fanfare");
-    registry.register_collector(Box::new(Scrape(control)));
+    registry.register_collector(Box::new(Scrape { control, granted }));
     let mut text = String::new();
     match text::encode(&mut text, &registry) {
         Ok(()) => ([(header::CONTENT_TYPE, CONTENT_TYPE)], text).into_response(),
@@ -48,7 +53,10 @@ pub(super) async fn scrape(State(control): State<Arc<Control>>) -> Response {
 }
 
 /// The relay as it is when it is asked.
-struct Scrape(Arc<Control>);
+struct Scrape {
+    control: Arc<Control>,
+    granted: Granted,
+}
 
 impl fmt::Debug for Scrape {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -58,12 +66,12 @@ impl fmt::Debug for Scrape {
 
 impl Collector for Scrape {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let control = &self.0;
+        let control = &self.control;
         let (cores, streams) = (control.relay.cores(), control.relay.streams());
         let mut writer = Writer(encoder);
         process(&mut writer, control)?;
         of_cores(&mut writer, control, &cores)?;
-        of_streams(&mut writer, control, &cores, &streams)
+        of_streams(&mut writer, control, self.granted, &cores, &streams)
     }
 }
 
@@ -156,6 +164,7 @@ struct Told<'a> {
 fn of_streams(
     writer: &mut Writer<'_>,
     control: &Control,
+    granted: Granted,
     cores: &[Arc<CoreReport>],
     streams: &[StreamReport],
 ) -> fmt::Result {
@@ -165,7 +174,8 @@ fn of_streams(
     writer.gauge("streams", "Streams that are published, and that are waited for", None, counts)?;
 
     let all_watched = history::watched(cores);
-    let (own, others) = chosen(streams, control.relay.config().http.metrics_streams);
+    let named = if granted.read { control.relay.config().http.metrics_streams } else { 0 };
+    let (own, others) = chosen(streams, named);
     let tell = |stream| told(control, &all_watched, stream);
     let own: Vec<Told<'_>> = own.into_iter().map(tell).collect();
     let others: Vec<Told<'_>> = others.into_iter().map(tell).collect();

@@ -1,88 +1,96 @@
-//! Who may read and who may act. Knows tokens; writes none of them anywhere.
+//! Who may watch, read and act. Knows tokens; writes none of them anywhere. Where a request comes from, and what its
+//! headers lack, proves nothing: a proxy on this machine has its address, and need not say that it is one.
 
-use std::net::{IpAddr, SocketAddr};
-
-use axum::http::{HeaderMap, StatusCode, Uri, header};
+use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use subtle::ConstantTimeEq;
 
-use super::{cors, error::Refused};
-use crate::config::Api;
+use super::error::Refused;
 
-/// What the configuration grants.
+/// What a request needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Right {
+    /// What a viewer needs: the names that are listed, what a stream consists of, stills. Everybody has it, wherever
+    /// there are streams.
+    Watch,
+    /// What counts the relay and names no peer. Everybody has it while there is no token for reading.
+    Count,
+    /// Addresses of peers, connections, events, names that are not listed, the configuration: an operator's.
+    Read,
+    /// Ending players and publishers.
+    Write,
+}
+
+/// What a request may do beyond what it asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Granted {
+    /// It is shown addresses of peers, and names that are not listed.
+    pub(super) read: bool,
+    /// It could end players and publishers.
+    pub(super) write: bool,
+}
+
+/// The tokens in force.
 pub(super) struct Rights {
+    /// There always is one.
     token: String,
+    /// Empty: there is none.
     read_token: String,
 }
 
 /// Who asks.
 #[derive(Clone, Copy)]
 pub(super) struct Asker<'a> {
-    pub(super) peer: SocketAddr,
     pub(super) uri: &'a Uri,
     pub(super) headers: &'a HeaderMap,
 }
 
-/// What proxies tell of whom they ask for: then the peer's address is not the asker's.
-const PROXIED: [&str; 5] = ["forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via"];
+/// What an address of API and metrics needs; none for what is not theirs. An address that is not named here is an
+/// operator's.
+pub(super) fn needed(method: &Method, path: &str) -> Option<Right> {
+    let below = |folder: &str| path.strip_prefix(folder).is_some_and(|rest| !rest.is_empty());
+    match path {
+        "/api/v1/summary" | "/api/v1/streams" | "/api/v1/openapi.yaml" => Some(Right::Watch),
+        _ if below("/api/v1/streams/") => Some(Right::Watch),
+        "/metrics" | "/api/v1/cores" | "/api/v1/history" | "/api/v1/publishers" => Some(Right::Count),
+        _ if method == Method::DELETE && (below("/api/v1/players/") || below("/api/v1/publishers/")) => {
+            Some(Right::Write)
+        }
+        _ if path == "/api" || path.starts_with("/api/") => Some(Right::Read),
+        _ => None,
+    }
+}
 
 impl Rights {
-    pub(super) fn new(api: &Api) -> Self {
-        Self { token: api.token.clone(), read_token: api.read_token.clone() }
+    pub(super) fn new(token: String, read_token: String) -> Self {
+        Self { token, read_token }
     }
 
-    /// Whether this one may see what the relay tells of itself.
-    pub(super) fn read(&self, asker: Asker<'_>) -> Result<(), Refused> {
-        if self.read_token.is_empty() {
+    /// Whether this one may.
+    pub(super) fn check(&self, right: Right, asker: Asker<'_>) -> Result<(), Refused> {
+        let is_open = match right {
+            Right::Watch => true,
+            Right::Count => self.read_token.is_empty(),
+            Right::Read | Right::Write => false,
+        };
+        if is_open {
             return Ok(());
         }
-        let given = token_of(asker).ok_or_else(|| unauthorized("a token is needed to read"))?;
+        let to = if right == Right::Write { "act" } else { "read" };
+        let given = token_of(asker).ok_or_else(|| unauthorized(format!("a token is needed to {to}")))?;
         // Both, so that the time tells nothing of which it was.
-        let may = is_same(&given, &self.read_token) | (!self.token.is_empty() & is_same(&given, &self.token));
-        if may { Ok(()) } else { Err(unauthorized("this token is not one to read with")) }
-    }
-
-    /// Whether this one may end players and publishers.
-    pub(super) fn act(&self, asker: Asker<'_>) -> Result<(), Refused> {
-        if self.token.is_empty() {
-            return from_this_machine(asker).map_err(|why| Refused::new(StatusCode::FORBIDDEN, why));
-        }
-        let given = token_of(asker).ok_or_else(|| unauthorized("a token is needed to act"))?;
-        match is_same(&given, &self.token) {
+        let (acts, reads) = (is_same(&given, &self.token), is_same(&given, &self.read_token));
+        match acts | (reads & (right != Right::Write)) {
             true => Ok(()),
-            false => Err(unauthorized("this token is not one to act with")),
+            false => Err(unauthorized(format!("this token is not one to {to} with"))),
         }
     }
-}
 
-/// Without a token: a person at this machine, and neither a page from elsewhere that their browser shows (it names its
-/// origin), nor one whose name has been made to mean this machine (the name is in Host).
-fn from_this_machine(asker: Asker<'_>) -> Result<(), &'static str> {
-    if !asker.peer.ip().to_canonical().is_loopback() {
-        return Err("without api.token, acting is for this machine itself alone");
-    }
-    if PROXIED.iter().any(|name| asker.headers.contains_key(*name)) {
-        return Err("without api.token, acting is not for requests through a proxy");
-    }
-    let host = asker.headers.get(header::HOST).and_then(|host| host.to_str().ok());
-    if !host.is_some_and(is_loopback_host) {
-        return Err("without api.token, acting is for requests to localhost alone: its name is in Host");
-    }
-    match asker.headers.get(header::ORIGIN) {
-        Some(origin) if !cors::is_own(origin, asker.headers) => {
-            Err("without api.token, acting is not for pages of other origins")
+    pub(super) fn granted(&self, asker: Asker<'_>) -> Granted {
+        Granted {
+            read: self.check(Right::Read, asker).is_ok(),
+            write: self.check(Right::Write, asker).is_ok(),
         }
-        _ => Ok(()),
     }
-}
-
-/// `localhost`, or a loopback address, with or without a port.
-fn is_loopback_host(host: &str) -> bool {
-    let name = match host.rsplit_once(':') {
-        Some((name, port)) if !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()) => name,
-        _ => host,
-    };
-    let address = name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(name);
-    name.eq_ignore_ascii_case("localhost") || address.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
 }
 
 /// `Authorization: Bearer …`, or `?token=…` where a browser can set no header.
@@ -102,11 +110,12 @@ pub(super) fn parameter(uri: &Uri, name: &str) -> Option<String> {
     Some(percent_encoding::percent_decode_str(value).decode_utf8_lossy().into_owned())
 }
 
+/// An empty token is none.
 fn is_same(given: &str, wanted: &str) -> bool {
-    given.as_bytes().ct_eq(wanted.as_bytes()).into()
+    !wanted.is_empty() & bool::from(given.as_bytes().ct_eq(wanted.as_bytes()))
 }
 
-fn unauthorized(reason: &str) -> Refused {
+fn unauthorized(reason: String) -> Refused {
     Refused::new(StatusCode::UNAUTHORIZED, reason)
 }
 
@@ -116,82 +125,94 @@ mod tests {
 
     use super::*;
 
-    fn rights(token: &str, read_token: &str) -> Rights {
-        Rights { token: token.to_owned(), read_token: read_token.to_owned() }
+    fn rights(read_token: &str) -> Rights {
+        Rights::new("act-token".to_owned(), read_token.to_owned())
     }
 
-    /// The status that an asker gets for reading and for acting; 200 is yes.
-    fn outcome(rights: &Rights, peer: &str, uri: &str, headers: &[(&'static str, &str)]) -> (u16, u16) {
+    /// Whether an asker may count, read and act.
+    fn outcome(rights: &Rights, uri: &str, headers: &[(&'static str, &str)]) -> [bool; 3] {
         let value = |text: &str| HeaderValue::from_str(text).unwrap();
         let headers: HeaderMap =
             headers.iter().map(|(name, text)| (HeaderName::from_static(name), value(text))).collect();
         let uri: Uri = uri.parse().unwrap();
-        let asker = Asker { peer: peer.parse().unwrap(), uri: &uri, headers: &headers };
-        let status = |may: Result<(), Refused>| may.map_or_else(|refused| refused.status.as_u16(), |()| 200);
-        (status(rights.read(asker)), status(rights.act(asker)))
+        let asker = Asker { uri: &uri, headers: &headers };
+        assert_eq!(rights.check(Right::Watch, asker), Ok(()));
+        let may = [Right::Count, Right::Read, Right::Write].map(|right| match rights.check(right, asker) {
+            Ok(()) => true,
+            Err(refused) => {
+                assert_eq!(refused.status, StatusCode::UNAUTHORIZED);
+                assert!(!refused.reason.contains("-token"));
+                false
+            }
+        });
+        let granted = Granted { read: may[1], write: may[2] };
+        assert_eq!(rights.granted(asker), granted);
+        may
     }
 
     #[test]
-    fn without_tokens_everybody_reads_and_this_machine_acts() {
-        let open = rights("", "");
-        let localhost = [("host", "localhost:8080")];
-        assert_eq!(outcome(&open, "127.0.0.1:5", "/", &localhost), (200, 200));
-        assert_eq!(outcome(&open, "[::1]:5", "/", &[("host", "[::1]:8080")]), (200, 200));
-        assert_eq!(outcome(&open, "127.0.0.1:5", "/", &[("host", "127.0.0.1")]), (200, 200));
-        assert_eq!(outcome(&open, "192.0.2.1:5", "/", &localhost), (200, 403));
-        assert_eq!(outcome(&open, "[::ffff:192.0.2.1]:5", "/", &localhost), (200, 403));
-    }
-
-    #[test]
-    fn a_page_from_elsewhere_cannot_act_with_its_reader_s_address() {
-        let open = rights("", "");
-        let ask = |headers: &[_]| outcome(&open, "127.0.0.1:5", "/", headers).1;
-        assert_eq!(ask(&[("host", "localhost:8080"), ("origin", "http://localhost:8080")]), 200);
-        assert_eq!(ask(&[("host", "localhost:8080"), ("origin", "https://evil.example")]), 403);
-        assert_eq!(ask(&[("host", "localhost:8080"), ("origin", "http://localhost:3000")]), 403);
-        assert_eq!(ask(&[("host", "localhost:8080"), ("origin", "null")]), 403);
-        // A name that has been made to mean this machine: page and request agree on it.
-        assert_eq!(ask(&[("host", "evil.example:8080"), ("origin", "http://evil.example:8080")]), 403);
-        assert_eq!(ask(&[("host", "localhost.evil.example")]), 403);
-        assert_eq!(ask(&[]), 403);
-    }
-
-    #[test]
-    fn a_proxy_on_this_machine_is_not_this_machine() {
-        let open = rights("", "");
-        for name in PROXIED {
-            let headers = [("host", "localhost"), (name, "192.0.2.1")];
-            assert_eq!(outcome(&open, "127.0.0.1:5", "/", &headers).1, 403, "{name}");
+    fn without_a_token_nobody_reads_or_acts_whatever_the_headers() {
+        for headers in [
+            &[][..],
+            &[("host", "localhost:8080")],
+            &[("host", "127.0.0.1")],
+            &[("host", "localhost:8080"), ("origin", "http://localhost:8080")],
+            &[("x-forwarded-for", "127.0.0.1"), ("x-real-ip", "127.0.0.1"), ("forwarded", "for=127.0.0.1")],
+            &[("authorization", "")],
+            &[("authorization", "Bearer ")],
+            &[("authorization", "Bearer")],
+        ] {
+            assert_eq!(outcome(&rights(""), "/", headers), [true, false, false], "{headers:?}");
+            assert_eq!(outcome(&rights("read-token"), "/", headers), [false; 3], "{headers:?}");
+        }
+        for uri in ["/?token=", "/?token", "/?token=%00"] {
+            assert_eq!(outcome(&rights(""), uri, &[]), [true, false, false], "{uri}: an empty token is none");
         }
     }
 
     #[test]
-    fn with_a_token_acting_needs_it_from_wherever() {
-        let closed = rights("act-token", "");
-        let localhost = ("host", "localhost");
-        assert_eq!(outcome(&closed, "127.0.0.1:5", "/", &[localhost]), (200, 401));
-        let ask = |token| outcome(&closed, "192.0.2.1:5", "/", &[("authorization", token)]);
-        assert_eq!(ask("Bearer act-token"), (200, 200));
-        assert_eq!(ask("bearer act-token"), (200, 200));
-        for wrong in
-            ["Bearer act-tokem", "Bearer act-toke", "Bearer ", "Bearer", "Basic act-token", "act-token"]
-        {
-            assert_eq!(ask(wrong), (200, 401), "{wrong}");
+    fn the_token_to_act_with_is_for_everything() {
+        let ask = |token| outcome(&rights(""), "/", &[("authorization", token)]);
+        assert_eq!(ask("Bearer act-token"), [true; 3]);
+        assert_eq!(ask("bearer act-token"), [true; 3]);
+        for wrong in ["Bearer act-tokem", "Bearer act-toke", "Basic act-token", "act-token"] {
+            assert_eq!(ask(wrong), [true, false, false], "{wrong}");
         }
-        assert_eq!(outcome(&closed, "192.0.2.1:5", "/?token=act-token", &[]), (200, 200));
-        assert_eq!(outcome(&closed, "192.0.2.1:5", "/?token=act-token&token=x", &[]), (200, 401));
+        assert_eq!(outcome(&rights(""), "/?token=act-token", &[]), [true; 3]);
+        assert_eq!(outcome(&rights(""), "/?token=act%2Dtoken", &[]), [true; 3]);
+        assert_eq!(outcome(&rights(""), "/?token=act-token&token=x", &[]), [true, false, false]);
+        let both = [("authorization", "Bearer wrong-token")];
+        assert_eq!(outcome(&rights(""), "/?token=act-token", &both), [true, false, false]);
     }
 
     #[test]
     fn reading_takes_either_token_and_acting_only_its_own() {
-        let closed = rights("act-token", "read-token");
-        let ask = |token| outcome(&closed, "192.0.2.1:5", "/", &[("authorization", token)]);
-        assert_eq!(ask("Bearer read-token"), (200, 401));
-        assert_eq!(ask("Bearer act-token"), (200, 200));
-        assert_eq!(ask("Bearer other-token"), (401, 401));
-        assert_eq!(outcome(&closed, "127.0.0.1:5", "/", &[("host", "localhost")]), (401, 401));
-        let read_only = rights("", "read-token");
-        let headers = [("host", "localhost"), ("authorization", "Bearer ")];
-        assert_eq!(outcome(&read_only, "127.0.0.1:5", "/", &headers), (401, 200), "an empty token is none");
+        let ask = |token| outcome(&rights("read-token"), "/", &[("authorization", token)]);
+        assert_eq!(ask("Bearer read-token"), [true, true, false]);
+        assert_eq!(ask("Bearer act-token"), [true; 3]);
+        assert_eq!(ask("Bearer other-token"), [false; 3]);
+    }
+
+    #[test]
+    fn what_is_not_named_as_a_viewer_s_is_an_operator_s() {
+        let get = |path| needed(&Method::GET, path);
+        let delete = |path| needed(&Method::DELETE, path);
+        for path in ["/api/v1/streams", "/api/v1/streams/live/a", "/api/v1/streams/a/still.flv"] {
+            assert_eq!(get(path), Some(Right::Watch), "{path}");
+        }
+        for path in ["/metrics", "/api/v1/publishers", "/api/v1/cores", "/api/v1/history"] {
+            assert_eq!(get(path), Some(Right::Count), "{path}");
+        }
+        for path in ["/api/v1/players", "/api/v1/events", "/api/v1/config"] {
+            assert_eq!(get(path), Some(Right::Read), "{path}");
+        }
+        for path in ["/api/v1/what-comes-next", "/api/v1/players/7", "/api/", "/api", "/api/v1/%73treams"] {
+            assert_eq!(get(path), Some(Right::Read), "{path}");
+        }
+        assert_eq!(delete("/api/v1/players/7"), Some(Right::Write));
+        assert_eq!(delete("/api/v1/publishers/7"), Some(Right::Write));
+        for path in ["/", "/assets/x.js", "/healthz", "/readyz", "/live/a.flv", "/apis/x"] {
+            assert_eq!((get(path), delete(path)), (None, None), "{path}");
+        }
     }
 }

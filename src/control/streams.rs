@@ -40,7 +40,8 @@ pub(super) struct Stream {
 #[derive(Debug, Serialize)]
 pub(super) struct Publisher {
     pub(super) id: u64,
-    pub(super) address: SocketAddr,
+    /// For those who may read.
+    pub(super) address: Option<SocketAddr>,
 }
 
 #[derive(Debug, PartialEq, Serialize)]
@@ -83,7 +84,7 @@ impl Players {
 }
 
 impl Stream {
-    /// `now_ms` is on the relay's clock.
+    /// `publisher` is where it comes from, for those who may read; `now_ms` is on the relay's clock.
     pub(super) fn of(
         report: &StreamReport,
         publisher: Option<SocketAddr>,
@@ -102,8 +103,7 @@ impl Stream {
             publisher: report
                 .publisher
                 .filter(|_| report.is_live)
-                .zip(publisher)
-                .map(|(id, address)| Publisher { id, address }),
+                .map(|id| Publisher { id, address: publisher }),
             video: video(facts, &metadata, rates.fps),
             audio: audio(facts, &metadata),
             encoder: metadata.text("encoder"),

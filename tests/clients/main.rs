@@ -8,6 +8,7 @@ mod openapi;
 mod over_http;
 mod page;
 mod players;
+mod proxies;
 mod publishers;
 mod restream;
 mod starting;

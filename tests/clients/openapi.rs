@@ -34,11 +34,12 @@ fn the_api_answers_as_its_document_says() {
         process.output()
     };
     let base = relay.http_url("");
-    let said = python(&[CHECK, OPENAPI, &base, name], "fields.log");
+    let said = python(&[CHECK, OPENAPI, &base, name, &relay.token()], "fields.log");
     assert!(said.starts_with("8 addresses"), "{said}");
 
     // A stream of events does not end; tests/http reads it.
-    let what = ["--url", &base, "--exclude-operation-id", "events"];
+    let token = format!("Authorization: Bearer {}", relay.token());
+    let what = ["--url", &base, "--exclude-operation-id", "events", "--header", &token];
     let how = ["--seed", "1", "--max-examples", "25", "--phases", "examples,coverage,fuzzing"];
     let run = ["-m", "schemathesis.cli", "run", OPENAPI, "--no-color", "--suppress-health-check", "all"];
     let said = python(&[&run[..], &what, &how].concat(), "schemathesis.log");

@@ -2,7 +2,7 @@
 
 use fanfare::rtmp::client::Role;
 
-use crate::peer::{Http, Rtmp, ask_with, get, json_when};
+use crate::peer::{Http, Rtmp, ask_with, bearer, get, json_when};
 use crate::support::{Relay, SOON, Signal, eventually};
 
 #[test]
@@ -48,7 +48,9 @@ fn a_summary_tells_of_the_relay() {
     let summary = json_when(&relay, "/api/v1/summary", |json| json["cores"] == 2);
     assert_eq!(summary["version"], env!("CARGO_PKG_VERSION"));
     assert_eq!(summary["is_draining"], false);
-    assert_eq!(summary["may_act"], true);
+    for key in ["has_api", "may_read", "may_act"] {
+        assert_eq!(summary[key], true, "{key}");
+    }
     assert_eq!(summary["listen"]["rtmp"], serde_json::json!([relay.address().to_string()]));
     assert_eq!(summary["listen"]["http"], serde_json::json!([relay.http_address().to_string()]));
     assert_eq!(summary["memory"]["budget_bytes"], 4u64 << 30);
@@ -96,7 +98,7 @@ fn what_is_not_there_or_asked_wrongly_is_refused_with_a_reason_in_json() {
         ("POST", "/api/v1/streams", 405),
         ("PUT", "/", 405),
     ] {
-        let answer = ask_with(&relay, method, path, "");
+        let answer = ask_with(&relay, method, path, &bearer(&relay.token()));
         assert_eq!(answer.status, status, "{method} {path}");
         assert!(!answer.json()["error"].as_str().unwrap().is_empty(), "{method} {path}");
         assert_eq!(answer.header("allow").is_empty(), status != 405, "{method} {path}: {answer:?}");
@@ -121,7 +123,7 @@ fn options_name_the_methods_of_an_address() {
 #[test]
 fn the_configuration_is_shown_without_its_secrets() {
     let relay = Relay::start("api.token = 'one-of-our-secrets'\nplay.max_lag = '7s'");
-    let answer = get(&relay, "/api/v1/config");
+    let answer = ask_with(&relay, "GET", "/api/v1/config", &bearer("one-of-our-secrets"));
     let config = answer.json();
     assert_eq!((&config["api"]["token"], &config["play"]["max_lag"]), (&"***".into(), &"7s".into()));
     assert!(!answer.text().contains("secrets"));
@@ -160,22 +162,32 @@ fn a_relay_that_is_about_to_stop_says_so() {
 }
 
 #[test]
-fn pages_of_other_origins_may_read_as_configured_and_never_act() {
+fn pages_of_other_origins_play_streams_and_read_the_api_as_two_options_say() {
     let from = "Origin: https://site.example\r\n";
-    let open = Relay::start("");
-    let reading = ask_with(&open, "GET", "/api/v1/streams", from);
-    assert_eq!(reading.header("access-control-allow-origin"), "*");
-    let preflight = ask_with(&open, "OPTIONS", "/api/v1/players/7", from);
+    let allowed = |relay: &Relay, method: &str, path: &str| {
+        ask_with(relay, method, path, from).header("access-control-allow-origin").to_owned()
+    };
+    let api = ["/api/v1/streams", "/api/v1/summary", "/api/v1/streams/live/a", "/api/v1/players", "/metrics"];
+
+    let by_default = Relay::start("");
+    assert_eq!(allowed(&by_default, "GET", "/live/a.flv"), "*");
+    for path in api {
+        assert_eq!(allowed(&by_default, "GET", path), "", "{path}");
+        assert_eq!(allowed(&by_default, "OPTIONS", path), "", "{path}");
+    }
+    let preflight = ask_with(&by_default, "OPTIONS", "/api/v1/players/7", from);
     assert_eq!(preflight.status, 204);
     assert!(!preflight.header("access-control-allow-methods").contains("DELETE"), "{preflight:?}");
-    assert_eq!(ask_with(&open, "DELETE", "/api/v1/players/7", from).status, 403);
 
-    let some = Relay::start("http.allow_origins = ['https://site.example']");
-    let reading = ask_with(&some, "GET", "/api/v1/streams", from);
-    assert_eq!(reading.header("access-control-allow-origin"), "https://site.example");
+    let api_alone = Relay::start("http.allow_origins = []\napi.allow_origins = ['https://site.example']");
+    assert_eq!(allowed(&api_alone, "GET", "/live/a.flv"), "");
+    for path in api {
+        assert_eq!(allowed(&api_alone, "GET", path), "https://site.example", "{path}");
+        assert_eq!(allowed(&api_alone, "OPTIONS", path), "https://site.example", "{path}");
+    }
+    let reading = ask_with(&api_alone, "GET", "/api/v1/streams", "Origin: https://other.example\r\n");
+    assert_eq!((reading.status, reading.header("access-control-allow-origin")), (200, ""));
     assert_eq!(reading.header("vary"), "Origin");
-    let other = ask_with(&some, "GET", "/api/v1/streams", "Origin: https://other.example\r\n");
-    assert_eq!((other.status, other.header("access-control-allow-origin")), (200, ""));
 }
 
 #[test]
@@ -184,7 +196,8 @@ fn events_come_as_they_happen_and_the_past_ones_first() {
     let _publisher = Rtmp::publishing(&relay, "live/a");
     relay.wait_for_publisher("live/a");
     let mut first = Http::connect(relay.http_address());
-    first.say("GET /api/v1/events HTTP/1.1\r\nHost: x\r\n\r\n");
+    let token = bearer(&relay.token());
+    first.say(&format!("GET /api/v1/events HTTP/1.1\r\nHost: x\r\n{token}\r\n"));
     assert_eq!(first.head().header("content-type"), "text/event-stream");
     let (id, event) = next_event(&mut first);
     assert_eq!((&event["event"], &event["stream"]), (&"published".into(), &"live/a".into()));
@@ -194,7 +207,7 @@ fn events_come_as_they_happen_and_the_past_ones_first() {
 
     // One who comes back hears what it has not heard.
     let mut again = Http::connect(relay.http_address());
-    again.say(&format!("GET /api/v1/events HTTP/1.1\r\nHost: x\r\nLast-Event-ID: {id}\r\n\r\n"));
+    again.say(&format!("GET /api/v1/events HTTP/1.1\r\nHost: x\r\n{token}Last-Event-ID: {id}\r\n\r\n"));
     again.head();
     assert_eq!(next_event(&mut again).0, id + 1);
 }

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};
 
-use crate::peer::{Http, ask_with, get};
+use crate::peer::{Http, ask_with, bearer, get};
 use crate::support::{Relay, SOON, eventually};
 
 #[test]
@@ -108,9 +108,10 @@ fn what_clients_of_http_1_0_ask_is_answered_and_the_connection_closed() {
 fn a_client_that_has_said_all_is_still_answered() {
     let relay = Relay::start("");
     // The cores are asked for the second: meanwhile the client's end is seen.
+    let token = bearer(&relay.token());
     for path in ["/healthz", "/api/v1/players"].repeat(20) {
         let mut http = Http::connect(relay.http_address());
-        http.say(&format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"));
+        http.say(&format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{token}\r\n"));
         http.socket.shutdown(Shutdown::Write).unwrap();
         assert_eq!(http.response().status, 200, "{path}");
     }

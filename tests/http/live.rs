@@ -4,7 +4,7 @@ use std::net::Shutdown;
 
 use fanfare::rtmp::client::Role;
 
-use crate::peer::{Http, Response, Rtmp, ask_with, get, json_when};
+use crate::peer::{Http, Response, Rtmp, ask_with, bearer, get, json_when};
 use crate::support::{Relay, SOON, eventually};
 
 #[test]
@@ -349,9 +349,9 @@ fn a_player_over_http_counts_and_can_be_ended_like_any_other() {
     assert_eq!((&player["protocol"], &player["stream"]), (&"http_flv".into(), &"live/a".into()));
     assert_eq!(player["address"], http.socket.local_addr().unwrap().to_string());
     let path = format!("/api/v1/players/{}", player["id"]);
-    assert_eq!(ask_with(&relay, "DELETE", &path, "").status, 204);
+    assert_eq!(ask_with(&relay, "DELETE", &path, &bearer(&relay.token())).status, 204);
     http.until_closed();
-    eventually("it is gone", SOON, || (get(&relay, "/api/v1/players").json()["total"] == 0).then_some(()));
+    json_when(&relay, "/api/v1/players", |json| json["total"] == 0);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use fanfare::rtmp::client::Role;
 
-use crate::peer::{Rtmp, get, json_when};
+use crate::peer::{Rtmp, get, get_with_token, json_when};
 use crate::support::Relay;
 
 /// The samples: name with its labels, and value.
@@ -40,7 +40,7 @@ fn metrics_are_openmetrics_and_tell_of_cores_and_streams() {
         };
         sum(|core| &core["players"]["rtmp"]) == 1 && sum(|core| &core["publishers"]) == 1
     });
-    let answer = get(&relay, "/metrics");
+    let answer = get_with_token(&relay, "/metrics");
     assert!(answer.header("content-type").starts_with("application/openmetrics-text"));
     let text = answer.text();
     assert!(text.ends_with("# EOF\n"));
@@ -74,11 +74,29 @@ fn streams_beyond_the_bound_are_counted_together() {
     let names = ["(others)", "x/others", "live/2", "live/3"];
     let _publishers = names.map(|name| Rtmp::publishing(&relay, name));
     json_when(&relay, "/api/v1/summary", |json| json["streams"]["live"] == 4);
-    let samples = samples(&get(&relay, "/metrics").text());
+    let samples = samples(&get_with_token(&relay, "/metrics").text());
     let of = |name: &str| samples.iter().filter(|(key, _)| key.starts_with(name)).count();
     assert_eq!(of("fanfare_stream_players{"), (2 + 1) * 3);
     assert_eq!(of("fanfare_stream_received_bytes_total{"), 2);
     assert!(samples.iter().any(|(key, _)| key.contains("stream=\"/others\"")));
+}
+
+#[test]
+fn without_a_token_the_metrics_count_all_and_name_no_stream() {
+    let relay = Relay::start("");
+    let _publishers: Vec<_> = (0..2).map(|i| Rtmp::publishing(&relay, &format!("live/{i}"))).collect();
+    let _player = Rtmp::started(&relay, Role::Play, "live/1");
+    json_when(&relay, "/api/v1/streams/live/1", |json| json["players"]["total"] == 1);
+    let text = get(&relay, "/metrics").text();
+    assert!(!text.contains("live/"), "{text}");
+    let samples = samples(&text);
+    let value = |name: &str, label: &str| -> f64 {
+        let of = samples.iter().filter(|(key, _)| key.starts_with(name) && key.contains(label));
+        of.map(|(_, value)| value).sum()
+    };
+    assert_eq!(value("fanfare_stream_players{", "stream=\"(others)\""), 1.0);
+    assert_eq!(value("fanfare_streams{", "state=\"live\""), 2.0);
+    assert!(get_with_token(&relay, "/metrics").text().contains("live/1"));
 }
 
 #[test]
@@ -87,7 +105,7 @@ fn whatever_a_stream_is_called_the_lines_stay_lines() {
     let name = "live/\"}\\ 1";
     let _publisher = Rtmp::publishing(&relay, name);
     json_when(&relay, "/api/v1/summary", |json| json["streams"]["live"] == 1);
-    let text = get(&relay, "/metrics").text();
+    let text = get_with_token(&relay, "/metrics").text();
     let of_it: Vec<_> = text.lines().filter(|line| line.contains("stream=\"")).collect();
     let is_escaped = |line: &&str| line.contains("stream=\"live/\\\"}\\\\ 1\"");
     assert!(of_it.len() > 5 && of_it.iter().all(is_escaped), "{of_it:#?}");
@@ -104,7 +122,7 @@ fn every_metric_that_dashboard_and_alerts_ask_for_is_served() {
     publisher.until(&relay, "/api/v1/streams/live/a", |json| {
         json["video"]["key_frame_interval_ms"].is_u64() && json["kbps"].as_u64() > Some(0)
     });
-    let text = get(&relay, "/metrics").text();
+    let text = get_with_token(&relay, "/metrics").text();
     let served: BTreeSet<String> =
         samples(&text).into_iter().map(|(key, _)| key.split('{').next().unwrap().to_owned()).collect();
     for (file, text) in [

@@ -128,11 +128,22 @@ pub fn ask_at(address: SocketAddr, method: &str, path: &str, headers: &str) -> R
     if method == "HEAD" { http.head() } else { http.response() }
 }
 
+/// As a viewer: without a token.
 pub fn get(relay: &Relay, path: &str) -> Response {
     ask_with(relay, "GET", path, "")
 }
 
-/// The JSON at a path, once it is as wanted: the relay tells of its cores once a second.
+/// As an operator, with the token that the relay made.
+pub fn get_with_token(relay: &Relay, path: &str) -> Response {
+    ask_with(relay, "GET", path, &bearer(&relay.token()))
+}
+
+/// The header that carries a token.
+pub fn bearer(token: &str) -> String {
+    format!("Authorization: Bearer {token}\r\n")
+}
+
+/// The JSON at a path for an operator, once it is as wanted: the relay tells of its cores once a second.
 pub fn json_when(
     relay: &Relay,
     path: &str,
@@ -140,7 +151,7 @@ pub fn json_when(
 ) -> serde_json::Value {
     let last = std::cell::RefCell::new(serde_json::Value::Null);
     eventually("the API says what is wanted", SOON, || {
-        let json = get(relay, path).json();
+        let json = get_with_token(relay, path).json();
         let found = is_wanted(&json).then(|| json.clone());
         last.replace(json);
         if found.is_none() {

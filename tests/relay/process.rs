@@ -181,6 +181,7 @@ fn ten_seconds_of_standstill_cost_nobody_a_frame() {
 fn fanfare(address: &str) -> Command {
     let mut command = Command::new(FANFARE);
     command.args(["--rtmp", address, "--http", "127.0.0.1:0"]).env_remove("FANFARE_LOG");
+    command.env("STATE_DIRECTORY", env!("CARGO_TARGET_TMPDIR"));
     command
 }
 

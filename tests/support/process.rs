@@ -146,6 +146,7 @@ pub fn missing(program: &str) -> String {
         }
         "setpriv" | "unshare" => "util-linux",
         "ip" => "iproute2",
+        "/usr/sbin/nginx" => "nginx",
         "chromium" => "chromium",
         "node" => "nodejs",
         NEWER_FFMPEG => {

@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
@@ -106,6 +106,16 @@ impl Relay {
     /// The address of `app/name` for a client.
     pub fn url(&self, name: &str) -> String {
         format!("rtmp://{}/{name}", self.address)
+    }
+
+    /// The token that it made for its API at its start.
+    pub fn token(&self) -> String {
+        std::fs::read_to_string(self.token_file()).expect("it made a token").trim_end().to_owned()
+    }
+
+    /// Where it keeps that.
+    pub fn token_file(&self) -> PathBuf {
+        self.dir.path().join("fanfare/token")
     }
 
     /// A directory in which any user may write.
@@ -244,6 +254,9 @@ fn try_start(
         .arg(config)
         .args(["--rtmp", &address.to_string(), "--cores", &cores.to_string()])
         .args(["--http", &SocketAddr::new(address.ip(), 0).to_string()])
+        // Its state is its own, and not that of whoever runs the tests.
+        .env("XDG_STATE_HOME", config.parent().expect("the file is in a directory"))
+        .env_remove("STATE_DIRECTORY")
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
     let is_json = command.get_args().any(|arg| arg == "json");
