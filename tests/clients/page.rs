@@ -30,6 +30,7 @@ fn the_page_plays_a_stream_and_shows_the_operator_what_there_is() {
     node.args(["--test", "tests/web/page.test.mjs"])
         .current_dir(root)
         .env("FANFARE_URL", relay.http_url("/"))
+        .env("FANFARE_TOKEN", relay.token())
         .env("FANFARE_STREAM", "live/live_stream");
     Process::start_logged(node, &relay.dir().join("page.log")).expect_success(MOST);
     relay.wait_for_log(&["playing", "http_flv"]);

@@ -3,7 +3,9 @@
 
     tests/web/mock.py [--port 8080]        prints its address; POST /mock/<what> changes the scene:
     /mock/stop?stream=NAME  /mock/start?stream=NAME  /mock/hold?stream=NAME (the encoder falls silent; connections stay)
-    /mock/drain?on=1  /mock/token?acting=T&reading=T  /mock/die (closes all connections) /mock/empty?on=1
+    /mock/end?stream=NAME (its players are ended, and it goes on)  /mock/times?stream=NAME&from=MS (of players from now on)
+    /mock/drain?on=1  /mock/empty?on=1  /mock/api?on=0 (it has an address of its own)
+The token to act with is `mock-token`, the one to read with `mock-read-token`.
 """
 import argparse, base64, collections, hashlib, json, math, mimetypes, os, pathlib, random, socket, struct, subprocess
 import threading, time
@@ -101,6 +103,8 @@ class Stream(threading.Thread):
         self.tags = media(picture if has_video else None) if picture or not has_video else []
         self.live, self.held, self.clients, self.lock = False, False, [], threading.Lock()
         self.bytes_in = self.frames_in = 0
+        # Of the newest frame; what is added to the times that players are told.
+        self.now = self.offset = 0
         self.made_up = [Client(f"{random.choice(['192.0.2', '198.51.100', '203.0.113'])}.{random.randrange(2, 250)}:{random.randrange(1024, 65000)}", random.choice(["rtmp", "rtmp", "http_flv", "websocket_flv"])) for _ in range(simulated)]
         for client in self.made_up:
             client.since -= random.randrange(10, 5000)
@@ -149,7 +153,8 @@ class Stream(threading.Thread):
                 base += self.tags[-1][1] + 33
 
     def send(self, kind, stamp, body):
-        data = flv_tag(kind, stamp, body)
+        self.now = stamp
+        data = flv_tag(kind, stamp + self.offset, body)
         with self.lock:
             self.heard = time.monotonic()
             self.bytes_in += len(data)
@@ -175,6 +180,12 @@ class Stream(threading.Thread):
         tell("playing", id=client.id, peer=client.address, stream=self.name, wire=client.protocol)
         return True
 
+    def end_players(self):
+        with self.lock:
+            clients, self.clients = self.clients, []
+        for client in clients:
+            client.close()
+
     def leave(self, client, reason):
         with self.lock:
             if client in self.clients:
@@ -187,13 +198,13 @@ class Stream(threading.Thread):
     def kbps(self):
         return int(980 * (1 + 0.06 * math.sin(time.monotonic() / 7 + len(self.name)))) if self.live and not self.held else 0
 
-    def as_json(self):
+    def as_json(self, may_read):
         players = by_protocol(self.everybody())
         video = {"codec": "H.264", "codec_string": "avc1.640016", "width": 640, "height": 360, "fps": 30.0 if "live_stream" in self.name else 25.0, "key_frame_interval_ms": 2000} if self.has_video else None
         stream = {
             "name": self.name, "is_live": self.live, "uptime_ms": self.uptime() if self.live else None,
             "silent_ms": (int((time.monotonic() - self.heard) * 1000) if self.tags else 8) if self.live else None,
-            "publisher": {"id": self.publisher, "address": self.address} if self.live else None,
+            "publisher": {"id": self.publisher, "address": self.address if may_read else None} if self.live else None,
             "video": video, "audio": {"codec": "AAC", "codec_string": "mp4a.40.2", "sample_rate": 44100, "channels": 1},
             "encoder": "Lavf59.27.100", "kbps": self.kbps(), "bytes_in": self.bytes_in, "frames_in": self.frames_in,
             "players": players, "kbps_out": self.kbps() * players["total"], "skips": 2 if self.simulated > 20 else 0,
@@ -211,7 +222,7 @@ def by_protocol(clients):
 
 class Scene:
     def __init__(self):
-        self.draining, self.acting, self.reading, self.empty = False, "", "", False
+        self.draining, self.empty, self.has_api = False, False, True
         self.events, self.event_ready, self.event_id = collections.deque(maxlen=200), threading.Condition(), 0
         self.streams, self.sockets = {}, set()
 
@@ -234,7 +245,7 @@ def tell(event, **fields):
         scene.event_ready.notify_all()
 
 
-def summary(may_act):
+def summary(may_read, may_act):
     everybody = [c for s in scene.all() for c in s.everybody()]
     kbps_in = sum(s.kbps() for s in scene.all())
     return {
@@ -247,13 +258,13 @@ def summary(may_act):
             "kinds": {"segments": 12_000_000, "headers": 4_000, "input": 496_000, "output": 0, "connections": 400_000, "http": 0},
             "given_up_bytes": 0, "ended": 0},
         "open_files": 45 + len(everybody), "open_files_limit": 20000,
-        "listen": {"rtmp": ["0.0.0.0:1936"], "http": [f"0.0.0.0:{PORT}"]}, "may_act": may_act,
+        "listen": {"rtmp": ["0.0.0.0:1936"], "http": [f"0.0.0.0:{PORT}"]}, "has_api": scene.has_api, "may_read": may_read, "may_act": may_act,
     }
 
 
 def history():
     end = now_ms() // 1000 * 1000
-    now = summary(True)
+    now = summary(True, True)
     samples = []
     for at in range(end - 899_000, end + 1, 1000):
         t = at / 1000
@@ -312,7 +323,10 @@ class Handler(BaseHTTPRequestHandler):
         return self.headers.get("Authorization", "").removeprefix("Bearer ") or query.get("token", "")
 
     def may_act(self, query):
-        return not scene.acting or self.given(query) == scene.acting
+        return scene.has_api and self.given(query) == "mock-token"
+
+    def may_read(self, query):
+        return scene.has_api and self.given(query) in ("mock-token", "mock-read-token")
 
     def route(self):
         url = urlsplit(self.path)
@@ -354,27 +368,34 @@ class Handler(BaseHTTPRequestHandler):
             scene.draining = query["on"] == "1"
         elif what == "empty":
             scene.empty = query["on"] == "1"
-        elif what == "token":
-            scene.acting, scene.reading = query.get("acting", ""), query.get("reading", "")
+        elif what == "end":
+            stream.end_players()
+        elif what == "times":
+            stream.offset, stream.group = int(query["from"]) - stream.now if query.get("from") else 0, []
+        elif what == "api":
+            scene.has_api = query["on"] == "1"
         else:
             return self.answer(404, {"error": "no such change"})
         self.answer(204)
 
     def api(self, path, query):
-        if scene.reading and self.given(query) not in (scene.reading, scene.acting or scene.reading):
+        is_for_viewers = path in ("summary", "streams", "openapi.yaml") or path.startswith("streams/")
+        if not scene.has_api and not is_for_viewers:
+            return self.answer(404, {"error": "API and metrics have an address of their own here"})
+        if path in ("players", "events", "config") and not self.may_read(query):
             return self.answer(401, {"error": "a token is needed to read"})
         if self.command == "DELETE":
             return self.delete(path, query)
         if path == "summary":
-            return self.answer(200, summary(self.may_act(query)))
+            return self.answer(200, summary(self.may_read(query), self.may_act(query)))
         if path == "streams":
-            return self.answer(200, {"streams": [s.as_json() for s in scene.all()]})
+            return self.answer(200, {"streams": [s.as_json(self.may_read(query)) for s in scene.all()]})
         if path == "cores":
             return self.answer(200, cores())
         if path == "history":
             return self.answer(200, history())
         if path == "publishers":
-            return self.answer(200, {"publishers": [{"id": s.publisher, "address": s.address, "stream": s.name, "core": s.publisher % 2, "duration_ms": s.uptime(), "bytes_in": s.uptime() * 122} for s in scene.live()]})
+            return self.answer(200, {"publishers": [{"id": s.publisher, "address": s.address if self.may_read(query) else None, "stream": s.name, "core": s.publisher % 2, "duration_ms": s.uptime(), "bytes_in": s.uptime() * 122} for s in scene.live()]})
         if path == "players":
             return self.players(query)
         if path == "events":
@@ -385,7 +406,7 @@ class Handler(BaseHTTPRequestHandler):
                 return self.still(stream)
             stream = scene.streams.get(name)
             if stream and not scene.empty:
-                return self.answer(200, stream.as_json())
+                return self.answer(200, stream.as_json(self.may_read(query)))
         self.answer(404, {"error": f"nothing is called {path}"})
 
     def players(self, query):

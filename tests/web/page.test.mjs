@@ -1,5 +1,5 @@
 // The page in a real browser, against the mock, or against a relay:
-//   FANFARE_URL=http://localhost:8080/ FANFARE_STREAM=live/live_stream node --test tests/web/
+//   FANFARE_URL=http://localhost:8080/ FANFARE_TOKEN=… FANFARE_STREAM=live/live_stream node --test tests/web/
 // Then a stream must be live under that name, and ffmpeg is run to be an encoder that comes and goes.
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
@@ -7,6 +7,9 @@ import { after, before, describe, test } from 'node:test';
 import { axe, jsqr, openBrowser, startMock } from './browser.mjs';
 
 const STREAM = process.env.FANFARE_STREAM ?? 'live/live_stream';
+/** An operator's. */
+const TOKEN = process.env.FANFARE_TOKEN ?? 'mock-token';
+const OPERATE = `?token=${TOKEN}#/status`;
 const SHORT = { timeout: 8000 };
 let browser, mock, base, summary;
 
@@ -175,6 +178,71 @@ describe('watching', () => {
     assert.ok(sockets > 0);
   });
 
+  test('a player that the relay ends plays again by itself, after a while', { skip: !mockOnly() }, async (t) => {
+    const page = await open(t, watch(STREAM));
+    await state(page, 'playing');
+    await mock.change(`end?stream=${STREAM}`);
+    await page.getByText('The relay ended this connection').waitFor(SHORT);
+    await page.locator('.stage[data-state=playing]').waitFor({ timeout: 15000 });
+    const first = await played(page);
+    await sleep(1500);
+    assert.ok((await played(page)).time - first.time > 0.7);
+  });
+
+  for (const way of ['HTTP', 'WebSocket']) {
+    test(`a player that is ended for an encoder that came back with other tracks plays again at once: ${way}`, { skip: !mockOnly() }, async (t) => {
+      const page = await open(t, watch(STREAM), { allow: [/ERR_FAILED/], prepare: (p) => (way === 'HTTP' ? null : p.route(/^http.*(?<!still)\.flv$/, (route) => route.abort())) });
+      await plays(page, 10000);
+      await state(page, 'playing');
+      await mock.change(`start?stream=${STREAM}`);
+      await sleep(2000);
+      await page.evaluate(() => { globalThis.before = document.querySelector('.stage video').src; });
+      await mock.change(`end?stream=${STREAM}`);
+      const began = performance.now();
+      await page.waitForFunction(() => document.querySelector('.stage video').src !== globalThis.before, null, SHORT);
+      await plays(page);
+      await state(page, 'playing');
+      const took = performance.now() - began;
+      assert.ok(took < 5000, `${took} ms`);
+    });
+  }
+
+  test('at 2^31 ms, where the time of FLV has a sign, the player comes back', { skip: !mockOnly() }, async (t) => {
+    t.after(() => mock.change(`times?stream=${STREAM}&from=`));
+    await mock.change(`times?stream=${STREAM}&from=${2 ** 31 - 9000}`);
+    await sleep(2500);
+    const page = await open(t, watch(STREAM));
+    await state(page, 'playing');
+    await sleep(9000);
+    // It is beyond now, and has had the time to notice.
+    await page.waitForFunction(() => document.querySelector('.stage').dataset.state === 'playing', null, { timeout: 20000 });
+    const first = await played(page);
+    await sleep(4000);
+    assert.ok((await played(page)).time - first.time > 2.5, `${(await played(page)).time} after ${first.time}`);
+  });
+
+  test('a stream of several tracks is said to be one', async (t) => {
+    const page = await open(t, watch(STREAM), { prepare: (p) => p.route(api(`streams/${STREAM}`), async (route) => {
+      const response = await route.fetch();
+      await route.fulfill(json({ ...await response.json(), video_tracks: 3, audio_tracks: 1 }));
+    }) });
+    await page.getByText('This stream has 3 video tracks and 1 audio track.').waitFor(SHORT);
+    const one = await open(t, watch(STREAM), { prepare: (p) => p.route(api(`streams/${STREAM}`), async (route) => {
+      const response = await route.fetch();
+      await route.fulfill(json({ ...await response.json(), video_tracks: 1, audio_tracks: 1 }));
+    }) });
+    await state(one, 'playing');
+    assert.equal(await one.getByText('This stream has').isVisible(), false);
+  });
+
+  test('several tracks that this page cannot play are the reason that is given', async (t) => {
+    const page = await open(t, watch(STREAM), { prepare: (p) => p.route(api(`streams/${STREAM}`), async (route) => {
+      const stream = await (await route.fetch()).json();
+      await route.fulfill(json({ ...stream, video: { ...stream.video, codec: 'HEVC', codec_string: 'hvc1.2.4.L153.B0' }, video_tracks: 2 }));
+    }) });
+    await page.getByText('This page cannot play several tracks').waitFor(SHORT);
+  });
+
   test('a name that nobody publishes says so', async (t) => {
     const page = await open(t, '#/watch/live/nobody%20here', { allow: [/40[04]/] });
     await page.getByText('Not live').waitFor(SHORT);
@@ -260,8 +328,9 @@ describe('watching', () => {
 });
 
 describe('operating', () => {
-  test('the status shows plots, cores, publishers, players and events', async (t) => {
-    const page = await open(t, '#/status');
+  test('to an operator the status shows plots, cores, publishers, players and events', async (t) => {
+    const page = await open(t, OPERATE);
+    assert.ok(!page.url().includes(TOKEN), 'the token is out of sight');
     await page.waitForFunction(() => [...document.querySelectorAll('.plot path')].every((path) => path.getAttribute('d')?.length > 10), null, SHORT);
     await page.getByRole('row', { name: /Core 0/ }).waitFor(SHORT);
     await page.getByRole('table', { name: 'Publishers' }).getByRole('link', { name: STREAM, exact: true }).waitFor(SHORT);
@@ -269,12 +338,12 @@ describe('operating', () => {
     for (const fact of ['Skips', 'Drops', 'Memory', 'Open files']) await page.getByText(fact, { exact: true }).first().waitFor(SHORT);
   });
 
-  test('kick asks first, then ends that player, which does not come back by itself', async (t) => {
+  test('kick asks first, then ends that player, which comes back after a while', async (t) => {
     const watcher = await open(t, watch(STREAM));
     await state(watcher, 'playing');
-    const { players } = await (await fetch(new URL(`api/v1/players?limit=1000&stream=${encodeURIComponent(STREAM)}`, base))).json();
+    const { players } = await (await fetch(new URL(`api/v1/players?limit=1000&stream=${encodeURIComponent(STREAM)}`, base), { headers: { Authorization: `Bearer ${TOKEN}` } })).json();
     const { address } = players.filter((player) => player.protocol === 'http_flv').at(-1);
-    const page = await open(t, '#/status');
+    const page = await open(t, OPERATE);
     const deleted = [];
     page.on('response', (response) => { if (response.request().method() === 'DELETE') deleted.push(response.status()); });
     await page.locator('#filter').selectOption(STREAM);
@@ -291,13 +360,12 @@ describe('operating', () => {
     assert.deepEqual(deleted, [204]);
     await button.waitFor({ ...SHORT, state: 'detached' });
     await watcher.getByText('The relay ended this connection').waitFor(SHORT);
-    await watcher.getByRole('button', { name: 'Watch again' }).click();
-    await state(watcher, 'playing');
+    await watcher.locator('.stage[data-state=playing]').waitFor({ timeout: 15000 });
   });
 
   test('drop asks for a token when the relay wants one, and keeps it for the tab', async (t) => {
     const given = [];
-    const page = await open(t, '#/status', { allow: [/401/], prepare: (p) => p.route(/\/api\/v1\/publishers\/\d+$/, (route) => {
+    const page = await open(t, OPERATE, { allow: [/401/], prepare: (p) => p.route(/\/api\/v1\/publishers\/\d+$/, (route) => {
       given.push(route.request().headers().authorization);
       return given.at(-1) === 'Bearer s3cret' ? route.fulfill({ status: 204 }) : route.fulfill(json({ error: 'no' }, 401));
     }) });
@@ -306,32 +374,61 @@ describe('operating', () => {
     const token = page.getByLabel('Token', { exact: true });
     await token.fill('wrong');
     await token.press('Enter');
-    await page.getByText('The one given is not the right one.').waitFor(SHORT);
+    await page.getByText('The one given does not do.').waitFor(SHORT);
     await token.fill('s3cret');
     await token.press('Enter');
     await page.getByText('was dropped.').first().waitFor(SHORT);
-    assert.deepEqual(given, [undefined, 'Bearer wrong', 'Bearer s3cret']);
+    assert.deepEqual(given, [`Bearer ${TOKEN}`, 'Bearer wrong', 'Bearer s3cret']);
     assert.equal(await page.evaluate(() => sessionStorage.getItem('fanfare.token')), 's3cret');
   });
 
   test('where nobody may act, that is said, and no token is asked for', async (t) => {
-    const page = await open(t, '#/status', { allow: [/403/], prepare: (p) => p.route(/\/api\/v1\/publishers\/\d+$/, (route) => route.fulfill(json({ error: 'only from this machine' }, 403))) });
+    const page = await open(t, OPERATE, { allow: [/403/], prepare: (p) => p.route(/\/api\/v1\/publishers\/\d+$/, (route) => route.fulfill(json({ error: 'only from this machine' }, 403))) });
     await page.getByRole('button', { name: /^Drop .*/ }).first().click();
     await page.getByRole('dialog').getByRole('button', { name: 'Drop' }).click();
     await page.getByText('That did not work: only from this machine.').waitFor(SHORT);
     assert.equal(await page.getByRole('dialog').count(), 0);
   });
 
-  test('a token for reading is asked for, and one in the address goes out of sight', async (t) => {
-    const prepare = (p) => p.route(api('(summary|streams)'), (route) => (route.request().headers().authorization === 'Bearer r3ad' ? route.continue() : route.fulfill(json({ error: 'no' }, 401))));
-    const page = await open(t, '#/', { allow: [/401/], prepare });
-    const token = page.getByLabel('Token', { exact: true });
-    await token.fill('r3ad');
-    await token.press('Enter');
-    await page.getByRole('link', { name: STREAM, exact: true }).waitFor(SHORT);
-    const other = await open(t, '?token=r3ad#/', { prepare });
-    await other.getByRole('link', { name: STREAM, exact: true }).waitFor(SHORT);
-    assert.ok(!other.url().includes('r3ad'));
+  test('to a viewer the status counts and names nobody, and a token that is given opens it', async (t) => {
+    const page = await open(t, '#/status', { allow: [/401/] });
+    await page.getByRole('row', { name: /Core 0/ }).waitFor(SHORT);
+    await page.getByText('Addresses, players and events are for operators.').waitFor(SHORT);
+    const row = page.getByRole('table', { name: 'Publishers' }).getByRole('row', { name: STREAM });
+    await row.waitFor(SHORT);
+    assert.ok(!/\d+\.\d+\.\d+\.\d+|\[::/.test(await page.locator('main').innerText()), 'no address');
+    for (const heading of ['Players', 'Events']) assert.equal(await page.getByRole('heading', { name: heading, exact: true, level: 2 }).isVisible(), false, heading);
+    assert.equal(await page.getByRole('button', { name: /^Drop / }).count(), 0);
+    assert.equal(await page.getByRole('dialog').count(), 0, 'no viewer is asked for a token');
+    for (const [given, shown] of [['wrong-token', 'The token given does not do.'], [TOKEN, 'published']]) {
+      await page.getByRole('button', { name: 'Give a token' }).click();
+      const token = page.getByLabel('Token', { exact: true });
+      await token.fill(given);
+      await token.press('Enter');
+      await page.getByText(shown).first().waitFor(SHORT);
+    }
+    await page.getByRole('heading', { name: 'Players', exact: true, level: 2 }).waitFor(SHORT);
+    await page.getByRole('button', { name: /^Drop / }).first().waitFor(SHORT);
+  });
+
+  test('where the API is locked or elsewhere, viewers see streams and play them', async (t) => {
+    for (const [has_api, status] of [[true, 401], [false, 404]]) {
+      const page = await open(t, '#/', { allow: [/40[14]/], prepare: async (p) => {
+        await p.route(/\/api\/v1\/(?!summary|streams)/, (route) => route.fulfill(json({ error: 'not here' }, status)));
+        await p.route(api('summary'), async (route) => route.fulfill(json({ ...await (await route.fetch()).json(), has_api })));
+      } });
+      const card = page.getByRole('link', { name: STREAM, exact: true });
+      await card.waitFor(SHORT);
+      await page.locator('.card canvas:visible').first().waitFor(SHORT);
+      await card.click();
+      await plays(page, 8000);
+      await page.getByText(`vlc rtmp://`).first().waitFor(SHORT);
+      await page.goto(new URL('#/status', base).href);
+      await page.getByText(has_api ? 'Addresses, players and events are for operators.' : 'What operators see is at an address of its own').waitFor(SHORT);
+      assert.equal(await page.locator('#banner').innerText(), '');
+      assert.equal(await page.getByRole('link', { name: 'Metrics' }).isVisible(), has_api);
+      assert.equal(await page.getByRole('button', { name: 'Give a token' }).isVisible(), has_api);
+    }
   });
 });
 
@@ -425,7 +522,7 @@ describe('for everybody', () => {
     for (const colorScheme of ['light', 'dark']) {
       test(`no barrier that axe finds, nothing wider than the screen: ${width} px, ${colorScheme}`, async (t) => {
         const page = await open(t, '#/', { viewport: { width, height: 844 }, colorScheme });
-        for (const hash of ['#/', watch(STREAM), '#/status']) {
+        for (const hash of ['#/', watch(STREAM), '#/status', OPERATE]) {
           await page.goto(new URL(hash, base).href);
           await page.waitForFunction(() => document.body.classList.contains('answered') && document.querySelector('main').textContent.length > 100, null, SHORT);
           await sleep(1200);

@@ -23,6 +23,9 @@ function ask(title, parts, { yes, danger = false }) {
 
 export const confirm = (title, explanation, yes) => ask(title, [h('p', {}, explanation)], { yes, danger: true });
 
+/** What is said with the question for a token: what it is for, or that the one given does not do. */
+export const whyToken = (why) => `${token.get() ? 'The one given does not do.' : why} The relay showed it at its first start, and says at each start which file it is in; or it is in the configuration, under [api].`;
+
 let asking = null;
 /** True if one was given. Two questions at once are one question. */
 export function askToken(why) {
@@ -47,10 +50,8 @@ export async function act(what, done) {
       return { done: true, message: done };
     } catch (error) {
       if (error.status === 404) return { done: true, message: 'It was gone already.' };
-      // 403: from here nobody may, and no token would help.
       if (error.status !== 401) return { done: false, message: `That did not work: ${error.message}.` };
-      const why = token.get() ? 'The one given is not the right one.' : 'To end connections, give the token of [api] in the configuration.';
-      if (!await askToken(why)) return { done: false, message: 'Nothing was ended: the relay wants a token.' };
+      if (!await askToken(whyToken('To end connections, give the relay’s token.'))) return { done: false, message: 'Nothing was ended: the relay wants a token.' };
     }
   }
 }

@@ -48,6 +48,13 @@ export function sound(audio) {
   return [audio.codec, sample_rate, channels].filter(Boolean).join(' · ');
 }
 
+/** `2 video tracks and 3 audio tracks`; null if there is one of each at most, as in all that this page can show. */
+export function tracks(stream) {
+  const { video_tracks: video = 0, audio_tracks: audio = 0 } = stream ?? {};
+  if (!(video > 1 || audio > 1)) return null;
+  return [video > 0 && plural(video, 'video track'), audio > 0 && plural(audio, 'audio track')].filter(Boolean).join(' and ');
+}
+
 /** `live/live_stream` -> [`live`, `live_stream`] */
 export function splitName(name) {
   const slash = name.indexOf('/');

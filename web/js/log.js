@@ -1,10 +1,11 @@
 // The newest events, as the relay tells them.
-import { api } from './api.js';
+import { api, token } from './api.js';
 import { watchLink } from './addresses.js';
 import { h, text } from './dom.js';
 import { duration } from './format.js';
 
 const LINES = 200;
+const RETRY_MS = 3000;
 
 const WORDS = {
   published: 'published', unpublished: 'unpublished', playing: 'plays', play_ended: 'left', refused: 'refused', draining: 'draining',
@@ -17,19 +18,23 @@ export class EventLog {
     this.box = h('div.log', { role: 'log', 'aria-live': 'off', 'aria-label': 'Recent events', tabindex: '0' }, this.list);
     this.state = h('p.empty', {}, 'Nothing has happened yet.');
     this.element = h('div', {}, this.state, this.box);
-    this.last = 0;
-    this.open();
+    this.last = { id: 0, at: '' };
   }
 
+  /** From now on; again, if the token is another one. */
   open() {
+    const given = token.get();
+    if (this.source && this.given === given) return;
+    this.close();
+    this.given = given;
     this.source = api.events();
     this.source.onmessage = ({ data, lastEventId }) => {
       const id = Number(lastEventId);
-      // A connection that was made anew tells the past again.
-      if (id && id <= this.last) return;
-      this.last = id || this.last;
       let event;
       try { event = JSON.parse(data); } catch { return; }
+      // A connection that was made anew tells the past again; a relay that was started anew numbers from 1 again.
+      if (id && id <= this.last.id && event.at <= this.last.at) return;
+      this.last = { id, at: event.at };
       this.state.hidden = true;
       this.list.prepend(line(event));
       while (this.list.childElementCount > LINES) this.list.lastElementChild.remove();
@@ -38,11 +43,11 @@ export class EventLog {
     this.source.onerror = () => {
       text(this.state, 'The relay tells no events now; trying again.');
       // The browser tries again after a loss, but not after an answer it did not expect, such as a relay that starts anew.
-      if (this.source.readyState === EventSource.CLOSED) { clearTimeout(this.retry); this.retry = setTimeout(() => this.open(), 3000); }
+      if (this.source.readyState === EventSource.CLOSED) { clearTimeout(this.retry); this.retry = setTimeout(() => { this.close(); this.open(); }, RETRY_MS); }
     };
   }
 
-  close() { clearTimeout(this.retry); this.source.close(); }
+  close() { clearTimeout(this.retry); this.source?.close(); this.source = null; }
 }
 
 function line(event) {

@@ -1,7 +1,6 @@
 // Which view is shown, and the one clock that refreshes it. Says when the relay cannot be reached.
 import { api, token } from './api.js';
 import { route } from './addresses.js';
-import { askToken } from './dialogs.js';
 import { attribute, h, text } from './dom.js';
 import { StatusView } from './status.js';
 import { StreamsView } from './streams.js';
@@ -49,19 +48,15 @@ async function refresh() {
     failures = 0;
     document.body.classList.add('answered');
     text(document.getElementById('version'), `fanfare ${summary.version}`);
+    document.getElementById('metrics').hidden = !summary.has_api;
     tell(summary.is_draining ? ['The relay is shutting down', 'Streams go on for some seconds; nothing new is taken.'] : null);
   } catch (error) {
     if (signal.aborted) return;
-    if (error.status === 401) {
-      tell(['The relay wants a token for reading', error.message]);
-      if (await askToken(token.get() ? 'The one given is not the right one.' : 'Reading is for those who have one.')) next = 0;
-    } else {
-      next = RETRY_MS[Math.min(failures, RETRY_MS.length - 1)];
-      failures += 1;
-      if (error.status) tell(['The relay has an error', error.message]);
-      else if (error instanceof TypeError || ['TimeoutError', 'AbortError', 'SyntaxError'].includes(error.name)) tell([`The relay at ${location.host} does not answer`, 'Trying again by itself.']);
-      else { tell(['This page has an error', error.message]); console.error(error); }
-    }
+    next = RETRY_MS[Math.min(failures, RETRY_MS.length - 1)];
+    failures += 1;
+    if (error.status) tell(['The relay has an error', error.message]);
+    else if (error instanceof TypeError || ['TimeoutError', 'AbortError', 'SyntaxError'].includes(error.name)) tell([`The relay at ${location.host} does not answer`, 'Trying again by itself.']);
+    else { tell(['This page has an error', error.message]); console.error(error); }
   }
   if (mine === asking) timer = setTimeout(refresh, next);
 }

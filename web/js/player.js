@@ -16,7 +16,12 @@ const STUCK_MS = 4000;
 /** Time for the relay to know that an encoder is gone when it ended our connection; past it, the relay ended us. */
 const SETTLE_MS = 2500;
 const RETRY_MS = [0, 500, 1000, 2000, 4000, 8000];
-const AGAIN_MS = 30000;
+/** After the relay ended us and not the stream: an operator did, or its time came to an end. Longer each time in a row. */
+const AGAIN_MS = [6000, 15000, 30000, 60000];
+/** A connection that lasted for so long went well. */
+const STEADY_MS = 20000;
+/** All players of a relay are ended in the same moment when their encoder comes back with other tracks. */
+const SPREAD_MS = 400;
 
 /**
  * `onchange(state)`: connecting | playing | waiting (for the encoder) | paused | blocked (autoplay) | closed (by the relay) |
@@ -24,7 +29,7 @@ const AGAIN_MS = 30000;
  */
 export class LivePlayer {
   constructor(video, frozen, onchange) {
-    Object.assign(this, { video, frozen, onchange, state: null, stream: null, engine: null, paused: false, failures: 0, nextTry: 0 });
+    Object.assign(this, { video, frozen, onchange, state: null, stream: null, engine: null, paused: false, failures: 0, endings: 0, nextTry: 0 });
     this.target = TARGET_S;
     this.websocket = false;
     this.seen = { time: 0, at: 0 };
@@ -66,10 +71,11 @@ export class LivePlayer {
       if (isStuck && this.state !== 'blocked' && !document.hidden) this.lose('stuck');
       return;
     }
+    // An encoder that came back with other tracks is another publish: the way back to it is at once.
     if (this.ended && samePublish(this.ended.stream, stream)) {
       const since = now - this.ended.at;
       if (since < SETTLE_MS) return;
-      if (since < AGAIN_MS) { this.become('closed'); return; }
+      if (since < AGAIN_MS[Math.min(this.endings, AGAIN_MS.length) - 1]) { this.become('closed'); return; }
     }
     if (now >= this.nextTry) this.connect();
   }
@@ -99,7 +105,7 @@ export class LivePlayer {
     engine.on(Events.ERROR, mine((type, detail) => {
       if (detail === ErrorDetails.MEDIA_CODEC_UNSUPPORTED) { this.disconnect(); this.become('unsupported'); } else this.lose('error');
     }));
-    Object.assign(this, { engine, heard: false, jumped: false });
+    Object.assign(this, { engine, heard: false, jumped: false, joined: { stream, at: performance.now() } });
     this.seen = { time: 0, at: performance.now() };
     engine.attachMediaElement(this.video);
     engine.load();
@@ -118,17 +124,19 @@ export class LivePlayer {
 
   /** The connection is of no more use. What comes next, the next `update` says. */
   lose(why) {
-    const { heard, stream } = this;
+    const { heard, joined } = this;
+    const now = performance.now();
     this.disconnect();
     if (heard && why === 'ended') {
-      this.ended = { stream, at: performance.now() };
+      this.ended = { stream: joined.stream, at: now };
+      this.endings = now - joined.at > STEADY_MS ? 1 : this.endings + 1;
       this.failures = 0;
     } else {
       this.failures += 1;
       // Perhaps a proxy that holds bodies back, or six tabs that have all connections of this browser: the other way in.
       if (!heard) this.websocket = !this.websocket;
     }
-    this.nextTry = performance.now() + RETRY_MS[Math.min(this.failures, RETRY_MS.length - 1)];
+    this.nextTry = now + RETRY_MS[Math.min(this.failures, RETRY_MS.length - 1)] + Math.random() * SPREAD_MS;
     this.become(this.failures > 3 ? 'failed' : 'waiting');
   }
 
@@ -156,7 +164,7 @@ export class LivePlayer {
   }
 
   resume() {
-    Object.assign(this, { paused: false, ended: null, nextTry: 0, failures: 0 });
+    Object.assign(this, { paused: false, ended: null, nextTry: 0, failures: 0, endings: 0 });
     if (this.engine) this.play();
     else if (this.stream?.is_live) this.connect();
     else this.become('waiting');

@@ -1,7 +1,7 @@
 // The operator's view: how much goes through, on which cores, from and to whom; and the way to end it.
-import { api } from './api.js';
+import { api, token } from './api.js';
 import { watchLink } from './addresses.js';
-import { act, askToken, confirm } from './dialogs.js';
+import { act, askToken, confirm, whyToken } from './dialogs.js';
 import { Keyed, attribute, h, text } from './dom.js';
 import { bytes, duration, number, percent, plural, rate } from './format.js';
 import { EventLog } from './log.js';
@@ -21,7 +21,10 @@ export class StatusView {
   constructor() {
     this.heading = h('h1', {}, 'Status');
     this.lead = h('p.lead');
-    this.rights = h('button.quiet', { type: 'button', hidden: true, onclick: () => askToken('To end connections, give the token of [api] in the configuration.') }, 'Give a token');
+    this.rights = h('button.quiet', { type: 'button', hidden: true, onclick: async () => {
+      if (await askToken(whyToken('Addresses, players and events are for operators, and so is ending connections.'))) this.again();
+    } }, 'Give a token');
+    this.locked = h('p.note', { hidden: true });
     this.viewers = new Plot({ title: 'Players', series: [{ name: 'Players', key: 'players', kind: 'area' }], format: (value) => number(Math.round(value ?? 0)), least: 4 });
     this.rates = new Plot({ title: 'Bit rate', series: [{ name: 'out', key: 'kbps_out', kind: 'area' }, { name: 'in', key: 'kbps_in', kind: 'line' }], format: rate, least: 1000 });
     this.facts = h('dl.numbers');
@@ -38,7 +41,7 @@ export class StatusView {
     ] });
     this.publishers = new Table({ caption: 'Publishers', key: ({ id }) => id, empty: 'Nobody publishes.', columns: [
       { label: 'Stream', make: streamLink, kind: 'name' },
-      { label: 'From', value: ({ address }) => address, kind: 'peer' },
+      { label: 'From', value: ({ address }) => address ?? '–', kind: 'peer' },
       { label: 'Core', value: ({ core }) => String(core), kind: 'number' },
       { label: 'For', value: ({ duration_ms }) => duration(duration_ms), kind: 'number' },
       { label: 'Received', value: ({ bytes_in }) => bytes(bytes_in), kind: 'number' },
@@ -65,29 +68,49 @@ export class StatusView {
 
     this.element = h('div.status', {},
       h('header.lead-in', {}, this.heading, this.lead, h('span.grow'), this.rights),
-      h('div.plots', {}, this.viewers.element, this.rates.element),
+      this.plots = h('div.plots', {}, this.viewers.element, this.rates.element),
       this.facts,
       this.answer,
-      section('Cores', this.cores.element),
-      section('Publishers', this.publishers.element),
-      section('Events', this.log.element),
-      section('Players', h('div.tools', {}, h('label.unseen', { for: 'filter' }, 'Of which stream'), this.filter, h('span.grow'), this.range, this.back, this.on), this.players.element));
+      this.locked,
+      this.coresPart = section('Cores', this.cores.element),
+      this.publishersPart = section('Publishers', this.publishers.element),
+      this.eventsPart = section('Events', this.log.element),
+      this.playersPart = section('Players', h('div.tools', {}, h('label.unseen', { for: 'filter' }, 'Of which stream'), this.filter, h('span.grow'), this.range, this.back, this.on), this.players.element));
   }
 
   async refresh(summary, signal) {
+    const { has_api, may_read, may_act } = summary;
     const stream = this.filter.value || null;
-    const [cores, publishers, page, streams] = await Promise.all([
-      api.cores(signal), api.publishers(signal), api.players({ stream, limit: PAGE, offset: this.offset }, signal), api.streams(signal),
-      this.remember(summary, signal),
+    const [cores, publishers, page, streams, history] = await Promise.all([
+      has_api ? ifAllowed(api.cores(signal)) : null,
+      has_api ? ifAllowed(api.publishers(signal)) : null,
+      may_read ? ifAllowed(api.players({ stream, limit: PAGE, offset: this.offset }, signal)) : null,
+      api.streams(signal),
+      has_api ? ifAllowed(this.remember(summary, signal)) : null,
     ]);
     if (signal.aborted) return;
-    this.rights.hidden = summary.may_act;
+    this.rights.hidden = may_act || !has_api;
+    this.locked.hidden = Boolean(may_read);
+    text(this.locked, has_api ? `Addresses, players and events are for operators. ${token.get() ? 'The token given does not do.' : 'With a token they are here.'}`
+      : 'What operators see is at an address of its own, which is not this one.');
     text(this.lead, `Up ${duration(summary.uptime_ms)} · ${plural(summary.streams.live, 'stream')} live${summary.streams.waiting ? `, ${summary.streams.waiting} waited for` : ''} · ${plural(summary.players.total, 'player')}`);
-    this.viewers.show(this.history);
-    this.rates.show(this.history);
     this.numbers.show(numbersOf(summary));
-    this.cores.show(cores);
-    this.publishers.show(publishers);
+    this.showPart(this.plots, history, () => { this.viewers.show(history); this.rates.show(history); });
+    this.showPart(this.coresPart, cores, () => this.cores.show(cores));
+    // The way to drop one is for those who see where it comes from.
+    this.publishers.element.classList.toggle('readonly', !may_read);
+    this.showPart(this.publishersPart, publishers, () => this.publishers.show(publishers));
+    this.showPart(this.eventsPart, page, () => this.log.open());
+    if (!page) this.log.close();
+    this.showPart(this.playersPart, page, () => this.showPlayers(page, streams));
+  }
+
+  showPart(part, content, show) {
+    part.hidden = !content;
+    if (content) show();
+  }
+
+  showPlayers(page, streams) {
     this.players.show(page.players);
     this.showFilter(streams);
     // Whoever left may have taken the last page with him.
@@ -112,6 +135,7 @@ export class StatusView {
     }
     const oldest = this.history.at(-1).at_ms - HISTORY * 1000;
     while (this.history[0].at_ms < oldest) this.history.shift();
+    return this.history;
   }
 
   showFilter(streams) {
@@ -129,7 +153,7 @@ export class StatusView {
     const button = h('button.quiet.small', { type: 'button', 'aria-label': `${label} ${address}, ${stream}`, onclick: async () => {
       const sure = how === 'drop'
         ? await confirm('Drop this publisher?', `${stream} from ${address} ends for everybody who watches it. The encoder may come back.`, 'Drop')
-        : await confirm('Kick this player?', `${address} stops seeing ${stream}. It may come back.`, 'Kick');
+        : await confirm('Kick this player?', `${address} stops seeing ${stream}. It may come back; a page like this one does so after some seconds.`, 'Kick');
       if (!sure) return;
       button.disabled = true;
       const result = await act((relay) => relay[how](id), how === 'drop' ? `${stream} was dropped.` : `${address} was kicked.`);
@@ -154,6 +178,12 @@ export class StatusView {
     this.rates.close();
   }
 }
+
+/** Null where a token is wanted: what is there for everybody is shown all the same. */
+const ifAllowed = (answer) => answer.catch((error) => {
+  if (error.status === 401) return null;
+  throw error;
+});
 
 function section(title, ...parts) {
   const id = `section-${title.toLowerCase()}`;

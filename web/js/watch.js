@@ -4,7 +4,7 @@ import { flv, isLoopback, page, rtmp, shell } from './addresses.js';
 import { canPlayAnything, playable } from './codecs.js';
 import { copyLine } from './copy.js';
 import { Keyed, attribute, h, say, svg, text } from './dom.js';
-import { duration, number, picture, plural, rate, sound, splitName } from './format.js';
+import { duration, number, picture, plural, rate, sound, splitName, tracks } from './format.js';
 import { LivePlayer } from './player.js';
 import { qr } from './qr.js';
 
@@ -44,6 +44,7 @@ export class WatchView {
       this.pauseButton.element, this.muteButton.element, this.volume, this.live, h('span.grow'), this.fullButton.element);
     this.stage = h('div.stage', {}, this.video, this.frozen, this.veil, this.controls);
     this.soundNote = h('p.note', { hidden: true });
+    this.tracksNote = h('p.note', { hidden: true });
 
     this.facts = h('dl.facts');
     this.factRows = new Keyed(this.facts, ([label]) => label, ([label]) => {
@@ -57,7 +58,7 @@ export class WatchView {
       h('header.lead-in', {}, h('a.back', { href: '#/', 'aria-label': 'Back to all streams' }, '←'),
         h('h1', {}, app && h('span.app', {}, `${app}/`), h('span.name', {}, rest))),
       h('div.columns', {},
-        h('div.left', {}, this.stage, this.soundNote, this.facts),
+        h('div.left', {}, this.stage, this.soundNote, this.tracksNote, this.facts),
         h('aside', { 'aria-label': 'Addresses' },
           h('h2', {}, 'Watch elsewhere'), this.rtmpLine.element, this.flvLine.element, this.vlcLine.element,
           h('div.phone', {}, qr(page(name), `QR code: ${page(name)}`),
@@ -94,7 +95,11 @@ export class WatchView {
     const silent = this.player && stream?.is_live && playable(stream).audio === 'no' && playable(stream).video === 'yes';
     this.soundNote.hidden = !silent;
     if (silent) text(this.soundNote, `This browser cannot decode the sound (${stream.audio.codec}). VLC can.`);
+    const several = tracks(stream);
+    this.tracksNote.hidden = !several;
+    if (several) text(this.tracksNote, `This stream has ${several}. This page can show one of each at most; a player that knows all of them can choose.`);
     this.factRows.show([
+      ['Tracks', several],
       ['Picture', picture(stream?.video)],
       ['Sound', sound(stream?.audio)],
       ['Bit rate', stream?.is_live ? rate(stream.kbps) : null],
@@ -111,6 +116,7 @@ export class WatchView {
   show(state) {
     if (state === null) return;
     const codec = this.stream?.video?.codec ?? this.stream?.audio?.codec;
+    const several = tracks(this.stream);
     const [message, hint] = {
       connecting: ['', ''],
       playing: ['', ''],
@@ -118,9 +124,10 @@ export class WatchView {
         : ['Not live', 'Nobody publishes this name. It plays by itself when somebody does.'],
       paused: ['Paused', ''],
       blocked: ['The browser wants a click to play', ''],
-      closed: ['The relay ended this connection', 'The stream itself goes on.'],
+      closed: ['The relay ended this connection', 'The stream itself goes on. Connecting anew in a moment.'],
       failed: ['Playing fails', 'Trying again now and then. VLC may be luckier.'],
-      unsupported: [`This browser cannot decode ${codec ?? 'this codec'}`, 'VLC can: take one of the addresses.'],
+      unsupported: several ? ['This page cannot play several tracks', `The stream has ${several}. Take one of the addresses, with a player that knows multitrack Enhanced RTMP.`]
+        : [`This browser cannot decode ${codec ?? 'this codec'}`, 'VLC can: take one of the addresses.'],
       'no-mse': ['This browser cannot play live streams', 'It has no Media Source Extensions. VLC can: take one of the addresses.'],
     }[state];
     text(this.message, message);
