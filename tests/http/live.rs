@@ -4,7 +4,7 @@ use std::net::Shutdown;
 
 use fanfare::rtmp::client::Role;
 
-use crate::peer::{Http, Response, Rtmp, ask_with, bearer, get, json_when};
+use crate::peer::{Http, Response, Rtmp, ask_with, bearer, get, get_with_token, json_when};
 use crate::support::{Relay, SOON, eventually};
 
 #[test]
@@ -118,14 +118,14 @@ fn a_body_ends_as_its_version_of_http_says_whatever_ends_it() {
         ("the operator ends it", |relay, publisher| {
             let list = json_when(relay, "/api/v1/players", |json| json["total"] == 1);
             let path = format!("/api/v1/players/{}", list["players"][0]["id"]);
-            assert_eq!(ask_with(relay, "DELETE", &path, "").status, 204);
+            assert_eq!(ask_with(relay, "DELETE", &path, &bearer(&relay.token())).status, 204);
             Some(publisher)
         }),
         ("the operator ends it amid frames", |relay, mut publisher| {
             let list = json_when(relay, "/api/v1/players", |json| json["total"] == 1);
             publisher.key_frame(&[7; 3_000_000]);
             let path = format!("/api/v1/players/{}", list["players"][0]["id"]);
-            assert_eq!(ask_with(relay, "DELETE", &path, "").status, 204);
+            assert_eq!(ask_with(relay, "DELETE", &path, &bearer(&relay.token())).status, 204);
             Some(publisher)
         }),
         ("the relay stops", |relay, publisher| {
@@ -263,7 +263,7 @@ fn an_app_may_be_called_as_any_path_of_http_but_a_version_of_the_api() {
     // Such a stream could not be watched over HTTP, so nobody begins to publish it.
     for name in ["api/v1/a", "api/v1/streams/live/a/still", "api/v2/a"] {
         Rtmp::refused(&relay, name, "NetStream.Publish.BadName");
-        assert_eq!(get(&relay, &format!("/{name}.flv")).status, 404, "{name}");
+        assert_eq!(get_with_token(&relay, &format!("/{name}.flv")).status, 404, "{name}");
     }
 }
 

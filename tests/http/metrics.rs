@@ -94,7 +94,7 @@ fn without_a_token_the_metrics_count_all_and_name_no_stream() {
         let of = samples.iter().filter(|(key, _)| key.starts_with(name) && key.contains(label));
         of.map(|(_, value)| value).sum()
     };
-    assert_eq!(value("fanfare_stream_players{", "stream=\"(others)\""), 1.0);
+    assert_eq!(value("fanfare_stream_players{", "stream=\"/others\""), 1.0);
     assert_eq!(value("fanfare_streams{", "state=\"live\""), 2.0);
     assert!(get_with_token(&relay, "/metrics").text().contains("live/1"));
 }

@@ -222,7 +222,7 @@ impl Rtmp {
         self.send(FrameKind::Video, [b"\x27\x01\0\0\0", mark].concat());
     }
 
-    /// Goes on with pictures until the API tells of the stream what is wanted.
+    /// Goes on with pictures until the API tells an operator of the stream what is wanted.
     pub fn until(
         &mut self,
         relay: &Relay,
@@ -232,7 +232,7 @@ impl Rtmp {
         let deadline = std::time::Instant::now() + SOON;
         loop {
             self.inter_frame(b"next");
-            let json = get(relay, path).json();
+            let json = get_with_token(relay, path).json();
             if is_wanted(&json) {
                 return json;
             }

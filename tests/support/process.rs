@@ -146,7 +146,6 @@ pub fn missing(program: &str) -> String {
         }
         "setpriv" | "unshare" => "util-linux",
         "ip" => "iproute2",
-        "/usr/sbin/nginx" => "nginx",
         "chromium" => "chromium",
         "node" => "nodejs",
         NEWER_FFMPEG => {
