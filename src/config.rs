@@ -121,6 +121,8 @@ pub struct Log {
     pub format: LogFormat,
     /// Which lines are written: a level or `tracing` directives, checked by [`crate::logging::filter`].
     pub level: String,
+    /// Lines of one kind about one network, an IPv4 /24 or an IPv6 /56, that are written within 10 s; 0 is no limit.
+    pub lines_per_network: usize,
 }
 
 /// What happens when a second publisher comes for a name that has one.
@@ -193,7 +195,7 @@ impl Config {
     /// Every number here, with its key and range: what [`Config::check`] holds and `fanfare.toml` documents.
     pub fn numbers(&self) -> Vec<Number> {
         use Unit::{Bytes, Count, Milliseconds};
-        let Config { publish, play, limits, http, .. } = self;
+        let Config { publish, play, limits, http, log, .. } = self;
         let time = |key, value: Duration, range| Number {
             key,
             value: u64::try_from(value.as_millis()).unwrap_or(u64::MAX),
@@ -234,6 +236,7 @@ impl Config {
             size("limits.partial_bytes", limits.partial_bytes, 64 << 10..=1 << 30),
             time("http.head_timeout", http.head_timeout, SECOND_MS..=10 * MINUTE_MS),
             count("http.metrics_streams", http.metrics_streams, 0..=10_000),
+            count("log.lines_per_network", log.lines_per_network, 0..=MILLION),
         ]
     }
 
@@ -344,7 +347,7 @@ impl Default for Play {
 
 impl Default for Log {
     fn default() -> Log {
-        Log { format: LogFormat::Text, level: "info".to_owned() }
+        Log { format: LogFormat::Text, level: "info".to_owned(), lines_per_network: 20 }
     }
 }
 

@@ -5,6 +5,7 @@ use std::io::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::thread;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
@@ -21,14 +22,15 @@ fn main() -> ExitCode {
         }
         None => serve(config),
     });
-    match outcome {
+    let code = match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // Nothing is left to tell it to when standard error is closed.
-            let _ = writeln!(std::io::stderr(), "fanfare: {error}");
+            logging::last_line(&format!("fanfare: {error}"));
             ExitCode::from(CANNOT_START)
         }
-    }
+    };
+    logging::flush();
+    code
 }
 
 /// A live relay for Linux: encoders publish RTMP, and as many players as the machine can carry watch.
@@ -113,7 +115,12 @@ fn announce(rtmp: &[SocketAddr], http: Option<Started>, format: LogFormat) {
     let http = http.unwrap_or_default();
     match format {
         LogFormat::Text => {
-            print(&(banner(rtmp, &http) + &token.as_ref().map(token_lines).unwrap_or_default()))
+            let banner = banner(rtmp, &http) + &token.as_ref().map(token_lines).unwrap_or_default();
+            // A reader of standard output that stands still must not keep this thread from its signals.
+            let printer = thread::Builder::new().name("banner".to_owned()).spawn(move || print(&banner));
+            if let Err(error) = printer {
+                tracing::warn!(%error, ?rtmp, ?http, "listening; no thread for the banner");
+            }
         }
         LogFormat::Json => {
             let page = http.first().map(|first| format!("http://{}/", reachable(first))).unwrap_or_default();
@@ -175,7 +182,7 @@ fn reachable(address: &SocketAddr) -> String {
     }
 }
 
-/// To standard output. That nobody reads it is no reason to stop.
+/// To standard output. That it cannot be written is no reason to stop.
 fn print(text: &str) {
     let mut out = std::io::stdout().lock();
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());

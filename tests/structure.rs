@@ -17,8 +17,8 @@ const MAY_NAME: [(&str, &[&str]); 11] = [
     ("fanout", &["stream", "flv"]),
     ("config", &["logging"]),
     ("logging", &["config"]),
-    ("net", &["amf0", "flv", "rtmp", "http", "stream", "fanout", "config"]),
-    ("control", &["amf0", "flv", "rtmp", "http", "stream", "fanout", "config", "net"]),
+    ("net", &["amf0", "flv", "rtmp", "http", "stream", "fanout", "config", "logging"]),
+    ("control", &["amf0", "flv", "rtmp", "http", "stream", "fanout", "config", "logging", "net"]),
     ("fuzz", &["amf0", "flv", "rtmp", "http", "stream"]),
 ];
 

@@ -23,6 +23,7 @@ use super::{
     system,
 };
 use crate::{
+    logging,
     net::{
         Protocol,
         report::{CoreReport, Histogram, StreamReport},
@@ -103,7 +104,13 @@ fn process(writer: &mut Writer<'_>, control: &Control) -> fmt::Result {
     let refusals = relay.refusals().into_iter().map(|(limit, count)| {
         ([("limit", limit.to_string().trim_start_matches("limits.").to_owned())], count)
     });
-    writer.counter("refusals", "Who was turned away, by limit", None, refusals)
+    writer.counter("refusals", "Who was turned away, by limit", None, refusals)?;
+    let lost = [(NO_LABELS, logging::lost_lines())];
+    writer.counter("log_lines_lost", "Log lines that standard error did not take in time", None, lost)?;
+    let suppressed =
+        relay.suppressed_lines().into_iter().map(|(kind, count)| ([("kind", kind.name())], count));
+    let help = "Log lines that log.lines_per_network held back, by kind";
+    writer.counter("log_lines_suppressed", help, None, suppressed)
 }
 
 fn of_cores(writer: &mut Writer<'_>, control: &Control, cores: &[Arc<CoreReport>]) -> fmt::Result {

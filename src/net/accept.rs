@@ -5,7 +5,7 @@ use std::{
     io,
     net::TcpListener,
     rc::Rc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use super::core::Core;
@@ -16,6 +16,9 @@ const AT_ONCE: usize = 32;
 
 /// How long accepting rests when the process or the machine is out of descriptors: connections wait in the backlog.
 const PAUSE: Duration = Duration::from_millis(100);
+/// A listener's pauses are logged no more often than this: whoever takes the last descriptors can cause as many as it
+/// likes.
+const BETWEEN_LINES: Duration = Duration::from_secs(10);
 
 /// Starts accepting, until the listener is stopped. Call it inside the core's runtime.
 pub(super) fn accept(core: &Rc<RefCell<Core>>, listener: TcpListener) {
@@ -23,6 +26,8 @@ pub(super) fn accept(core: &Rc<RefCell<Core>>, listener: TcpListener) {
         core: core.clone(),
         listener: tokio_uring::net::TcpListener::from_std(listener),
         is_paused: Cell::new(false),
+        is_pause_logged: Cell::new(false),
+        logged: Cell::new(None),
     });
     for _ in 0..AT_ONCE {
         let acceptor = acceptor.clone();
@@ -34,6 +39,10 @@ struct Acceptor {
     core: Rc<RefCell<Core>>,
     listener: tokio_uring::net::TcpListener,
     is_paused: Cell<bool>,
+    /// Whether the log has a line about the pause that goes on.
+    is_pause_logged: Cell<bool>,
+    /// When it last got one.
+    logged: Cell<Option<Instant>>,
 }
 
 impl Acceptor {
@@ -45,13 +54,16 @@ impl Acceptor {
             }
             match accepted {
                 Ok((socket, peer)) => {
-                    if self.is_paused.replace(false) {
+                    if self.is_paused.replace(false) && self.is_pause_logged.replace(false) {
                         tracing::info!("accepting goes on");
                     }
                     self.core.borrow_mut().admit(socket, peer);
                 }
                 Err(error) if is_short(&error) => {
-                    if !self.is_paused.replace(true) {
+                    let is_due = self.logged.get().is_none_or(|logged| logged.elapsed() >= BETWEEN_LINES);
+                    if !self.is_paused.replace(true) && is_due {
+                        self.is_pause_logged.set(true);
+                        self.logged.set(Some(Instant::now()));
                         tracing::warn!(%error, "accepting pauses until a connection ends");
                     }
                     tokio::time::sleep(PAUSE).await;

@@ -8,11 +8,8 @@ use std::{
     net::{Shutdown, SocketAddr},
     os::fd::AsRawFd,
     rc::Rc,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::{Duration, Instant},
+    sync::Arc,
+    time::Duration,
 };
 
 use bytes::{Bytes, BytesMut};
@@ -21,22 +18,21 @@ use tokio_uring::net::TcpStream;
 
 use super::{
     buffers::ReceiveSlab,
+    common::Common,
     connection::{Closing, Connection, Reason, Sending, Step},
     dialogue::Dialogue,
-    gate::{Gate, Refusal},
+    gate::Refusal,
     growth::Untold,
-    handle::Outside,
-    memory::{Holdings, Largest},
-    report::{CoreReport, Event},
+    memory::Holdings,
+    report::CoreReport,
     ring::{Completion, Ring},
     shortage::{Resting, Trouble},
-    vacated::Vacated,
+    similar::LineKind,
 };
 use crate::{
-    config::Config,
     fanout::{Batch, Hub, Policy, Pump},
-    rtmp::session::{Session, SessionConfig},
-    stream::{Mail, PublisherId, Registry, Signal},
+    rtmp::session::Session,
+    stream::{Mail, PublisherId, Signal},
 };
 
 /// How often a core looks at what time alone changes.
@@ -50,45 +46,6 @@ const TICKS_A_REPORT: u64 = 5;
 const TURN_US: u64 = 4_000;
 /// Players that a pass sends to before completions are looked at: some 5 ms of the kernel's work.
 const PLAYERS_A_ROUND: usize = 512;
-/// What all cores share.
-pub(super) struct Common {
-    pub config: Config,
-    pub gate: Arc<Gate>,
-    /// What each session is given.
-    pub session: SessionConfig,
-    pub registry: Arc<Registry>,
-    pub signals: Arc<[Signal]>,
-    pub started: Instant,
-    /// The next connection's number.
-    pub next_id: AtomicU64,
-    /// Names whose encoder may come back.
-    pub vacated: Vacated,
-    /// What the control plane shares with the cores.
-    pub outside: Outside,
-    /// What the connection that holds most holds.
-    pub largest: Largest,
-}
-
-impl Common {
-    /// A number that no connection has had.
-    pub(super) fn next_connection_id(&self) -> u64 {
-        self.next_id.fetch_add(1, Ordering::Relaxed)
-    }
-
-    /// Whether memory allows for one more connection.
-    pub(super) fn has_room_for_connection(&self, now_ms: u64) -> bool {
-        self.registry.memory().has_room_for_connection(self.gate.connections(), now_ms)
-    }
-
-    /// Somebody is turned away: counted, and said now and then.
-    pub(super) fn refused(&self, refusal: Refusal, id: u64, peer: SocketAddr, now_ms: u64) {
-        tracing::debug!(id, %peer, limit = %refusal, "refused");
-        if let Some(refused) = self.gate.refused(refusal, now_ms) {
-            tracing::warn!(id, %peer, limit = %refusal, refused, "refused: a limit is reached");
-            self.outside.tell(|| Event::Refused { peer, limit: refusal.to_string() });
-        }
-    }
-}
 
 /// One core. Its methods are called on its own thread alone.
 pub(super) struct Core {
@@ -503,8 +460,10 @@ impl Core {
             let reason = reason.map(|reason| reason.to_string()).unwrap_or_default();
             let Connection { id, peer, bytes_in, bytes_out, .. } = connection;
             if violation {
-                tracing::warn!(id, %peer, reason, bytes_in, bytes_out, duration_ms, "closed: protocol violation");
-            } else {
+                if self.common.may_log(LineKind::Violation, peer, self.now_ms) {
+                    tracing::warn!(id, %peer, reason, bytes_in, bytes_out, duration_ms, "closed: protocol violation");
+                }
+            } else if self.common.may_log(LineKind::Closed, peer, self.now_ms) {
                 tracing::info!(id, %peer, reason, bytes_in, bytes_out, duration_ms, "closed");
             }
         }

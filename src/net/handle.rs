@@ -14,10 +14,13 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use tokio::sync::{broadcast, oneshot};
 
-pub use super::gate::{Refusal, Ticket};
 use super::{
-    core::Common,
+    common::Common,
     report::{ConnectionReport, CoreReport, Event, Role, StreamReport},
+};
+pub use super::{
+    gate::{Refusal, Ticket},
+    similar::LineKind,
 };
 use crate::{
     config::Config,
@@ -196,6 +199,11 @@ impl Handle {
     /// How many were turned away, by limit.
     pub fn refusals(&self) -> Vec<(Refusal, u64)> {
         self.common.gate.refusals()
+    }
+
+    /// How many log lines were not written since the start because they were similar to others, by kind.
+    pub fn suppressed_lines(&self) -> Vec<(LineKind, u64)> {
+        self.common.similar.suppressed()
     }
 
     /// Events from now on.

@@ -7,6 +7,7 @@ use super::{
     core::{Core, millis},
     gate::Refusal,
     report::Event,
+    similar::LineKind,
 };
 use crate::{
     config,
@@ -103,7 +104,9 @@ impl Core {
         let name = request.name.to_string();
         if paths::is_reserved(&name) {
             let (id, peer) = (connection.id, connection.peer);
-            tracing::info!(id, %peer, stream = name, "publisher refused: the name is a path of the API");
+            if self.common.may_log(LineKind::PublishRefused, peer, self.now_ms) {
+                tracing::info!(id, %peer, stream = name, "publisher refused: the name is a path of the API");
+            }
             let description = format!("{name} cannot be watched over HTTP: its path is the API's.");
             return connection.dialogue.refuse_publish("NetStream.Publish.BadName", &description);
         }
@@ -133,7 +136,9 @@ impl Core {
             };
             let name = publishing.name.to_string();
             let (id, peer) = (connection.id, connection.peer);
-            tracing::info!(id, %peer, stream = name, silent_ms, "takes over from the publisher before");
+            if self.common.may_log(LineKind::Takeover, peer, self.now_ms) {
+                tracing::info!(id, %peer, stream = name, silent_ms, "takes over from the publisher before");
+            }
             self.common.registry.evict(&name, self.publisher_id(id));
         }
     }
@@ -146,7 +151,9 @@ impl Core {
         };
         let (id, peer) = (connection.id, connection.peer);
         let publication = self.common.registry.publish(&name, self.publisher_id(id), self.now_ms)?;
-        tracing::info!(id, %peer, stream = name, core = self.number, "publishing");
+        if self.common.may_log(LineKind::Publishing, peer, self.now_ms) {
+            tracing::info!(id, %peer, stream = name, core = self.number, "publishing");
+        }
         self.tally.publishers += 1;
         self.common.outside.tell(|| Event::Published { id, peer, stream: name.clone() });
         let connection = &mut self.connections[key];
@@ -164,7 +171,9 @@ impl Core {
             return;
         };
         let (id, peer) = (connection.id, connection.peer);
-        tracing::info!(id, %peer, stream = publishing.name.to_string(), "publisher refused: the name is taken");
+        if self.common.may_log(LineKind::PublishRefused, peer, self.now_ms) {
+            tracing::info!(id, %peer, stream = publishing.name.to_string(), "publisher refused: the name is taken");
+        }
         let description = format!("{} is being published by another client.", publishing.name);
         connection.dialogue.refuse_publish("NetStream.Publish.BadName", &description);
     }
@@ -246,7 +255,10 @@ impl Core {
         self.tally.publishers -= 1;
         let bytes = connection.bytes_in - publishing.bytes_in_before;
         let duration_ms = now_ms - publishing.since_ms;
-        tracing::info!(id, %peer, stream = publishing.name.to_string(), reason, bytes, frames, duration_ms, "publish ended");
+        if self.common.may_log(LineKind::PublishEnded, peer, now_ms) {
+            let stream = publishing.name.to_string();
+            tracing::info!(id, %peer, stream, reason, bytes, frames, duration_ms, "publish ended");
+        }
         self.common.outside.tell(|| {
             let (stream, reason) = (publishing.name.to_string(), reason.to_owned());
             Event::Unpublished { id, peer, stream, reason, duration_ms }
@@ -281,7 +293,9 @@ impl Core {
         let (id, peer) = (connection.id, connection.peer);
         let bytes = connection.bytes_out - playing.bytes_out_before;
         let duration_ms = self.now_ms - playing.since_ms;
-        tracing::info!(id, %peer, stream = &*playing.name, bytes, duration_ms, "play ended");
+        if self.common.may_log(LineKind::PlayEnded, peer, self.now_ms) {
+            tracing::info!(id, %peer, stream = &*playing.name, bytes, duration_ms, "play ended");
+        }
         let protocol = connection.dialogue.protocol();
         self.common.outside.tell(|| {
             let reason = connection.closing.as_ref().map(|closing| closing.reason.to_string());

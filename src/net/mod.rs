@@ -3,6 +3,7 @@
 mod accept;
 mod allocator;
 mod buffers;
+mod common;
 mod connection;
 mod core;
 mod deadlines;
@@ -13,12 +14,14 @@ mod handle;
 mod lifecycle;
 mod listener;
 mod memory;
+mod origin;
 mod process;
 mod protocol;
 mod queued;
 pub mod report;
 pub mod ring;
 mod shortage;
+mod similar;
 mod tasks;
 mod vacated;
 

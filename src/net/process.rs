@@ -7,7 +7,7 @@ use std::{
     rc::Rc,
     sync::{Arc, atomic::AtomicU64},
     thread,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use tokio::{
@@ -18,16 +18,19 @@ use tokio::{
 use super::{
     accept::accept,
     allocator::give_memory_back,
-    core::{Common, Core},
+    common::Common,
+    core::Core,
     gate::Gate,
     handle::{Handle, Outside},
     listener,
     memory::Largest,
+    similar::{Similar, Summary},
     vacated::Vacated,
 };
 use crate::{
     config::{Config, Limits},
     http::{ChunkedFormat, FlvFormat, websocket::WebSocketFormat},
+    logging,
     rtmp::{
         chunk::{self, MediaFormat, MessageBytes, OUT_CHUNK_SIZE},
         session::SessionConfig,
@@ -72,12 +75,16 @@ pub fn run(
             }
         }
         started(&addresses);
-        let name = tokio::select! {
-            name = signals.next() => name,
-            event = event.recv() => return Err(match event {
-                Some(Event::Failed(reason)) => reason,
-                _ => "a core ended by itself".to_owned(),
-            }),
+        let mut tick = tokio::time::interval(SUM_UP);
+        let name = loop {
+            tokio::select! {
+                name = signals.next() => break name,
+                event = event.recv() => return Err(match event {
+                    Some(Event::Failed(reason)) => reason,
+                    _ => "a core ended by itself".to_owned(),
+                }),
+                _ = tick.tick() => log_summaries(&common, false),
+            }
         };
         let patience = common.config.drain;
         let drain_ms = patience.as_millis() as u64;
@@ -96,8 +103,18 @@ pub fn run(
             () = tokio::time::sleep(patience) => tracing::warn!("stopped with connections still open after drain"),
             name = signals.next() => tracing::warn!(signal = name, "stopped at once"),
         }
+        log_summaries(&common, true);
         Ok(())
     })
+}
+
+/// Logs how many lines were held back because they were similar to others.
+fn log_summaries(common: &Common, is_last: bool) {
+    let now_ms = common.started.elapsed().as_millis() as u64;
+    for Summary { kind, network, suppressed } in common.similar.summaries(now_ms, is_last) {
+        let (kind, network) = (kind.name(), network.map_or("several".to_owned(), |it| it.to_string()));
+        tracing::info!(kind, network, suppressed, "similar lines suppressed");
+    }
 }
 
 /// Streams that are published or waited for, and the bytes of their logs.
@@ -147,6 +164,8 @@ fn run_core(
     });
 }
 
+/// How often it is looked whether log lines are to be summed up.
+const SUM_UP: Duration = Duration::from_secs(1);
 /// tokio-uring's own ring carries accepts, some a listener.
 const ACCEPT_ENTRIES: u32 = 256;
 
@@ -158,6 +177,7 @@ impl Drop for AbortOnPanic {
     fn drop(&mut self) {
         if thread::panicking() {
             tracing::error!(core = self.0, "a core panicked: the process ends");
+            logging::flush();
             std::process::abort();
         }
     }
@@ -188,6 +208,7 @@ pub(super) fn common(config: Config) -> io::Result<(Arc<Common>, Vec<PipeReader>
         Wire::WebsocketFlv => Box::new(WebSocketFormat),
         Wire::HttpFlvChunked => Box::new(ChunkedFormat),
     });
+    let similar = Similar::new(config.log.lines_per_network);
     let common = Common {
         gate: Gate::new(config.limits.clone()),
         session: session_config(&config.limits),
@@ -199,6 +220,7 @@ pub(super) fn common(config: Config) -> io::Result<(Arc<Common>, Vec<PipeReader>
         next_id: AtomicU64::new(1),
         outside: Outside::new(cores),
         largest: Largest::new(cores),
+        similar,
     };
     Ok((Arc::new(common), wakes))
 }
@@ -289,7 +311,12 @@ impl Signals {
 
 #[cfg(test)]
 mod tests {
-    use std::{io::Read, net::TcpStream, os::unix::process::ExitStatusExt};
+    use std::{
+        io::Read,
+        net::TcpStream,
+        os::unix::process::ExitStatusExt,
+        process::{Command, Stdio},
+    };
 
     use super::*;
     use crate::rtmp::client::{Client, ClientConfig, Event, Role};
@@ -302,11 +329,29 @@ mod tests {
             return publish_to_a_core_that_panics();
         }
         let name = "net::process::tests::a_core_that_panics_ends_the_process_at_once_and_says_so";
-        let mut again = std::process::Command::new(std::env::current_exe().unwrap());
-        let ended = again.args([name, "--exact", "--nocapture"]).env(INSIDE, "1").output().unwrap();
-        let said = String::from_utf8_lossy(&[ended.stdout, ended.stderr].concat()).into_owned();
+        let again = || {
+            let mut again = Command::new(std::env::current_exe().unwrap());
+            again.args([name, "--exact", "--nocapture"]).env(INSIDE, "1");
+            again
+        };
+        let ended = again().output().unwrap();
+        let said = String::from_utf8_lossy(&ended.stderr).into_owned();
         assert_eq!(ended.status.signal(), Some(libc::SIGABRT), "{said}");
         assert!(said.contains("injected") && said.contains("a core panicked: the process ends"), "{said}");
+
+        // Nor does it wait for a reader of its last lines that stands still.
+        let (_reader, mut full) = io::pipe().unwrap();
+        full.write_all(&[b'x'; 64 << 10]).unwrap();
+        let mut ended = again().stdout(Stdio::null()).stderr(full).spawn().unwrap();
+        let deadline = Instant::now() + Duration::from_secs(20);
+        let status = loop {
+            match ended.try_wait().unwrap() {
+                Some(status) => break status,
+                None if Instant::now() > deadline => panic!("it still runs: {:?}", ended.kill()),
+                None => thread::sleep(Duration::from_millis(10)),
+            }
+        };
+        assert_eq!(status.signal(), Some(libc::SIGABRT));
     }
 
     fn publish_to_a_core_that_panics() {

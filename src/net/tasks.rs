@@ -7,6 +7,7 @@ use super::{
     dialogue::{Body, Dialogue},
     handle::{HttpPlayer, Task},
     report::{ConnectionReport, Event, Followed, Role},
+    similar::LineKind,
 };
 use crate::stream::Wire;
 
@@ -63,7 +64,9 @@ impl Core {
         let (id, peer, protocol) = (connection.id, connection.peer, connection.dialogue.protocol());
         let player = self.hub.join(key, &name, connection.dialogue.wire(), start, self.now_ms);
         let is_live = self.hub.stream(player).is_live();
-        tracing::info!(id, %peer, stream = &*name, protocol = protocol.name(), core = self.number, is_live, "playing");
+        if self.common.may_log(LineKind::Playing, peer, self.now_ms) {
+            tracing::info!(id, %peer, stream = &*name, protocol = protocol.name(), core = self.number, is_live, "playing");
+        }
         self.common.outside.tell(|| Event::Playing { id, peer, stream: name.to_string(), protocol });
         let bytes_out_before = connection.bytes_out;
         connection.playing = Some(Playing { key: player, name, since_ms: self.now_ms, bytes_out_before });

@@ -10,6 +10,7 @@ mod fanout;
 mod frames;
 mod joining;
 mod limits;
+mod log_flood;
 mod log_lines;
 mod process;
 mod publishers;

@@ -1,0 +1,71 @@
+//! What all cores share, and the control plane with them. Holds it; what it is for is elsewhere.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Instant,
+};
+
+use super::{
+    gate::{Gate, Refusal},
+    handle::Outside,
+    memory::Largest,
+    report::Event,
+    similar::{LineKind, Similar},
+    vacated::Vacated,
+};
+use crate::{
+    config::Config,
+    rtmp::session::SessionConfig,
+    stream::{Registry, Signal},
+};
+
+/// What all cores share.
+pub(super) struct Common {
+    pub config: Config,
+    pub gate: Arc<Gate>,
+    /// What each session is given.
+    pub session: SessionConfig,
+    pub registry: Arc<Registry>,
+    pub signals: Arc<[Signal]>,
+    pub started: Instant,
+    /// The next connection's number.
+    pub next_id: AtomicU64,
+    /// Names whose encoder may come back.
+    pub vacated: Vacated,
+    /// What the control plane shares with the cores.
+    pub outside: Outside,
+    /// What the connection that holds most holds.
+    pub largest: Largest,
+    /// Keeps peers from flooding the log.
+    pub similar: Similar,
+}
+
+impl Common {
+    /// A number that no connection has had.
+    pub(super) fn next_connection_id(&self) -> u64 {
+        self.next_id.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Whether memory allows for one more connection.
+    pub(super) fn has_room_for_connection(&self, now_ms: u64) -> bool {
+        self.registry.memory().has_room_for_connection(self.gate.connections(), now_ms)
+    }
+
+    /// Whether a line of this kind about this peer is to be logged: it may be one of a flood.
+    pub(super) fn may_log(&self, kind: LineKind, peer: SocketAddr, now_ms: u64) -> bool {
+        self.similar.may_write(kind, peer.ip(), now_ms)
+    }
+
+    /// Somebody is turned away: counted, and said now and then.
+    pub(super) fn refused(&self, refusal: Refusal, id: u64, peer: SocketAddr, now_ms: u64) {
+        tracing::debug!(id, %peer, limit = %refusal, "refused");
+        if let Some(refused) = self.gate.refused(refusal, now_ms) {
+            tracing::warn!(id, %peer, limit = %refusal, refused, "refused: a limit is reached");
+            self.outside.tell(|| Event::Refused { peer, limit: refusal.to_string() });
+        }
+    }
+}
