@@ -32,7 +32,7 @@ use super::{
 };
 use crate::{
     net::{
-        Protocol,
+        Protocol, Stalled,
         report::{ConnectionReport, CoreReport, Role, StreamReport},
     },
     stream::{self, MemoryKind},
@@ -47,7 +47,10 @@ const MOST_OFFSET: usize = 1_000_000;
 
 /// All connections, as of a moment ago.
 #[derive(Default)]
-pub(super) struct Connections(Mutex<Option<(Instant, Arc<Vec<ConnectionReport>>)>>);
+pub(super) struct Connections(Mutex<Option<(Instant, Known)>>);
+
+/// A core that did not answer is known for as long: those who ask at the same time wait for it once.
+type Known = Result<Arc<Vec<ConnectionReport>>, Stalled>;
 
 type Shared = State<Arc<Control>>;
 type Answer<T> = Result<Json<T>, Refused>;
@@ -56,7 +59,7 @@ pub(super) fn router(control: Arc<Control>) -> Router {
     Router::new()
         .route("/", get(page::index))
         .route("/assets/{*path}", get(page::asset))
-        .route("/healthz", get(|| async { "ok" }))
+        .route("/healthz", get(health))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics::scrape))
         .route("/api/v1/openapi.yaml", get(openapi))
@@ -156,6 +159,14 @@ pub(super) fn preflight(allow: &str) -> Response {
         headers.insert(name, HeaderValue::from_static(value));
     }
     response
+}
+
+/// Whether the relay does its work: a core that stands still serves none of its connections, whatever the others do.
+async fn health(State(control): Shared) -> Response {
+    match control.relay.stalled() {
+        None => "ok".into_response(),
+        Some(stalled) => (StatusCode::SERVICE_UNAVAILABLE, stalled.to_string()).into_response(),
+    }
 }
 
 async fn ready(State(control): Shared) -> Response {
@@ -290,7 +301,7 @@ async fn streams(State(control): Shared, Extension(granted): Extension<Granted>)
     let mut streams = Vec::with_capacity(reports.len());
     for report in reports.iter().filter(|report| control.shows(&report.name, granted)) {
         let watched = watched.get(&report.name).copied().unwrap_or_default();
-        streams.push(tell(&control, granted, report, watched).await);
+        streams.push(tell(&control, granted, report, watched));
     }
     Json(Streams { streams })
 }
@@ -308,18 +319,12 @@ async fn stream(
     }
     let report = control.relay.stream(&name).ok_or_else(none)?;
     let watched = history::watched(&control.relay.cores()).get(&report.name).copied().unwrap_or_default();
-    Ok(Json(tell(&control, granted, &report, watched).await).into_response())
+    Ok(Json(tell(&control, granted, &report, watched)).into_response())
 }
 
-async fn tell(control: &Control, granted: Granted, report: &StreamReport, watched: Watched) -> Stream {
-    let publisher = match report.publisher.filter(|_| report.is_live && granted.read) {
-        Some(id) => match control.events.publisher(id) {
-            Some(peer) => Some(peer),
-            // Its event has been missed, or is under way.
-            None => control.connections().await.iter().find(|it| it.id == id).map(|it| it.peer),
-        },
-        None => None,
-    };
+fn tell(control: &Control, granted: Granted, report: &StreamReport, watched: Watched) -> Stream {
+    let publisher = report.publisher.filter(|_| report.is_live && granted.read);
+    let publisher = publisher.and_then(|id| control.relay.publisher_address(id));
     let now_ms = control.relay.uptime().as_millis() as u64;
     Stream::of(report, publisher, control.history.stream(&report.name), watched, now_ms)
 }
@@ -359,7 +364,7 @@ async fn players(State(control): Shared, page: Result<Query<Page>, QueryRejectio
     if offset > MOST_OFFSET {
         return Err(Refused::bad_request(format!("offset is beyond {MOST_OFFSET}")));
     }
-    let all = control.connections().await;
+    let all = control.connections().await?;
     let is_wanted = |it: &&ConnectionReport| {
         it.role == Role::Player && page.stream.as_ref().is_none_or(|name| it.stream.as_ref() == Some(name))
     };
@@ -400,8 +405,8 @@ struct Publisher {
 }
 
 /// To those who may not read no more than the streams tell of them.
-async fn publishers(State(control): Shared, Extension(granted): Extension<Granted>) -> Json<PublisherList> {
-    let all = control.connections().await;
+async fn publishers(State(control): Shared, Extension(granted): Extension<Granted>) -> Answer<PublisherList> {
+    let all = control.connections().await?;
     let is_shown = |it: &&ConnectionReport| {
         it.role == Role::Publisher && control.shows(it.stream.as_deref().unwrap_or_default(), granted)
     };
@@ -413,7 +418,7 @@ async fn publishers(State(control): Shared, Extension(granted): Extension<Grante
         duration_ms: it.duration_ms,
         bytes_in: it.bytes_in,
     });
-    Json(PublisherList { publishers: publishers.collect() })
+    Ok(Json(PublisherList { publishers: publishers.collect() }))
 }
 
 async fn end(
@@ -427,7 +432,7 @@ async fn end(
         return Err(Refused::new(StatusCode::UNAUTHORIZED, "a token is needed to act"));
     }
     let id = id.parse().map_err(|_| Refused::bad_request("an id is a number"))?;
-    if !control.relay.end(id, role).await {
+    if !control.relay.end(id, role).await? {
         return Err(Refused::not_found("there is no such connection"));
     }
     tracing::info!(id, by = %client.peer, "ended by the API");
@@ -504,16 +509,17 @@ impl Control {
     }
 
     /// All connections by their numbers, as of half a second ago at most.
-    async fn connections(&self) -> Arc<Vec<ConnectionReport>> {
+    async fn connections(&self) -> Known {
         let mut known = self.connections.0.lock().await;
         if let Some((since, all)) = &*known
             && since.elapsed() < CONNECTIONS_AGE
         {
             return all.clone();
         }
-        let mut all = self.relay.connections().await;
-        all.sort_unstable_by_key(|it| it.id);
-        let all = Arc::new(all);
+        let all = self.relay.connections().await.map(|mut all| {
+            all.sort_unstable_by_key(|it| it.id);
+            Arc::new(all)
+        });
         *known = Some((Instant::now(), all.clone()));
         all
     }

@@ -7,6 +7,8 @@ use axum::{
 };
 use serde::Serialize;
 
+use crate::net::Stalled;
+
 /// A request that cannot be served, and why.
 #[derive(Debug, PartialEq)]
 pub(super) struct Refused {
@@ -17,6 +19,12 @@ pub(super) struct Refused {
 #[derive(Serialize)]
 struct Body<'a> {
     error: &'a str,
+}
+
+impl From<Stalled> for Refused {
+    fn from(stalled: Stalled) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, stalled.to_string())
+    }
 }
 
 impl Refused {

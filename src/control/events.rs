@@ -2,9 +2,8 @@
 //! them as server-sent events for whoever asks.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::VecDeque,
     convert::Infallible,
-    net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, SystemTime},
 };
@@ -43,8 +42,6 @@ pub(super) struct Events {
 struct Inside {
     last: u64,
     past: VecDeque<Arc<Told>>,
-    /// Who publishes, by the number of the connection.
-    publishers: HashMap<u64, SocketAddr>,
 }
 
 /// An event, its number and its text.
@@ -74,22 +71,12 @@ impl Events {
         }
     }
 
-    /// Where a publisher comes from.
-    pub(super) fn publisher(&self, id: u64) -> Option<SocketAddr> {
-        self.inside().publishers.get(&id).copied()
-    }
-
     fn note(&self, event: &Event, at: SystemTime) {
         let at = humantime::format_rfc3339_millis(at).to_string();
         let Ok(json) = serde_json::to_string(&Body { at, event }) else {
             return;
         };
         let mut inside = self.inside();
-        match *event {
-            Event::Published { id, peer, .. } => drop(inside.publishers.insert(id, peer)),
-            Event::Unpublished { id, .. } => drop(inside.publishers.remove(&id)),
-            _ => {}
-        }
         inside.last += 1;
         let told = Arc::new(Told { number: inside.last, json });
         if inside.past.len() == PAST {
@@ -98,6 +85,12 @@ impl Events {
         inside.past.push_back(told.clone());
         // Within the lock: a newcomer gets each event once, among the past ones or from here.
         let _ = self.told.send(told);
+    }
+
+    /// Events came faster than they were taken. The gap in the numbers tells every listener.
+    fn note_missed(&self, missed: u64) {
+        self.inside().last += missed;
+        tracing::debug!(missed, "events came faster than they could be passed on");
     }
 
     /// Past events after `last`, then all that come.
@@ -133,9 +126,7 @@ pub(super) async fn collect(control: Arc<Control>) {
     loop {
         match source.recv().await {
             Ok(event) => control.events.note(&event, SystemTime::now()),
-            Err(RecvError::Lagged(missed)) => {
-                tracing::debug!(missed, "events came faster than they were told")
-            }
+            Err(RecvError::Lagged(missed)) => control.events.note_missed(missed),
             Err(RecvError::Closed) => return,
         }
     }
@@ -187,6 +178,14 @@ mod tests {
     }
 
     #[test]
+    fn events_that_were_missed_are_a_gap_in_the_numbers() {
+        let events = events(2);
+        events.note_missed(3);
+        events.note(&Event::Draining, SystemTime::UNIX_EPOCH);
+        assert_eq!(numbers(&mut Box::pin(events.since(None))), [1, 2, 6]);
+    }
+
+    #[test]
     fn an_event_has_its_time_and_a_publisher_its_address() {
         let events = events(0);
         let peer = ([192, 0, 2, 1], 5).into();
@@ -196,10 +195,5 @@ mod tests {
         let expected = serde_json::json!({"at": "1970-01-01T00:00:00.000Z", "event": "published", "id": 7,
             "peer": "192.0.2.1:5", "stream": "live/a"});
         assert_eq!(json, expected);
-        assert_eq!(events.publisher(7), Some(peer));
-        let reason = "closed".to_owned();
-        let gone = Event::Unpublished { id: 7, peer, stream, reason, duration_ms: 1 };
-        events.note(&gone, SystemTime::UNIX_EPOCH);
-        assert_eq!(events.publisher(7), None);
     }
 }

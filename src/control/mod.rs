@@ -121,9 +121,81 @@ async fn serve(control: Arc<Control>, listeners: Vec<(TcpListener, Scope)>) {
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tick.tick().await;
+        control.relay.look_at_cores();
         control.history.sample(&control.relay);
         if ebb.has_come(control.relay.connection_count()) {
             net::give_free_pages_back();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::{Read, Write},
+        net::TcpStream,
+        time::Instant,
+    };
+
+    use super::*;
+    use crate::config::Config;
+
+    const TOKEN: &str = "to-act-in-tests-with";
+
+    /// Status line and body.
+    fn ask(address: SocketAddr, method: &str, path: &str) -> (String, String) {
+        let mut socket = TcpStream::connect(address).expect("it listens");
+        socket.set_read_timeout(Some(Duration::from_secs(20))).expect("a timeout");
+        let headers = format!("Host: localhost\r\nConnection: close\r\nAuthorization: Bearer {TOKEN}\r\n");
+        let request = format!("{method} {path} HTTP/1.1\r\n{headers}\r\n");
+        socket.write_all(request.as_bytes()).expect("it reads");
+        let mut response = String::new();
+        socket.read_to_string(&mut response).expect("it answers");
+        let (head, body) = response.split_once("\r\n\r\n").expect("a head");
+        (head.lines().next().unwrap_or_default().to_owned(), body.to_owned())
+    }
+
+    #[test]
+    fn a_core_that_stands_still_is_named_in_time_and_keeps_nobody_waiting() {
+        let mut config = Config { cores: 2, ..Config::default() };
+        config.listen.http = vec![([127, 0, 0, 1], 0).into()];
+        config.listen.is_default_http = false;
+        config.api.token = TOKEN.to_owned();
+        let relay = net::without_cores(config);
+        let started = start(relay.clone()).expect("it starts").expect("HTTP is wanted");
+        let address = started.addresses[0];
+        let unavailable = "HTTP/1.1 503 Service Unavailable";
+        let asked = Instant::now();
+        let paths =
+            [("GET", "/api/v1/players"), ("GET", "/api/v1/publishers"), ("DELETE", "/api/v1/players/7")];
+        for (method, path) in paths {
+            let (status, body) = ask(address, method, path);
+            assert_eq!(
+                (status.as_str(), body.contains("core 0 does not answer")),
+                (unavailable, true),
+                "{path} {body}"
+            );
+        }
+        // Of three, two had to wait for a core that nothing was known of.
+        assert!(asked.elapsed() < Duration::from_secs(10), "{:?}", asked.elapsed());
+        assert_eq!(ask(address, "GET", "/api/v1/streams").0, "HTTP/1.1 200 OK", "that needs no core");
+
+        let until = |what: &str, wanted: &str| {
+            let deadline = Instant::now() + Duration::from_secs(20);
+            while ask(address, "GET", "/healthz").1 != wanted {
+                assert!(Instant::now() < deadline, "{what}");
+                thread::sleep(Duration::from_millis(50));
+            }
+        };
+        until("its health says so", "core 0 does not answer");
+        // From then on nobody waits, and nothing piles up in its mail.
+        let (asked, waiting) = (Instant::now(), relay.waiting_tasks(0));
+        for _ in 0..100 {
+            assert_eq!(ask(address, "DELETE", "/api/v1/players/7").0, unavailable);
+        }
+        assert!(asked.elapsed() < Duration::from_secs(10), "{:?}", asked.elapsed());
+        assert_eq!(relay.waiting_tasks(0), waiting);
+        relay.lay_out_report(0);
+        until("the other one is named", "core 1 does not answer");
     }
 }

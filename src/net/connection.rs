@@ -180,6 +180,11 @@ impl Connection {
         let _ = self.socket.shutdown(how);
     }
 
+    /// Why it ends where a send fails: the end of a peer that had closed its sending side was not of that side alone.
+    pub(super) fn broken_by(&self, error: std::io::Error) -> Reason {
+        if self.has_finished { Reason::PeerClosed } else { Reason::Socket(error) }
+    }
+
     /// Whether a peer that has closed its sending side has gone altogether: it answered what it was sent, or a
     /// keep-alive probe, with a reset. There is nothing to read any more, so shutting the reading side only asks.
     pub(super) fn is_gone(&self) -> bool {

@@ -317,9 +317,7 @@ impl Core {
             Err(error) => match Trouble::of(error) {
                 Trouble::Interrupted => self.send(key, what, batch),
                 Trouble::Shortage => self.send_later(key, what, batch),
-                // Its end was not the end of its sending side alone.
-                Trouble::Broken(_) if self.connections[key].has_finished => self.end(key, Reason::PeerClosed),
-                Trouble::Broken(error) => self.end(key, Reason::Socket(error)),
+                Trouble::Broken(error) => self.end(key, self.connections[key].broken_by(error)),
             },
         }
         self.reap(key);

@@ -12,10 +12,14 @@ use std::{
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use tokio::sync::{broadcast, oneshot};
+use tokio::{
+    sync::{broadcast, oneshot},
+    time::timeout_at,
+};
 
 use super::{
     common::Common,
+    pulse::{Pulse, Stalled},
     report::{ConnectionReport, CoreReport, Event, Role, StreamReport},
 };
 pub use super::{
@@ -33,6 +37,8 @@ use crate::{
 
 /// Events that a listener may be behind before it misses some.
 const EVENTS: usize = 1024;
+/// How long a core may take to answer: far more than a turn, and less than those who ask wait.
+const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 
 /// The running relay. A clone is the same one.
 #[derive(Clone)]
@@ -75,6 +81,10 @@ pub(super) enum Task {
 pub(super) struct Outside {
     events: broadcast::Sender<Event>,
     reports: Box<[ArcSwap<CoreReport>]>,
+    pulses: Box<[Pulse]>,
+    /// Where each publisher comes from, by the number of its connection: from its first frame's permission on until it
+    /// stops, whoever listens.
+    publishers: papaya::HashMap<u64, SocketAddr>,
     tasks: Box<[Mutex<Vec<Task>>]>,
     /// Players that each core has been handed since the start.
     handed: Box<[AtomicU64]>,
@@ -86,6 +96,8 @@ impl Outside {
         Self {
             events: broadcast::Sender::new(EVENTS),
             reports: (0..cores).map(|core| ArcSwap::from_pointee(CoreReport::new(core))).collect(),
+            pulses: (0..cores).map(|_| Pulse::default()).collect(),
+            publishers: papaya::HashMap::new(),
             tasks: (0..cores).map(|_| Mutex::default()).collect(),
             handed: (0..cores).map(|_| AtomicU64::new(0)).collect(),
             is_draining: AtomicBool::new(false),
@@ -94,7 +106,24 @@ impl Outside {
 
     /// A core lays out its report.
     pub(super) fn lay_out(&self, report: CoreReport) {
+        self.pulses[report.core].beat();
         self.reports[report.core].store(Arc::new(report));
+    }
+
+    /// A publisher has its name.
+    pub(super) fn publishes(&self, connection_id: u64, peer: SocketAddr) {
+        self.publishers.pin().insert(connection_id, peer);
+    }
+
+    /// It has it no longer.
+    pub(super) fn publishes_no_more(&self, connection_id: u64) {
+        self.publishers.pin().remove(&connection_id);
+    }
+
+    /// The first core that stands still. One that has drained has every right to.
+    fn stalled(&self) -> Option<Stalled> {
+        let core = self.pulses.iter().position(Pulse::is_stalled)?;
+        (!self.is_draining.load(Ordering::Relaxed)).then_some(Stalled { core })
     }
 
     /// Tells whoever listens. `event` is made only if somebody does.
@@ -110,13 +139,13 @@ impl Outside {
         std::mem::take(&mut *self.tasks[core].lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// The core with the fewest players. Those it was handed after its last report, which is half a second old, count as
+    /// The core with the fewest players, of those that are not stalled. Those it was handed after its last report, which is half a second old, count as
     /// well: else all that come meanwhile would go to the same one.
     fn choose(&self) -> usize {
         let load = |core: &usize| {
             let report = self.reports[*core].load();
             let on_their_way = self.handed[*core].load(Ordering::Relaxed).saturating_sub(report.taken_in);
-            report.players.iter().sum::<u64>() + on_their_way
+            (self.pulses[*core].is_stalled(), report.players.iter().sum::<u64>() + on_their_way)
         };
         let core = (0..self.reports.len()).min_by_key(load).unwrap_or(0);
         self.handed[core].fetch_add(1, Ordering::Relaxed);
@@ -211,29 +240,66 @@ impl Handle {
         self.common.outside.events.subscribe()
     }
 
+    /// Looks whether each core is alive. To be called once a second.
+    pub fn look_at_cores(&self) {
+        self.common.outside.pulses.iter().for_each(Pulse::look);
+    }
+
+    /// A core that has stood still for some seconds, if there is one.
+    pub fn stalled(&self) -> Option<Stalled> {
+        self.common.outside.stalled()
+    }
+
+    /// Where the publisher with this connection comes from.
+    pub fn publisher_address(&self, connection_id: u64) -> Option<SocketAddr> {
+        self.common.outside.publishers.pin().get(&connection_id).copied()
+    }
+
     /// All connections, as their cores see them; those of HTTP that play nothing are not among them.
-    pub async fn connections(&self) -> Vec<ConnectionReport> {
-        self.ask(Task::Report).await.concat()
+    ///
+    /// # Errors
+    /// A core does not answer in time.
+    pub async fn connections(&self) -> Result<Vec<ConnectionReport>, Stalled> {
+        match self.ask(Task::Report).await {
+            (answers, None) => Ok(answers.concat()),
+            (_, Some(stalled)) => Err(stalled),
+        }
     }
 
     /// Ends a connection that publishes or plays, by its number. False where there is none of that role.
-    pub async fn end(&self, connection_id: u64, role: Role) -> bool {
-        self.ask(|answer| Task::End { connection_id, role, answer }).await.contains(&true)
+    ///
+    /// # Errors
+    /// None of the others has it, and a core does not answer in time: the connection may be there. It is not ended
+    /// later.
+    pub async fn end(&self, connection_id: u64, role: Role) -> Result<bool, Stalled> {
+        match self.ask(|answer| Task::End { connection_id, role, answer }).await {
+            (answers, Some(stalled)) if !answers.contains(&true) => Err(stalled),
+            (answers, _) => Ok(answers.contains(&true)),
+        }
     }
 
-    /// What each core answers; one that has drained answers nothing.
-    async fn ask<T>(&self, task: impl Fn(oneshot::Sender<T>) -> Task) -> Vec<T> {
+    /// What each core answers, and the first one that does not. One that has drained answers nothing, and one that is
+    /// known to stand still is not asked: what it is asked would wait for it.
+    async fn ask<T>(&self, task: impl Fn(oneshot::Sender<T>) -> Task) -> (Vec<T>, Option<Stalled>) {
+        let mut stalled = self.stalled();
         let mut questions = Vec::new();
         for core in 0..self.common.signals.len() {
+            if self.common.outside.pulses[core].is_stalled() {
+                continue;
+            }
             let (answer, answered) = oneshot::channel();
             self.give(core, task(answer));
-            questions.push(answered);
+            questions.push((core, answered));
         }
+        let deadline = tokio::time::Instant::now() + ANSWER_WITHIN;
         let mut answers = Vec::new();
-        for answered in questions {
-            answers.extend(answered.await);
+        for (core, answered) in questions {
+            match timeout_at(deadline, answered).await {
+                Ok(answer) => answers.extend(answer),
+                Err(_elapsed) => _ = stalled.get_or_insert(Stalled { core }),
+            }
         }
-        answers
+        (answers, stalled)
     }
 
     /// A place for a connection that another listener has accepted.
@@ -263,6 +329,18 @@ impl Handle {
     pub fn play(&self, player: HttpPlayer) {
         let core = self.common.outside.choose();
         self.give(core, Task::Play(Box::new(player)));
+    }
+
+    /// As a core that is alive does twice a second.
+    #[cfg(test)]
+    pub(crate) fn lay_out_report(&self, core: usize) {
+        self.common.outside.lay_out(CoreReport::new(core));
+    }
+
+    /// What waits for this core to be done.
+    #[cfg(test)]
+    pub(crate) fn waiting_tasks(&self, core: usize) -> usize {
+        self.common.outside.tasks[core].lock().map_or(0, |tasks| tasks.len())
     }
 
     fn give(&self, core: usize, task: Task) {

@@ -155,6 +155,7 @@ impl Core {
             tracing::info!(id, %peer, stream = name, core = self.number, "publishing");
         }
         self.tally.publishers += 1;
+        self.common.outside.publishes(id, peer);
         self.common.outside.tell(|| Event::Published { id, peer, stream: name.clone() });
         let connection = &mut self.connections[key];
         if let Some(publishing) = &mut connection.publishing {
@@ -252,6 +253,7 @@ impl Core {
             self.common.vacated.note(&publishing.name.to_string(), Instant::now());
         }
         drop(publication);
+        self.common.outside.publishes_no_more(id);
         self.tally.publishers -= 1;
         let bytes = connection.bytes_in - publishing.bytes_in_before;
         let duration_ms = now_ms - publishing.since_ms;

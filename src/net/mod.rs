@@ -17,6 +17,7 @@ mod memory;
 mod origin;
 mod process;
 mod protocol;
+mod pulse;
 mod queued;
 pub mod report;
 pub mod ring;
@@ -29,4 +30,7 @@ pub use allocator::give_free_pages_back;
 pub use handle::{Handle, HttpPlayer, Refusal, Ticket};
 pub use listener::bind_http;
 pub use process::run;
+#[cfg(test)]
+pub(crate) use process::without_cores;
 pub use protocol::Protocol;
+pub use pulse::Stalled;

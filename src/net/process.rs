@@ -225,6 +225,12 @@ pub(super) fn common(config: Config) -> io::Result<(Arc<Common>, Vec<PipeReader>
     Ok((Arc::new(common), wakes))
 }
 
+/// A relay none of whose cores runs: all of them stand still.
+#[cfg(test)]
+pub(crate) fn without_cores(config: Config) -> Handle {
+    Handle::new(common(config).expect("pipes").0, &[])
+}
+
 fn session_config(limits: &Limits) -> SessionConfig {
     // The configuration is in range: 24 bits.
     let bytes = |bytes: usize| u32::try_from(bytes).unwrap_or(u32::MAX);

@@ -16,7 +16,9 @@ impl Core {
     pub(super) fn do_tasks(&mut self) {
         for task in self.common.outside.take_tasks(self.number) {
             match task {
-                // Whoever asked may have gone: then nobody minds.
+                // Whoever asked has been told that this core does not answer: nothing is done behind its back.
+                Task::Report(answer) if answer.is_closed() => {}
+                Task::End { answer, .. } if answer.is_closed() => {}
                 Task::Report(answer) => _ = answer.send(self.tell_of_connections()),
                 Task::End { connection_id, role, answer } => _ = answer.send(self.kick(connection_id, role)),
                 Task::Play(player) => self.take_in(*player),

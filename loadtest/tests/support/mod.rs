@@ -25,7 +25,10 @@ pub fn relay(cores: usize) -> Addresses {
     let (started, addresses) = mpsc::channel();
     thread::spawn(move || {
         let http = std::cell::Cell::new(Vec::new());
-        let beside = |relay| fanfare::control::start(relay).map(|addresses| http.set(addresses));
+        let beside = |relay| {
+            fanfare::control::start(relay)
+                .map(|started| http.set(started.map(|it| it.addresses).unwrap_or_default()))
+        };
         let tell = |rtmp: &[SocketAddr]| {
             started.send(Addresses { rtmp: rtmp[0], http: http.take()[0] }).unwrap();
         };
