@@ -17,10 +17,18 @@ pub struct Limits {
     pub connections_per_address: usize,
     /// Connections of one network: an IPv4 /24 or an IPv6 /56.
     pub connections_per_network: usize,
-    /// Networks that the two limits above do not count.
+    /// Connections of one block of networks: an IPv4 /16 or an IPv6 /32.
+    pub connections_per_block: usize,
+    /// Networks that no limit per address, network or block counts.
     pub uncounted: Vec<IpNet>,
-    /// Connections whose handshake is not over, in all.
+    /// RTMP connections whose handshake is not over: of those that are counted, and of those from `uncounted`, each.
     pub handshakes: usize,
+    /// Those of one IP address.
+    pub handshakes_per_address: usize,
+    /// Those of one network: an IPv4 /24 or an IPv6 /56.
+    pub handshakes_per_network: usize,
+    /// Those of one block of networks: an IPv4 /16 or an IPv6 /32.
+    pub handshakes_per_block: usize,
     /// How long a handshake may take.
     #[serde(with = "units::duration")]
     pub handshake_timeout: Duration,
@@ -63,8 +71,12 @@ impl Default for Limits {
             connections: 100_000,
             connections_per_address: 1_000,
             connections_per_network: 4_000,
+            connections_per_block: 50_000,
             uncounted: loopback.iter().map(|net| net.parse().expect("it is a network")).collect(),
-            handshakes: 4_000,
+            handshakes: 10_000,
+            handshakes_per_address: 500,
+            handshakes_per_network: 1_000,
+            handshakes_per_block: 2_000,
             handshake_timeout: Duration::from_secs(5),
             request_timeout: Duration::from_secs(10),
             publisher_silence: Duration::from_secs(15),

@@ -21,7 +21,7 @@ use super::{
     common::Common,
     connection::{Closing, Connection, Reason, Sending, Step},
     dialogue::Dialogue,
-    gate::Refusal,
+    gate::{Door, Refusal},
     growth::Untold,
     memory::Holdings,
     report::CoreReport,
@@ -137,7 +137,7 @@ impl Core {
         if !self.common.has_room_for_connection(self.now_ms) {
             return self.refused(Refusal::Memory, id, peer);
         }
-        let ticket = match self.common.gate.admit(peer.ip()) {
+        let ticket = match self.common.gate.admit(peer.ip(), Door::Rtmp) {
             Ok(ticket) => ticket,
             Err(refusal) => return self.refused(refusal, id, peer),
         };

@@ -4,29 +4,46 @@
 use std::{
     collections::HashMap,
     fmt,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    net::IpAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use super::origin::Origin;
 use crate::config::Limits;
 
 /// A refusal of the same kind is logged no more often than this, milliseconds: a flood must not become one of lines.
 const BETWEEN_LINES_MS: u64 = 10_000;
-/// What an IPv4 host's neighbours share, and what an IPv6 customer usually gets.
-const IPV4_NETWORK_BITS: u32 = 24;
-const IPV6_NETWORK_BITS: u32 = 56;
+/// An origin is counted as an address, as a network and as a block.
+const LEVELS: usize = 3;
 
 /// The door of the process.
 pub(super) struct Gate {
     limits: Limits,
+    /// What each level may have, from the address to the block.
+    levels: [Level; LEVELS],
     inside: Mutex<Inside>,
+}
+
+/// Limits of one level, and what is said where they are reached.
+struct Level {
+    connections: (usize, Refusal),
+    handshakes: (usize, Refusal),
+}
+
+/// Where a connection has come in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Door {
+    /// A handshake comes first, in which a peer may keep us waiting.
+    Rtmp,
+    /// No handshake. A flood of those of RTMP does not close this door.
+    Http,
 }
 
 /// A place inside. Dropping it gives the place back.
 pub struct Ticket {
     gate: Arc<Gate>,
-    /// Whom it is counted for, if anybody.
-    address: Option<IpAddr>,
+    /// Whom it is counted for; none where it comes from one of `limits.uncounted`.
+    origin: Option<Origin>,
     is_shaking_hands: bool,
 }
 
@@ -39,8 +56,16 @@ pub enum Refusal {
     Address,
     /// Connections of one network.
     Network,
+    /// Connections of one block.
+    Block,
     /// Handshakes under way.
     Handshakes,
+    /// Handshakes of one address.
+    AddressHandshakes,
+    /// Handshakes of one network.
+    NetworkHandshakes,
+    /// Handshakes of one block.
+    BlockHandshakes,
     /// Streams that are published.
     Streams,
     /// Memory of all streams.
@@ -49,18 +74,34 @@ pub enum Refusal {
 
 impl Refusal {
     /// Each of them.
-    pub const ALL: [Self; 6] =
-        [Self::Connections, Self::Address, Self::Network, Self::Handshakes, Self::Streams, Self::Memory];
+    pub const ALL: [Self; 10] = [
+        Self::Connections,
+        Self::Address,
+        Self::Network,
+        Self::Block,
+        Self::Handshakes,
+        Self::AddressHandshakes,
+        Self::NetworkHandshakes,
+        Self::BlockHandshakes,
+        Self::Streams,
+        Self::Memory,
+    ];
 }
 
 #[derive(Default)]
 struct Inside {
     connections: usize,
-    handshakes: usize,
-    /// By address, and by network as its first address.
-    addresses: HashMap<IpAddr, usize>,
-    networks: HashMap<IpAddr, usize>,
+    /// Of peers that are counted, and of those from `limits.uncounted`: neither shuts the door for the other.
+    handshakes: [usize; 2],
+    /// By address, by network and by block.
+    levels: [HashMap<IpAddr, Counts>; LEVELS],
     refused: [Refused; REFUSALS],
+}
+
+#[derive(Clone, Copy, Default)]
+struct Counts {
+    connections: usize,
+    handshakes: usize,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -71,38 +112,57 @@ struct Refused {
 
 impl Gate {
     pub(super) fn new(limits: Limits) -> Arc<Self> {
-        Arc::new(Self { limits, inside: Mutex::default() })
+        let levels = [
+            Level {
+                connections: (limits.connections_per_address, Refusal::Address),
+                handshakes: (limits.handshakes_per_address, Refusal::AddressHandshakes),
+            },
+            Level {
+                connections: (limits.connections_per_network, Refusal::Network),
+                handshakes: (limits.handshakes_per_network, Refusal::NetworkHandshakes),
+            },
+            Level {
+                connections: (limits.connections_per_block, Refusal::Block),
+                handshakes: (limits.handshakes_per_block, Refusal::BlockHandshakes),
+            },
+        ];
+        Arc::new(Self { limits, levels, inside: Mutex::default() })
     }
 
     /// A place for a connection from this address.
     ///
     /// # Errors
-    /// What limit it is beyond. It is not counted then.
-    pub(super) fn admit(self: &Arc<Self>, address: IpAddr) -> Result<Ticket, Refusal> {
+    /// What limit it is beyond: of several, the one that concerns the fewest others. It is not counted then.
+    pub(super) fn admit(self: &Arc<Self>, address: IpAddr, door: Door) -> Result<Ticket, Refusal> {
         let limits = &self.limits;
-        let address = address.to_canonical();
-        let counted = (!limits.uncounted.iter().any(|net| net.contains(&address))).then_some(address);
+        let origin = Origin::of(address);
+        let is_counted = !limits.uncounted.iter().any(|net| net.contains(&origin.address));
+        let origin = is_counted.then_some(origin);
+        let is_shaking_hands = door == Door::Rtmp;
         let mut inside = self.inside();
+        for ((level, counts), key) in self.levels.iter().zip(&inside.levels).zip(keys(origin)) {
+            let counts = counts.get(&key).copied().unwrap_or_default();
+            if counts.connections >= level.connections.0 {
+                return Err(level.connections.1);
+            }
+            if is_shaking_hands && counts.handshakes >= level.handshakes.0 {
+                return Err(level.handshakes.1);
+            }
+        }
         if inside.connections >= limits.connections {
             return Err(Refusal::Connections);
         }
-        if inside.handshakes >= limits.handshakes {
+        if is_shaking_hands && inside.handshakes[usize::from(is_counted)] >= limits.handshakes {
             return Err(Refusal::Handshakes);
         }
-        if let Some(address) = counted {
-            let of = |counts: &HashMap<IpAddr, usize>, key| counts.get(&key).copied().unwrap_or(0);
-            if of(&inside.addresses, address) >= limits.connections_per_address {
-                return Err(Refusal::Address);
-            }
-            if of(&inside.networks, network(address)) >= limits.connections_per_network {
-                return Err(Refusal::Network);
-            }
-            *inside.addresses.entry(address).or_default() += 1;
-            *inside.networks.entry(network(address)).or_default() += 1;
-        }
         inside.connections += 1;
-        inside.handshakes += 1;
-        Ok(Ticket { gate: self.clone(), address: counted, is_shaking_hands: true })
+        inside.handshakes[usize::from(is_counted)] += usize::from(is_shaking_hands);
+        for (counts, key) in inside.levels.iter_mut().zip(keys(origin)) {
+            let counts = counts.entry(key).or_default();
+            counts.connections += 1;
+            counts.handshakes += usize::from(is_shaking_hands);
+        }
+        Ok(Ticket { gate: self.clone(), origin, is_shaking_hands })
     }
 
     /// Somebody was turned away. Returns how many have been for this reason, if it is time to say so.
@@ -139,7 +199,13 @@ impl Ticket {
     /// The handshake is over. Once is enough.
     pub(super) fn shook_hands(&mut self) {
         if std::mem::take(&mut self.is_shaking_hands) {
-            self.gate.inside().handshakes -= 1;
+            let mut inside = self.gate.inside();
+            inside.handshakes[usize::from(self.origin.is_some())] -= 1;
+            for (counts, key) in inside.levels.iter_mut().zip(keys(self.origin)) {
+                if let Some(counts) = counts.get_mut(&key) {
+                    counts.handshakes -= 1;
+                }
+            }
         }
     }
 }
@@ -149,27 +215,20 @@ impl Drop for Ticket {
         self.shook_hands();
         let mut inside = self.gate.inside();
         inside.connections -= 1;
-        if let Some(address) = self.address {
-            leave(&mut inside.addresses, address);
-            leave(&mut inside.networks, network(address));
+        for (counts, key) in inside.levels.iter_mut().zip(keys(self.origin)) {
+            if let Some(of_key) = counts.get_mut(&key) {
+                of_key.connections -= 1;
+                if of_key.connections == 0 {
+                    counts.remove(&key);
+                }
+            }
         }
     }
 }
 
-fn leave(counts: &mut HashMap<IpAddr, usize>, key: IpAddr) {
-    if let Some(count) = counts.get_mut(&key) {
-        *count -= 1;
-        if *count == 0 {
-            counts.remove(&key);
-        }
-    }
-}
-
-fn network(address: IpAddr) -> IpAddr {
-    match address {
-        IpAddr::V4(v4) => (v4 & Ipv4Addr::from(u32::MAX << (32 - IPV4_NETWORK_BITS))).into(),
-        IpAddr::V6(v6) => (v6 & Ipv6Addr::from(u128::MAX << (128 - IPV6_NETWORK_BITS))).into(),
-    }
+/// Under what it is counted, from the address to the block; nothing where it is not.
+fn keys(origin: Option<Origin>) -> impl Iterator<Item = IpAddr> {
+    origin.into_iter().flat_map(|Origin { address, network, block }| [address, network, block])
 }
 
 impl fmt::Display for Refusal {
@@ -178,7 +237,11 @@ impl fmt::Display for Refusal {
             Refusal::Connections => "limits.connections",
             Refusal::Address => "limits.connections_per_address",
             Refusal::Network => "limits.connections_per_network",
+            Refusal::Block => "limits.connections_per_block",
             Refusal::Handshakes => "limits.handshakes",
+            Refusal::AddressHandshakes => "limits.handshakes_per_address",
+            Refusal::NetworkHandshakes => "limits.handshakes_per_network",
+            Refusal::BlockHandshakes => "limits.handshakes_per_block",
             Refusal::Streams => "limits.streams",
             Refusal::Memory => "limits.memory_budget",
         })
@@ -198,7 +261,11 @@ mod tests {
     }
 
     fn enter(gate: &Arc<Gate>, address: &str) -> Result<Ticket, Refusal> {
-        gate.admit(address.parse().expect("an address"))
+        gate.admit(address.parse().expect("an address"), Door::Rtmp)
+    }
+
+    fn enter_by_http(gate: &Arc<Gate>, address: &str) -> Result<Ticket, Refusal> {
+        gate.admit(address.parse().expect("an address"), Door::Http)
     }
 
     #[test]
@@ -207,7 +274,11 @@ mod tests {
             ((|limits| limits.connections = 3) as fn(&mut Limits), Refusal::Connections),
             (|limits| limits.connections_per_address = 3, Refusal::Address),
             (|limits| limits.connections_per_network = 3, Refusal::Network),
+            (|limits| limits.connections_per_block = 3, Refusal::Block),
             (|limits| limits.handshakes = 3, Refusal::Handshakes),
+            (|limits| limits.handshakes_per_address = 3, Refusal::AddressHandshakes),
+            (|limits| limits.handshakes_per_network = 3, Refusal::NetworkHandshakes),
+            (|limits| limits.handshakes_per_block = 3, Refusal::BlockHandshakes),
         ] {
             let gate = gate(change);
             let mut inside: Vec<_> =
@@ -232,30 +303,88 @@ mod tests {
 
     #[test]
     fn uncounted_networks_count_against_the_whole_alone() {
-        let gate = gate(|limits| (limits.connections_per_address, limits.connections) = (1, 3));
+        let gate = gate(|limits| {
+            (limits.connections_per_address, limits.handshakes_per_address, limits.connections) = (1, 1, 3);
+        });
         let _inside: Vec<_> = (0..3).map(|_| enter(&gate, "127.0.0.1").expect("loopback")).collect();
         assert_eq!(enter(&gate, "127.0.0.1").err(), Some(Refusal::Connections));
     }
 
     #[test]
     fn a_handshake_that_is_over_makes_room_for_the_next_once() {
-        let gate = gate(|limits| limits.handshakes = 1);
-        let mut first = enter(&gate, "192.0.2.1").expect("the first");
-        first.shook_hands();
-        first.shook_hands();
-        let _second = enter(&gate, "192.0.2.1").expect("the first is through");
-        assert_eq!(enter(&gate, "192.0.2.1").err(), Some(Refusal::Handshakes));
-        drop(first);
-        assert_eq!(enter(&gate, "192.0.2.1").err(), Some(Refusal::Handshakes));
+        for (change, refusal) in [
+            ((|limits| limits.handshakes = 1) as fn(&mut Limits), Refusal::Handshakes),
+            (|limits| limits.handshakes_per_address = 1, Refusal::AddressHandshakes),
+            (|limits| limits.handshakes_per_network = 1, Refusal::NetworkHandshakes),
+            (|limits| limits.handshakes_per_block = 1, Refusal::BlockHandshakes),
+        ] {
+            let gate = gate(change);
+            let mut first = enter(&gate, "192.0.2.1").expect("the first");
+            first.shook_hands();
+            first.shook_hands();
+            let _second = enter(&gate, "192.0.2.1").expect("the first is through");
+            assert_eq!(enter(&gate, "192.0.2.1").err(), Some(refusal));
+            drop(first);
+            assert_eq!(enter(&gate, "192.0.2.1").err(), Some(refusal));
+        }
+    }
+
+    /// As many handshakes from these addresses as are let in.
+    fn flood(gate: &Arc<Gate>, addresses: impl Iterator<Item = IpAddr>) -> Vec<Ticket> {
+        addresses.filter_map(|address| gate.admit(address, Door::Rtmp).ok()).collect()
+    }
+
+    #[test]
+    fn no_network_no_host_and_no_owner_of_a_block_shuts_the_door_for_others() {
+        let everybody_else = ["198.51.100.7", "2001:db9::7", "127.0.0.1", "::1"];
+        let v6 = |bits: u128| IpAddr::from(((0x2001_0db8_u128 << 96) | bits).to_be_bytes());
+        let floods: [(&str, Vec<IpAddr>); 5] = [
+            ("an IPv4 /24", (0..100_000_u32).map(|n| [192, 0, 2, n as u8].into()).collect()),
+            ("an IPv4 /16", (0..100_000_u32).map(|n| [192, 0, (n >> 8) as u8, n as u8].into()).collect()),
+            ("an IPv6 host, its own /64", (0..100_000).map(v6).collect()),
+            ("an IPv6 customer, a /56", (0..100_000).map(|n| v6((n & 0xFF) << 64 | n)).collect()),
+            ("the owner of an IPv6 /32", (0..100_000).map(|n| v6(n << 72)).collect()),
+        ];
+        for (who, addresses) in floods {
+            let gate = gate(|_| ());
+            let _flood = flood(&gate, addresses.into_iter());
+            for other in everybody_else {
+                assert!(enter(&gate, other).is_ok(), "{who} shuts the door for {other}");
+                assert!(enter_by_http(&gate, other).is_ok(), "{who} shuts HTTP's door for {other}");
+            }
+        }
+    }
+
+    #[test]
+    fn handshakes_close_no_door_of_http() {
+        let gate = gate(|limits| (limits.handshakes, limits.handshakes_per_address) = (2, 1));
+        let _flood = flood(&gate, (0..10_u8).map(|n| [192, 0, 2, n].into()));
+        assert_eq!(enter(&gate, "198.51.100.7").err(), Some(Refusal::Handshakes), "RTMP's door is shut");
+        assert!(enter_by_http(&gate, "198.51.100.7").is_ok());
+        let _by_http = enter_by_http(&gate, "192.0.2.1").expect("for whoever shakes hands, too");
+        assert_eq!(gate.inside().handshakes, [0, 2]);
+    }
+
+    /// What comes through a proxy on this machine, and what comes by itself.
+    #[test]
+    fn uncounted_networks_and_others_do_not_shut_the_door_for_each_other() {
+        for (stranger, honest) in [("127.0.0.1", "198.51.100.7"), ("198.51.100.7", "127.0.0.1")] {
+            let gate = gate(|limits| limits.handshakes = 2);
+            let _strangers = [enter(&gate, stranger), enter(&gate, stranger)];
+            assert_eq!(enter(&gate, stranger).err(), Some(Refusal::Handshakes));
+            assert!(enter(&gate, honest).is_ok());
+        }
     }
 
     #[test]
     fn nothing_is_kept_of_who_has_gone() {
         let gate = gate(|_| ());
-        drop((enter(&gate, "192.0.2.1"), enter(&gate, "2001:db8::1")));
+        let mut through = enter(&gate, "192.0.2.1");
+        through.as_mut().expect("there is room").shook_hands();
+        drop((through, enter(&gate, "2001:db8::1"), enter(&gate, "127.0.0.1"), enter_by_http(&gate, "::1")));
         let inside = gate.inside();
-        assert_eq!((inside.connections, inside.handshakes), (0, 0));
-        assert!(inside.addresses.is_empty() && inside.networks.is_empty());
+        assert_eq!((inside.connections, inside.handshakes), (0, [0, 0]));
+        assert!(inside.levels.iter().all(HashMap::is_empty));
     }
 
     #[test]

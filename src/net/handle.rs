@@ -19,6 +19,7 @@ use tokio::{
 
 use super::{
     common::Common,
+    gate::Door,
     pulse::{Pulse, Stalled},
     report::{ConnectionReport, CoreReport, Event, Role, StreamReport},
 };
@@ -309,20 +310,10 @@ impl Handle {
     pub fn admit(&self, peer: SocketAddr) -> Result<Ticket, Refusal> {
         let now_ms = self.uptime().as_millis() as u64;
         let admitted = match self.common.has_room_for_connection(now_ms) {
-            true => self.common.gate.admit(peer.ip()),
+            true => self.common.gate.admit(peer.ip(), Door::Http),
             false => Err(Refusal::Memory),
         };
-        match admitted {
-            Ok(mut ticket) => {
-                // Hands are shaken by RTMP alone.
-                ticket.shook_hands();
-                Ok(ticket)
-            }
-            Err(refusal) => {
-                self.common.refused(refusal, 0, peer, now_ms);
-                Err(refusal)
-            }
-        }
+        admitted.inspect_err(|&refusal| self.common.refused(refusal, 0, peer, now_ms))
     }
 
     /// Hands a player to the core that has the fewest.

@@ -2,9 +2,10 @@
 //! else notices. `net::gate` has the tests of counting.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::TcpStream;
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 
 use fanfare::rtmp::message::type_id;
+use socket2::{Domain, Socket, Type};
 
 use crate::bystanders::Bystanders;
 use crate::crowd::Crowd;
@@ -92,6 +93,39 @@ fn handshakes_that_do_not_come_are_bounded_in_number_and_time() {
     }
     assert!(is_let_in(&relay), "they have made room");
     bystanders.finish();
+}
+
+/// A silent connection from this address.
+fn connect_from(ip: Ipv4Addr, address: SocketAddr) -> TcpStream {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from((ip, 0)).into()).unwrap();
+    socket.connect(&address.into()).unwrap();
+    socket.set_read_timeout(Some(SOON)).unwrap();
+    socket.into()
+}
+
+#[test]
+fn whoever_makes_all_the_handshakes_that_it_may_shuts_neither_http_nor_the_door_of_others() {
+    let config = "uncounted = []\nhandshakes = 9\nhandshakes_per_network = 8\nhandshake_timeout = '1m'";
+    let relay = Relay::start(&format!("[limits]\n{config}"));
+    let before = relay.open_sockets();
+    let strangers = Ipv4Addr::new(127, 0, 0, 9);
+    let _silent: Vec<_> = (0..8).map(|_| connect_from(strangers, relay.address())).collect();
+    eventually("all eight are in", SOON, || (relay.open_sockets() >= before + 8).then_some(()));
+    let mut ninth = connect_from(strangers, relay.address());
+    assert!(matches!(ninth.read(&mut [0]), Ok(0) | Err(_)), "it is refused");
+    relay.wait_for_log(&["refused", "limits.handshakes_per_network"]);
+
+    let mut other = connect_from(Ipv4Addr::new(127, 0, 1, 9), relay.address());
+    other.write_all(&handshake()[..1537]).unwrap();
+    other.read_exact(&mut [0]).expect("another network is let in");
+    for ip in [strangers, Ipv4Addr::new(127, 0, 2, 9)] {
+        let mut http = connect_from(ip, relay.http_address());
+        http.write_all(b"GET /healthz HTTP/1.0\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        http.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.0 200"), "{answer}");
+    }
 }
 
 #[test]
