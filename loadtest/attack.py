@@ -38,7 +38,7 @@ class Relay:
         self.http_url = f"http://127.0.0.1:{http_port}/live/load.flv"
         self.directory = directory
         self.log = (directory / "relay.log").open("wb")
-        command = ["taskset", "-c", "0", *servers.command("fanfare", port, directory, http_port)]
+        command = ["taskset", "-c", "0", *servers.command('fanfare:api.token="attack-token"', port, directory, http_port)]
         self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
         measure.wait_until_it_listens(self.process, port, directory / "relay.log")
         publish = [str(servers.LOAD), "--cpu", "1", "publish", self.url, "--seconds", "3600"]

@@ -265,10 +265,17 @@ impl Plan {
             },
             Kind::ApiFlood => Self {
                 connections: 10,
-                flood: ["/api/v1/players?limit=1000", "/api/v1/streams", "/metrics", "/api/v1/history", "/"]
-                    .iter()
-                    .flat_map(|path| request(path, ""))
-                    .collect(),
+                // With the token that attack.py gives the relay: what an operator's tools ask for costs the most.
+                flood: [
+                    "/api/v1/players?limit=1000&token=attack-token",
+                    "/api/v1/streams",
+                    "/metrics?token=attack-token",
+                    "/api/v1/history",
+                    "/",
+                ]
+                .iter()
+                .flat_map(|path| request(path, ""))
+                .collect(),
                 piece: 400,
                 ..still
             },

@@ -22,15 +22,15 @@ pub fn relay(cores: usize) -> Addresses {
     let mut config = Config { cores, ..Config::default() };
     config.set_rtmp(any());
     config.set_http(any());
+    // So that none is made, and kept with whoever runs the tests.
+    config.api.token = "token-of-a-test".to_owned();
     let (started, addresses) = mpsc::channel();
     thread::spawn(move || {
-        let http = std::cell::Cell::new(Vec::new());
-        let beside = |relay| {
-            fanfare::control::start(relay)
-                .map(|started| http.set(started.map(|it| it.addresses).unwrap_or_default()))
-        };
+        let http = std::cell::Cell::new(None);
+        let beside = |relay| fanfare::control::start(relay).map(|started| http.set(started));
         let tell = |rtmp: &[SocketAddr]| {
-            started.send(Addresses { rtmp: rtmp[0], http: http.take()[0] }).unwrap();
+            let http = http.take().expect("HTTP is configured").addresses[0];
+            started.send(Addresses { rtmp: rtmp[0], http }).unwrap();
         };
         fanfare::net::run(config, beside, tell).unwrap();
     });
