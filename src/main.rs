@@ -231,6 +231,9 @@ Examples:
   fanfare check --config fanfare.toml                is this file valid?
   fanfare --config fanfare.toml                      start with it
 
+The first start makes a token for the API, shows it, and says where it keeps it: ending players and publishers, and
+seeing where they come from, needs it.
+
 Ctrl-C or SIGTERM stops it: players are told, and it leaves within 5 seconds; a second one stops it now.
 Exit code: 0 after such a stop, 2 when it cannot start as configured.";
 

@@ -1,9 +1,9 @@
-// Pictures of the page: node tests/web/shots.mjs DIRECTORY [url] [name of a stream]. For looking at, not for comparing.
+// Pictures of the page: node tests/web/shots.mjs DIRECTORY [url] [name of a stream] [token]. For looking at, not for comparing.
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { openBrowser, startMock } from './browser.mjs';
 
-const [directory, url, stream = 'live/live_stream'] = process.argv.slice(2);
+const [directory, url, stream = 'live/live_stream', token = 'mock-token'] = process.argv.slice(2);
 mkdirSync(directory, { recursive: true });
 const mock = url ? null : await startMock();
 const base = url ?? mock.address;
@@ -27,7 +27,8 @@ for (const colorScheme of ['light', 'dark']) {
       await page.locator('.stage[data-state=playing]').waitFor();
       await page.waitForTimeout(2000);
     });
-    await take('status', '#/status', () => page.waitForTimeout(2500));
+    await take('status-viewer', '#/status', () => page.waitForTimeout(2500));
+    await take('status', `?token=${token}#/status`, () => page.waitForTimeout(2500));
     if (mock) {
       await mock.change('empty?on=1');
       await take('empty', '#/', () => page.waitForTimeout(1500));
