@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use fanfare::fanout::{Hub, PlayerKey, Policy, Start};
+use fanfare::fanout::{Ended, Hub, PlayerKey, Policy, Start};
 use fanfare::flv::{Frame, FrameKind};
 use fanfare::http::{ChunkedFormat, FlvFormat, websocket::WebSocketFormat};
 use fanfare::rtmp::chunk::MediaFormat;
@@ -54,6 +54,19 @@ impl Bench {
         publication.append(frame, self.now_ms);
     }
 
+    /// Owners of players that can begin because time has gone by.
+    fn woken(&mut self) -> Vec<usize> {
+        let mut due = Vec::new();
+        self.hub.wake(self.now_ms, &mut due);
+        due
+    }
+
+    fn ended(&mut self) -> Vec<(usize, Ended)> {
+        let mut ended = Vec::new();
+        self.hub.expire(self.now_ms, &mut ended);
+        ended
+    }
+
     fn drain(&mut self, player: PlayerKey) -> Vec<u8> {
         self.hub.grown(0, u64::MAX, &mut Vec::new());
         let mut out = Vec::new();
@@ -64,6 +77,9 @@ impl Bench {
         out
     }
 }
+
+/// As long after a publish's first frame it is known which kinds of media it has.
+const SETTLE_MS: u64 = 1_000;
 
 fn frame(kind: FrameKind, timestamp_ms: u32, head: &[u8], mark: &str) -> Frame {
     Frame { kind, timestamp_ms, payload: Bytes::from([head, mark.as_bytes()].concat()).into() }
@@ -173,7 +189,7 @@ fn the_first_player_of_a_form_starts_at_the_newest_key_frame_as_fast_as_any() {
     bench.lay(&mut publication, key_frame(120, "k4"));
     assert_eq!(read_flv(&bench.drain(flv)), "k4@120");
     let third = bench.join(Wire::HttpFlv, Start::KeyFrame);
-    assert_eq!(read_flv(&bench.drain(third)), "both vh@120 ah@120 k4@120");
+    assert_eq!(read_flv(&bench.drain(third)), "both vh@0 ah@0 k4@120");
 }
 
 #[test]
@@ -192,7 +208,7 @@ fn what_was_kept_comes_over_whole_from_several_segments_and_chunks() {
     bench.lay(&mut publication, audio(0xFF_FFF0 + 40, "n40"));
     let seen = read_flv(&bench.drain(player));
     let wanted: Vec<String> = (0..=40).map(|i| format!("n{i}@{}", 0xFF_FFF0 + i)).collect();
-    assert_eq!(seen, format!("both vh@{} {}", 0xFF_FFF0, wanted.join(" ")));
+    assert_eq!(seen, format!("both vh@0 {}", wanted.join(" ")));
 }
 
 #[test]
@@ -203,13 +219,24 @@ fn the_header_says_what_has_come_so_far() {
     bench.lay(&mut publication, key_frame(0, "k0"));
     let early = bench.join(Wire::HttpFlv, Start::KeyFrame);
     bench.lay(&mut publication, inter_frame(40, "i1"));
+    assert_eq!(bench.drain(early), b"", "audio may still come");
+    assert!(bench.woken().is_empty());
+    bench.now_ms += SETTLE_MS;
+    assert_eq!(bench.woken(), [7]);
+    assert!(bench.woken().is_empty(), "once");
     assert_eq!(read_flv(&bench.drain(early)), "video vh@0 k0@0 i1@40");
     bench.lay(&mut publication, audio_header("ah"));
+    assert_eq!(bench.drain(early), b"", "a header is no media");
+    let announced = bench.join(Wire::HttpFlv, Start::KeyFrame);
+    assert_eq!(read_flv(&bench.drain(announced)), "video vh@0 k0@0 i1@40");
     bench.lay(&mut publication, audio(60, "a2"));
-    assert_eq!(read_flv(&bench.drain(early)), "ah@0 a2@60", "sound that comes late is sent all the same");
+    assert_eq!(read_flv(&bench.drain(early)), "ah@60 a2@60", "audio that comes late is sent all the same");
+    let before_a_key_frame = bench.join(Wire::HttpFlv, Start::KeyFrame);
+    let seen = read_flv(&bench.drain(before_a_key_frame));
+    assert_eq!(seen, "both vh@0 k0@0 i1@40 ah@60 a2@60", "of now, not of when the key frame came");
     bench.lay(&mut publication, key_frame(80, "k3"));
     let late = bench.join(Wire::HttpFlv, Start::KeyFrame);
-    assert_eq!(read_flv(&bench.drain(late)), "both vh@80 ah@80 k3@80");
+    assert_eq!(read_flv(&bench.drain(late)), "both vh@0 ah@0 k3@80");
 }
 
 #[test]
@@ -239,7 +266,7 @@ fn a_player_that_asks_for_live_waits_for_the_next_key_frame_in_a_log_that_is_mad
     bench.lay(&mut publication, inter_frame(80, "i3"));
     assert_eq!(bench.drain(player), b"");
     bench.lay(&mut publication, key_frame(120, "k4"));
-    assert_eq!(read_flv(&bench.drain(player)), "both vh@120 ah@120 k4@120");
+    assert_eq!(read_flv(&bench.drain(player)), "both vh@0 ah@0 k4@120");
 }
 
 #[test]
@@ -255,6 +282,7 @@ fn who_asks_for_live_gets_the_first_key_frame_of_an_encoder_that_came_back() {
         // Of headers that have not changed nothing is laid: the new log begins with the key frame.
         bench.lay(&mut publication, video_header("vh"));
         bench.lay(&mut publication, key_frame(0, "k3"));
+        bench.now_ms += SETTLE_MS;
         let got = read_flv(&bench.drain(player));
         assert!(got.contains(" k3@"), "{got}");
     }
@@ -273,7 +301,9 @@ fn a_body_goes_on_over_an_encoders_restart_with_one_header() {
         bench.lay(&mut publication, frame);
     }
     let seen = read_flv(&bench.drain(player));
-    assert!(seen.starts_with("other@") && seen.contains("k0@120 i1@160"), "{seen}");
+    assert!(seen.ends_with("k0@120 i1@160") && !seen.contains("other"), "audio has not come yet: {seen}");
+    bench.lay(&mut publication, audio(50, "a2"));
+    assert_eq!(read_flv(&bench.drain(player)), "other@170 a2@170");
 }
 
 #[test]
@@ -287,7 +317,7 @@ fn a_player_that_is_moved_ahead_gets_changed_headers_and_no_second_file_header()
     bench.now_ms += 6_000;
     bench.lay(&mut publication, video_header("wh"));
     bench.lay(&mut publication, key_frame(6_200, "k5"));
-    assert_eq!(read_flv(&bench.drain(player)), "wh@6200 ah@6200 k5@6200");
+    assert_eq!(read_flv(&bench.drain(player)), "wh@0 ah@0 k5@6200");
     assert_eq!(bench.hub.skips(), 1);
 }
 
@@ -334,6 +364,150 @@ fn facts_tell_of_what_the_publisher_sends() {
     assert_eq!(publication.stream().facts().frames, 0, "another publish begins at nothing");
     bench.lay(&mut publication, video_header("vh"));
     bench.lay(&mut publication, key_frame(0, "k0"));
+    bench.now_ms += SETTLE_MS;
     let seen = read_flv(&bench.drain(player));
-    assert!(seen.starts_with("video vh@"), "this one has sent no sound: {seen}");
+    assert!(seen.starts_with("video vh@"), "this one has sent no audio: {seen}");
+}
+
+/// No player protocol can say that a kind of media has gone, or that one has come.
+#[test]
+fn an_encoder_that_comes_back_with_other_kinds_ends_the_players_of_the_one_before() {
+    let both = || vec![key_frame(0, "k"), audio(10, "a")];
+    let (video, sound) = (|| vec![key_frame(0, "k")], || vec![audio(0, "a")]);
+    let cases: [(Vec<Frame>, Vec<Frame>, bool); 7] = [
+        (both(), both(), false),
+        (both(), video(), true),
+        (both(), sound(), true),
+        (video(), both(), true),
+        (sound(), both(), true),
+        (video(), sound(), true),
+        (video(), video(), false),
+    ];
+    for (index, (before, after, ends)) in cases.into_iter().enumerate() {
+        for wire in Wire::ALL {
+            let mut bench = Bench::new();
+            let player = bench.join(wire, Start::KeyFrame);
+            let mut publication = bench.publish();
+            let lay = |bench: &mut Bench, publication: &mut Publication, frames: &[Frame]| {
+                for frame in [video_header("vh"), audio_header("ah")].iter().chain(frames) {
+                    bench.lay(publication, frame.clone());
+                }
+                // Headers and metadata of a kind are no media of it.
+                bench.now_ms += SETTLE_MS;
+                let again = frames[0].clone();
+                bench.lay(publication, Frame { timestamp_ms: 1_100, ..again });
+            };
+            lay(&mut bench, &mut publication, &before);
+            bench.drain(player);
+            assert_eq!(bench.ended(), [], "case {index}, {wire:?}");
+            drop(publication);
+            let waiting = bench.join(wire, Start::KeyFrame);
+            let mut publication = bench.publish();
+            lay(&mut bench, &mut publication, &after);
+            let expected: &[_] = if ends { &[(7, Ended::OtherMedia)] } else { &[] };
+            assert_eq!(bench.ended(), expected, "case {index}, {wire:?}");
+            assert_eq!(bench.ended(), [], "once");
+            assert!(!bench.drain(waiting).is_empty(), "one that waited begins with this publish");
+            let newcomer = bench.join(wire, Start::KeyFrame);
+            bench.drain(newcomer);
+            bench.lay(&mut publication, Frame { timestamp_ms: 1_140, ..after[0].clone() });
+            assert_eq!(bench.ended(), [], "nobody who began with this publish");
+        }
+    }
+}
+
+#[test]
+fn a_publish_that_showed_nothing_ends_nobody() {
+    let mut bench = Bench::new();
+    let mut publication = with_a_group(&mut bench);
+    let player = bench.join(Wire::HttpFlv, Start::KeyFrame);
+    bench.lay(&mut publication, inter_frame(80, "i3"));
+    bench.drain(player);
+    drop(publication);
+    let mut publication = bench.publish();
+    bench.lay(&mut publication, key_frame(0, "k4"));
+    drop(publication);
+    let mut publication = bench.publish();
+    for frame in [key_frame(0, "k5"), audio(10, "a6")] {
+        bench.lay(&mut publication, frame);
+    }
+    assert_eq!(bench.ended(), []);
+}
+
+/// FLV's times are signed: browsers' players stop at 2^31 ms.
+#[test]
+fn a_file_that_would_begin_late_begins_at_nothing_and_none_goes_on_to_where_its_times_end() {
+    const EDGE_MS: u32 = 1 << 31;
+    let mut bench = Bench::new();
+    let rtmp = bench.join(Wire::Rtmp, Start::KeyFrame);
+    let mut publication = bench.publish();
+    for frame in [video_header("vh"), audio_header("ah"), key_frame(EDGE_MS - 400_000, "k0")] {
+        bench.lay(&mut publication, frame);
+    }
+    bench.lay(&mut publication, audio(EDGE_MS - 400_010, "a1"));
+    let player = bench.join(Wire::HttpFlv, Start::KeyFrame);
+    bench.lay(&mut publication, inter_frame(EDGE_MS - 399_960, "i2"));
+    assert_eq!(read_flv(&bench.drain(player)), "both vh@0 ah@0 k0@0 a1@0 i2@40");
+    bench.lay(&mut publication, inter_frame(EDGE_MS + 5, "i3"));
+    // The stream's own time went on as the relay's clock did.
+    let seen = read_flv(&bench.drain(player));
+    assert!(seen.starts_with("i3@"), "{seen}");
+    assert_eq!(bench.ended(), []);
+    drop((publication, rtmp));
+
+    // One that began early and goes on for 24 days.
+    let mut bench = Bench::new();
+    let mut publication = with_a_group(&mut bench);
+    let player = bench.join(Wire::HttpFlv, Start::KeyFrame);
+    let rtmp = bench.join(Wire::Rtmp, Start::KeyFrame);
+    let mut last = 0;
+    let mut time_ms = 0_u32;
+    while bench.ended().is_empty() {
+        const STEP_MS: u32 = 3_600_000;
+        time_ms += STEP_MS;
+        bench.now_ms += u64::from(STEP_MS) - 40;
+        bench.drain(rtmp);
+        bench.lay(&mut publication, key_frame(time_ms, "k"));
+        let seen = read_flv(&bench.drain(player));
+        if let Some(at) = seen.rsplit_once('@') {
+            last = at.1.parse::<u32>().expect("a time");
+        }
+        assert!(last < EDGE_MS && time_ms < EDGE_MS + STEP_MS, "it went on to {last}");
+    }
+    assert!(last > EDGE_MS - 2 * 3_600_000, "and not before it had to: {last}");
+    assert_eq!(bench.ended(), [], "others go on");
+    let again = bench.join(Wire::HttpFlv, Start::KeyFrame);
+    bench.lay(&mut publication, inter_frame(time_ms + 40, "i"));
+    assert_eq!(read_flv(&bench.drain(again)), "both vh@0 ah@0 k@0 i@40");
+}
+
+#[test]
+fn a_file_s_metadata_names_no_kind_that_has_not_come() {
+    let metadata = |audio: u8| {
+        let mark = [b"\x03\0\x08hasAudio\x01", &[audio][..], b"\0\0\x09"].concat();
+        let payload = [b"\x02\0\x0AonMetaData", &mark[..]].concat();
+        Frame { kind: FrameKind::Data, timestamp_ms: 0, payload: Bytes::from(payload).into() }
+    };
+    for has_audio in [false, true] {
+        let mut bench = Bench::new();
+        let mut publication = bench.publish();
+        for frame in [metadata(1), audio_header("ah"), key_frame(0, "k0")] {
+            bench.lay(&mut publication, frame);
+        }
+        if has_audio {
+            bench.lay(&mut publication, audio(10, "a1"));
+        }
+        bench.now_ms += SETTLE_MS;
+        let player = bench.join(Wire::HttpFlv, Start::KeyFrame);
+        bench.lay(&mut publication, inter_frame(40, "i1"));
+        bench.lay(&mut publication, metadata(1));
+        let file = bench.drain(player);
+        let said: Vec<u8> = file
+            .windows(12)
+            .filter(|bytes| bytes.starts_with(b"\0\x08hasAudio\x01"))
+            .map(|bytes| bytes[11])
+            .collect();
+        assert_eq!(said, [u8::from(has_audio); 2], "in the preamble, and when it is repeated");
+        assert_eq!(read_flv(&file).contains("ah@"), has_audio);
+    }
 }

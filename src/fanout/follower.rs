@@ -2,13 +2,13 @@
 
 use std::{collections::VecDeque, rc::Rc, sync::Arc};
 
-use bytes::Bytes;
-
 use super::{
     batch::{Batch, Local},
-    player::{Cursor, Place, Player},
+    player::{Cursor, Place, Player, Wants},
 };
-use crate::stream::{Follow, Join, JoinPoint, Next, Segment, Stream, StreamLog, Wire};
+use crate::stream::{
+    Class, Follow, Join, JoinPoint, Next, PointKind, Preamble, Segment, Stream, StreamLog, Wire,
+};
 
 pub(super) struct Follower {
     follow: Follow,
@@ -20,11 +20,23 @@ pub(super) struct Follower {
     pub bytes_out: u64,
     /// How often one of them was moved ahead.
     pub skips: u64,
+    /// Players wait until it is known which kinds of media there are.
+    pub awaits_kinds: bool,
+    /// Players of earlier epochs have been ended.
+    pub kept_from: u32,
 }
 
 impl Follower {
     pub(super) fn new(follow: Follow) -> Self {
-        Self { follow, view: VecDeque::new(), players: Vec::new(), bytes_out: 0, skips: 0 }
+        Self {
+            follow,
+            view: VecDeque::new(),
+            players: Vec::new(),
+            bytes_out: 0,
+            skips: 0,
+            awaits_kinds: false,
+            kept_from: 0,
+        }
     }
 
     pub(super) fn stream(&self) -> &Arc<Stream> {
@@ -65,20 +77,35 @@ impl Follower {
         if let Place::Parked(parked) = &player.place {
             player.place = match parked.cursor() {
                 Some(cursor) => Place::At(cursor),
-                None => Place::Waiting { since_ms: now_ms, after: parked.position, is_before_all: false },
+                None => Place::Waiting { since_ms: now_ms, after: parked.position, wants: Wants::Newest },
             };
         }
-        let Place::Waiting { after, is_before_all, .. } = player.place else { return true };
-        match &**self.log().join() {
-            Join::At(point @ JoinPoint { start: Some(start), .. }) if is_before_all => {
-                self.place_at_start(player, start) || self.place_at(player, point)
-            }
-            // Who asked for the next key frame asked for no wait where there are no pictures.
-            Join::At(point) if position(point) >= after || !point.is_key_frame => {
-                self.place_at(player, point)
-            }
-            Join::At(_) | Join::Nothing | Join::NextKeyFrame => false,
+        let Place::Waiting { after, wants, .. } = player.place else { return true };
+        let join = self.log().join();
+        let Join::At(point) = &**join else { return false };
+        if wants == Wants::Start && self.place_at_start(player) {
+            return true;
         }
+        let names_kinds = point.preamble.as_ref().is_some_and(Preamble::names_kinds);
+        if names_kinds && !self.stream().media().is_settled(now_ms) {
+            self.awaits_kinds = true;
+            return false;
+        }
+        let first = match wants {
+            Wants::Start | Wants::First => self.first_since(after, point, true),
+            Wants::KeyFrame => self.first_since(after, point, false),
+            Wants::Newest => None,
+        };
+        if let Some((local, offset, kind)) = first {
+            self.put(player, Cursor::new(local, offset), kind, point);
+            return true;
+        }
+        // A player that asked for the next key frame asked for no wait where there are none.
+        let is_early = position(point) < after || wants == Wants::KeyFrame;
+        if is_early && point.kind == PointKind::KeyFrame {
+            return false;
+        }
+        self.place_at(player, point)
     }
 
     /// Moves a player that stands between two messages to the point where players join, if that is ahead of it. A
@@ -90,7 +117,7 @@ impl Follower {
             Join::At(point) if position(point) > after => self.place_at(player, point),
             _ => {
                 if self.has_left(after.0) {
-                    player.place = Place::Waiting { since_ms: now_ms, after, is_before_all: false };
+                    player.place = Place::Waiting { since_ms: now_ms, after, wants: Wants::Newest };
                 }
                 false
             }
@@ -126,16 +153,59 @@ impl Follower {
 
     fn place_at(&mut self, player: &mut Player, point: &JoinPoint) -> bool {
         let Some(local) = self.adopt(&point.segment) else { return false };
-        let opening_len = point.opening_len;
-        player.place_at(Cursor::new(local, point.offset), &point.preamble, opening_len, point.generation);
+        self.put(player, Cursor::new(local, point.offset), point.kind, point);
         true
     }
 
-    /// To the log's first message. No header has been sent by then: they come with the log.
-    fn place_at_start(&mut self, player: &mut Player, start: &Arc<Segment>) -> bool {
-        let Some(local) = self.adopt(start) else { return false };
-        player.place_at(Cursor::new(local, 0), &Bytes::new(), 0, NO_HEADERS);
+    /// To the log's first message, while that is kept. No header has been sent by then: they come with the log.
+    fn place_at_start(&mut self, player: &mut Player) -> bool {
+        let Some(first) = self.log().oldest_segment().filter(|oldest| oldest.sequence == 0) else {
+            return false;
+        };
+        let Some(local) = self.adopt(&first) else { return false };
+        player.place_at(Cursor::new(local, 0), PointKind::Start, None, self.stream().media().kinds());
+        player.epoch = FIRST_EPOCH;
         true
+    }
+
+    /// To a place that the headers of `point` go with.
+    fn put(&self, player: &mut Player, cursor: Cursor, kind: PointKind, point: &JoinPoint) {
+        if player.epoch == NOT_BEGUN {
+            player.epoch = point.epoch;
+        }
+        player.place_at(cursor, kind, point.preamble.as_ref(), self.stream().media().kinds());
+    }
+
+    /// The first key frame, or audio where that will do, from `after` to `point` that can be decoded with the headers of
+    /// `point`: several points may have come and gone since a core looked last.
+    fn first_since(
+        &mut self,
+        after: (u64, u32),
+        point: &JoinPoint,
+        accepts_sound: bool,
+    ) -> Option<(Local, u32, PointKind)> {
+        let configuration = point.preamble.as_ref()?.configuration();
+        let oldest = self.log().oldest_segment()?;
+        self.adopt(&oldest)?;
+        let since = self.view.iter().filter(|local| local.sequence >= after.0);
+        for local in since.take_while(|local| local.sequence <= point.segment.sequence) {
+            let mut begin = 0;
+            for entry in local.committed().entries {
+                let at = (local.sequence, std::mem::replace(&mut begin, entry.end));
+                if at > position(point) {
+                    return None;
+                }
+                let kind = match entry.class {
+                    Class::KeyFrame => PointKind::KeyFrame,
+                    Class::Audio if accepts_sound => PointKind::Sound,
+                    _ => continue,
+                };
+                if at >= after && entry.configuration == configuration {
+                    return Some((local.clone(), at.1, kind));
+                }
+            }
+        }
+        None
     }
 
     /// This core's hold on `segment`, with all between it and the view.
@@ -166,8 +236,10 @@ impl Follower {
     }
 }
 
-/// The state of the headers before the first one.
-const NO_HEADERS: u32 = 0;
+/// Of a player that has not been put anywhere.
+pub(super) const NOT_BEGUN: u32 = 0;
+/// That of the first publish.
+const FIRST_EPOCH: u32 = 1;
 
 fn position(point: &JoinPoint) -> (u64, u32) {
     (point.segment.sequence, point.offset)

@@ -7,10 +7,10 @@ use slab::Slab;
 
 use super::{
     batch::Batch,
-    follower::Follower,
-    player::{Place, Player, Start, Video},
+    follower::{Follower, NOT_BEGUN},
+    player::{Place, Player, Start, Video, Wants},
 };
-use crate::stream::{Registry, SLOTS, Stream, Wire};
+use crate::stream::{Join, PointKind, Registry, SLOTS, Stream, Wire};
 
 /// How much patience players are shown; see the configuration for each.
 #[derive(Clone, Copy, Debug)]
@@ -34,6 +34,9 @@ pub enum Ended {
     NotFound,
     /// The publisher went away and did not come back in time.
     Unpublished,
+    /// The publisher came back with other kinds of media, or the log begins anew: what comes now is not what the player
+    /// was given headers for.
+    OtherMedia,
 }
 
 /// One core's fan-out.
@@ -87,12 +90,23 @@ impl Hub {
             }
         };
         let followed = &mut self.followers[follower];
-        let after = match start {
-            Start::KeyFrame => (0, 0),
-            Start::Live => followed.head(),
+        let wants = match start {
+            _ if wire == Wire::Rtmp && followed.log().newest().is_none() => Wants::Start,
+            Start::Live => Wants::KeyFrame,
+            Start::KeyFrame => match &**followed.log().join() {
+                // No media has come yet.
+                Join::At(point) if point.kind == PointKind::Start => Wants::Start,
+                Join::At(_) => Wants::Newest,
+                Join::Nothing | Join::NextKeyFrame => Wants::First,
+            },
         };
-        let is_before_all = followed.log().newest().is_none();
-        let waiting = Place::Waiting { since_ms: now_ms, after, is_before_all };
+        let after = match start {
+            Start::KeyFrame if wants == Wants::Newest => (0, 0),
+            // Of a log that begins for this player all is to come.
+            Start::KeyFrame if followed.log().newest().is_none() => (0, 0),
+            Start::KeyFrame | Start::Live => followed.head(),
+        };
+        let waiting = Place::Waiting { since_ms: now_ms, after, wants };
         let key = self.players.insert(Player::new(owner, follower, followed.players.len(), waiting));
         followed.players.push(key);
         PlayerKey(key)
@@ -254,9 +268,28 @@ impl Hub {
         self.followers[self.players[key.0].follower].stream()
     }
 
-    /// Names the players whose patience, or whose publisher's, is at its end.
-    pub fn expire(&self, now_ms: u64, ended: &mut Vec<(usize, Ended)>) {
-        for (_, follower) in &self.followers {
+    /// Names the owners of players that waited until it was known which kinds of media there are, and can begin now.
+    pub fn wake(&mut self, now_ms: u64, due: &mut Vec<usize>) {
+        for (_, follower) in &mut self.followers {
+            if follower.awaits_kinds && follower.stream().media().is_settled(now_ms) {
+                follower.awaits_kinds = false;
+                let players = follower.players.iter().map(|&key| &self.players[key]);
+                let waiting = players.filter(|player| matches!(player.place, Place::Waiting { .. }));
+                due.extend(waiting.map(|player| player.owner));
+            }
+        }
+    }
+
+    /// Names the players whose patience, or whose publisher's, is at its end, and those that what comes now is not for.
+    pub fn expire(&mut self, now_ms: u64, ended: &mut Vec<(usize, Ended)>) {
+        for (_, follower) in &mut self.followers {
+            let kept_from = follower.log().kept_from();
+            if std::mem::replace(&mut follower.kept_from, kept_from) != kept_from {
+                let players = follower.players.iter().map(|&key| &self.players[key]);
+                let begun = players.filter(|player| player.epoch != NOT_BEGUN);
+                let earlier = begun.filter(|player| player.epoch < kept_from);
+                ended.extend(earlier.map(|player| (player.owner, Ended::OtherMedia)));
+            }
             let stream = follower.stream();
             if stream.is_live() {
                 continue;

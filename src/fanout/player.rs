@@ -8,7 +8,10 @@ use std::{
 use bytes::{Buf, Bytes};
 
 use super::batch::{Batch, Local};
-use crate::stream::{Class, Entry, Segment};
+use crate::{
+    flv::Kinds,
+    stream::{Class, Entry, PointKind, Preamble, Segment},
+};
 
 /// Bytes of one send, rounded down to whole messages where there are several: so many that bytes and not calls
 /// decide the cost, and few enough that a player who lags is looked at again soon.
@@ -37,6 +40,8 @@ pub(super) struct Player {
     has_opening: bool,
     /// The state of the headers that it was given last.
     pub generation: u32,
+    /// The log's epoch when it began; 0 before that.
+    pub epoch: u32,
     /// A batch of it is with the kernel: until [`Player::sent`] its place is that batch's, and nothing else may move
     /// it. What the peer asks meanwhile takes effect at the message boundary after it.
     is_sending: bool,
@@ -60,16 +65,29 @@ pub(super) enum Video {
 }
 
 pub(super) enum Place {
-    /// Waits for a point to join at that is not before `after` (segment and offset). `is_before_all`: it was there
-    /// before the first message, and begins with that one.
+    /// Waits for a point to join at that is not before `after` (segment and offset).
     Waiting {
         since_ms: u64,
         after: (u64, u32),
-        is_before_all: bool,
+        wants: Wants,
     },
     At(Cursor),
     /// Paused. Holds nothing of the log, and goes on here if that is still kept.
     Parked(Parked),
+}
+
+/// What a waiting player begins with. It may be long past when its core looks, with points since: what a player was
+/// promised is looked up in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wants {
+    /// The log's first message: it was there before that.
+    Start,
+    /// The first audio or key frame: nothing could be joined when it came.
+    First,
+    /// The first key frame.
+    KeyFrame,
+    /// What is newest.
+    Newest,
 }
 
 /// Where a paused player stands, without a hold on the segment: a player may pause for as long as its stream lives.
@@ -97,7 +115,8 @@ impl Player {
             preamble: Bytes::new(),
             is_preamble_begun: false,
             has_opening: false,
-            generation: 0,
+            generation: NO_HEADERS,
+            epoch: 0,
             is_sending: false,
             is_paused: false,
             is_resuming: false,
@@ -107,13 +126,27 @@ impl Player {
         }
     }
 
-    /// Puts the player to `cursor`; the preamble goes first if its headers are not the ones that it has. Its first
-    /// `opening_len` bytes are for a player who begins.
-    pub(super) fn place_at(&mut self, cursor: Cursor, preamble: &Bytes, opening_len: usize, generation: u32) {
+    /// Puts the player to `cursor`, where there is what `kind` says. The preamble goes first if its headers are not the
+    /// ones that the player has; `kinds` have come so far.
+    pub(super) fn place_at(
+        &mut self,
+        cursor: Cursor,
+        kind: PointKind,
+        preamble: Option<&Preamble>,
+        kinds: Kinds,
+    ) {
+        debug_assert!(!self.is_sending, "its place belongs to that send");
         let is_first = matches!(self.place, Place::Waiting { .. });
+        let generation = preamble.map_or(NO_HEADERS, Preamble::generation);
         if is_first || generation != self.generation {
-            self.preamble = preamble.slice(if self.has_opening { opening_len } else { 0 }..);
+            self.preamble = preamble.map_or_else(Bytes::new, |preamble| {
+                let opened = preamble.wire(kinds);
+                opened.bytes.slice(if self.has_opening { opened.opening_len } else { 0 }..)
+            });
             self.is_preamble_begun = false;
+        }
+        if kind == PointKind::Sound && kinds.video && self.video == Video::Wanted {
+            self.video = Video::FromNextKeyFrame;
         }
         self.generation = generation;
         self.is_served = false;
@@ -248,10 +281,13 @@ impl Cursor {
     }
 }
 
+/// The state of the headers before the first one.
+const NO_HEADERS: u32 = 0;
+
 fn is_wanted(class: Class, audio: bool, video: Video) -> bool {
     match class {
         Class::Audio => audio,
-        Class::Video | Class::KeyFrame => video == Video::Wanted,
+        Class::Video | Class::KeyFrame | Class::KeyFrameRest => video == Video::Wanted,
         Class::Data => true,
     }
 }
@@ -273,26 +309,43 @@ mod tests {
     use super::*;
     use crate::stream::{
         Wire,
-        tests::{key_frame, publisher, registry},
+        tests::{Named, key_frame, publisher, registry_in, video_header},
     };
 
     #[test]
     fn the_opening_goes_with_the_first_preamble_that_is_sent_and_with_no_other() {
-        let mut publication = registry(1).publish("live/s", publisher(1), 0).expect("the name is free");
-        publication.append(key_frame(0, "K0 "), 0);
-        let segment: Local =
-            Rc::new(publication.stream().log(Wire::Rtmp).newest().expect("there is a message"));
-        let cursor = || Cursor::new(segment.clone(), 0);
-        let waiting = Place::Waiting { since_ms: 0, after: (0, 0), is_before_all: false };
+        let registry = registry_in(|_| Box::new(Named));
+        let mut publication = registry.publish("live/s", publisher(1), 0).expect("the name is free");
+        let mut preamble_behind = |header: &str, timestamp_ms: u32| {
+            publication.append(video_header(header), 0);
+            publication.append(key_frame(timestamp_ms, "K "), 0);
+            let join = publication.stream().log(Wire::Rtmp).join();
+            let crate::stream::Join::At(point) = &**join else { panic!("there is a key frame") };
+            (Rc::new(point.segment.clone()), point.offset, point.preamble.clone())
+        };
+        let (old, new, newer) =
+            (preamble_behind("old ", 0), preamble_behind("new ", 40), preamble_behind("newer ", 80));
+        let kinds = Kinds { audio: false, video: true };
+        let waiting = Place::Waiting { since_ms: 0, after: (0, 0), wants: Wants::Newest };
         let mut player = Player::new(0, 0, 0, waiting);
-        let preamble = |text: &'static str| Bytes::from_static(text.as_bytes());
+        let place = |player: &mut Player, (segment, offset, preamble): &(Local, u32, Option<Preamble>)| {
+            player.place_at(
+                Cursor::new(segment.clone(), *offset),
+                PointKind::KeyFrame,
+                preamble.as_ref(),
+                kinds,
+            );
+        };
         // The headers change before anything is sent.
-        player.place_at(cursor(), &preamble("opening+old"), 8, 1);
-        player.place_at(cursor(), &preamble("opening+new"), 8, 2);
+        place(&mut player, &old);
+        place(&mut player, &new);
         let batch = player.next_batch(false).expect("the preamble is due");
-        assert_eq!(batch.bytes(), b"opening+new");
-        player.sent(11);
-        player.place_at(cursor(), &preamble("opening+newer"), 8, 3);
-        assert_eq!(player.next_batch(false).expect("the headers have changed").bytes(), b"newer");
+        assert_eq!(batch.bytes(), b"v:\x17\x00\0\0\0new ");
+        player.sent(batch.bytes().len());
+        place(&mut player, &newer);
+        assert_eq!(
+            player.next_batch(false).expect("the headers have changed").bytes(),
+            b"\x17\x00\0\0\0newer "
+        );
     }
 }

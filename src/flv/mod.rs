@@ -2,6 +2,7 @@
 pub mod audio;
 mod enhanced;
 pub mod frame;
+pub mod script;
 pub mod video;
 pub use enhanced::FourCc;
 pub use frame::{Frame, FrameKind, Kinds, Payload, Run, WireFormat};

@@ -123,6 +123,7 @@ pub(super) enum Reason {
     UnreadAnswers,
     StreamNotFound,
     Unpublished,
+    OtherMedia,
     TakenOver,
     ShuttingDown,
     Kicked,
@@ -245,6 +246,7 @@ impl Reason {
             Reason::UnreadAnswers => "unread_answers",
             Reason::StreamNotFound => "stream_not_found",
             Reason::Unpublished => "unpublished",
+            Reason::OtherMedia => "other_media",
             Reason::TakenOver => "taken_over",
             Reason::ShuttingDown => "shutting_down",
             Reason::Kicked => "kicked",
@@ -273,6 +275,9 @@ impl fmt::Display for Reason {
             Reason::UnreadAnswers => write!(f, "it asks for answers and does not read them"),
             Reason::StreamNotFound => write!(f, "nobody published the stream within play_wait"),
             Reason::Unpublished => write!(f, "the publisher did not come back within publisher_grace"),
+            Reason::OtherMedia => {
+                write!(f, "the publisher came back with other kinds of media, or time begins anew")
+            }
             Reason::TakenOver => write!(f, "another publisher took the stream over"),
             Reason::ShuttingDown => write!(f, "the relay is shutting down"),
             Reason::Kicked => write!(f, "ended by the operator"),

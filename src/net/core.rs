@@ -135,11 +135,11 @@ impl Core {
         self.now_ms = self.clock();
         let id = self.common.next_connection_id();
         if !self.common.has_room_for_connection(self.now_ms) {
-            return self.refused(Refusal::Memory, id, peer);
+            return self.common.refused(Refusal::Memory, id, peer, self.now_ms);
         }
         let ticket = match self.common.gate.admit(peer.ip(), Door::Rtmp) {
             Ok(ticket) => ticket,
-            Err(refusal) => return self.refused(refusal, id, peer),
+            Err(refusal) => return self.common.refused(refusal, id, peer, self.now_ms),
         };
         let mut random = [0; 32];
         if let Err(error) = getrandom::fill(&mut random) {
@@ -154,11 +154,6 @@ impl Core {
         tracing::debug!(id, %peer, core = self.number, "connected");
         self.receive(key);
         self.ring.submit();
-    }
-
-    /// Somebody is turned away: counted, and said now and then.
-    pub(super) fn refused(&self, refusal: Refusal, id: u64, peer: SocketAddr) {
-        self.common.refused(refusal, id, peer, self.now_ms);
     }
 
     /// Does what is there to do, for as long as a turn may take.

@@ -33,7 +33,7 @@ use crate::{
     flv::{FrameKind, Kinds, WireFormat},
     http::FlvFormat,
     rtmp::chunk::MediaFormat,
-    stream::{Mail, Memory, Stream, Wire},
+    stream::{KeyFrame, Mail, Memory, Stream, Wire},
 };
 
 /// Events that a listener may be behind before it misses some.
@@ -343,10 +343,9 @@ impl Handle {
 
 /// The headers and the newest key frame of a stream as an FLV file that ends.
 fn still(stream: &Stream) -> Option<Bytes> {
-    let (point, end) = stream.log(Wire::Rtmp).key_frame()?;
-    let committed = point.segment.committed().bytes;
+    let KeyFrame { headers, messages } = stream.log(Wire::Rtmp).key_frame()?;
     let rtmp = MediaFormat::default();
-    let wire = [&point.preamble, &committed[point.offset as usize..end]].concat();
+    let wire = [&[headers], &messages[..]].concat().concat();
     let mut rest = &wire[..];
     let mut file = FlvFormat.opening(Kinds { audio: false, video: true })?.to_vec();
     while let Some((frame, len)) = rtmp.read(rest) {

@@ -189,7 +189,7 @@ impl Core {
         connection.publishing = None;
         connection.dialogue.refuse_publish("NetStream.Publish.Denied", description);
         let (id, peer) = (connection.id, connection.peer);
-        self.refused(refusal, id, peer);
+        self.common.refused(refusal, id, peer, self.now_ms);
     }
 
     /// Another publisher takes the name over. One that is only closed would come back and take it over in its turn,
@@ -314,8 +314,11 @@ impl Core {
         self.recount(key);
     }
 
-    /// Ends the players whose time is up.
+    /// Ends the players whose time is up, and begins with those whose stream has shown what it holds.
     pub(super) fn expire_players(&mut self) {
+        let mut due = Vec::new();
+        self.hub.wake(self.now_ms, &mut due);
+        due.into_iter().for_each(|key| self.flush(key));
         let mut ended = Vec::new();
         self.hub.expire(self.now_ms, &mut ended);
         for (key, why) in ended {
@@ -333,6 +336,11 @@ impl Core {
                 Ended::Unpublished => {
                     connection.dialogue.end_play();
                     self.finish_after_session(key, Reason::Unpublished);
+                }
+                // It comes back, and is given the right headers.
+                Ended::OtherMedia => {
+                    connection.dialogue.end_play();
+                    self.finish_after_session(key, Reason::OtherMedia);
                 }
             }
         }

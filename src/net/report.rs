@@ -125,7 +125,7 @@ pub struct Followed {
 
 impl CoreReport {
     /// Why connections end, as labels.
-    pub const ENDS: [&'static str; 16] = [
+    pub const ENDS: [&'static str; 17] = [
         "closed_by_peer",
         "socket_error",
         "protocol_violation",
@@ -138,6 +138,7 @@ impl CoreReport {
         "unread_answers",
         "stream_not_found",
         "unpublished",
+        "other_media",
         "taken_over",
         "shutting_down",
         "kicked",

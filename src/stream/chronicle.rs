@@ -1,14 +1,17 @@
-//! Keeps the facts of a stream: counts what its publisher sends, and writes it down now and then for whoever asks.
+//! Keeps the facts of a stream: counts what its publisher sends, and writes it down now and then for the control plane.
+
+use std::collections::BTreeSet;
 
 use bytes::Bytes;
 
 use super::{
     facts::Facts,
-    preamble::Preamble,
+    preamble::Headers,
     registry::Stream,
-    role::{Part, Role},
+    role::Part,
+    tracks::{Picture, Place},
 };
-use crate::flv::{Frame, FrameKind, Kinds};
+use crate::flv::Frame;
 
 /// How often the facts are written down, milliseconds: twice for each look that is a second apart.
 const BETWEEN_MS: u64 = 500;
@@ -19,11 +22,20 @@ const PREFIX: usize = 8;
 #[derive(Debug, Default)]
 pub(super) struct Chronicle {
     facts: Facts,
-    /// The first bytes of the newest message of each kind, and how many there are.
-    video: Option<([u8; PREFIX], usize)>,
-    audio: Option<([u8; PREFIX], usize)>,
+    /// The first bytes of the newest message of the first track of each kind.
+    video: Option<Prefix>,
+    audio: Option<Prefix>,
+    /// Audio tracks by id; there are 256 ids.
+    audio_tracks: BTreeSet<u8>,
     key_frame_ms: Option<u32>,
     due_ms: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Prefix {
+    track: u8,
+    bytes: [u8; PREFIX],
+    len: usize,
 }
 
 impl Chronicle {
@@ -34,61 +46,69 @@ impl Chronicle {
         stream.set_facts(self.facts.clone());
     }
 
-    /// Takes note of a frame, with the time that its publisher gave it.
-    pub(super) fn saw(&mut self, frame: &Frame, role: Role, now_ms: u64) {
+    /// A frame has come, of whatever kind.
+    pub(super) fn saw(&mut self, frame: &Frame, now_ms: u64) {
         let facts = &mut self.facts;
         facts.now_ms = now_ms;
         facts.bytes += frame.payload.len() as u64;
         facts.frames += 1;
-        match role {
-            Role::KeyFrame => {
-                facts.pictures += 1;
-                facts.key_frames += 1;
-                let before_ms = self.key_frame_ms.replace(frame.timestamp_ms);
-                let interval_ms = before_ms.map(|before| frame.timestamp_ms.wrapping_sub(before));
-                // A clock that was set back says nothing.
-                facts.key_frame_interval_ms = interval_ms.filter(|&ms| ms.cast_signed() > 0);
-            }
-            Role::Picture => facts.pictures += 1,
-            Role::Header(_) | Role::Other => {}
+    }
+
+    /// It is a picture of this track, or a part of one; it has the time that its publisher gave it. There are so many
+    /// tracks.
+    pub(super) fn saw_picture(&mut self, frame: &Frame, track: u8, picture: Picture, tracks: usize) {
+        let facts = &mut self.facts;
+        facts.video_tracks = tracks;
+        if !picture.is_lead {
+            return;
         }
-        let kept = match frame.kind {
-            FrameKind::Video => &mut self.video,
-            FrameKind::Audio => &mut self.audio,
-            FrameKind::Data => return,
-        };
-        // An empty message keeps a connection alive, and is no sound.
-        if !frame.payload.is_empty() {
-            let (prefix, len) = kept.get_or_insert_default();
-            *len = frame.payload.copy_prefix(prefix);
+        self.video = Some(Prefix::of(frame, track));
+        facts.pictures += u64::from(picture.is_first);
+        if picture.place == Place::Begins {
+            facts.key_frames += 1;
+            let before_ms = self.key_frame_ms.replace(frame.timestamp_ms);
+            let interval_ms = before_ms.map(|before| frame.timestamp_ms.wrapping_sub(before));
+            // A clock that was set back says nothing.
+            facts.key_frame_interval_ms = interval_ms.filter(|&ms| ms.cast_signed() > 0);
         }
     }
 
-    /// Which kinds have come so far.
-    pub(super) fn kinds(&self) -> Kinds {
-        Kinds { audio: self.audio.is_some(), video: self.video.is_some() }
+    /// It is audio of this track.
+    pub(super) fn saw_sound(&mut self, frame: &Frame, track: u8) {
+        self.audio_tracks.insert(track);
+        if self.audio_tracks.first() == Some(&track) {
+            self.audio = Some(Prefix::of(frame, track));
+        }
     }
 
     /// Writes the facts down, if it is time.
-    pub(super) fn write_if_due(&mut self, stream: &Stream, preamble: &Preamble, now_ms: u64) {
+    pub(super) fn write_if_due(&mut self, stream: &Stream, headers: &Headers, now_ms: u64) {
         if now_ms >= self.due_ms {
             self.due_ms = now_ms + BETWEEN_MS;
-            self.write(stream, preamble);
+            self.write(stream, headers);
         }
     }
 
     /// Writes the facts down.
-    pub(super) fn write(&self, stream: &Stream, preamble: &Preamble) {
-        let bytes = |kept: &Option<([u8; PREFIX], usize)>| {
-            kept.as_ref().map(|(prefix, len)| Bytes::copy_from_slice(&prefix[..*len]))
-        };
+    pub(super) fn write(&self, stream: &Stream, headers: &Headers) {
+        let bytes = |kept: Option<Prefix>| kept.map(|kept| Bytes::copy_from_slice(&kept.bytes[..kept.len]));
+        let header = |kept: Option<Prefix>, part: fn(u8) -> Part| headers.header(part(kept?.track));
         stream.set_facts(Facts {
-            metadata: preamble.header(Part::Metadata),
-            video: bytes(&self.video),
-            video_header: preamble.header(Part::VideoSequence(0)),
-            audio: bytes(&self.audio),
-            audio_header: preamble.header(Part::AudioSequence(0)),
+            metadata: headers.header(Part::Metadata),
+            video: bytes(self.video),
+            video_header: header(self.video, Part::VideoSequence),
+            audio: bytes(self.audio),
+            audio_header: header(self.audio, Part::AudioSequence),
+            audio_tracks: self.audio_tracks.len(),
             ..self.facts.clone()
         });
+    }
+}
+
+impl Prefix {
+    fn of(frame: &Frame, track: u8) -> Self {
+        let mut bytes = [0; PREFIX];
+        let len = frame.payload.copy_prefix(&mut bytes);
+        Self { track, bytes, len }
     }
 }

@@ -14,20 +14,25 @@ pub struct Facts {
     pub bytes: u64,
     /// All frames.
     pub frames: u64,
-    /// Pictures among them.
+    /// Pictures among them: of the first video track, and each once, in however many messages it comes.
     pub pictures: u64,
     /// Key frames among these.
     pub key_frames: u64,
+    /// Video tracks that have had a key frame.
+    pub video_tracks: usize,
+    /// Audio tracks that have had a frame.
+    pub audio_tracks: usize,
     /// Between the last two key frames, milliseconds of the stream.
     pub key_frame_interval_ms: Option<u32>,
     /// `onMetaData`, the body of the message in AMF0, with the name before it.
     pub metadata: Option<Bytes>,
-    /// The first bytes of the newest video message: its codec is named there.
+    /// The first bytes of the first video track's newest picture: its codec is named there. None before a picture has
+    /// come, whatever was announced.
     pub video: Option<Bytes>,
-    /// The video sequence header, the whole message.
+    /// That track's sequence header, the whole message.
     pub video_header: Option<Bytes>,
-    /// The first bytes of the newest audio message.
+    /// The first bytes of the first audio track's newest frame; none before one has come.
     pub audio: Option<Bytes>,
-    /// The audio sequence header, the whole message.
+    /// That track's sequence header, the whole message.
     pub audio_header: Option<Bytes>,
 }

@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use super::{
-    Bounds, Class, Entry, Join, Next, PublisherId, Registry, Retention, Segment, Signal, Stream, Wire,
-    segment::INDEX_ENTRIES,
+    Bounds, Class, Entry, Join, Next, PointKind, PublisherId, Registry, Retention, Segment, Signal, Stream,
+    Wire, segment::INDEX_ENTRIES,
 };
 use crate::flv::{Frame, FrameKind, WireFormat};
 
@@ -97,7 +97,7 @@ fn check_join(stream: &Stream) {
         offset => 1 + entries.iter().position(|entry| entry.end == offset).expect("where a message begins"),
     };
     assert!(at < entries.len(), "there is something at the join");
-    assert_eq!(point.is_key_frame, entries[at].class == Class::KeyFrame);
+    assert_eq!(point.kind == PointKind::KeyFrame, entries[at].class == Class::KeyFrame);
 }
 
 /// Reads all that is laid, without ever being late.

@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-
-use super::segment::Segment;
+use super::{preamble::Preamble, segment::Segment};
 
 /// Where a player begins.
 pub enum Join {
@@ -12,7 +10,7 @@ pub enum Join {
     Nothing,
     /// Here, at once.
     At(JoinPoint),
-    /// There are pictures and no key frame is held: at the next one.
+    /// There is video, no key frame is held, and no audio comes: at the next key frame.
     NextKeyFrame,
 }
 
@@ -23,15 +21,21 @@ pub struct JoinPoint {
     pub segment: Arc<Segment>,
     /// Where in it, bytes.
     pub offset: u32,
-    /// Metadata and sequence headers in wire form, behind the opening; empty where the log itself begins with them.
-    pub preamble: Bytes,
-    /// How much of the preamble is the opening: for whoever begins here, not for whoever goes on here.
-    pub opening_len: usize,
-    /// Which state of the headers that is.
-    pub generation: u32,
-    /// Whether a key frame is there; else it is any message of a stream that has no pictures so far.
-    pub is_key_frame: bool,
-    /// The log's first segment, where this is the next point after the very start: who was there before the encoder
-    /// begins there, however late its core looks, and so hears the sound ahead of the first picture.
-    pub start: Option<Arc<Segment>>,
+    /// What goes before it; none where the log itself begins with its headers.
+    pub preamble: Option<Preamble>,
+    /// What is there.
+    pub kind: PointKind,
+    /// The log's epoch: see [`StreamLog::kept_from`](super::StreamLog::kept_from).
+    pub epoch: u32,
+}
+
+/// What a player begins with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PointKind {
+    /// The log's first message, whatever it is: headers come as they were sent.
+    Start,
+    /// The first message of a key frame.
+    KeyFrame,
+    /// Any message, where no key frame is held. Video, if there is any, begins with the next key frame.
+    Sound,
 }

@@ -123,9 +123,13 @@ impl LogWriter {
             self.capacity -= capacity;
             self.kept.pop_front();
         }
+        self.oldest_segment().map_or(self.next_sequence, |segment| segment.sequence)
+    }
+
+    /// The oldest segment that is kept.
+    pub(super) fn oldest_segment(&self) -> Option<&Arc<Segment>> {
         let oldest = self.kept.front().map(|kept| &kept.segment);
-        let open = self.open.as_ref().map(Appender::segment);
-        oldest.or(open).map_or(self.next_sequence, |segment| segment.sequence)
+        oldest.or(self.open.as_ref().map(Appender::segment))
     }
 
     fn open_segment(&mut self, full: Option<Appender>, len: usize, now_ms: u32) -> Appender {

@@ -13,23 +13,27 @@ mod preamble;
 mod registry;
 mod role;
 mod segment;
+mod shown;
 mod signal;
 mod stream_log;
 mod sync;
 mod timeline;
+mod tracks;
 mod usage;
 mod wire;
 mod wire_log;
 mod writer;
 
 pub use facts::Facts;
-pub use join::{Join, JoinPoint};
+pub use join::{Join, JoinPoint, PointKind};
 pub use log::Retention;
 pub use memory::{Held, Ledger, Memory, MemoryKind, Relief};
+pub use preamble::{Opened, Preamble};
 pub use registry::{Bounds, Follow, NoRoom, Publication, Refused, Registry, Stream};
 pub use segment::{Class, Committed, Entry, Next, Segment};
+pub use shown::Media;
 pub use signal::{Mail, SLOTS, Signal};
-pub use stream_log::StreamLog;
+pub use stream_log::{KeyFrame, StreamLog};
 pub use usage::PublisherId;
 pub use wire::Wire;
 pub use writer::Formats;
@@ -43,7 +47,7 @@ pub(crate) mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::flv::{Frame, FrameKind, WireFormat};
+    use crate::flv::{Frame, FrameKind, Kinds, WireFormat};
 
     /// Payload bytes and nothing else.
     pub(crate) struct Plain;
@@ -58,6 +62,29 @@ pub(crate) mod tests {
         }
     }
 
+    /// The same behind a word of the kinds that have come, as a file's header.
+    pub(crate) struct Named;
+
+    impl WireFormat for Named {
+        fn wire_len(&self, frame: &Frame) -> usize {
+            Plain.wire_len(frame)
+        }
+
+        fn write(&self, frame: &Frame, out: &mut [u8]) {
+            Plain.write(frame, out);
+        }
+
+        fn opening(&self, kinds: Kinds) -> Option<Bytes> {
+            let word = match (kinds.audio, kinds.video) {
+                (false, false) => "none:",
+                (true, false) => "a:",
+                (false, true) => "v:",
+                (true, true) => "av:",
+            };
+            Some(Bytes::from_static(word.as_bytes()))
+        }
+    }
+
     pub(crate) fn registry(cores: usize) -> Arc<Registry> {
         registry_with(cores, Retention { buffer_bytes: 32 << 20, keep_ms: 5_000 })
     }
@@ -68,6 +95,13 @@ pub(crate) mod tests {
 
     pub(crate) fn registry_bounded(bounds: Bounds) -> Arc<Registry> {
         registry_of(1, Retention { buffer_bytes: 32 << 20, keep_ms: 5_000 }, bounds)
+    }
+
+    /// With logs of these formats.
+    pub(crate) fn registry_in(formats: Formats) -> Arc<Registry> {
+        let bounds = Bounds { streams: usize::MAX, memory_bytes: usize::MAX };
+        let retention = Retention { buffer_bytes: 32 << 20, keep_ms: 5_000 };
+        Arc::new(Registry::new([Signal::new(|| ())].into(), retention, bounds, formats))
     }
 
     fn registry_of(cores: usize, retention: Retention, bounds: Bounds) -> Arc<Registry> {
@@ -86,6 +120,17 @@ pub(crate) mod tests {
 
     pub(crate) fn inter_frame(timestamp_ms: u32, mark: &str) -> Frame {
         frame(FrameKind::Video, timestamp_ms, b"\x27\x01\0\0\0", mark)
+    }
+
+    /// H.264 of a track of its own (Enhanced RTMP, one track in the message).
+    pub(crate) fn track_frame(track: u8, is_key_frame: bool, timestamp_ms: u32, mark: &str) -> Frame {
+        let first = if is_key_frame { 0x96 } else { 0xA6 };
+        let head = [&[first, 0x01][..], b"avc1", &[track, 0, 0, 0]].concat();
+        frame(FrameKind::Video, timestamp_ms, &head, mark)
+    }
+
+    pub(crate) fn track_header(track: u8, mark: &str) -> Frame {
+        frame(FrameKind::Video, 0, &[&[0x96, 0x00][..], b"avc1", &[track]].concat(), mark)
     }
 
     pub(crate) fn video_header(mark: &str) -> Frame {
@@ -126,5 +171,6 @@ pub(crate) mod tests {
             .collect::<String>()
             .replace("onMetaData", "")
             .replace("onTextData", "")
+            .replace("avc1", "")
     }
 }

@@ -1,38 +1,48 @@
 //! What a joiner needs before its first frame: metadata and sequence headers as they are now.
 
+use std::sync::{Arc, OnceLock};
+
 use bytes::Bytes;
 
 use super::role::Part;
-use crate::flv::{Frame, Payload, WireFormat};
+use crate::flv::{Frame, FrameKind, Kinds, Payload, WireFormat, script};
 
 /// Headers of one stream: metadata, and two for each of five video and ten audio tracks, rounded up. Real streams have
 /// three.
-const MOST_HEADERS: usize = 32;
-/// A header larger than this is passed on and not kept: real ones are below 1 KiB, metadata with a picture in it below
-/// this.
-const LARGEST_HEADER: usize = 256 << 10;
+const MAX_HEADERS: usize = 32;
+/// All headers of one stream together; what does not fit is passed on and not kept. Real ones are below 1 KiB each. A
+/// player that does not read may pin so much for each form, and no more.
+const MAX_HEADER_BYTES: usize = 64 << 10;
 /// The time of `onMetaData`, wherever it stands. FFmpeg's FLV reader, which VLC and mpv use, skips metadata at 0; any
 /// other makes it a subtitle track, for whose first line VLC waits 10 s.
 pub(super) const METADATA_MS: u32 = 0;
+/// The time of headers in a preamble, for which no reader has a use: so that all points share the same bytes.
+const HEADER_MS: u32 = 0;
 
-/// The newest metadata and sequence headers of a stream, unopened.
+/// The newest metadata and sequence headers of a stream, unopened, as its writer keeps them.
 #[derive(Debug, Default)]
-pub(super) struct Preamble {
+pub(super) struct Headers {
     /// By part, as the publisher of now has sent them.
     current: Vec<Header>,
     /// What the publisher before had sent, and players therefore have.
     before: Vec<Header>,
     /// Moves on with every change that players must be told of.
     generation: u32,
+    /// Moves on where a sequence header takes the place of another one: what came before cannot be decoded with it.
+    configuration: u32,
+    /// Moves on with every change of `current`.
+    version: u64,
+    /// `current`, as preambles share it.
+    shared: Option<Arc<[Header]>>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Header {
     part: Part,
     payload: Bytes,
 }
 
-impl Preamble {
+impl Headers {
     /// Takes note of metadata or a sequence header. False where players that have watched so far have these bytes
     /// already: a camera that repeats its headers on each key frame changes nothing, nor does an encoder that comes
     /// back as it went.
@@ -41,17 +51,24 @@ impl Preamble {
         if known.is_ok_and(|at| equal(&self.current[at].payload, payload)) {
             return false;
         }
-        let is_new = !self.before.iter().any(|header| header.part == part && equal(&header.payload, payload));
-        if payload.len() <= LARGEST_HEADER {
+        let before = self.before.iter().find(|header| header.part == part);
+        let is_new = before.is_none_or(|header| !equal(&header.payload, payload));
+        let is_other = known.is_ok() || (before.is_some() && is_new);
+        if is_other && part != Part::Metadata {
+            self.configuration = self.configuration.wrapping_add(1);
+        }
+        if let Ok(at) = known {
+            self.current.remove(at);
+        }
+        let has_room = self.current.len() < MAX_HEADERS && self.bytes() + payload.len() <= MAX_HEADER_BYTES;
+        if has_room {
+            let at = self.current.partition_point(|header| header.part < part);
             // A copy of its own: a view would hold a whole receive buffer for as long as the stream lives.
             let payload = Bytes::copy_from_slice(&payload.to_bytes());
-            match known {
-                Ok(at) => self.current[at].payload = payload,
-                Err(at) if self.current.len() < MOST_HEADERS => {
-                    self.current.insert(at, Header { part, payload });
-                }
-                Err(_) => {}
-            }
+            self.current.insert(at, Header { part, payload });
+        }
+        if has_room || known.is_ok() {
+            self.has_changed();
         }
         // From now on this part is the current one's, whatever there was before.
         self.before.retain(|header| header.part != part);
@@ -61,12 +78,13 @@ impl Preamble {
         is_new
     }
 
-    /// The publisher went away. The next one may leave out what this one had: a joiner must not be told of sound that
+    /// The publisher went away. The next one may leave out what this one had: a joiner must not be told of audio that
     /// is not there any more.
     pub(super) fn interrupt(&mut self) {
         // A publisher that went before it sent anything leaves players with what they had.
         if !self.current.is_empty() {
             self.before = std::mem::take(&mut self.current);
+            self.has_changed();
         }
     }
 
@@ -76,23 +94,120 @@ impl Preamble {
         Some(self.current[known].payload.clone())
     }
 
-    /// Moves on with every change.
-    pub(super) fn generation(&self) -> u32 {
-        self.generation
+    /// Those of one kind of media, as frames at this time.
+    pub(super) fn of_kind(&self, kind: FrameKind, timestamp_ms: u32) -> impl Iterator<Item = Frame> {
+        let of_kind = self.current.iter().filter(move |header| header.part.kind() == kind);
+        of_kind.map(move |header| Frame { kind, timestamp_ms, payload: header.payload.clone().into() })
     }
 
-    /// The wire bytes that go before a first frame at `timestamp_ms`, behind `opening`.
-    pub(super) fn to_wire(&self, format: &dyn WireFormat, opening: &[u8], timestamp_ms: u32) -> Bytes {
-        let mut wire = opening.to_vec();
-        for header in &self.current {
-            let payload = header.payload.clone().into();
-            let timestamp_ms = if header.part == Part::Metadata { METADATA_MS } else { timestamp_ms };
-            let frame = Frame { kind: header.part.kind(), timestamp_ms, payload };
-            let start = wire.len();
-            wire.resize(start + format.wire_len(&frame), 0);
-            format.write(&frame, &mut wire[start..]);
+    /// Moves on where a sequence header takes the place of another one.
+    pub(super) fn configuration(&self) -> u32 {
+        self.configuration
+    }
+
+    /// What a joiner needs now, in this form: the same object for as long as nothing changes. `last` is the one that was
+    /// made before.
+    pub(super) fn preamble(&mut self, format: &Arc<Format>, last: Option<&Preamble>) -> Preamble {
+        let (generation, version, configuration) = (self.generation, self.version, self.configuration);
+        if let Some(last) = last.filter(|last| (last.0.generation, last.0.version) == (generation, version)) {
+            return last.clone();
         }
-        wire.into()
+        let headers = self.shared.get_or_insert_with(|| self.current.clone().into()).clone();
+        let (format, wire) = (format.clone(), Default::default());
+        Preamble(Arc::new(Shared { headers, generation, configuration, version, format, wire }))
+    }
+
+    fn bytes(&self) -> usize {
+        self.current.iter().map(|header| header.payload.len()).sum()
+    }
+
+    fn has_changed(&mut self) {
+        self.version += 1;
+        self.shared = None;
+    }
+}
+
+/// How a log is laid, as its writer and the preambles of its players share it.
+pub(super) type Format = dyn WireFormat + Send + Sync;
+
+/// What a joiner is sent before its first frame: the opening, metadata and sequence headers. A clone is the same bytes,
+/// which are made when the first player is given them: an encoder that changes its headers all the time costs nothing
+/// but them.
+#[derive(Clone)]
+pub struct Preamble(Arc<Shared>);
+
+struct Shared {
+    headers: Arc<[Header]>,
+    generation: u32,
+    configuration: u32,
+    version: u64,
+    format: Arc<Format>,
+    /// By the kinds of media that have come when it is handed out.
+    wire: [OnceLock<Opened>; 4],
+}
+
+/// The bytes of a preamble.
+#[derive(Debug)]
+pub struct Opened {
+    /// The opening, then metadata and sequence headers.
+    pub bytes: Bytes,
+    /// How much of it is the opening: for a player that begins, not for one that goes on.
+    pub opening_len: usize,
+}
+
+impl Preamble {
+    /// Which state of the headers this is.
+    pub fn generation(&self) -> u32 {
+        self.0.generation
+    }
+
+    /// Which sequence headers these are, as [`Entry::configuration`](super::Entry::configuration) has it.
+    pub fn configuration(&self) -> u16 {
+        self.0.configuration as u16
+    }
+
+    /// Whether its bytes say at the front which kinds of media follow.
+    pub fn names_kinds(&self) -> bool {
+        self.0.format.opening(Kinds::default()).is_some()
+    }
+
+    /// Its bytes for a stream of which these kinds have come so far. A form that names its kinds at the front leaves out
+    /// the headers of the others: browsers wait for ever for media that was announced.
+    pub fn wire(&self, kinds: Kinds) -> &Opened {
+        let shared = &*self.0;
+        let opening = shared.format.opening(kinds);
+        let by_kinds = match &opening {
+            Some(_) => usize::from(kinds.audio) + 2 * usize::from(kinds.video),
+            None => 0,
+        };
+        shared.wire[by_kinds].get_or_init(|| {
+            let names_kinds = opening.is_some();
+            let mut wire = opening.unwrap_or_default().to_vec();
+            let opening_len = wire.len();
+            for header in
+                shared.headers.iter().filter(|header| !names_kinds || has(kinds, header.part.kind()))
+            {
+                let payload = match header.part {
+                    Part::Metadata if names_kinds => script::with_kinds(&header.payload, kinds),
+                    _ => header.payload.clone(),
+                };
+                let frame =
+                    Frame { kind: header.part.kind(), timestamp_ms: HEADER_MS, payload: payload.into() };
+                let start = wire.len();
+                wire.resize(start + shared.format.wire_len(&frame), 0);
+                shared.format.write(&frame, &mut wire[start..]);
+            }
+            Opened { bytes: wire.into(), opening_len }
+        })
+    }
+}
+
+/// Whether frames of this kind are among those that have come; data needs no announcement.
+pub(super) fn has(kinds: Kinds, kind: FrameKind) -> bool {
+    match kind {
+        FrameKind::Audio => kinds.audio,
+        FrameKind::Video => kinds.video,
+        FrameKind::Data => true,
     }
 }
 
@@ -118,37 +233,42 @@ mod tests {
         Bytes::from_static(text.as_bytes()).into()
     }
 
+    fn wire(headers: &mut Headers) -> Bytes {
+        let format: Arc<Format> = Arc::new(Plain);
+        headers.preamble(&format, None).wire(Kinds::default()).bytes.clone()
+    }
+
     #[test]
     fn the_same_header_again_is_not_a_change_however_it_was_cut() {
-        let mut preamble = Preamble::default();
+        let mut preamble = Headers::default();
         assert!(preamble.update(VIDEO, &payload("header")));
         let mut cut = Payload::new();
         cut.push(Run::strided(Bytes::from_static(b"hea.der"), 3, 3, 1));
         assert!(!preamble.update(VIDEO, &cut));
-        assert_eq!(preamble.generation(), 1);
+        assert_eq!(preamble.generation, 1);
         assert!(preamble.update(VIDEO, &payload("Header")));
-        assert_eq!(preamble.generation(), 2);
+        assert_eq!(preamble.generation, 2);
     }
 
     #[test]
     fn metadata_goes_first_then_video_then_audio_and_each_track_has_its_own() {
-        let mut preamble = Preamble::default();
+        let mut preamble = Headers::default();
         preamble.update(AUDIO, &payload("A"));
         preamble.update(Part::VideoSequence(1), &payload("w"));
         preamble.update(VIDEO, &payload("V"));
-        assert_eq!(preamble.to_wire(&Plain, b"", 0), "VwA");
+        assert_eq!(wire(&mut preamble), "VwA");
         preamble.update(Part::Metadata, &payload("M"));
-        assert_eq!(preamble.to_wire(&Plain, b"", 0), "MVwA");
+        assert_eq!(wire(&mut preamble), "MVwA");
     }
 
     #[test]
     fn what_the_publisher_before_had_is_no_change_but_is_not_told_to_joiners() {
-        let mut preamble = Preamble::default();
+        let mut preamble = Headers::default();
         preamble.update(VIDEO, &payload("V"));
         preamble.update(AUDIO, &payload("A"));
         preamble.interrupt();
         assert!(!preamble.update(VIDEO, &payload("V")));
-        assert_eq!((preamble.generation(), preamble.to_wire(&Plain, b"", 0)), (2, "V".into()));
+        assert_eq!((preamble.generation, wire(&mut preamble)), (2, "V".into()));
         preamble.update(VIDEO, &payload("W"));
         assert!(preamble.update(VIDEO, &payload("V")), "a change back is a change");
         preamble.interrupt();
@@ -158,17 +278,54 @@ mod tests {
 
     #[test]
     fn headers_are_bounded_in_number_and_size() {
-        let mut preamble = Preamble::default();
+        let mut preamble = Headers::default();
         for track in 0..=u8::MAX {
             preamble.update(Part::VideoSequence(track), &payload("v"));
         }
-        assert_eq!(preamble.to_wire(&Plain, b"", 0).len(), MOST_HEADERS);
-        let mut preamble = Preamble::default();
-        let at_the_limit = Payload::from(Bytes::from(vec![1; LARGEST_HEADER]));
+        assert_eq!(wire(&mut preamble).len(), MAX_HEADERS);
+        let mut preamble = Headers::default();
+        let at_the_limit = Payload::from(Bytes::from(vec![1; MAX_HEADER_BYTES]));
         assert!(preamble.update(Part::Metadata, &at_the_limit));
-        assert_eq!(preamble.to_wire(&Plain, b"", 0).len(), LARGEST_HEADER);
-        let one_more = Payload::from(Bytes::from(vec![1; LARGEST_HEADER + 1]));
+        assert_eq!(wire(&mut preamble).len(), MAX_HEADER_BYTES);
+        let one_more = Payload::from(Bytes::from(vec![1; MAX_HEADER_BYTES + 1]));
         assert!(preamble.update(Part::Metadata, &one_more), "it is passed on");
-        assert_eq!(preamble.to_wire(&Plain, b"", 0).len(), LARGEST_HEADER, "and not kept");
+        assert_eq!(wire(&mut preamble), "", "and neither it nor what it took the place of is kept");
+        preamble.update(VIDEO, &payload("v"));
+        assert!(preamble.update(Part::Metadata, &at_the_limit), "one byte too many in all");
+        assert_eq!(wire(&mut preamble), "v");
+    }
+
+    #[test]
+    fn points_share_a_preamble_until_a_header_changes() {
+        let format: Arc<Format> = Arc::new(Plain);
+        let mut headers = Headers::default();
+        headers.update(VIDEO, &payload("V"));
+        let first = headers.preamble(&format, None);
+        headers.update(VIDEO, &payload("V"));
+        let second = headers.preamble(&format, Some(&first));
+        let bytes = |preamble: &Preamble| preamble.wire(Kinds::default()).bytes.clone();
+        assert_eq!(bytes(&first).as_ptr(), bytes(&second).as_ptr());
+        headers.update(VIDEO, &payload("W"));
+        let third = headers.preamble(&format, Some(&second));
+        assert_eq!((bytes(&second), bytes(&third)), ("V".into(), "W".into()));
+        headers.interrupt();
+        assert_eq!(bytes(&headers.preamble(&format, Some(&third))), "", "of the publisher of now");
+    }
+
+    #[test]
+    fn a_form_that_names_its_kinds_has_the_headers_of_those_that_have_come() {
+        let format: Arc<Format> = Arc::new(crate::stream::tests::Named);
+        let mut headers = Headers::default();
+        headers.update(AUDIO, &payload("A"));
+        headers.update(VIDEO, &payload("V"));
+        headers.update(Part::Metadata, &payload("M"));
+        let preamble = headers.preamble(&format, None);
+        for (audio, video, expected) in
+            [(false, false, "none:M"), (true, false, "a:MA"), (false, true, "v:MV"), (true, true, "av:MVA")]
+        {
+            let opened = preamble.wire(Kinds { audio, video });
+            assert_eq!(opened.bytes, expected);
+            assert_eq!(opened.opening_len, expected.find(':').expect("it has an opening") + 1);
+        }
     }
 }

@@ -12,6 +12,7 @@ use super::{
     facts::Facts,
     log::Retention,
     memory::{Held, Memory, MemoryKind},
+    shown::{Media, Shown},
     signal::{Mail, Signal},
     stream_log::StreamLog,
     usage::{Hold, PublisherId, Users},
@@ -47,6 +48,7 @@ pub struct Stream {
     /// By wire form.
     logs: [StreamLog; Wire::COUNT],
     facts: ArcSwap<Facts>,
+    shown: Shown,
     /// The name's publisher; the writer while there is none.
     hold: Hold<Box<Writer>>,
     users: Users,
@@ -200,6 +202,7 @@ impl Registry {
             signals: self.signals.clone(),
             logs: Wire::ALL.map(|_| StreamLog::new(self.signals.len())),
             facts: ArcSwap::default(),
+            shown: Shown::default(),
             hold: Hold::free(Box::new(Writer::new(self.formats, self.retention, self.memory.clone()))),
             users: Users::none(),
             held: Mutex::new(Some(held)),
@@ -246,6 +249,11 @@ impl Stream {
         self.facts.load_full()
     }
 
+    /// Which kinds of media its publisher has sent so far.
+    pub fn media(&self) -> Media {
+        self.shown.get()
+    }
+
     /// When its publisher went away, milliseconds; none while one publishes, or where none ever did.
     pub fn vacant_since_ms(&self) -> Option<u64> {
         self.hold.vacant_since_ms()
@@ -258,6 +266,10 @@ impl Stream {
 
     pub(super) fn set_facts(&self, facts: Facts) {
         self.facts.store(Arc::new(facts));
+    }
+
+    pub(super) fn set_media(&self, media: Media) {
+        self.shown.set(media);
     }
 
     /// Nobody uses it any more. The map may keep it for a while, for readers that have just looked: not its log.

@@ -8,11 +8,13 @@ use crate::flv::{Frame, FrameKind, audio, video};
 pub(super) enum Role {
     /// Kept for joiners, the newest of its part.
     Header(Part),
-    /// A picture that needs no other.
-    KeyFrame,
-    /// A picture that needs the ones before it.
-    Picture,
-    /// Sound, or anything else that can stand anywhere.
+    /// A picture of this track that needs no other, or a part of it.
+    KeyFrame(u8),
+    /// A picture of this track that needs the ones before it, or a part of it.
+    Picture(u8),
+    /// Audio of this track.
+    Sound(u8),
+    /// Anything else: it can stand anywhere.
     Other,
 }
 
@@ -47,6 +49,8 @@ impl Role {
                     Role::Header(Part::AudioSequence(header.track_id))
                 } else if header.is_multichannel_config() {
                     Role::Header(Part::AudioChannels(header.track_id))
+                } else if header.carries_sound() && frame.payload.len() > EMPTY_AAC_BYTES {
+                    Role::Sound(header.track_id)
                 } else {
                     Role::Other
                 }
@@ -60,9 +64,9 @@ impl Role {
                 } else if header.is_metadata() {
                     Role::Header(Part::VideoMetadata(header.track_id))
                 } else if header.is_key_frame() {
-                    Role::KeyFrame
+                    Role::KeyFrame(header.track_id)
                 } else if header.carries_picture() {
-                    Role::Picture
+                    Role::Picture(header.track_id)
                 } else {
                     Role::Other
                 }
@@ -81,6 +85,9 @@ impl Part {
     }
 }
 
+/// An AAC message of its header alone, which some encoders send as a sign of life.
+const EMPTY_AAC_BYTES: usize = 2;
+
 /// The AMF0 string `onMetaData`.
 const ON_METADATA: [u8; 13] = *b"\x02\x00\x0AonMetaData";
 
@@ -97,20 +104,23 @@ mod tests {
     #[test]
     fn headers_key_frames_and_pictures_are_told_apart() {
         use FrameKind::{Audio, Data, Video};
-        let cases: [(FrameKind, &[u8], Role); 14] = [
+        let cases: [(FrameKind, &[u8], Role); 17] = [
             (Data, b"\x02\x00\x0AonMetaData\x08\0\0\0\0\0\0\x09", Role::Header(Part::Metadata)),
             (Data, b"\x02\x00\x0AonTextData", Role::Other),
             (Data, b"\x02", Role::Other),
             (Video, b"\x17\x00\0\0\0avcC", Role::Header(Part::VideoSequence(0))),
-            (Video, b"\x17\x01\0\0\0idr", Role::KeyFrame),
-            (Video, b"\x27\x01\0\0\0p", Role::Picture),
-            (Video, b"\x12vp6", Role::KeyFrame),
+            (Video, b"\x17\x01\0\0\0idr", Role::KeyFrame(0)),
+            (Video, b"\x27\x01\0\0\0p", Role::Picture(0)),
+            (Video, b"\x12vp6", Role::KeyFrame(0)),
             (Video, b"", Role::Other),
             (Video, b"\x90hvc1hvcC", Role::Header(Part::VideoSequence(0))),
-            (Video, b"\x93hvc1idr", Role::KeyFrame),
+            (Video, b"\x93hvc1idr", Role::KeyFrame(0)),
             (Video, b"\x94hvc1\x02", Role::Header(Part::VideoMetadata(0))),
             (Audio, b"\xAF\x00asc", Role::Header(Part::AudioSequence(0))),
-            (Audio, b"\xAF\x01raw", Role::Other),
+            (Audio, b"\xAF\x01raw", Role::Sound(0)),
+            (Audio, b"\xAF\x01", Role::Other),
+            (Audio, b"\x95\x01Opus\x03raw", Role::Sound(3)),
+            (Video, b"\x96\x01avc1\x02\0\0\0idr", Role::KeyFrame(2)),
             (Audio, b"\x90OpusOpusHead", Role::Header(Part::AudioSequence(0))),
         ];
         for (kind, payload, expected) in cases {

@@ -23,6 +23,8 @@ pub struct Entry {
     pub arrival_ms: u32,
     /// What it is.
     pub class: Class,
+    /// Which sequence headers it goes with: another number after one of them was replaced. The low bits of a count.
+    pub configuration: u16,
 }
 
 /// What a player that filters or skips has to know of a message.
@@ -35,8 +37,10 @@ pub enum Class {
     Audio,
     /// Video that is no key frame.
     Video,
-    /// A video key frame: players can begin here.
+    /// A video key frame, or its first message: players can begin here.
     KeyFrame,
+    /// A further message of the key frame before it.
+    KeyFrameRest,
 }
 
 impl Entry {

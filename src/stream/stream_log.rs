@@ -1,18 +1,20 @@
 //! One log of a stream as its readers share it: where players begin, which segments there are, which cores follow.
 
 use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+    Arc, Weak,
+    atomic::{AtomicU32, AtomicU64, Ordering},
 };
 
 use arc_swap::{ArcSwap, ArcSwapOption};
+use bytes::Bytes;
 
 use super::{
-    join::{Join, JoinPoint},
-    segment::Segment,
+    join::{Join, JoinPoint, PointKind},
+    segment::{Class, Next, Segment},
     signal::Signal,
     usage::Followers,
 };
+use crate::flv::Kinds;
 
 /// A stream in one wire form, for all cores. Empty while nobody wants it in that form.
 pub struct StreamLog {
@@ -20,7 +22,20 @@ pub struct StreamLog {
     newest: ArcSwapOption<Segment>,
     /// Segments below this sequence are retired: cores let go of theirs.
     oldest: AtomicU64,
+    /// That one. Weak: it is the writer that keeps segments.
+    oldest_segment: ArcSwap<Weak<Segment>>,
+    /// Moves on with each publish, and where the log begins anew.
+    epoch: AtomicU32,
+    kept_from: AtomicU32,
     followers: Followers,
+}
+
+/// The key frame that players begin with.
+pub struct KeyFrame {
+    /// Metadata and sequence headers in the log's form, without an opening.
+    pub headers: Bytes,
+    /// Its messages, each in the log's form.
+    pub messages: Vec<Bytes>,
 }
 
 impl StreamLog {
@@ -29,6 +44,9 @@ impl StreamLog {
             join: ArcSwap::from_pointee(Join::Nothing),
             newest: ArcSwapOption::empty(),
             oldest: AtomicU64::new(0),
+            oldest_segment: ArcSwap::from_pointee(Weak::new()),
+            epoch: AtomicU32::new(0),
+            kept_from: AtomicU32::new(0),
             followers: Followers::none(cores),
         }
     }
@@ -48,13 +66,54 @@ impl StreamLog {
         self.oldest.load(Ordering::Acquire)
     }
 
-    /// The key frame that players begin with, as it is laid here, behind its headers; none where there is none.
-    pub fn key_frame(&self) -> Option<(JoinPoint, usize)> {
+    /// The oldest segment that is kept; none while there is none.
+    pub fn oldest_segment(&self) -> Option<Arc<Segment>> {
+        self.oldest_segment.load().upgrade()
+    }
+
+    /// Which epoch of the log this is: a player is of the one in which it began.
+    pub fn epoch(&self) -> u32 {
+        self.epoch.load(Ordering::Acquire)
+    }
+
+    /// Players of an earlier epoch are to be ended: what comes now is not what they were given headers for.
+    pub fn kept_from(&self) -> u32 {
+        self.kept_from.load(Ordering::Acquire)
+    }
+
+    /// The key frame that players begin with, all its messages that have come; none where there is none.
+    pub fn key_frame(&self) -> Option<KeyFrame> {
         let join = self.join.load();
-        let Join::At(point) = &**join else { return None };
-        let entries = point.segment.committed().entries;
-        let entry = entries.get(entries.partition_point(|entry| entry.end <= point.offset))?;
-        point.is_key_frame.then(|| (point.clone(), entry.end as usize))
+        let Join::At(point @ JoinPoint { kind: PointKind::KeyFrame, .. }) = &**join else { return None };
+        let headers = point.preamble.as_ref().map(|preamble| {
+            let opened = preamble.wire(Kinds { audio: true, video: true });
+            opened.bytes.slice(opened.opening_len..)
+        });
+        let mut messages = Vec::new();
+        let mut segment = point.segment.clone();
+        let mut from = point.offset as usize;
+        let mut time = None;
+        loop {
+            let committed = segment.committed();
+            let first = committed.entries.partition_point(|entry| entry.end as usize <= from);
+            for entry in &committed.entries[first..] {
+                let is_of_it = entry.class == Class::KeyFrameRest || time.is_none();
+                let is_past_it = matches!(entry.class, Class::KeyFrame | Class::KeyFrameRest | Class::Video)
+                    && *time.get_or_insert(entry.timestamp_ms) != entry.timestamp_ms;
+                if is_past_it {
+                    return Some(KeyFrame { headers: headers.unwrap_or_default(), messages });
+                }
+                if is_of_it {
+                    messages.push(Bytes::copy_from_slice(&committed.bytes[from..entry.end as usize]));
+                }
+                from = entry.end as usize;
+            }
+            match segment.next() {
+                Next::Segment(next) => (segment, from) = (next, 0),
+                Next::NotYet | Next::Gone => break,
+            }
+        }
+        Some(KeyFrame { headers: headers.unwrap_or_default(), messages })
     }
 
     /// A core follows it: its signal says `slot` from now on.
@@ -92,10 +151,26 @@ impl StreamLog {
         self.oldest.store(sequence, Ordering::Release);
     }
 
+    pub(super) fn set_oldest_segment(&self, segment: Option<&Arc<Segment>>) {
+        let segment = segment.map(Arc::downgrade).unwrap_or_default();
+        self.oldest_segment.store(Arc::new(segment));
+    }
+
+    /// What is laid from now on is of the next epoch.
+    pub(super) fn begin_epoch(&self) {
+        self.epoch.fetch_add(1, Ordering::Release);
+    }
+
+    /// Has all players ended that began in an earlier epoch.
+    pub(super) fn end_earlier_epochs(&self) {
+        self.kept_from.store(self.epoch(), Ordering::Release);
+    }
+
     /// Nothing is in it any more. What comes, if anything does, is at `sequence` and beyond.
     pub(super) fn clear(&self, sequence: u64) {
         self.set_join(Join::Nothing);
         self.newest.store(None);
+        self.set_oldest_segment(None);
         self.set_oldest(sequence);
     }
 }

@@ -1,6 +1,8 @@
 //! Gives each frame its time on the stream's own line: it goes on when the encoder comes back, and when the encoder's
 //! clock jumps, starts again or stands still. Knows nothing of bytes.
 
+use smallvec::{SmallVec, smallvec};
+
 use crate::flv::FrameKind;
 
 /// Time between the last frame before a break and the first one after it: about one frame of video.
@@ -26,27 +28,36 @@ const STUCK_MS: u64 = 2_000;
 /// that is to come.
 const FORGOTTEN_MS: u32 = 1 << 30;
 
+/// Tracks with a clock of their own; those beyond share that of their kind's first. OBS sends up to six of each kind.
+const MAX_CLOCKS: usize = 16;
+
 /// Maps the encoder's timestamps to the stream's, in 32-bit serial arithmetic, milliseconds.
 ///
 /// The first encoder's times pass as they are, as long as they are sane. One that comes back is put behind the last
 /// time that players saw: it may start at 0 or anywhere. So is, within one publish, a clock that jumps: `JUMP_MS` ahead
-/// of the relay's clock or more, or back by more than `STEP_BACK_MS`. One kind of frames has its own offset, so that
-/// sound that was under way when the pictures' clock was set still lands where it belongs; when it jumps in its turn it
-/// takes the pictures' offset, and both are together as the encoder meant.
-#[derive(Debug, Default)]
+/// of the relay's clock or more, or back by more than `STEP_BACK_MS`. Each track has its own offset, so that audio that
+/// was under way when the video's clock was set still lands where it belongs; when it jumps in its turn it takes the
+/// video's offset, and both are together as the encoder meant.
+#[derive(Debug)]
 pub(super) struct Timeline {
-    audio: Clock,
-    video: Clock,
+    clocks: Clocks,
     /// The newest time given out.
     newest: Option<Newest>,
     resuming: Resuming,
 }
 
-/// What is known of the times of one kind of frames.
+/// By track: each kind's first is always there.
+#[derive(Debug)]
+struct Clocks(SmallVec<[(Track, Clock); 2]>);
+
+/// A track of one kind: audio or video, and the id that Enhanced RTMP gives it; 0 where it gives none.
+pub(super) type Track = (FrameKind, u8);
+
+/// What is known of the times of one track.
 #[derive(Clone, Copy, Debug, Default)]
 struct Clock {
     offset_ms: u32,
-    /// The newest time given out for this kind, in this publish.
+    /// The newest time given out for this track, in this publish.
     newest_ms: Option<u32>,
     /// The encoder's last timestamp, and since when it has been that.
     last_ms: u32,
@@ -70,6 +81,12 @@ enum Resuming {
     Since(u32),
 }
 
+impl Default for Timeline {
+    fn default() -> Self {
+        Self { clocks: Clocks::starting_at(0), newest: None, resuming: Resuming::No }
+    }
+}
+
 impl Timeline {
     /// The publisher went away: the next frame, whoever sends it, goes on from here.
     pub(super) fn interrupt(&mut self) {
@@ -78,15 +95,15 @@ impl Timeline {
         }
     }
 
-    /// The stream's time for a frame of sound or picture that came at `now_ms` by the relay's clock.
-    pub(super) fn media(&mut self, kind: FrameKind, timestamp_ms: u32, now_ms: u64) -> u32 {
+    /// The stream's time for a frame of audio or video that came at `now_ms` by the relay's clock.
+    pub(super) fn media(&mut self, track: Track, timestamp_ms: u32, now_ms: u64) -> u32 {
         if let (Resuming::AtFirstFrame, Some(newest)) = (&self.resuming, self.newest) {
             let start = newest.timestamp_ms.wrapping_add(RESUME_STEP_MS);
-            let clock = Clock { offset_ms: start.wrapping_sub(timestamp_ms), ..Clock::default() };
-            (self.audio, self.video) = (clock, clock);
+            self.clocks = Clocks::starting_at(start.wrapping_sub(timestamp_ms));
             self.resuming = Resuming::Since(start);
         }
-        let mut mapped = self.sane(kind, timestamp_ms, now_ms);
+        let own = self.clocks.of(track);
+        let mut mapped = self.sane(own, timestamp_ms, now_ms);
         if let Resuming::Since(start) = self.resuming {
             if is_before(mapped, start) {
                 mapped = start;
@@ -94,14 +111,14 @@ impl Timeline {
                 self.resuming = Resuming::No;
             }
         }
-        let clock = self.clock(kind);
+        let clock = &mut self.clocks[own];
         clock.newest_ms = Some(clock.newest_ms.map_or(mapped, |newest| later(newest, mapped)));
         let newest = Newest { timestamp_ms: mapped, at_ms: now_ms };
         match self.newest {
             Some(before) if !is_before(before.timestamp_ms, mapped) => {}
             Some(before) => {
                 self.newest = Some(newest);
-                self.other(kind).forget(before.timestamp_ms, mapped);
+                self.clocks.others(own).for_each(|clock| clock.forget(before.timestamp_ms, mapped));
             }
             None => self.newest = Some(newest),
         }
@@ -110,11 +127,12 @@ impl Timeline {
 
     /// The stream's time for metadata, cue points or a sequence header: encoders often send these with time 0, so they
     /// never decide where the stream goes on.
-    pub(super) fn header(&self, timestamp_ms: u32) -> u32 {
+    pub(super) fn header(&mut self, timestamp_ms: u32) -> u32 {
         let Some(Newest { timestamp_ms: newest, .. }) = self.newest else {
             return timestamp_ms;
         };
-        let mapped = nearest(newest, timestamp_ms, [self.video.offset_ms, self.audio.offset_ms]);
+        let first = self.clocks.of((FrameKind::Video, 0));
+        let mapped = nearest(newest, timestamp_ms, self.clocks.offsets(first));
         match self.resuming {
             Resuming::AtFirstFrame => newest,
             _ if distance(mapped, newest) > REORDER_MS => newest,
@@ -123,12 +141,14 @@ impl Timeline {
         }
     }
 
-    /// The time by the kind's own offset or by the other's, whichever is sane; if none is, about one frame after the
+    /// The time by the track's own offset or by another's, whichever is sane; if none is, about one frame after the
     /// newest.
-    fn sane(&mut self, kind: FrameKind, timestamp_ms: u32, now_ms: u64) -> u32 {
-        let other = self.other(kind).offset_ms;
+    fn sane(&mut self, own: usize, timestamp_ms: u32, now_ms: u64) -> u32 {
         let newest = self.newest;
-        let clock = self.clock(kind);
+        let by_offset = newest
+            .map(|newest| nearest(newest.timestamp_ms, timestamp_ms, self.clocks.offsets(own)))
+            .unwrap_or_default();
+        let clock = &mut self.clocks[own];
         if clock.newest_ms.is_none() || timestamp_ms != clock.last_ms {
             (clock.last_ms, clock.since_ms) = (timestamp_ms, now_ms);
         }
@@ -138,10 +158,10 @@ impl Timeline {
         };
         let stuck_ms = now_ms.saturating_sub(clock.since_ms);
         let wanted = if stuck_ms >= STUCK_MS {
-            // As far as the relay's clock went, and not behind the other kind.
+            // As far as the relay's clock went, and not behind the other tracks.
             later(own.wrapping_add(stuck_ms as u32), newest.timestamp_ms)
         } else {
-            nearest(newest.timestamp_ms, timestamp_ms, [clock.offset_ms, other])
+            by_offset
         };
         let mapped = if clock.may_go_on(wanted, newest, now_ms) {
             wanted
@@ -154,18 +174,55 @@ impl Timeline {
         }
         mapped
     }
+}
 
-    fn clock(&mut self, kind: FrameKind) -> &mut Clock {
-        if kind == FrameKind::Audio { &mut self.audio } else { &mut self.video }
+impl Clocks {
+    fn starting_at(offset_ms: u32) -> Self {
+        let clock = Clock { offset_ms, ..Clock::default() };
+        Self(smallvec![((FrameKind::Video, 0), clock), ((FrameKind::Audio, 0), clock)])
     }
 
-    fn other(&mut self, kind: FrameKind) -> &mut Clock {
-        if kind == FrameKind::Audio { &mut self.video } else { &mut self.audio }
+    /// The place of this track's clock. A track that comes now begins with its kind's offset.
+    fn of(&mut self, track: Track) -> usize {
+        if let Some(known) = self.0.iter().position(|(it, _)| *it == track) {
+            return known;
+        }
+        let first = self.0.iter().position(|((kind, _), _)| *kind == track.0).unwrap_or(0);
+        if self.0.len() == MAX_CLOCKS {
+            return first;
+        }
+        let clock = Clock { offset_ms: self[first].offset_ms, ..Clock::default() };
+        self.0.push((track, clock));
+        self.0.len() - 1
+    }
+
+    fn others(&mut self, own: usize) -> impl Iterator<Item = &mut Clock> {
+        self.0.iter_mut().enumerate().filter(move |(at, _)| *at != own).map(|(_, (_, clock))| clock)
+    }
+
+    /// This one's first, then those of the others.
+    fn offsets(&self, own: usize) -> impl Iterator<Item = u32> {
+        let others = self.0.iter().enumerate().filter(move |(at, _)| *at != own);
+        std::iter::once(self[own].offset_ms).chain(others.map(|(_, (_, clock))| clock.offset_ms))
+    }
+}
+
+impl std::ops::Index<usize> for Clocks {
+    type Output = Clock;
+
+    fn index(&self, at: usize) -> &Clock {
+        &self.0[at].1
+    }
+}
+
+impl std::ops::IndexMut<usize> for Clocks {
+    fn index_mut(&mut self, at: usize) -> &mut Clock {
+        &mut self.0[at].1
     }
 }
 
 impl Clock {
-    /// Whether a frame of this kind may have this time: not far back from those before it, and not further ahead of
+    /// Whether a frame of this track may have this time: not far back from those before it, and not further ahead of
     /// the newest than time has gone since that came.
     fn may_go_on(&self, mapped: u32, newest: Newest, now_ms: u64) -> bool {
         let (oldest, most_ahead_ms) = match self.newest_ms {
@@ -177,7 +234,7 @@ impl Clock {
         !is_before(mapped, oldest) && i64::from(ahead_ms) <= gone_ms as i64 + i64::from(most_ahead_ms)
     }
 
-    /// The other kind has moved the newest time from here to there.
+    /// Another track has moved the newest time from here to there.
     fn forget(&mut self, newest: u32, moved_to: u32) {
         let moved_ms = u64::from(moved_to.wrapping_sub(newest));
         self.newest_ms
@@ -185,10 +242,10 @@ impl Clock {
     }
 }
 
-/// The time by that of the offsets which brings it nearest to the newest; by the first where it is even.
-fn nearest(newest: u32, timestamp_ms: u32, offsets: [u32; 2]) -> u32 {
-    let [own, other] = offsets.map(|offset_ms| timestamp_ms.wrapping_add(offset_ms));
-    if distance(other, newest) < distance(own, newest) { other } else { own }
+/// The time by that of the offsets which brings it nearest to the newest; by the first of those that are even.
+fn nearest(newest: u32, timestamp_ms: u32, offsets: impl Iterator<Item = u32>) -> u32 {
+    let times = offsets.map(|offset_ms| timestamp_ms.wrapping_add(offset_ms));
+    times.min_by_key(|&mapped| distance(mapped, newest)).unwrap_or(timestamp_ms)
 }
 
 /// Serial arithmetic (RTMP 1.0 §5.3.1: times wrap after 49.7 days).
@@ -219,7 +276,7 @@ mod tests {
     impl Bench {
         fn at(&mut self, kind: FrameKind, timestamp_ms: u32) -> u32 {
             self.now_ms += 20;
-            self.time.media(kind, timestamp_ms, self.now_ms)
+            self.time.media((kind, 0), timestamp_ms, self.now_ms)
         }
 
         fn video(&mut self, timestamp_ms: u32) -> u32 {
@@ -286,11 +343,11 @@ mod tests {
     #[test]
     fn a_resumed_stream_runs_for_months() {
         let mut time = Timeline::default();
-        time.media(Video, 1000, 0);
+        time.media((Video, 0), 1000, 0);
         time.interrupt();
         let mut expected = 1040u32;
         for t in (0..90 * 86_400_000u64).step_by(5_000) {
-            assert_eq!(time.media(Video, t as u32, t), expected);
+            assert_eq!(time.media((Video, 0), t as u32, t), expected);
             expected = expected.wrapping_add(5_000);
         }
     }
@@ -511,7 +568,7 @@ mod tests {
                     Timestamp::InTime => now_ms as u32,
                     Timestamp::Wild(timestamp_ms) => timestamp_ms,
                 };
-                let mapped_ms = unwrap(time.media([Video, Audio][kind], last_ms[kind], now_ms));
+                let mapped_ms = unwrap(time.media(([Video, Audio][kind], 0), last_ms[kind], now_ms));
                 let own_ms = newest_of[kind].replace(newest_of[kind].map_or(mapped_ms, |own| own.max(mapped_ms)));
                 prop_assert!(own_ms.is_none_or(|own_ms| mapped_ms >= own_ms - 1_000), "back");
                 let is_first = std::mem::take(&mut is_first_of[kind]);

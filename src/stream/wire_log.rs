@@ -2,25 +2,41 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use super::{
-    join::{Join, JoinPoint},
+    join::{Join, JoinPoint, PointKind},
     log::{LogWriter, Place},
-    preamble::Preamble,
-    segment::{Entry, Segment},
+    preamble::{Format, Headers, METADATA_MS, Preamble, has},
+    role::{Part, Role},
+    segment::{Entry, Next},
+    shown::Holds,
     stream_log::StreamLog,
 };
-use crate::flv::{Frame, Kinds, WireFormat};
+use crate::flv::{Frame, Kinds, script};
+
+/// Above every sequence: nothing is kept for joiners.
+const NO_JOIN: u64 = u64::MAX;
+/// How long a log is kept after its last reader, milliseconds: the page is loaded anew, a player reconnects.
+const LINGER_MS: u64 = 10_000;
+/// A file's times are signed, and browsers' players stop at 2^31 ms. Its log ends a minute before.
+const MAX_FILE_MS: u32 = (1 << 31) - 60_000;
+/// A file that would begin with a time beyond this, 12 days, begins at 0 instead, and can be read for 24 days.
+const MAX_FIRST_FILE_MS: u32 = 1 << 30;
+/// So far before the time at which a file begins, audio and video of one moment may be.
+const MAX_BEFORE_FILE_MS: u32 = 60_000;
 
 /// One wire form of a stream, as its publisher's core writes it.
 pub(super) struct WireLog {
-    format: Box<dyn WireFormat + Send>,
+    format: Arc<Format>,
+    /// It is a file of its own, which names the kinds of media that it holds at its front and has signed times.
+    is_file: bool,
+    /// What is taken off the stream's times: 0 but for a file that begins late.
+    base_ms: Option<u32>,
     log: LogWriter,
     /// The segment of the point where players join; above all others while there is none.
     join_sequence: u64,
-    /// The log's first segment, while that is where players join.
-    start: Option<Arc<Segment>>,
+    holds_key_frame: bool,
+    /// The newest point's.
+    preamble: Option<Preamble>,
     /// When it was last seen to have a reader, milliseconds.
     wanted_ms: u64,
 }
@@ -28,56 +44,70 @@ pub(super) struct WireLog {
 /// A frame that has been laid.
 pub(super) struct Laid {
     place: Place,
-    timestamp_ms: u32,
     /// Whether it is the first of all, and a player can begin there without more ado.
     pub is_very_start: bool,
 }
 
-/// What the stream knows that a point to join at says.
-pub(super) struct Begin<'a> {
-    pub preamble: &'a Preamble,
-    pub kinds: Kinds,
-    pub is_key_frame: bool,
-}
-
 impl WireLog {
-    pub(super) fn new(format: Box<dyn WireFormat + Send>, log: LogWriter, now_ms: u64) -> Self {
-        Self { format, log, join_sequence: NO_JOIN, start: None, wanted_ms: now_ms }
+    pub(super) fn new(format: Arc<Format>, log: LogWriter, now_ms: u64) -> Self {
+        let is_file = format.opening(Kinds::default()).is_some();
+        let (base_ms, join_sequence, wanted_ms) = (None, NO_JOIN, now_ms);
+        Self {
+            format,
+            is_file,
+            base_ms,
+            log,
+            join_sequence,
+            holds_key_frame: false,
+            preamble: None,
+            wanted_ms,
+        }
+    }
+
+    /// Whether a frame has to wait for others before it is laid: a file has no header of a kind that has not come.
+    pub(super) fn holds_back(&self, role: Role, holds: Holds) -> bool {
+        matches!(role, Role::Header(part) if self.is_file && !has(holds.kinds, part.kind()))
+    }
+
+    /// Whether it has held back headers of a kind until the first frame of that kind.
+    pub(super) fn has_held_back(&self) -> bool {
+        self.is_file
     }
 
     /// Lays a frame. [`WireLog::retire`] is owed once the point to join at is right.
-    pub(super) fn lay(&mut self, shared: &StreamLog, frame: &Frame, entry: Entry) -> Laid {
+    pub(super) fn lay(
+        &mut self,
+        shared: &StreamLog,
+        frame: &Frame,
+        role: Role,
+        entry: Entry,
+        holds: Holds,
+    ) -> Laid {
+        let of_file = self.is_file.then(|| self.in_file(frame, role, holds));
+        let frame = of_file.as_ref().unwrap_or(frame);
         let len = self.format.wire_len(frame);
         let place = self.log.append(len, entry, |out| self.format.write(frame, out));
         if place.is_first {
             shared.set_newest(&place.segment);
+            shared.set_oldest_segment(self.log.oldest_segment());
         }
         // Where a player has to be told something first, it cannot begin with what is the first to come.
-        let is_very_start = place.segment.sequence == 0
-            && place.offset == 0
-            && self.format.opening(Kinds::default()).is_none();
-        Laid { place, timestamp_ms: entry.timestamp_ms, is_very_start }
+        let is_very_start = place.segment.sequence == 0 && place.offset == 0 && !self.is_file;
+        Laid { place, is_very_start }
     }
 
-    /// Lets players join at what has been laid. The very start needs no preamble: whoever begins there gets the headers
-    /// as they come.
-    pub(super) fn join_at(&mut self, shared: &StreamLog, laid: &Laid, begin: &Begin<'_>) {
-        let opening = self.format.opening(begin.kinds).unwrap_or_default();
-        let preamble = match laid.is_very_start {
-            true => Bytes::new(),
-            false => begin.preamble.to_wire(&*self.format, &opening, laid.timestamp_ms),
-        };
-        let point = JoinPoint {
-            segment: laid.place.segment.clone(),
-            offset: laid.place.offset,
-            preamble,
-            opening_len: opening.len(),
-            generation: begin.preamble.generation(),
-            is_key_frame: begin.is_key_frame,
-            start: self.start.take(),
-        };
-        self.start = laid.is_very_start.then(|| laid.place.segment.clone());
-        self.set_join(shared, Join::At(point));
+    /// Lets players join at what has been laid. The very start needs no preamble: a player that begins there gets the
+    /// headers as they come.
+    pub(super) fn join_at(
+        &mut self,
+        shared: &StreamLog,
+        laid: &Laid,
+        kind: PointKind,
+        headers: &mut Headers,
+    ) {
+        let preamble = (!laid.is_very_start).then(|| self.preamble(headers));
+        let (segment, offset) = (laid.place.segment.clone(), laid.place.offset);
+        self.set_join(shared, Join::At(JoinPoint { segment, offset, preamble, kind, epoch: shared.epoch() }));
     }
 
     /// Lets go of what is beyond the retention, if a segment has just been opened. False where that took the point to
@@ -91,24 +121,29 @@ impl WireLog {
     pub(super) fn trim(&mut self, shared: &StreamLog, now_ms: u64) -> bool {
         let oldest = self.log.retire(self.join_sequence, now_ms as u32);
         shared.set_oldest(oldest);
+        shared.set_oldest_segment(self.log.oldest_segment());
         self.join_sequence >= oldest
     }
 
     pub(super) fn set_join(&mut self, shared: &StreamLog, join: Join) {
-        self.join_sequence = match &join {
-            Join::At(point) => point.segment.sequence,
-            Join::Nothing | Join::NextKeyFrame => NO_JOIN,
+        (self.join_sequence, self.holds_key_frame) = match &join {
+            Join::At(point) => (point.segment.sequence, point.kind == PointKind::KeyFrame),
+            Join::Nothing | Join::NextKeyFrame => (NO_JOIN, false),
         };
         shared.set_join(join);
     }
 
+    /// Whether players begin with a key frame now.
+    pub(super) fn holds_key_frame(&self) -> bool {
+        self.holds_key_frame
+    }
+
     /// The publisher went away.
     pub(super) fn interrupt(&mut self, shared: &StreamLog) {
-        self.start = None;
         self.set_join(shared, Join::Nothing);
     }
 
-    /// Whether somebody reads it, or did a moment ago.
+    /// Whether it has a reader, or had one a moment ago.
     pub(super) fn is_wanted(&mut self, shared: &StreamLog, now_ms: u64) -> bool {
         if shared.has_readers() {
             self.wanted_ms = now_ms;
@@ -131,31 +166,29 @@ impl WireLog {
         self.log.has_room_for(self.log.bytes())
     }
 
+    /// Whether a frame of this time is beyond what its readers can count to.
+    pub(super) fn is_full(&self, timestamp_ms: u32) -> bool {
+        let file_ms = timestamp_ms.wrapping_sub(self.base_ms.unwrap_or(timestamp_ms));
+        self.is_file && (MAX_FILE_MS..=u32::MAX - MAX_BEFORE_FILE_MS).contains(&file_ms)
+    }
+
     /// The sequence that would come next.
     pub(super) fn next_sequence(&self) -> u64 {
         self.log.next_sequence()
     }
 
-    /// Begins another log with what this one has kept since the point to join at: so the first who wants the stream in
-    /// another form starts as fast as anybody. `shared` is this one's, `other_shared` the other's.
+    /// Begins another log with what this one has kept since the point to join at: so the first player that wants the
+    /// stream in another form starts as fast as any. `shared` is this one's, `other_shared` the other's.
     pub(super) fn copy_to(
         &self,
         shared: &StreamLog,
-        kinds: Kinds,
         other: &mut WireLog,
         other_shared: &StreamLog,
+        headers: &mut Headers,
+        holds: Holds,
     ) {
         let join = shared.join();
         let Join::At(point) = &**join else { return };
-        let mut opening: Vec<u8> = other.format.opening(kinds).unwrap_or_default().into();
-        let opening_len = opening.len();
-        let mut preamble = point.preamble.get(point.opening_len..).unwrap_or_default();
-        while let Some((frame, len)) = self.format.read(preamble) {
-            let begin = opening.len();
-            opening.resize(begin + other.format.wire_len(&frame), 0);
-            other.format.write(&frame, &mut opening[begin..]);
-            preamble = &preamble[len..];
-        }
         let mut begin = None;
         let mut from = point.offset as usize;
         let mut segment = point.segment.clone();
@@ -167,29 +200,43 @@ impl WireLog {
                     return;
                 };
                 from = entry.end as usize;
-                let laid = other.lay(other_shared, &frame, *entry);
-                begin.get_or_insert(laid);
+                let role = Role::of(&frame);
+                if !other.holds_back(role, holds) {
+                    let laid = other.lay(other_shared, &frame, role, *entry, holds);
+                    begin.get_or_insert(laid);
+                }
             }
             match segment.next() {
-                super::segment::Next::Segment(next) => (segment, from) = (next, 0),
-                _none_as_yet => break,
+                Next::Segment(next) => (segment, from) = (next, 0),
+                Next::NotYet | Next::Gone => break,
             }
         }
-        let Some(Laid { place, .. }) = begin else { return };
-        let join = Join::At(JoinPoint {
-            segment: place.segment,
-            offset: place.offset,
-            preamble: opening.into(),
-            opening_len,
-            generation: point.generation,
-            is_key_frame: point.is_key_frame,
-            start: None,
-        });
-        other.set_join(other_shared, join);
+        if let Some(laid) = begin {
+            other.join_at(other_shared, &laid, point.kind, headers);
+        }
+    }
+
+    fn preamble(&mut self, headers: &mut Headers) -> Preamble {
+        let preamble = headers.preamble(&self.format, self.preamble.as_ref());
+        self.preamble = Some(preamble.clone());
+        preamble
+    }
+
+    /// The frame as a file has it: with the file's time, and metadata that names the kinds that have come.
+    fn in_file(&mut self, frame: &Frame, role: Role, holds: Holds) -> Frame {
+        let mut frame = frame.clone();
+        if role == Role::Header(Part::Metadata) {
+            debug_assert_eq!(frame.timestamp_ms, METADATA_MS);
+            if holds.is_settled {
+                frame.payload = script::with_kinds(&frame.payload.to_bytes(), holds.kinds).into();
+            }
+            return frame;
+        }
+        let begins_late = frame.timestamp_ms > MAX_FIRST_FILE_MS;
+        let base_ms = *self.base_ms.get_or_insert(if begins_late { frame.timestamp_ms } else { 0 });
+        let file_ms = frame.timestamp_ms.wrapping_sub(base_ms);
+        // What belongs to a moment before the file.
+        frame.timestamp_ms = if file_ms > u32::MAX - MAX_BEFORE_FILE_MS { 0 } else { file_ms };
+        frame
     }
 }
-
-/// Above every sequence: nothing is kept for joiners.
-const NO_JOIN: u64 = u64::MAX;
-/// How long a log is kept after its last reader, milliseconds: the page is loaded anew, a player reconnects.
-const LINGER_MS: u64 = 10_000;

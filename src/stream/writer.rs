@@ -3,28 +3,29 @@
 
 use super::{
     chronicle::Chronicle,
-    join::Join,
+    join::{Join, PointKind},
     log::{LogWriter, Retention},
     memory::Memory,
-    preamble::{METADATA_MS, Preamble},
+    preamble::{Headers, METADATA_MS},
     registry::Stream,
     role::{Part, Role},
     segment::{Class, Entry},
+    shown::Media,
     timeline::Timeline,
+    tracks::{Picture, Place, Tracks},
     wire::Wire,
-    wire_log::{Begin, WireLog},
+    wire_log::WireLog,
 };
-use crate::flv::{Frame, FrameKind, WireFormat};
+use crate::flv::{Frame, FrameKind, Kinds, WireFormat};
 
-/// While a stream has no pictures any message is as good to begin with as another. The point moves on this often, so
-/// a joiner has a second of sound at once, and starts without waiting.
+/// While no key frame is held any message is as good to begin with as another. The point moves on this often, so a joiner
+/// has a second of audio at once, and starts without waiting.
 const SOUND_POINT_MS: u64 = 1_000;
-/// An encoder that has sent no picture for this long sends none: nobody need wait for a key frame, or begin as far
-/// back as the last one, to hear it.
+/// Audio waits for no picture to go out with, where the last one came so long ago.
 const PICTURES_GONE_MS: u64 = 10_000;
 
 /// Pictures further apart than this come in no rhythm that could be counted on: 5 a second.
-const MOST_GAP_MS: u32 = 200;
+const MAX_GAP_MS: u32 = 200;
 
 /// What has become of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,34 +45,41 @@ pub(super) struct Writer {
     formats: Formats,
     retention: Retention,
     memory: Memory,
-    /// By wire form: RTMP's is always there, the others as long as somebody wants them.
+    /// By wire form: RTMP's is always there, the others as long as they have readers.
     logs: [Option<WireLog>; Wire::COUNT],
     /// By wire form: where its next log goes on.
     sequences: [u64; Wire::COUNT],
     timeline: Timeline,
-    preamble: Preamble,
+    headers: Headers,
     chronicle: Chronicle,
-    /// No key frame has come in this publish. Pictures are dropped until one does: they could not be decoded.
-    needs_key_frame: bool,
-    /// Players have the headers of the publisher before; unchanged ones are not sent again. Until somebody can join
-    /// this publish: from then on there may be players who have not.
+    /// Video is dropped until its track's first key frame in this publish: it could not be decoded.
+    tracks: Tracks,
+    /// What has come in this publish.
+    media: Media,
+    /// Whether it is known what this publish holds.
+    is_settled: bool,
+    /// What the publish before held, once that was known.
+    held_before: Option<Kinds>,
+    /// Players have the headers of the publisher before; unchanged ones are not sent again. Until a player can join
+    /// this publish: from then on there may be players that have not.
     players_have_headers: bool,
     /// When the point where players join was last moved, or when the publish began.
     moved_ms: Option<u64>,
     /// When the last picture came.
     picture_ms: u64,
-    /// The time of that picture, and how much later it was than the one before: none where that says nothing.
+    /// The time of the leading track's last picture, and how much later it was than the one before: none where that says
+    /// nothing.
     picture_timestamp_ms: u32,
     picture_gap_ms: Option<u32>,
     has_said_gop_too_large: bool,
 }
 
 /// How a stream is laid in each wire form.
-pub type Formats = fn(Wire) -> Box<dyn WireFormat + Send>;
+pub type Formats = fn(Wire) -> Box<dyn WireFormat + Send + Sync>;
 
 impl Writer {
     pub(super) fn new(formats: Formats, retention: Retention, memory: Memory) -> Self {
-        let rtmp = WireLog::new(formats(Wire::Rtmp), LogWriter::new(retention, memory.clone()), 0);
+        let rtmp = WireLog::new(formats(Wire::Rtmp).into(), LogWriter::new(retention, memory.clone()), 0);
         let mut logs = [const { None }; Wire::COUNT];
         logs[Wire::Rtmp.index()] = Some(rtmp);
         Self {
@@ -81,9 +89,12 @@ impl Writer {
             logs,
             sequences: [0; Wire::COUNT],
             timeline: Timeline::default(),
-            preamble: Preamble::default(),
+            headers: Headers::default(),
             chronicle: Chronicle::default(),
-            needs_key_frame: true,
+            tracks: Tracks::default(),
+            media: Media::default(),
+            is_settled: false,
+            held_before: None,
             players_have_headers: false,
             moved_ms: None,
             picture_ms: 0,
@@ -96,14 +107,20 @@ impl Writer {
     /// A publisher comes.
     pub(super) fn begin(&mut self, stream: &Stream, now_ms: u64) {
         self.chronicle.begin(stream, now_ms);
+        Wire::ALL.iter().for_each(|wire| stream.log(*wire).begin_epoch());
     }
 
     /// The publisher went away.
     pub(super) fn interrupt(&mut self, stream: &Stream) {
-        self.chronicle.write(stream, &self.preamble);
+        self.chronicle.write(stream, &self.headers);
         self.timeline.interrupt();
-        self.preamble.interrupt();
-        self.needs_key_frame = true;
+        self.headers.interrupt();
+        self.tracks = Tracks::default();
+        if self.is_settled {
+            self.held_before = Some(self.media.kinds());
+        }
+        (self.media, self.is_settled) = (Media::default(), false);
+        stream.set_media(self.media);
         self.players_have_headers = true;
         self.moved_ms = None;
         for (log, wire) in self.logs.iter_mut().zip(Wire::ALL) {
@@ -119,63 +136,66 @@ impl Writer {
             return Laid::NoRoom;
         }
         let role = Role::of(&frame);
-        self.chronicle.saw(&frame, role, now_ms);
-        let is_timed = match role {
+        self.chronicle.saw(&frame, now_ms);
+        match role {
             Role::Header(part) => {
-                let is_new = self.preamble.update(part, &frame.payload);
+                let is_new = self.headers.update(part, &frame.payload);
                 if self.players_have_headers && !is_new {
                     return Laid::Nothing;
                 }
-                false
             }
-            Role::Picture if self.needs_key_frame => return Laid::Nothing,
-            Role::Picture | Role::KeyFrame => {
-                self.picture_ms = now_ms;
-                true
-            }
-            Role::Other => frame.kind != FrameKind::Data,
-        };
-        frame.timestamp_ms = match role {
-            Role::Header(Part::Metadata) => METADATA_MS,
-            _ if is_timed => self.timeline.media(frame.kind, frame.timestamp_ms, now_ms),
-            _ => self.timeline.header(frame.timestamp_ms),
-        };
-        self.needs_key_frame &= role != Role::KeyFrame;
-        if matches!(role, Role::KeyFrame | Role::Picture) {
-            let gap_ms = frame.timestamp_ms.wrapping_sub(self.picture_timestamp_ms);
-            self.picture_gap_ms = (1..=MOST_GAP_MS).contains(&gap_ms).then_some(gap_ms);
-            self.picture_timestamp_ms = frame.timestamp_ms;
+            Role::Picture(track) if !self.tracks.can_decode(track, false) => return Laid::Nothing,
+            _ => {}
         }
+        let (timestamp_ms, picture) = self.note(&frame, role, now_ms);
+        frame.timestamp_ms = timestamp_ms;
+        if picture.is_some_and(|picture| picture.is_lead && picture.is_first) {
+            self.note_rhythm(timestamp_ms);
+        }
+        self.open_and_close(stream, timestamp_ms, now_ms);
+        let has_shown_kind = self.show(stream, role, frame.kind, now_ms);
         let entry = Entry {
             end: 0,
-            timestamp_ms: frame.timestamp_ms,
+            timestamp_ms,
             arrival_ms: now_ms as u32,
-            class: class(role, frame.kind),
+            class: class(role, frame.kind, picture),
+            configuration: self.headers.configuration() as u16,
         };
-        self.open_and_close(stream, now_ms);
-        let is_point = self.is_point(role, now_ms);
-        let begin = Begin {
-            preamble: &self.preamble,
-            kinds: self.chronicle.kinds(),
-            is_key_frame: role == Role::KeyFrame,
-        };
+        let holds = self.media.at(now_ms);
+        let begins = picture.is_some_and(|picture| picture.place == Place::Begins);
+        let is_sound_point = self.is_sound_point(role, now_ms);
         let mut has_lost_join = [false; Wire::COUNT];
         for (log, wire) in self.logs.iter_mut().zip(Wire::ALL) {
             let (Some(log), shared) = (log, stream.log(wire)) else { continue };
-            let laid = log.lay(shared, &frame, entry);
-            if is_point || laid.is_very_start {
-                log.join_at(shared, &laid, &begin);
+            if log.holds_back(role, holds) {
+                continue;
+            }
+            if has_shown_kind && log.has_held_back() {
+                let header = Entry { class: Class::Data, ..entry };
+                for frame in self.headers.of_kind(frame.kind, timestamp_ms) {
+                    let laid = log.lay(shared, &frame, Role::Other, header, holds);
+                    log.retire(shared, &laid, now_ms);
+                }
+            }
+            let laid = log.lay(shared, &frame, role, entry, holds);
+            let point = match (begins, is_sound_point && !log.holds_key_frame()) {
+                (true, _) => Some(PointKind::KeyFrame),
+                (false, true) => Some(PointKind::Sound),
+                (false, false) => laid.is_very_start.then_some(PointKind::Start),
+            };
+            if let Some(kind) = point {
+                log.join_at(shared, &laid, kind, &mut self.headers);
                 self.moved_ms = Some(now_ms);
                 self.players_have_headers = false;
             }
             has_lost_join[wire.index()] = !log.retire(shared, &laid, now_ms);
         }
         self.wait_for_key_frame(stream, has_lost_join);
-        self.chronicle.write_if_due(stream, &self.preamble, now_ms);
+        self.chronicle.write_if_due(stream, &self.headers, now_ms);
         match role {
-            Role::KeyFrame | Role::Picture => Laid::Due,
-            Role::Header(_) | Role::Other if self.has_pictures(now_ms) => Laid::MayWait,
-            Role::Header(_) | Role::Other => Laid::Due,
+            Role::KeyFrame(_) | Role::Picture(_) => Laid::Due,
+            Role::Header(_) | Role::Sound(_) | Role::Other if self.has_pictures(now_ms) => Laid::MayWait,
+            Role::Header(_) | Role::Sound(_) | Role::Other => Laid::Due,
         }
     }
 
@@ -204,7 +224,7 @@ impl Writer {
     /// Logs whose point to join at has gone: with pictures that is because their group has outgrown the buffer, or its
     /// share of the memory.
     fn wait_for_key_frame(&mut self, stream: &Stream, has_lost_join: [bool; Wire::COUNT]) {
-        let has_pictures = !self.needs_key_frame;
+        let has_pictures = !self.tracks.is_empty();
         for (log, wire) in self.logs.iter_mut().zip(Wire::ALL).filter(|(_, wire)| has_lost_join[wire.index()])
         {
             let Some(log) = log else { continue };
@@ -215,7 +235,7 @@ impl Writer {
             tracing::warn!(
                 stream = stream.name(),
                 "the newest group of pictures is larger than stream_buffer, or than the stream's share of \
-                 limits.memory_budget: players start at the next key frame"
+                 limits.memory_budget: players have no video before the next key frame"
             );
         }
     }
@@ -225,43 +245,94 @@ impl Writer {
         Some(self.picture_ms + u64::from(self.picture_gap_ms?))
     }
 
-    /// Whether pictures come: it is one of them that a player begins with.
+    /// Gives a frame its time in the stream, and says what it is among the pictures. Takes note of it with the time that
+    /// its publisher gave it.
+    fn note(&mut self, frame: &Frame, role: Role, now_ms: u64) -> (u32, Option<Picture>) {
+        match role {
+            Role::Header(Part::Metadata) => (METADATA_MS, None),
+            Role::KeyFrame(track) | Role::Picture(track) => {
+                self.picture_ms = now_ms;
+                let is_key_frame = matches!(role, Role::KeyFrame(_));
+                let timestamp_ms = self.timeline.media((frame.kind, track), frame.timestamp_ms, now_ms);
+                let picture = self.tracks.saw(track, is_key_frame, timestamp_ms);
+                self.chronicle.saw_picture(frame, track, picture, self.tracks.len());
+                (timestamp_ms, Some(picture))
+            }
+            Role::Sound(track) => {
+                self.chronicle.saw_sound(frame, track);
+                (self.timeline.media((frame.kind, track), frame.timestamp_ms, now_ms), None)
+            }
+            Role::Other if frame.kind != FrameKind::Data => {
+                (self.timeline.media((frame.kind, 0), frame.timestamp_ms, now_ms), None)
+            }
+            Role::Header(_) | Role::Other => (self.timeline.header(frame.timestamp_ms), None),
+        }
+    }
+
+    fn note_rhythm(&mut self, timestamp_ms: u32) {
+        let gap_ms = timestamp_ms.wrapping_sub(self.picture_timestamp_ms);
+        self.picture_gap_ms = (1..=MAX_GAP_MS).contains(&gap_ms).then_some(gap_ms);
+        self.picture_timestamp_ms = timestamp_ms;
+    }
+
+    /// Takes note of what the publish holds. True where this is the first frame of its kind.
+    fn show(&mut self, stream: &Stream, role: Role, kind: FrameKind, now_ms: u64) -> bool {
+        let is_media = matches!(role, Role::KeyFrame(_) | Role::Picture(_) | Role::Sound(_));
+        let is_first = is_media && self.media.saw(kind, now_ms);
+        if is_first {
+            stream.set_media(self.media);
+        }
+        if !self.is_settled && self.media.is_settled(now_ms) {
+            self.is_settled = true;
+            // Players of the publish before cannot be told that a kind has gone, or that one has come.
+            if self.held_before.is_some_and(|before| before != self.media.kinds()) {
+                Wire::ALL.iter().for_each(|wire| stream.log(*wire).end_earlier_epochs());
+            }
+        }
+        is_first
+    }
+
+    /// Whether pictures come: audio goes out with them.
     fn has_pictures(&self, now_ms: u64) -> bool {
-        !self.needs_key_frame && now_ms.saturating_sub(self.picture_ms) < PICTURES_GONE_MS
+        !self.tracks.is_empty() && now_ms.saturating_sub(self.picture_ms) < PICTURES_GONE_MS
     }
 
-    /// Whether this frame is one that players can begin with.
-    fn is_point(&mut self, role: Role, now_ms: u64) -> bool {
+    /// Whether players can begin with this frame where no key frame is held.
+    fn is_sound_point(&mut self, role: Role, now_ms: u64) -> bool {
         let moved_ms = *self.moved_ms.get_or_insert(now_ms);
-        let is_sound_point = role == Role::Other
-            && !self.has_pictures(now_ms)
-            && now_ms.saturating_sub(moved_ms) >= SOUND_POINT_MS;
-        role == Role::KeyFrame || is_sound_point
+        matches!(role, Role::Sound(_) | Role::Other) && now_ms.saturating_sub(moved_ms) >= SOUND_POINT_MS
     }
 
-    /// Begins the logs that somebody has come to want, and lets go of those that nobody wants any more.
-    fn open_and_close(&mut self, stream: &Stream, now_ms: u64) {
+    /// Begins the logs that readers have come for, and lets go of those that have none any more, or can count no
+    /// further.
+    fn open_and_close(&mut self, stream: &Stream, timestamp_ms: u32, now_ms: u64) {
         let (rtmp, others) = self.logs.split_at_mut(1);
         let Some(rtmp) = &rtmp[0] else { return };
         for (log, wire) in others.iter_mut().zip(&Wire::ALL[1..]) {
             let shared = stream.log(*wire);
             let sequence = &mut self.sequences[wire.index()];
             if let Some(open) = log {
-                if !open.is_wanted(shared, now_ms) {
+                let is_full = open.is_full(timestamp_ms);
+                if is_full || !open.is_wanted(shared, now_ms) {
                     *sequence = open.next_sequence();
                     *log = None;
                     shared.clear(*sequence);
                 }
+                if is_full {
+                    shared.begin_epoch();
+                    shared.end_earlier_epochs();
+                }
             } else if shared.has_readers() {
                 // Players that came before this and want the next key frame take what begins segment `sequence` to
-                // be past. What is kept is; where nothing is, the log begins in the segment behind it.
+                // be past. What is kept is; where nothing is, the log begins in the segment after it.
                 let is_kept =
                     matches!(**stream.log(Wire::Rtmp).join(), Join::At(_)) && rtmp.has_room_for_copy();
                 let first = *sequence + u64::from(!is_kept);
                 let writer = LogWriter::starting_at(first, self.retention, self.memory.clone());
-                let mut opened = WireLog::new((self.formats)(*wire), writer, now_ms);
+                let mut opened = WireLog::new((self.formats)(*wire).into(), writer, now_ms);
+                let holds = self.media.at(now_ms);
                 if is_kept {
-                    rtmp.copy_to(stream.log(Wire::Rtmp), self.chronicle.kinds(), &mut opened, shared);
+                    rtmp.copy_to(stream.log(Wire::Rtmp), &mut opened, shared, &mut self.headers, holds);
                 }
                 *log = Some(opened);
             }
@@ -269,11 +340,12 @@ impl Writer {
     }
 }
 
-fn class(role: Role, kind: FrameKind) -> Class {
-    match (role, kind) {
-        (Role::KeyFrame, _) => Class::KeyFrame,
-        (Role::Header(_), _) | (_, FrameKind::Data) => Class::Data,
-        (_, FrameKind::Video) => Class::Video,
-        (_, FrameKind::Audio) => Class::Audio,
+fn class(role: Role, kind: FrameKind, picture: Option<Picture>) -> Class {
+    match (picture.map(|picture| picture.place), role, kind) {
+        (Some(Place::Begins), ..) => Class::KeyFrame,
+        (Some(Place::Continues), ..) => Class::KeyFrameRest,
+        (_, Role::Header(_), _) | (_, _, FrameKind::Data) => Class::Data,
+        (_, _, FrameKind::Video) => Class::Video,
+        (_, _, FrameKind::Audio) => Class::Audio,
     }
 }

@@ -1,5 +1,9 @@
 //! Where a player begins: at the newest key frame, at the next one, or at once where there are no pictures.
 
+use std::time::Duration;
+
+use fanfare::flv::FrameKind;
+
 use crate::crowd::Crowd;
 use crate::frames::{Source, Tracks};
 use crate::support::{Relay, SOON};
@@ -94,7 +98,7 @@ fn a_stream_of_pictures_alone_starts_at_the_key_frame() {
 }
 
 #[test]
-fn where_the_newest_pictures_outgrow_the_buffer_players_start_live_and_one_line_says_so() {
+fn where_the_newest_pictures_outgrow_the_buffer_players_begin_with_audio_and_one_line_says_so() {
     let relay = Relay::start("play = { stream_buffer = '1MiB', max_lag = '200ms' }");
     let mut crowd = Crowd::new();
     let source = Source { key_every: 400, bytes: 20_000, ..Source::new(1) };
@@ -103,7 +107,7 @@ fn where_the_newest_pictures_outgrow_the_buffer_players_start_live_and_one_line_
     crowd.begin(publisher, &source, &early);
     let mut late = Vec::new();
     // About 2 MB from one key frame to the next, of which a player that keeps up misses nothing.
-    for number in 1..1200 {
+    for number in 1..1150 {
         crowd.send(publisher, &source.frame(number));
         if number % 10 == 9 {
             crowd.until_seen(&early, number);
@@ -112,11 +116,21 @@ fn where_the_newest_pictures_outgrow_the_buffer_players_start_live_and_one_line_
             late.extend(crowd.play_all(&relay, "live/a", 1));
         }
     }
-    crowd.until_seen(&late[..2], 1199);
-    source.assert_from_the_start("the early player", &crowd[early[0]].seen, 0..1200);
-    source.assert_from_the_start("the first late player", &crowd[late[0]].seen, 400..1200);
-    source.assert_from_the_start("the second late player", &crowd[late[1]].seen, 800..1200);
-    assert!(crowd[late[2]].seen.is_empty(), "the third one waits for a key frame that never came");
+    // A second later the third one can join the audio, and waits for a key frame that never comes.
+    crowd.serve_for(Duration::from_millis(1_100));
+    crowd.send_frames(publisher, &source, 1150..1190);
+    crowd.until_seen(&early, 1189);
+    crowd.until_seen(&late[..2], 1189);
+    crowd.until("the third one hears something", |crowd| crowd[late[2]].seen.len() > 3);
+    source.assert_from_the_start("the early player", &crowd[early[0]].seen, 0..1190);
+    for (player, key) in late[..2].iter().copied().zip([400, 800]) {
+        let rest = source.assert_headers("a late player", &crowd[player].seen);
+        let first = rest[0].number().expect("a frame");
+        let audio = (first..key).filter(|&number| source.kind(number) == FrameKind::Audio);
+        source.assert_run("a late player", rest, audio.chain(key..1190));
+    }
+    let rest = source.assert_headers("the third late player", &crowd[late[2]].seen);
+    assert!(rest.iter().all(|seen| seen.kind == FrameKind::Audio), "its video cannot be decoded");
     let lines = relay.wait_for_logs(1, &["larger than stream_buffer", "live/a"], SOON);
     assert_eq!(lines.len(), 1, "{lines:?}");
 }

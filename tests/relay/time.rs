@@ -33,9 +33,7 @@ fn players_before_and_after_see_time_go_over(edge_ms: u32) {
         let seen = &crowd[player].seen;
         source.assert_from_the_start("a late player", seen, first..100);
         let header_times: Vec<u32> = seen[..3].iter().map(|header| header.timestamp_ms).collect();
-        let (metadata, sequence_headers) = header_times.split_first().expect("there are three");
-        assert_eq!(*metadata, 0, "FFmpeg takes metadata at any other time for subtitles");
-        assert_eq!(sequence_headers, [source.time_ms(first); 2], "headers are as old as the first frame");
+        assert_eq!(header_times, [0; 3], "FFmpeg takes metadata at any other time for subtitles");
     }
 }
 

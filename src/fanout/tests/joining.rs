@@ -103,7 +103,7 @@ fn pictures_that_come_behind_the_sound_begin_with_a_key_frame() {
     publication.append(key_frame(20, "K1 "), 1_000);
     let late = bench.join(Start::KeyFrame);
     assert_eq!(bench.drain(late), "V A K1 ");
-    assert_eq!(bench.drain(early), "V A K1 ", "looked at only now");
+    assert_eq!(bench.drain(early), "A a0 V a1 K1 ", "looked at only now");
 }
 
 #[test]
@@ -152,22 +152,168 @@ fn a_stream_of_data_alone_can_be_joined_at_any_time() {
 }
 
 #[test]
-fn video_that_has_stopped_keeps_nobody_from_the_sound() {
+fn video_that_stands_still_is_seen_by_those_who_join_meanwhile_and_goes_on_for_them() {
     let mut bench = Bench::new();
     let mut publication = bench.publish();
     headers(&mut publication);
     publication.append(key_frame(0, "K0 "), 1_000);
-    for i in 1..=500 {
-        publication.append(audio(i * 20, "old "), 1_000 + u64::from(i) * 20);
+    publication.append(inter_frame(10, "i0 "), 1_000);
+    for i in 1..=1_000 {
+        publication.append(audio(i * 20, "s "), 1_000 + u64::from(i) * 20);
     }
+    bench.now_ms = 21_000;
     let player = bench.join(Start::KeyFrame);
-    let first = bench.drain(player);
-    assert!(first.starts_with("M V A old ") && first.len() < 250, "no further back than a second: {first}");
-    publication.append(audio(10_020, "a1 "), 11_020);
-    assert_eq!(bench.drain(player), "a1 ");
-    publication.append(key_frame(10_040, "K1 "), 11_040);
+    assert_eq!(bench.drain(player), format!("M V A K0 i0 {}", "s ".repeat(1_000)));
+    publication.append(inter_frame(20_020, "i1 "), 21_020);
+    assert_eq!(bench.drain(player), "i1 ");
+    let player = bench.join(Start::KeyFrame);
+    assert!(bench.drain(player).starts_with("M V A K0 i0 s "));
+    publication.append(key_frame(20_040, "K1 "), 21_040);
     let player = bench.join(Start::KeyFrame);
     assert_eq!(bench.drain(player), "M V A K1 ", "and when it comes back, players begin with it");
+}
+
+#[test]
+fn who_joins_the_sound_of_a_group_larger_than_the_buffer_has_video_from_the_next_key_frame_on() {
+    let mut bench = Bench::with(registry_with(1, Retention { buffer_bytes: 1 << 20, keep_ms: 5_000 }));
+    let mut publication = bench.publish();
+    headers(&mut publication);
+    publication.append(key_frame(0, "K0 "), 1_000);
+    let large = format!("i{} ", "x".repeat(10_000));
+    for i in 1..=200_u32 {
+        publication.append(inter_frame(i * 20, &large), 1_000 + u64::from(i) * 20);
+        publication.append(audio(i * 20, "s "), 1_000 + u64::from(i) * 20);
+    }
+    bench.now_ms = 5_000;
+    let player = bench.join(Start::KeyFrame);
+    let first = bench.drain(player);
+    let sound = first.strip_prefix("M V A ").expect("headers come first");
+    assert!(sound.starts_with("s s s ") && !sound.contains('i') && sound.len() <= 2 * 51, "{first}");
+    publication.append(inter_frame(4_020, "i "), 5_020);
+    publication.append(audio(4_020, "s1 "), 5_020);
+    publication.append(key_frame(4_040, "K1 "), 5_040);
+    publication.append(inter_frame(4_060, "i1 "), 5_060);
+    assert_eq!(bench.drain(player), "s1 K1 i1 ");
+}
+
+#[test]
+fn a_key_frame_in_several_messages_is_joined_at_its_first() {
+    let mut bench = Bench::new();
+    let mut publication = bench.publish();
+    headers(&mut publication);
+    let slices = |publication: &mut Publication, ms: u32, mark: &str| {
+        for slice in 0..4 {
+            let mark = format!("{mark}{slice} ");
+            let frame = if mark.starts_with('K') { key_frame(ms, &mark) } else { inter_frame(ms, &mark) };
+            publication.append(frame, 1_000 + u64::from(ms));
+        }
+    };
+    slices(&mut publication, 0, "K0");
+    slices(&mut publication, 40, "i1");
+    slices(&mut publication, 80, "K2");
+    slices(&mut publication, 120, "i3");
+    let player = bench.join(Start::KeyFrame);
+    assert_eq!(bench.drain(player), "M V A K20 K21 K22 K23 i30 i31 i32 i33 ");
+    // A player that wants video again in the middle of a key frame begins with the next.
+    publication.append(key_frame(160, "K40 "), 1_160);
+    bench.hub.receive_video(player, false);
+    assert_eq!(bench.drain(player), "");
+    bench.hub.receive_video(player, true);
+    publication.append(key_frame(160, "K41 "), 1_160);
+    assert_eq!(bench.drain(player), "");
+    slices(&mut publication, 200, "K5");
+    assert_eq!(bench.drain(player), "K50 K51 K52 K53 ");
+}
+
+#[test]
+fn with_several_tracks_players_begin_at_the_first_ones_key_frame() {
+    let mut bench = Bench::new();
+    let waited = bench.join(Start::KeyFrame);
+    let mut publication = bench.publish();
+    headers(&mut publication);
+    publication.append(track_header(1, "W "), 1_000);
+    for (ms, marks) in [(0, ["K0 ", "L0 "]), (2_000, ["K1 ", "L1 "])] {
+        publication.append(key_frame(ms, marks[0]), 1_000 + u64::from(ms));
+        publication.append(track_frame(1, true, ms, marks[1]), 1_000 + u64::from(ms));
+        publication.append(inter_frame(ms + 40, "i "), 1_040 + u64::from(ms));
+        publication.append(track_frame(1, false, ms + 40, "j "), 1_040 + u64::from(ms));
+    }
+    bench.now_ms = 3_040;
+    let late = bench.join(Start::KeyFrame);
+    assert_eq!(bench.drain(late), "M V W A K1 L1 i j ");
+    assert_eq!(bench.drain(waited), "M V A W K0 L0 i j K1 L1 i j ");
+    publication.append(track_frame(1, true, 3_000, "L2 "), 4_000);
+    let later = bench.join(Start::KeyFrame);
+    assert_eq!(bench.drain(later), "M V W A K1 L1 i j L2 ", "another track's key frame is no place to begin");
+}
+
+/// Encoders and relays send a backlog first: several groups before a core looks.
+#[test]
+fn a_player_that_waited_gets_the_first_of_several_groups_that_came_at_once() {
+    for (start, before) in [(Start::KeyFrame, true), (Start::KeyFrame, false), (Start::Live, false)] {
+        let mut bench = Bench::new();
+        let mut publication = bench.publish();
+        let mut player = None;
+        if before {
+            drop(publication);
+            player = Some(bench.join(start));
+            publication = bench.publish();
+        }
+        headers(&mut publication);
+        if !before {
+            // There is something in the log, and no key frame.
+            let keeper = bench.join(Start::KeyFrame);
+            bench.drain(keeper);
+            player = Some(bench.join(start));
+        }
+        let player = player.expect("it has joined");
+        let mut all = String::new();
+        for i in 0..100_u32 {
+            let mark = format!("{}{i} {}", if i % 10 == 0 { 'K' } else { 'i' }, "x".repeat(3_000));
+            let frame = if i % 10 == 0 { key_frame(i * 40, &mark) } else { inter_frame(i * 40, &mark) };
+            publication.append(frame, 1_000);
+            all += &mark;
+        }
+        assert_eq!(bench.drain(player), format!("M V A {all}"), "{start:?}, before {before}");
+    }
+}
+
+#[test]
+fn players_that_wait_for_an_encoder_to_come_back_get_the_first_of_several_groups_too() {
+    for start in [Start::KeyFrame, Start::Live] {
+        let (mut bench, publication, keeper) = watched();
+        drop(publication);
+        let player = bench.join(start);
+        let mut publication = bench.publish();
+        headers(&mut publication);
+        for i in 1..40_u32 {
+            let mark = format!("{}{i} ", if i % 10 == 1 { 'K' } else { 'i' });
+            let frame = if i % 10 == 1 { key_frame(i * 40, &mark) } else { inter_frame(i * 40, &mark) };
+            publication.append(frame, 1_000);
+        }
+        let kept = bench.drain(keeper);
+        assert!(kept.starts_with("K1 i2 i3 "), "{kept}");
+        assert_eq!(bench.drain(player), format!("M V A {kept}"), "{start:?}");
+    }
+}
+
+#[test]
+fn a_first_group_that_needs_other_headers_is_not_begun_with() {
+    let mut bench = Bench::new();
+    let keeper = bench.join(Start::KeyFrame);
+    let mut publication = bench.publish();
+    headers(&mut publication);
+    publication.append(audio(0, "a "), 1_000);
+    bench.drain(keeper);
+    let player = bench.join(Start::Live);
+    let groups = [(0, "V1 ", "K1 ", "i1 "), (1_000, "V2 ", "K2 ", "i2 "), (2_000, "V2 ", "K3 ", "i3 ")];
+    for (ms, header, key, inter) in groups {
+        publication.append(video_header(header), 1_000);
+        publication.append(key_frame(ms, key), 1_000);
+        publication.append(inter_frame(ms + 40, inter), 1_000);
+    }
+    let got = bench.drain(player);
+    assert!(got.starts_with("M V2 A K2 i2 V2 K3"), "{got}");
 }
 
 #[test]

@@ -8,7 +8,7 @@ use crate::stream::{
     Publication, Registry, Retention,
     tests::{
         audio, audio_header, data, inter_frame, key_frame, marks, metadata, publisher, registry,
-        registry_with, video_header,
+        registry_with, track_frame, track_header, video_header,
     },
 };
 
@@ -77,7 +77,7 @@ impl Bench {
         self.hub.grown(0, 1, &mut Vec::new());
     }
 
-    fn ended(&self) -> Vec<(usize, Ended)> {
+    fn ended(&mut self) -> Vec<(usize, Ended)> {
         let mut ended = Vec::new();
         self.hub.expire(self.now_ms, &mut ended);
         ended

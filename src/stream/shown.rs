@@ -1,0 +1,114 @@
+//! Which kinds of media the publisher of now has shown, for all cores. A header is no media, and metadata is none: an
+//! encoder may announce audio and never send any.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::flv::{FrameKind, Kinds};
+
+/// A publish has shown what it has once both kinds have come, or this long after its first frame, milliseconds: FFmpeg
+/// and OBS send the second kind within some tens.
+const SETTLE_MS: u64 = 1_000;
+
+/// What cores read: one word, written by the publisher's core when it changes.
+#[derive(Debug, Default)]
+pub(super) struct Shown(AtomicU64);
+
+/// What has come in a publish.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Media {
+    kinds: Kinds,
+    first_ms: Option<u64>,
+}
+
+/// What the stream is taken to hold at a moment.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Holds {
+    pub kinds: Kinds,
+    /// What is not among these is not expected.
+    pub is_settled: bool,
+}
+
+const AUDIO: u64 = 1;
+const VIDEO: u64 = 2;
+/// When the first frame came, milliseconds on the relay's clock, above these bits.
+const KIND_BITS: u32 = 2;
+
+impl Shown {
+    pub(super) fn get(&self) -> Media {
+        let word = self.0.load(Ordering::Acquire);
+        let kinds = Kinds { audio: word & AUDIO != 0, video: word & VIDEO != 0 };
+        Media { kinds, first_ms: (word != 0).then_some(word >> KIND_BITS) }
+    }
+
+    pub(super) fn set(&self, media: Media) {
+        let Media { kinds, first_ms } = media;
+        let bits = u64::from(kinds.audio) * AUDIO + u64::from(kinds.video) * VIDEO;
+        let word = first_ms.map_or(0, |ms| ms << KIND_BITS | bits);
+        self.0.store(word, Ordering::Release);
+    }
+}
+
+impl Media {
+    /// A frame of this kind came. True where it is the first.
+    pub(super) fn saw(&mut self, kind: FrameKind, now_ms: u64) -> bool {
+        let has_come = match kind {
+            FrameKind::Audio => &mut self.kinds.audio,
+            FrameKind::Video => &mut self.kinds.video,
+            FrameKind::Data => return false,
+        };
+        self.first_ms.get_or_insert(now_ms);
+        !std::mem::replace(has_come, true)
+    }
+
+    pub(super) fn at(&self, now_ms: u64) -> Holds {
+        Holds { kinds: self.kinds, is_settled: self.is_settled(now_ms) }
+    }
+
+    /// The kinds that have come.
+    pub fn kinds(&self) -> Kinds {
+        self.kinds
+    }
+
+    /// Whether what has not come by now is taken to be absent.
+    pub fn is_settled(&self, now_ms: u64) -> bool {
+        let Some(first_ms) = self.first_ms else { return false };
+        let Kinds { audio, video } = self.kinds;
+        (audio && video) || now_ms.saturating_sub(first_ms) >= SETTLE_MS
+    }
+}
+
+#[cfg(all(test, not(fanfare_loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_publish_is_settled_with_both_kinds_or_a_second_after_the_first() {
+        let mut media = Media::default();
+        assert!(!media.is_settled(1 << 40));
+        assert!(media.saw(FrameKind::Video, 5_000) && !media.saw(FrameKind::Video, 5_040));
+        assert!(!media.is_settled(5_999) && media.is_settled(6_000));
+        assert!(media.saw(FrameKind::Audio, 5_050));
+        assert!(media.is_settled(5_050));
+    }
+
+    #[test]
+    fn data_shows_nothing() {
+        let mut media = Media::default();
+        assert!(!media.saw(FrameKind::Data, 0));
+        assert_eq!(media, Media::default());
+    }
+
+    #[test]
+    fn other_cores_read_what_was_written() {
+        let shown = Shown::default();
+        assert_eq!(shown.get(), Media::default());
+        let mut media = Media::default();
+        for (kind, now_ms) in [(FrameKind::Audio, 0), (FrameKind::Video, 7)] {
+            media.saw(kind, now_ms);
+            shown.set(media);
+            assert_eq!(shown.get(), media);
+        }
+        shown.set(Media::default());
+        assert_eq!(shown.get(), Media::default());
+    }
+}
