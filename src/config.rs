@@ -73,7 +73,8 @@ pub struct Listen {
 pub struct Publish {
     /// What happens when a second publisher comes for a name that has one.
     pub on_second_publisher: SecondPublisher,
-    /// A publisher that was silent for this long gives its name to a second one, whatever the choice above.
+    /// A publisher that was not heard for this long, not even by an answer to a ping, gives its name to a second one,
+    /// whatever the choice above.
     #[serde(with = "units::duration")]
     pub stale_publisher: Duration,
     /// How long players wait for their publisher to come back; 0 ends them when it goes.
@@ -99,7 +100,7 @@ pub struct Play {
     /// Memory that one stream may hold for its players, in bytes.
     #[serde(with = "units::size")]
     pub stream_buffer: usize,
-    /// How often a player that says nothing is pinged.
+    /// How often a player that says nothing is pinged, and a publisher whatever it says.
     #[serde(with = "units::duration")]
     pub ping_interval: Duration,
     /// How long audio waits for a picture to go out with, in a stream that has pictures.

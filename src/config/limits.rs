@@ -35,7 +35,7 @@ pub struct Limits {
     /// How long a connection may neither publish nor play.
     #[serde(with = "units::duration")]
     pub request_timeout: Duration,
-    /// How long a publisher may send nothing.
+    /// How long a publisher may send nothing, not even answers to pings.
     #[serde(with = "units::duration")]
     pub publisher_silence: Duration,
     /// Streams that are published.

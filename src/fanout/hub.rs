@@ -10,7 +10,7 @@ use super::{
     follower::{Follower, NOT_BEGUN},
     player::{Place, Player, Start, Video, Wants},
 };
-use crate::stream::{Join, PointKind, Registry, SLOTS, Stream, Wire};
+use crate::stream::{Join, Patience, PointKind, Registry, SLOTS, Stream, Wire};
 
 /// How much patience players are shown; see the configuration for each.
 #[derive(Clone, Copy, Debug)]
@@ -148,13 +148,14 @@ impl Hub {
     /// What to send to this player next, if something is due: all that there is, once a pass. A player that lags is
     /// moved ahead here. `only_rest` asks for the rest of a half-sent message and nothing more.
     pub fn next_batch(&mut self, key: PlayerKey, only_rest: bool, now_ms: u64) -> Option<Batch> {
+        let patience = self.registry.patience(self.core);
         let player = &mut self.players[key.0];
         let follower = &mut self.followers[player.follower];
         if player.is_sending() {
             return None;
         }
         if !player.is_at_boundary() {
-            let must_skip = is_lagging(player, &self.policy, now_ms);
+            let must_skip = is_lagging(player, &self.policy, patience, now_ms);
             return player.next_batch(only_rest || must_skip || player.is_paused || player.is_resuming);
         }
         if player.is_paused {
@@ -165,7 +166,7 @@ impl Hub {
             return None;
         }
         let is_out = matches!(&player.place, Place::At(cursor) if follower.has_left(cursor.segment.sequence));
-        let must_skip = is_out || is_lagging(player, &self.policy, now_ms);
+        let must_skip = is_out || is_lagging(player, &self.policy, patience, now_ms);
         let is_resuming = std::mem::take(&mut player.is_resuming);
         let is_moved = (must_skip || is_resuming) && follower.skip(player, now_ms);
         // A pause is the player's own wish, and not a skip.
@@ -282,6 +283,7 @@ impl Hub {
 
     /// Names the players whose patience, or whose publisher's, is at its end, and those that what comes now is not for.
     pub fn expire(&mut self, now_ms: u64, ended: &mut Vec<(usize, Ended)>) {
+        let patience = self.registry.patience(self.core);
         for (_, follower) in &mut self.followers {
             let kept_from = follower.log().kept_from();
             if std::mem::replace(&mut follower.kept_from, kept_from) != kept_from {
@@ -295,13 +297,13 @@ impl Hub {
                 continue;
             }
             let vacant_since_ms = stream.vacant_since_ms();
-            let vacant_ms = vacant_since_ms.map(|since| now_ms.saturating_sub(since));
+            let vacant_ms = vacant_since_ms.map(|since_ms| waited_ms(patience, since_ms, now_ms));
             for player in follower.players.iter().map(|&key| &self.players[key]) {
                 match &player.place {
                     Place::Waiting { since_ms, .. } => {
                         // While there was a publisher they waited for its key frame.
                         let since_ms = vacant_since_ms.map_or(*since_ms, |vacant| vacant.max(*since_ms));
-                        if now_ms.saturating_sub(since_ms) >= millis(self.policy.play_wait) {
+                        if waited_ms(patience, since_ms, now_ms) >= millis(self.policy.play_wait) {
                             ended.push((player.owner, Ended::NotFound));
                         }
                     }
@@ -326,11 +328,20 @@ impl Hub {
     }
 }
 
-fn is_lagging(player: &Player, policy: &Policy, now_ms: u64) -> bool {
+/// Whether the player is too far behind, through no standstill of ours.
+fn is_lagging(player: &Player, policy: &Policy, patience: &Patience, now_ms: u64) -> bool {
     let Place::At(cursor) = &player.place else {
         return false;
     };
-    u64::from(cursor.lag_ms(now_ms)) > millis(policy.max_lag)
+    let lag_ms = u64::from(cursor.lag_ms(now_ms));
+    lag_ms > millis(policy.max_lag)
+        && waited_ms(patience, now_ms.saturating_sub(lag_ms), now_ms) > millis(policy.max_lag)
+}
+
+/// How long somebody has waited for something that we might have done: without the time in which this core stood
+/// still.
+fn waited_ms(patience: &Patience, since_ms: u64, now_ms: u64) -> u64 {
+    now_ms.saturating_sub(since_ms).saturating_sub(patience.standstill_ms_since(since_ms))
 }
 
 fn millis(duration: Duration) -> u64 {

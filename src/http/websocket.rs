@@ -158,6 +158,8 @@ pub enum CloseCode {
     Normal = 1000,
     /// The server, or the operator, ends it.
     GoingAway = 1001,
+    /// The player broke the protocol.
+    ProtocolError = 1002,
 }
 
 /// The head of a frame from a player.

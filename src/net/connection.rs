@@ -10,6 +10,7 @@ use bytes::Bytes;
 use tokio_uring::net::TcpStream;
 
 use super::{
+    clock::Now,
     dialogue::{Dialogue, Violation},
     gate::Ticket,
     memory::Counted,
@@ -40,15 +41,17 @@ pub(super) struct Connection {
     pub has_finished: bool,
     pub closing: Option<Closing>,
     pub opened_ms: u64,
+    // These four are by the core's patient clock.
     /// Since when it has neither published nor played, if it does neither.
     pub idle_since_ms: u64,
     /// When the peer was last heard.
     pub heard_ms: u64,
+    /// When the peer was last asked for a sign of life.
+    pub pinged_ms: u64,
     /// When the peer's socket last took something, or was last given something while idle.
     pub progress_ms: u64,
     /// What the socket held unacknowledged when it was last asked, bytes.
     pub queued_bytes: Option<u32>,
-    pub pinged_ms: u64,
     pub bytes_in: u64,
     pub bytes_out: u64,
 }
@@ -62,6 +65,8 @@ pub(super) struct Publishing {
     /// Where the window began in which its rate is measured, and what had come by then.
     pub rated_ms: u64,
     pub rated_bytes: u64,
+    /// Since when it has waited for its name, by the core's patient clock.
+    pub waiting_since_ms: u64,
     /// None while it waits for the name to be freed by a publisher that was asked to go.
     pub publication: Option<Publication>,
     /// When frames that wait for a picture have waited long enough, microseconds; what it says is of no use once they
@@ -91,6 +96,7 @@ pub(super) enum Sending {
 /// A connection on its way out.
 pub(super) struct Closing {
     pub reason: Reason,
+    /// When this step began, by the core's patient clock.
     pub since_ms: u64,
     pub step: Step,
 }
@@ -144,7 +150,7 @@ impl Connection {
         peer: SocketAddr,
         ticket: Ticket,
         dialogue: Dialogue,
-        now_ms: u64,
+        now: Now,
     ) -> Self {
         Self {
             id,
@@ -161,12 +167,12 @@ impl Connection {
             is_receiving: false,
             has_finished: false,
             closing: None,
-            opened_ms: now_ms,
-            idle_since_ms: now_ms,
-            heard_ms: now_ms,
-            progress_ms: now_ms,
+            opened_ms: now.ms,
+            idle_since_ms: now.patient_ms,
+            heard_ms: now.patient_ms,
+            pinged_ms: now.patient_ms,
+            progress_ms: now.patient_ms,
             queued_bytes: None,
-            pinged_ms: now_ms,
             bytes_in: 0,
             bytes_out: 0,
         }
@@ -211,10 +217,10 @@ impl Connection {
 
     /// A send has been under way since the last look: takes note of progress that its end does not show yet. A peer
     /// that reads slowly acknowledges a little all the time, while the socket has room again only now and then.
-    pub(super) fn note_acknowledged(&mut self, now_ms: u64) {
+    pub(super) fn note_acknowledged(&mut self, patient_ms: u64) {
         let queued_bytes = queued_bytes(self.fd());
         if queued_bytes < self.queued_bytes {
-            self.progress_ms = now_ms;
+            self.progress_ms = patient_ms;
         }
         self.queued_bytes = queued_bytes;
     }

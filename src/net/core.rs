@@ -5,32 +5,31 @@ use std::{
     cmp::Reverse,
     collections::BinaryHeap,
     io::{self, PipeReader},
-    net::{Shutdown, SocketAddr},
+    net::SocketAddr,
     os::fd::AsRawFd,
     rc::Rc,
     sync::Arc,
     time::Duration,
 };
 
-use bytes::{Bytes, BytesMut};
 use slab::Slab;
 use tokio_uring::net::TcpStream;
 
 use super::{
     buffers::ReceiveSlab,
+    clock::{Clock, Now},
     common::Common,
-    connection::{Closing, Connection, Reason, Sending, Step},
+    connection::Connection,
     dialogue::Dialogue,
     gate::{Door, Refusal},
     growth::Untold,
     memory::Holdings,
     report::CoreReport,
     ring::{Completion, Ring},
-    shortage::{Resting, Trouble},
-    similar::LineKind,
+    shortage::Resting,
 };
 use crate::{
-    fanout::{Batch, Hub, Policy, Pump},
+    fanout::{Hub, Policy, Pump},
     rtmp::session::Session,
     stream::{Mail, PublisherId, Signal},
 };
@@ -46,6 +45,8 @@ const TICKS_A_REPORT: u64 = 5;
 const TURN_US: u64 = 4_000;
 /// Players that a pass sends to before completions are looked at: some 5 ms of the kernel's work.
 const PLAYERS_A_ROUND: usize = 512;
+/// A core that stood still for longer says so.
+const WORTH_A_LINE_MS: u64 = 1_000;
 
 /// One core. Its methods are called on its own thread alone.
 pub(super) struct Core {
@@ -53,11 +54,14 @@ pub(super) struct Core {
     pub(super) common: Arc<Common>,
     pub(super) hub: Hub,
     pub(super) connections: Slab<Connection>,
+    /// What time it is: see [`Clock`] for the two of them.
     pub(super) now_ms: u64,
+    pub(super) patient_ms: u64,
+    clock: Clock,
     pub(super) is_draining: bool,
-    ring: Ring,
+    pub(super) ring: Ring,
     wake: PipeReader,
-    buffers: ReceiveSlab,
+    pub(super) buffers: ReceiveSlab,
     pub(super) holdings: Holdings,
     pump: Pump,
     /// Publishers whose cores are to be told of growth that waited for a picture: the soonest first.
@@ -68,6 +72,8 @@ pub(super) struct Core {
     due: Vec<usize>,
     sweep_from: usize,
     ticks: u64,
+    /// Connections that publish, by key and number; some that have ceased to since the last tick.
+    pub(super) publishers: Vec<(usize, u64)>,
     /// What the kernel was short of memory for.
     pub(super) resting: Vec<Resting>,
     /// What this core has counted since the start.
@@ -93,11 +99,14 @@ impl Core {
             play_wait: common.config.play.play_wait,
             publisher_grace: common.config.publish.publisher_grace,
         };
+        let clock = Clock::new(common.started);
         let mut core = Self {
             number,
             hub: Hub::new(number, common.registry.clone(), policy),
             connections: Slab::new(),
-            now_ms: 0,
+            now_ms: clock.now_ms(),
+            patient_ms: clock.patient_ms(),
+            clock,
             is_draining: false,
             ring: Ring::new(common.config.play.zero_copy_from)?,
             wake,
@@ -109,10 +118,12 @@ impl Core {
             due: Vec::new(),
             sweep_from: 0,
             ticks: 0,
+            publishers: Vec::new(),
             resting: Vec::new(),
             tally: CoreReport::new(number),
             common,
         };
+        core.signal().patience().set(core.patient_ms);
         core.ring.wake(core.wake.as_raw_fd());
         core.ring.tick(TICK);
         Ok(core)
@@ -132,7 +143,7 @@ impl Core {
 
     /// A connection has been accepted.
     pub(super) fn admit(&mut self, socket: TcpStream, peer: SocketAddr) {
-        self.now_ms = self.clock();
+        self.look_at_clock();
         let id = self.common.next_connection_id();
         if !self.common.has_room_for_connection(self.now_ms) {
             return self.common.refused(Refusal::Memory, id, peer, self.now_ms);
@@ -148,7 +159,7 @@ impl Core {
         }
         let session = Session::new(&self.common.session, self.now_ms, random);
         let dialogue = Dialogue::Rtmp(Box::new(session));
-        let key = self.connections.insert(Connection::new(id, socket, peer, ticket, dialogue, self.now_ms));
+        let key = self.connections.insert(Connection::new(id, socket, peer, ticket, dialogue, self.now()));
         self.tally.connects += 1;
         self.count_connections();
         tracing::debug!(id, %peer, core = self.number, "connected");
@@ -161,7 +172,7 @@ impl Core {
         self.signal().awake();
         let end_us = self.clock_us() + TURN_US;
         loop {
-            self.now_ms = self.clock();
+            self.look_at_clock();
             let mut was_busy = self.read_mail();
             was_busy |= !self.ring.submit();
             // No more than are there now: each may start a send that completes at once, and neither the clock nor
@@ -255,215 +266,9 @@ impl Core {
         }
     }
 
-    fn received(&mut self, key: usize, mut buffer: BytesMut, result: io::Result<usize>) {
-        let connection = &mut self.connections[key];
-        connection.is_receiving = false;
-        match result {
-            Ok(0) if connection.closing.is_none() && connection.dialogue.is_one_sided() => {
-                connection.has_finished = true;
-            }
-            Ok(0) => self.end(key, Reason::PeerClosed),
-            Ok(n) => {
-                connection.bytes_in += n as u64;
-                self.tally.bytes_in += n as u64;
-                connection.heard_ms = self.now_ms;
-                let bytes = buffer.split().freeze();
-                if connection.closing.is_none() {
-                    self.feed(key, bytes);
-                }
-                self.receive_into(key, buffer);
-                return;
-            }
-            Err(error) => match Trouble::of(error) {
-                Trouble::Interrupted => return self.receive_into(key, buffer),
-                Trouble::Shortage => self.receive_later(key),
-                Trouble::Broken(error) => self.end(key, Reason::Socket(error)),
-            },
-        }
-        self.buffers.give_back(buffer);
-        self.reap(key);
-    }
-
-    fn sent(&mut self, key: usize, mut batch: Batch, result: io::Result<usize>) {
-        let connection = &mut self.connections[key];
-        let what = std::mem::replace(&mut connection.sending, Sending::No);
-        match result {
-            Ok(n) => {
-                connection.bytes_out += n as u64;
-                self.tally.bytes_out[connection.dialogue.protocol().index()] += n as u64;
-                connection.progress_ms = self.now_ms;
-                match (what, &self.connections[key].playing) {
-                    (Sending::Media, Some(playing)) => {
-                        self.hub.sent(playing.key, n, n == batch.bytes().len());
-                    }
-                    _ => batch.advance(n),
-                }
-                if what == Sending::Own {
-                    let connection = &mut self.connections[key];
-                    connection.own_bytes = connection.own_bytes.min(batch.bytes().len());
-                    self.recount(key);
-                }
-                if what == Sending::Own && !batch.bytes().is_empty() {
-                    self.send(key, Sending::Own, batch);
-                } else {
-                    self.flush(key);
-                }
-            }
-            Err(error) => match Trouble::of(error) {
-                Trouble::Interrupted => self.send(key, what, batch),
-                Trouble::Shortage => self.send_later(key, what, batch),
-                Trouble::Broken(error) => self.end(key, self.connections[key].broken_by(error)),
-            },
-        }
-        self.reap(key);
-    }
-
-    /// Sends what is next for this connection, if nothing is under way: the rest of a message first, then what the
-    /// session says, then media.
-    pub(super) fn flush(&mut self, key: usize) {
-        let connection = &mut self.connections[key];
-        if connection.sending != Sending::No || connection.step() > Some(Step::Flushing) {
-            return;
-        }
-        connection.progress_ms = self.now_ms;
-        let player = connection.playing.as_ref().map(|playing| playing.key);
-        let has_own = !connection.outbox.is_empty();
-        let is_half_sent = player.is_some_and(|player| !self.hub.is_at_boundary(player));
-        if has_own && !is_half_sent {
-            let bytes = connection.take_outbox();
-            connection.own_bytes = bytes.len();
-            return self.send(key, Sending::Own, Batch::Own(bytes));
-        }
-        let only_rest = has_own || connection.closing.is_some();
-        let batch = player.and_then(|player| self.hub.next_batch(player, only_rest, self.now_ms));
-        match batch {
-            Some(batch) => {
-                self.tally.send_bytes.observe(batch.bytes().len() as u64);
-                let lag_ms = player.and_then(|player| self.hub.lag_ms(player, self.now_ms));
-                self.tally.lag_ms.observe(lag_ms.unwrap_or(0).into());
-                self.send(key, Sending::Media, batch);
-            }
-            None if self.connections[key].closing.is_some() => self.linger(key),
-            None => {}
-        }
-    }
-
-    pub(super) fn send(&mut self, key: usize, what: Sending, batch: Batch) {
-        let connection = &mut self.connections[key];
-        connection.sending = what;
-        self.tally.sends += 1;
-        self.ring.send(connection.fd(), key, batch);
-    }
-
-    /// Waits for the peer's next bytes. A publisher's go straight into a buffer; nobody else holds one meanwhile.
-    pub(super) fn receive(&mut self, key: usize) {
-        let connection = &mut self.connections[key];
-        if connection.is_receiving
-            || connection.has_finished
-            || connection.step() == Some(Step::Shut)
-            || connection.dialogue.is_holding()
-        {
-            return;
-        }
-        connection.is_receiving = true;
-        if connection.publication().is_some() {
-            let buffer = self.buffers.take();
-            self.ring.receive(connection.fd(), key, buffer);
-        } else {
-            self.ring.readable(connection.fd(), key);
-        }
-    }
-
-    fn receive_into(&mut self, key: usize, buffer: BytesMut) {
-        let connection = &mut self.connections[key];
-        if connection.publication().is_some() && connection.closing.is_none() {
-            connection.is_receiving = true;
-            let buffer = self.buffers.renew(buffer);
-            self.ring.receive(connection.fd(), key, buffer);
-        } else {
-            self.buffers.give_back(buffer);
-            self.receive(key);
-        }
-        self.reap(key);
-    }
-
-    pub(super) fn feed(&mut self, key: usize, bytes: Bytes) {
-        let now_ms = self.now_ms;
-        let connection = &mut self.connections[key];
-        if let Some(publication) = connection.publication() {
-            publication.heard(now_ms);
-        }
-        let outcome = connection.dialogue.receive(bytes, now_ms);
-        if connection.dialogue.has_shaken_hands() {
-            connection.ticket.shook_hands();
-        }
-        self.poll_session(key);
-        if let Err(error) = outcome {
-            self.end(key, Reason::Violation(error));
-        } else if self.connections[key].dialogue.is_over() {
-            self.finish(key, Reason::PeerClosed);
-        }
-    }
-
-    /// Says its last and closes: after what is half sent, and what the session has to say.
-    pub(super) fn finish(&mut self, key: usize, reason: Reason) {
-        let connection = &mut self.connections[key];
-        if connection.closing.is_none() {
-            connection.closing = Some(Closing { reason, since_ms: self.now_ms, step: Step::Flushing });
-            self.release(key);
-        }
-        self.flush(key);
-    }
-
-    /// Ends at once. Bytes that are not sent are lost.
-    pub(super) fn end(&mut self, key: usize, reason: Reason) {
-        let since_ms = self.now_ms;
-        let connection = &mut self.connections[key];
-        connection.closing.get_or_insert(Closing { reason, since_ms, step: Step::Shut }).step = Step::Shut;
-        connection.shut(Shutdown::Both);
-        self.release(key);
-        self.leave_stream(key);
-    }
-
-    fn linger(&mut self, key: usize) {
-        let connection = &mut self.connections[key];
-        if connection.has_finished {
-            return self.end(key, Reason::PeerClosed);
-        }
-        connection.shut(Shutdown::Write);
-        if let Some(closing) = &mut connection.closing {
-            closing.step = Step::Lingering;
-            closing.since_ms = self.now_ms;
-        }
-        self.leave_stream(key);
-        self.receive(key);
-    }
-
-    /// Lets go of a connection that is over.
-    pub(super) fn reap(&mut self, key: usize) {
-        if self.connections.get(key).is_some_and(Connection::is_over) {
-            let connection = self.connections.remove(key);
-            self.forget(connection.counted);
-            let duration_ms = self.now_ms.saturating_sub(connection.opened_ms);
-            let reason = connection.closing.map(|closing| closing.reason);
-            if let Some(reason) = &reason {
-                self.tally.ends[reason.end_index()] += 1;
-            }
-            let violation = matches!(reason, Some(Reason::Violation(_)));
-            let reason = reason.map(|reason| reason.to_string()).unwrap_or_default();
-            let Connection { id, peer, bytes_in, bytes_out, .. } = connection;
-            if violation {
-                if self.common.may_log(LineKind::Violation, peer, self.now_ms) {
-                    tracing::warn!(id, %peer, reason, bytes_in, bytes_out, duration_ms, "closed: protocol violation");
-                }
-            } else if self.common.may_log(LineKind::Closed, peer, self.now_ms) {
-                tracing::info!(id, %peer, reason, bytes_in, bytes_out, duration_ms, "closed");
-            }
-        }
-    }
-
     fn tick(&mut self) {
         self.expire_players();
+        self.ask_quiet_publishers();
         self.try_again();
         let share = self.connections.capacity().div_ceil(TICKS_A_SWEEP).max(64);
         let end = self.sweep_from + share;
@@ -511,12 +316,40 @@ impl Core {
         &self.common.signals[self.number]
     }
 
-    fn clock(&self) -> u64 {
-        self.common.started.elapsed().as_millis() as u64
+    /// Looks at the time. If the core has stood still, that is nobody's fault: not of those who were not heard, and not
+    /// of those who were not sent to.
+    fn look_at_clock(&mut self) {
+        let standstill = self.clock.look();
+        (self.now_ms, self.patient_ms) = (self.clock.now_ms(), self.clock.patient_ms());
+        self.signal().patience().set(self.patient_ms);
+        if let Some(lasted_ms) = standstill {
+            self.stood_still(lasted_ms);
+        }
+    }
+
+    fn stood_still(&mut self, lasted_ms: u64) {
+        self.signal().patience().stood_still(self.now_ms, lasted_ms);
+        for &(key, id) in &self.publishers {
+            let connection = self.connections.get_mut(key).filter(|connection| connection.id == id);
+            if let Some(publication) = connection.and_then(Connection::publication) {
+                publication.stood_still(lasted_ms);
+            }
+        }
+        if lasted_ms >= WORTH_A_LINE_MS {
+            tracing::warn!(
+                core = self.number,
+                lasted_ms,
+                "the core stood still: that time counts against nobody"
+            );
+        }
+    }
+
+    pub(super) fn now(&self) -> Now {
+        Now { ms: self.now_ms, patient_ms: self.patient_ms }
     }
 
     pub(super) fn clock_us(&self) -> u64 {
-        self.common.started.elapsed().as_micros() as u64
+        self.clock.us()
     }
 
     /// Calls that handed something to the kernel, and completions that came back.

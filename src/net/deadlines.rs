@@ -1,5 +1,6 @@
 //! What time alone does to a connection: deadlines, pings, and what a publisher sends in a while. Each connection is
-//! looked at once a second.
+//! looked at once a second; publishers are asked for a sign of life each tick, if they are due. Silence and patience go
+//! by the core's patient clock, rates by the relay's.
 
 use super::{
     connection::{Reason, Sending, Step},
@@ -11,10 +12,52 @@ const LINGER_MS: u64 = 2_000;
 /// What a publisher sends is averaged over this, milliseconds: a key frame is no excess.
 const RATE_WINDOW_MS: u64 = 5_000;
 
+/// A publisher that is quiet is asked for a sign of life after this part of the shortest silence that counts against
+/// it: an answer that takes up to as long again still comes in time, and one ping may be lost.
+const ASKED_AFTER: u64 = 3;
+/// It is asked no more often than this: one tick.
+const MIN_ASKED_AFTER_MS: u64 = 100;
+
 impl Core {
+    /// Asks publishers for a sign of life: those that send nothing, so that a quiet encoder that is well neither loses
+    /// its name nor is ended; and now and then those that send, since some count on hearing something.
+    pub(super) fn ask_quiet_publishers(&mut self) {
+        let publish = &self.common.config.publish;
+        let shortest = publish.stale_publisher.min(self.common.config.limits.publisher_silence);
+        let ping_ms = millis(self.common.config.play.ping_interval);
+        let quiet_ms = (millis(shortest) / ASKED_AFTER).clamp(MIN_ASKED_AFTER_MS, ping_ms);
+        let mut publishers = std::mem::take(&mut self.publishers);
+        // A connection that stops to publish and begins again is there twice until now.
+        publishers.sort_unstable();
+        publishers.dedup();
+        publishers.retain(|&(key, id)| {
+            let Some(connection) = self.connections.get_mut(key).filter(|it| it.id == id) else {
+                return false;
+            };
+            if connection.closing.is_some() || connection.publication().is_none() {
+                return false;
+            }
+            let since_ping_ms = self.patient_ms - connection.pinged_ms;
+            let is_quiet = self.patient_ms - connection.heard_ms >= quiet_ms;
+            if since_ping_ms >= ping_ms || (is_quiet && since_ping_ms >= quiet_ms) {
+                self.ping(key);
+            }
+            true
+        });
+        publishers.append(&mut self.publishers);
+        self.publishers = publishers;
+    }
+
+    fn ping(&mut self, key: usize) {
+        let connection = &mut self.connections[key];
+        connection.pinged_ms = self.patient_ms;
+        connection.dialogue.ping(self.now_ms);
+        self.poll_session(key);
+    }
+
     /// What time alone does to one connection.
     pub(super) fn look_at(&mut self, key: usize) {
-        let now_ms = self.now_ms;
+        let (now_ms, patient_ms) = (self.now_ms, self.patient_ms);
         let play = &self.common.config.play;
         let (send_timeout_ms, ping_ms) = (millis(play.send_timeout), millis(play.ping_interval));
         let connection = &mut self.connections[key];
@@ -22,18 +65,18 @@ impl Core {
             publication.tick(now_ms);
         }
         if connection.sending != Sending::No {
-            connection.note_acknowledged(now_ms);
-            if now_ms - connection.progress_ms >= send_timeout_ms {
+            connection.note_acknowledged(patient_ms);
+            if patient_ms - connection.progress_ms >= send_timeout_ms {
                 return self.end(key, Reason::SendTimeout);
             }
         }
         if let Some(closing) = &connection.closing {
-            let patience_ms = match closing.step {
+            let time_ms = match closing.step {
                 // A peer that takes a byte now and then makes progress, and would never be done.
                 Step::Flushing => send_timeout_ms,
                 Step::Lingering | Step::Shut => LINGER_MS,
             };
-            if now_ms - closing.since_ms >= patience_ms {
+            if patient_ms - closing.since_ms >= time_ms {
                 self.end(key, Reason::PeerClosed);
             }
             return;
@@ -41,11 +84,9 @@ impl Core {
         if connection.is_gone() {
             return self.end(key, Reason::PeerClosed);
         }
-        let quiet_ms = now_ms - connection.heard_ms.max(connection.pinged_ms);
+        let quiet_ms = patient_ms - connection.heard_ms.max(connection.pinged_ms);
         if connection.playing.is_some() && quiet_ms >= ping_ms {
-            connection.pinged_ms = now_ms;
-            connection.dialogue.ping(now_ms);
-            self.poll_session(key);
+            self.ping(key);
         }
         self.give_up_waiting_to_publish(key);
         self.end_the_idle(key);
@@ -57,7 +98,7 @@ impl Core {
     fn end_the_idle(&mut self, key: usize) {
         let limits = &self.common.config.limits;
         let connection = &self.connections[key];
-        let idle_ms = self.now_ms.saturating_sub(connection.idle_since_ms);
+        let idle_ms = self.patient_ms.saturating_sub(connection.idle_since_ms);
         if connection.closing.is_some() || connection.publishing.is_some() || connection.playing.is_some() {
             return;
         }
@@ -66,17 +107,21 @@ impl Core {
                 self.end(key, Reason::HandshakeTimeout);
             }
         } else if idle_ms >= millis(limits.request_timeout) {
-            self.finish(key, Reason::RequestTimeout);
+            let code = "NetConnection.Connect.IdleTimeOut";
+            let description = Reason::RequestTimeout.to_string();
+            self.dismiss(key, code, &description, Reason::RequestTimeout);
         }
     }
 
-    /// Ends a publisher that sends nothing: its name is free again, and its players are told in time.
+    /// Ends a publisher that sends nothing and answers nothing: its name is free again, and its players are told in time.
     fn end_the_silent(&mut self, key: usize) {
         let patience_ms = millis(self.common.config.limits.publisher_silence);
         let connection = &mut self.connections[key];
-        let silent_ms = self.now_ms.saturating_sub(connection.heard_ms);
+        let silent_ms = self.patient_ms.saturating_sub(connection.heard_ms);
         if connection.closing.is_none() && connection.publication().is_some() && silent_ms >= patience_ms {
-            self.finish(key, Reason::PublisherSilent);
+            let code = "NetStream.Publish.Idle";
+            let description = "Nothing was heard from this publisher, not even an answer to a ping.";
+            self.dismiss(key, code, description, Reason::PublisherSilent);
         }
     }
 

@@ -173,6 +173,29 @@ impl Dialogue {
         }
     }
 
+    /// The relay ends the connection: says why, or returns false where there is no way to say it. `code` is RTMP's.
+    pub(super) fn close(&mut self, code: &str, description: &str) -> bool {
+        match self {
+            Self::Rtmp(session) => session.close(code, description),
+            Self::HttpFlv(_) => false,
+            Self::WebSocket(socket) => {
+                socket.close(CloseCode::GoingAway);
+                true
+            }
+        }
+    }
+
+    /// The peer broke the protocol: as [`Dialogue::close`].
+    pub(super) fn reject(&mut self, violation: &Violation) -> bool {
+        match self {
+            Self::WebSocket(socket) => {
+                socket.close(CloseCode::ProtocolError);
+                true
+            }
+            _ => self.close("NetConnection.Connect.Closed", &violation.to_string()),
+        }
+    }
+
     /// The stream is over.
     pub(super) fn end_play(&mut self) {
         match self {

@@ -191,17 +191,15 @@ impl Handle {
 
     /// Each stream that is published or waited for, by name.
     pub fn streams(&self) -> Vec<StreamReport> {
-        let now_ms = self.uptime().as_millis() as u64;
         let mut streams: Vec<_> =
-            self.common.registry.list().iter().map(|stream| StreamReport::of(stream, now_ms)).collect();
+            self.common.registry.list().iter().map(|stream| StreamReport::of(stream)).collect();
         streams.sort_by(|a, b| a.name.cmp(&b.name));
         streams
     }
 
     /// One stream, by `app/name`.
     pub fn stream(&self, name: &str) -> Option<StreamReport> {
-        let now_ms = self.uptime().as_millis() as u64;
-        self.common.registry.get(name).map(|stream| StreamReport::of(&stream, now_ms))
+        self.common.registry.get(name).map(|stream| StreamReport::of(&stream))
     }
 
     /// Whether a viewer of this stream need not be turned away: it is live, or its encoder has just gone and has

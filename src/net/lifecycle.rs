@@ -84,7 +84,7 @@ impl Core {
         };
         self.flush(key);
         if let Some(violation) = violation {
-            self.end(key, Reason::Violation(violation));
+            self.expel(key, violation);
         } else if self.connections[key].outbox.len() > MAX_UNREAD_BYTES {
             self.end(key, Reason::UnreadAnswers);
         }
@@ -117,6 +117,7 @@ impl Core {
             frames: 0,
             rated_ms: self.now_ms,
             rated_bytes: connection.bytes_in,
+            waiting_since_ms: self.patient_ms,
             publication: None,
             untold_until_us: 0,
         }));
@@ -160,6 +161,7 @@ impl Core {
         let connection = &mut self.connections[key];
         if let Some(publishing) = &mut connection.publishing {
             publishing.publication = Some(publication);
+            self.publishers.push((key, id));
             publishing.since_ms = self.now_ms;
         }
         connection.dialogue.accept_publish();
@@ -219,9 +221,10 @@ impl Core {
 
     /// The publisher that was asked to go has not gone in time.
     pub(super) fn give_up_waiting_to_publish(&mut self, key: usize) {
-        let since_ms = self.connections[key].publishing.as_ref().map(|publishing| publishing.since_ms);
+        let publishing = self.connections[key].publishing.as_ref();
+        let since_ms = publishing.map(|publishing| publishing.waiting_since_ms);
         if self.is_waiting_to_publish(key)
-            && since_ms.is_some_and(|since| self.now_ms - since >= HAND_OVER_MS)
+            && since_ms.is_some_and(|since_ms| self.patient_ms - since_ms >= HAND_OVER_MS)
         {
             self.refuse_publisher(key);
             self.poll_session(key);
@@ -242,7 +245,7 @@ impl Core {
         let Some(mut publishing) = connection.publishing.take() else {
             return;
         };
-        connection.idle_since_ms = now_ms;
+        connection.idle_since_ms = self.patient_ms;
         let Some(mut publication) = publishing.publication.take() else {
             return;
         };
@@ -287,7 +290,7 @@ impl Core {
         let Some(playing) = connection.playing.take() else {
             return;
         };
-        connection.idle_since_ms = self.now_ms;
+        connection.idle_since_ms = self.patient_ms;
         if connection.sending == Sending::Media {
             connection.sending = Sending::Own;
         }
@@ -352,19 +355,16 @@ impl Core {
         let keys: Vec<usize> = self.connections.iter().map(|(key, _)| key).collect();
         for key in keys {
             let connection = &mut self.connections[key];
-            if connection.closing.is_none() {
+            if connection.closing.is_some() {
+                continue;
+            }
+            if connection.playing.is_some() {
                 connection.dialogue.end_play();
                 self.finish_after_session(key, Reason::ShuttingDown);
+            } else {
+                let code = "NetConnection.Connect.AppShutdown";
+                self.dismiss(key, code, "The server is shutting down.", Reason::ShuttingDown);
             }
         }
-    }
-
-    /// Closes for this reason, once what the session has just said is sent.
-    pub(super) fn finish_after_session(&mut self, key: usize, reason: Reason) {
-        let connection = &mut self.connections[key];
-        while let Some(bytes) = connection.dialogue.take_out() {
-            connection.outbox.extend_from_slice(&bytes);
-        }
-        self.finish(key, reason);
     }
 }

@@ -3,6 +3,8 @@
 mod accept;
 mod allocator;
 mod buffers;
+mod clock;
+mod closing;
 mod common;
 mod connection;
 mod core;
@@ -24,6 +26,7 @@ pub mod ring;
 mod shortage;
 mod similar;
 mod tasks;
+mod traffic;
 mod vacated;
 
 pub use allocator::give_free_pages_back;

@@ -188,13 +188,13 @@ pub struct StreamReport {
 }
 
 impl StreamReport {
-    pub(super) fn of(stream: &Stream, now_ms: u64) -> Self {
+    pub(super) fn of(stream: &Stream) -> Self {
         let is_live = stream.is_live();
         Self {
             name: stream.shared_name(),
             is_live,
             publisher: stream.publisher(),
-            silent_ms: is_live.then(|| stream.silent_ms(now_ms)),
+            silent_ms: is_live.then(|| stream.silent_ms()),
             facts: stream.facts(),
         }
     }

@@ -45,7 +45,7 @@ impl Core {
             Wire::HttpFlv | Wire::Rtmp => Dialogue::HttpFlv(Body::default()),
         };
         let socket = tokio_uring::net::TcpStream::from_std(socket);
-        let mut connection = Connection::new(id, socket, peer, ticket, dialogue, self.now_ms);
+        let mut connection = Connection::new(id, socket, peer, ticket, dialogue, self.now());
         connection.outbox.extend_from_slice(&head);
         let key = self.connections.insert(connection);
         self.tally.connects += 1;

@@ -132,6 +132,14 @@ impl LogWriter {
         oldest.or(self.open.as_ref().map(Appender::segment))
     }
 
+    /// The writer's core stood still for so long, until now. Players could not be sent anything meanwhile: what is kept
+    /// for them counts as so much younger.
+    pub(super) fn stood_still(&mut self, lasted_ms: u64) {
+        for kept in &mut self.kept {
+            kept.last_arrival_ms = kept.last_arrival_ms.wrapping_add(lasted_ms as u32);
+        }
+    }
+
     fn open_segment(&mut self, full: Option<Appender>, len: usize, now_ms: u32) -> Appender {
         self.share.get_or_insert_with(|| self.memory.enter_log());
         let capacity =

@@ -12,6 +12,7 @@ use super::{
     facts::Facts,
     log::Retention,
     memory::{Held, Memory, MemoryKind},
+    patience::Patience,
     shown::{Media, Shown},
     signal::{Mail, Signal},
     stream_log::StreamLog,
@@ -102,12 +103,13 @@ impl Registry {
         let usage = self.enter(name);
         let stream = &usage.stream;
         let is_new = stream.log(Wire::Rtmp).newest().is_none();
-        let taken = stream.hold.take(id, now_ms, || self.count_publisher(is_new, now_ms));
+        let patient_ms = stream.patient_ms(id.core);
+        let taken = stream.hold.take(id, patient_ms, || self.count_publisher(is_new, now_ms));
         let Some(mut writer) = taken.transpose()? else {
-            return Err(Refused::Busy { silent_ms: stream.hold.silent_ms(now_ms) });
+            return Err(Refused::Busy { silent_ms: stream.silent_ms() });
         };
         writer.begin(stream, now_ms);
-        Ok(Publication { usage, writer: Some(writer), now_ms, is_untold: false })
+        Ok(Publication { usage, core: id.core, writer: Some(writer), now_ms, is_untold: false })
     }
 
     /// Asks the publisher of this name to go, and to tell `next` when it has gone. Only the newest one who asks is
@@ -148,6 +150,11 @@ impl Registry {
     /// The stream of this name, if there is one.
     pub fn get(&self, name: &str) -> Option<Arc<Stream>> {
         self.streams.pin().get(name).filter(|stream| !stream.is_closed()).cloned()
+    }
+
+    /// What a core is patient with.
+    pub fn patience(&self, core: usize) -> &Patience {
+        self.signals[core].patience()
     }
 
     /// Memory of all streams.
@@ -239,9 +246,9 @@ impl Stream {
         self.hold.publisher().map(|id| id.connection_id)
     }
 
-    /// How long ago its publisher was heard, milliseconds.
-    pub fn silent_ms(&self, now_ms: u64) -> u64 {
-        self.hold.silent_ms(now_ms)
+    /// How long its publisher has been silent, milliseconds. While the publisher's core stands still nobody is.
+    pub fn silent_ms(&self) -> u64 {
+        self.hold.silent_ms(|core| self.patient_ms(core)).unwrap_or(0)
     }
 
     /// What its publisher has sent so far, as of a moment ago.
@@ -257,6 +264,10 @@ impl Stream {
     /// When its publisher went away, milliseconds; none while one publishes, or where none ever did.
     pub fn vacant_since_ms(&self) -> Option<u64> {
         self.hold.vacant_since_ms()
+    }
+
+    fn patient_ms(&self, core: usize) -> u64 {
+        self.signals[core].patience().patient_ms()
     }
 
     /// Nobody uses it any more: who finds it in the map has come too late.
@@ -296,6 +307,8 @@ impl Stream {
 /// A publisher's hold on its name, and its right to write. Dropping it, for whatever reason, frees the name.
 pub struct Publication {
     usage: Usage,
+    /// The publisher's.
+    core: usize,
     /// Present until the drop.
     writer: Option<Box<Writer>>,
     now_ms: u64,
@@ -375,7 +388,15 @@ impl Publication {
     /// The publisher has been heard: bytes came, a whole frame or not.
     pub fn heard(&mut self, now_ms: u64) {
         self.now_ms = now_ms;
-        self.usage.stream.hold.heard(now_ms);
+        let stream = &self.usage.stream;
+        stream.hold.heard(stream.patient_ms(self.core));
+    }
+
+    /// The publisher's core stood still for so long, until now: what is kept for players that lag is so much younger.
+    pub fn stood_still(&mut self, lasted_ms: u64) {
+        if let Some(writer) = &mut self.writer {
+            writer.stood_still(lasted_ms);
+        }
     }
 
     /// Moves the publisher's clock, for the grace that begins when it goes.
@@ -448,9 +469,30 @@ mod tests {
     use crate::stream::tests::{inter_frame, key_frame, publisher, registry, registry_bounded};
 
     #[test]
+    fn no_publisher_is_silent_while_its_own_core_stands_still() {
+        let registry = registry(2);
+        (0..2).for_each(|core| registry.patience(core).set(1_000));
+        let mut first = registry.publish("live/s", publisher(1), 1_000).expect("free");
+        let second = PublisherId { core: 1, connection_id: 2 };
+        let silent_ms = |now_ms| match registry.publish("live/s", second, now_ms).err() {
+            Some(Refused::Busy { silent_ms }) => silent_ms,
+            other => panic!("{other:?}"),
+        };
+        // The other core goes on: that is no word of the publisher's silence.
+        registry.patience(1).set(21_000);
+        assert_eq!(silent_ms(21_000), 0);
+        registry.patience(0).set(1_200);
+        assert_eq!(silent_ms(21_100), 200);
+        first.heard(21_100);
+        assert_eq!((silent_ms(21_100), first.stream().silent_ms()), (0, 0));
+    }
+
+    #[test]
     fn a_name_belongs_to_one_publisher_until_it_goes() {
         let registry = registry(1);
+        registry.patience(0).set(1_000);
         let first = registry.publish("live/s", publisher(1), 1_000).expect("free");
+        registry.patience(0).set(1_500);
         assert_eq!(
             registry.publish("live/s", publisher(2), 1_500).err(),
             Some(Refused::Busy { silent_ms: 500 })

@@ -3,7 +3,10 @@
 
 use std::sync::Mutex;
 
-use super::sync::{AtomicBool, AtomicU64, Ordering};
+use super::{
+    patience::Patience,
+    sync::{AtomicBool, AtomicU64, Ordering},
+};
 
 /// Streams that a core can tell apart without looking; more share a bit, and both are looked at.
 #[cfg(not(fanfare_loom))]
@@ -19,6 +22,7 @@ pub struct Signal {
     grown: [AtomicU64; WORDS],
     is_awake: AtomicBool,
     pass_us: AtomicU64,
+    patience: Patience,
     has_mail: AtomicBool,
     mail: Mutex<Vec<Mail>>,
     wake: Box<dyn Fn() + Send + Sync>,
@@ -50,6 +54,7 @@ impl Signal {
             grown: std::array::from_fn(|_| AtomicU64::new(0)),
             is_awake: AtomicBool::new(true),
             pass_us: AtomicU64::new(0),
+            patience: Patience::default(),
             has_mail: AtomicBool::new(false),
             mail: Mutex::default(),
             wake: Box::new(wake),
@@ -74,6 +79,11 @@ impl Signal {
     /// How long the core's last pass took, microseconds: about what the next one will take.
     pub fn pass_us(&self) -> u64 {
         self.pass_us.load(Ordering::Relaxed)
+    }
+
+    /// The core's patience, with its publishers and its players.
+    pub fn patience(&self) -> &Patience {
+        &self.patience
     }
 
     /// Leaves a word.

@@ -89,7 +89,7 @@ pub(super) struct Hold<W> {
     publisher: AtomicU64,
     /// [`LIVE`], [`NEVER`], or when the last publisher went away, milliseconds.
     vacant: AtomicU64,
-    /// When the publisher was last heard, milliseconds.
+    /// When the publisher was last heard, milliseconds of its core's patient clock.
     heard_ms: AtomicU64,
     /// Rare changes of hands; never on the way of a frame.
     hand_over: Mutex<HandOver<W>>,
@@ -130,7 +130,7 @@ impl<W> Hold<W> {
     pub(super) fn take<E>(
         &self,
         id: PublisherId,
-        now_ms: u64,
+        patient_ms: u64,
         may_have: impl FnOnce() -> Result<(), E>,
     ) -> Option<Result<W, E>> {
         let mut hand_over = self.hand_over();
@@ -140,7 +140,7 @@ impl<W> Hold<W> {
             return Some(Err(reason));
         }
         hand_over.next.take_if(|next| *next == id);
-        self.heard(now_ms);
+        self.heard(patient_ms);
         self.publisher.store(id.pack(), Ordering::Release);
         self.vacant.store(LIVE, Ordering::Release);
         Some(Ok(writer))
@@ -188,14 +188,19 @@ impl<W> Hold<W> {
         self.hand_over().writer = None;
     }
 
-    /// The publisher has been heard.
-    pub(super) fn heard(&self, now_ms: u64) {
-        self.heard_ms.store(now_ms, Ordering::Relaxed);
+    /// The publisher has been heard, by the patient clock of its core.
+    pub(super) fn heard(&self, patient_ms: u64) {
+        self.heard_ms.store(patient_ms, Ordering::Release);
     }
 
-    /// How long ago the publisher was heard, milliseconds.
-    pub(super) fn silent_ms(&self, now_ms: u64) -> u64 {
-        now_ms.saturating_sub(self.heard_ms.load(Ordering::Relaxed))
+    /// How long the publisher has been silent, milliseconds, by the patient clock of its core, which `patient_ms` looks
+    /// at. None where nobody publishes, or the name changes hands meanwhile: then it has just been heard.
+    pub(super) fn silent_ms(&self, patient_ms: impl Fn(usize) -> u64) -> Option<u64> {
+        let publisher = self.publisher()?;
+        let heard_ms = self.heard_ms.load(Ordering::Acquire);
+        // Whoever comes next is heard after this one has given the name back.
+        let is_the_same = self.publisher() == Some(publisher);
+        is_the_same.then(|| patient_ms(publisher.core).saturating_sub(heard_ms))
     }
 
     /// Whether somebody publishes.

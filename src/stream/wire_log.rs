@@ -143,6 +143,11 @@ impl WireLog {
         self.set_join(shared, Join::Nothing);
     }
 
+    /// The core stood still for so long, until now.
+    pub(super) fn stood_still(&mut self, lasted_ms: u64) {
+        self.log.stood_still(lasted_ms);
+    }
+
     /// Whether it has a reader, or had one a moment ago.
     pub(super) fn is_wanted(&mut self, shared: &StreamLog, now_ms: u64) -> bool {
         if shared.has_readers() {

@@ -130,6 +130,11 @@ impl Writer {
         }
     }
 
+    /// The core stood still for so long, until now.
+    pub(super) fn stood_still(&mut self, lasted_ms: u64) {
+        self.logs.iter_mut().flatten().for_each(|log| log.stood_still(lasted_ms));
+    }
+
     /// Lays a frame into the logs. `now_ms` is the relay's clock.
     pub(super) fn append(&mut self, stream: &Stream, mut frame: Frame, now_ms: u64) -> Laid {
         if self.logs.iter().flatten().any(|log| !log.has_room_for(&frame)) {

@@ -10,6 +10,7 @@ mod crowd;
 mod frames;
 mod namespaces;
 mod network;
+mod standstill;
 
 #[path = "../support/mod.rs"]
 mod support;

@@ -40,6 +40,8 @@ pub struct Member {
     pub cut: Cut,
     /// Bytes that it may still read: 0 is a player that has stopped.
     pub may_read: usize,
+    /// It reads, and says nothing more: not even an answer to a ping.
+    pub is_mute: bool,
     /// The relay plays, or lets it publish.
     pub has_started: bool,
     /// StreamEOF came.
@@ -137,6 +139,7 @@ impl Crowd {
             tap: None,
             cut: Cut::Whole,
             may_read: usize::MAX,
+            is_mute: false,
             has_started: false,
             has_ended: false,
             is_closed: false,
@@ -350,6 +353,9 @@ impl Member {
     }
 
     fn write(&mut self) {
+        if self.is_mute {
+            self.unsent.truncate(self.sent);
+        }
         while self.sent < self.unsent.len() {
             let left = self.unsent.len() - self.sent;
             let len = match &mut self.cut {

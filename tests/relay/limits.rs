@@ -143,7 +143,7 @@ fn who_neither_publishes_nor_plays_is_ended_in_time() {
 }
 
 #[test]
-fn a_publisher_that_says_nothing_is_ended_and_its_players_wait_for_the_next() {
+fn a_publisher_that_answers_nothing_is_ended_and_its_players_wait_for_the_next() {
     let relay = Relay::start("limits.publisher_silence = '1s'\npublish.publisher_grace = '1m'");
     let mut crowd = Crowd::new();
     let source = Source::small(1);
@@ -151,7 +151,9 @@ fn a_publisher_that_says_nothing_is_ended_and_its_players_wait_for_the_next() {
     let publisher = crowd.publish(&relay, "live/a");
     crowd.begin(publisher, &source, &players);
     let peer = crowd[publisher].peer();
+    crowd[publisher].is_mute = true;
     crowd.until("it is ended", |crowd| crowd[publisher].is_closed);
+    assert!(crowd[publisher].was_told("NetStream.Publish.Idle"), "{:?}", crowd[publisher].statuses);
     let line = the_closing_line(&relay, peer);
     assert!(line.contains("limits.publisher_silence"), "{line}");
     let second = crowd.publish(&relay, "live/a");

@@ -7,6 +7,7 @@ mod churn;
 mod crowd;
 mod encoders;
 mod fanout;
+mod farewells;
 mod frames;
 mod joining;
 mod limits;

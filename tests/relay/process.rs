@@ -154,30 +154,6 @@ fn log_lines_that_no_terminal_shows_have_no_colours() {
     assert!(!line.contains('\x1b') && line.contains(" stream=\"live/a\" "), "{line:?}");
 }
 
-/// A machine that swaps, a debugger, a virtual machine that is moved: all clocks go on, the relay does not.
-#[test]
-fn ten_seconds_of_standstill_cost_nobody_a_frame() {
-    let mut relay = Relay::start("");
-    let mut crowd = Crowd::new();
-    let source = Source::small(1);
-    let players = crowd.play_all(&relay, "live/a", 20);
-    let publisher = crowd.publish(&relay, "live/a");
-    crowd.begin(publisher, &source, &players);
-    crowd.send_frames(publisher, &source, 1..50);
-    crowd.until_seen(&players, 49);
-    relay.signal(Signal::STOP);
-    crowd.send_frames(publisher, &source, 50..200);
-    thread::sleep(Duration::from_secs(10));
-    relay.signal(Signal::CONT);
-    crowd.until_seen(&players, 199);
-    crowd.send_frames(publisher, &source, 200..250);
-    crowd.until_seen(&players, 249);
-    for &player in &players {
-        source.assert_from_the_start("a player", &crowd[player].seen, 0..250);
-    }
-    relay.expect_running();
-}
-
 fn fanfare(address: &str) -> Command {
     let mut command = Command::new(FANFARE);
     command.args(["--rtmp", address, "--http", "127.0.0.1:0"]).env_remove("FANFARE_LOG");

@@ -1,10 +1,12 @@
 //! A name and its publishers: one at a time, one after the other, and none.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use fanfare::rtmp::message::type_id;
 
 use crate::crowd::{Crowd, Id};
 use crate::frames::{Seen, Source, Tracks};
-use crate::support::Relay;
+use crate::support::{Relay, SOON};
 
 #[test]
 fn a_second_publisher_is_refused_and_the_first_goes_on_unharmed() {
@@ -36,6 +38,7 @@ fn a_publisher_that_is_silent_gives_way_to_a_second_one() {
     let players = crowd.play_all(&relay, "live/a", 3);
     let first = crowd.publish(&relay, "live/a");
     crowd.begin(first, &one, &players);
+    crowd[first].is_mute = true;
     let mut attempts = 0;
     let mut second = crowd.ask_to_publish(&relay, "live/a", 4096);
     crowd.until("a second publisher is let", |crowd| crowd[second].has_started || crowd[second].is_closed);
@@ -48,6 +51,51 @@ fn a_publisher_that_is_silent_gives_way_to_a_second_one() {
     assert!(attempts > 0, "a publisher that had just been heard was taken over");
     crowd.until("the first one is cut off", |crowd| crowd[first].is_closed);
     assert_goes_on(&mut crowd, &players, &one, 1, second, &two);
+}
+
+/// A desktop that is shared, and on which nothing moves.
+#[test]
+fn a_quiet_encoder_that_answers_pings_keeps_its_connection_and_its_name() {
+    let relay = Relay::start("publish.stale_publisher = '1s'\nlimits.publisher_silence = '2s'");
+    let mut crowd = Crowd::new();
+    let source = Source::small(1);
+    let players = crowd.play_all(&relay, "live/a", 3);
+    let quiet = crowd.publish(&relay, "live/a");
+    crowd.begin(quiet, &source, &players);
+    for _ in 0..60 {
+        crowd.serve_for(Duration::from_millis(100));
+        let second = crowd.ask_to_publish(&relay, "live/a", 4096);
+        crowd.until("the second publisher is sent away", |crowd| crowd[second].is_closed);
+        assert!(!crowd[second].has_started, "the quiet encoder lost its name");
+        assert!(!crowd[quiet].is_closed, "the quiet encoder was ended");
+    }
+    crowd.send_frames(quiet, &source, 1..60);
+    crowd.until_seen(&players, 59);
+    for player in players {
+        source.assert_from_the_start("a player", &crowd[player].seen, 0..60);
+    }
+}
+
+#[test]
+fn an_encoder_hears_something_now_and_then_even_while_it_sends() {
+    let relay = Relay::start("play.ping_interval = '1s'");
+    let mut crowd = Crowd::new();
+    let source = Source::small(1);
+    let publisher = crowd.ask_to_publish(&relay, "live/a", 4096);
+    crowd.tap(publisher);
+    crowd.until("it publishes", |crowd| crowd[publisher].has_started);
+    let pings = |crowd: &Crowd| {
+        crowd[publisher].heard(type_id::USER_CONTROL).iter().filter(|body| body.starts_with(&[0, 6])).count()
+    };
+    let deadline = Instant::now() + SOON;
+    for number in 0.. {
+        crowd.send(publisher, &source.frame(number));
+        crowd.serve_for(Duration::from_millis(20));
+        if pings(&crowd) >= 3 {
+            break;
+        }
+        assert!(Instant::now() < deadline, "{} pings", pings(&crowd));
+    }
 }
 
 #[test]

@@ -90,3 +90,25 @@ fn a_stream_that_nobody_uses_is_gone() {
     assert!(bench.registry.is_empty());
     assert!(bench.hub.is_empty());
 }
+
+#[test]
+fn the_time_in_which_we_stood_still_is_no_part_of_anybodys_wait() {
+    let mut bench = Bench::new();
+    let _waiting = bench.join(Start::KeyFrame);
+    bench.now_ms += 17_000;
+    bench.registry.patience(0).stood_still(bench.now_ms, 16_800);
+    bench.now_ms += 29_700;
+    assert_eq!(bench.ended(), [], "29.9 s of 30 s");
+    bench.now_ms += 100;
+    assert_eq!(bench.ended(), [(7, Ended::NotFound)]);
+
+    let (mut bench, publication, _player) = watched();
+    drop(publication);
+    let left_ms = bench.now_ms;
+    bench.now_ms = left_ms + 17_000;
+    bench.registry.patience(0).stood_still(bench.now_ms, 16_800);
+    bench.now_ms += 9_700;
+    assert_eq!(bench.ended(), [], "9.9 s of 10 s of grace");
+    bench.now_ms += 100;
+    assert_eq!(bench.ended(), [(7, Ended::Unpublished)]);
+}

@@ -114,3 +114,43 @@ fn a_core_holds_what_its_players_stand_in_and_nothing_else_that_is_retired() {
     assert!(held <= 4, "{held} segments: the stalled player's, the newest, and what is still young");
     bench.hub.leave(stalled);
 }
+
+#[test]
+fn what_came_before_a_standstill_of_ours_is_not_skipped_after_it() {
+    let (mut bench, mut publication, player) = watched();
+    publication.append(inter_frame(40, "i1 "), 1_040);
+    // Then the machine stands still, and all that was sent meanwhile comes at once.
+    bench.now_ms = 18_040;
+    bench.registry.patience(0).stood_still(18_040, 16_800);
+    publication.stood_still(16_800);
+    for group in 0..5_u32 {
+        publication.append(key_frame(80 + group * 3_000, "K "), 18_040);
+        publication.append(inter_frame(120 + group * 3_000, "i "), 18_040);
+    }
+    assert_eq!(bench.drain(player), format!("i1 {}", "K i ".repeat(5)));
+    assert_eq!(bench.hub.skips(), 0);
+    // A lag of its own counts as ever.
+    publication.append(inter_frame(15_200, "late "), 18_100);
+    publication.append(key_frame(20_000, "new "), 23_200);
+    bench.now_ms = 23_200;
+    assert_eq!(bench.drain(player), "new ");
+    assert_eq!(bench.hub.skips(), 1);
+}
+
+#[test]
+fn what_is_kept_for_players_is_kept_over_a_standstill() {
+    let (mut bench, mut publication, player) = watched();
+    // Two segments and more.
+    let large = "x".repeat(40_000) + " ";
+    for i in 1..5_u32 {
+        publication.append(inter_frame(i * 40, &large), 1_000 + u64::from(i) * 40);
+    }
+    bench.now_ms = 18_200;
+    bench.registry.patience(0).stood_still(18_200, 16_800);
+    publication.stood_still(16_800);
+    for group in 0..3_u32 {
+        publication.append(key_frame(200 + group * 3_000, &large), 18_200);
+    }
+    assert_eq!(bench.drain(player), large.repeat(7));
+    assert_eq!(bench.hub.skips(), 0);
+}

@@ -42,6 +42,11 @@ impl Parts {
     pub fn new(timestamp_ms: u32, body: Bytes) -> Self {
         Self { timestamp_ms, first_ms: None, whole_bytes: body.len(), rest: body }
     }
+
+    /// Bytes of the aggregate, which stay until its last part has been taken.
+    pub fn held_bytes(&self) -> usize {
+        self.whole_bytes
+    }
 }
 
 impl Iterator for Parts {

@@ -131,8 +131,9 @@ pub struct Session {
     /// Messages read, those in aggregates among them.
     messages: u64,
     outputs: VecDeque<Output>,
-    /// A violation, to be reported after what came before it.
+    /// A violation, to be reported after what came before it: nothing more is read.
     failed: Option<Box<Error>>,
+    has_failed: bool,
 }
 
 /// How far a publish or play has come.
@@ -162,6 +163,7 @@ impl Session {
             messages: 0,
             outputs: VecDeque::new(),
             failed: None,
+            has_failed: false,
         }
     }
 
@@ -170,7 +172,7 @@ impl Session {
     /// nothing more to say.
     pub fn receive(&mut self, mut bytes: Bytes, now_ms: u64) -> Result<(), Error> {
         self.link.count(bytes.len(), now_ms);
-        if self.closing {
+        if self.closing || self.has_failed {
             return Ok(());
         }
         if let Some(handshake) = &mut self.handshake {
@@ -202,7 +204,7 @@ impl Session {
                 break;
             }
             has_more = self.step().unwrap_or_else(|error| {
-                self.closing = true;
+                self.has_failed = true;
                 self.failed = Some(Box::new(error));
                 false
             });
@@ -210,7 +212,7 @@ impl Session {
                 break;
             }
         }
-        if !has_more && !self.closing && std::mem::take(&mut self.has_received) {
+        if !has_more && !self.closing && !self.has_failed && std::mem::take(&mut self.has_received) {
             self.link.acknowledge();
         }
         if let Some(bytes) = self.link.take_out() {
@@ -290,6 +292,19 @@ impl Session {
         self.link.control(Control::User(UserControl::StreamEof(MESSAGE_STREAM_ID)));
     }
 
+    /// The relay ends the connection, for a reason that is not the stream's: says so, if the peer has come far enough to
+    /// understand it. Reads no more, and lets go of what is half here. `code` is `NetStream.…` or `NetConnection.…`. False where there is no way to say it.
+    pub fn close(&mut self, code: &str, description: &str) -> bool {
+        self.forget_the_rest();
+        let is_connected = self.connect.is_some();
+        if is_connected {
+            self.refuse(code, description, CloseReason::Refused(code.to_owned()));
+        }
+        self.closing = true;
+        self.let_go_of_input();
+        is_connected
+    }
+
     /// Asks the peer for a sign of life, once it has connected.
     pub fn ping(&mut self, now_ms: u64) {
         if self.connect.is_some() {
@@ -343,7 +358,7 @@ impl Session {
 
     /// Reads one message, or one part of an aggregate. False where there is none to read now.
     fn step(&mut self) -> Result<bool, Error> {
-        if self.closing || self.is_holding() {
+        if self.closing || self.has_failed || self.is_holding() {
             return Ok(false);
         }
         if let Some(part) = self.aggregate.as_mut().and_then(Iterator::next) {

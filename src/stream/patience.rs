@@ -1,0 +1,86 @@
+//! A core's patience: the clock by which it counts silence, and when it stood still itself. A process that is stopped, a
+//! machine that swaps, a core that is starved: for as long, its peers were not heard because nobody listened. Written by
+//! one core, read by all; knows no clock of its own.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use arc_swap::ArcSwap;
+
+use super::sync::{AtomicU64, Ordering};
+
+/// Standstills that are remembered: five minutes of a core that gets no more than one turn in 200 ms. Older ones are
+/// beyond most limits, and memory must end somewhere.
+const MAX_STANDSTILLS: usize = 1024;
+
+/// One core's patience. Times are milliseconds: `patient_ms` of the core's patient clock, all others of the relay's.
+pub struct Patience {
+    patient_ms: AtomicU64,
+    /// Oldest first. Replaced at each standstill, which is rare.
+    standstills: ArcSwap<VecDeque<Standstill>>,
+}
+
+#[derive(Clone, Copy)]
+struct Standstill {
+    ended_ms: u64,
+    lasted_ms: u64,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self { patient_ms: AtomicU64::new(0), standstills: ArcSwap::default() }
+    }
+}
+
+impl Patience {
+    /// The core: its patient clock has come to this.
+    pub fn set(&self, patient_ms: u64) {
+        self.patient_ms.store(patient_ms, Ordering::Release);
+    }
+
+    /// The core's patient clock, as of its last turn: while the core stands still, so does this.
+    pub fn patient_ms(&self) -> u64 {
+        self.patient_ms.load(Ordering::Acquire)
+    }
+
+    /// The core: it stood still for so long, until now.
+    pub fn stood_still(&self, ended_ms: u64, lasted_ms: u64) {
+        let mut standstills = VecDeque::clone(&self.standstills.load());
+        if standstills.len() == MAX_STANDSTILLS {
+            standstills.pop_front();
+        }
+        standstills.push_back(Standstill { ended_ms, lasted_ms });
+        self.standstills.store(Arc::new(standstills));
+    }
+
+    /// For how much of the time since `then_ms` the core stood still.
+    pub fn standstill_ms_since(&self, then_ms: u64) -> u64 {
+        let standstills = self.standstills.load();
+        let since = standstills.iter().rev().take_while(|standstill| standstill.ended_ms > then_ms);
+        since.map(|standstill| standstill.lasted_ms.min(standstill.ended_ms - then_ms)).sum()
+    }
+}
+
+#[cfg(all(test, not(fanfare_loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_standstill_counts_for_the_part_that_lies_behind_a_moment() {
+        let patience = Patience::default();
+        assert_eq!(patience.standstill_ms_since(0), 0);
+        patience.stood_still(10_000, 4_000);
+        patience.stood_still(30_000, 17_000);
+        for (then_ms, expected) in
+            [(0, 21_000), (6_000, 21_000), (8_000, 19_000), (10_000, 17_000), (20_000, 10_000), (30_000, 0)]
+        {
+            assert_eq!(patience.standstill_ms_since(then_ms), expected, "since {then_ms}");
+        }
+    }
+
+    #[test]
+    fn no_more_standstills_are_remembered_than_the_bound() {
+        let patience = Patience::default();
+        (1..=MAX_STANDSTILLS as u64 + 5).for_each(|i| patience.stood_still(i * 1_000, 10));
+        assert_eq!(patience.standstill_ms_since(0), MAX_STANDSTILLS as u64 * 10);
+    }
+}
