@@ -28,7 +28,7 @@ use super::{
     rights::{self, Asker, Granted, Right},
     server::{Client, Scope},
     streams::{Players, Stream},
-    system,
+    system, unread,
 };
 use crate::{
     net::{
@@ -91,7 +91,11 @@ async fn guard(State(control): Shared, mut request: Request, next: Next) -> Resp
     let mut response = match may(&control, client, &request, needed) {
         Ok(granted) => {
             request.extensions_mut().insert(granted);
-            next.run(request).await
+            let response = next.run(request).await;
+            match needed {
+                Some(_) => unread::count(control.relay.memory(), response).await,
+                None => response,
+            }
         }
         Err(refused) => refused.into_response(),
     };

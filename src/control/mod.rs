@@ -19,6 +19,7 @@ mod server;
 mod streams;
 mod system;
 mod token;
+mod unread;
 
 use std::{
     net::{SocketAddr, TcpListener},

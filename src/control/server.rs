@@ -32,10 +32,15 @@ use super::{
     live::{self, Live},
     patience::Patient,
 };
-use crate::net::{HttpPlayer, Refusal, Ticket};
+use crate::{
+    net::{HttpPlayer, Refusal, Ticket},
+    stream::MemoryKind,
+};
 
 /// The largest head of a request: a token and the cookies of a neighbour on the same host fit.
 const MOST_HEAD_BYTES: usize = 16 << 10;
+/// A connection with its task, and as much of its head and of small responses as is here at a time: measured.
+const CONNECTION_BYTES: usize = 16 << 10;
 /// Lines of it. Browsers send about twenty.
 const MOST_HEADERS: usize = 64;
 /// Between two attempts to accept, when there are no descriptors left.
@@ -98,6 +103,7 @@ pub(super) async fn serve(control: Arc<Control>, listener: TcpListener, scope: S
 async fn connection(socket: TcpStream, ticket: Ticket, service: Requests) {
     let control = service.control.clone();
     let (peer, live) = (service.client.peer, service.live.clone());
+    let held = control.relay.memory().hold(MemoryKind::Connections, CONNECTION_BYTES);
     let config = control.relay.config();
     let socket = Patient::new(socket, config.play.send_timeout);
     let mut connection = http1::Builder::new()
@@ -114,6 +120,8 @@ async fn connection(socket: TcpStream, ticket: Ticket, service: Requests) {
     let live = live.lock().unwrap_or_else(PoisonError::into_inner).take();
     match (live, outcome) {
         (Some(live), Err(error)) if error.is_user() => {
+            // Its core counts it from now on.
+            drop(held);
             let player = as_player(socket, peer, ticket, live, parts.read_buf);
             match player {
                 Ok(player) => control.relay.play(player),

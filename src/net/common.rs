@@ -50,9 +50,14 @@ impl Common {
         self.next_id.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Whether memory allows for one more connection.
+    /// Whether memory allows for one more connection: an encoder's or a player's.
     pub(super) fn has_room_for_connection(&self, now_ms: u64) -> bool {
-        self.registry.memory().has_room_for_connection(self.gate.connections(), now_ms)
+        self.has_room_for_request() && !self.registry.memory().is_hopeless(now_ms)
+    }
+
+    /// Whether memory allows for one more connection: a request's, which may be the operator's who looks what is wrong.
+    pub(super) fn has_room_for_request(&self) -> bool {
+        self.registry.memory().has_room_for_connection(self.gate.connections())
     }
 
     /// Whether a line of this kind about this peer is to be logged: it may be one of a flood.

@@ -181,6 +181,7 @@ impl Core {
                 let Some(completion) = self.ring.complete() else { break };
                 was_busy = true;
                 self.completed(completion);
+                self.keep_within_memory();
             }
             was_busy |= self.pump();
             self.keep_within_memory();

@@ -307,7 +307,7 @@ impl Handle {
     /// What limit it is beyond; that is counted, and said now and then.
     pub fn admit(&self, peer: SocketAddr) -> Result<Ticket, Refusal> {
         let now_ms = self.uptime().as_millis() as u64;
-        let admitted = match self.common.has_room_for_connection(now_ms) {
+        let admitted = match self.common.has_room_for_request() {
             true => self.common.gate.admit(peer.ip(), Door::Http),
             false => Err(Refusal::Memory),
         };

@@ -110,14 +110,16 @@ impl Core {
     pub(super) fn keep_within_memory(&mut self) {
         let buffers = self.buffer_bytes();
         self.holdings.ledger.change(MemoryKind::Input, &mut self.holdings.buffers, buffers);
-        let is_time = self.now_ms.saturating_sub(self.holdings.relieved_ms) >= BETWEEN_MS;
-        if is_time && self.holdings.memory().excess() > 0 {
-            self.relieve();
+        if self.holdings.memory().excess() > 0 {
+            // A turn may last: much can come within one.
+            let now_ms = self.clock_us() / 1_000;
+            if now_ms.saturating_sub(self.holdings.relieved_ms) >= BETWEEN_MS {
+                self.relieve(now_ms);
+            }
         }
     }
 
-    fn relieve(&mut self) {
-        let now_ms = self.now_ms;
+    fn relieve(&mut self, now_ms: u64) {
         self.holdings.relieved_ms = now_ms;
         if self.holdings.memory().observe(now_ms) {
             // Each core is to look at its own.
@@ -138,13 +140,12 @@ impl Core {
         hoarders.sort_unstable_by(|a, b| b.cmp(a));
         self.common.largest.set(self.number, hoarders.first().map_or(0, |&(bytes, _)| bytes));
         if self.holdings.memory().must_end_connections(now_ms) {
-            self.end_the_largest(&hoarders);
+            self.end_the_largest(&hoarders, now_ms);
         }
     }
 
     /// Ends connections, those that hold most first, until what they held makes up for the excess.
-    fn end_the_largest(&mut self, hoarders: &[(usize, usize)]) {
-        let now_ms = self.now_ms;
+    fn end_the_largest(&mut self, hoarders: &[(usize, usize)], now_ms: u64) {
         let mut missing = self.holdings.memory().excess();
         let mut ended = 0;
         for &(bytes, key) in hoarders {

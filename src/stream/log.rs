@@ -79,6 +79,11 @@ impl LogWriter {
         self.capacity
     }
 
+    /// Bytes of its newest segment, which always stays.
+    pub(super) fn newest_bytes(&self) -> usize {
+        self.open.as_ref().map_or(0, |open| open.segment().capacity())
+    }
+
     /// Whether a message of `len` bytes may be laid. It may always as long as it is within the log's share: what the
     /// log holds beside it can go.
     pub(super) fn has_room_for(&self, len: usize) -> bool {
@@ -123,6 +128,9 @@ impl LogWriter {
             self.capacity -= capacity;
             self.kept.pop_front();
         }
+        if let Some(share) = &mut self.share {
+            share.set(self.capacity);
+        }
         self.oldest_segment().map_or(self.next_sequence, |segment| segment.sequence)
     }
 
@@ -141,12 +149,12 @@ impl LogWriter {
     }
 
     fn open_segment(&mut self, full: Option<Appender>, len: usize, now_ms: u32) -> Appender {
-        self.share.get_or_insert_with(|| self.memory.enter_log());
         let capacity =
             full.as_ref().map_or(SMALLEST_SEGMENT, |full| self.one_second(full.segment())).max(len);
         let next = Appender::new(Segment::new(self.next_sequence, capacity, INDEX_ENTRIES, &self.memory));
         self.next_sequence += 1;
         self.capacity += capacity;
+        self.share.get_or_insert_with(|| self.memory.enter_log()).set(self.capacity);
         if let Some(full) = full {
             let segment = full.segment().clone();
             full.close(next.segment());

@@ -55,8 +55,11 @@ struct Account {
     budget: usize,
     /// By kind. A core posts what it has counted a little later, so one may be below 0 for a moment.
     bytes: [AtomicIsize; MemoryKind::COUNT],
-    /// Logs with segments.
+    /// Logs with segments, and the bytes that they keep.
     logs: AtomicUsize,
+    log_bytes: AtomicUsize,
+    /// Streams that are published.
+    publishers: AtomicUsize,
     /// Since when the budget has been exceeded, milliseconds; [`WITHIN`] while it is not.
     exceeded_ms: AtomicU64,
     /// Bytes of segments that were given up before their time.
@@ -111,7 +114,10 @@ pub struct Ledger {
 
 /// Counts as a log with segments, until it is dropped.
 #[derive(Debug)]
-pub(super) struct LogShare(Memory);
+pub(super) struct LogShare {
+    memory: Memory,
+    bytes: usize,
+}
 
 impl Memory {
     /// An account with nothing in it. `budget` is what all kinds together may come to, bytes.
@@ -120,6 +126,8 @@ impl Memory {
             budget,
             bytes: Default::default(),
             logs: AtomicUsize::new(0),
+            log_bytes: AtomicUsize::new(0),
+            publishers: AtomicUsize::new(0),
             exceeded_ms: AtomicU64::new(WITHIN),
             given_up_bytes: AtomicU64::new(0),
             ended: AtomicU64::new(0),
@@ -175,36 +183,45 @@ impl Memory {
     /// What a log may hold where memory is short: its part of the half of the budget that is the logs', or of what
     /// others leave, if that is more.
     pub fn log_share(&self) -> usize {
-        let others = self.bytes() - self.of(MemoryKind::Segments).min(self.bytes());
-        let pot = (self.0.budget / 2).max(self.0.budget.saturating_sub(others));
+        let pot = (self.0.budget / 2).max(self.0.budget.saturating_sub(self.beside_logs()));
         pot / self.0.logs.load(Relaxed).max(1)
     }
 
     /// What a publisher's connection may hold beside its logs where memory is short: its part of a quarter of the
     /// budget.
     pub fn publisher_share(&self) -> usize {
-        (self.0.budget / 4 / self.0.logs.load(Relaxed).max(1)).max(MIN_PUBLISHER_BYTES)
+        (self.0.budget / 4 / self.0.publishers.load(Relaxed).max(1)).max(MIN_PUBLISHER_BYTES)
     }
 
     /// Whether connections that hold much have to go: they hold more than the half of the budget that logs leave to
     /// them, or logs had time to give memory back and it was not enough.
     pub fn must_end_connections(&self, now_ms: u64) -> bool {
-        let others = self.bytes().saturating_sub(self.of(MemoryKind::Segments));
-        let patience_ms = if others > self.0.budget / 2 { LOOK_ROUND_MS } else { PATIENCE_MS / 2 };
+        let is_theirs = self.beside_logs() > self.0.budget / 2;
+        let patience_ms = if is_theirs { LOOK_ROUND_MS } else { PATIENCE_MS / 2 };
         self.excess() > 0 && self.exceeded_for_ms(now_ms) >= patience_ms
     }
 
-    /// Whether one more may publish beside `published` others: there is a stream's least for each of them in the half
-    /// of the budget that is the logs', and those who are in could keep within the budget.
-    pub(super) fn has_room_for_publisher(&self, published: usize, now_ms: u64) -> bool {
+    /// Whether one more may publish: there is a stream's least for each in the half of the budget that is the logs', and
+    /// those who are in could keep within the budget.
+    pub(super) fn has_room_for_publisher(&self, now_ms: u64) -> bool {
         let streams = (self.0.budget / 2 / MIN_STREAM_BYTES).max(1);
-        published < streams && !self.is_hopeless(now_ms)
+        self.0.publishers.load(Relaxed) < streams && !self.is_hopeless(now_ms)
+    }
+
+    /// One more publishes, if fewer than `limit` do.
+    pub(super) fn enter_publisher(&self, limit: usize) -> bool {
+        let enter = |published| (published < limit).then_some(published + 1);
+        self.0.publishers.fetch_update(Relaxed, Relaxed, enter).is_ok()
+    }
+
+    pub(super) fn leave_publisher(&self) {
+        self.0.publishers.fetch_sub(1, Relaxed);
     }
 
     /// Whether one more connection may come in: at the least that a connection may hold they all fit into a quarter
-    /// of the budget, and those who are in could keep within the budget.
-    pub fn has_room_for_connection(&self, connections: usize, now_ms: u64) -> bool {
-        connections < (self.0.budget / 4 / MIN_CONNECTION_BYTES).max(1) && !self.is_hopeless(now_ms)
+    /// of the budget.
+    pub fn has_room_for_connection(&self, connections: usize) -> bool {
+        connections < (self.0.budget / 4 / MIN_CONNECTION_BYTES).max(1)
     }
 
     /// Takes note of whether the budget is exceeded, as it is to be now and then. True where that is new.
@@ -241,11 +258,16 @@ impl Memory {
 
     pub(super) fn enter_log(&self) -> LogShare {
         self.0.logs.fetch_add(1, Relaxed);
-        LogShare(self.clone())
+        LogShare { memory: self.clone(), bytes: 0 }
     }
 
     pub(super) fn note_given_up(&self, bytes: usize) {
         self.0.given_up_bytes.fetch_add(bytes as u64, Relaxed);
+    }
+
+    /// Bytes of all that logs do not keep: what only slow players hold of them is not theirs any more.
+    fn beside_logs(&self) -> usize {
+        self.bytes().saturating_sub(self.0.log_bytes.load(Relaxed))
     }
 
     fn exceeded_for_ms(&self, now_ms: u64) -> u64 {
@@ -255,7 +277,8 @@ impl Memory {
         }
     }
 
-    fn is_hopeless(&self, now_ms: u64) -> bool {
+    /// Whether those who are in had time to give memory back, and could not.
+    pub fn is_hopeless(&self, now_ms: u64) -> bool {
         self.excess() > 0 && self.exceeded_for_ms(now_ms) >= PATIENCE_MS
     }
 
@@ -285,9 +308,23 @@ impl Drop for Held {
     }
 }
 
+impl LogShare {
+    /// The log keeps so many bytes.
+    pub(super) fn set(&mut self, bytes: usize) {
+        let log_bytes = &self.memory.0.log_bytes;
+        if bytes >= self.bytes {
+            log_bytes.fetch_add(bytes - self.bytes, Relaxed);
+        } else {
+            log_bytes.fetch_sub(self.bytes - bytes, Relaxed);
+        }
+        self.bytes = bytes;
+    }
+}
+
 impl Drop for LogShare {
     fn drop(&mut self) {
-        self.0.0.logs.fetch_sub(1, Relaxed);
+        self.set(0);
+        self.memory.0.logs.fetch_sub(1, Relaxed);
     }
 }
 

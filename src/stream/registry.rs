@@ -1,10 +1,7 @@
 //! Which streams there are, who publishes each, which cores follow it. Readers never lock; names are taken and given
 //! back by guards, so whatever ends a publisher frees its name.
 
-use std::sync::{
-    Arc, Mutex, PoisonError,
-    atomic::{AtomicUsize, Ordering},
-};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 
@@ -29,7 +26,6 @@ pub struct Registry {
     retention: Retention,
     bounds: Bounds,
     memory: Memory,
-    published: AtomicUsize,
     formats: Formats,
 }
 
@@ -85,8 +81,8 @@ impl Registry {
     /// An empty registry. `signals` has one entry a core; `formats` makes the wire form of
     /// each log.
     pub fn new(signals: Arc<[Signal]>, retention: Retention, bounds: Bounds, formats: Formats) -> Self {
-        let (memory, published) = (Memory::new(bounds.memory_bytes), AtomicUsize::new(0));
-        Self { streams: papaya::HashMap::new(), signals, retention, bounds, memory, published, formats }
+        let memory = Memory::new(bounds.memory_bytes);
+        Self { streams: papaya::HashMap::new(), signals, retention, bounds, memory, formats }
     }
 
     /// Takes the name for a publisher.
@@ -175,14 +171,10 @@ impl Registry {
     }
 
     fn count_publisher(&self, needs_memory: bool, now_ms: u64) -> Result<(), Refused> {
-        let published = self.published.load(Ordering::Relaxed);
-        if needs_memory && !self.memory.has_room_for_publisher(published, now_ms) {
+        if needs_memory && !self.memory.has_room_for_publisher(now_ms) {
             return Err(Refused::Memory);
         }
-        let counted = self.published.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |published| {
-            (published < self.bounds.streams).then_some(published + 1)
-        });
-        counted.map(|_| ()).map_err(|_| Refused::Streams)
+        self.memory.enter_publisher(self.bounds.streams).then_some(()).ok_or(Refused::Streams)
     }
 
     fn enter(self: &Arc<Self>, name: &str) -> Usage {
@@ -333,7 +325,7 @@ impl Publication {
         self.tell();
     }
 
-    /// How far the stream's logs are beyond their shares, bytes.
+    /// How far the stream's logs would be beyond their shares, had they given up all that they can; bytes.
     pub fn bytes_beyond_its_share(&self) -> usize {
         self.writer.as_ref().map_or(0, |writer| writer.bytes_beyond_its_share())
     }
@@ -410,7 +402,7 @@ impl Drop for Publication {
         let stream = &*self.usage.stream;
         let mut writer = self.writer.take().expect("present until the drop");
         writer.interrupt(stream);
-        self.usage.registry.published.fetch_sub(1, Ordering::Relaxed);
+        self.usage.registry.memory.leave_publisher();
         if let Some(next) = stream.hold.give_back(writer, self.now_ms) {
             stream.tell_next(next);
         }

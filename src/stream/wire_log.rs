@@ -161,6 +161,11 @@ impl WireLog {
         self.log.bytes()
     }
 
+    /// Bytes of its newest segment, which always stays.
+    pub(super) fn newest_bytes(&self) -> usize {
+        self.log.newest_bytes()
+    }
+
     /// Whether there is memory to lay this frame.
     pub(super) fn has_room_for(&self, frame: &Frame) -> bool {
         self.log.has_room_for(self.format.wire_len(frame))

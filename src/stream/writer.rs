@@ -204,10 +204,10 @@ impl Writer {
         }
     }
 
-    /// How far its logs are beyond their shares, bytes.
+    /// How far its logs would be beyond their shares, had they given up all that they can; bytes.
     pub(super) fn bytes_beyond_its_share(&self) -> usize {
-        let shares = self.logs.iter().flatten().count() * self.memory.log_share();
-        self.log_bytes().saturating_sub(shares)
+        let share = self.memory.log_share();
+        self.logs.iter().flatten().map(|log| log.newest_bytes().saturating_sub(share)).sum()
     }
 
     fn log_bytes(&self) -> usize {

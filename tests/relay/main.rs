@@ -13,6 +13,7 @@ mod joining;
 mod limits;
 mod log_flood;
 mod log_lines;
+mod memory;
 mod process;
 mod publishers;
 mod raw;
