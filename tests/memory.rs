@@ -88,6 +88,13 @@ fn ten_publishers_that_grow_keep_within_the_budget_in_every_wire_format_and_one_
         .map(|(number, wire)| bench.hub.join(0, &name(number), wire, Start::KeyFrame, 1_000))
         .collect();
     let mut came = vec![0; players.len()];
+    // A player of FLV is told which kinds there are, and both have come.
+    for publication in &mut publications {
+        bench.lay(publication, KEY, 100).expect("there is room");
+        let frame =
+            Frame { kind: FrameKind::Audio, timestamp_ms: 0, payload: b"\xAF\x01aac".to_vec().into() };
+        publication.append(frame, bench.now_ms);
+    }
     // 40 s of 30 Mbit/s each, a key frame every 4 s: a group of pictures is 15 MB, ten of them in four formats 600 MB.
     for number in 0..1_000 {
         bench.now_ms += 40;
