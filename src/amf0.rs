@@ -1,7 +1,7 @@
 //! AMF0 values to bytes and back (Action Message Format AMF 0, 2007). Knows nothing of RTMP commands.
 //!
-//! Memory follows the bytes that are there, never a count that they name: see [`MAX_DEPTH`], [`MAX_VALUES`] and
-//! [`MAX_REPEATED_BYTES`] for what a peer can make of a message.
+//! Memory and work follow the bytes that are there, never a count that they name: see [`MAX_DEPTH`], [`MAX_VALUES`] and
+//! [`ErrorKind::TooMuchRepeated`] for what a peer can make of a message.
 
 /// Objects and arrays inside one another. The deepest real message, `connect` with its `videoFourCcInfoMap`, has two.
 pub const MAX_DEPTH: usize = 32;
@@ -9,10 +9,6 @@ pub const MAX_DEPTH: usize = 32;
 /// Values in one message, all levels together. The largest real one is the metadata of a played file with a seek
 /// index: 2 arrays x 1 key frame every 2 s x 4 h = 14 400. At 72 bytes each that is 1.2 MB.
 pub const MAX_VALUES: usize = 16_384;
-
-/// Bytes that references may make us read again. Without it, one long string and many references to its object
-/// would multiply: a message of 64 KiB could become 350 MB.
-pub const MAX_REPEATED_BYTES: usize = 65_536;
 
 /// One AMF0 value (§2.1). References are resolved while reading, so a value is always a tree.
 #[derive(Clone, Debug, PartialEq)]
@@ -158,8 +154,9 @@ pub enum ErrorKind {
     /// A reference (§2.9) to an object that does not precede it whole.
     #[error("a reference to object {0}, which does not precede it")]
     Reference(u16),
-    /// More than [`MAX_REPEATED_BYTES`] by way of references.
-    #[error("references repeat more than {MAX_REPEATED_BYTES} bytes")]
+    /// References make us read bytes again: as many as the message has, and no more. Without that they would multiply:
+    /// 277 bytes would be 15,000 values, and one long string in 64 KiB would be 350 MB.
+    #[error("references repeat more bytes than the message has")]
     TooMuchRepeated,
     /// Deeper than [`MAX_DEPTH`].
     #[error("more than {MAX_DEPTH} objects inside one another")]
@@ -180,6 +177,10 @@ pub struct Reader<'a> {
     objects: Vec<Referable>,
     values_left: usize,
     repeated_bytes_left: usize,
+    /// [`Reader::lenient`].
+    is_lenient: bool,
+    /// Where an object ended without its end.
+    cut: Option<Error>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -193,7 +194,14 @@ impl Iterator for Reader<'_> {
     type Item = Result<Value, Error>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.failed || self.rest().is_empty() {
+        if self.failed {
+            return None;
+        }
+        if let Some(error) = self.cut {
+            self.failed = true;
+            return Some(Err(error));
+        }
+        if self.rest().is_empty() {
             return None;
         }
         let value = self.value(0);
@@ -213,8 +221,17 @@ impl<'a> Reader<'a> {
             failed: false,
             objects: Vec::new(),
             values_left: MAX_VALUES,
-            repeated_bytes_left: MAX_REPEATED_BYTES,
+            repeated_bytes_left: bytes.len(),
+            is_lenient: false,
+            cut: None,
         }
+    }
+
+    /// As [`Reader::new`], for bytes of peers that get AMF wrong. Of an object, a property whose value cannot be read
+    /// (AMF3, or a type that nobody knows) is left out, and reading goes on at what looks like the next one. An object
+    /// without its end is what was read of it; the error comes in place of the value after it.
+    pub fn lenient(bytes: &'a [u8]) -> Self {
+        Self { is_lenient: true, ..Self::new(bytes) }
     }
 
     /// Bytes read so far. After a value: where the next one begins.
@@ -296,11 +313,52 @@ impl<'a> Reader<'a> {
     fn properties(&mut self, depth: usize) -> Result<Vec<(String, Value)>, Error> {
         let mut properties = Vec::new();
         while !self.rest().starts_with(&OBJECT_END) {
-            let name = self.short_text()?;
-            properties.push((name, self.value(depth)?));
+            // One inside has ended without its end: so does this one.
+            if self.cut.is_some() {
+                return Ok(properties);
+            }
+            match self.property(depth) {
+                Ok(property) => properties.push(property),
+                Err(error) if self.is_lenient => {
+                    if !self.recover(error)? {
+                        return Ok(properties);
+                    }
+                }
+                Err(error) => return Err(error),
+            }
         }
         self.position += OBJECT_END.len();
         Ok(properties)
+    }
+
+    fn property(&mut self, depth: usize) -> Result<(String, Value), Error> {
+        Ok((self.short_text()?, self.value(depth)?))
+    }
+
+    /// Goes on after a property that could not be read. False where the object ends here, for nothing more of it can be
+    /// made out.
+    fn recover(&mut self, error: Error) -> Result<bool, Error> {
+        match error.kind {
+            // What bounds our work stays an error.
+            ErrorKind::TooDeep | ErrorKind::TooManyValues | ErrorKind::TooMuchRepeated => return Err(error),
+            ErrorKind::Truncated => {}
+            ErrorKind::UnknownMarker(_)
+            | ErrorKind::Reserved(_)
+            | ErrorKind::Avmplus
+            | ErrorKind::StrayObjectEnd
+            | ErrorKind::Reference(_) => {
+                // Behind the marker: each byte is looked at once, however often this is done.
+                let from = self.bytes.len().min(error.position + 1);
+                let next = (from..self.bytes.len()).find(|&at| may_be_property(&self.bytes[at..]));
+                if let Some(next) = next {
+                    self.position = next;
+                    return Ok(true);
+                }
+            }
+        }
+        self.position = self.bytes.len();
+        self.cut.get_or_insert(error);
+        Ok(false)
     }
 
     /// Reads the object that the reference at `start` points at, once more.
@@ -366,6 +424,25 @@ impl<'a> Reader<'a> {
         Ok(bytes)
     }
 }
+
+/// Whether bytes look like a property or an object's end: a short name of letters, then a marker that has a meaning.
+fn may_be_property(bytes: &[u8]) -> bool {
+    let [0, len, rest @ ..] = bytes else { return false };
+    let len = usize::from(*len);
+    match rest.get(len) {
+        Some(&marker::OBJECT_END) => len == 0,
+        Some(&marker) => {
+            let is_known =
+                marker <= marker::TYPED_OBJECT && ![marker::MOVIE_CLIP, marker::RECORD_SET].contains(&marker);
+            let is_name = |c: &u8| c.is_ascii_alphanumeric() || b"_-.$".contains(c);
+            is_known && (1..=MAX_NAME_TO_RECOVER_AT).contains(&len) && rest[..len].iter().all(is_name)
+        }
+        None => false,
+    }
+}
+
+/// The longest name of a property that real clients send in `connect` is `videoFourCcInfoMap`.
+const MAX_NAME_TO_RECOVER_AT: usize = 64;
 
 /// The bytes of these values, one after the other: a message body.
 pub fn encode_all(values: &[Value]) -> Vec<u8> {
@@ -480,7 +557,10 @@ mod marker {
 /// and read again as the same values.
 #[cfg(any(test, fuzzing))]
 pub fn check_any_bytes(bytes: &[u8]) {
+    let lenient: Vec<Value> = Reader::lenient(bytes).map_while(Result::ok).collect();
     let Ok(values) = decode(bytes) else { return };
+    // What is right is read the same.
+    assert_eq!(encode_all(&lenient), encode_all(&values));
     let written = encode_all(&values);
     let again = decode(&written).expect("what we write, we read");
     // By bytes: a NaN is not equal to itself.
@@ -590,13 +670,16 @@ mod tests {
 
     #[test]
     fn a_reference_is_the_object_it_counts_to() {
-        // Object 0 holds array 1; then a reference to the array, one to the object, and array 2 that holds both.
-        let bytes = b"\x03\x00\x01a\x0a\x00\x00\x00\x01\x05\x00\x00\x09\x07\x00\x01\x07\x00\x00\
-            \x0a\x00\x00\x00\x02\x07\x00\x01\x07\x00\x00\x07\x00\x02";
+        // Object 0 holds array 1; then a reference to the array, and one to the object.
+        let both = b"\x03\x00\x01a\x0a\x00\x00\x00\x01\x05\x00\x00\x09\x07\x00\x01\x07\x00\x00";
         let array = Value::StrictArray(vec![Value::Null]);
         let object = Value::object([("a", array.clone())]);
-        let both = Value::StrictArray(vec![array.clone(), object.clone()]);
-        assert_eq!(decode(bytes), Ok(vec![object.clone(), array, object, both.clone(), both]));
+        assert_eq!(decode(both), Ok(vec![object.clone(), array.clone(), object]));
+        // Array 0; array 1 holds a reference to it; then one to array 1, which is read with what it refers to.
+        let nested = b"\x0a\x00\x00\x00\x01\x05\x0a\x00\x00\x00\x01\x07\x00\x00\x07\x00\x01\x05\x05\x05";
+        let outer = Value::StrictArray(vec![array.clone()]);
+        let nulls = [Value::Null, Value::Null, Value::Null];
+        assert_eq!(decode(nested), Ok([vec![array, outer.clone(), outer], nulls.into()].concat()));
     }
 
     #[test]
@@ -614,12 +697,97 @@ mod tests {
         for index in 0..30u8 {
             doubling.extend_from_slice(&[marker::STRICT_ARRAY, 0, 0, 0, 2, 7, 0, index, 7, 0, index]);
         }
-        assert_eq!(decode(&doubling).unwrap_err().kind, ErrorKind::TooManyValues);
+        assert_eq!(decode(&doubling).unwrap_err().kind, ErrorKind::TooMuchRepeated);
 
         let mut long = b"\x03\x00\x01a\x0c\x00\x00\x80\x00".to_vec();
         long.resize(9 + 0x8000, b'x');
-        long.extend_from_slice(b"\x00\x00\x09\x07\x00\x00\x07\x00\x00");
+        long.extend_from_slice(b"\x00\x00\x09\x07\x00\x00");
+        assert_eq!(decode(&long).map(|values| values.len()), Ok(2), "once as much as it has");
+        long.extend_from_slice(b"\x07\x00\x00");
         assert_eq!(decode(&long).unwrap_err().kind, ErrorKind::TooMuchRepeated);
+    }
+
+    #[test]
+    fn no_message_becomes_more_values_than_twice_its_bytes() {
+        // An array of 100 nulls, and references to it; then each to the one before.
+        let mut flat = [b"\x0a\x00\x00\x00\x64".as_slice(), &[marker::NULL; 100]].concat();
+        flat.extend_from_slice(&b"\x07\x00\x00".repeat(57));
+        assert_eq!(flat.len(), 276);
+        for references in 0..57 {
+            let bytes = &flat[..105 + 3 * references];
+            let count = decode(bytes).map(|values| values.iter().map(count_of).sum::<usize>());
+            assert!(count.is_err() || count.is_ok_and(|count| count <= 2 * bytes.len()));
+        }
+        assert_eq!(decode(&flat).unwrap_err().kind, ErrorKind::TooMuchRepeated);
+    }
+
+    fn count_of(value: &Value) -> usize {
+        match value {
+            Value::StrictArray(values) => 1 + values.iter().map(count_of).sum::<usize>(),
+            _ => {
+                1 + value.properties().into_iter().flatten().map(|(_, value)| count_of(value)).sum::<usize>()
+            }
+        }
+    }
+
+    /// The properties that a lenient reader finds in an object of these bytes, and the error behind them.
+    fn found(properties: &[u8]) -> (Vec<String>, Option<ErrorKind>) {
+        let bytes = [&[marker::OBJECT], properties].concat();
+        let mut reader = Reader::lenient(&bytes);
+        let object = reader.next().unwrap().unwrap();
+        let names = object.properties().unwrap().iter().map(|(name, _)| name.clone()).collect();
+        let after = reader.next();
+        assert_eq!(reader.next(), None);
+        (names, after.map(|error| error.unwrap_err().kind))
+    }
+
+    #[test]
+    fn one_property_that_cannot_be_read_does_not_lose_the_others() {
+        let strange: [&[u8]; 8] = [
+            b"\x11\x06\x09live",
+            b"\x11\x0a\x0b\x01\x07app\x06\x09live\x01",
+            b"\x11\x09\x03\x01\x06\x09hvc1",
+            b"\x04",
+            b"\x12\xff\x00\x00\x20",
+            b"\xff",
+            b"\x07\x00\x63",
+            // An array, the second value of which is strange.
+            b"\x0a\x00\x00\x00\x02\x05\x11\x04\x01",
+        ];
+        for value in strange {
+            for end in [&b"\x00\x00\x09"[..], b"\x00\x00", b"\x00", b""] {
+                let wire =
+                    [b"\x00\x03app\x02\x00\x04live\x00\x01x", value, b"\x00\x05tcUrl\x02\x00\x01u", end]
+                        .concat();
+                let (names, after) = found(&wire);
+                assert_eq!(names, ["app", "tcUrl"], "{value:02x?}");
+                assert_eq!(after, (end.len() < 3).then_some(ErrorKind::Truncated));
+            }
+        }
+    }
+
+    #[test]
+    fn an_object_that_is_cut_anywhere_keeps_what_came_before() {
+        let wire = b"\x00\x03app\x02\x00\x04live\x00\x01o\x03\x00\x01i\x05\x00\x00\x09\x00\x01z\x01\x01";
+        for cut in 0..wire.len() {
+            let (names, after) = found(&wire[..cut]);
+            let whole = [12, 23, 28].into_iter().filter(|&end| cut >= end).count();
+            // The object inside is what was read of it, and so is the one around it.
+            let inside = usize::from((16..23).contains(&cut));
+            assert_eq!(names, ["app", "o", "z"][..whole + inside], "cut at {cut}");
+            assert_eq!(after, Some(ErrorKind::Truncated));
+        }
+    }
+
+    #[test]
+    fn what_bounds_our_work_is_an_error_to_a_lenient_reader_too() {
+        for bomb in [b"\x03\x00\x01x".repeat(MAX_DEPTH + 1), b"\x0a\x00\x00\xff\xff".repeat(40)] {
+            let error = Reader::lenient(&bomb).next().unwrap().unwrap_err();
+            assert_eq!(error.kind, ErrorKind::TooDeep);
+        }
+        let mut wide = vec![marker::OBJECT];
+        wide.extend_from_slice(&b"\x00\x01x\x05".repeat(MAX_VALUES));
+        assert_eq!(Reader::lenient(&wide).next().unwrap().unwrap_err().kind, ErrorKind::TooManyValues);
     }
 
     #[test]

@@ -206,7 +206,7 @@ const MOST_TEXT: usize = 100;
 
 impl Metadata {
     fn of(facts: &Facts) -> Self {
-        let values = facts.metadata.as_ref().map(|body| amf0::Reader::new(body).map_while(Result::ok));
+        let values = facts.metadata.as_ref().map(|body| amf0::Reader::lenient(body).map_while(Result::ok));
         Self(values.and_then(|mut values| values.find(|value| value.properties().is_some())))
     }
 
