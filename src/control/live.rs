@@ -74,11 +74,10 @@ fn wanted<B: HttpBody>(control: &Control, request: &Request<B>) -> Result<(Strin
     let path = percent_encoding::percent_decode_str(request.uri().path()).decode_utf8();
     let path = path.map_err(|_| Refused::bad_request("the path is not UTF-8"))?;
     let name = StreamName::of_path(&path).map_err(|error| Refused::bad_request(error.to_string()))?;
-    let start = match rights::parameter(request.uri(), "start") {
-        Some(word) => config::Start::from_word(&word)
-            .ok_or_else(|| Refused::bad_request("start is neither `keyframe` nor `live`"))?,
-        None => control.relay.config().play.start,
-    };
+    // Players for files append `?start=0`: what is no word of ours means nothing, as over RTMP.
+    let word = rights::parameter(request.uri(), "start");
+    let start = word.and_then(|word| config::Start::from_word(&word));
+    let start = start.unwrap_or(control.relay.config().play.start);
     let start = match start {
         config::Start::Keyframe => Start::KeyFrame,
         config::Start::Live => Start::Live,

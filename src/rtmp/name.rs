@@ -4,7 +4,7 @@
 //! OBS at its two fields, with either one empty). So the cut means nothing here: app and key are joined, cleaned,
 //! and cut again at the last slash.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 /// The name of a stream: what a publisher and its players have in common. Displays as `app/name`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -31,6 +31,9 @@ pub enum Error {
     /// Neither app nor key holds a path component.
     #[error("no stream name")]
     Empty,
+    /// What should be a name is a number, an object or the like.
+    #[error("the stream's name is not text")]
+    NotText,
     /// Path or query is longer than its bound.
     #[error("{part} of {len} bytes is longer than {max}")]
     TooLong {
@@ -64,6 +67,9 @@ impl Address {
     /// The normal form of a `connect` command's `app` and `tcUrl` and of the key of `publish` or `play`.
     ///
     /// - `?query` is cut off app and key; both are kept. The path of `tc_url` stands in for an empty app.
+    /// - Percent signs are decoded, once, where that gives UTF-8, as they are over HTTP: a space can be typed in no
+    ///   client's address but as `%20`, and OBS sends it as it is. What appears by it is looked at as if it had been
+    ///   there: a `/` separates.
     /// - Empty components and `_definst_` (the default instance of an app) are left out.
     /// - `flv:`, `mp4:` and the like before a component, and `.flv` behind the last, are left out: FFmpeg and VLC
     ///   add and strip them by the look of the name.
@@ -73,31 +79,15 @@ impl Address {
         let app = if app.is_empty() { path_of_url(tc_url) } else { app };
         let (app_path, app_query) = split_query(app);
         let (key_path, key_query) = split_query(key);
-        bounded("path", app_path.len() + key_path.len(), MAX_PATH_BYTES)?;
+        bounded("path", app_path.len() + key_path.len(), MAX_ENCODED_PATH_BYTES)?;
         bounded("query", app_query.len() + key_query.len(), MAX_QUERY_BYTES)?;
-        for (part, text) in
-            [("path", app_path), ("path", key_path), ("query", app_query), ("query", key_query)]
-        {
-            if let Some(character) = text.chars().find(|&c| forges_logs(c)) {
-                return Err(Error::Forbidden { part, what: Forbidden::Character(character) });
-            }
-        }
-        let mut components: Vec<&str> = app_path
-            .split('/')
-            .chain(key_path.split('/'))
-            .map(without_prefix)
-            .filter(|component| !component.is_empty() && *component != DEFAULT_INSTANCE)
-            .collect();
-        let last = components.pop().ok_or(Error::Empty)?;
-        let name = last.strip_suffix(".flv").filter(|rest| !rest.is_empty()).unwrap_or(last);
-        if components.iter().chain([&name]).any(|component| matches!(*component, "." | "..")) {
-            return Err(Error::Forbidden { part: "path", what: Forbidden::Dots });
-        }
         let queries: Vec<&str> = [app_query, key_query].into_iter().filter(|q| !q.is_empty()).collect();
-        Ok(Self {
-            name: StreamName { app: components.join("/"), name: name.to_owned() },
-            query: queries.join("&"),
-        })
+        let query = queries.join("&");
+        if let Some(character) = query.chars().find(|&c| forges_logs(c)) {
+            return Err(Error::Forbidden { part: "query", what: Forbidden::Character(character) });
+        }
+        let name = StreamName::of_decoded(&decoded(app_path), &decoded(key_path))?;
+        Ok(Self { name, query })
     }
 
     /// The value of a query parameter, as it was written; of the last one if it is there twice, so that the key's
@@ -114,13 +104,36 @@ impl StreamName {
     /// The normal form of the path of a URL of HTTP, its percent signs decoded: the same as for a key of RTMP.
     ///
     /// # Errors
-    /// As [`Address::parse`]; and a `?` in it, which no name can hold.
+    /// As [`Address::parse`].
     pub fn of_path(path: &str) -> Result<Self, Error> {
-        if path.contains('?') {
-            return Err(Error::Forbidden { part: "path", what: Forbidden::Character('?') });
-        }
-        Address::parse("", "", path).map(|address| address.name)
+        Self::of_decoded("", path)
     }
+
+    fn of_decoded(app_path: &str, key_path: &str) -> Result<Self, Error> {
+        bounded("path", app_path.len() + key_path.len(), MAX_PATH_BYTES)?;
+        // RTMP would cut an address at a `?`.
+        let is_forbidden = |&c: &char| c == '?' || forges_logs(c);
+        if let Some(character) = app_path.chars().chain(key_path.chars()).find(is_forbidden) {
+            return Err(Error::Forbidden { part: "path", what: Forbidden::Character(character) });
+        }
+        let mut components: Vec<&str> = app_path
+            .split('/')
+            .chain(key_path.split('/'))
+            .map(without_prefix)
+            .filter(|component| !component.is_empty() && *component != DEFAULT_INSTANCE)
+            .collect();
+        let last = components.pop().ok_or(Error::Empty)?;
+        let name = last.strip_suffix(".flv").filter(|rest| !rest.is_empty()).unwrap_or(last);
+        if components.iter().chain([&name]).any(|component| matches!(*component, "." | "..")) {
+            return Err(Error::Forbidden { part: "path", what: Forbidden::Dots });
+        }
+        Ok(Self { app: components.join("/"), name: name.to_owned() })
+    }
+}
+
+/// The text without its percent signs, where they stand for UTF-8; as it is where they do not.
+fn decoded(text: &str) -> Cow<'_, str> {
+    percent_encoding::percent_decode_str(text).decode_utf8().unwrap_or(Cow::Borrowed(text))
 }
 
 fn split_query(text: &str) -> (&str, &str) {
@@ -166,6 +179,8 @@ impl fmt::Display for Forbidden {
 
 /// App and key together: a name has to fit a file name (255 bytes on Linux), for recordings.
 const MAX_PATH_BYTES: usize = 255;
+/// `%XX` for each byte of such a name.
+const MAX_ENCODED_PATH_BYTES: usize = 3 * MAX_PATH_BYTES;
 /// Signed tokens are a few hundred bytes; a JWT with claims may have 2 KiB.
 const MAX_QUERY_BYTES: usize = 4096;
 /// What Flash Media Server calls the instance of an app when none is named.
@@ -230,6 +245,50 @@ mod tests {
     }
 
     #[test]
+    fn percent_signs_are_decoded_once_where_they_stand_for_utf_8() {
+        let table = [
+            ("live", "a%20b", "live/a b"),
+            ("live", "caf%C3%A9", "live/café"),
+            ("live", "caf%c3%a9.flv", "live/café"),
+            ("%E7%9B%B4%E6%92%AD", "%E9%A2%91%E9%81%93", "直播/频道"),
+            ("li%76e", "mp4%3Akey", "live/key"),
+            ("a%2Fb", "c", "a/b/c"),
+            ("live", "%2Fkey%2f", "live/key"),
+            ("live/_definst%5F", "key", "live/key"),
+            // Once.
+            ("live", "%2541", "live/%41"),
+            ("live", "%252e%252e", "live/%2e%2e"),
+            // No percent signs that mean anything.
+            ("live", "50%", "live/50%"),
+            ("live", "%zz%4", "live/%zz%4"),
+            ("live", "caf%E9", "live/caf%E9"),
+            ("live", "%ff%41", "live/%ff%41"),
+        ];
+        for (app, key, meant) in table {
+            let address = Address::parse(app, "", key).unwrap();
+            assert_eq!(address.name.to_string(), meant, "{app:?} {key:?}");
+            // Over HTTP all of the path is decoded before it gets here.
+            if let Ok(path) = percent_encoding::percent_decode_str(&format!("/{app}/{key}")).decode_utf8() {
+                assert_eq!(StreamName::of_path(&path), Ok(address.name), "{path:?}");
+            }
+        }
+        let address = Address::parse("", "rtmp://host/li%76e?a=%20", "k?b=%2e").unwrap();
+        assert_eq!((address.name.to_string().as_str(), address.query.as_str()), ("live/k", "a=%20&b=%2e"));
+    }
+
+    #[test]
+    fn what_appears_by_decoding_is_refused_as_if_it_had_been_there() {
+        let refused = |key| Address::parse("live", "", key).unwrap_err().to_string();
+        assert_eq!(refused("a%0Ab"), "path holds character U+000A, which is not allowed");
+        assert_eq!(refused("a%00"), "path holds character U+0000, which is not allowed");
+        assert_eq!(refused("a%3Fb"), "path holds character U+003F, which is not allowed");
+        assert_eq!(refused("%E2%80%AEa"), "path holds character U+202E, which is not allowed");
+        assert_eq!(refused("%2e%2e"), "path holds a component of dots, which is not allowed");
+        assert_eq!(refused("..%2fa"), "path holds a component of dots, which is not allowed");
+        assert_eq!(Address::parse("", "", "%2F"), Err(Error::Empty));
+    }
+
+    #[test]
     fn a_path_of_http_means_what_a_key_of_rtmp_means() {
         let meant = |path| StreamName::of_path(path).map(|name| name.to_string());
         assert_eq!(meant("/live//key.flv").as_deref(), Ok("live/key"));
@@ -257,6 +316,15 @@ mod tests {
         let key = "k".repeat(251);
         assert_eq!(Address::parse("live", "", &key).unwrap().name.name, key);
         assert!(matches!(Address::parse("live", "", &(key + "k")), Err(Error::TooLong { len: 256, .. })));
+        // As many characters of three bytes, each of them in nine.
+        let encoded = "%E7%9B%B4".repeat(83);
+        assert_eq!(Address::parse("live", "", &encoded).unwrap().name.name, "直".repeat(83));
+        assert!(matches!(
+            Address::parse("live", "", &(encoded + "%41%41%41")),
+            Err(Error::TooLong { len: 256, .. })
+        ));
+        let endless = "%41".repeat(256);
+        assert!(matches!(Address::parse("", "", &endless), Err(Error::TooLong { len: 768, max: 765, .. })));
         let query = format!("k?{}", "q".repeat(4097));
         assert!(matches!(Address::parse("live", "", &query), Err(Error::TooLong { part: "query", .. })));
     }
