@@ -151,14 +151,14 @@ fn replay(file: &str, cut: impl Fn(Bytes) -> Vec<Bytes>) -> Seen {
             match output {
                 Output::Publish(request) => {
                     seen.published.push((request.name.app, request.name.name));
-                    session.accept_publish();
+                    session.accept_publish(request.message_stream_id);
                 }
                 Output::Play(request) => {
                     seen.played.push((request.name.app, request.name.name, request.query));
                     session.accept_play();
                 }
-                Output::Frame(frame) => seen.frames.push((frame.kind, frame.timestamp_ms)),
-                Output::Unpublish => seen.unpublished += 1,
+                Output::Frame { frame, .. } => seen.frames.push((frame.kind, frame.timestamp_ms)),
+                Output::Unpublish { .. } => seen.unpublished += 1,
                 Output::StopPlay => seen.stopped += 1,
                 Output::Close(reason) => panic!("{file}: closed: {reason:?}"),
                 Output::Send(_)

@@ -74,7 +74,7 @@ impl Wire {
                     Output::Send(bytes) => self.client.receive(bytes, now_ms).unwrap(),
                     Output::Publish(_) => asked(&mut self.session, Asked::Publish),
                     Output::Play(_) => asked(&mut self.session, Asked::Play),
-                    Output::Frame(frame) => asked(&mut self.session, Asked::Frame(frame)),
+                    Output::Frame { frame, .. } => asked(&mut self.session, Asked::Frame(frame)),
                     other => panic!("{other:?}"),
                 }
             }
@@ -127,7 +127,7 @@ impl Relay {
         let mut publisher = Wire::new(Role::Publish, now_ms);
         publisher.settle(now_ms, |session, asked| {
             assert!(matches!(asked, Asked::Publish));
-            session.accept_publish();
+            session.accept_publish(1);
         });
         let hub = Hub::new(0, registry, policy);
         Relay { signals, hub, publisher, publication, players: Vec::new(), up_ms, now_ms, sent: 0 }

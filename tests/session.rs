@@ -77,7 +77,9 @@ impl Pair {
                     self.to_client.extend_from_slice(bytes);
                     continue;
                 }
-                Output::Publish(_) if self.grant => self.server.accept_publish(),
+                Output::Publish(request) if self.grant => {
+                    self.server.accept_publish(request.message_stream_id);
+                }
                 Output::Play(_) if self.grant => self.server.accept_play(),
                 _ => {}
             }
@@ -100,7 +102,7 @@ impl Pair {
     /// The frames that the server got, as comparable values.
     fn frames_at_server(&self) -> Vec<Plain> {
         let frames = self.outputs.iter().map(|output| match output {
-            Output::Frame(frame) => Some(plain(frame)),
+            Output::Frame { frame, .. } => Some(plain(frame)),
             _ => None,
         });
         frames.flatten().collect()
@@ -171,10 +173,10 @@ fn publish_through(cut: impl FnMut() -> usize + Clone) {
     stream.iter().for_each(|frame| pair.client.send_frame(frame));
     pair.client.stop();
     pair.run(cut);
-    let request = PublishRequest { name: live_key(), query: "token=1".into() };
+    let request = PublishRequest { message_stream_id: 1, name: live_key(), query: "token=1".into() };
     assert!(matches!(&pair.outputs[0], Output::Publish(asked) if *asked == request));
     assert_eq!(pair.frames_at_server(), plains(&stream));
-    assert!(matches!(pair.outputs.last(), Some(Output::Unpublish)));
+    assert!(matches!(pair.outputs.last(), Some(Output::Unpublish { message_stream_id: 1 })));
 }
 
 /// Plays the stream above over bytes cut by `cut`.
@@ -275,7 +277,7 @@ fn a_refused_publisher_is_told_why_and_the_connection_closes() {
     pair.grant = false;
     pair.run_whole();
     assert!(!pair.started());
-    pair.server.refuse_publish("NetStream.Publish.BadName", "Someone else publishes this stream.");
+    pair.server.refuse_publish(1, "NetStream.Publish.BadName", "Someone else publishes this stream.");
     pair.run_whole();
     let status = Status {
         level: "error".into(),

@@ -250,18 +250,19 @@ impl Opening {
         while let Some(output) = self.session.poll().map_err(|error| Over(error.to_string()))? {
             match output {
                 Output::Send(bytes) => self.unsent.extend_from_slice(&bytes),
-                Output::Publish(_) if publisher.is_none() => {
+                Output::Publish(request) if publisher.is_none() => {
                     *publisher = Some(number);
-                    self.session.accept_publish();
+                    self.session.accept_publish(request.message_stream_id);
                 }
-                Output::Publish(_) => {
-                    self.session.refuse_publish("NetStream.Publish.BadName", "There is one already.");
+                Output::Publish(request) => {
+                    let id = request.message_stream_id;
+                    self.session.refuse_publish(id, "NetStream.Publish.BadName", "There is one already.");
                 }
                 Output::Play(_) => {
                     self.session.accept_play();
                     plays = true;
                 }
-                Output::Frame(frame) => log.append(&frame),
+                Output::Frame { frame, .. } => log.append(&frame),
                 Output::Close(_) => {
                     // What there is to say fits into an empty socket.
                     let _ = self.flush();

@@ -1,5 +1,6 @@
 //! Frames and what their first bytes say: FLV tag headers, legacy and Enhanced. Pure: no socket, no clock.
 pub mod audio;
+pub mod data;
 mod enhanced;
 pub mod frame;
 pub mod script;

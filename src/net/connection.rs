@@ -17,7 +17,11 @@ use super::{
     queued::queued_bytes,
     report::{CoreReport, Role},
 };
-use crate::{fanout::PlayerKey, rtmp::name::StreamName, stream::Publication};
+use crate::{
+    fanout::PlayerKey,
+    rtmp::{name::StreamName, session::MessageStreamId},
+    stream::Publication,
+};
 
 pub(super) struct Connection {
     /// Unique in the process; what log lines call it.
@@ -27,7 +31,8 @@ pub(super) struct Connection {
     pub ticket: Ticket,
     socket: TcpStream,
     pub dialogue: Dialogue,
-    pub publishing: Option<Box<Publishing>>,
+    /// What it publishes, or asks to: several streams at most as a session allows, each on a number of its own.
+    pub publishing: Vec<Publishing>,
     pub playing: Option<Playing>,
     /// The session's bytes that wait for a message boundary.
     pub outbox: Vec<u8>,
@@ -52,19 +57,22 @@ pub(super) struct Connection {
     pub progress_ms: u64,
     /// What the socket held unacknowledged when it was last asked, bytes.
     pub queued_bytes: Option<u32>,
+    /// Where the window began in which a publisher's rate is measured, and what had come by then.
+    pub rated_ms: u64,
+    pub rated_bytes: u64,
     pub bytes_in: u64,
     pub bytes_out: u64,
 }
 
-/// What the connection publishes, or waits to publish.
+/// One stream that the connection publishes, or waits to publish.
 pub(super) struct Publishing {
+    /// The number that it is published on.
+    pub message_stream_id: MessageStreamId,
     pub name: StreamName,
     pub since_ms: u64,
-    pub bytes_in_before: u64,
     pub frames: u64,
-    /// Where the window began in which its rate is measured, and what had come by then.
-    pub rated_ms: u64,
-    pub rated_bytes: u64,
+    /// Bytes of its frames' payloads.
+    pub bytes: u64,
     /// Since when it has waited for its name, by the core's patient clock.
     pub waiting_since_ms: u64,
     /// None while it waits for the name to be freed by a publisher that was asked to go.
@@ -158,7 +166,7 @@ impl Connection {
             ticket,
             socket,
             dialogue,
-            publishing: None,
+            publishing: Vec::new(),
             playing: None,
             outbox: Vec::new(),
             own_bytes: 0,
@@ -173,6 +181,8 @@ impl Connection {
             pinged_ms: now.patient_ms,
             progress_ms: now.patient_ms,
             queued_bytes: None,
+            rated_ms: now.ms,
+            rated_bytes: 0,
             bytes_in: 0,
             bytes_out: 0,
         }
@@ -199,15 +209,38 @@ impl Connection {
     }
 
     /// Whether it publishes, and so deserves a receive buffer of its own.
-    pub(super) fn publication(&mut self) -> Option<&mut Publication> {
-        self.publishing.as_mut()?.publication.as_mut()
+    pub(super) fn is_publishing(&self) -> bool {
+        self.publishing.iter().any(|publishing| publishing.publication.is_some())
+    }
+
+    /// The streams that are its own by now.
+    pub(super) fn publications(&mut self) -> impl Iterator<Item = &mut Publication> {
+        self.publishing.iter_mut().filter_map(|publishing| publishing.publication.as_mut())
+    }
+
+    /// What it publishes, or asks to, on this number.
+    pub(super) fn publishing_on(&mut self, message_stream_id: MessageStreamId) -> Option<&mut Publishing> {
+        self.publishing.iter_mut().find(|it| it.message_stream_id == message_stream_id)
+    }
+
+    /// Takes from its streams the one on this number.
+    pub(super) fn take_publishing(&mut self, message_stream_id: MessageStreamId) -> Option<Publishing> {
+        let at = self.publishing.iter().position(|it| it.message_stream_id == message_stream_id)?;
+        Some(self.publishing.remove(at))
+    }
+
+    /// Tells the peer that none of its streams is its own, or will be.
+    pub(super) fn refuse_all(&mut self, code: &str, description: &str) {
+        for publishing in &self.publishing {
+            self.dialogue.refuse_publish(publishing.message_stream_id, code, description);
+        }
     }
 
     pub(super) fn role(&self) -> Role {
-        match (&self.publishing, &self.playing) {
-            (Some(_), _) => Role::Publisher,
-            (None, Some(_)) => Role::Player,
-            (None, None) => Role::Idle,
+        match (self.publishing.is_empty(), &self.playing) {
+            (false, _) => Role::Publisher,
+            (true, Some(_)) => Role::Player,
+            (true, None) => Role::Idle,
         }
     }
 

@@ -332,7 +332,7 @@ impl Core {
         self.signal().patience().stood_still(self.now_ms, lasted_ms);
         for &(key, id) in &self.publishers {
             let connection = self.connections.get_mut(key).filter(|connection| connection.id == id);
-            if let Some(publication) = connection.and_then(Connection::publication) {
+            for publication in connection.into_iter().flat_map(Connection::publications) {
                 publication.stood_still(lasted_ms);
             }
         }

@@ -5,6 +5,7 @@
 use super::{
     connection::{Reason, Sending, Step},
     core::{Core, millis},
+    report::Role,
 };
 
 /// How long a peer has, once we have said our last, to close its side.
@@ -34,7 +35,7 @@ impl Core {
             let Some(connection) = self.connections.get_mut(key).filter(|it| it.id == id) else {
                 return false;
             };
-            if connection.closing.is_some() || connection.publication().is_none() {
+            if connection.closing.is_some() || !connection.is_publishing() {
                 return false;
             }
             let since_ping_ms = self.patient_ms - connection.pinged_ms;
@@ -61,9 +62,7 @@ impl Core {
         let play = &self.common.config.play;
         let (send_timeout_ms, ping_ms) = (millis(play.send_timeout), millis(play.ping_interval));
         let connection = &mut self.connections[key];
-        if let Some(publication) = connection.publication() {
-            publication.tick(now_ms);
-        }
+        connection.publications().for_each(|publication| publication.tick(now_ms));
         if connection.sending != Sending::No {
             connection.note_acknowledged(patient_ms);
             if patient_ms - connection.progress_ms >= send_timeout_ms {
@@ -99,7 +98,7 @@ impl Core {
         let limits = &self.common.config.limits;
         let connection = &self.connections[key];
         let idle_ms = self.patient_ms.saturating_sub(connection.idle_since_ms);
-        if connection.closing.is_some() || connection.publishing.is_some() || connection.playing.is_some() {
+        if connection.closing.is_some() || connection.role() != Role::Idle {
             return;
         }
         if !connection.dialogue.has_shaken_hands() {
@@ -116,9 +115,9 @@ impl Core {
     /// Ends a publisher that sends nothing and answers nothing: its name is free again, and its players are told in time.
     fn end_the_silent(&mut self, key: usize) {
         let patience_ms = millis(self.common.config.limits.publisher_silence);
-        let connection = &mut self.connections[key];
+        let connection = &self.connections[key];
         let silent_ms = self.patient_ms.saturating_sub(connection.heard_ms);
-        if connection.closing.is_none() && connection.publication().is_some() && silent_ms >= patience_ms {
+        if connection.closing.is_none() && connection.is_publishing() && silent_ms >= patience_ms {
             let code = "NetStream.Publish.Idle";
             let description = "Nothing was heard from this publisher, not even an answer to a ping.";
             self.dismiss(key, code, description, Reason::PublisherSilent);
@@ -130,20 +129,18 @@ impl Core {
         let now_ms = self.now_ms;
         let kbps = self.common.config.limits.publisher_kbps as u64;
         let connection = &mut self.connections[key];
-        let bytes_in = connection.bytes_in;
-        let Some(publishing) = connection.publishing.as_mut().filter(|_| connection.closing.is_none()) else {
-            return;
-        };
-        let window_ms = now_ms.saturating_sub(publishing.rated_ms);
-        if window_ms < RATE_WINDOW_MS {
+        let window_ms = now_ms.saturating_sub(connection.rated_ms);
+        if connection.closing.is_some() || connection.publishing.is_empty() || window_ms < RATE_WINDOW_MS {
             return;
         }
         // Bits a millisecond are kilobits a second.
-        let sent_kbps = (bytes_in - publishing.rated_bytes) * 8 / window_ms;
-        (publishing.rated_ms, publishing.rated_bytes) = (now_ms, bytes_in);
+        let sent_kbps = (connection.bytes_in - connection.rated_bytes) * 8 / window_ms;
+        (connection.rated_ms, connection.rated_bytes) = (now_ms, connection.bytes_in);
+        // Each of its streams may have as much.
+        let kbps = kbps * connection.publishing.len() as u64;
         if kbps > 0 && sent_kbps > kbps {
             let description = format!("{sent_kbps} kbit/s are more than the {kbps} that are allowed.");
-            connection.dialogue.refuse_publish("NetStream.Publish.Denied", &description);
+            connection.refuse_all("NetStream.Publish.Denied", &description);
             self.finish_after_session(key, Reason::TooFast { sent_kbps });
         }
     }

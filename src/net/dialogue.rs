@@ -11,7 +11,7 @@ use crate::{
         LAST_CHUNK,
         websocket::{self, CloseCode, Word},
     },
-    rtmp::session::{self, Output, Session},
+    rtmp::session::{self, MessageStreamId, Output, Session},
     stream::Wire,
 };
 
@@ -145,15 +145,20 @@ impl Dialogue {
     }
 
     /// Only RTMP publishes: nobody else has asked for it.
-    pub(super) fn accept_publish(&mut self) {
+    pub(super) fn accept_publish(&mut self, message_stream_id: MessageStreamId) {
         if let Self::Rtmp(session) = self {
-            session.accept_publish();
+            session.accept_publish(message_stream_id);
         }
     }
 
-    pub(super) fn refuse_publish(&mut self, code: &str, description: &str) {
+    pub(super) fn refuse_publish(
+        &mut self,
+        message_stream_id: MessageStreamId,
+        code: &str,
+        description: &str,
+    ) {
         if let Self::Rtmp(session) = self {
-            session.refuse_publish(code, description);
+            session.refuse_publish(message_stream_id, code, description);
         }
     }
 

@@ -13,7 +13,7 @@ use crate::{
     config,
     fanout::{Ended, Start},
     http::paths,
-    rtmp::session::{CloseReason, Output, PlayRequest, PublishRequest, Start as AskedStart},
+    rtmp::session::{CloseReason, MessageStreamId, Output, PlayRequest, PublishRequest, Start as AskedStart},
     stream::{NoRoom, Refused},
 };
 
@@ -35,28 +35,27 @@ impl Core {
             };
             match output {
                 Output::More => {}
-                Output::Frame(frame) => {
+                Output::Frame { message_stream_id, frame } => {
                     let now_ms = self.now_ms;
-                    let connection = &mut self.connections[key];
-                    if let Some(Publishing { publication: Some(publication), frames, .. }) =
-                        connection.publishing.as_deref_mut()
+                    let publishing = self.connections[key].publishing_on(message_stream_id);
+                    if let Some(Publishing { publication: Some(publication), frames, bytes, .. }) = publishing
                     {
                         *frames += 1;
+                        *bytes += frame.payload.len() as u64;
                         self.tally.frames_in += 1;
                         match publication.lay(frame, now_ms) {
                             Ok(false) => {}
-                            Ok(true) => {
-                                let id = connection.id;
-                                self.tell_soon(key, id);
-                            }
-                            Err(NoRoom { bytes }) => self.end_without_room(key, bytes),
+                            Ok(true) => self.tell_soon(key, message_stream_id),
+                            Err(NoRoom { bytes }) => self.end_without_room(key, message_stream_id, bytes),
                         }
                     }
                 }
                 Output::Send(bytes) => self.connections[key].outbox.extend_from_slice(&bytes),
                 Output::Publish(request) => self.publish(key, request),
                 Output::Play(request) => self.play(key, request),
-                Output::Unpublish => self.unpublish(key, "unpublished"),
+                Output::Unpublish { message_stream_id } => {
+                    self.unpublish(key, message_stream_id, "unpublished");
+                }
                 Output::StopPlay => self.leave_stream(key),
                 Output::Pause(is_paused) => {
                     if let Some(playing) = &self.connections[key].playing {
@@ -92,65 +91,84 @@ impl Core {
     }
 
     /// A publisher's message is larger than there is memory for.
-    fn end_without_room(&mut self, key: usize, bytes: usize) {
+    fn end_without_room(&mut self, key: usize, message_stream_id: MessageStreamId, bytes: usize) {
         let description = "This server has no memory left for a message of this size.";
-        self.connections[key].dialogue.refuse_publish("NetStream.Publish.Denied", description);
-        self.finish_after_session(key, Reason::NoRoom { bytes });
+        let reason = Reason::NoRoom { bytes };
+        self.end_publication(key, message_stream_id, "NetStream.Publish.Denied", description, reason);
         self.common.registry.memory().note_ended(1, self.now_ms);
     }
 
+    /// Ends one stream that the connection publishes, and says why; with the connection, unless it does something else
+    /// as well.
+    fn end_publication(
+        &mut self,
+        key: usize,
+        message_stream_id: MessageStreamId,
+        code: &str,
+        description: &str,
+        reason: Reason,
+    ) {
+        let connection = &mut self.connections[key];
+        connection.dialogue.refuse_publish(message_stream_id, code, description);
+        if connection.publishing.len() > 1 || connection.playing.is_some() {
+            self.unpublish(key, message_stream_id, &reason.to_string());
+        } else {
+            self.finish_after_session(key, reason);
+        }
+    }
+
     fn publish(&mut self, key: usize, request: PublishRequest) {
+        let id = request.message_stream_id;
         let connection = &mut self.connections[key];
         let name = request.name.to_string();
         if paths::is_reserved(&name) {
-            let (id, peer) = (connection.id, connection.peer);
+            let (number, peer) = (connection.id, connection.peer);
             if self.common.may_log(LineKind::PublishRefused, peer, self.now_ms) {
-                tracing::info!(id, %peer, stream = name, "publisher refused: the name is a path of the API");
+                tracing::info!(id = number, %peer, stream = name, "publisher refused: the name is a path of the API");
             }
             let description = format!("{name} cannot be watched over HTTP: its path is the API's.");
-            return connection.dialogue.refuse_publish("NetStream.Publish.BadName", &description);
+            return connection.dialogue.refuse_publish(id, "NetStream.Publish.BadName", &description);
         }
-        connection.publishing = Some(Box::new(Publishing {
+        if connection.publishing.is_empty() {
+            (connection.rated_ms, connection.rated_bytes) = (self.now_ms, connection.bytes_in);
+        }
+        connection.publishing.push(Publishing {
+            message_stream_id: id,
             name: request.name,
             since_ms: self.now_ms,
-            bytes_in_before: connection.bytes_in,
             frames: 0,
-            rated_ms: self.now_ms,
-            rated_bytes: connection.bytes_in,
+            bytes: 0,
             waiting_since_ms: self.patient_ms,
             publication: None,
             untold_until_us: 0,
-        }));
-        if let Err(refused) = self.try_publish(key) {
+        });
+        if let Err(refused) = self.try_publish(key, id) {
             let Refused::Busy { silent_ms } = refused else {
-                return self.deny_publisher(key, refused);
+                return self.deny_publisher(key, id, refused);
             };
             let publish = &self.common.config.publish;
             let may_take_over = publish.on_second_publisher == config::SecondPublisher::Takeover
                 || silent_ms >= millis(publish.stale_publisher);
             if !may_take_over || self.is_draining {
-                return self.refuse_publisher(key);
+                return self.refuse_publisher(key, id);
             }
-            let connection = &self.connections[key];
-            let Some(publishing) = &connection.publishing else {
-                return;
-            };
+            let connection = &mut self.connections[key];
+            let (number, peer) = (connection.id, connection.peer);
+            let Some(publishing) = connection.publishing_on(id) else { return };
             let name = publishing.name.to_string();
-            let (id, peer) = (connection.id, connection.peer);
             if self.common.may_log(LineKind::Takeover, peer, self.now_ms) {
-                tracing::info!(id, %peer, stream = name, silent_ms, "takes over from the publisher before");
+                tracing::info!(id = number, %peer, stream = name, silent_ms, "takes over from the publisher before");
             }
-            self.common.registry.evict(&name, self.publisher_id(id));
+            self.common.registry.evict(&name, self.publisher_id(number));
         }
     }
 
     /// Publishes the name that the connection asked for, if it is free.
-    fn try_publish(&mut self, key: usize) -> Result<(), Refused> {
-        let connection = &self.connections[key];
-        let Some(name) = connection.publishing.as_ref().map(|publishing| publishing.name.to_string()) else {
-            return Ok(());
-        };
+    fn try_publish(&mut self, key: usize, message_stream_id: MessageStreamId) -> Result<(), Refused> {
+        let connection = &mut self.connections[key];
         let (id, peer) = (connection.id, connection.peer);
+        let Some(publishing) = connection.publishing_on(message_stream_id) else { return Ok(()) };
+        let name = publishing.name.to_string();
         let publication = self.common.registry.publish(&name, self.publisher_id(id), self.now_ms)?;
         if self.common.may_log(LineKind::Publishing, peer, self.now_ms) {
             tracing::info!(id, %peer, stream = name, core = self.number, "publishing");
@@ -159,18 +177,20 @@ impl Core {
         self.common.outside.publishes(id, peer);
         self.common.outside.tell(|| Event::Published { id, peer, stream: name.clone() });
         let connection = &mut self.connections[key];
-        if let Some(publishing) = &mut connection.publishing {
-            publishing.publication = Some(publication);
+        if !connection.is_publishing() {
             self.publishers.push((key, id));
+        }
+        if let Some(publishing) = connection.publishing_on(message_stream_id) {
+            publishing.publication = Some(publication);
             publishing.since_ms = self.now_ms;
         }
-        connection.dialogue.accept_publish();
+        connection.dialogue.accept_publish(message_stream_id);
         Ok(())
     }
 
-    fn refuse_publisher(&mut self, key: usize) {
+    fn refuse_publisher(&mut self, key: usize, message_stream_id: MessageStreamId) {
         let connection = &mut self.connections[key];
-        let Some(publishing) = connection.publishing.take() else {
+        let Some(publishing) = connection.take_publishing(message_stream_id) else {
             return;
         };
         let (id, peer) = (connection.id, connection.peer);
@@ -178,41 +198,44 @@ impl Core {
             tracing::info!(id, %peer, stream = publishing.name.to_string(), "publisher refused: the name is taken");
         }
         let description = format!("{} is being published by another client.", publishing.name);
-        connection.dialogue.refuse_publish("NetStream.Publish.BadName", &description);
+        connection.dialogue.refuse_publish(message_stream_id, "NetStream.Publish.BadName", &description);
     }
 
     /// The name is free, and there is no room for another stream.
-    fn deny_publisher(&mut self, key: usize, refused: Refused) {
+    fn deny_publisher(&mut self, key: usize, message_stream_id: MessageStreamId, refused: Refused) {
         let (refusal, description) = match refused {
             Refused::Streams => (Refusal::Streams, "This server has as many streams as it may have."),
             _ => (Refusal::Memory, "This server has no memory left for another stream."),
         };
         let connection = &mut self.connections[key];
-        connection.publishing = None;
-        connection.dialogue.refuse_publish("NetStream.Publish.Denied", description);
+        connection.take_publishing(message_stream_id);
+        connection.dialogue.refuse_publish(message_stream_id, "NetStream.Publish.Denied", description);
         let (id, peer) = (connection.id, connection.peer);
         self.common.refused(refusal, id, peer, self.now_ms);
     }
 
-    /// Another publisher takes the name over. One that is only closed would come back and take it over in its turn,
-    /// so it is told.
+    /// Other publishers take names over. One that is only closed would come back and take its name over in its turn,
+    /// so it is told. What else the connection does goes on.
     pub(super) fn give_way(&mut self, key: usize) {
-        let connection = &mut self.connections[key];
+        let connection = &self.connections[key];
+        let is_wanted = |it: &&Publishing| it.publication.as_ref().is_some_and(|it| it.is_wanted());
         // The name that was asked for may be free by now, and what is published here another one.
-        if connection.publication().is_some_and(|publication| publication.is_wanted()) {
-            let description = "Another client took the stream over.";
-            connection.dialogue.refuse_publish("NetStream.Publish.BadName", description);
-            self.finish_after_session(key, Reason::TakenOver);
+        let wanted: Vec<_> =
+            connection.publishing.iter().filter(is_wanted).map(|it| it.message_stream_id).collect();
+        for message_stream_id in wanted {
+            let (code, description) = ("NetStream.Publish.BadName", "Another client took the stream over.");
+            self.end_publication(key, message_stream_id, code, description, Reason::TakenOver);
         }
+        self.poll_session(key);
     }
 
     /// The publisher that was asked to go has gone.
     pub(super) fn take_freed_name(&mut self, key: usize) {
-        if self.is_waiting_to_publish(key) {
-            match self.try_publish(key) {
+        if let Some(message_stream_id) = self.waiting_to_publish(key) {
+            match self.try_publish(key, message_stream_id) {
                 Ok(()) => {}
-                Err(Refused::Busy { .. }) => self.refuse_publisher(key),
-                Err(refused) => self.deny_publisher(key, refused),
+                Err(Refused::Busy { .. }) => self.refuse_publisher(key, message_stream_id),
+                Err(refused) => self.deny_publisher(key, message_stream_id, refused),
             }
             self.poll_session(key);
             self.receive(key);
@@ -221,28 +244,26 @@ impl Core {
 
     /// The publisher that was asked to go has not gone in time.
     pub(super) fn give_up_waiting_to_publish(&mut self, key: usize) {
-        let publishing = self.connections[key].publishing.as_ref();
-        let since_ms = publishing.map(|publishing| publishing.waiting_since_ms);
-        if self.is_waiting_to_publish(key)
-            && since_ms.is_some_and(|since_ms| self.patient_ms - since_ms >= HAND_OVER_MS)
-        {
-            self.refuse_publisher(key);
+        let Some(message_stream_id) = self.waiting_to_publish(key) else { return };
+        let waiting = self.connections[key].publishing_on(message_stream_id);
+        if waiting.is_some_and(|waiting| self.patient_ms - waiting.waiting_since_ms >= HAND_OVER_MS) {
+            self.refuse_publisher(key, message_stream_id);
             self.poll_session(key);
             self.receive(key);
         }
     }
 
-    fn is_waiting_to_publish(&self, key: usize) -> bool {
+    /// The number of the stream that waits for its name: there is one at most, for nothing is read meanwhile.
+    fn waiting_to_publish(&self, key: usize) -> Option<MessageStreamId> {
         let connection = &self.connections[key];
-        let is_waiting =
-            connection.publishing.as_ref().is_some_and(|publishing| publishing.publication.is_none());
-        is_waiting && connection.closing.is_none()
+        let waiting = connection.publishing.iter().find(|publishing| publishing.publication.is_none())?;
+        connection.closing.is_none().then_some(waiting.message_stream_id)
     }
 
-    fn unpublish(&mut self, key: usize, reason: &str) {
+    fn unpublish(&mut self, key: usize, message_stream_id: MessageStreamId, reason: &str) {
         let now_ms = self.now_ms;
         let connection = &mut self.connections[key];
-        let Some(mut publishing) = connection.publishing.take() else {
+        let Some(mut publishing) = connection.take_publishing(message_stream_id) else {
             return;
         };
         connection.idle_since_ms = self.patient_ms;
@@ -256,9 +277,11 @@ impl Core {
             self.common.vacated.note(&publishing.name.to_string(), Instant::now());
         }
         drop(publication);
-        self.common.outside.publishes_no_more(id);
+        if !connection.is_publishing() {
+            self.common.outside.publishes_no_more(id);
+        }
         self.tally.publishers -= 1;
-        let bytes = connection.bytes_in - publishing.bytes_in_before;
+        let bytes = publishing.bytes;
         let duration_ms = now_ms - publishing.since_ms;
         if self.common.may_log(LineKind::PublishEnded, peer, now_ms) {
             let stream = publishing.name.to_string();
@@ -309,10 +332,15 @@ impl Core {
         });
     }
 
-    /// A connection that is to be closed gives its name back at once, whatever it still has to say.
+    /// A connection that is to be closed gives its names back at once, whatever it still has to say.
     pub(super) fn release(&mut self, key: usize) {
-        let reason = self.connections[key].closing.as_ref().map(|closing| closing.reason.to_string());
-        self.unpublish(key, &reason.unwrap_or_default());
+        let connection = &self.connections[key];
+        let reason =
+            connection.closing.as_ref().map(|closing| closing.reason.to_string()).unwrap_or_default();
+        let all: Vec<_> = connection.publishing.iter().map(|it| it.message_stream_id).collect();
+        for message_stream_id in all {
+            self.unpublish(key, message_stream_id, &reason);
+        }
         self.connections[key].dialogue.let_go_of_input();
         self.recount(key);
     }

@@ -126,9 +126,7 @@ impl Core {
             self.common.signals.iter().for_each(|signal| signal.post(Mail::Tasks));
         }
         for (_, connection) in &mut self.connections {
-            if let Some(publication) = connection.publication() {
-                publication.relieve(now_ms);
-            }
+            connection.publications().for_each(|publication| publication.relieve(now_ms));
         }
         let mut hoarders: Vec<(usize, usize)> = self
             .connections
@@ -155,9 +153,9 @@ impl Core {
             missing = missing.saturating_sub(bytes);
             ended += 1;
             self.common.largest.set(self.number, bytes);
-            if self.connections[key].publication().is_some() {
+            if self.connections[key].is_publishing() {
                 let description = "This server is out of memory, and this connection holds most of it.";
-                self.connections[key].dialogue.refuse_publish("NetStream.Publish.Denied", description);
+                self.connections[key].refuse_all("NetStream.Publish.Denied", description);
                 self.finish_after_session(key, Reason::OutOfMemory { bytes });
             } else {
                 self.end(key, Reason::OutOfMemory { bytes });
@@ -173,15 +171,12 @@ impl Core {
     fn beyond_its_share(&self, connection: &Connection) -> usize {
         let own = connection.counted.input + connection.counted.output;
         let pinned = connection.playing.as_ref().map_or(0, |playing| self.hub.pinned_bytes(playing.key));
-        let publishing =
-            connection.publishing.as_ref().and_then(|publishing| publishing.publication.as_ref());
-        match publishing {
-            Some(publication) => {
-                let memory = self.holdings.memory();
-                own.saturating_sub(memory.publisher_share()) + publication.bytes_beyond_its_share()
-            }
-            None => own + pinned,
+        let publications = connection.publishing.iter().filter_map(|it| it.publication.as_ref());
+        if !connection.is_publishing() {
+            return own + pinned;
         }
+        let beyond = publications.map(|publication| publication.bytes_beyond_its_share()).sum::<usize>();
+        own.saturating_sub(self.holdings.memory().publisher_share()) + beyond
     }
 }
 

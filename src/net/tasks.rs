@@ -81,27 +81,33 @@ impl Core {
         if connection.closing.is_some() || connection.role() != role {
             return false;
         }
-        match connection.publishing {
-            Some(_) => {
-                connection.dialogue.refuse_publish("NetStream.Publish.Denied", "Ended by the operator.")
-            }
-            None => connection.dialogue.end_play(),
-        }
+        connection.refuse_all("NetStream.Publish.Denied", "Ended by the operator.");
+        connection.dialogue.end_play();
         self.finish_after_session(key, Reason::Kicked);
         self.reap(key);
         true
     }
 
     fn tell_of_connections(&self) -> Vec<ConnectionReport> {
-        self.connections.iter().map(|(_, connection)| self.tell_of(connection)).collect()
+        self.connections.iter().flat_map(|(_, connection)| self.tell_of(connection)).collect()
     }
 
-    fn tell_of(&self, connection: &Connection) -> ConnectionReport {
-        let (stream, since_ms) = match (&connection.publishing, &connection.playing) {
-            (Some(it), _) => (Some(it.name.to_string()), it.since_ms),
-            (None, Some(it)) => (Some(it.name.to_string()), it.since_ms),
-            (None, None) => (None, connection.opened_ms),
-        };
+    /// One report, but for a connection that publishes several streams: one for each of those.
+    fn tell_of(&self, connection: &Connection) -> Vec<ConnectionReport> {
+        let report = |stream, since_ms| self.tell_of_one(connection, stream, since_ms);
+        match (&connection.playing, connection.publishing.as_slice()) {
+            (None, []) => vec![report(None, connection.opened_ms)],
+            (Some(it), []) => vec![report(Some(it.name.to_string()), it.since_ms)],
+            (_, all) => all.iter().map(|it| report(Some(it.name.to_string()), it.since_ms)).collect(),
+        }
+    }
+
+    fn tell_of_one(
+        &self,
+        connection: &Connection,
+        stream: Option<String>,
+        since_ms: u64,
+    ) -> ConnectionReport {
         let lag_ms = connection.playing.as_ref().and_then(|it| self.hub.lag_ms(it.key, self.now_ms));
         ConnectionReport {
             id: connection.id,

@@ -123,7 +123,7 @@ impl Core {
             return;
         }
         connection.is_receiving = true;
-        if connection.publication().is_some() {
+        if connection.is_publishing() {
             let buffer = self.buffers.take();
             self.ring.receive(connection.fd(), key, buffer);
         } else {
@@ -133,7 +133,7 @@ impl Core {
 
     fn receive_into(&mut self, key: usize, buffer: BytesMut) {
         let connection = &mut self.connections[key];
-        if connection.publication().is_some() && connection.closing.is_none() {
+        if connection.is_publishing() && connection.closing.is_none() {
             connection.is_receiving = true;
             let buffer = self.buffers.renew(buffer);
             self.ring.receive(connection.fd(), key, buffer);
@@ -147,9 +147,7 @@ impl Core {
     pub(super) fn feed(&mut self, key: usize, bytes: Bytes) {
         let now_ms = self.now_ms;
         let connection = &mut self.connections[key];
-        if let Some(publication) = connection.publication() {
-            publication.heard(now_ms);
-        }
+        connection.publications().for_each(|publication| publication.heard(now_ms));
         let outcome = connection.dialogue.receive(bytes, now_ms);
         if connection.dialogue.has_shaken_hands() {
             connection.ticket.shook_hands();

@@ -13,8 +13,23 @@ pub struct Command {
     pub transaction_id: f64,
     /// The command object: what `connect` says of the client, and null in nearly all others.
     pub object: Value,
-    /// What follows the command object.
+    /// What follows the command object, as far as any command needs it.
     pub arguments: Vec<Value>,
+    /// Where reading ended before the message did: nothing behind it is known.
+    pub unread: Option<amf0::Error>,
+}
+
+/// An argument, by what matters about it. One of another type is not an absent one.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Argument<'a> {
+    /// Left out, or null, or undefined.
+    Absent,
+    /// Text.
+    Text(&'a str),
+    /// Anything else.
+    Other(&'a Value),
+    /// It may be there, and cannot be read.
+    Unreadable(amf0::Error),
 }
 
 /// Why a message is not a command.
@@ -41,25 +56,36 @@ impl Command {
         Self::parse(&payload.skip(format_bytes).to_bytes())
     }
 
-    /// Parses AMF0. An AMF3 value, which only calls of an application's own have, ends the arguments.
+    /// Parses AMF0, as far as any command needs it: encoders pad messages, leave out the end of the last object, or cut
+    /// the last argument. What cannot be read, such as an AMF3 value, matters to those alone who need it: see
+    /// [`Command::argument`] and [`Command::read_object`].
     pub fn parse(body: &[u8]) -> Result<Self, Error> {
-        let mut values = amf0::Reader::new(body);
+        let mut values = amf0::Reader::lenient(body);
         let Some(Value::String(name)) = values.next().transpose()? else {
             return Err(Error::NoName);
         };
-        // Cameras leave out what they have nothing to say about.
-        let transaction_id = values.next().transpose()?.and_then(|id| id.as_number()).unwrap_or(0.0);
-        let object = next_unless_amf3(&mut values)?.unwrap_or(Value::Null);
-        let mut arguments = Vec::new();
-        while let Some(argument) = next_unless_amf3(&mut values)? {
-            arguments.push(argument);
+        let mut command = Self::call(&name, 0.0, []);
+        command.unread = command.read(&mut values).err();
+        Ok(command)
+    }
+
+    /// Cameras leave out what they have nothing to say about.
+    fn read(&mut self, values: &mut amf0::Reader) -> Result<(), amf0::Error> {
+        let transaction_id = values.next().transpose()?;
+        self.transaction_id = transaction_id.and_then(|id| id.as_number()).unwrap_or(0.0);
+        self.object = values.next().transpose()?.unwrap_or(Value::Null);
+        while self.arguments.len() < MAX_ARGUMENTS
+            && let Some(argument) = values.next().transpose()?
+        {
+            self.arguments.push(argument);
         }
-        Ok(Self { name, transaction_id, object, arguments })
+        Ok(())
     }
 
     /// A call.
     pub fn call(name: &str, transaction_id: f64, arguments: impl Into<Vec<Value>>) -> Self {
-        Self { name: name.to_owned(), transaction_id, object: Value::Null, arguments: arguments.into() }
+        let arguments = arguments.into();
+        Self { name: name.to_owned(), transaction_id, object: Value::Null, arguments, unread: None }
     }
 
     /// `_result`: the answer to the call of this transaction id.
@@ -92,10 +118,36 @@ impl Command {
         self.arguments.get(index)?.as_str()
     }
 
-    /// The argument of that index as a truth value: a Boolean, or a Number that is not 0.
-    pub fn flag(&self, index: usize) -> Option<bool> {
-        let argument = self.arguments.get(index)?;
-        argument.as_bool().or(argument.as_number().map(|number| number != 0.0))
+    /// The argument of that index behind the command object.
+    pub fn argument(&self, index: usize) -> Argument<'_> {
+        match (self.arguments.get(index), self.unread) {
+            (Some(Value::Null | Value::Undefined), _) | (None, None) => Argument::Absent,
+            (Some(Value::String(text)), _) => Argument::Text(text),
+            (Some(value), _) => Argument::Other(value),
+            (None, Some(error)) => Argument::Unreadable(error),
+        }
+    }
+
+    /// The argument of that index as a truth value: a Boolean, or a Number that is not 0; `absent` where it is absent.
+    /// None where it is something else.
+    pub fn flag_or(&self, index: usize, absent: bool) -> Option<bool> {
+        match self.argument(index) {
+            Argument::Absent => Some(absent),
+            Argument::Other(Value::Boolean(is)) => Some(*is),
+            Argument::Other(Value::Number(number)) => Some(*number != 0.0),
+            Argument::Text(_) | Argument::Other(_) | Argument::Unreadable(_) => None,
+        }
+    }
+
+    /// The command object.
+    ///
+    /// # Errors
+    /// It could not be read.
+    pub fn read_object(&self) -> Result<&Value, Error> {
+        match self.unread {
+            Some(error) if self.object == Value::Null && self.arguments.is_empty() => Err(error.into()),
+            _ => Ok(&self.object),
+        }
     }
 }
 
@@ -104,15 +156,10 @@ pub fn information(level: &str, code: &str, description: &str) -> Value {
     Value::object([("level", level.into()), ("code", code.into()), ("description", description.into())])
 }
 
-fn next_unless_amf3(values: &mut amf0::Reader) -> Result<Option<Value>, amf0::Error> {
-    match values.next() {
-        Some(Err(error)) if error.kind == amf0::ErrorKind::Avmplus => Ok(None),
-        value => value.transpose(),
-    }
-}
-
 /// A connect with a page's URL and Enhanced RTMP's codec lists is about 1 KiB; a play name with a token, 4 KiB.
 pub const MAX_COMMAND_BYTES: usize = 65_536;
+/// Those of `play`: name, start, duration, reset. No command that we know has more.
+const MAX_ARGUMENTS: usize = 4;
 /// An onStatus.
 const TYPICAL_COMMAND_BYTES: usize = 160;
 
@@ -131,11 +178,12 @@ pub fn check_any_bytes(bytes: &[u8]) {
     let again = Command::parse(&written).expect("what we write, we read");
     // By bytes: a NaN is not equal to itself.
     assert_eq!(again.to_bytes(), written);
-    for index in 0..=command.arguments.len() {
+    assert!(command.arguments.len() <= MAX_ARGUMENTS && again.unread.is_none());
+    for index in 0..command.arguments.len() {
         assert_eq!(command.text(index), again.text(index));
-        assert_eq!(command.flag(index), again.flag(index));
+        assert_eq!(command.flag_or(index, true), again.flag_or(index, true));
     }
-    let connect = super::session::Connect::parse(&command.object);
+    let Ok(connect) = super::session::Connect::parse(&command) else { return };
     super::name::check_any_text(&connect.app, &connect.tc_url, command.text(0).unwrap_or_default());
 }
 
@@ -158,8 +206,8 @@ mod tests {
         command.object = Value::object([("app", "live".into())]);
         assert_eq!(Command::parse(&command.to_bytes()), Ok(command.clone()));
         assert_eq!(command.text(0), Some("key"));
-        assert_eq!(command.flag(1), Some(true));
-        assert_eq!(command.flag(2), Some(true));
+        assert_eq!(command.flag_or(1, false), Some(true));
+        assert_eq!(command.flag_or(2, false), Some(true));
         assert_eq!(command.text(3), None);
     }
 
@@ -170,10 +218,53 @@ mod tests {
     }
 
     #[test]
-    fn an_amf3_value_ends_the_arguments() {
-        let mut body = Command::call("publish", 5.0, [Value::from("key")]).to_bytes();
-        body.extend_from_slice(&[0x11, 0x0a, 0x0b, 0x01]);
-        assert_eq!(Command::parse(&body).unwrap().arguments, [Value::from("key")]);
+    fn a_command_is_read_as_far_as_it_is_needed() {
+        let whole = Command::call("publish", 5.0, [Value::from("key"), "live".into()]).to_bytes();
+        let paddings: [&[u8]; 5] =
+            [b"\0\0\0", b"\0\0\0\0\0\0\0\0\0\0\0\0", b"\x09", b"\x11\x0a\x0b\x01", b"\xff"];
+        for padding in paddings {
+            let padded = Command::parse(&[&whole, padding].concat()).unwrap();
+            assert_eq!((padded.text(0), padded.text(1)), (Some("key"), Some("live")), "{padding:02x?}");
+        }
+        // The last argument, cut at any byte: the one before is whole, and the cut one is not absent.
+        let last = whole.len() - Value::from("live").as_str().unwrap().len() - 3;
+        for cut in last..whole.len() {
+            let command = Command::parse(&whole[..cut]).unwrap();
+            assert_eq!((command.transaction_id, command.text(0)), (5.0, Some("key")));
+            let is_absent = command.argument(1) == Argument::Absent;
+            assert_eq!(is_absent, cut == last, "cut at {cut}");
+            assert_eq!(matches!(command.argument(1), Argument::Unreadable(_)), cut > last);
+        }
+        // A bomb where nobody looks.
+        let bomb = [&whole[..], &b"\x05".repeat(10), &b"\x03\0\x01x".repeat(1_000)].concat();
+        assert_eq!(Command::parse(&bomb).unwrap().unread, None);
+    }
+
+    #[test]
+    fn an_object_without_its_end_hides_what_may_come_after_it() {
+        let connect = b"\x02\0\x07connect\0\x3f\xf0\0\0\0\0\0\0\x03\0\x03app\x02\0\x04live";
+        let command = Command::parse(connect).unwrap();
+        assert_eq!(command.read_object().unwrap().get("app"), Some(&"live".into()));
+        assert!(matches!(command.argument(0), Argument::Unreadable(_)), "not absent: it cannot be known");
+        let unreadable = Command::parse(&[&connect[..19], b"\x11\x0a"].concat()).unwrap();
+        assert!(matches!(unreadable.read_object(), Err(Error::Amf0(_))));
+    }
+
+    #[test]
+    fn an_argument_of_another_type_is_not_an_absent_one() {
+        let object = Value::object([]);
+        let arguments = [Value::Null, Value::Undefined, "".into(), false.into()];
+        let command = Command::call("publish", 0.0, arguments);
+        assert_eq!(command.argument(0), Argument::Absent);
+        assert_eq!(command.argument(1), Argument::Absent);
+        assert_eq!(command.argument(2), Argument::Text(""));
+        assert_eq!(command.argument(3), Argument::Other(&Value::Boolean(false)));
+        assert_eq!(command.argument(4), Argument::Absent);
+        assert_eq!(
+            [0, 2, 3, 4].map(|index| command.flag_or(index, true)),
+            [Some(true), None, Some(false), Some(true)]
+        );
+        assert_eq!(Command::call("pause", 0.0, [object]).flag_or(0, true), None);
     }
 
     #[test]

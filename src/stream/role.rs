@@ -1,7 +1,7 @@
 //! What a frame is to a relay: a header that joiners need, a place where they can begin, or something in between.
 //! Looks at the first bytes of the payload and opens no more of it.
 
-use crate::flv::{Frame, FrameKind, audio, video};
+use crate::flv::{Frame, FrameKind, audio, data, video};
 
 /// What a frame is to a relay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,9 +37,8 @@ impl Role {
     pub(super) fn of(frame: &Frame) -> Self {
         match frame.kind {
             FrameKind::Data => {
-                let mut prefix = [0; ON_METADATA.len()];
-                let n = frame.payload.copy_prefix(&mut prefix);
-                if prefix[..n] == ON_METADATA { Role::Header(Part::Metadata) } else { Role::Other }
+                let is_metadata = matches!(data::name_of(&frame.payload), Some((_, data::Name::OnMetaData)));
+                if is_metadata { Role::Header(Part::Metadata) } else { Role::Other }
             }
             FrameKind::Audio => {
                 let mut prefix = [0; audio::PREFIX];
@@ -88,9 +87,6 @@ impl Part {
 /// An AAC message of its header alone, which some encoders send as a sign of life.
 const EMPTY_AAC_BYTES: usize = 2;
 
-/// The AMF0 string `onMetaData`.
-const ON_METADATA: [u8; 13] = *b"\x02\x00\x0AonMetaData";
-
 #[cfg(all(test, not(fanfare_loom)))]
 mod tests {
     use bytes::Bytes;
@@ -104,7 +100,8 @@ mod tests {
     #[test]
     fn headers_key_frames_and_pictures_are_told_apart() {
         use FrameKind::{Audio, Data, Video};
-        let cases: [(FrameKind, &[u8], Role); 17] = [
+        let cases: [(FrameKind, &[u8], Role); 18] = [
+            (Data, b"\0\0\0\0\0\0\0\0\0\x05\x02\x00\x0AonMetaData\x05", Role::Header(Part::Metadata)),
             (Data, b"\x02\x00\x0AonMetaData\x08\0\0\0\0\0\0\x09", Role::Header(Part::Metadata)),
             (Data, b"\x02\x00\x0AonTextData", Role::Other),
             (Data, b"\x02", Role::Other),

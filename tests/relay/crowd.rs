@@ -8,10 +8,11 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use fanfare::flv::Frame;
-use fanfare::rtmp::chunk::{ChunkSize, Decoder, Limits};
+use fanfare::rtmp::chunk::{ChunkSize, Decoder, Limits, Message};
 use fanfare::rtmp::client::{Client, ClientConfig, Event, Role};
 use fanfare::rtmp::command::Command;
 use fanfare::rtmp::handshake::PACKET_LEN;
+use fanfare::rtmp::message::type_id;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use socket2::{Domain, SockRef, Socket, Type};
 
@@ -157,6 +158,38 @@ impl Crowd {
         member.client.send_frame(frame);
         member.poll();
         member.write();
+    }
+
+    /// Sends a frame on a message stream of the caller's choice.
+    pub fn send_on(&mut self, id: Id, message_stream_id: u32, frame: &Frame) {
+        self.message(id, message_stream_id, frame.kind as u8, frame.timestamp_ms, frame.payload.to_bytes());
+    }
+
+    /// Sends a command on a message stream of the caller's choice.
+    pub fn command_on(&mut self, id: Id, message_stream_id: u32, command: &Command) {
+        self.message(id, message_stream_id, type_id::COMMAND_AMF0, 0, command.to_bytes().into());
+    }
+
+    /// Each message stream has a chunk stream of its own.
+    fn message(
+        &mut self,
+        id: Id,
+        message_stream_id: u32,
+        message_type_id: u8,
+        timestamp_ms: u32,
+        body: Bytes,
+    ) {
+        let chunk_stream_id = 20 + message_stream_id;
+        let payload = body.into();
+        self[id].client.send_message(&Message {
+            chunk_stream_id,
+            timestamp_ms,
+            message_type_id,
+            message_stream_id,
+            payload,
+        });
+        self[id].poll();
+        self[id].write();
     }
 
     /// Sends metadata and sequence headers.

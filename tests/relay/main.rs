@@ -2,6 +2,7 @@
 //! number and bytes that can be checked, so a player knows exactly what it missed. No other program takes part.
 
 mod bad_input;
+mod bit_rates;
 mod bystanders;
 mod churn;
 mod crowd;

@@ -1,5 +1,6 @@
 //! The payload of one unfinished message, as it comes in.
 
+use super::decoder::RECEIVE_BUFFER_BYTES;
 use crate::flv::{Payload, Run};
 use bytes::Bytes;
 
@@ -14,6 +15,11 @@ impl Assembly {
     /// Payload bytes so far.
     pub fn len(&self) -> usize {
         self.gathered.len() + self.views.len()
+    }
+
+    /// Memory that it holds, bytes: each view may be the only one of its receive buffer.
+    pub fn held_bytes(&self) -> usize {
+        self.gathered.capacity() + self.views.run_count() * RECEIVE_BUFFER_BYTES
     }
 
     /// Adds what comes next.

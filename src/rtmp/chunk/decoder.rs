@@ -89,19 +89,31 @@ impl Decoder {
         }
     }
 
+    /// Drops what has been fed and not taken, and all messages begun: [`Decoder::next`] is not to be called again.
+    pub fn discard(&mut self) {
+        self.before_input += self.at as u64;
+        (self.input, self.at) = (Bytes::new(), 0);
+        self.streams = Vec::new();
+        (self.partial_messages, self.partial_bytes) = (0, 0);
+        self.open = None;
+        self.carry.clear();
+    }
+
     /// Whether all that was fed has been taken: what is fed now is not copied.
     pub fn is_drained(&self) -> bool {
         self.at == self.input.len()
     }
 
+    /// Memory on the heap, bytes: unfinished messages, and the read that is not taken yet.
+    pub fn held_bytes(&self) -> usize {
+        let assemblies: usize = self.streams.iter().map(|stream| stream.assembly.held_bytes()).sum();
+        let input = if self.input.is_empty() { 0 } else { self.input.len().max(RECEIVE_BUFFER_BYTES) };
+        input + assemblies + self.streams.capacity() * size_of::<ChunkStream>()
+    }
+
     /// Bytes taken since construction. A header that is cut off counts as far as it came.
     pub fn position(&self) -> u64 {
         self.before_input + self.at as u64
-    }
-
-    /// Bytes of payload that is not given out, and of what is not read.
-    pub fn held_bytes(&self) -> usize {
-        self.partial_bytes + self.input.len() - self.at
     }
 
     fn advance(&mut self) -> Result<Option<Message>, Error> {
@@ -342,6 +354,8 @@ impl Reach {
     }
 }
 
+/// What a view of a read is taken to hold: a whole receive buffer of its caller.
+pub(super) const RECEIVE_BUFFER_BYTES: usize = 64 << 10;
 /// Protocol control messages that the chunk layer acts on (§5.4.1, §5.4.2).
 const SET_CHUNK_SIZE: u8 = 1;
 const ABORT: u8 = 2;

@@ -56,6 +56,15 @@ pub struct Server {
 }
 
 impl Server {
+    /// Memory that it holds, bytes.
+    pub fn held_bytes(&self) -> usize {
+        let received = match &self.exchange {
+            Exchange::First(received) => received.capacity(),
+            Exchange::Second(_) => 0,
+        };
+        size_of::<Self>() + received
+    }
+
     /// `random`: what the random parts of S1 and S2 are drawn from.
     pub fn new(random: [u8; 32]) -> Self {
         Self { exchange: Exchange::default(), random }

@@ -24,6 +24,9 @@ pub enum Error {
     /// An aggregate inside.
     #[error("aggregate inside an aggregate at its byte {0}")]
     Nested(usize),
+    /// More than [`MAX_PARTS`].
+    #[error("aggregate of more than {MAX_PARTS} messages at its byte {0}")]
+    TooMany(usize),
 }
 
 /// The messages of an aggregate, in order; ends after an error. Not a `Vec`: a message of 16 MiB may hold a million
@@ -33,6 +36,7 @@ pub struct Parts {
     timestamp_ms: u32,
     /// The first message's own timestamp.
     first_ms: Option<u32>,
+    count: usize,
     whole_bytes: usize,
     rest: Bytes,
 }
@@ -40,7 +44,7 @@ pub struct Parts {
 impl Parts {
     /// The messages of this aggregate.
     pub fn new(timestamp_ms: u32, body: Bytes) -> Self {
-        Self { timestamp_ms, first_ms: None, whole_bytes: body.len(), rest: body }
+        Self { timestamp_ms, first_ms: None, count: 0, whole_bytes: body.len(), rest: body }
     }
 
     /// Bytes of the aggregate, which stay until its last part has been taken.
@@ -60,7 +64,9 @@ impl Iterator for Parts {
         let part = match take_tag(&mut self.rest) {
             None => Err(Error::Truncated(position)),
             Some(tag) if tag.message_type_id == type_id::AGGREGATE => Err(Error::Nested(position)),
+            Some(_) if self.count == MAX_PARTS => Err(Error::TooMany(position)),
             Some(mut tag) => {
+                self.count += 1;
                 let first_ms = *self.first_ms.get_or_insert(tag.timestamp_ms);
                 tag.timestamp_ms = self.timestamp_ms.wrapping_add(tag.timestamp_ms.wrapping_sub(first_ms));
                 Ok(tag)
@@ -86,6 +92,9 @@ fn take_tag(rest: &mut Bytes) -> Option<SubMessage> {
     Some(SubMessage { message_type_id, timestamp_ms: u32::from_be_bytes([t3, t2, t1, t0]), body })
 }
 
+/// Messages of one aggregate. Flash Media Server gathers about a second: some hundred. So many cost a core a
+/// millisecond or two.
+pub const MAX_PARTS: usize = 4096;
 const TAG_HEADER_BYTES: usize = 11;
 /// Its value is not looked at: encoders disagree whether it counts the header.
 const BACK_POINTER_BYTES: usize = 4;
@@ -133,6 +142,14 @@ mod tests {
         let messages: Vec<_> = Parts::new(0, body.into()).collect();
         assert_eq!(messages[1], Err(Error::Nested(16)));
         assert_eq!(messages.len(), 2);
+    }
+
+    #[test]
+    fn the_number_of_messages_is_bounded() {
+        let aggregate = |count: usize| Parts::new(0, tag(8, 0, b"a").repeat(count).into());
+        assert!(aggregate(MAX_PARTS).all(|message| message.is_ok()));
+        assert_eq!(aggregate(MAX_PARTS).count(), MAX_PARTS);
+        assert_eq!(aggregate(MAX_PARTS + 1).last(), Some(Err(Error::TooMany(16 * MAX_PARTS))));
     }
 
     #[test]

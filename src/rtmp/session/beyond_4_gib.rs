@@ -2,7 +2,7 @@
 //! client and session go over it here, either way.
 
 use super::*;
-use crate::flv::WireFormat;
+use crate::flv::{FrameKind, WireFormat};
 use crate::rtmp::chunk::MediaFormat;
 use crate::rtmp::client::{Client, ClientConfig, Event, Role};
 
@@ -50,9 +50,9 @@ impl Pair {
                 is_quiet = false;
                 match output {
                     Output::Send(bytes) => self.client.receive(bytes, 0).unwrap(),
-                    Output::Publish(_) => self.session.accept_publish(),
+                    Output::Publish(request) => self.session.accept_publish(request.message_stream_id),
                     Output::Play(_) => self.session.accept_play(),
-                    Output::Frame(_) => self.frames += 1,
+                    Output::Frame { .. } => self.frames += 1,
                     other => panic!("{other:?}"),
                 }
             }

@@ -1,12 +1,14 @@
 //! What a client says of itself in `connect`, and what we answer (RTMP 1.0 §7.2.1.1, Enhanced RTMP v2).
 
 use crate::amf0::Value;
-use crate::rtmp::command::{Command, information};
+use crate::rtmp::command::{self, Command, information};
 
 /// What we keep of a `connect` command for as long as the connection lasts; a few hundred bytes at most, but for
 /// app and tcUrl, which [`super::super::name`] bounds when they are used.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Connect {
+    /// Of the command: answers to other calls must not have it.
+    pub transaction_id: f64,
     /// As it was sent.
     pub app: String,
     /// As it was sent, under `tcUrl` or `tcurl`; kept only where `app` is empty, when it stands in for it.
@@ -40,14 +42,29 @@ pub const CAN_ENCODE: u8 = 2;
 pub const CAN_FORWARD: u8 = 4;
 
 impl Connect {
-    /// Parses the command object of `connect`. Nothing in it is mandatory.
-    pub fn parse(object: &Value) -> Self {
+    /// Parses a `connect` command. Nothing in its object is mandatory.
+    ///
+    /// # Errors
+    /// Its object cannot be read.
+    pub fn parse(command: &Command) -> Result<Self, command::Error> {
+        let connect = Self::of_object(command.read_object()?);
+        Ok(Self { transaction_id: command.transaction_id, ..connect })
+    }
+
+    /// Memory that it holds, bytes.
+    pub fn held_bytes(&self) -> usize {
+        let texts = self.app.capacity() + self.tc_url.capacity() + self.client.capacity();
+        size_of::<Self>() + texts + self.enhanced.as_ref().map_or(0, |it| it.held_bytes())
+    }
+
+    fn of_object(object: &Value) -> Self {
         let text = |key| object.get(key).and_then(Value::as_str);
         let app = text("app").unwrap_or_default().to_owned();
         let tc_url =
             text("tcUrl").or(text("tcurl")).filter(|_| app.is_empty()).unwrap_or_default().to_owned();
         let object_encoding = object.get("objectEncoding").and_then(Value::as_number).unwrap_or(0.0);
         Self {
+            transaction_id: 0.0,
             app,
             tc_url,
             client: printable(text("flashVer").unwrap_or_default()),
@@ -82,6 +99,13 @@ impl Connect {
 }
 
 impl Enhanced {
+    /// Texts have four bytes at most, and an allocation each.
+    fn held_bytes(&self) -> usize {
+        let codecs = self.video.capacity() + self.audio.capacity();
+        let entry = size_of::<(String, u8)>() + TEXT_BYTES;
+        size_of::<Self>() + codecs * entry + self.four_cc_list.capacity() * (size_of::<String>() + TEXT_BYTES)
+    }
+
     fn parse(object: &Value) -> Option<Self> {
         let four_cc_list = object.get("fourCcList");
         let video = object.get("videoFourCcInfoMap");
@@ -131,6 +155,8 @@ fn printable(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(64).collect()
 }
 
+/// The least that an allocator gives.
+const TEXT_BYTES: usize = 16;
 /// Enhanced RTMP v2 knows 12.
 const MAX_CODECS: usize = 32;
 
@@ -140,7 +166,7 @@ mod tests {
 
     #[test]
     fn connect_keeps_what_the_client_says_about_enhanced_rtmp() {
-        let connect = Connect::parse(&Value::object([
+        let connect = Connect::of_object(&Value::object([
             ("app", "live".into()),
             ("tcUrl", "rtmp://host/live".into()),
             ("flashVer", "FMLE/3.0\n(compatible)".into()),
@@ -169,17 +195,18 @@ mod tests {
 
     #[test]
     fn a_client_without_enhanced_rtmp_hears_nothing_of_it() {
-        let connect = Connect::parse(&Value::object([("tcurl", "rtmp://host/live".into())]));
+        let connect = Connect::of_object(&Value::object([("tcurl", "rtmp://host/live".into())]));
         assert_eq!(connect.tc_url, "rtmp://host/live");
         assert_eq!(connect.enhanced, None);
         assert_eq!(connect.answer(1.0).object.get("videoFourCcInfoMap"), None);
-        assert_eq!(Connect::parse(&Value::Null), Connect::default());
+        assert_eq!(Connect::of_object(&Value::Null), Connect::default());
     }
 
     #[test]
     fn four_cc_list_may_be_a_star() {
-        let star =
-            |value| Connect::parse(&Value::object([("fourCcList", value)])).enhanced.unwrap().four_cc_list;
+        let star = |value| {
+            Connect::of_object(&Value::object([("fourCcList", value)])).enhanced.unwrap().four_cc_list
+        };
         assert_eq!(star("*".into()), ["*"]);
         assert_eq!(star(Value::StrictArray(vec!["*".into()])), ["*"]);
         assert_eq!(star(Value::object([("0", "*".into())])), ["*"]);

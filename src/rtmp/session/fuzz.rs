@@ -35,16 +35,18 @@ enum Answer {
 fn outcome<'a>(pieces: impl Iterator<Item = &'a [u8]>, answer: Answer) -> (Vec<String>, bool) {
     let mut session = Session::new(&SessionConfig::default(), 0, [1; 32]);
     let mut told = Vec::new();
+    // The number of the last publish.
+    let mut asked = 0;
     for piece in std::iter::once(&HELLO[..]).chain(pieces) {
         let is_violation = session.receive(Bytes::copy_from_slice(piece), 0).is_err();
-        if is_violation || !go_on(&mut session, answer, &mut told) {
+        if is_violation || !go_on(&mut session, answer, &mut told, &mut asked) {
             return (told, true);
         }
     }
     // A publish that was held, and those that were held behind it.
     while session.is_holding() {
-        session.accept_publish();
-        if !go_on(&mut session, answer, &mut told) {
+        session.accept_publish(asked);
+        if !go_on(&mut session, answer, &mut told, &mut asked) {
             return (told, true);
         }
     }
@@ -52,15 +54,20 @@ fn outcome<'a>(pieces: impl Iterator<Item = &'a [u8]>, answer: Answer) -> (Vec<S
 }
 
 /// Does what the session wants done until there is nothing; false where it found a violation.
-fn go_on(session: &mut Session, answer: Answer, told: &mut Vec<String>) -> bool {
+fn go_on(session: &mut Session, answer: Answer, told: &mut Vec<String>, asked: &mut u32) -> bool {
     loop {
         let Ok(output) = session.poll() else { return false };
         let Some(output) = output else { return true };
         told.extend(line(&output));
+        if let Output::Publish(request) = &output {
+            *asked = request.message_stream_id;
+        }
         match output {
-            Output::Publish(_) if answer == Answer::Granted => session.accept_publish(),
-            Output::Publish(_) if answer == Answer::Refused => {
-                session.refuse_publish("NetStream.Publish.BadName", "No.");
+            Output::Publish(request) if answer == Answer::Granted => {
+                session.accept_publish(request.message_stream_id);
+            }
+            Output::Publish(request) if answer == Answer::Refused => {
+                session.refuse_publish(request.message_stream_id, "NetStream.Publish.BadName", "No.");
             }
             Output::Play(_) if answer == Answer::Refused => {
                 session.refuse_play("NetStream.Play.StreamNotFound", "No.");
@@ -74,9 +81,12 @@ fn go_on(session: &mut Session, answer: Answer, told: &mut Vec<String>) -> bool 
 fn line(output: &Output) -> Option<String> {
     match output {
         Output::Send(_) | Output::More => None,
-        Output::Frame(frame) => {
-            Some(format!("{:?} {} {:?}", frame.kind, frame.timestamp_ms, frame.payload.to_bytes()))
-        }
+        Output::Frame { message_stream_id, frame } => Some(format!(
+            "{message_stream_id} {:?} {} {:?}",
+            frame.kind,
+            frame.timestamp_ms,
+            frame.payload.to_bytes()
+        )),
         output => Some(format!("{output:?}")),
     }
 }

@@ -1,13 +1,17 @@
 //! What a session holds of what its peer has said, for the account of memory.
 
-use super::Session;
+use super::{Output, Session};
 
 impl Session {
-    /// Bytes of what the peer has said and nobody has used: unfinished messages, what is unread, what waits for an
-    /// answer.
+    /// Bytes of what the peer has sent and nothing has used: unfinished messages with the receive buffers that they keep,
+    /// what is unread, what waits for an answer; and what is kept of names. Not the session itself.
     pub fn held_bytes(&self) -> usize {
-        let aggregate = self.aggregate.as_ref().map_or(0, |parts| parts.held_bytes());
-        self.link.held_bytes() + self.held.capacity() + aggregate
+        let handshake = self.handshake.as_ref().map_or(0, |handshake| handshake.held_bytes());
+        let connect = self.connect.as_ref().map_or(0, |connect| connect.held_bytes());
+        let aggregate = self.aggregate.as_ref().map_or(0, |aggregate| aggregate.held_bytes());
+        let outputs = self.outputs.capacity() * size_of::<Output>();
+        let parts = [handshake, connect, aggregate, outputs, self.held.capacity(), self.streams.held_bytes()];
+        self.link.held_bytes() + parts.iter().sum::<usize>()
     }
 
     /// Nothing of what the peer has said is read any more: the connection is being closed.

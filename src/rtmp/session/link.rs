@@ -109,14 +109,14 @@ impl Link {
         }
     }
 
-    /// Bytes of what the peer has said and nobody has used.
+    /// Memory on the heap, bytes.
     pub fn held_bytes(&self) -> usize {
-        self.decoder.held_bytes()
+        self.out.capacity() + self.decoder.held_bytes()
     }
 
     /// Nothing of what the peer has said is read any more.
     pub fn let_go_of_input(&mut self) {
-        self.decoder = Decoder::new(Limits::default());
+        self.decoder.discard();
     }
 
     /// A violation at the bytes read so far.

@@ -5,9 +5,13 @@
 //!                 ▲  └──► play ────► Play(request) ──── accept_play ────► Pause, … ────────► StopPlay ──┤
 //!                 └────────────────────────────────────────────────────────────────────────────────────┘
 //! ```
-//! Media to a player is not the session's business: it comes from the stream log, the same bytes for everybody,
-//! and goes between what the session sends. To make that possible each `createStream` is answered with message
-//! stream 1, by design; publishers are heard on whatever message stream they use.
+//! Each `createStream` is answered with a number of its own, and each number may publish a stream of its own. Media to a
+//! player is not the session's business: it comes from the stream log, the same bytes for all players, and goes between
+//! what the session sends. So it is always on message stream 1, the first number that any client gets; a client that
+//! plays on another one gets its answers there. Those that publish and play on one connection do not look at the number.
+//!
+//! Nothing is read ahead: [`Session::poll`] reads the next message when all that the one before brought about has been
+//! taken. So a request can be answered before what came after it in the same read is looked at.
 
 mod aggregate;
 mod connect;
@@ -16,25 +20,36 @@ mod error;
 pub mod fuzz;
 mod holdings;
 mod link;
+mod media;
+mod play;
+mod publish;
+mod streams;
 
 pub use aggregate::Error as AggregateError;
 pub use connect::{CAN_DECODE, CAN_ENCODE, CAN_FORWARD, Connect, Enhanced};
 pub use error::{Error, ErrorKind};
-pub(in crate::rtmp) use link::{Link, WINDOW_BYTES};
+pub(in crate::rtmp) use link::{Link, Taken, WINDOW_BYTES};
+pub use play::Start;
+pub use streams::{MAX_CREATED_STREAMS, MAX_PUBLICATIONS, MessageStreamId};
 
-use link::Taken;
 use std::collections::VecDeque;
 use std::fmt;
 
 use bytes::Bytes;
 
+use self::{
+    media::Aggregate,
+    play::{Stage, Wishes},
+    publish::Asked,
+    streams::Streams,
+};
 use super::chunk::{Limits, Message, OUT_CHUNK_SIZE};
 use super::command::Command;
 use super::handshake;
 use super::message::{Control, LimitType, UserControl, type_id};
 use super::name::{self, Address, StreamName};
 use crate::amf0::Value;
-use crate::flv::{Frame, FrameKind, Payload};
+use crate::flv::Frame;
 
 /// What a session needs to know from the start; the same for all.
 #[derive(Clone, Debug, Default)]
@@ -46,24 +61,33 @@ pub struct SessionConfig {
 /// What a session wants done. Bytes to send come before all else, the rest is in order.
 #[derive(Clone, Debug)]
 pub enum Output {
-    /// Bytes for the peer: whole messages, but for the handshake. All that one call had to say is one `Send`.
+    /// Bytes for the peer: whole messages, but for the handshake. All that was said up to the next other output is one
+    /// `Send`.
     Send(Bytes),
-    /// The peer would publish. Until [`Session::accept_publish`] or [`Session::refuse_publish`] nothing more is
+    /// The peer asks to publish. Until [`Session::accept_publish`] or [`Session::refuse_publish`] nothing more is
     /// read: what it sends is held.
     Publish(PublishRequest),
-    /// The peer would play; to be answered by [`Session::accept_play`] or [`Session::refuse_play`].
+    /// The peer asks to play; to be answered by [`Session::accept_play`] or [`Session::refuse_play`].
     Play(PlayRequest),
-    /// A frame of the stream that the peer publishes; never an empty one.
-    Frame(Frame),
-    /// The peer publishes no longer; it may publish again.
-    Unpublish,
+    /// A frame of a stream that the peer publishes; never an empty one.
+    Frame {
+        /// The number that the stream is published on.
+        message_stream_id: MessageStreamId,
+        /// The frame.
+        frame: Frame,
+    },
+    /// The peer publishes this stream no longer; it may publish again.
+    Unpublish {
+        /// The number that the stream was published on.
+        message_stream_id: MessageStreamId,
+    },
     /// The peer plays no longer; it may play again.
     StopPlay,
-    /// The playing peer would have no media for now (true), or have it again.
+    /// The playing peer asks for no media for now (true), or for media again.
     Pause(bool),
-    /// The playing peer would have audio (true), or not.
+    /// The playing peer asks for audio (true), or for none.
     ReceiveAudio(bool),
-    /// The playing peer would have video (true), or not.
+    /// The playing peer asks for video (true), or for none.
     ReceiveVideo(bool),
     /// The connection is to be closed once all before it is sent. The last output.
     Close(CloseReason),
@@ -71,16 +95,18 @@ pub enum Output {
     More,
 }
 
-/// What a peer would publish.
+/// What a peer asks to publish.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PublishRequest {
+    /// The number that it is published on: what names it in the answer, and in all that comes of it.
+    pub message_stream_id: MessageStreamId,
     /// The stream.
     pub name: StreamName,
     /// Parameters of the address, without `?`; may hold secrets.
     pub query: String,
 }
 
-/// What a peer would play.
+/// What a peer asks to play.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PlayRequest {
     /// The stream.
@@ -89,15 +115,6 @@ pub struct PlayRequest {
     pub query: String,
     /// Where to begin, if the address says so by `?start=`.
     pub start: Option<Start>,
-}
-
-/// Where in a live stream a player begins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Start {
-    /// At the newest key frame, with all since.
-    KeyFrame,
-    /// At the next key frame.
-    Live,
 }
 
 /// Why the session ends a connection whose peer broke no rule of the protocol.
@@ -116,16 +133,22 @@ pub struct Session {
     handshake: Option<Box<handshake::Server>>,
     link: Link,
     connect: Option<Box<Connect>>,
-    publishing: Stage,
+    streams: Streams,
     playing: Stage,
+    /// The number that it plays on, if it plays.
+    plays_on: MessageStreamId,
     /// Whether the last `play` asked for a NetStream.Play.Reset.
     reset: bool,
+    /// What a player has asked for before its `play` was answered.
+    wishes: Wishes,
+    /// Whether a `publish` or `play` had a key: then the app alone is the name of no stream.
+    has_named_a_key: bool,
     closing: bool,
     /// What came before all that came earlier was read, as while `publish` is unanswered. Copied, so that no receive
     /// buffer waits with it.
     held: Vec<u8>,
     /// The rest of an aggregate message: its parts are read one at a time.
-    aggregate: Option<Box<aggregate::Parts>>,
+    aggregate: Option<Box<Aggregate>>,
     /// Bytes have come since the last acknowledgement was considered: one read is acknowledged at most once.
     has_received: bool,
     /// Messages read, those in aggregates among them.
@@ -136,15 +159,6 @@ pub struct Session {
     has_failed: bool,
 }
 
-/// How far a publish or play has come.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Stage {
-    #[default]
-    Idle,
-    Asked,
-    Granted,
-}
-
 impl Session {
     /// A connection that was just accepted. `random` goes into the handshake. Times are of any clock that never
     /// goes back.
@@ -153,9 +167,12 @@ impl Session {
             handshake: Some(Box::new(handshake::Server::new(random))),
             link: Link::new(config.limits, now_ms),
             connect: None,
-            publishing: Stage::Idle,
+            streams: Streams::default(),
             playing: Stage::Idle,
+            plays_on: 0,
             reset: false,
+            wishes: Wishes::default(),
+            has_named_a_key: false,
             closing: false,
             held: Vec::new(),
             aggregate: None,
@@ -225,7 +242,7 @@ impl Session {
             }
             (None, Some(error)) => Err(*error),
             (None, None) => {
-                if self.publishing == Stage::Idle {
+                if self.streams.published_count() == 0 {
                     self.outputs = VecDeque::new();
                 }
                 Ok(has_more.then_some(Output::More))
@@ -238,70 +255,23 @@ impl Session {
         self.link.take_out()
     }
 
-    /// The stream is the peer's: says so, and goes on with what it sent meanwhile. Then [`Session::poll`].
-    ///
-    /// Without a request there is nothing to accept, and nothing happens.
-    pub fn accept_publish(&mut self) {
-        if self.publishing != Stage::Asked {
-            return;
-        }
-        self.publishing = Stage::Granted;
-        self.link.control(Control::User(UserControl::StreamBegin(MESSAGE_STREAM_ID)));
-        self.status("status", "NetStream.Publish.Start", "Publishing.");
-    }
-
-    /// The stream is not the peer's, or no longer: says so, and closes, since OBS hangs otherwise. `code` is
-    /// `NetStream.Publish.BadName` or `.Denied`.
-    pub fn refuse_publish(&mut self, code: &str, description: &str) {
-        self.forget_the_rest();
-        self.refuse(code, description, CloseReason::Refused(code.to_owned()));
-    }
-
-    /// The peer plays from now on: media may follow what this makes the session send.
-    ///
-    /// Without a request there is nothing to accept, and nothing happens.
-    pub fn accept_play(&mut self) {
-        if self.playing != Stage::Asked {
-            return;
-        }
-        self.playing = Stage::Granted;
-        self.link.control(Control::User(UserControl::StreamBegin(MESSAGE_STREAM_ID)));
-        if self.reset {
-            self.status("status", "NetStream.Play.Reset", "Playing and resetting.");
-        }
-        self.status("status", "NetStream.Play.Start", "Started playing.");
-        let access = [Value::from("|RtmpSampleAccess"), false.into(), false.into()];
-        self.link.data(MESSAGE_STREAM_ID, &access);
-    }
-
-    /// The peer does not get to play, or waited in vain after it was accepted: says so, and closes. `code` is
-    /// `NetStream.Play.StreamNotFound` or `.Failed`.
-    pub fn refuse_play(&mut self, code: &str, description: &str) {
-        self.forget_the_rest();
-        self.refuse(code, description, CloseReason::Refused(code.to_owned()));
-    }
-
-    /// The stream that the peer plays has ended for good: FFmpeg and librtmp stop here. To be sent behind the last
-    /// media; what becomes of the connection is the caller's to decide.
-    pub fn end_play(&mut self) {
-        if self.playing == Stage::Idle {
-            return;
-        }
-        self.playing = Stage::Idle;
-        self.status("status", "NetStream.Play.UnpublishNotify", "The stream has ended.");
-        self.link.control(Control::User(UserControl::StreamEof(MESSAGE_STREAM_ID)));
-    }
-
-    /// The relay ends the connection, for a reason that is not the stream's: says so, if the peer has come far enough to
-    /// understand it. Reads no more, and lets go of what is half here. `code` is `NetStream.…` or `NetConnection.…`. False where there is no way to say it.
+    /// The relay ends the connection, for a reason that is not one stream's: says so on all of its streams, if the peer
+    /// has come far enough to understand it. Reads no more, and lets go of what is half here. `code` is `NetStream.…`
+    /// or `NetConnection.…`. False where there is no way to say it.
     pub fn close(&mut self, code: &str, description: &str) -> bool {
-        self.forget_the_rest();
         let is_connected = self.connect.is_some();
-        if is_connected {
-            self.refuse(code, description, CloseReason::Refused(code.to_owned()));
+        if is_connected && !self.closing {
+            self.outputs.clear();
+            let plays_on = (self.playing != Stage::Idle).then_some(self.plays_on);
+            let mut ids: Vec<_> = self.streams.end_all().iter().map(|it| it.id).chain(plays_on).collect();
+            if ids.is_empty() {
+                ids.push(self.streams.asked_on(0));
+            }
+            ids.dedup();
+            ids.into_iter().for_each(|id| self.status(id, "error", code, description));
+            self.outputs.push_back(Output::Close(CloseReason::Refused(code.to_owned())));
         }
-        self.closing = true;
-        self.let_go_of_input();
+        self.shut();
         is_connected
     }
 
@@ -314,7 +284,7 @@ impl Session {
 
     /// Whether `publish` waits for its answer. A caller that can should stop reading meanwhile.
     pub fn is_holding(&self) -> bool {
-        self.publishing == Stage::Asked
+        self.streams.is_asking()
     }
 
     /// Whether the handshake is over.
@@ -361,13 +331,9 @@ impl Session {
         if self.closing || self.has_failed || self.is_holding() {
             return Ok(false);
         }
-        if let Some(part) = self.aggregate.as_mut().and_then(Iterator::next) {
-            let part = part.map_err(|error| self.link.violation(error))?;
-            self.messages += 1;
-            self.media(part.message_type_id, part.timestamp_ms, part.body.into());
+        if self.aggregate.is_some() && self.next_of_aggregate()? {
             return Ok(true);
         }
-        self.aggregate = None;
         match self.link.take()? {
             Some(taken) => {
                 self.messages += 1;
@@ -382,104 +348,79 @@ impl Session {
     }
 
     fn message(&mut self, message: Message) -> Result<(), Error> {
-        let Message { timestamp_ms, message_type_id, payload, .. } = message;
-        match message_type_id {
-            type_id::AGGREGATE => {
-                self.aggregate = Some(Box::new(aggregate::Parts::new(timestamp_ms, payload.to_bytes())))
-            }
+        match message.message_type_id {
             type_id::COMMAND_AMF0 | type_id::COMMAND_AMF3 => {
-                let command = Command::from_message(message_type_id, &payload);
-                self.command(command.map_err(|error| self.link.violation(error))?)?;
+                let command = Command::from_message(message.message_type_id, &message.payload);
+                let command = command.map_err(|error| self.link.violation(error))?;
+                self.command(message.message_stream_id, &command)
             }
-            _ => self.media(message_type_id, timestamp_ms, payload),
-        }
-        Ok(())
-    }
-
-    /// Audio, video and data become frames. Other types (shared objects, and what nobody has defined) mean nothing
-    /// to us.
-    fn media(&mut self, message_type_id: u8, timestamp_ms: u32, payload: Payload) {
-        match message_type_id {
-            type_id::AUDIO => self.frame(FrameKind::Audio, timestamp_ms, payload),
-            type_id::VIDEO => self.frame(FrameKind::Video, timestamp_ms, payload),
-            type_id::DATA_AMF0 => self.data(timestamp_ms, payload),
-            type_id::DATA_AMF3 => self.data(timestamp_ms, payload.skip(AMF3_FORMAT_BYTES)),
-            _ => {}
+            _ => {
+                self.media(message);
+                Ok(())
+            }
         }
     }
 
-    /// `@setDataFrame` is for servers: players get what it wraps. `@clearDataFrame` has nothing for them.
-    fn data(&mut self, timestamp_ms: u32, payload: Payload) {
-        let mut prefix = [0; CLEAR_DATA_FRAME.len()];
-        let len = payload.copy_prefix(&mut prefix);
-        let prefix = &prefix[..len];
-        if prefix.starts_with(SET_DATA_FRAME) {
-            self.frame(FrameKind::Data, timestamp_ms, payload.skip(SET_DATA_FRAME.len()));
-        } else if !prefix.starts_with(CLEAR_DATA_FRAME) {
-            self.frame(FrameKind::Data, timestamp_ms, payload);
-        }
-    }
-
-    /// Media without a publish goes nowhere: encoders send what they still have after FCUnpublish. An empty message
-    /// is some encoders' sign of life and carries nothing.
-    fn frame(&mut self, kind: FrameKind, timestamp_ms: u32, payload: Payload) {
-        if self.publishing == Stage::Granted && !payload.is_empty() {
-            self.outputs.push_back(Output::Frame(Frame { kind, timestamp_ms, payload }));
-        }
-    }
-
-    /// Does what a command asks, or answers as Flash Media Server does.
-    fn command(&mut self, command: Command) -> Result<(), Error> {
+    /// Does what a command on message stream `on` asks, or answers as Flash Media Server does.
+    fn command(&mut self, on: MessageStreamId, command: &Command) -> Result<(), Error> {
         let transaction_id = command.transaction_id;
         if command.name == "connect" {
-            return self.welcome(&command);
+            return self.welcome(command);
         }
         if self.connect.is_none() {
             return Err(self.link.violation(ErrorKind::NotConnected(word(&command.name))));
         }
         match command.name.as_str() {
-            "createStream" => self.result(transaction_id, f64::from(MESSAGE_STREAM_ID).into()),
-            "publish" => self.publish(&command),
-            "play" => self.play(&command),
-            "deleteStream" | "closeStream" => {
-                self.unpublish();
-                self.stop_play();
-            }
+            "createStream" => match self.streams.create() {
+                Some(id) => self.result(transaction_id, f64::from(id).into()),
+                None => self.fail(transaction_id, "There are as many streams as a connection may have."),
+            },
+            "publish" => self.publish(on, command)?,
+            "play" => self.play(on, command)?,
+            "deleteStream" => self.delete_stream(on, command),
+            "closeStream" => self.end_stream(self.in_use(on)),
             "FCUnpublish" => {
-                self.unpublish();
-                self.notify("onFCUnpublish", "NetStream.Unpublish.Success", &command);
-                self.result(transaction_id, Value::Undefined);
+                self.unpublish_named(command);
+                self.notify("onFCUnpublish", "NetStream.Unpublish.Success", command);
+                self.acknowledge(transaction_id);
             }
             "FCPublish" => {
-                self.notify("onFCPublish", "NetStream.Publish.Start", &command);
-                self.result(transaction_id, Value::Undefined);
+                self.notify("onFCPublish", "NetStream.Publish.Start", command);
+                self.acknowledge(transaction_id);
             }
             "FCSubscribe" => {
-                self.notify("onFCSubscribe", "NetStream.Play.Start", &command);
-                self.result(transaction_id, Value::Undefined);
+                self.notify("onFCSubscribe", "NetStream.Play.Start", command);
+                self.acknowledge(transaction_id);
             }
             "FCUnsubscribe" | "releaseStream" | "_checkbw" | "checkBandwidth" => {
-                self.result(transaction_id, Value::Undefined);
+                self.acknowledge(transaction_id);
             }
             // Live has no length.
             "getStreamLength" => self.result(transaction_id, 0.0.into()),
-            "pause" | "pauseRaw" => self.pause(command.flag(0).unwrap_or(true)),
-            // Live goes on where it is, but librtmp waits for this word, and FFmpeg gives up at an error.
-            "seek" if self.playing == Stage::Granted => {
-                self.status("status", "NetStream.Seek.Notify", "Live: the position stays.");
-            }
-            "receiveAudio" => self.receive_kind(&command, Output::ReceiveAudio),
-            "receiveVideo" => self.receive_kind(&command, Output::ReceiveVideo),
-            // Answers to calls that we never make, a seek before play, and a switch to another bit rate, of which
-            // we have one.
-            "_result" | "_error" | "onStatus" | "seek" | "play2" => {}
-            unknown => {
-                if transaction_id != 0.0 {
-                    let description = format!("Method not found ({}).", echo(unknown));
-                    let answer = Command::error(transaction_id, "NetConnection.Call.Failed", &description);
-                    self.link.command(0, &answer);
+            "pause" | "pauseRaw" if self.is_about_play(on) => {
+                if let Some(is_paused) = command.flag_or(0, true) {
+                    self.pause(is_paused);
                 }
             }
+            // Live goes on where it is, but librtmp waits for this word, and FFmpeg gives up at an error.
+            "seek" if self.is_about_play(on) && self.playing == Stage::Granted => {
+                self.status(self.plays_on, "status", "NetStream.Seek.Notify", "Live: the position stays.");
+            }
+            "receiveAudio" if self.is_about_play(on) => {
+                if let Some(wanted) = command.flag_or(0, true) {
+                    self.receive_kind(wanted, Output::ReceiveAudio);
+                }
+            }
+            "receiveVideo" if self.is_about_play(on) => {
+                if let Some(wanted) = command.flag_or(0, true) {
+                    self.receive_kind(wanted, Output::ReceiveVideo);
+                }
+            }
+            // Answers to calls that we never make, what is asked of a stream that does not play, and a switch to
+            // another bit rate, of which we have one.
+            "_result" | "_error" | "onStatus" | "pause" | "pauseRaw" | "seek" | "receiveAudio"
+            | "receiveVideo" | "play2" => {}
+            unknown => self.fail(transaction_id, &format!("Method not found ({}).", echo(unknown))),
         }
         Ok(())
     }
@@ -489,7 +430,7 @@ impl Session {
         if self.connect.is_some() {
             return Err(self.link.violation(ErrorKind::ConnectedTwice));
         }
-        let connect = Connect::parse(&command.object);
+        let connect = Connect::parse(command).map_err(|error| self.link.violation(error))?;
         self.link.control(Control::WindowAcknowledgementSize(WINDOW_BYTES));
         self.link.control(Control::SetPeerBandwidth(WINDOW_BYTES, LimitType::Dynamic));
         self.link.control(Control::User(UserControl::StreamBegin(0)));
@@ -499,97 +440,28 @@ impl Session {
         Ok(())
     }
 
-    /// A second publish takes the place of the first. Its type, `live` or `record` or nothing, changes nothing.
-    fn publish(&mut self, command: &Command) {
-        self.unpublish();
-        match self.address(command) {
-            Ok(Address { name, query }) => {
-                self.publishing = Stage::Asked;
-                self.outputs.push_back(Output::Publish(PublishRequest { name, query }));
-            }
-            Err(error) => {
-                self.refuse("NetStream.Publish.BadName", &error.to_string(), CloseReason::Name(error));
-            }
+    /// Says no about a stream that runs no longer. OBS hangs where the connection stays open, so it is closed unless
+    /// something else goes on.
+    fn refuse(&mut self, id: MessageStreamId, code: &str, description: &str, reason: CloseReason) {
+        if self.closing {
+            return;
         }
-    }
-
-    /// A second play takes the place of the first. Arguments: name, start, duration, reset.
-    fn play(&mut self, command: &Command) {
-        self.stop_play();
-        match self.address(command) {
-            Ok(address) => {
-                let start = address.parameter("start").and_then(Start::parse);
-                let Address { name, query } = address;
-                self.playing = Stage::Asked;
-                self.reset = command.flag(3).unwrap_or(false);
-                self.outputs.push_back(Output::Play(PlayRequest { name, query, start }));
-            }
-            Err(error) => {
-                self.refuse("NetStream.Play.StreamNotFound", &error.to_string(), CloseReason::Name(error));
-            }
-        }
-    }
-
-    fn address(&self, command: &Command) -> Result<Address, name::Error> {
-        let connect = self.connect.as_ref().expect("publish and play come after connect");
-        Address::parse(&connect.app, &connect.tc_url, command.text(0).unwrap_or_default())
-    }
-
-    fn unpublish(&mut self) {
-        if std::mem::take(&mut self.publishing) == Stage::Granted {
-            self.status("status", "NetStream.Unpublish.Success", "Stopped publishing.");
-            self.outputs.push_back(Output::Unpublish);
-        }
-    }
-
-    fn stop_play(&mut self) {
-        if std::mem::take(&mut self.playing) != Stage::Idle {
-            self.outputs.push_back(Output::StopPlay);
-        }
-    }
-
-    fn pause(&mut self, paused: bool) {
-        if self.playing == Stage::Granted {
-            let code = if paused { "NetStream.Pause.Notify" } else { "NetStream.Unpause.Notify" };
-            self.status("status", code, "");
-            self.outputs.push_back(Output::Pause(paused));
-        }
-    }
-
-    /// §7.2.2.4: going on is told, leaving off is not.
-    fn receive_kind(&mut self, command: &Command, output: fn(bool) -> Output) {
-        if self.playing == Stage::Granted {
-            let wanted = command.flag(0).unwrap_or(true);
-            if wanted {
-                self.status("status", "NetStream.Seek.Notify", "");
-                self.status("status", "NetStream.Play.Start", "");
-            }
-            self.outputs.push_back(output(wanted));
-        }
-    }
-
-    /// Nothing comes of what was asked behind a request that is refused, in the same read. What the session itself
-    /// refuses is the last that it has read, and what came before it counts.
-    fn forget_the_rest(&mut self) {
-        if !self.closing {
-            self.outputs.clear();
-        }
-    }
-
-    fn refuse(&mut self, code: &str, description: &str, reason: CloseReason) {
-        if !self.closing {
-            self.closing = true;
-            // Nothing is held any more: what the peer still sends has to be read, and its end to be seen.
-            self.publishing = Stage::Idle;
-            self.held = Vec::new();
-            self.aggregate = None;
-            self.status("error", code, description);
+        self.status(id, "error", code, description);
+        if self.streams.published_count() == 0 && self.playing == Stage::Idle {
+            self.shut();
             self.outputs.push_back(Output::Close(reason));
         }
     }
 
-    fn status(&mut self, level: &str, code: &str, description: &str) {
-        self.link.command(MESSAGE_STREAM_ID, &Command::on_status(level, code, description));
+    /// What the peer still sends has to be read, and its end to be seen: but nobody looks at it.
+    fn shut(&mut self) {
+        self.closing = true;
+        self.streams.end_all();
+        self.let_go_of_input();
+    }
+
+    fn status(&mut self, id: MessageStreamId, level: &str, code: &str, description: &str) {
+        self.link.command(id, &Command::on_status(level, code, description));
     }
 
     /// FMLE's own notices: `onFCPublish` and the like, about the stream that the command names.
@@ -599,20 +471,25 @@ impl Session {
         self.link.command(0, &notice);
     }
 
+    /// The answer to a call that means nothing here. Some clients (xiu) call with the transaction id of `connect`, and
+    /// would take it for a second answer to that.
+    fn acknowledge(&mut self, transaction_id: f64) {
+        let connect = self.connect.as_ref().map(|connect| connect.transaction_id);
+        if connect != Some(transaction_id) {
+            self.result(transaction_id, Value::Undefined);
+        }
+    }
+
     fn result(&mut self, transaction_id: f64, value: Value) {
         if transaction_id != 0.0 {
             self.link.command(0, &Command::result(transaction_id, value));
         }
     }
-}
 
-impl Start {
-    /// `keyframe` or `live`.
-    pub fn parse(text: &str) -> Option<Self> {
-        match text {
-            "keyframe" => Some(Self::KeyFrame),
-            "live" => Some(Self::Live),
-            _ => None,
+    fn fail(&mut self, transaction_id: f64, description: &str) {
+        if transaction_id != 0.0 {
+            let answer = Command::error(transaction_id, "NetConnection.Call.Failed", description);
+            self.link.command(0, &answer);
         }
     }
 }
@@ -637,17 +514,10 @@ fn word(text: &str) -> String {
     text.chars().take_while(|&c| c.is_ascii_alphanumeric() || c == '_').take(32).collect()
 }
 
-/// The one message stream that `createStream` gives out, as the media of [`super::chunk::MediaFormat`] has it.
-const MESSAGE_STREAM_ID: u32 = 1;
 /// 3 s of a 20 Mbit/s stream: what an encoder that does not wait for its answer sends while a hook decides.
 const MAX_HELD_BYTES: usize = 8 << 20;
 /// Messages that one [`Session::poll`] reads where they ask for nothing: some microseconds.
 const MESSAGES_PER_POLL: usize = 16;
-/// In front of AMF3 data: 0, for AMF0.
-const AMF3_FORMAT_BYTES: usize = 1;
-/// As AMF0 strings.
-const SET_DATA_FRAME: &[u8; 16] = b"\x02\x00\x0d@setDataFrame";
-const CLEAR_DATA_FRAME: &[u8; 18] = b"\x02\x00\x0f@clearDataFrame";
 
 #[cfg(test)]
 mod beyond_4_gib;

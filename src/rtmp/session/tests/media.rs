@@ -15,7 +15,7 @@ fn an_encoder_that_does_not_wait_for_its_answer_loses_nothing() {
     assert!(peer.session.is_holding());
     assert_eq!(peer.receive(wire[cut..].to_vec()).unwrap(), NOTHING);
     assert_eq!(peer.message(type_id::VIDEO, 40, b"v1"), NOTHING);
-    peer.session.accept_publish();
+    peer.session.accept_publish(1);
     let all = [
         "User(StreamBegin(1))",
         "onStatus NetStream.Publish.Start on 1",
@@ -41,7 +41,7 @@ fn what_is_held_may_be_wrong_too() {
     let mut peer = Peer::connected();
     peer.call("publish", 0.0, ["key".into()]);
     assert_eq!(peer.message(type_id::COMMAND_AMF0, 0, b"nonsense"), NOTHING);
-    peer.session.accept_publish();
+    peer.session.accept_publish(1);
     let mut outputs = std::iter::from_fn(|| peer.session.poll().transpose());
     assert!(matches!(outputs.next(), Some(Ok(Output::Send(_)))), "what came before it is said");
     assert!(matches!(outputs.next(), Some(Err(error)) if matches!(error.kind, ErrorKind::Command(_))));
@@ -66,6 +66,21 @@ fn set_data_frame_is_stripped_and_other_data_passes() {
     assert!(text[0].starts_with("Data 7") && text[0].contains("onTextData"));
     let clear = b"\x02\0\x0f@clearDataFrame\x02\0\x0aonMetaData";
     assert_eq!(peer.message(type_id::DATA_AMF0, 0, clear), NOTHING);
+}
+
+/// Uniview's cameras put two Numbers before `@setDataFrame`.
+#[test]
+fn metadata_after_stray_values_is_metadata() {
+    let mut peer = Peer::publishing();
+    let number = b"\0\x40\0\0\0\0\0\0\0";
+    let wrapped = b"\x02\0\x0d@setDataFrame\x02\0\x0aonMetaData\x08\0\0\0\0\0\0\x09";
+    let bare = peer.message(type_id::DATA_AMF0, 0, wrapped);
+    assert!(bare[0].starts_with("Data 0 \\u{2}\\0\\nonMetaData"), "{bare:?}");
+    for strays in [&number.repeat(2)[..], b"\x05", b"\x06\x01\x01"] {
+        assert_eq!(peer.message(type_id::DATA_AMF0, 0, &[strays, wrapped].concat()), bare);
+        assert_eq!(peer.message(type_id::DATA_AMF0, 0, &[strays, &wrapped[16..]].concat()), bare);
+        assert_eq!(peer.message(type_id::DATA_AMF3, 0, &[b"\0", strays, wrapped].concat()), bare);
+    }
 }
 
 #[test]
@@ -120,7 +135,7 @@ fn payload_is_a_view_of_the_read() {
     peer.encoder.encode(&message(type_id::VIDEO, 0, &[7; 4000]), &mut wire);
     let wire = Bytes::from(wire);
     peer.session.receive(wire.clone(), 0).unwrap();
-    let Ok(Some(Output::Frame(frame))) = peer.session.poll() else { panic!("no frame") };
+    let Ok(Some(Output::Frame { frame, .. })) = peer.session.poll() else { panic!("no frame") };
     assert_eq!(frame.payload.to_bytes().as_ptr(), wire[12..].as_ptr());
 }
 
@@ -148,7 +163,7 @@ fn however_much_has_come_one_call_reads_little_of_it() {
         assert!(peer.session.outputs.is_empty(), "nothing piles up");
         assert!(peer.session.received_messages() - read <= MESSAGES_PER_POLL as u64);
         read = peer.session.received_messages();
-        frames += usize::from(matches!(output, Output::Frame(_)));
+        frames += usize::from(matches!(output, Output::Frame { .. }));
     }
     assert_eq!((frames, read - before), (1_001, 3_002));
 }

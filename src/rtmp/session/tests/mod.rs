@@ -11,6 +11,7 @@ mod control;
 mod media;
 mod names;
 mod order;
+mod streams;
 mod violations;
 
 /// A peer that sends what it is told to, and the session's transcript since last read.
@@ -43,7 +44,7 @@ impl Peer {
     fn publishing() -> Self {
         let mut peer = Self::connected();
         assert_eq!(peer.call("publish", 0.0, ["key".into()]), ["Publish live/key"]);
-        peer.session.accept_publish();
+        peer.session.accept_publish(1);
         peer.transcript();
         peer
     }
@@ -80,6 +81,23 @@ impl Peer {
         self.command(&Command::call(name, id, arguments))
     }
 
+    /// A call on a message stream other than the first.
+    fn call_on<const N: usize>(
+        &mut self,
+        message_stream_id: MessageStreamId,
+        name: &str,
+        arguments: [Value; N],
+    ) -> Vec<String> {
+        let body = Command::call(name, 0.0, arguments).to_bytes();
+        let call = Message { message_stream_id, ..message(type_id::COMMAND_AMF0, 0, &body) };
+        self.try_message(&call).unwrap()
+    }
+
+    fn video_on(&mut self, message_stream_id: MessageStreamId, body: &[u8]) -> Vec<String> {
+        let video = Message { message_stream_id, ..message(type_id::VIDEO, 0, body) };
+        self.try_message(&video).unwrap()
+    }
+
     fn control(&mut self, control: Control) -> Vec<String> {
         self.message(control.message_type_id(), 0, &control.to_bytes())
     }
@@ -94,17 +112,30 @@ impl Peer {
             match output {
                 Output::More => {}
                 Output::Send(bytes) => lines.extend(sent(&bytes)),
-                Output::Publish(request) => lines.push(format!("Publish {}", request.name)),
+                Output::Publish(request) => lines.push(publish_line(&request)),
                 Output::Play(request) => lines.push(format!("Play {}", request.name)),
-                Output::Frame(Frame { kind, timestamp_ms, payload }) => {
+                Output::Frame { message_stream_id, frame: Frame { kind, timestamp_ms, payload } } => {
                     let text = String::from_utf8_lossy(&payload.to_bytes()).escape_debug().to_string();
-                    lines.push(format!("{kind:?} {timestamp_ms} {text}"));
+                    let on = on(message_stream_id);
+                    lines.push(format!("{kind:?} {timestamp_ms} {text}{on}"));
+                }
+                Output::Unpublish { message_stream_id } => {
+                    lines.push(format!("Unpublish{}", on(message_stream_id)));
                 }
                 other => lines.push(format!("{other:?}")),
             }
         }
         Ok(lines)
     }
+}
+
+fn publish_line(request: &PublishRequest) -> String {
+    format!("Publish {}{}", request.name, on(request.message_stream_id))
+}
+
+/// Which message stream a line is about: nothing is said about the first.
+fn on(id: MessageStreamId) -> String {
+    if id == 1 { String::new() } else { format!(" on {id}") }
 }
 
 /// What the session sent, a line a message. Takes for granted, as some peers do, that each message is one chunk

@@ -6,7 +6,8 @@ use super::*;
 fn start_is_read_from_the_play_name() {
     let starts =
         [("key", None), ("key?start=live", Some(Start::Live)), ("key?start=keyframe", Some(Start::KeyFrame))];
-    for (key, start) in starts.into_iter().chain([("key?start=yesterday", None)]) {
+    let nonsense = ["key?start=yesterday", "key?start=0", "key?start=", "key?start"].map(|key| (key, None));
+    for (key, start) in starts.into_iter().chain(nonsense) {
         let mut peer = Peer::connected();
         let play = Command::call("play", 0.0, [Value::from(key)]).to_bytes();
         let mut wire = Vec::new();
@@ -14,6 +15,48 @@ fn start_is_read_from_the_play_name() {
         peer.session.receive(wire.into(), 0).unwrap();
         assert!(matches!(peer.session.poll(), Ok(Some(Output::Play(request))) if request.start == start));
     }
+}
+
+/// The value is AMF3, or of a type that nobody knows.
+#[test]
+fn a_connect_with_one_strange_property_keeps_its_app() {
+    for strange in [&b"\x11\x0a\x0b\x01\x07foo\x06\x07bar\x01"[..], b"\x11\x04\x05", b"\x20\x01", b"\x04"] {
+        let connect = b"\x02\0\x07connect\0\x3f\xf0\0\0\0\0\0\0\x03";
+        let (x, app) = ([b"\0\x01x", strange].concat(), b"\0\x03app\x02\0\x04live");
+        for properties in [[&x[..], app].concat(), [app, &x[..]].concat()] {
+            for end in [&b"\0\0\x09"[..], b""] {
+                let mut peer = Peer::new();
+                let body = [connect, &properties[..], end].concat();
+                peer.message(type_id::COMMAND_AMF0, 0, &body);
+                assert_eq!(
+                    peer.call("publish", 0.0, ["key".into()]),
+                    ["Publish live/key"],
+                    "{properties:02x?}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn commands_that_are_padded_or_cut_do_what_they_say() {
+    let mut peer = Peer::connected();
+    let whole = Command::call("createStream", 2.0, []).to_bytes();
+    for (given, padding) in
+        [&b""[..], b"\0\0\0\0", b"\x09", b"\x03\0\x01a", b"\x11\x01"].into_iter().enumerate()
+    {
+        let told = peer.message(type_id::COMMAND_AMF0, 0, &[&whole[..], padding].concat());
+        assert_eq!(told, [format!("_result 2 [Number({:?})] on 0", given as f64 + 1.0)]);
+    }
+    for name in ["releaseStream", "FCPublish", "getStreamLength"] {
+        let cut = Command::call(name, 2.0, [Value::from("key")]).to_bytes();
+        let told = peer.message(type_id::COMMAND_AMF0, 0, &cut[..cut.len() - 1]);
+        assert!(told.last().is_some_and(|line| line.starts_with("_result 2")), "{name}: {told:?}");
+    }
+    // Which stream is not to be guessed.
+    let cut = Command::call("publish", 0.0, [Value::from("key")]).to_bytes();
+    let error = peer.try_message(&message(type_id::COMMAND_AMF0, 0, &cut[..cut.len() - 1])).unwrap_err();
+    assert!(matches!(error.kind, ErrorKind::Command(_)));
 }
 
 #[test]

@@ -26,7 +26,7 @@ fn ffmpeg_s_way_to_publish() {
     assert_eq!(peer.call("createStream", 4.0, []), ["_result 4 [Number(1.0)] on 0"]);
     // Nothing is said before the stream is really ours.
     assert_eq!(peer.call("publish", 5.0, ["key".into(), "live".into()]), ["Publish live/key"]);
-    peer.session.accept_publish();
+    peer.session.accept_publish(1);
     assert_eq!(peer.transcript(), ["User(StreamBegin(1))", "onStatus NetStream.Publish.Start on 1"]);
     assert_eq!(peer.message(type_id::VIDEO, 40, b"v"), ["Video 40 v"]);
     let ended = [
@@ -76,7 +76,7 @@ fn play_is_reset_when_asked() {
 fn a_refused_publish_gets_its_code_and_is_closed_behind_it() {
     let mut peer = Peer::connected();
     peer.call("publish", 0.0, ["key".into()]);
-    peer.session.refuse_publish("NetStream.Publish.Denied", "No.");
+    peer.session.refuse_publish(1, "NetStream.Publish.Denied", "No.");
     let reason = "Close(Refused(\"NetStream.Publish.Denied\"))";
     assert_eq!(peer.transcript(), ["onStatus NetStream.Publish.Denied on 1", reason]);
     assert!(!peer.session.is_holding(), "what it still sends is read, so that its end is seen");
@@ -86,7 +86,7 @@ fn a_refused_publish_gets_its_code_and_is_closed_behind_it() {
 #[test]
 fn a_publisher_that_is_taken_over_is_told_and_closed() {
     let mut peer = Peer::publishing();
-    peer.session.refuse_publish("NetStream.Publish.BadName", "Taken over.");
+    peer.session.refuse_publish(1, "NetStream.Publish.BadName", "Taken over.");
     let reason = "Close(Refused(\"NetStream.Publish.BadName\"))";
     assert_eq!(peer.transcript(), ["onStatus NetStream.Publish.BadName on 1", reason]);
     assert_eq!(peer.message(type_id::VIDEO, 0, b"v"), NOTHING);
@@ -165,12 +165,14 @@ fn all_that_one_read_brings_about_is_one_send() {
 
 #[test]
 fn a_connection_may_publish_again() {
-    for end in ["FCUnpublish", "closeStream", "deleteStream"] {
+    for (end, argument) in
+        [("FCUnpublish", "key".into()), ("closeStream", Value::Null), ("deleteStream", 1.0.into())]
+    {
         let mut peer = Peer::publishing();
-        assert!(peer.call(end, 0.0, [1.0.into()]).contains(&"Unpublish".to_owned()), "{end}");
+        assert!(peer.call(end, 0.0, [argument]).contains(&"Unpublish".to_owned()), "{end}");
         assert_eq!(peer.message(type_id::VIDEO, 0, b"late"), NOTHING);
         assert_eq!(peer.call("publish", 0.0, ["key".into()]), ["Publish live/key"]);
-        peer.session.accept_publish();
+        peer.session.accept_publish(1);
         peer.transcript();
         assert_eq!(peer.message(type_id::VIDEO, 0, b"v"), ["Video 0 v"]);
     }
@@ -184,15 +186,6 @@ fn publish_needs_no_type_and_any_type_will_do() {
         let mut peer = Peer::connected();
         assert_eq!(peer.command(&Command::call("publish", 0.0, arguments)), ["Publish live/key"]);
     }
-}
-
-#[test]
-fn each_create_stream_is_answered_with_message_stream_1() {
-    let mut peer = Peer::publishing();
-    for id in [2.0, 3.0] {
-        assert_eq!(peer.call("createStream", id, []), [format!("_result {id} [Number(1.0)] on 0")]);
-    }
-    assert_eq!(peer.message(type_id::VIDEO, 0, b"v"), ["Video 0 v"]);
 }
 
 #[test]
@@ -213,18 +206,72 @@ fn a_second_play_takes_the_place_of_the_first() {
 #[test]
 fn one_connection_may_publish_and_play() {
     let mut peer = Peer::publishing();
-    assert_eq!(peer.call("createStream", 5.0, []), ["_result 5 [Number(1.0)] on 0"]);
-    assert_eq!(peer.call("play", 0.0, ["other".into()]), ["Play live/other"]);
+    peer.call("createStream", 5.0, []);
+    assert_eq!(peer.call("createStream", 6.0, []), ["_result 6 [Number(2.0)] on 0"]);
+    assert_eq!(peer.call_on(2, "play", ["other".into()]), ["Play live/other"]);
     peer.session.accept_play();
     peer.transcript();
     assert_eq!(peer.message(type_id::AUDIO, 0, b"a"), ["Audio 0 a"]);
-    let ended = ["onStatus NetStream.Unpublish.Success on 1", "Unpublish", "StopPlay"];
-    assert_eq!(peer.call("closeStream", 0.0, []), ended);
+    assert_eq!(
+        peer.call_on(1, "closeStream", []),
+        ["onStatus NetStream.Unpublish.Success on 1", "Unpublish"]
+    );
+    assert_eq!(peer.call_on(1, "pause", [true.into()]), NOTHING, "it plays on the other one");
+    assert_eq!(peer.call_on(2, "closeStream", []), ["StopPlay"]);
 }
 
 #[test]
-fn media_is_taken_on_whatever_message_stream_it_comes() {
-    let mut peer = Peer::publishing();
-    let video = Message { message_stream_id: 7, ..message(type_id::VIDEO, 0, b"v") };
-    assert_eq!(peer.try_message(&video).unwrap(), ["Video 0 v"]);
+fn what_a_player_asks_for_in_the_same_read_as_play_is_done_once_it_plays() {
+    let asked = ["Play live/key"];
+    let started = ["User(StreamBegin(1))", "onStatus NetStream.Play.Start on 1"];
+    let mut wire = Vec::new();
+    let mut peer = Peer::connected();
+    for (name, argument) in [
+        ("play", "key".into()),
+        ("receiveVideo", Value::from(false)),
+        ("receiveAudio", true.into()),
+        ("pause", true.into()),
+    ] {
+        let body = Command::call(name, 0.0, [argument]).to_bytes();
+        peer.encoder.encode(&message(type_id::COMMAND_AMF0, 0, &body), &mut wire);
+    }
+    peer.session.receive(wire.into(), 0).unwrap();
+    assert!(matches!(peer.session.poll(), Ok(Some(Output::Play(_)))));
+    peer.session.accept_play();
+    let at_once = peer.transcript();
+    assert_eq!(at_once[..2], started);
+    let done = [
+        "ReceiveVideo(false)",
+        "onStatus NetStream.Seek.Notify on 1",
+        "onStatus NetStream.Play.Start on 1",
+        "ReceiveAudio(true)",
+        "onStatus NetStream.Pause.Notify on 1",
+        "Pause(true)",
+    ];
+    assert_eq!(at_once[3..], done);
+
+    // The answer may come later; the last wish counts.
+    let mut peer = Peer::connected();
+    assert_eq!(peer.call("play", 0.0, ["key".into()]), asked);
+    for (name, wish) in [("pause", true), ("receiveVideo", true), ("receiveVideo", false), ("pause", false)] {
+        assert_eq!(peer.call(name, 0.0, [wish.into()]), NOTHING);
+    }
+    peer.session.accept_play();
+    let later = peer.transcript();
+    assert_eq!(later[3..], ["onStatus NetStream.Unpause.Notify on 1", "ReceiveVideo(false)", "Pause(false)"]);
+    assert_eq!(peer.call("play", 0.0, ["other".into()]), ["StopPlay", "Play live/other"]);
+    peer.session.accept_play();
+    assert_eq!(peer.transcript().len(), 3, "wishes are about one play");
+}
+
+#[test]
+fn a_call_with_connect_s_transaction_id_gets_no_second_answer_to_connect() {
+    let mut peer = Peer::connected();
+    let calls = ["releaseStream", "FCPublish", "FCUnpublish", "FCSubscribe", "FCUnsubscribe", "_checkbw"];
+    for name in calls {
+        let is_result = |line: &String| line.starts_with("_result");
+        assert!(!peer.call(name, 1.0, ["key".into()]).iter().any(is_result), "{name}");
+        assert!(peer.call(name, 2.0, ["key".into()]).iter().any(is_result), "{name}");
+    }
+    assert_eq!(peer.call("createStream", 1.0, []), ["_result 1 [Number(1.0)] on 0"], "it waits for this one");
 }

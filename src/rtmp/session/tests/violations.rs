@@ -34,9 +34,14 @@ fn a_short_control_message_is_a_violation() {
 
 #[test]
 fn a_depth_bomb_and_an_endless_command_are_violations() {
-    let bomb = [b"\x02\0\x01x\0\0\0\0\0\0\0\0\0".to_vec(), b"\x03\0\x01x".repeat(10_000)].concat();
-    let error = Peer::connected().try_message(&message(type_id::COMMAND_AMF0, 0, &bomb)).unwrap_err();
-    assert!(matches!(error.kind, ErrorKind::Command(crate::rtmp::command::Error::Amf0(_))));
+    for (name, mut peer) in
+        [("connect", Peer::new()), ("publish", Peer::connected()), ("play", Peer::connected())]
+    {
+        let call = Command::call(name, 2.0, []).to_bytes();
+        let bomb = [&call[..call.len() - 1], &b"\x03\0\x01x".repeat(10_000)].concat();
+        let error = peer.try_message(&message(type_id::COMMAND_AMF0, 0, &bomb)).unwrap_err();
+        assert!(matches!(error.kind, ErrorKind::Command(crate::rtmp::command::Error::Amf0(_))), "{name}");
+    }
     let endless = vec![5; 100_000];
     let error = Peer::connected().try_message(&message(type_id::COMMAND_AMF0, 0, &endless)).unwrap_err();
     assert!(matches!(
@@ -91,7 +96,7 @@ fn sensible_messages() -> Vec<Vec<u8>> {
     let media = [
         message(type_id::VIDEO, 40, &[7; 300]),
         message(type_id::AUDIO, 50, b""),
-        message(type_id::DATA_AMF0, 0, SET_DATA_FRAME),
+        message(type_id::DATA_AMF0, 0, b"\x02\0\x0d@setDataFrame"),
         message(type_id::AGGREGATE, 0, b"\x08\0\0\x01\0\0\0\0\0\0\0a\0\0\0\x0c"),
         message(type_id::WINDOW_ACKNOWLEDGEMENT_SIZE, 0, &[0, 0, 16, 0]),
         message(type_id::SET_CHUNK_SIZE, 0, &[0, 0, 0, 128]),

@@ -1,0 +1,170 @@
+//! The message streams of one connection: which numbers `createStream` has given out, and what is published on each.
+//! Several may be: an encoder of several bit rates publishes each under a name of its own.
+
+use crate::rtmp::name::StreamName;
+
+/// Names a message stream of a connection. 0 is the connection itself.
+pub type MessageStreamId = u32;
+
+/// What a connection has of message streams. Owns no memory while nothing is published.
+#[derive(Debug, Default)]
+pub(super) struct Streams {
+    /// Bit n - 1 is set while number n is given out.
+    given: u64,
+    /// The number that was given out last.
+    newest: MessageStreamId,
+    publications: Vec<Published>,
+}
+
+/// A stream that the peer publishes, or asks to.
+#[derive(Debug)]
+pub(super) struct Published {
+    pub id: MessageStreamId,
+    pub name: StreamName,
+    /// Until then nothing more is read.
+    pub is_granted: bool,
+}
+
+impl Streams {
+    /// Gives out the lowest free number: the first stream is 1 on each connection, as encoders that never look at the
+    /// answer take for granted. None at [`MAX_CREATED_STREAMS`].
+    pub fn create(&mut self) -> Option<MessageStreamId> {
+        let free = self.given.trailing_ones();
+        (free < MAX_CREATED_STREAMS).then(|| {
+            self.given |= 1 << free;
+            self.newest = free + 1;
+            self.newest
+        })
+    }
+
+    /// The number may be given out again.
+    pub fn delete(&mut self, id: MessageStreamId) {
+        if let Some(bit) = id.checked_sub(1).filter(|&bit| bit < MAX_CREATED_STREAMS) {
+            self.given &= !(1 << bit);
+        }
+    }
+
+    /// The stream that a `publish` or `play` is about. Some encoders send them on 0, and mean the stream that they have
+    /// just created; some create none.
+    pub fn asked_on(&self, id: MessageStreamId) -> MessageStreamId {
+        if id == 0 { self.newest.max(1) } else { id }
+    }
+
+    /// Begins to publish, once it is granted. What was published on this number must have ended.
+    pub fn ask(&mut self, id: MessageStreamId, name: StreamName) {
+        debug_assert!(self.published(id).is_none());
+        self.publications.push(Published { id, name, is_granted: false });
+    }
+
+    /// True if there was something to grant.
+    pub fn grant(&mut self, id: MessageStreamId) -> bool {
+        let asked = self.publications.iter_mut().find(|it| it.id == id && !it.is_granted);
+        asked.map(|it| it.is_granted = true).is_some()
+    }
+
+    /// Ends what is published on this number, or asked for.
+    pub fn end(&mut self, id: MessageStreamId) -> Option<Published> {
+        let at = self.publications.iter().position(|it| it.id == id)?;
+        let ended = self.publications.remove(at);
+        if self.publications.is_empty() {
+            self.publications = Vec::new();
+        }
+        Some(ended)
+    }
+
+    /// Ends all.
+    pub fn end_all(&mut self) -> Vec<Published> {
+        std::mem::take(&mut self.publications)
+    }
+
+    /// Whether a publish waits for its answer. There is one at most: nothing is read meanwhile.
+    pub fn is_asking(&self) -> bool {
+        self.publications.iter().any(|it| !it.is_granted)
+    }
+
+    /// What is published on this number, or asked for.
+    pub fn published(&self, id: MessageStreamId) -> Option<&Published> {
+        self.publications.iter().find(|it| it.id == id)
+    }
+
+    /// The number that this stream is published on.
+    pub fn named(&self, name: &StreamName) -> Option<MessageStreamId> {
+        self.publications.iter().find(|it| it.name == *name).map(|it| it.id)
+    }
+
+    /// The number of the one stream that is published; none where there are several.
+    pub fn only(&self) -> Option<MessageStreamId> {
+        match self.publications.as_slice() {
+            [only] => Some(only.id),
+            _ => None,
+        }
+    }
+
+    /// The number of the stream that media of this number belongs to, if one is published there. 0 is no stream, and
+    /// several clients send all of their media on it: they mean the only one that there is.
+    pub fn media_of(&self, id: MessageStreamId) -> Option<MessageStreamId> {
+        let id = if id == 0 { self.only()? } else { id };
+        self.publications.iter().any(|it| it.id == id && it.is_granted).then_some(id)
+    }
+
+    /// How many are published or asked for.
+    pub fn published_count(&self) -> usize {
+        self.publications.len()
+    }
+
+    /// Memory on the heap, bytes.
+    pub fn held_bytes(&self) -> usize {
+        let names = self.publications.iter().map(|it| it.name.app.capacity() + it.name.name.capacity());
+        self.publications.capacity() * size_of::<Published>() + names.sum::<usize>()
+    }
+}
+
+/// Numbers that a connection may have at a time; it deletes those that it needs no longer. Real clients have three.
+pub const MAX_CREATED_STREAMS: u32 = u64::BITS;
+
+/// Streams that a connection may publish at a time. Encoders of several bit rates have three to six.
+pub const MAX_PUBLICATIONS: usize = 8;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(name: &str) -> StreamName {
+        StreamName { app: "live".into(), name: name.into() }
+    }
+
+    #[test]
+    fn each_number_is_given_once_until_it_is_deleted() {
+        let mut streams = Streams::default();
+        let given: Vec<_> = (0..MAX_CREATED_STREAMS).map(|_| streams.create().unwrap()).collect();
+        assert_eq!(given, (1..=64).collect::<Vec<_>>());
+        assert_eq!(streams.create(), None);
+        for strange in [0, 65, u32::MAX] {
+            streams.delete(strange);
+            assert_eq!(streams.create(), None);
+        }
+        streams.delete(7);
+        assert_eq!((streams.create(), streams.create()), (Some(7), None));
+    }
+
+    #[test]
+    fn zero_means_the_stream_created_last_or_the_only_one_published() {
+        let mut streams = Streams::default();
+        assert_eq!(streams.asked_on(0), 1);
+        streams.create();
+        streams.create();
+        assert_eq!((streams.asked_on(0), streams.asked_on(1)), (2, 1));
+        assert_eq!(streams.media_of(0), None);
+        streams.ask(1, name("a"));
+        assert_eq!(streams.media_of(0), None, "not before it is granted");
+        assert!(streams.grant(1));
+        assert_eq!((streams.media_of(0), streams.media_of(1), streams.media_of(2)), (Some(1), Some(1), None));
+        streams.ask(2, name("b"));
+        assert!(streams.is_asking() && streams.grant(2) && !streams.is_asking());
+        assert_eq!((streams.media_of(0), streams.named(&name("b"))), (None, Some(2)));
+        assert!(streams.end(1).is_some() && streams.end(1).is_none());
+        assert_eq!(streams.media_of(0), Some(2));
+        streams.end_all();
+        assert_eq!(streams.held_bytes(), 0);
+    }
+}
