@@ -8,7 +8,7 @@ use fanfare::fanout::{Ended, Hub, PlayerKey, Policy, Start};
 use fanfare::flv::{Frame, FrameKind};
 use fanfare::http::{ChunkedFormat, FlvFormat, websocket::WebSocketFormat};
 use fanfare::rtmp::chunk::MediaFormat;
-use fanfare::stream::{Bounds, Publication, PublisherId, Registry, Retention, Signal, Wire};
+use fanfare::stream::{Bounds, MemoryKind, Publication, PublisherId, Registry, Retention, Signal, Wire};
 
 const NAME: &str = "live/s";
 /// How long a form's log outlives its last reader, and a frame more.
@@ -509,5 +509,124 @@ fn a_file_s_metadata_names_no_kind_that_has_not_come() {
             .collect();
         assert_eq!(said, [u8::from(has_audio); 2], "in the preamble, and when it is repeated");
         assert_eq!(read_flv(&file).contains("ah@"), has_audio);
+    }
+}
+
+#[test]
+fn a_picture_that_stands_still_is_seen_by_those_who_join_and_goes_on_for_them() {
+    let mut bench = Bench::new();
+    let keeper = bench.join(Wire::HttpFlv, Start::KeyFrame);
+    let mut publication = bench.publish();
+    for frame in [video_header("vh"), audio_header("ah"), key_frame(0, "k0"), inter_frame(40, "i0")] {
+        bench.lay(&mut publication, frame);
+    }
+    let mut time_ms = 80;
+    let sound_until = |bench: &mut Bench, publication: &mut Publication, time_ms: &mut u32, until_ms: u32| {
+        while *time_ms < until_ms {
+            bench.lay(publication, audio(*time_ms, "s"));
+            bench.drain(keeper);
+            *time_ms += 40;
+        }
+    };
+    sound_until(&mut bench, &mut publication, &mut time_ms, 9_000);
+    let player = bench.join(Wire::HttpFlv, Start::KeyFrame);
+    let seen = read_flv(&bench.drain(player));
+    assert!(
+        seen.starts_with("both vh@0 ah@0 k0@0 i0@40 ah@80 s@80 s@120 "),
+        "for so long it is near: {seen:.100}"
+    );
+    sound_until(&mut bench, &mut publication, &mut time_ms, 60_000);
+    // What a player gets that comes now: the pictures a millisecond apart, right before a second of audio.
+    let joins = |bench: &mut Bench, wire: Wire, start: Start, pictures: &[&str]| {
+        let player = bench.join(wire, start);
+        let bytes = bench.drain(player);
+        let file = if wire == Wire::WebsocketFlv { read_websocket(&bytes) } else { bytes };
+        let seen = read_flv(&file);
+        let rest = seen.strip_prefix("both vh@0 ah@0 ").unwrap_or_else(|| panic!("{wire:?}: {seen:.200}"));
+        let tags: Vec<(&str, u32)> = rest
+            .split(' ')
+            .map(|tag| tag.split_once('@').expect("a mark and a time"))
+            .map(|(mark, at)| (mark, at.parse().expect("a time")))
+            .collect();
+        let (shown, sound) = tags.split_at(pictures.len());
+        assert_eq!(shown.iter().map(|(mark, _)| *mark).collect::<Vec<_>>(), pictures);
+        assert!(shown.windows(2).all(|two| two[1].1 == two[0].1 + 1), "{shown:?}");
+        assert_eq!((sound[0].0, sound[0].1), ("s", shown[shown.len() - 1].1));
+        assert!(sound.len() <= 27, "no further back than a second: {} sounds", sound.len());
+        player
+    };
+    for start in [Start::KeyFrame, Start::Live] {
+        let player = joins(&mut bench, Wire::HttpFlv, start, &["k0", "i0"]);
+        let next = format!("s@{time_ms}");
+        let until_ms = time_ms + 1;
+        sound_until(&mut bench, &mut publication, &mut time_ms, until_ms);
+        assert_eq!(read_flv(&bench.drain(player)), next);
+        bench.hub.leave(player);
+    }
+    // The first player of another form, whose log is made now.
+    let websocket = bench.join(Wire::WebsocketFlv, Start::KeyFrame);
+    let until_ms = time_ms + 1;
+    sound_until(&mut bench, &mut publication, &mut time_ms, until_ms);
+    let seen = read_flv(&read_websocket(&bench.drain(websocket)));
+    assert!(seen.starts_with("both vh@0 ah@0 k0@") && seen.contains(" i0@"), "{seen:.100}");
+    // It changes, as a screen does: without a key frame.
+    let early = joins(&mut bench, Wire::HttpFlv, Start::KeyFrame, &["k0", "i0"]);
+    bench.lay(&mut publication, inter_frame(time_ms, "i1"));
+    assert_eq!(read_flv(&bench.drain(early)), format!("i1@{time_ms}"));
+    let until_ms = time_ms + 2_000;
+    sound_until(&mut bench, &mut publication, &mut time_ms, until_ms);
+    joins(&mut bench, Wire::HttpFlv, Start::KeyFrame, &["k0", "i0", "i1"]);
+    joins(&mut bench, Wire::WebsocketFlv, Start::KeyFrame, &["k0", "i0", "i1"]);
+    bench.lay(&mut publication, key_frame(time_ms, "k2"));
+    let later = bench.join(Wire::HttpFlv, Start::KeyFrame);
+    assert_eq!(read_flv(&bench.drain(later)), format!("both vh@0 ah@0 k2@{time_ms}"));
+}
+
+#[test]
+fn pictures_go_with_their_headers_in_a_form_that_is_made_after_those_were_replaced() {
+    let mut bench = Bench::new();
+    let mut publication = with_a_group(&mut bench);
+    bench.lay(&mut publication, video_header("wh"));
+    bench.lay(&mut publication, inter_frame(120, "i3"));
+    let player = bench.join(Wire::HttpFlv, Start::KeyFrame);
+    bench.lay(&mut publication, inter_frame(160, "i4"));
+    let seen = read_flv(&bench.drain(player));
+    assert!(seen.starts_with("both vh@0 ah@0 k0@0 i1@40 a2@50 wh@"), "{seen}");
+    // A picture that stands still and needs other headers than those of now is not shown with them.
+    for i in 0..400_u32 {
+        bench.lay(&mut publication, audio(200 + i * 40, "s"));
+    }
+    let late = bench.join(Wire::HttpFlv, Start::KeyFrame);
+    let seen = read_flv(&bench.drain(late));
+    assert!(seen.starts_with("both vh@0 ah@0 k0@0 i1@40 a2@50 wh@"), "{seen:.100}");
+}
+
+#[test]
+fn a_still_picture_keeps_neither_the_audio_since_nor_what_is_beyond_its_bound() {
+    const MAX_STILL_BYTES: usize = 1 << 20;
+    for (beyond, is_kept) in [(0, true), (1, false)] {
+        let mut bench = Bench::new();
+        let mut publication = bench.publish();
+        bench.lay(&mut publication, video_header("vh"));
+        let len = MAX_STILL_BYTES / 8 - 5;
+        bench.lay(&mut publication, key_frame(0, &"X".repeat(len + beyond)));
+        for i in 1..8 {
+            bench.lay(&mut publication, inter_frame(i * 40, &"X".repeat(len)));
+        }
+        let sound = "Y".repeat(1_000);
+        for i in 1..=3_000_u32 {
+            bench.lay(&mut publication, audio(i * 40, &sound));
+        }
+        let memory = bench.registry.memory().clone();
+        let log_bytes = memory.of(MemoryKind::Segments);
+        assert_eq!(log_bytes < 1 << 20, is_kept, "where it is too large the log keeps it: {log_bytes} bytes");
+        let player = bench.join(Wire::Rtmp, Start::KeyFrame);
+        let got = bench.drain(player);
+        let count = |letter: u8| got.iter().filter(|&&byte| byte == letter).count();
+        assert!(count(b'X') >= 8 * len, "it sees the picture");
+        assert_eq!(count(b'Y') < 30_000, is_kept);
+        drop(got);
+        bench.hub.leave(player);
+        assert!(memory.of(MemoryKind::Headers) < 3 << 20, "{}", memory.of(MemoryKind::Headers));
     }
 }

@@ -92,6 +92,8 @@ impl Follower {
             return false;
         }
         let first = match wants {
+            // Nothing is nearer, and what is before it does not go with its preamble.
+            _ if point.kind == PointKind::Still => None,
             Wants::Start | Wants::First => self.first_since(after, point, true),
             Wants::KeyFrame => self.first_since(after, point, false),
             Wants::Newest => None,

@@ -138,7 +138,7 @@ impl Player {
         debug_assert!(!self.is_sending, "its place belongs to that send");
         let is_first = matches!(self.place, Place::Waiting { .. });
         let generation = preamble.map_or(NO_HEADERS, Preamble::generation);
-        if is_first || generation != self.generation {
+        if is_first || generation != self.generation || kind == PointKind::Still {
             self.preamble = preamble.map_or_else(Bytes::new, |preamble| {
                 let opened = preamble.wire(kinds);
                 opened.bytes.slice(if self.has_opening { opened.opening_len } else { 0 }..)
@@ -308,13 +308,13 @@ mod tests {
 
     use super::*;
     use crate::stream::{
-        Wire,
+        Retention, Wire,
         tests::{Named, key_frame, publisher, registry_in, video_header},
     };
 
     #[test]
     fn the_opening_goes_with_the_first_preamble_that_is_sent_and_with_no_other() {
-        let registry = registry_in(|_| Box::new(Named));
+        let registry = registry_in(|_| Box::new(Named), Retention { buffer_bytes: 32 << 20, keep_ms: 5_000 });
         let mut publication = registry.publish("live/s", publisher(1), 0).expect("the name is free");
         let mut preamble_behind = |header: &str, timestamp_ms: u32| {
             publication.append(video_header(header), 0);

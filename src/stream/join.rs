@@ -38,4 +38,6 @@ pub enum PointKind {
     KeyFrame,
     /// Any message, where no key frame is held. Video, if there is any, begins with the next key frame.
     Sound,
+    /// Audio of a stream whose picture stands still: the preamble has that picture.
+    Still,
 }

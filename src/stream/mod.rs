@@ -16,6 +16,7 @@ mod role;
 mod segment;
 mod shown;
 mod signal;
+mod still;
 mod stream_log;
 mod sync;
 mod timeline;
@@ -64,6 +65,35 @@ pub(crate) mod tests {
         }
     }
 
+    /// Kind and length in digits, then the payload: can be read back.
+    pub(crate) struct Readable;
+
+    impl WireFormat for Readable {
+        fn wire_len(&self, frame: &Frame) -> usize {
+            READABLE_HEAD + frame.payload.len()
+        }
+
+        fn write(&self, frame: &Frame, out: &mut [u8]) {
+            let (head, payload) = out.split_at_mut(READABLE_HEAD);
+            head.copy_from_slice(format!("{:02}{:08}", frame.kind as u8, payload.len()).as_bytes());
+            frame.payload.copy_prefix(payload);
+        }
+
+        fn read(&self, wire: &[u8]) -> Option<(Frame, usize)> {
+            let number = |range| std::str::from_utf8(wire.get(range)?).ok()?.parse().ok();
+            let kind = match number(0..2)? {
+                8 => FrameKind::Audio,
+                9 => FrameKind::Video,
+                _ => FrameKind::Data,
+            };
+            let len = READABLE_HEAD + number(2..READABLE_HEAD)?;
+            let payload = wire.get(READABLE_HEAD..len)?.to_vec().into();
+            Some((Frame { kind, timestamp_ms: 0, payload }, len))
+        }
+    }
+
+    const READABLE_HEAD: usize = 10;
+
     /// The same behind a word of the kinds that have come, as a file's header.
     pub(crate) struct Named;
 
@@ -100,9 +130,8 @@ pub(crate) mod tests {
     }
 
     /// With logs of these formats.
-    pub(crate) fn registry_in(formats: Formats) -> Arc<Registry> {
+    pub(crate) fn registry_in(formats: Formats, retention: Retention) -> Arc<Registry> {
         let bounds = Bounds { streams: usize::MAX, memory_bytes: usize::MAX };
-        let retention = Retention { buffer_bytes: 32 << 20, keep_ms: 5_000 };
         Arc::new(Registry::new([Signal::new(|| ())].into(), retention, bounds, formats))
     }
 

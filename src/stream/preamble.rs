@@ -4,7 +4,10 @@ use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 
-use super::role::Part;
+use super::{
+    memory::{Memory, MemoryKind},
+    role::Part,
+};
 use crate::flv::{Frame, FrameKind, Kinds, Payload, WireFormat, script};
 
 /// Headers of one stream: metadata, and two for each of five video and ten audio tracks, rounded up. Real streams have
@@ -20,8 +23,9 @@ pub(super) const METADATA_MS: u32 = 0;
 const HEADER_MS: u32 = 0;
 
 /// The newest metadata and sequence headers of a stream, unopened, as its writer keeps them.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Headers {
+    memory: Memory,
     /// By part, as the publisher of now has sent them.
     current: Vec<Header>,
     /// What the publisher before had sent, and players therefore have.
@@ -43,6 +47,18 @@ struct Header {
 }
 
 impl Headers {
+    pub(super) fn new(memory: Memory) -> Self {
+        Self {
+            memory,
+            current: Vec::new(),
+            before: Vec::new(),
+            generation: 0,
+            configuration: 0,
+            version: 0,
+            shared: None,
+        }
+    }
+
     /// Takes note of metadata or a sequence header. False where players that have watched so far have these bytes
     /// already: a camera that repeats its headers on each key frame changes nothing, nor does an encoder that comes
     /// back as it went.
@@ -64,7 +80,7 @@ impl Headers {
         if has_room {
             let at = self.current.partition_point(|header| header.part < part);
             // A copy of its own: a view would hold a whole receive buffer for as long as the stream lives.
-            let payload = Bytes::copy_from_slice(&payload.to_bytes());
+            let payload = self.memory.counted(MemoryKind::Headers, payload.to_bytes().to_vec());
             self.current.insert(at, Header { part, payload });
         }
         if has_room || known.is_ok() {
@@ -105,16 +121,37 @@ impl Headers {
         self.configuration
     }
 
+    /// The same with the pictures of a group, the last of them shown at `at_ms`.
+    pub(super) fn preamble_with(
+        &mut self,
+        format: &Arc<Format>,
+        pictures: Arc<[Frame]>,
+        at_ms: u32,
+    ) -> Preamble {
+        self.make(format, Some(Pictures { messages: pictures, at_ms }))
+    }
+
     /// What a joiner needs now, in this form: the same object for as long as nothing changes. `last` is the one that was
     /// made before.
     pub(super) fn preamble(&mut self, format: &Arc<Format>, last: Option<&Preamble>) -> Preamble {
-        let (generation, version, configuration) = (self.generation, self.version, self.configuration);
-        if let Some(last) = last.filter(|last| (last.0.generation, last.0.version) == (generation, version)) {
-            return last.clone();
+        let now = (self.generation, self.version);
+        match last.filter(|last| (last.0.generation, last.0.version) == now) {
+            Some(last) => last.clone(),
+            None => self.make(format, None),
         }
-        let headers = self.shared.get_or_insert_with(|| self.current.clone().into()).clone();
-        let (format, wire) = (format.clone(), Default::default());
-        Preamble(Arc::new(Shared { headers, generation, configuration, version, format, wire }))
+    }
+
+    fn make(&mut self, format: &Arc<Format>, pictures: Option<Pictures>) -> Preamble {
+        Preamble(Arc::new(Shared {
+            headers: self.shared.get_or_insert_with(|| self.current.clone().into()).clone(),
+            pictures,
+            generation: self.generation,
+            configuration: self.configuration,
+            version: self.version,
+            format: format.clone(),
+            memory: self.memory.clone(),
+            wire: Default::default(),
+        }))
     }
 
     fn bytes(&self) -> usize {
@@ -138,12 +175,20 @@ pub struct Preamble(Arc<Shared>);
 
 struct Shared {
     headers: Arc<[Header]>,
+    pictures: Option<Pictures>,
     generation: u32,
     configuration: u32,
     version: u64,
     format: Arc<Format>,
+    memory: Memory,
     /// By the kinds of media that have come when it is handed out.
     wire: [OnceLock<Opened>; 4],
+}
+
+/// The messages since a key frame, for players that begin long after it: a millisecond apart.
+struct Pictures {
+    messages: Arc<[Frame]>,
+    at_ms: u32,
 }
 
 /// The bytes of a preamble.
@@ -166,6 +211,21 @@ impl Preamble {
         self.0.configuration as u16
     }
 
+    /// The same headers in another form.
+    pub(super) fn in_format(&self, format: &Arc<Format>) -> Self {
+        let shared = &*self.0;
+        Self(Arc::new(Shared {
+            headers: shared.headers.clone(),
+            pictures: None,
+            generation: shared.generation,
+            configuration: shared.configuration,
+            version: shared.version,
+            format: format.clone(),
+            memory: shared.memory.clone(),
+            wire: Default::default(),
+        }))
+    }
+
     /// Whether its bytes say at the front which kinds of media follow.
     pub fn names_kinds(&self) -> bool {
         self.0.format.opening(Kinds::default()).is_some()
@@ -184,20 +244,25 @@ impl Preamble {
             let names_kinds = opening.is_some();
             let mut wire = opening.unwrap_or_default().to_vec();
             let opening_len = wire.len();
-            for header in
-                shared.headers.iter().filter(|header| !names_kinds || has(kinds, header.part.kind()))
-            {
+            let mut append = |frame: &Frame| {
+                let start = wire.len();
+                wire.resize(start + shared.format.wire_len(frame), 0);
+                shared.format.write(frame, &mut wire[start..]);
+            };
+            let is_expected = |header: &&Header| !names_kinds || has(kinds, header.part.kind());
+            for header in shared.headers.iter().filter(is_expected) {
                 let payload = match header.part {
                     Part::Metadata if names_kinds => script::with_kinds(&header.payload, kinds),
                     _ => header.payload.clone(),
                 };
-                let frame =
-                    Frame { kind: header.part.kind(), timestamp_ms: HEADER_MS, payload: payload.into() };
-                let start = wire.len();
-                wire.resize(start + shared.format.wire_len(&frame), 0);
-                shared.format.write(&frame, &mut wire[start..]);
+                append(&Frame { kind: header.part.kind(), timestamp_ms: HEADER_MS, payload: payload.into() });
             }
-            Opened { bytes: wire.into(), opening_len }
+            if let Some(Pictures { messages, at_ms }) = &shared.pictures {
+                for (message, before_ms) in messages.iter().zip((0..messages.len() as u32).rev()) {
+                    append(&Frame { timestamp_ms: at_ms.wrapping_sub(before_ms), ..message.clone() });
+                }
+            }
+            Opened { bytes: shared.memory.counted(MemoryKind::Headers, wire), opening_len }
         })
     }
 }
@@ -240,7 +305,7 @@ mod tests {
 
     #[test]
     fn the_same_header_again_is_not_a_change_however_it_was_cut() {
-        let mut preamble = Headers::default();
+        let mut preamble = Headers::new(Memory::new(1 << 30));
         assert!(preamble.update(VIDEO, &payload("header")));
         let mut cut = Payload::new();
         cut.push(Run::strided(Bytes::from_static(b"hea.der"), 3, 3, 1));
@@ -252,7 +317,7 @@ mod tests {
 
     #[test]
     fn metadata_goes_first_then_video_then_audio_and_each_track_has_its_own() {
-        let mut preamble = Headers::default();
+        let mut preamble = Headers::new(Memory::new(1 << 30));
         preamble.update(AUDIO, &payload("A"));
         preamble.update(Part::VideoSequence(1), &payload("w"));
         preamble.update(VIDEO, &payload("V"));
@@ -263,7 +328,7 @@ mod tests {
 
     #[test]
     fn what_the_publisher_before_had_is_no_change_but_is_not_told_to_joiners() {
-        let mut preamble = Headers::default();
+        let mut preamble = Headers::new(Memory::new(1 << 30));
         preamble.update(VIDEO, &payload("V"));
         preamble.update(AUDIO, &payload("A"));
         preamble.interrupt();
@@ -278,12 +343,12 @@ mod tests {
 
     #[test]
     fn headers_are_bounded_in_number_and_size() {
-        let mut preamble = Headers::default();
+        let mut preamble = Headers::new(Memory::new(1 << 30));
         for track in 0..=u8::MAX {
             preamble.update(Part::VideoSequence(track), &payload("v"));
         }
         assert_eq!(wire(&mut preamble).len(), MAX_HEADERS);
-        let mut preamble = Headers::default();
+        let mut preamble = Headers::new(Memory::new(1 << 30));
         let at_the_limit = Payload::from(Bytes::from(vec![1; MAX_HEADER_BYTES]));
         assert!(preamble.update(Part::Metadata, &at_the_limit));
         assert_eq!(wire(&mut preamble).len(), MAX_HEADER_BYTES);
@@ -298,7 +363,7 @@ mod tests {
     #[test]
     fn points_share_a_preamble_until_a_header_changes() {
         let format: Arc<Format> = Arc::new(Plain);
-        let mut headers = Headers::default();
+        let mut headers = Headers::new(Memory::new(1 << 30));
         headers.update(VIDEO, &payload("V"));
         let first = headers.preamble(&format, None);
         headers.update(VIDEO, &payload("V"));
@@ -315,7 +380,7 @@ mod tests {
     #[test]
     fn a_form_that_names_its_kinds_has_the_headers_of_those_that_have_come() {
         let format: Arc<Format> = Arc::new(crate::stream::tests::Named);
-        let mut headers = Headers::default();
+        let mut headers = Headers::new(Memory::new(1 << 30));
         headers.update(AUDIO, &payload("A"));
         headers.update(VIDEO, &payload("V"));
         headers.update(Part::Metadata, &payload("M"));

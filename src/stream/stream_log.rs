@@ -9,7 +9,7 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use bytes::Bytes;
 
 use super::{
-    join::{Join, JoinPoint, PointKind},
+    join::{Join, PointKind},
     segment::{Class, Next, Segment},
     signal::Signal,
     usage::Followers,
@@ -32,7 +32,8 @@ pub struct StreamLog {
 
 /// The key frame that players begin with.
 pub struct KeyFrame {
-    /// Metadata and sequence headers in the log's form, without an opening.
+    /// Metadata and sequence headers in the log's form, without an opening; of a picture that stands still, its messages
+    /// as well.
     pub headers: Bytes,
     /// Its messages, each in the log's form.
     pub messages: Vec<Bytes>,
@@ -84,12 +85,19 @@ impl StreamLog {
     /// The key frame that players begin with, all its messages that have come; none where there is none.
     pub fn key_frame(&self) -> Option<KeyFrame> {
         let join = self.join.load();
-        let Join::At(point @ JoinPoint { kind: PointKind::KeyFrame, .. }) = &**join else { return None };
+        let Join::At(point) = &**join else { return None };
+        if !matches!(point.kind, PointKind::KeyFrame | PointKind::Still) {
+            return None;
+        }
         let headers = point.preamble.as_ref().map(|preamble| {
             let opened = preamble.wire(Kinds { audio: true, video: true });
             opened.bytes.slice(opened.opening_len..)
         });
         let mut messages = Vec::new();
+        if point.kind == PointKind::Still {
+            // Its preamble has the pictures.
+            return Some(KeyFrame { headers: headers?, messages });
+        }
         let mut segment = point.segment.clone();
         let mut from = point.offset as usize;
         let mut time = None;

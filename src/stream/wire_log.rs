@@ -7,8 +7,9 @@ use super::{
     log::{LogWriter, Place},
     preamble::{Format, Headers, METADATA_MS, Preamble, has},
     role::{Part, Role},
-    segment::{Entry, Next},
+    segment::{Class, Entry, Next},
     shown::Holds,
+    still::Still,
     stream_log::StreamLog,
 };
 use crate::flv::{Frame, Kinds, script};
@@ -44,6 +45,8 @@ pub(super) struct WireLog {
 /// A frame that has been laid.
 pub(super) struct Laid {
     place: Place,
+    /// As this form has it.
+    timestamp_ms: u32,
     /// Whether it is the first of all, and a player can begin there without more ado.
     pub is_very_start: bool,
 }
@@ -93,19 +96,29 @@ impl WireLog {
         }
         // Where a player has to be told something first, it cannot begin with what is the first to come.
         let is_very_start = place.segment.sequence == 0 && place.offset == 0 && !self.is_file;
-        Laid { place, is_very_start }
+        Laid { place, timestamp_ms: frame.timestamp_ms, is_very_start }
     }
 
     /// Lets players join at what has been laid. The very start needs no preamble: a player that begins there gets the
-    /// headers as they come.
+    /// headers as they come. At a picture that stands still the preamble has `still`.
     pub(super) fn join_at(
         &mut self,
         shared: &StreamLog,
         laid: &Laid,
         kind: PointKind,
         headers: &mut Headers,
+        still: Option<&mut Still>,
     ) {
-        let preamble = (!laid.is_very_start).then(|| self.preamble(headers));
+        let preamble = match still {
+            Some(still) if kind == PointKind::Still => {
+                Some(headers.preamble_with(&self.format, still.pictures(), laid.timestamp_ms))
+            }
+            _ => (!laid.is_very_start).then(|| self.preamble(headers)),
+        };
+        self.join_with(shared, laid, kind, preamble);
+    }
+
+    fn join_with(&mut self, shared: &StreamLog, laid: &Laid, kind: PointKind, preamble: Option<Preamble>) {
         let (segment, offset) = (laid.place.segment.clone(), laid.place.offset);
         self.set_join(shared, Join::At(JoinPoint { segment, offset, preamble, kind, epoch: shared.epoch() }));
     }
@@ -195,34 +208,71 @@ impl WireLog {
         other: &mut WireLog,
         other_shared: &StreamLog,
         headers: &mut Headers,
+        still: Option<&mut Still>,
         holds: Holds,
     ) {
         let join = shared.join();
         let Join::At(point) = &**join else { return };
         let mut begin = None;
+        self.read_from(point, |frame, entry| {
+            let role = Role::of(&frame);
+            if !other.holds_back(role, holds) {
+                let laid = other.lay(other_shared, &frame, role, entry, holds);
+                begin.get_or_insert(laid);
+            }
+            true
+        });
+        if let Some(laid) = begin {
+            match &point.preamble {
+                // Its headers may have been replaced since.
+                Some(preamble) if point.kind != PointKind::Still => {
+                    let preamble = preamble.in_format(&other.format);
+                    other.join_with(other_shared, &laid, point.kind, Some(preamble));
+                }
+                _ => other.join_at(other_shared, &laid, point.kind, headers, still),
+            }
+        }
+    }
+
+    /// The pictures since the key frame that players begin with; none where that is none, where they are more than
+    /// `max_bytes`, or where they go with other headers than these.
+    pub(super) fn pictures(
+        &self,
+        shared: &StreamLog,
+        max_bytes: usize,
+        configuration: u16,
+    ) -> Option<Vec<Frame>> {
+        let join = shared.join();
+        let Join::At(point @ JoinPoint { kind: PointKind::KeyFrame, .. }) = &**join else { return None };
+        let (mut pictures, mut bytes) = (Vec::new(), 0);
+        let is_whole = self.read_from(point, |frame, entry| {
+            if matches!(entry.class, Class::KeyFrame | Class::KeyFrameRest | Class::Video) {
+                bytes += frame.payload.len();
+                pictures.push(frame);
+            }
+            bytes <= max_bytes && entry.configuration == configuration
+        });
+        is_whole.then_some(pictures)
+    }
+
+    /// Reads back what has been laid from a point on, for as long as `take` wants more. True where that was all.
+    fn read_from(&self, point: &JoinPoint, mut take: impl FnMut(Frame, Entry) -> bool) -> bool {
         let mut from = point.offset as usize;
         let mut segment = point.segment.clone();
         loop {
             let committed = segment.committed();
             let first = committed.entries.partition_point(|entry| entry.end as usize <= from);
             for entry in &committed.entries[first..] {
-                let Some((frame, _)) = self.format.read(&committed.bytes[from..entry.end as usize]) else {
-                    return;
-                };
+                let read = self.format.read(&committed.bytes[from..entry.end as usize]);
                 from = entry.end as usize;
-                let role = Role::of(&frame);
-                if !other.holds_back(role, holds) {
-                    let laid = other.lay(other_shared, &frame, role, *entry, holds);
-                    begin.get_or_insert(laid);
+                if !read.is_some_and(|(frame, _)| take(frame, *entry)) {
+                    return false;
                 }
             }
             match segment.next() {
                 Next::Segment(next) => (segment, from) = (next, 0),
-                Next::NotYet | Next::Gone => break,
+                Next::NotYet | Next::Gone => return true,
             }
-        }
-        if let Some(laid) = begin {
-            other.join_at(other_shared, &laid, point.kind, headers);
         }
     }
 

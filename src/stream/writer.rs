@@ -11,6 +11,7 @@ use super::{
     role::{Part, Role},
     segment::{Class, Entry},
     shown::Media,
+    still::{MAX_STILL_BYTES, Still},
     timeline::Timeline,
     tracks::{Picture, Place, Tracks},
     wire::Wire,
@@ -21,7 +22,8 @@ use crate::flv::{Frame, FrameKind, Kinds, WireFormat};
 /// While no key frame is held any message is as good to begin with as another. The point moves on this often, so a joiner
 /// has a second of audio at once, and starts without waiting.
 const SOUND_POINT_MS: u64 = 1_000;
-/// Audio waits for no picture to go out with, where the last one came so long ago.
+/// A picture stands still where the last one came so long ago: audio waits for none to go out with, and players need not
+/// begin as far back to see it.
 const PICTURES_GONE_MS: u64 = 10_000;
 
 /// Pictures further apart than this come in no rhythm that could be counted on: 5 a second.
@@ -65,6 +67,9 @@ pub(super) struct Writer {
     players_have_headers: bool,
     /// When the point where players join was last moved, or when the publish began.
     moved_ms: Option<u64>,
+    /// The pictures since the newest key frame, where the picture stands still: joiners need not begin as far back as
+    /// that key frame to see it.
+    still: Option<Still>,
     /// When the last picture came.
     picture_ms: u64,
     /// The time of the leading track's last picture, and how much later it was than the one before: none where that says
@@ -82,6 +87,7 @@ impl Writer {
         let rtmp = WireLog::new(formats(Wire::Rtmp).into(), LogWriter::new(retention, memory.clone()), 0);
         let mut logs = [const { None }; Wire::COUNT];
         logs[Wire::Rtmp.index()] = Some(rtmp);
+        let headers = Headers::new(memory.clone());
         Self {
             formats,
             retention,
@@ -89,7 +95,7 @@ impl Writer {
             logs,
             sequences: [0; Wire::COUNT],
             timeline: Timeline::default(),
-            headers: Headers::default(),
+            headers,
             chronicle: Chronicle::default(),
             tracks: Tracks::default(),
             media: Media::default(),
@@ -97,6 +103,7 @@ impl Writer {
             held_before: None,
             players_have_headers: false,
             moved_ms: None,
+            still: None,
             picture_ms: 0,
             picture_timestamp_ms: 0,
             picture_gap_ms: None,
@@ -123,6 +130,7 @@ impl Writer {
         stream.set_media(self.media);
         self.players_have_headers = true;
         self.moved_ms = None;
+        self.still = None;
         for (log, wire) in self.logs.iter_mut().zip(Wire::ALL) {
             if let Some(log) = log {
                 log.interrupt(stream.log(wire));
@@ -169,6 +177,7 @@ impl Writer {
         let holds = self.media.at(now_ms);
         let begins = picture.is_some_and(|picture| picture.place == Place::Begins);
         let is_sound_point = self.is_sound_point(role, now_ms);
+        self.note_still(stream, &frame, begins, is_sound_point, now_ms);
         let mut has_lost_join = [false; Wire::COUNT];
         for (log, wire) in self.logs.iter_mut().zip(Wire::ALL) {
             let (Some(log), shared) = (log, stream.log(wire)) else { continue };
@@ -183,13 +192,14 @@ impl Writer {
                 }
             }
             let laid = log.lay(shared, &frame, role, entry, holds);
-            let point = match (begins, is_sound_point && !log.holds_key_frame()) {
-                (true, _) => Some(PointKind::KeyFrame),
-                (false, true) => Some(PointKind::Sound),
-                (false, false) => laid.is_very_start.then_some(PointKind::Start),
+            let point = match is_sound_point {
+                _ if begins => Some(PointKind::KeyFrame),
+                true if self.still.is_some() => Some(PointKind::Still),
+                true if !log.holds_key_frame() => Some(PointKind::Sound),
+                _ => laid.is_very_start.then_some(PointKind::Start),
             };
             if let Some(kind) = point {
-                log.join_at(shared, &laid, kind, &mut self.headers);
+                log.join_at(shared, &laid, kind, &mut self.headers, self.still.as_mut());
                 self.moved_ms = Some(now_ms);
                 self.players_have_headers = false;
             }
@@ -302,6 +312,35 @@ impl Writer {
         !self.tracks.is_empty() && now_ms.saturating_sub(self.picture_ms) < PICTURES_GONE_MS
     }
 
+    /// Keeps the pictures of a stream whose picture stands still while its audio goes on.
+    fn note_still(
+        &mut self,
+        stream: &Stream,
+        frame: &Frame,
+        begins: bool,
+        is_sound_point: bool,
+        now_ms: u64,
+    ) {
+        let configuration = self.headers.configuration() as u16;
+        let is_still = !self.tracks.is_empty() && !self.has_pictures(now_ms);
+        match &mut self.still {
+            Some(still) if begins || still.configuration() != configuration => self.still = None,
+            // It changes now and then without a key frame.
+            Some(still) if frame.kind == FrameKind::Video => {
+                if !still.push(frame) {
+                    self.still = None;
+                }
+            }
+            None if is_sound_point && is_still => {
+                let rtmp = self.logs[Wire::Rtmp.index()].as_ref();
+                let pictures =
+                    rtmp.and_then(|log| log.pictures(stream.log(Wire::Rtmp), MAX_STILL_BYTES, configuration));
+                self.still = pictures.map(|pictures| Still::new(pictures, configuration, &self.memory));
+            }
+            Some(_) | None => {}
+        }
+    }
+
     /// Whether players can begin with this frame where no key frame is held.
     fn is_sound_point(&mut self, role: Role, now_ms: u64) -> bool {
         let moved_ms = *self.moved_ms.get_or_insert(now_ms);
@@ -337,7 +376,8 @@ impl Writer {
                 let mut opened = WireLog::new((self.formats)(*wire).into(), writer, now_ms);
                 let holds = self.media.at(now_ms);
                 if is_kept {
-                    rtmp.copy_to(stream.log(Wire::Rtmp), &mut opened, shared, &mut self.headers, holds);
+                    let (headers, still) = (&mut self.headers, self.still.as_mut());
+                    rtmp.copy_to(stream.log(Wire::Rtmp), &mut opened, shared, headers, still, holds);
                 }
                 *log = Some(opened);
             }

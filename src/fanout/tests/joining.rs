@@ -152,28 +152,6 @@ fn a_stream_of_data_alone_can_be_joined_at_any_time() {
 }
 
 #[test]
-fn video_that_stands_still_is_seen_by_those_who_join_meanwhile_and_goes_on_for_them() {
-    let mut bench = Bench::new();
-    let mut publication = bench.publish();
-    headers(&mut publication);
-    publication.append(key_frame(0, "K0 "), 1_000);
-    publication.append(inter_frame(10, "i0 "), 1_000);
-    for i in 1..=1_000 {
-        publication.append(audio(i * 20, "s "), 1_000 + u64::from(i) * 20);
-    }
-    bench.now_ms = 21_000;
-    let player = bench.join(Start::KeyFrame);
-    assert_eq!(bench.drain(player), format!("M V A K0 i0 {}", "s ".repeat(1_000)));
-    publication.append(inter_frame(20_020, "i1 "), 21_020);
-    assert_eq!(bench.drain(player), "i1 ");
-    let player = bench.join(Start::KeyFrame);
-    assert!(bench.drain(player).starts_with("M V A K0 i0 s "));
-    publication.append(key_frame(20_040, "K1 "), 21_040);
-    let player = bench.join(Start::KeyFrame);
-    assert_eq!(bench.drain(player), "M V A K1 ", "and when it comes back, players begin with it");
-}
-
-#[test]
 fn who_joins_the_sound_of_a_group_larger_than_the_buffer_has_video_from_the_next_key_frame_on() {
     let mut bench = Bench::with(registry_with(1, Retention { buffer_bytes: 1 << 20, keep_ms: 5_000 }));
     let mut publication = bench.publish();
