@@ -4,111 +4,259 @@
 import argparse
 import json
 import os
+import re
+import signal
 import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
 import compare
 import measure
+import newcomer
 import servers
 
-KINDS = ("slow-handshakes single-bytes random-bytes garbage-behind-an-opening announced-lengths chunk-streams "
-         "chunk-sizes pings acknowledgements silent-publishers headers-only vanishing-players deaf-players resets "
-         "half-open create-streams plays")
-HTTP_KINDS = "slow-requests http-garbage api-flood vanishing-http-players deaf-http-players websocket-garbage"
 # The relay may be this much slower for the honest than in quiet.
-MOST_SLOWER = 3
+MAX_SLOWER = 3
 # A latency of so little is as good as any: below it a ratio says nothing.
 FINE_MS = 30
 # What the relay may hold on to: buffers at rest, and pages that the allocator keeps.
 KEPT_MB = 16
+# What it may take for an attack, where its budget says nothing else.
+MAX_GROWN_MB = 128
+# Whoever comes meanwhile is answered within this.
+ANSWERS_WITHIN_S = 1
 # Everybody has been let go of within this.
-RECOVERS_WITHIN_S = 20
+RECOVERS_WITHIN_S = 15
+# Of the operators; attacks know it as well.
+TOKEN = "attack-token"
+# In which nothing is done: what to compare with.
+QUIET_S = 3
+
+
+@dataclass(frozen=True)
+class Row:
+    """One attack, and how the relay is set up for it."""
+
+    name: str
+    # What fanfare-load does; nothing, if it is "".
+    kind: str = ""
+    # Lines of the relay's configuration, with commas between them.
+    config: str = ""
+    log: str = "warn"
+    # Nobody reads the relay's standard error, which is a pipe.
+    unread_log: bool = False
+    # The relay is stopped for so many seconds.
+    stopped_s: float = 0
+    grown_mb: float = MAX_GROWN_MB
+    # The attack takes all the memory that encoders may have.
+    fills_budget: bool = False
+
+
+def of_kinds(kinds: str) -> list[Row]:
+    return [Row(kind, kind) for kind in kinds.split()]
+
+
+HTTP_KINDS = "slow-requests http-garbage api-flood vanishing-http-players deaf-http-players websocket-garbage".split()
+# A budget that an attack meets within seconds.
+SMALL = 'limits.memory_budget="64MiB"'
+ROWS = [
+    *of_kinds("slow-handshakes single-bytes random-bytes garbage-behind-an-opening announced-lengths chunk-streams "
+              "chunk-sizes pings acknowledgements silent-publishers headers-only vanishing-players deaf-players resets "
+              "half-open create-streams plays"),
+    *of_kinds(" ".join(HTTP_KINDS)),
+    *of_kinds("key-frame-copies aggregates amf-references tiny-messages tiny-message-crowd players-without-video "
+              "pause-storms"),
+    Row("publish-storms", "publish-storms", log="info"),
+    Row("publishes-in-one-read", "publishes-in-one-read"),
+    Row("refused-connections", "refused-connections", log="info"),
+    Row("unread-log", "refused-connections", log="info", unread_log=True),
+    # What the thieves send may be read before what the encoder sent, by another core.
+    Row("name-thieves", "name-thieves", config="cores=2", stopped_s=4.5),
+    Row("one-network", "one-network", config="limits.uncounted=[]"),
+    *of_kinds("event-floods dear-metadata odd-names"),
+    *[Row(kind, kind, config=SMALL, grown_mb=80) for kind in
+      "unfinished-messages pinned-buffers unread-preambles large-headers still-pictures".split()],
+    Row("paused-players", "paused-players", config=SMALL + ',play.stream_buffer="8MiB"', grown_mb=80),
+    Row("growing-publishers", "growing-publishers", config=SMALL, fills_budget=True),
+    Row("standstill", config='limits.publisher_silence="3s"', stopped_s=6),
+]
+KINDS = dict.fromkeys(row.kind for row in ROWS if row.kind)
 
 
 class Relay:
     """The relay under attack, its encoder, and what /proc says of it."""
 
-    def __init__(self, directory: Path):
-        port, http_port = measure.free_port(), measure.free_port()
-        self.url = f"rtmp://127.0.0.1:{port}/live/load"
-        self.http_url = f"http://127.0.0.1:{http_port}/live/load.flv"
+    def __init__(self, row: Row, directory: Path):
+        self.setup = (row.config, row.log, row.unread_log)
+        self.port, self.http_port = measure.free_port(), measure.free_port()
+        self.url = f"rtmp://127.0.0.1:{self.port}/live/load"
+        self.http_url = f"http://127.0.0.1:{self.http_port}/live/load.flv"
         self.directory = directory
         self.log = (directory / "relay.log").open("wb")
-        command = ["taskset", "-c", "0", *servers.command('fanfare:api.token="attack-token"', port, directory, http_port)]
-        self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
-        measure.wait_until_it_listens(self.process, port, directory / "relay.log")
+        config = ",".join(line for line in (row.config, f'api.token="{TOKEN}"') if line)
+        name = f"fanfare:{config}"
+        command = ["taskset", "-c", "0", *servers.command(name, self.port, directory, self.http_port)]
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=self.log, env={**os.environ, "FANFARE_LOG": row.log},
+            stderr=subprocess.PIPE if row.unread_log else self.log)
+        measure.wait_until_it_listens(self.process, self.port, directory / "relay.log")
         publish = [str(servers.LOAD), "--cpu", "1", "publish", self.url, "--seconds", "3600"]
-        self.encoder = subprocess.Popen(publish, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
+        self.encoder = subprocess.Popen(publish, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                                        stderr=(directory / "encoder.log").open("wb"))
         time.sleep(1)
+
+    def is_well(self) -> bool:
+        return self.process.poll() is None and self.encoder.poll() is None
 
     def resident_mb(self) -> float:
         for line in Path(f"/proc/{self.process.pid}/status").read_text().splitlines():
             if line.startswith("VmRSS:"):
                 return int(line.split()[1]) / 1e3
-        raise RuntimeError("the relay is gone")
+        return 0
 
     def files(self) -> int:
-        return len(os.listdir(f"/proc/{self.process.pid}/fd"))
+        try:
+            return len(os.listdir(f"/proc/{self.process.pid}/fd"))
+        except OSError:
+            return 0
 
     def cpu_seconds(self) -> float:
         fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def honest(self, players: int, seconds: float) -> subprocess.Popen:
-        command = [str(servers.LOAD), "--cpu", "1", "play", self.url, "--players", str(players), "--parse", "0.1",
-                   "--settle", "3", "--seconds", str(seconds), "--json", str(self.directory / "honest.json")]
-        return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
+        command = [str(servers.LOAD), "--cpu", "1", "play", self.url, "--players", str(players), "--parse", "1",
+                   "--settle", str(QUIET_S), "--seconds", str(seconds), "--json", str(self.directory / "honest.json")]
+        return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+
+    def scrape_faults(self) -> list[str]:
+        """Series that are there twice, or lines that are none."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.http_port}/metrics?token={TOKEN}", timeout=10) as answer:
+            return scrape_faults(answer.read().decode())
 
     def end(self) -> None:
-        for process in (self.encoder, self.process):
-            measure.end(process)
+        measure.end(self.encoder)
+        if self.process.stderr:
+            # Who reads nothing would keep it waiting at its last words.
+            self.process.stderr.close()
+        measure.end(self.process)
+        self.log.close()
 
 
-def attack(relay: Relay, kind: str, players: int, seconds: float) -> dict:
-    """One kind, or `quiet`."""
+def scrape_faults(text: str) -> list[str]:
+    seen, faults = set(), []
+    for line in text.splitlines():
+        if not line or line.startswith("#"):
+            continue
+        series = re.fullmatch(r'([a-z_]+(?:\{(?:[a-z_]+="(?:[^"\\]|\\.)*",?)*\})?) \S+', line)
+        if not series:
+            faults.append(f"not a line of metrics: {line[:80]}")
+        elif series[1] in seen:
+            faults.append(f"twice in the metrics: {series[1]}")
+        else:
+            seen.add(series[1])
+    return faults
+
+
+def attack(relay: Relay, row: Row, players: int, seconds: float) -> dict:
+    """One row; without a kind nothing is sent."""
     before_mb, before_files = relay.resident_mb(), relay.files()
+    seconds += row.stopped_s
     honest = relay.honest(players, seconds)
-    # The attack begins once they are there, and goes on for as long as they are measured.
-    time.sleep(players / 500 + 2)
-    at_mb, began, began_cpu = 0.0, time.monotonic(), relay.cpu_seconds()
-    attacker = None
-    if kind != "quiet":
-        url = relay.http_url if kind in HTTP_KINDS.split() else relay.url
-        command = ["nice", "-n", "5", str(servers.LOAD), "--cpu", "1", "attack", kind, url,
-                   "--seconds", str(seconds + 1)]
+    # The attack begins with the steady time, and goes on for as long as they are measured.
+    for line in honest.stderr:
+        if b"(coming)" not in line:
+            break
+    at_mb, began, began_cpu = before_mb, time.monotonic(), relay.cpu_seconds()
+    newcomers = newcomer.Newcomers(relay.port, relay.http_port, "load") if not row.stopped_s else None
+    publishes, wrong, attacker = newcomer.Waits(), [], None
+    if row.kind:
+        command = ["nice", "-n", "5", str(servers.LOAD), "--cpu", "1", "attack", row.kind, relay.url,
+                   "--http", f"127.0.0.1:{relay.http_port}", "--seconds", str(seconds)]
+        if row.kind in HTTP_KINDS:
+            command[command.index(relay.url)] = relay.http_url
         attacker = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    while honest.poll() is None:
-        at_mb = max(at_mb, relay.resident_mb())
-        time.sleep(0.2)
-    cores = (relay.cpu_seconds() - began_cpu) / (time.monotonic() - began)
-    did = attacker.communicate(timeout=60)[1].strip().splitlines()[-1] if attacker else ""
-    if attacker and attacker.returncode != 0:
-        raise RuntimeError(f"{kind}: {did}")
+    try:
+        if row.stopped_s:
+            time.sleep(1)
+            relay.process.send_signal(signal.SIGSTOP)
+            time.sleep(row.stopped_s)
+            relay.process.send_signal(signal.SIGCONT)
+        while honest.poll() is None and relay.is_well():
+            at_mb = max(at_mb, relay.resident_mb())
+            # Once, while the attack is at its height.
+            if not publishes.worst_s and time.monotonic() - began > seconds * 0.7:
+                publishes.note(lambda: newcomer.publish(relay.port, "newcomer"))
+                if row.kind == "odd-names":
+                    wrong += relay.scrape_faults()
+            time.sleep(0.1)
+        cores = (relay.cpu_seconds() - began_cpu) / (time.monotonic() - began)
+    except (OSError, RuntimeError) as error:
+        cores = 0.0
+        wrong.append(str(error))
+    if newcomers:
+        newcomers.end()
+    if not relay.is_well():
+        relay_died = relay.process.poll() is not None
+        wrong.append("the relay died" if relay_died else "the honest encoder was ended: "
+                     + measure.last_lines(relay.directory / "encoder.log"))
+        honest.terminate()
+    honest.wait(60)
+    did = ""
+    if attacker:
+        # A relay that is dead, or was told to go, leaves nobody to attack.
+        did = attacker.communicate(timeout=60)[1].strip().splitlines()[-1]
+        if attacker.returncode != 0 and relay.is_well():
+            raise RuntimeError(f"{row.kind}: {did}")
     result = json.loads((relay.directory / "honest.json").read_text())
     until = time.monotonic() + RECOVERS_WITHIN_S
-    while time.monotonic() < until and (relay.files() > before_files or relay.resident_mb() > before_mb + KEPT_MB):
-        time.sleep(0.2)
-    checked = result["checked"]
-    return {
-        "kind": kind, "did": did, "held": result["held"], "players": players, "cores": cores,
+    while relay.is_well() and time.monotonic() < until and (
+            relay.files() > before_files or relay.resident_mb() > before_mb + KEPT_MB):
+        time.sleep(0.1)
+    checked, delivery, latency = result["checked"], result["delivery"], result["steady"]["latency_ms"]
+    found = {
+        "name": row.name, "did": did, "held": result["held"], "players": players, "cores": cores,
         "lost": checked["gaps"] + checked["skips"] + checked["out_of_order"] + checked["corrupt"],
-        "p50_ms": result["steady"]["latency_ms"]["p50"], "p99_ms": result["steady"]["latency_ms"]["p99"],
-        "before_mb": before_mb, "at_mb": at_mb, "after_mb": relay.resident_mb(),
+        "never": delivery["frames"]["never"], "share": delivery["share"], "stalled": delivery["stalled_players"],
+        "wait_ms": delivery["longest_wait_ms"]["max"], "p50_ms": latency["p50"], "p99_ms": latency["p99"],
+        "quiet_p99_ms": result["settling_latency_ms"]["p99"],
+        "rtmp": newcomers.rtmp if newcomers else newcomer.Waits(),
+        "http": newcomers.http if newcomers else newcomer.Waits(), "publishes": publishes,
+        "before_mb": before_mb, "at_mb": at_mb,
+        "after_mb": relay.resident_mb() if relay.process.poll() is None else 0,
         "leaked_files": max(0, relay.files() - before_files),
     }
+    found["wrong"] = wrong + faults(found, row)
+    return found
 
 
-def faults(found: dict, quiet_p99_ms: float) -> list[str]:
-    """What the honest noticed, or the relay did not give back."""
+def faults(found: dict, row: Row) -> list[str]:
+    """What the honest or newcomers noticed, or the relay did not give back."""
     wrong = []
-    if found["held"] != found["players"] or found["lost"]:
-        wrong.append(f"{found['players'] - found['held']} honest players and {found['lost']} frames lost")
-    if found["p99_ms"] > max(MOST_SLOWER * quiet_p99_ms, FINE_MS):
-        wrong.append(f"p99 {found['p99_ms']:.0f} ms, {quiet_p99_ms:.0f} in quiet")
+    if found["held"] != found["players"]:
+        wrong.append(f"{found['players'] - found['held']} honest players sent away")
+    if found["lost"]:
+        wrong.append(f"frames lost {found['lost']} times")
+    if found["never"]:
+        wrong.append(f"{found['never']} frames never came")
+    # While a relay is stopped nothing comes, and all of it afterwards.
+    if not row.stopped_s:
+        if found["stalled"] and not found["lost"] + found["never"]:
+            wrong.append(f"{found['stalled']} players waited, up to {found['wait_ms']:.0f} ms")
+        if found["p99_ms"] > max(MAX_SLOWER * found["quiet_p99_ms"], FINE_MS):
+            wrong.append(f"p99 {found['p99_ms']:.0f} ms, {found['quiet_p99_ms']:.0f} in quiet")
+    for kind in ("rtmp", "http"):
+        if found[kind].failed or found[kind].worst_s > ANSWERS_WITHIN_S:
+            wrong.append(f"newcomers over {kind.upper()} waited {found[kind].text()} ms")
+    if found["publishes"].failed and not row.fills_budget:
+        wrong.append(f"a new encoder was not let in: {found['publishes'].failed[0]}")
+    if found["at_mb"] > found["before_mb"] + row.grown_mb:
+        wrong.append(f"memory grew by {found['at_mb'] - found['before_mb']:.0f} MB")
     if found["after_mb"] > found["before_mb"] + KEPT_MB:
         wrong.append(f"{found['after_mb'] - found['before_mb']:.0f} MB kept")
     if found["leaked_files"]:
@@ -118,42 +266,60 @@ def faults(found: dict, quiet_p99_ms: float) -> list[str]:
 
 def table(results: list[dict]) -> str:
     lines = [f"{compare.machine()}, {date.today().isoformat()}. Relay on one core, {results[0]['players']} honest "
-             "players of 1 Mbit/s, encoder and attacker on another, loopback.", "",
-             "| attack | what the attacker did | frames lost by the honest | their p50 / p99 ms | relay, cores "
-             "| memory before / at most / after, MB | descriptors left |",
-             "|---|---|---|---|---|---|---|"]
+             "players of 1 Mbit/s, encoder and attacker on another, loopback. Latency and its ratio to the quiet "
+             f"{QUIET_S} s before, in the same run.", "",
+             "| attack | what the attacker did | delivered in time | longest wait, ms | p50 / p99 ms | × quiet "
+             "| newcomers waited, RTMP / HTTP, ms | relay, cores | memory before / at most / after, MB "
+             "| what does not hold |",
+             "|---|---|---|---|---|---|---|---|---|---|"]
     for it in results:
-        lines.append(f"| {it['kind']} | {it['did'] or '–'} | {it['lost']} | {it['p50_ms']:.1f} / {it['p99_ms']:.1f} "
-                     f"| {it['cores']:.2f} | {it['before_mb']:.0f} / {it['at_mb']:.0f} / {it['after_mb']:.0f} "
-                     f"| {it['leaked_files']} |")
+        slower = it["p99_ms"] / it["quiet_p99_ms"] if it["quiet_p99_ms"] else 0
+        lines.append(f"| {it['name']} | {it['did'] or '–'} | {it['share']:.4f} | {it['wait_ms']:.0f} "
+                     f"| {it['p50_ms']:.1f} / {it['p99_ms']:.1f} | {slower:.1f} "
+                     f"| {it['rtmp'].text()} / {it['http'].text()} | {it['cores']:.2f} "
+                     f"| {it['before_mb']:.0f} / {it['at_mb']:.0f} / {it['after_mb']:.0f} "
+                     f"| {'; '.join(it['wrong']).replace('|', '/') or '–'} |")
     return "\n".join(lines) + "\n"
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("kinds", nargs="*", metavar="KIND", default=KINDS.split() + HTTP_KINDS.split(),
-                        help=f"default: {KINDS} {HTTP_KINDS}")
-    parser.add_argument("--players", type=int, default=500)
-    parser.add_argument("--seconds", type=float, default=8)
+    names = {row.name: row for row in ROWS}
+    parser.add_argument("rows", nargs="*", metavar="ROW", help=f"default: quiet {' '.join(names)}")
+    parser.add_argument("--players", type=int, default=50)
+    parser.add_argument("--seconds", type=float, default=5, help="of each attack")
     parser.add_argument("--out", type=Path, default=compare.RESULTS / "attacks.md")
     options = parser.parse_args()
+    unknown = [name for name in options.rows if name not in names]
+    if unknown:
+        parser.error(f"no such row: {' '.join(unknown)}")
     measure.raise_file_limit()
-    results, verdict = [], 0
-    with tempfile.TemporaryDirectory(prefix="fanfare-load-") as name:
-        relay = Relay(Path(name))
+    results, verdict, relay, begun = [], 0, None, time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="fanfare-load-") as directory:
         try:
-            # The first run fills what is kept for the next: it is not the one to compare with.
-            attack(relay, "quiet", options.players, 1)
-            for kind in ["quiet", *options.kinds]:
-                found = attack(relay, kind, options.players, options.seconds)
+            for row in [Row("quiet"), *(names[name] for name in options.rows or names)]:
+                if not relay or relay.setup != (row.config, row.log, row.unread_log):
+                    if relay:
+                        relay.end()
+                    relay = Relay(row, Path(directory))
+                    # The first run fills what is kept for the next: it is not one to compare with.
+                    attack(relay, Row("warm"), options.players, 0.5)
+                found = attack(relay, row, options.players, options.seconds)
                 results.append(found)
-                wrong = faults(found, results[0]["p99_ms"])
-                verdict |= bool(wrong)
-                compare.say(f"{kind:28} p99 {found['p99_ms']:6.1f} ms  {found['cores']:.2f} cores  "
-                            f"{found['at_mb']:.0f} MB  {'; '.join(wrong) or 'unnoticed'}  ({found['did']})")
+                verdict |= bool(found["wrong"])
+                compare.say(f"{row.name:26} delivered {found['share']:.4f}  p99 {found['p99_ms']:6.1f} ms "
+                            f"({found['quiet_p99_ms']:.1f})  newcomers {found['rtmp'].text()} / {found['http'].text()} ms"
+                            f"  {found['cores']:.2f} cores  {found['at_mb']:.0f} MB  "
+                            f"{'; '.join(found['wrong']) or 'unnoticed'}  ({found['did']})")
+                options.out.write_text(table(results))
+                if found["wrong"]:
+                    # What is left of it would be blamed on the next one.
+                    relay.end()
+                    relay = None
         finally:
-            relay.end()
-    options.out.write_text(table(results))
+            if relay:
+                relay.end()
+    compare.say(f"took {(time.monotonic() - begun) / 60:.1f} minutes")
     return verdict
 
 

@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
-# Attacks the relay in every way that fanfare-load knows, while 500 honest players watch: do they notice?
+# Attacks the relay in every way that fanfare-load knows, while honest players watch: do they notice?
 #
-#   ./attack.sh [--players N] [--seconds N] [KIND...]
+#   ./attack.sh [--players N] [--seconds N] [ROW...]
 #
-# For each kind of attack: frames that the honest players lost, their latency beside that of a quiet time, and the
-# relay's memory and descriptors before, at the end, and once it is over. Writes results/attacks.md.
-# The relay runs on CPU 0, all else on CPU 1. Exit code: 0 if nobody honest lost a frame and all came back, 1 if not.
+# For each row: what the 50 honest players got of what was sent, in time; their latency beside that of the quiet seconds
+# before, in the same run; how long newcomers waited over RTMP and over HTTP; the relay's memory and descriptors before,
+# at most, and once it is over. Writes results/attacks.md, where what does not hold is named.
+# The relay runs on CPU 0, all else on CPU 1. Exit code: 0 if all rows hold, 1 if not.
 set -euo pipefail
 directory=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
 if [[ ${1-} == -h || ${1-} == --help ]]; then sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "$0"; exit 0; fi

@@ -149,8 +149,12 @@ struct Attack {
     /// How
     #[arg(value_enum)]
     kind: attack::Kind,
-    /// rtmp://127.0.0.1:1935/live/stream, a stream that is published
+    /// rtmp://127.0.0.1:1935/live/stream, a stream that is published; http://127.0.0.1:8080/live/stream.flv for attacks
+    /// over HTTP
     url: String,
+    /// The HTTP port, 127.0.0.1:8080, for attacks that use both
+    #[arg(long, value_name = "ADDR")]
+    http: Option<SocketAddr>,
     /// Stop after this many
     #[arg(long, default_value = "10", value_parser = seconds)]
     seconds: Duration,
@@ -256,7 +260,11 @@ impl Play {
 impl Attack {
     fn run(self, stop: &AtomicBool) -> Result<ExitCode, String> {
         let target = Target::resolve(&self.url, self.host.i_own_this_host)?;
-        let done = attack::run(&attack::Options { target, kind: self.kind, time: self.seconds }, stop)?;
+        if self.http.is_some_and(|http| http.ip() != target.address.ip()) {
+            return Err("--http is not on the host of the address".to_owned());
+        }
+        let options = attack::Options { target, http: self.http, kind: self.kind, time: self.seconds };
+        let done = attack::run(&options, stop)?;
         say(format_args!(
             "{} connections begun, {} ended by the server, {:.1} MB sent",
             done.begun,

@@ -42,6 +42,8 @@ pub struct Report {
     pub hindered: Tally,
     /// What was received, of what was sent.
     pub delivery: Delivery,
+    /// Latency until the steady time began: what to compare it with, if something is done to the server from then on.
+    pub settling_latency_ms: Summary,
     /// The time in which all had come and settled.
     pub steady: Steady,
     /// The first reasons why connections ended.

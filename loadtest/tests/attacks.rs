@@ -1,16 +1,20 @@
 //! What the attacks do to a peer.
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::process::Command;
-use std::sync::atomic::AtomicBool;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
+use fanfare::rtmp::chunk::ChunkSize;
 use fanfare_load::attack::{self, Done, Kind, Options};
-use fanfare_load::sys;
+use fanfare_load::play::{self, Habits, Shares};
+use fanfare_load::source::Shape;
 use fanfare_load::target::Target;
+use fanfare_load::{publish, sys};
 
 mod support;
 
@@ -58,16 +62,150 @@ fn the_relay_ends_those_that_announce_messages_on_too_many_chunk_streams() {
     assert!(done.begun > 100 && done.ended + 50 >= done.begun, "{done:?}");
 }
 
+/// What `attack.sh` measures for seconds each, in short: nobody honest loses a frame.
+#[test]
+fn honest_players_get_each_frame_whatever_one_connection_or_some_do_meanwhile() {
+    let stop = AtomicBool::new(false);
+    let noticed = thread::scope(|scope| {
+        // Also when an assertion fails.
+        let _stop = SetWhenDropped(&stop);
+        let mut noticed = Vec::new();
+        for kind in IN_SHORT {
+            let relay = RelayProcess::start();
+            let target = Target::resolve(&format!("rtmp://{}/live/load", relay.rtmp), false).unwrap();
+            let encoder = encoder(&target);
+            let (until, (publishes, began)) = (&stop, mpsc::channel());
+            let encoder =
+                scope.spawn(move || publish::run(&encoder, until, |_| publishes.send(()).unwrap_or(())));
+            began.recv().unwrap();
+            let attack = Options {
+                target: target.clone(),
+                http: Some(relay.http),
+                kind,
+                time: Duration::from_secs(2),
+            };
+            let attacker = scope.spawn(move || attack::run(&attack, until).unwrap());
+            let report = play::run(&honest(&target), until, |_| {}).unwrap();
+            let done = attacker.join().unwrap();
+            assert!(done.begun > 0 && done.bytes > 0, "{kind:?} did nothing: {done:?}");
+            if !report.is_perfect() || encoder.is_finished() {
+                noticed.push(format!("{kind:?}: {done:?}\n{report}"));
+            }
+        }
+        noticed
+    });
+    assert!(noticed.is_empty(), "{}", noticed.join("\n\n"));
+}
+
+/// The relay in a process of its own: what an attack left it to do ends with it.
+struct RelayProcess {
+    process: Child,
+    rtmp: SocketAddr,
+    http: SocketAddr,
+}
+
+impl RelayProcess {
+    fn start() -> Self {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.args(["--exact", "a_relay_for_other_tests", "--nocapture"]).env(IS_RELAY, "yes");
+        let mut process = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines().map(Result::unwrap);
+        let addresses =
+            lines.find_map(|line| line.split_once("relay at ").map(|it| it.1.to_owned())).unwrap();
+        let mut addresses = addresses.split(' ').map(|address| address.parse().unwrap());
+        let mut next = || addresses.next().unwrap();
+        Self { rtmp: next(), http: next(), process }
+    }
+}
+
+impl Drop for RelayProcess {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// Started by [`RelayProcess`]; a test of nothing otherwise.
+#[test]
+fn a_relay_for_other_tests() {
+    if std::env::var_os(IS_RELAY).is_some() {
+        let support::Addresses { rtmp, http } = support::relay(1);
+        let _ = writeln!(std::io::stdout(), "relay at {rtmp} {http}");
+        loop {
+            thread::park();
+        }
+    }
+}
+
+const IS_RELAY: &str = "FANFARE_TEST_IS_RELAY";
+
+const IN_SHORT: [Kind; 13] = [
+    Kind::KeyFrameCopies,
+    Kind::PlayersWithoutVideo,
+    Kind::PauseStorms,
+    Kind::RefusedConnections,
+    Kind::NameThieves,
+    Kind::DearMetadata,
+    Kind::UnfinishedMessages,
+    Kind::PinnedBuffers,
+    Kind::UnreadPreambles,
+    Kind::LargeHeaders,
+    Kind::StillPictures,
+    Kind::PausedPlayers,
+    Kind::GrowingPublishers,
+];
+
+fn encoder(target: &Target) -> publish::Options {
+    publish::Options {
+        target: target.clone(),
+        streams: 1,
+        shape: Shape { bitrate: 500_000, fps: 30, gop: 30, audio: true },
+        chunk_size: ChunkSize::new(4096).unwrap(),
+        time: Duration::from_secs(600),
+    }
+}
+
+fn honest(target: &Target) -> play::Options {
+    play::Options {
+        target: target.clone(),
+        players: 20,
+        streams: 1,
+        ramp: 1_000.0,
+        shares: Shares { checks: 1.0, ..Shares::default() },
+        habits: Habits {
+            stall_after: Duration::ZERO,
+            stall_for: Duration::ZERO,
+            slow_bitrate: 0,
+            churn_stay: Duration::ZERO,
+            churn_away: Duration::ZERO,
+        },
+        settle: Duration::ZERO,
+        time: Duration::from_secs(2),
+        drain_every: Duration::from_millis(10),
+        // Unoptimised, and on a machine that does other work as well.
+        late_after: Duration::from_secs(1),
+        server_pid: None,
+    }
+}
+
 #[test]
 fn each_kind_of_attack_is_in_the_table() {
     let mut python = Command::new("python3");
-    python.args(["-c", "import attack; print(attack.KINDS, attack.HTTP_KINDS)"]);
+    python.args(["-c", "import attack; print(*attack.KINDS)"]);
     let output =
         python.env("PYTHONDONTWRITEBYTECODE", "1").current_dir(env!("CARGO_MANIFEST_DIR")).output().unwrap();
     let in_table = String::from_utf8(output.stdout).unwrap();
     let in_table: Vec<_> = in_table.split_whitespace().collect();
     let all: Vec<_> = Kind::value_variants().iter().filter_map(|kind| kind.to_possible_value()).collect();
     assert_eq!(in_table, all.iter().map(|kind| kind.get_name()).collect::<Vec<_>>());
+}
+
+struct SetWhenDropped<'a>(&'a AtomicBool);
+
+impl Drop for SetWhenDropped<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 /// Reads all that is there, and gives what ended it; an end of the stream is `UnexpectedEof`.
@@ -83,5 +221,5 @@ fn read_to_the_end(connection: &mut TcpStream) -> ErrorKind {
 
 fn attack_for(time: Duration, kind: Kind, address: SocketAddr) -> Result<Done, String> {
     let target = Target::resolve(&format!("rtmp://{address}/live/load"), false).unwrap();
-    attack::run(&Options { target, kind, time }, &AtomicBool::new(false))
+    attack::run(&Options { target, http: None, kind, time }, &AtomicBool::new(false))
 }

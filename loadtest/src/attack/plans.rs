@@ -1,13 +1,17 @@
-//! What each attack sends, and how: a table. The bytes are canned; nothing of what the server says is looked at.
+//! What each attack sends, and how: a table.
 
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use bytes::Bytes;
-use fanfare::amf0::{self, Value};
-use fanfare::rtmp::chunk::{Encoder, Message};
 use fanfare::rtmp::client::Url;
-use fanfare::rtmp::command::Command;
 use fanfare::rtmp::message::{Control, UserControl, type_id};
+
+use super::wire::{
+    Openings, UPGRADE, announced_lengths, announced_on_many_chunk_streams, control, control_bytes,
+    create_stream, handshake, headers, play, random, request,
+};
+use super::{pin, starve};
 
 /// One kind of attack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -58,19 +62,77 @@ pub enum Kind {
     DeafHttpPlayers,
     /// Over WebSocket: players that send random bytes for frames, and pings without end
     WebsocketGarbage,
+    /// A publisher with 8 MiB of sequence headers, and then key frames of two bytes
+    KeyFrameCopies,
+    /// Aggregates of 16 MB with a million messages of one byte
+    Aggregates,
+    /// Commands whose references make 15,000 values of 300 bytes
+    AmfReferences,
+    /// Publishers that send messages of two bytes, 20 Mbit/s of them together
+    TinyMessages,
+    /// Forty publishers that send messages of two bytes as fast as they are read
+    TinyMessageCrowd,
+    /// Players that want no video
+    PlayersWithoutVideo,
+    /// Players that pause and resume all the time, of a stream whose headers change all the time as well
+    PauseStorms,
+    /// Connections that publish one name after another: 25 bytes each, and two log lines
+    PublishStorms,
+    /// The same, thousands of them in one write
+    PublishesInOneRead,
+    /// Connections that are refused at once, thousands a second
+    RefusedConnections,
+    /// Publishers of the honest stream's name, which come back as soon as they are refused
+    NameThieves,
+    /// Handshakes of which nothing comes, from one network: 127.7.7.0/24
+    OneNetwork,
+    /// Publishers that come and go without end, and listeners to the events that do not read; needs --http
+    EventFloods,
+    /// Publishers whose metadata has 16,000 values, and requests for the list of streams; needs --http
+    DearMetadata,
+    /// 150 streams, among them one that is called "(others)"
+    OddNames,
+    /// Players that send 32 MB of messages that do not end
+    UnfinishedMessages,
+    /// Players of whom one chunk in each 64 KiB belongs to a message that does not end
+    PinnedBuffers,
+    /// Players of a stream with 8 MiB of headers that read nothing
+    UnreadPreambles,
+    /// Publishers with 12 MiB of headers
+    LargeHeaders,
+    /// Requests for a still picture of 24 MB, whose answers are not read; needs --http
+    StillPictures,
+    /// Players that join and pause, one after the other
+    PausedPlayers,
+    /// Publishers that grow once they are in, in each wire form; needs --http
+    GrowingPublishers,
 }
 
-/// How an attack goes about it.
+/// How an attack goes about it: several kinds of connections at a time, such as a publisher and its players.
 pub struct Plan {
+    /// Each for itself.
+    pub troops: Vec<Troop>,
+}
+
+/// Connections that all do the same.
+pub struct Troop {
+    /// Which of the server's ports they go to.
+    pub port: Port,
+    /// Where they come from: the number of a connection says it. Their own address, unless it is given.
+    pub source: Option<fn(u64) -> Ipv4Addr>,
+    /// When the first one comes.
+    pub after: Duration,
     /// Connections at a time.
     pub connections: usize,
     /// New ones a second, at most.
     pub ramp: f64,
     /// What each sends first; `number` is the connection's.
-    pub opening: Box<dyn Fn(u64) -> Vec<u8>>,
+    pub opening: Box<dyn Fn(u64) -> Bytes>,
     /// What it goes on with, without end.
     pub flood: Vec<u8>,
-    /// Bytes of one write.
+    /// Bytes of one write of the opening; 0 is as many as of the flood.
+    pub opening_piece: usize,
+    /// Bytes of one write of the flood.
     pub piece: usize,
     /// From one write of a connection to its next.
     pub pause: Duration,
@@ -78,6 +140,14 @@ pub struct Plan {
     pub reads: bool,
     /// How long a connection lasts, and how it ends.
     pub end: Option<(Duration, End)>,
+}
+
+/// A port of the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs)]
+pub enum Port {
+    Rtmp,
+    Http,
 }
 
 /// How a connection ends.
@@ -91,229 +161,23 @@ pub enum End {
     Vanish,
 }
 
-impl Plan {
-    /// The plan of this kind, against the stream of `url`.
-    pub fn new(kind: Kind, url: &Url) -> Self {
-        let Url { app, key, .. } = url.clone();
-        let connected = {
-            let app = app.clone();
-            move || [handshake(), connect(&app)].concat()
-        };
-        let plays = {
-            let (connected, key) = (connected.clone(), key.clone());
-            move || [connected(), create_stream(), play(&key)].concat()
-        };
-        let publishes = {
-            let connected = connected.clone();
-            move |number: u64| [connected(), create_stream(), publish(&format!("attack-{number}"))].concat()
-        };
-        let live = format!("/{app}/{key}.flv");
-        let still = Self {
+impl Troop {
+    /// A hundred that connect and say nothing: what an attack begins with.
+    pub fn still() -> Self {
+        Self {
+            port: Port::Rtmp,
+            source: None,
+            after: Duration::ZERO,
             connections: 100,
             ramp: 1_000.0,
-            opening: Box::new(|_| Vec::new()),
+            opening: Box::new(|_| Bytes::new()),
             flood: Vec::new(),
+            opening_piece: 0,
             piece: 64 << 10,
             pause: Duration::from_millis(10),
             reads: true,
             end: None,
-        };
-        match kind {
-            Kind::SlowHandshakes => Self {
-                connections: 3_000,
-                opening: Box::new(|_| handshake()),
-                piece: 1,
-                pause: Duration::from_secs(1),
-                ..still
-            },
-            Kind::SingleBytes => Self {
-                connections: 50,
-                opening: Box::new(move |_| plays()),
-                piece: 1,
-                pause: Duration::from_millis(2),
-                end: Some((Duration::from_secs(8), End::Close)),
-                ..still
-            },
-            Kind::RandomBytes => Self {
-                ramp: 500.0,
-                opening: Box::new(|number| random(number, 4_000)),
-                end: Some((Duration::from_millis(200), End::Close)),
-                ..still
-            },
-            Kind::GarbageBehindAnOpening => Self {
-                ramp: 500.0,
-                opening: Box::new(move |number| [connected(), random(number, 20_000)].concat()),
-                end: Some((Duration::from_millis(200), End::Close)),
-                ..still
-            },
-            Kind::AnnouncedLengths => Self {
-                ramp: 500.0,
-                opening: Box::new(move |_| [connected(), announced_lengths()].concat()),
-                end: Some((Duration::from_secs(2), End::Close)),
-                ..still
-            },
-            Kind::ChunkStreams => {
-                let opening = [connected(), announced_on_many_chunk_streams()].concat();
-                Self {
-                    // Slower than the others: most of what it says comes when it has been sent away, and keeps the
-                    // kernel busy for nothing.
-                    ramp: 100.0,
-                    opening: Box::new(move |_| opening.clone()),
-                    end: Some((Duration::from_secs(2), End::Close)),
-                    ..still
-                }
-            }
-            Kind::ChunkSizes => Self {
-                connections: 10,
-                opening: Box::new(move |_| connected()),
-                flood: (0..400u32)
-                    .flat_map(|i| {
-                        control_bytes(type_id::SET_CHUNK_SIZE, &(4 + i * 7919 % 65_532).to_be_bytes())
-                    })
-                    .collect(),
-                piece: 8 << 10,
-                ..still
-            },
-            Kind::Pings => Self {
-                connections: 10,
-                opening: Box::new(move |_| connected()),
-                flood: (0..400).flat_map(|i| control(Control::User(UserControl::PingRequest(i)))).collect(),
-                piece: 8 << 10,
-                reads: false,
-                ..still
-            },
-            Kind::Acknowledgements => Self {
-                connections: 10,
-                opening: Box::new(move |_| plays()),
-                flood: (0..400).flat_map(|i| control(Control::Acknowledgement(i * 0x0101_0101))).collect(),
-                piece: 8 << 10,
-                ..still
-            },
-            Kind::SilentPublishers => Self {
-                connections: 1_000,
-                opening: Box::new(publishes),
-                pause: Duration::from_secs(1),
-                ..still
-            },
-            Kind::HeadersOnly => Self {
-                connections: 50,
-                opening: Box::new(publishes),
-                flood: (0..40).flat_map(headers).collect(),
-                piece: 4 << 10,
-                pause: Duration::from_millis(20),
-                ..still
-            },
-            Kind::VanishingPlayers => Self {
-                connections: 400,
-                ramp: 2_000.0,
-                opening: Box::new(move |_| plays()),
-                end: Some((Duration::from_millis(50), End::Close)),
-                ..still
-            },
-            Kind::DeafPlayers => {
-                Self { connections: 500, opening: Box::new(move |_| plays()), reads: false, ..still }
-            }
-            Kind::Resets => Self {
-                connections: 400,
-                opening: Box::new(move |_| plays()),
-                reads: false,
-                end: Some((Duration::from_millis(300), End::Reset)),
-                ..still
-            },
-            Kind::HalfOpen => Self {
-                ramp: 300.0,
-                opening: Box::new(move |number| match number % 3 {
-                    0 => Vec::new(),
-                    1 => connected(),
-                    _ => publishes(number),
-                }),
-                end: Some((Duration::from_millis(200), End::Vanish)),
-                ..still
-            },
-            Kind::CreateStreams => Self {
-                connections: 10,
-                opening: Box::new(move |_| connected()),
-                flood: create_stream().repeat(100),
-                piece: 4 << 10,
-                ..still
-            },
-            Kind::Plays => Self {
-                connections: 10,
-                opening: Box::new(move |_| [connected(), create_stream()].concat()),
-                flood: (0..50).flat_map(|i| play(&format!("{key}-{i}"))).chain(play(&key)).collect(),
-                piece: 4 << 10,
-                ..still
-            },
-            Kind::SlowRequests => Self {
-                connections: 3_000,
-                opening: Box::new(|_| request("/", "X-Slow: slow\r\n")),
-                piece: 1,
-                pause: Duration::from_secs(1),
-                ..still
-            },
-            Kind::HttpGarbage => Self {
-                ramp: 500.0,
-                opening: Box::new(|number| match number % 3 {
-                    0 => random(number, 4_000),
-                    1 => [request("/", "").strip_suffix(b"\r\n").unwrap_or_default(), &[b'x'; 1 << 20]]
-                        .concat(),
-                    _ => b"GET /../../%00%ff.flv HTTP/1.1\r\nHost:\r\nContent-Length: 99999999\r\n\r\n"
-                        .to_vec(),
-                }),
-                end: Some((Duration::from_millis(200), End::Close)),
-                ..still
-            },
-            Kind::ApiFlood => Self {
-                connections: 10,
-                // With the token that attack.py gives the relay: what an operator's tools ask for costs the most.
-                flood: [
-                    "/api/v1/players?limit=1000&token=attack-token",
-                    "/api/v1/streams",
-                    "/metrics?token=attack-token",
-                    "/api/v1/history",
-                    "/",
-                ]
-                .iter()
-                .flat_map(|path| request(path, ""))
-                .collect(),
-                piece: 400,
-                ..still
-            },
-            Kind::VanishingHttpPlayers => Self {
-                ramp: 2_000.0,
-                opening: Box::new(move |_| request(&live, "")),
-                end: Some((Duration::from_millis(50), End::Close)),
-                ..still
-            },
-            Kind::DeafHttpPlayers => Self {
-                connections: 500,
-                opening: Box::new(move |_| request(&live, "")),
-                reads: false,
-                ..still
-            },
-            Kind::WebsocketGarbage => Self {
-                ramp: 500.0,
-                opening: Box::new(move |number| {
-                    let ping = b"\x89\x80\0\0\0\0".repeat(if number % 2 == 0 { 2_000 } else { 1 });
-                    [request(&live, UPGRADE), ping, random(number, 4_000)].concat()
-                }),
-                end: Some((Duration::from_millis(300), End::Close)),
-                ..still
-            },
         }
-    }
-
-    /// Whether it goes to the HTTP port.
-    pub fn is_over_http(kind: Kind) -> bool {
-        matches!(
-            kind,
-            Kind::SlowRequests
-                | Kind::HttpGarbage
-                | Kind::ApiFlood
-                | Kind::VanishingHttpPlayers
-                | Kind::DeafHttpPlayers
-                | Kind::WebsocketGarbage
-        )
     }
 
     /// Whether its connections end so.
@@ -322,90 +186,230 @@ impl Plan {
     }
 }
 
-fn request(path: &str, fields: &str) -> Vec<u8> {
-    format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n").into_bytes()
+impl Plan {
+    /// The plan of this kind, against the stream of `url`.
+    pub fn new(kind: Kind, url: &Url) -> Self {
+        Self { troops: troops(kind, url) }
+    }
 }
 
-const UPGRADE: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
-                       Sec-WebSocket-Key: ZmFuZmFyZS1sb2FkLTEyMw==\r\n";
-
-/// C0, C1 and C2, plain (RTMP 1.0 §5.2).
-fn handshake() -> Vec<u8> {
-    let mut bytes = vec![0; 1 + 2 * 1536];
-    bytes[0] = 3;
-    bytes
+fn troops(kind: Kind, url: &Url) -> Vec<Troop> {
+    let openings = Openings::new(url);
+    let Url { app, key, .. } = url.clone();
+    let live = format!("/{app}/{key}.flv");
+    let over_http = Troop { port: Port::Http, ..Troop::still() };
+    let still = Troop::still();
+    let troop = match kind {
+        Kind::SlowHandshakes => Troop {
+            connections: 3_000,
+            opening: opening(|_| handshake()),
+            piece: 1,
+            pause: Duration::from_secs(1),
+            ..still
+        },
+        Kind::SingleBytes => Troop {
+            connections: 50,
+            opening: opening(move |_| openings.plays()),
+            piece: 1,
+            pause: Duration::from_millis(2),
+            end: Some((Duration::from_secs(8), End::Close)),
+            ..still
+        },
+        Kind::RandomBytes => Troop {
+            ramp: 500.0,
+            opening: opening(|number| random(number, 4_000)),
+            end: Some((Duration::from_millis(200), End::Close)),
+            ..still
+        },
+        Kind::GarbageBehindAnOpening => Troop {
+            ramp: 500.0,
+            opening: opening(move |number| [openings.connected(), random(number, 20_000)].concat()),
+            end: Some((Duration::from_millis(200), End::Close)),
+            ..still
+        },
+        Kind::AnnouncedLengths => Troop {
+            ramp: 500.0,
+            opening: opening(move |_| [openings.connected(), announced_lengths()].concat()),
+            end: Some((Duration::from_secs(2), End::Close)),
+            ..still
+        },
+        Kind::ChunkStreams => {
+            let bytes = [openings.connected(), announced_on_many_chunk_streams()].concat();
+            Troop {
+                // Slower than the others: most of what it says comes when it has been sent away, and keeps the
+                // kernel busy for nothing.
+                ramp: 100.0,
+                opening: opening(move |_| bytes.clone()),
+                end: Some((Duration::from_secs(2), End::Close)),
+                ..still
+            }
+        }
+        Kind::ChunkSizes => Troop {
+            connections: 10,
+            opening: opening(move |_| openings.connected()),
+            flood: (0..400u32)
+                .flat_map(|i| control_bytes(type_id::SET_CHUNK_SIZE, &(4 + i * 7919 % 65_532).to_be_bytes()))
+                .collect(),
+            piece: 8 << 10,
+            ..still
+        },
+        Kind::Pings => Troop {
+            connections: 10,
+            opening: opening(move |_| openings.connected()),
+            flood: (0..400).flat_map(|i| control(Control::User(UserControl::PingRequest(i)))).collect(),
+            piece: 8 << 10,
+            reads: false,
+            ..still
+        },
+        Kind::Acknowledgements => Troop {
+            connections: 10,
+            opening: opening(move |_| openings.plays()),
+            flood: (0..400).flat_map(|i| control(Control::Acknowledgement(i * 0x0101_0101))).collect(),
+            piece: 8 << 10,
+            ..still
+        },
+        Kind::SilentPublishers => Troop {
+            connections: 1_000,
+            opening: opening(move |number| openings.publishes(number)),
+            pause: Duration::from_secs(1),
+            ..still
+        },
+        Kind::HeadersOnly => Troop {
+            connections: 50,
+            opening: opening(move |number| openings.publishes(number)),
+            flood: (0..40).flat_map(headers).collect(),
+            piece: 4 << 10,
+            pause: Duration::from_millis(20),
+            ..still
+        },
+        Kind::VanishingPlayers => Troop {
+            connections: 400,
+            ramp: 2_000.0,
+            opening: opening(move |_| openings.plays()),
+            end: Some((Duration::from_millis(50), End::Close)),
+            ..still
+        },
+        Kind::DeafPlayers => {
+            Troop { connections: 500, opening: opening(move |_| openings.plays()), reads: false, ..still }
+        }
+        Kind::Resets => Troop {
+            connections: 400,
+            opening: opening(move |_| openings.plays()),
+            reads: false,
+            end: Some((Duration::from_millis(300), End::Reset)),
+            ..still
+        },
+        Kind::HalfOpen => Troop {
+            ramp: 300.0,
+            opening: opening(move |number| match number % 3 {
+                0 => Vec::new(),
+                1 => openings.connected(),
+                _ => openings.publishes(number),
+            }),
+            end: Some((Duration::from_millis(200), End::Vanish)),
+            ..still
+        },
+        Kind::CreateStreams => Troop {
+            connections: 10,
+            opening: opening(move |_| openings.connected()),
+            flood: create_stream().repeat(100),
+            piece: 4 << 10,
+            ..still
+        },
+        Kind::Plays => Troop {
+            connections: 10,
+            opening: opening(move |_| [openings.connected(), create_stream()].concat()),
+            flood: (0..50).flat_map(|i| play(&format!("{key}-{i}"))).chain(play(&key)).collect(),
+            piece: 4 << 10,
+            ..still
+        },
+        Kind::SlowRequests => Troop {
+            connections: 3_000,
+            opening: opening(|_| request("/", "X-Slow: slow\r\n")),
+            piece: 1,
+            pause: Duration::from_secs(1),
+            ..over_http
+        },
+        Kind::HttpGarbage => Troop {
+            ramp: 500.0,
+            opening: opening(|number| match number % 3 {
+                0 => random(number, 4_000),
+                1 => [request("/", "").strip_suffix(b"\r\n").unwrap_or_default(), &[b'x'; 1 << 20]].concat(),
+                _ => b"GET /../../%00%ff.flv HTTP/1.1\r\nHost:\r\nContent-Length: 99999999\r\n\r\n".to_vec(),
+            }),
+            end: Some((Duration::from_millis(200), End::Close)),
+            ..over_http
+        },
+        Kind::ApiFlood => Troop {
+            connections: 10,
+            flood: [
+                // With the token that attack.py gives the relay: what an operator's tools ask for costs the most.
+                "/api/v1/players?limit=1000&token=attack-token",
+                "/api/v1/streams",
+                "/metrics?token=attack-token",
+                "/api/v1/history",
+                "/",
+            ]
+            .iter()
+            .flat_map(|path| request(path, ""))
+            .collect(),
+            piece: 400,
+            ..over_http
+        },
+        Kind::VanishingHttpPlayers => Troop {
+            ramp: 2_000.0,
+            opening: opening(move |_| request(&live, "")),
+            end: Some((Duration::from_millis(50), End::Close)),
+            ..over_http
+        },
+        Kind::DeafHttpPlayers => Troop {
+            connections: 500,
+            opening: opening(move |_| request(&live, "")),
+            reads: false,
+            ..over_http
+        },
+        Kind::WebsocketGarbage => Troop {
+            ramp: 500.0,
+            opening: opening(move |number| {
+                let ping = b"\x89\x80\0\0\0\0".repeat(if number % 2 == 0 { 2_000 } else { 1 });
+                [request(&live, UPGRADE), ping, random(number, 4_000)].concat()
+            }),
+            end: Some((Duration::from_millis(300), End::Close)),
+            ..over_http
+        },
+        Kind::KeyFrameCopies => return starve::key_frame_copies(&openings),
+        Kind::Aggregates => return starve::aggregates(&openings),
+        Kind::AmfReferences => return starve::amf_references(&openings),
+        Kind::TinyMessages => return starve::tiny_messages(&openings, 10, 2_500),
+        Kind::TinyMessageCrowd => return starve::tiny_messages(&openings, 40, 64 << 10),
+        Kind::PlayersWithoutVideo => return starve::players_without_video(&openings),
+        Kind::PauseStorms => return starve::pause_storms(&openings),
+        Kind::PublishStorms => return starve::publish_storms(&openings, 10, 2 << 10),
+        Kind::PublishesInOneRead => return starve::publish_storms(&openings, 10, 64 << 10),
+        Kind::RefusedConnections => return starve::refused_connections(),
+        Kind::NameThieves => return starve::name_thieves(&openings),
+        Kind::OneNetwork => return starve::one_network(),
+        Kind::EventFloods => return starve::event_floods(&openings),
+        Kind::DearMetadata => return starve::dear_metadata(&openings),
+        Kind::OddNames => return starve::odd_names(&openings),
+        Kind::UnfinishedMessages => return pin::unfinished_messages(&openings),
+        Kind::PinnedBuffers => return pin::pinned_buffers(&openings),
+        Kind::UnreadPreambles => return pin::unread_preambles(&openings),
+        Kind::LargeHeaders => return pin::large_headers(&openings),
+        Kind::StillPictures => return pin::still_pictures(&openings),
+        Kind::PausedPlayers => return pin::paused_players(&openings),
+        Kind::GrowingPublishers => return pin::growing_publishers(&openings),
+    };
+    vec![troop]
 }
 
-fn connect(app: &str) -> Vec<u8> {
-    let mut connect = Command::call("connect", 1.0, []);
-    connect.object = Value::object([("app", app.into())]);
-    command(0, &connect)
+/// Bytes that are made for each connection.
+pub fn opening(bytes: impl Fn(u64) -> Vec<u8> + 'static) -> Box<dyn Fn(u64) -> Bytes> {
+    Box::new(move |number| bytes(number).into())
 }
 
-fn create_stream() -> Vec<u8> {
-    command(0, &Command::call("createStream", 2.0, []))
-}
-
-fn publish(key: &str) -> Vec<u8> {
-    command(1, &Command::call("publish", 3.0, [key.into(), "live".into()]))
-}
-
-fn play(key: &str) -> Vec<u8> {
-    command(1, &Command::call("play", 4.0, [key.into()]))
-}
-
-/// Metadata, and a sequence header that differs from the one before.
-fn headers(number: u32) -> Vec<u8> {
-    let metadata =
-        [Value::from("onMetaData"), Value::EcmaArray(vec![("n".to_owned(), f64::from(number).into())])];
-    let video = [&b"\x17\0\0\0\0\x01\x42\xC0\x1F\xFF\xE1\0\x04"[..], &number.to_be_bytes()].concat();
-    [message(5, 1, type_id::DATA_AMF0, amf0::encode_all(&metadata)), message(6, 1, type_id::VIDEO, video)]
-        .concat()
-}
-
-fn announced_lengths() -> Vec<u8> {
-    (3..64).flat_map(|id| first_of_many_chunks(&[id])).collect()
-}
-
-fn announced_on_many_chunk_streams() -> Vec<u8> {
-    // The form with three bytes: the number less 64, little-endian (RTMP 1.0 §5.3.1.1).
-    (0..2_000u16).flat_map(|id| first_of_many_chunks(&[&[1], &id.to_le_bytes()[..]].concat())).collect()
-}
-
-/// Of a message of 16 MB.
-fn first_of_many_chunks(basic_header: &[u8]) -> Vec<u8> {
-    let message_header = [0, 0, 0, 0xFF, 0xFF, 0xFF, type_id::VIDEO, 1, 0, 0, 0];
-    [basic_header, &message_header, &[0x17; 128]].concat()
-}
-
-fn control(control: Control) -> Vec<u8> {
-    control_bytes(control.message_type_id(), &control.to_bytes())
-}
-
-fn control_bytes(message_type_id: u8, body: &[u8]) -> Vec<u8> {
-    message(2, 0, message_type_id, body.to_vec())
-}
-
-fn command(message_stream_id: u32, command: &Command) -> Vec<u8> {
-    message(3, message_stream_id, type_id::COMMAND_AMF0, command.to_bytes())
-}
-
-/// With a full header, in chunks of 128.
-fn message(chunk_stream_id: u32, message_stream_id: u32, message_type_id: u8, body: Vec<u8>) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    let payload = Bytes::from(body).into();
-    let message = Message { chunk_stream_id, timestamp_ms: 0, message_type_id, message_stream_id, payload };
-    Encoder::new().encode(&message, &mut bytes);
-    bytes
-}
-
-/// The same for the same seed (a linear congruential generator, Knuth's MMIX).
-fn random(seed: u64, len: usize) -> Vec<u8> {
-    let mut state = seed;
-    (0..len)
-        .map(|_| {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            (state >> 56) as u8
-        })
-        .collect()
+/// The same bytes for each connection.
+pub fn same_opening(bytes: Vec<u8>) -> Box<dyn Fn(u64) -> Bytes> {
+    let bytes = Bytes::from(bytes);
+    Box::new(move |_| bytes.clone())
 }

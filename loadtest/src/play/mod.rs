@@ -370,6 +370,7 @@ impl<'a> Crowd<'a> {
         let now_ns = sys::now_ns();
         let settled_ns = self.ramp_end_ns().saturating_add(sys::nanos(self.options.settle));
         if self.steady.is_none() && self.begun == self.players.len() && now_ns >= settled_ns {
+            self.found.report.settling_latency_ms = self.found.latency.summary();
             self.found.latency.clear();
             self.steady = Some(SteadyBegin {
                 at_ns: now_ns,
