@@ -108,9 +108,15 @@ fn body_headers() -> HeaderMap {
 fn wire<B>(request: &Request<B>) -> Wire {
     match request.version() {
         _ if is_websocket(request) => Wire::WebsocketFlv,
-        Version::HTTP_11 => Wire::HttpFlvChunked,
+        Version::HTTP_11 if has_http_library(request.headers()) => Wire::HttpFlvChunked,
         _ => Wire::HttpFlv,
     }
+}
+
+/// Every player and browser says what it is or what it accepts. A request that does neither comes from a client that
+/// writes it by hand and reads its socket as it comes, as cameras' viewers in firmware do: chunks would be noise to it.
+fn has_http_library(headers: &HeaderMap) -> bool {
+    [header::USER_AGENT, header::ACCEPT, header::TE].iter().any(|name| headers.contains_key(name))
 }
 
 fn is_websocket<B>(request: &Request<B>) -> bool {

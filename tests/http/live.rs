@@ -54,7 +54,9 @@ fn a_live_body_is_flv_in_chunks_for_http_1_1_and_bare_for_http_1_0() {
     relay.wait_for_publisher("live/a");
     for (number, (version, coding)) in [("1.1", "chunked"), ("1.0", "")].into_iter().enumerate() {
         let mut http = Http::connect(relay.http_address());
-        http.say(&format!("GET /live/a.flv HTTP/{version}\r\nHost: x\r\nOrigin: https://x.example\r\n\r\n"));
+        http.say(&format!(
+            "GET /live/a.flv HTTP/{version}\r\nHost: x\r\nAccept: */*\r\nOrigin: https://x.example\r\n\r\n"
+        ));
         let head = http.head();
         assert_eq!(head.status, 200);
         relay.wait_for_logs(number + 1, &["playing", "http_flv"], SOON);
@@ -77,6 +79,21 @@ fn a_live_body_is_flv_in_chunks_for_http_1_1_and_bare_for_http_1_0() {
         publisher.inter_frame(format!("next{version}").as_bytes());
         http.until(format!("next{version}").as_bytes());
     }
+}
+
+#[test]
+fn a_client_that_says_nothing_of_itself_gets_the_bare_file() {
+    let relay = Relay::start("");
+    let mut publisher = Rtmp::publishing(&relay, "live/a");
+    relay.wait_for_publisher("live/a");
+    let mut http = Http::connect(relay.http_address());
+    http.say("GET /live/a.flv HTTP/1.1\r\nHost: x\r\n\r\n");
+    let head = http.head();
+    assert_eq!((head.header("transfer-encoding"), head.header("connection")), ("", "close"));
+    relay.wait_for_log(&["playing", "http_flv"]);
+    publisher.inter_frame(b"next");
+    assert_eq!(http.exactly(4), b"FLV\x01");
+    http.until(b"first");
 }
 
 /// Reads a body to its end: the data of its chunks. One that does not end with the last chunk and then the connection
@@ -138,7 +155,7 @@ fn a_body_ends_as_its_version_of_http_says_whatever_ends_it() {
             let mut publisher = Rtmp::publishing(&relay, "live/a");
             relay.wait_for_publisher("live/a");
             let mut http = Http::connect(relay.http_address());
-            http.say(&format!("GET /live/a.flv HTTP/{version}\r\nHost: x\r\n\r\n"));
+            http.say(&format!("GET /live/a.flv HTTP/{version}\r\nHost: x\r\nUser-Agent: x\r\n\r\n"));
             assert_eq!(http.head().status, 200);
             // The first player of a format gets its log with the next frame.
             relay.wait_for_log(&["playing", "http_flv"]);
@@ -164,7 +181,7 @@ fn a_client_that_closes_its_sending_side_gets_its_live_body_all_the_same() {
     // Before the relay has read its request, and when the body is under way.
     for is_at_once in [true, false] {
         let mut http = Http::connect(relay.http_address());
-        http.say("GET /live/a.flv HTTP/1.1\r\nHost: x\r\n\r\n");
+        http.say("GET /live/a.flv HTTP/1.1\r\nHost: x\r\nUser-Agent: x\r\n\r\n");
         if is_at_once {
             http.socket.shutdown(Shutdown::Write).unwrap();
         }
@@ -185,7 +202,7 @@ fn a_client_that_closes_its_sending_side_gets_its_live_body_all_the_same() {
         relay.wait_for_log(&["closed", "closed by peer"]);
     }
     let mut http = Http::connect(relay.http_address());
-    http.say("GET /live/a.flv HTTP/1.1\r\nHost: x\r\n\r\n");
+    http.say("GET /live/a.flv HTTP/1.1\r\nHost: x\r\nUser-Agent: x\r\n\r\n");
     http.socket.shutdown(Shutdown::Write).unwrap();
     assert_eq!(http.head().status, 200);
     relay.wait_for_logs(3, &["playing", "http_flv"], SOON);
@@ -208,7 +225,7 @@ fn a_viewer_that_comes_during_the_grace_waits_for_the_encoder_whether_others_wai
     // Nobody has watched it so far: the first comes alone, the second does not.
     let mut viewers = [(); 2].map(|()| {
         let mut http = Http::connect(relay.http_address());
-        http.say("GET /live/a.flv HTTP/1.1\r\nHost: x\r\n\r\n");
+        http.say("GET /live/a.flv HTTP/1.1\r\nHost: x\r\nUser-Agent: x\r\n\r\n");
         assert_eq!(http.head().status, 200);
         http
     });
@@ -248,7 +265,7 @@ fn an_app_may_be_called_as_any_path_of_http_but_a_version_of_the_api() {
         let mut publisher = Rtmp::publishing(&relay, name);
         relay.wait_for_publisher(name);
         let mut http = Http::connect(relay.http_address());
-        http.say(&format!("GET /{name}.flv HTTP/1.1\r\nHost: x\r\n\r\n"));
+        http.say(&format!("GET /{name}.flv HTTP/1.1\r\nHost: x\r\nUser-Agent: x\r\n\r\n"));
         assert_eq!(http.head().status, 200, "{name}");
         relay.wait_for_log(&["playing", &format!("stream=\"{name}\"")]);
         publisher.inter_frame(b"next");
@@ -273,7 +290,7 @@ fn a_player_begins_where_its_address_says() {
     // A publisher is there before its key frame is.
     still_with(&relay, b"first");
     let mut http = Http::connect(relay.http_address());
-    http.say("GET /live/a.flv?start=live HTTP/1.1\r\nHost: x\r\n\r\n");
+    http.say("GET /live/a.flv?start=live HTTP/1.1\r\nHost: x\r\nUser-Agent: x\r\n\r\n");
     assert_eq!(http.head().status, 200);
     relay.wait_for_log(&["playing", "http_flv"]);
     publisher.inter_frame(b"between");
@@ -291,16 +308,16 @@ fn a_connection_that_asked_for_the_page_goes_on_with_a_live_body_and_no_byte_bet
     relay.wait_for_publisher("live/a");
     // One after the other, and both at once.
     let mut http = Http::connect(relay.http_address());
-    http.say("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+    http.say("GET / HTTP/1.1\r\nHost: x\r\nUser-Agent: x\r\n\r\n");
     assert_eq!(http.response().status, 200);
-    http.say("GET /live/a.flv HTTP/1.1\r\nHost: x\r\n\r\n");
+    http.say("GET /live/a.flv HTTP/1.1\r\nHost: x\r\nUser-Agent: x\r\n\r\n");
     assert_eq!(http.head().header("content-type"), "video/x-flv");
     assert_eq!(http.exactly(6), b"D\r\nFLV");
 
     let mut http = Http::connect(relay.http_address());
     http.say(
         "GET / HTTP/1.1\r\nHost: x\r\n\r\nGET /healthz HTTP/1.1\r\nHost: x\r\n\r\n\
-         GET /live/a.flv HTTP/1.1\r\nHost: x\r\n\r\nGET /healthz HTTP/1.1\r\nHost: x\r\n\r\n",
+         GET /live/a.flv HTTP/1.1\r\nHost: x\r\nUser-Agent: x\r\n\r\nGET /healthz HTTP/1.1\r\nHost: x\r\n\r\n",
     );
     assert_eq!(http.response().status, 200);
     assert_eq!(http.response().text(), "ok");
@@ -316,12 +333,12 @@ fn responses_that_wait_for_their_reader_are_not_lost_to_a_live_body() {
     let mut http = Http::connect(relay.http_address());
     // So much that some of it waits in the server, whatever the sockets hold.
     const PAGES: usize = 4_000;
-    let pages = "GET /api/v1/openapi.yaml HTTP/1.1\r\nHost: x\r\n\r\n".repeat(PAGES);
+    let pages = "GET /api/v1/openapi.yaml HTTP/1.1\r\nHost: x\r\nUser-Agent: x\r\n\r\n".repeat(PAGES);
     let mut writer = http.socket.try_clone().unwrap();
     let writing = std::thread::spawn(move || {
         use std::io::Write;
         writer.write_all(pages.as_bytes()).unwrap();
-        writer.write_all(b"GET /live/a.flv HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+        writer.write_all(b"GET /live/a.flv HTTP/1.1\r\nHost: x\r\nUser-Agent: x\r\n\r\n").unwrap();
     });
     std::thread::sleep(std::time::Duration::from_millis(300));
     for page in 0..PAGES {
@@ -340,7 +357,7 @@ fn a_player_over_http_counts_and_can_be_ended_like_any_other() {
     let _publisher = Rtmp::publishing(&relay, "live/a");
     relay.wait_for_publisher("live/a");
     let mut http = Http::connect(relay.http_address());
-    http.say("GET /live/a.flv HTTP/1.1\r\nHost: x\r\n\r\n");
+    http.say("GET /live/a.flv HTTP/1.1\r\nHost: x\r\nUser-Agent: x\r\n\r\n");
     http.until(b"first");
     json_when(&relay, "/api/v1/streams/live/a", |json| json["players"]["http_flv"] == 1);
     let list = json_when(&relay, "/api/v1/players", |json| json["total"] == 1);
