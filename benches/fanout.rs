@@ -11,7 +11,7 @@ use bytes::Bytes;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use fanfare::fanout::{Hub, PlayerKey, Policy, Start};
 use fanfare::flv::{Frame, FrameKind};
-use fanfare::net::ring::{Completion, Ring};
+use fanfare::net::ring::{Completion, Ring, RingSize};
 use fanfare::rtmp::chunk::MediaFormat;
 use fanfare::stream::{Bounds, Publication, PublisherId, Registry, Retention, Signal, Wire};
 
@@ -69,7 +69,7 @@ impl Bench {
         let mut bench = Self {
             publication: registry.publish("live/bench", id, 0).expect("the name is free"),
             hub,
-            ring: Ring::new(0).expect("io_uring is to be had"),
+            ring: Ring::new(0, RingSize::LARGEST).expect("io_uring is to be had"),
             players,
             sockets: Vec::new(),
             now_ms: 0,

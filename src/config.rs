@@ -258,8 +258,15 @@ impl Config {
             ("listen.http", &self.listen.http, 0),
             ("api.listen", &self.api.listen, 0),
         ];
+        let mut taken: Vec<(&SocketAddr, &str)> = Vec::new();
         for (key, addresses, least) in addresses {
             check_addresses(addresses, least).map_err(|what| Fault { key, what })?;
+            for address in addresses.iter().filter(|address| address.port() != 0) {
+                if let Some((_, other)) = taken.iter().find(|(taken, _)| *taken == address) {
+                    return Err(Fault { key, what: format!("{address} is in {other} as well") });
+                }
+                taken.push((address, key));
+            }
         }
         patterns(&self.streams).map_err(|what| Fault { key: "streams", what })?;
         self.http.check()?;

@@ -15,22 +15,31 @@ use fanfare::logging;
 
 fn main() -> ExitCode {
     let Cli { options, command } = Cli::parse();
-    let outcome = options.config().and_then(|config| match command {
+    let outcome = options.config().map_err(Failure::Configuration).and_then(|config| match command {
         Some(Command::Check) => {
             print(&format!("# Valid. In force:\n{}", config.without_secrets().to_toml()));
             Ok(())
         }
         None => serve(config),
     });
-    let code = match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            logging::last_line(&format!("fanfare: {error}"));
-            ExitCode::from(CANNOT_START)
-        }
+    let (code, error) = match outcome {
+        Ok(()) => (ExitCode::SUCCESS, None),
+        Err(Failure::Configuration(error)) => (ExitCode::from(WRONG_CONFIGURATION), Some(error)),
+        Err(Failure::Other(error)) => (ExitCode::from(FAILED), Some(error)),
     };
+    if let Some(error) = error {
+        logging::last_line(&format!("fanfare: {error}"));
+    }
     logging::flush();
     code
+}
+
+/// Why fanfare ends otherwise than it was told to; one line each.
+enum Failure {
+    /// Trying again is of no use.
+    Configuration(String),
+    /// The surroundings may change: a port that is in use, memory that is short.
+    Other(String),
 }
 
 /// A live relay for Linux: encoders publish RTMP, and as many players as the machine can carry watch.
@@ -101,12 +110,15 @@ impl Options {
 }
 
 /// Runs until told to stop. An error is a start that failed, as one line.
-fn serve(config: Config) -> Result<(), String> {
-    logging::start(&config.log)?;
+fn serve(config: Config) -> Result<(), Failure> {
+    logging::start(&config.log).map_err(Failure::Configuration)?;
     let format = config.log.format;
     let http = Cell::new(None);
-    let beside = |relay| fanfare::control::start(relay).map(|started| http.set(started));
-    fanfare::net::run(config, beside, |rtmp| announce(rtmp, http.take(), format))
+    let beside = async |relay| {
+        http.set(fanfare::control::start(relay).await?);
+        Ok(())
+    };
+    fanfare::net::run(config, beside, |rtmp| announce(rtmp, http.take(), format)).map_err(Failure::Other)
 }
 
 /// Says that connections are taken: to a person on standard output, to a machine as a log line.
@@ -213,8 +225,10 @@ fn flag_of(key: &str) -> &str {
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// Exit code of a start that failed: a bad flag (clap uses the same), a bad file, a port in use.
-const CANNOT_START: u8 = 2;
+/// Exit code of a bad flag (clap uses the same) or a bad file: a supervisor need not try again.
+const WRONG_CONFIGURATION: u8 = 2;
+/// Exit code of everything else that keeps it from starting or going on: a supervisor should try again.
+const FAILED: u8 = 1;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -234,8 +248,9 @@ Examples:
 The first start makes a token for the API, shows it, and says where it keeps it: ending players and publishers, and
 seeing where they come from, needs it.
 
-Ctrl-C or SIGTERM stops it: players are told, and it leaves within 5 seconds; a second one stops it now.
-Exit code: 0 after such a stop, 2 when it cannot start as configured.";
+Ctrl-C, SIGTERM or SIGQUIT stops it: players are told, and it leaves within 5 seconds; a second one, half a second
+later at the earliest, stops it now. SIGHUP, SIGUSR1 and SIGUSR2 do nothing.
+Exit code: 0 after such a stop, 2 when the configuration is wrong, 1 when it cannot start or go on for another reason.";
 
 #[cfg(test)]
 mod tests {

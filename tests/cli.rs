@@ -121,6 +121,7 @@ fn a_bad_flag_names_itself_and_exits_with_2() {
         (&["--log-level", "inof"], "--log-level: `inof` is not error, warn"),
         (&["--rtmp", "[::]:1935", "--rtmp", "[::]:1935"], "--rtmp: [::]:1935 is there twice"),
         (&["--http", "[::]:80", "--http", "[::]:80"], "--http: [::]:80 is there twice"),
+        (&["--rtmp", "[::]:80", "--http", "[::]:80"], "--http: [::]:80 is in listen.rtmp as well"),
         (&["--rtmp", "localhost"], "not an address with a port"),
         (&["--cores", "many"], "--cores <N>"),
         (&["--log-format", "xml"], "text, json"),

@@ -71,10 +71,10 @@ pub struct Started {
 ///
 /// # Errors
 /// What kept it from starting, as one line.
-pub fn start(relay: Handle) -> Result<Option<Started>, String> {
+pub async fn start(relay: Handle) -> Result<Option<Started>, String> {
     let config = relay.config();
-    let http = net::bind_http(&config.listen.http, config.listen.is_default_http)?;
-    let api = net::bind_http(&config.api.listen, false)?;
+    let http = net::bind_http(&config.listen.http, config.listen.is_default_http).await?;
+    let api = net::bind_http(&config.api.listen, false).await?;
     let scope = if api.is_empty() { Scope::All } else { Scope::WithoutApi };
     let listeners: Vec<(TcpListener, Scope)> = (http.into_iter().map(|listener| (listener, scope)))
         .chain(api.into_iter().map(|listener| (listener, Scope::All)))
@@ -156,14 +156,14 @@ mod tests {
         (head.lines().next().unwrap_or_default().to_owned(), body.to_owned())
     }
 
-    #[test]
-    fn a_core_that_stands_still_is_named_in_time_and_keeps_nobody_waiting() {
+    #[tokio::test]
+    async fn a_core_that_stands_still_is_named_in_time_and_keeps_nobody_waiting() {
         let mut config = Config { cores: 2, ..Config::default() };
         config.listen.http = vec![([127, 0, 0, 1], 0).into()];
         config.listen.is_default_http = false;
         config.api.token = TOKEN.to_owned();
         let relay = net::without_cores(config);
-        let started = start(relay.clone()).expect("it starts").expect("HTTP is wanted");
+        let started = start(relay.clone()).await.expect("it starts").expect("HTTP is wanted");
         let address = started.addresses[0];
         let unavailable = "HTTP/1.1 503 Service Unavailable";
         let asked = Instant::now();

@@ -14,6 +14,7 @@ use super::{
     handle::Outside,
     memory::Largest,
     report::Event,
+    ring::RingSize,
     similar::{LineKind, Similar},
     vacated::Vacated,
 };
@@ -26,6 +27,8 @@ use crate::{
 /// What all cores share.
 pub(super) struct Common {
     pub config: Config,
+    /// What each core's rings are made with.
+    pub ring_size: RingSize,
     pub gate: Arc<Gate>,
     /// What each session is given.
     pub session: SessionConfig,

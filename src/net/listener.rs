@@ -3,7 +3,7 @@
 use std::{
     io,
     net::{SocketAddr, TcpListener},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
@@ -15,6 +15,9 @@ const BACKLOG: i32 = 4096;
 /// Bytes that a socket holds unsent before it says that it is full. What a slow player lacks beyond this stays in the
 /// stream log, where a skip can still pass it over; and 128 KiB is 5 ms at 200 Mb/s, so no fast one runs dry.
 const UNSENT_BYTES: u32 = 128 << 10;
+/// How long a port that is in use is waited for, and how often it is tried.
+const PATIENCE: Duration = Duration::from_secs(5);
+const AGAIN: Duration = Duration::from_millis(100);
 /// When a quiet connection is first asked whether it is still there, and how often after that. A publisher whose
 /// network has gone is noticed by this.
 const KEEPALIVE: TcpKeepalive = TcpKeepalive::new()
@@ -27,13 +30,25 @@ const KEEPALIVE: TcpKeepalive = TcpKeepalive::new()
 /// # Errors
 /// One line that names the address and the reason. An address that is one of the defaults and not known to this host
 /// (no IPv6) is left out, as long as another one works.
-pub fn bind(config: &Config) -> Result<(Vec<Vec<TcpListener>>, Vec<SocketAddr>), String> {
-    let mut by_core: Vec<Vec<TcpListener>> = (0..config.core_count()).map(|_| Vec::new()).collect();
+pub async fn bind(config: &Config) -> Result<(Vec<Vec<TcpListener>>, Vec<SocketAddr>), String> {
+    bind_within(PATIENCE, config).await
+}
+
+async fn bind_within(
+    patience: Duration,
+    config: &Config,
+) -> Result<(Vec<Vec<TcpListener>>, Vec<SocketAddr>), String> {
+    let cores = config.core_count();
+    let mut by_core: Vec<Vec<TcpListener>> = (0..cores).map(|_| Vec::new()).collect();
     let mut addresses = Vec::new();
     let mut left_out = None;
+    let deadline = Instant::now() + patience;
     for &wanted in &config.listen.rtmp {
-        match bind_all(wanted, &mut by_core) {
-            Ok(address) => addresses.push(address),
+        match once_free(wanted, deadline, || bind_all(wanted, cores)).await {
+            Ok((address, listeners)) => {
+                addresses.push(address);
+                by_core.iter_mut().zip(listeners).for_each(|(core, listener)| core.push(listener));
+            }
             Err(error) if config.listen.is_default && is_unknown_family(&error) => {
                 left_out = Some(explain(wanted, &error, "--rtmp"));
             }
@@ -52,10 +67,19 @@ pub fn bind(config: &Config) -> Result<(Vec<Vec<TcpListener>>, Vec<SocketAddr>),
 /// # Errors
 /// One line that names the address and the reason. Where the addresses are the defaults, one that cannot be had is
 /// said in the log and left out.
-pub fn bind_http(wanted: &[SocketAddr], is_default: bool) -> Result<Vec<TcpListener>, String> {
+pub async fn bind_http(wanted: &[SocketAddr], is_default: bool) -> Result<Vec<TcpListener>, String> {
+    bind_http_within(PATIENCE, wanted, is_default).await
+}
+
+async fn bind_http_within(
+    patience: Duration,
+    wanted: &[SocketAddr],
+    is_default: bool,
+) -> Result<Vec<TcpListener>, String> {
     let mut listeners = Vec::new();
+    let deadline = Instant::now() + patience;
     for &address in wanted {
-        match bind_alone(address) {
+        match once_free(address, deadline, || bind_alone(address)).await {
             Ok(listener) => listeners.push(listener),
             Err(error) if is_default && is_unknown_family(&error) => {
                 tracing::debug!(%address, %error, "no HTTP there");
@@ -69,6 +93,28 @@ pub fn bind_http(wanted: &[SocketAddr], is_default: bool) -> Result<Vec<TcpListe
     Ok(listeners)
 }
 
+/// Binds, again and again while the port is in use. The relay before this one may be on its way out; one that was killed
+/// holds its ports until the kernel has taken its rings down.
+async fn once_free<T>(
+    address: SocketAddr,
+    deadline: Instant,
+    bind: impl Fn() -> io::Result<T>,
+) -> io::Result<T> {
+    let mut is_logged = false;
+    loop {
+        match bind() {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && Instant::now() < deadline => {
+                if !std::mem::replace(&mut is_logged, true) {
+                    let left_ms = (deadline - Instant::now()).as_millis() as u64;
+                    tracing::warn!(%address, left_ms, "the port is in use: waiting for it");
+                }
+                tokio::time::sleep(AGAIN).await;
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
 fn bind_alone(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = socket(address, false)?;
     socket.listen(BACKLOG)?;
@@ -76,17 +122,19 @@ fn bind_alone(address: SocketAddr) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
-fn bind_all(wanted: SocketAddr, by_core: &mut [Vec<TcpListener>]) -> io::Result<SocketAddr> {
+/// The address in force, and a listener for each core.
+fn bind_all(wanted: SocketAddr, cores: usize) -> io::Result<(SocketAddr, Vec<TcpListener>)> {
     // With SO_REUSEPORT a second relay could share the port of a running one without a word, and take half its
     // connections. So ask once without it.
     drop(socket(wanted, false)?);
     let mut address = wanted;
-    for listeners in by_core {
+    let mut listeners = Vec::new();
+    for _ in 0..cores {
         let listener: TcpListener = socket(address, true)?.into();
         address = listener.local_addr()?;
         listeners.push(listener);
     }
-    Ok(address)
+    Ok((address, listeners))
 }
 
 /// Accepted sockets inherit every option that is set here, which saves a handful of system calls a connection.
@@ -135,11 +183,11 @@ fn explain(address: SocketAddr, error: &io::Error, flag: &str) -> String {
 mod tests {
     use super::*;
 
-    #[test]
-    fn accepted_sockets_have_every_option_that_the_listener_was_given() {
+    #[tokio::test]
+    async fn accepted_sockets_have_every_option_that_the_listener_was_given() {
         let mut config = Config { cores: 2, ..Config::default() };
         config.set_rtmp(vec![([127, 0, 0, 1], 0).into()]);
-        let (by_core, addresses) = bind(&config).unwrap();
+        let (by_core, addresses) = bind(&config).await.unwrap();
         assert_eq!(by_core.len(), 2);
         let _peer = std::net::TcpStream::connect(addresses[0]).unwrap();
         // The kernel has chosen one of the two.
@@ -159,24 +207,42 @@ mod tests {
         assert_eq!(socket.tcp_keepalive_time().unwrap(), Duration::from_secs(15));
     }
 
-    #[test]
-    fn http_ports_are_never_shared_and_a_default_one_that_is_taken_is_left_out() {
-        let first = bind_http(&[([127, 0, 0, 1], 0).into()], false).unwrap();
+    #[tokio::test]
+    async fn http_ports_are_never_shared_and_a_default_one_that_is_taken_is_left_out() {
+        let first = bind_http(&[([127, 0, 0, 1], 0).into()], false).await.unwrap();
         let taken = first[0].local_addr().unwrap();
-        assert!(bind_http(&[taken], false).unwrap_err().contains("choose another port with --http"));
+        let refusal = bind_http_within(Duration::ZERO, &[taken], false).await.unwrap_err();
+        assert!(refusal.contains("choose another port with --http"));
         let free = ([127, 0, 0, 2], 0).into();
-        assert_eq!(bind_http(&[taken, free], true).unwrap().len(), 1);
+        assert_eq!(bind_http_within(Duration::ZERO, &[taken, free], true).await.unwrap().len(), 1);
         let socket = SockRef::from(&first[0]);
         assert_eq!(socket.tcp_notsent_lowat().unwrap(), UNSENT_BYTES);
     }
 
-    #[test]
-    fn a_port_that_another_one_shares_is_in_use_all_the_same() {
+    #[tokio::test]
+    async fn a_port_that_another_one_shares_is_in_use_all_the_same() {
         let mut config = Config { cores: 1, ..Config::default() };
         config.set_rtmp(vec![([127, 0, 0, 1], 0).into()]);
-        let (_listeners, addresses) = bind(&config).unwrap();
+        let (_listeners, addresses) = bind(&config).await.unwrap();
         config.set_rtmp(addresses);
-        let refusal = bind(&config).map(|_| ()).unwrap_err();
+        let refusal = bind_within(Duration::ZERO, &config).await.map(|_| ()).unwrap_err();
         assert!(refusal.contains("stop it, or choose another port"), "{refusal}");
+    }
+
+    #[tokio::test]
+    async fn a_port_that_its_holder_gives_up_in_time_is_had() {
+        let mut config = Config { cores: 2, ..Config::default() };
+        config.set_rtmp(vec![([127, 0, 0, 1], 0).into()]);
+        let (listeners, addresses) = bind(&config).await.unwrap();
+        let http = bind_http(&[([127, 0, 0, 1], 0).into()], false).await.unwrap();
+        let http_address = http[0].local_addr().unwrap();
+        config.set_rtmp(addresses);
+        let holder = std::thread::spawn(move || {
+            std::thread::sleep(3 * AGAIN);
+            drop((listeners, http));
+        });
+        assert_eq!(bind(&config).await.unwrap().0.len(), 2);
+        assert_eq!(bind_http(&[http_address], true).await.unwrap().len(), 1, "a default one is not given up");
+        holder.join().unwrap();
     }
 }

@@ -10,10 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::{
-    signal::unix::{Signal as UnixSignal, SignalKind, signal},
-    sync::mpsc,
-};
+use tokio::sync::mpsc;
 
 use super::{
     accept::accept,
@@ -23,7 +20,10 @@ use super::{
     gate::Gate,
     handle::{Handle, Outside},
     listener,
+    memlock::{self, patiently},
     memory::Largest,
+    ring::RingSize,
+    signals::Signals,
     similar::{Similar, Summary},
     vacated::Vacated,
 };
@@ -38,35 +38,70 @@ use crate::{
     stream::{Bounds, Mail, MemoryKind, Registry, Retention, Signal, Wire},
 };
 
-/// Runs the relay until SIGTERM or SIGINT. `beside` is called before the first connection is taken, and starts what
-/// is to run beside the cores; `started` is called once, with the addresses that it listens on.
+/// Runs the relay until a signal stops it. `beside` is called before the first connection is taken, and starts what is
+/// to run beside the cores; `started` is called once, with the addresses that it listens on.
 ///
 /// # Errors
-/// What kept it from starting, as one line.
+/// What kept it from starting, or going on, as one line.
 pub fn run(
     config: Config,
-    beside: impl FnOnce(Handle) -> Result<(), String>,
+    beside: impl AsyncFnOnce(Handle) -> Result<(), String>,
     started: impl FnOnce(&[SocketAddr]),
 ) -> Result<(), String> {
-    give_memory_back();
-    raise_file_limit();
-    let (listeners, addresses) = listener::bind(&config)?;
-    let stops: Vec<TcpListener> = listeners.iter().flatten().filter_map(|it| it.try_clone().ok()).collect();
-    let (common, wakes) = common(config).map_err(|error| format!("cannot start: {error}"))?;
-    beside(Handle::new(common.clone(), &addresses))?;
-    let (events, mut event) = mpsc::unbounded_channel();
-    for (number, (listeners, wake)) in listeners.into_iter().zip(wakes).enumerate() {
-        let (common, events) = (common.clone(), events.clone());
-        thread::Builder::new()
-            .name(format!("core-{number}"))
-            .spawn(move || run_core(number, common, listeners, wake, events))
-            .map_err(|error| format!("cannot start a thread: {error}"))?;
-    }
-    drop(events);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| format!("cannot start: {error}"))?;
     runtime.block_on(async {
+        // First, so that a signal finds its meaning from the beginning on.
         let mut signals = Signals::new().map_err(|error| format!("cannot take signals: {error}"))?;
+        give_memory_back();
+        raise_file_limit();
+        // Ports may have to be waited for.
+        let relay = tokio::select! {
+            relay = Relay::start(config, beside) => relay?,
+            name = signals.next_stop() => {
+                tracing::info!(signal = name, "stopped before it had started");
+                return Ok(());
+            }
+        };
+        relay.run(&mut signals, started).await
+    })
+}
+
+/// A relay whose threads run.
+struct Relay {
+    common: Arc<Common>,
+    addresses: Vec<SocketAddr>,
+    stops: Vec<TcpListener>,
+    event: mpsc::UnboundedReceiver<Event>,
+}
+
+impl Relay {
+    async fn start(
+        config: Config,
+        beside: impl AsyncFnOnce(Handle) -> Result<(), String>,
+    ) -> Result<Self, String> {
+        let (listeners, addresses) = listener::bind(&config).await?;
+        let stops: Vec<TcpListener> =
+            listeners.iter().flatten().filter_map(|it| it.try_clone().ok()).collect();
+        let cores = config.core_count();
+        let ring_size =
+            memlock::largest_that_fits(cores).await.map_err(|error| explain_refusal(&error, cores))?;
+        let (common, wakes) = common(config, ring_size).map_err(|error| format!("cannot start: {error}"))?;
+        beside(Handle::new(common.clone(), &addresses)).await?;
+        let (events, event) = mpsc::unbounded_channel();
+        for (number, (listeners, wake)) in listeners.into_iter().zip(wakes).enumerate() {
+            let (common, events) = (common.clone(), events.clone());
+            thread::Builder::new()
+                .name(format!("core-{number}"))
+                .spawn(move || run_core(number, common, listeners, wake, events))
+                .map_err(|error| format!("cannot start a thread: {error}"))?;
+        }
+        Ok(Self { common, addresses, stops, event })
+    }
+
+    /// Sees the cores start, and sees them out.
+    async fn run(mut self, signals: &mut Signals, started: impl FnOnce(&[SocketAddr])) -> Result<(), String> {
+        let Self { common, addresses, stops, event } = &mut self;
         for _ in 0..common.signals.len() {
             match event.recv().await {
                 Some(Event::Started) => {}
@@ -74,16 +109,16 @@ pub fn run(
                 Some(Event::Drained) | None => return Err("a core ended before it started".to_owned()),
             }
         }
-        started(&addresses);
+        started(addresses);
         let mut tick = tokio::time::interval(SUM_UP);
         let name = loop {
             tokio::select! {
-                name = signals.next() => break name,
+                name = signals.next_stop() => break name,
                 event = event.recv() => return Err(match event {
                     Some(Event::Failed(reason)) => reason,
                     _ => "a core ended by itself".to_owned(),
                 }),
-                _ = tick.tick() => log_summaries(&common, false),
+                _ = tick.tick() => log_summaries(common, false),
             }
         };
         let patience = common.config.drain;
@@ -101,11 +136,11 @@ pub fn run(
                 tracing::info!(streams, log_bytes, "stopped");
             }
             () = tokio::time::sleep(patience) => tracing::warn!("stopped with connections still open after drain"),
-            name = signals.next() => tracing::warn!(signal = name, "stopped at once"),
+            name = signals.next_stop() => tracing::warn!(signal = name, "stopped at once"),
         }
-        log_summaries(&common, true);
+        log_summaries(common, true);
         Ok(())
-    })
+    }
 }
 
 /// Logs how many lines were held back because they were similar to others.
@@ -143,15 +178,18 @@ fn run_core(
     let mut ring = tokio_uring::uring_builder();
     ring.setup_clamp();
     let mut runtime = tokio_uring::builder();
-    let runtime = runtime.entries(ACCEPT_ENTRIES).uring_builder(&ring);
-    let core = match Core::new(number, common, wake) {
-        Ok(core) => Rc::new(RefCell::new(core)),
+    let builder = runtime.entries(common.ring_size.accepts).uring_builder(&ring);
+    let cores = common.signals.len();
+    let rings = Core::new(number, common, wake)
+        .and_then(|core| Ok((core, patiently(|| tokio_uring::Runtime::new(builder))?)));
+    let (core, runtime) = match rings {
+        Ok((core, runtime)) => (Rc::new(RefCell::new(core)), runtime),
         Err(error) => {
-            let _ = events.send(Event::Failed(explain_refusal(&error)));
+            let _ = events.send(Event::Failed(explain_refusal(&error, cores)));
             return;
         }
     };
-    let outcome = runtime.start(async {
+    let outcome = runtime.block_on(async {
         for listener in listeners {
             accept(&core, listener);
         }
@@ -166,8 +204,6 @@ fn run_core(
 
 /// How often it is looked whether log lines are to be summed up.
 const SUM_UP: Duration = Duration::from_secs(1);
-/// tokio-uring's own ring carries accepts, some a listener.
-const ACCEPT_ENTRIES: u32 = 256;
 
 /// A core that panics takes the process with it: a relay with a dead core would still take connections and not serve
 /// them.
@@ -184,7 +220,7 @@ impl Drop for AbortOnPanic {
 }
 
 /// What the cores share, and the reading end of each one's wake.
-pub(super) fn common(config: Config) -> io::Result<(Arc<Common>, Vec<PipeReader>)> {
+pub(super) fn common(config: Config, ring_size: RingSize) -> io::Result<(Arc<Common>, Vec<PipeReader>)> {
     let mut wakes = Vec::new();
     let mut signals = Vec::new();
     for _ in 0..config.core_count() {
@@ -214,6 +250,7 @@ pub(super) fn common(config: Config) -> io::Result<(Arc<Common>, Vec<PipeReader>
         session: session_config(&config.limits),
         vacated: Vacated::new(config.publish.publisher_grace, config.limits.streams),
         config,
+        ring_size,
         registry: Arc::new(registry),
         signals,
         started: Instant::now(),
@@ -228,7 +265,7 @@ pub(super) fn common(config: Config) -> io::Result<(Arc<Common>, Vec<PipeReader>
 /// A relay none of whose cores runs: all of them stand still.
 #[cfg(test)]
 pub(crate) fn without_cores(config: Config) -> Handle {
-    Handle::new(common(config).expect("pipes").0, &[])
+    Handle::new(common(config, RingSize::LARGEST).expect("pipes").0, &[])
 }
 
 fn session_config(limits: &Limits) -> SessionConfig {
@@ -266,7 +303,7 @@ fn pin(number: usize) {
 }
 
 /// What to do where the kernel refuses io_uring.
-fn explain_refusal(error: &io::Error) -> String {
+fn explain_refusal(error: &io::Error, cores: usize) -> String {
     let advice = match error.raw_os_error() {
         Some(libc::ENOSYS) => {
             "this kernel has no io_uring, or a seccomp filter hides it: fanfare needs Linux 5.19 or newer, and in a \
@@ -284,7 +321,7 @@ fn explain_refusal(error: &io::Error) -> String {
                 }
             }
         }
-        Some(libc::ENOMEM) => "memory for it is short: raise the memlock limit (ulimit -l, LimitMEMLOCK=)",
+        Some(libc::ENOMEM) => &memlock::advice(cores),
         Some(libc::EMFILE | libc::ENFILE) => {
             "descriptors are short: raise the file limit (ulimit -n, LimitNOFILE=)"
         }
@@ -293,25 +330,6 @@ fn explain_refusal(error: &io::Error) -> String {
     match advice {
         "" => format!("io_uring is refused: {error}"),
         advice => format!("io_uring is refused: {error}; {advice}"),
-    }
-}
-
-struct Signals {
-    terminate: UnixSignal,
-    interrupt: UnixSignal,
-}
-
-impl Signals {
-    fn new() -> io::Result<Self> {
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
-    }
-
-    /// The next signal to stop.
-    async fn next(&mut self) -> &'static str {
-        tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
-        }
     }
 }
 
@@ -363,7 +381,7 @@ mod tests {
     fn publish_to_a_core_that_panics() {
         crate::logging::start(&Config::default().log).unwrap();
         let config = Config { cores: 1, ..Config::default() };
-        let (mut shared, mut wakes) = common(config).unwrap();
+        let (mut shared, mut wakes) = common(config, RingSize::LARGEST).unwrap();
         let signals = shared.signals.clone();
         let it = Arc::get_mut(&mut shared).unwrap();
         let bounds = Bounds { streams: 1, memory_bytes: 1 << 20 };
@@ -396,9 +414,9 @@ mod tests {
 
     #[test]
     fn a_refused_io_uring_is_explained() {
-        for (errno, word) in [(libc::ENOSYS, "5.19"), (libc::ENOMEM, "memlock"), (libc::EMFILE, "file limit")]
+        for (errno, word) in [(libc::ENOSYS, "5.19"), (libc::ENOMEM, "memory"), (libc::EMFILE, "file limit")]
         {
-            let text = explain_refusal(&io::Error::from_raw_os_error(errno));
+            let text = explain_refusal(&io::Error::from_raw_os_error(errno), 4);
             assert!(text.contains(word) && !text.contains('\n'), "{text}");
         }
     }

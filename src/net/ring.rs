@@ -13,12 +13,9 @@ use io_uring::{IoUring, cqueue, opcode, squeue, types};
 use slab::Slab;
 use tokio::io::{Interest, unix::AsyncFd};
 
+pub use super::memlock::RingSize;
 use crate::fanout::Batch;
 
-/// Submissions that are gathered before one system call takes them all.
-const SUBMISSIONS: u32 = 1024;
-/// Completions that wait to be looked at. The kernel keeps what is beyond and hands it over later.
-const COMPLETIONS: u32 = 16_384;
 /// `IORING_SEND_ZC_REPORT_USAGE`: the notification of a send says whether its bytes were copied after all.
 const REPORT_USAGE: u16 = 1 << 3;
 /// `IORING_NOTIF_USAGE_ZC_COPIED`, in the result of such a notification.
@@ -88,8 +85,8 @@ impl Ring {
     ///
     /// # Errors
     /// What the kernel says.
-    pub fn new(zero_copy_from: usize) -> io::Result<Self> {
-        let mut ring = Self::with_room(SUBMISSIONS, COMPLETIONS)?;
+    pub fn new(zero_copy_from: usize, size: RingSize) -> io::Result<Self> {
+        let mut ring = Self::with_room(size.submissions, size.completions)?;
         ring.zero_copy_from = if zero_copy_from == 0 { usize::MAX } else { zero_copy_from };
         Ok(ring)
     }
@@ -368,7 +365,7 @@ mod tests {
 
     #[test]
     fn a_kernel_that_copies_what_it_should_not_is_not_asked_again() {
-        let mut ring = Ring::new(4).expect("io_uring is to be had");
+        let mut ring = Ring::new(4, RingSize::LARGEST).expect("io_uring is to be had");
         let (ours, mut peer) = connected();
         ring.send(ours.as_raw_fd(), 1, own(b"key"));
         assert_eq!(sent(&mut ring).1.expect("it is connected"), 3, "below the size");
@@ -388,7 +385,7 @@ mod tests {
 
     #[test]
     fn where_there_is_no_send_without_a_copy_the_bytes_go_with_one() {
-        let mut ring = Ring::new(1).expect("io_uring is to be had");
+        let mut ring = Ring::new(1, RingSize::LARGEST).expect("io_uring is to be had");
         let (ours, mut peer) = UnixStream::pair().expect("a pair");
         for owner in 0..3 {
             ring.send(ours.as_raw_fd(), owner, own(b"frame"));

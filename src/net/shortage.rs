@@ -82,11 +82,15 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::net::{process, ring::Completion};
+    use crate::net::{
+        process,
+        ring::{Completion, RingSize},
+    };
 
     /// A core with one connection that nothing is known of as yet, and its peer.
     fn core_with_a_peer() -> (Core, usize, TcpStream) {
-        let (common, mut wakes) = process::common(Default::default()).expect("pipes are to be had");
+        let (common, mut wakes) =
+            process::common(Default::default(), RingSize::LARGEST).expect("pipes are to be had");
         let mut core = Core::new(0, common, wakes.remove(0)).expect("io_uring is to be had");
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let peer = TcpStream::connect(listener.local_addr().expect("it is bound")).expect("it listens");

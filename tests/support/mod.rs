@@ -16,7 +16,7 @@ pub use clients::{Player, Publisher, Recording, play_to_nowhere, vlc};
 pub use media::Clip;
 pub use packets::{Kind, Packet, assert_gap_free, assert_time_goes_on, count, packets, runs};
 pub use process::{Process, Signal, eventually, is_installed, missing};
-pub use relay::{FANFARE, Relay};
+pub use relay::{FANFARE, Relay, as_nobody};
 pub use tags::{Tag, tags};
 
 use std::time::Duration;

@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -64,6 +65,15 @@ impl Relay {
             let mut shell = Command::new("sh");
             shell.args(["-c", &format!("ulimit -n {files} && exec \"$0\" \"$@\""), FANFARE]);
             shell
+        })
+    }
+
+    /// Starts one as a user of no privilege that may lock so many bytes of memory, and cannot raise that limit.
+    pub fn start_with_locked_memory(config: &str, cores: usize, bytes: u64) -> Relay {
+        Relay::launch(config, cores, Ipv4Addr::LOCALHOST, || {
+            let mut command = as_nobody();
+            command.args(["prlimit", &format!("--memlock={bytes}:{bytes}"), FANFARE]);
+            command
         })
     }
 
@@ -176,6 +186,11 @@ impl Relay {
     /// Waits until so many players have asked for `app/name`.
     pub fn wait_for_players(&self, name: &str, count: usize) {
         self.wait_for_logs(count, &["playing", name], SOON);
+    }
+
+    /// Its number.
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
     }
 
     /// Sends it a signal.
@@ -306,6 +321,21 @@ fn try_start(
     // What follows is for people; a pipe that nobody empties would stop the relay.
     thread::spawn(move || std::io::copy(&mut stdout, &mut std::io::sink()));
     Some((process, rtmp[0], http, log))
+}
+
+/// Runs the program that follows without privilege. Each call names another user, so that no other process has a part
+/// of its limits. Who is no superuser has no privilege anyway.
+pub fn as_nobody() -> Command {
+    static CALLS: AtomicU32 = AtomicU32::new(0);
+    if rustix::process::geteuid().is_root() {
+        let id = 1_000_000 + std::process::id() % 1_000_000 * 100 + CALLS.fetch_add(1, Ordering::Relaxed);
+        let mut setpriv = Command::new("setpriv");
+        setpriv.args([&format!("--reuid={id}"), &format!("--regid={id}")]);
+        setpriv.args(["--clear-groups", "--bounding-set=-all"]);
+        setpriv
+    } else {
+        Command::new("env")
+    }
 }
 
 fn free_address(ip: Ipv4Addr) -> SocketAddr {

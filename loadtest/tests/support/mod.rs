@@ -27,7 +27,10 @@ pub fn relay(cores: usize) -> Addresses {
     let (started, addresses) = mpsc::channel();
     thread::spawn(move || {
         let http = std::cell::Cell::new(None);
-        let beside = |relay| fanfare::control::start(relay).map(|started| http.set(started));
+        let beside = async |relay| {
+            http.set(fanfare::control::start(relay).await?);
+            Ok(())
+        };
         let tell = |rtmp: &[SocketAddr]| {
             let http = http.take().expect("HTTP is configured").addresses[0];
             started.send(Addresses { rtmp: rtmp[0], http }).unwrap();
