@@ -9,32 +9,54 @@ use crate::support::{Process, Relay, is_installed, missing};
 
 #[test]
 fn the_page_plays_a_stream_and_shows_the_operator_what_there_is() {
+    let (relay, _encoder) = with_a_stream("");
+    run_page_tests(&relay, &[]);
+    relay.wait_for_log(&["playing", "http_flv"]);
+}
+
+#[test]
+fn viewers_have_their_page_where_the_api_is_locked_and_elsewhere() {
+    let (relay, _encoder) = with_a_stream("api.listen = ['127.0.0.1:0']\napi.read_token = 'read-token'");
+    run_page_tests(
+        &relay,
+        &["--test-name-pattern", "a click on a card plays|a card shows a still|addresses are copied"],
+    );
+    relay.wait_for_log(&["playing", "http_flv"]);
+}
+
+/// Runs those tests of the page that the arguments choose against this relay.
+fn run_page_tests(relay: &Relay, arguments: &[&str]) {
     for program in ["node", "chromium"] {
         assert!(is_installed(program), "{}", missing(program));
     }
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let tools = root.join("target/tools/web/node_modules");
     assert!(tools.exists(), "{} is needed for this test: ./test gets it from npm", tools.display());
+    let mut node = Command::new("node");
+    node.arg("--test")
+        .args(arguments)
+        .arg("tests/web/page.test.mjs")
+        .current_dir(root)
+        .env("FANFARE_URL", relay.http_url("/"))
+        .env("FANFARE_TOKEN", relay.token())
+        .env("FANFARE_STREAM", NAME);
+    Process::start_logged(node, &relay.dir().join("page.log")).expect_success(MOST);
+}
 
-    let relay = Relay::start("");
+/// A relay, and FFmpeg that publishes to it.
+fn with_a_stream(config: &str) -> (Relay, Process) {
+    let relay = Relay::start(config);
     let mut ffmpeg = Command::new("ffmpeg");
     ffmpeg
         .args(["-nostdin", "-v", "warning", "-re", "-f", "lavfi", "-i", "testsrc2=size=640x360:rate=30"])
         .args(["-f", "lavfi", "-i", "sine=frequency=440:sample_rate=44100", "-c:v", "libx264"])
         .args(["-preset", "ultrafast", "-tune", "zerolatency", "-g", "60", "-b:v", "1M"])
-        .args(["-pix_fmt", "yuv420p", "-c:a", "aac", "-f", "flv", &relay.url("live/live_stream")]);
-    let _encoder = Process::start_logged(ffmpeg, &relay.dir().join("ffmpeg.log"));
-    relay.wait_for_publisher("live/live_stream");
-
-    let mut node = Command::new("node");
-    node.args(["--test", "tests/web/page.test.mjs"])
-        .current_dir(root)
-        .env("FANFARE_URL", relay.http_url("/"))
-        .env("FANFARE_TOKEN", relay.token())
-        .env("FANFARE_STREAM", "live/live_stream");
-    Process::start_logged(node, &relay.dir().join("page.log")).expect_success(MOST);
-    relay.wait_for_log(&["playing", "http_flv"]);
+        .args(["-pix_fmt", "yuv420p", "-c:a", "aac", "-f", "flv", &relay.url(NAME)]);
+    let encoder = Process::start_logged(ffmpeg, &relay.dir().join("ffmpeg.log"));
+    relay.wait_for_publisher(NAME);
+    (relay, encoder)
 }
 
+const NAME: &str = "live/live_stream";
 /// Two minutes on a busy machine of two cores.
 const MOST: Duration = Duration::from_secs(400);

@@ -72,9 +72,9 @@ async function encoder(t) {
   const name = mock ? STREAM : 'live/page_test';
   let child = null;
   const port = summary.listen.rtmp[0].split(':').at(-1);
-  const start = async () => {
+  const start = async ({ sound = true } = {}) => {
     if (mock) { await mock.change(`start?stream=${STREAM}`); return; }
-    child = spawn('ffmpeg', ['-v', 'error', '-re', '-f', 'lavfi', '-i', 'testsrc2=size=640x360:rate=30', '-f', 'lavfi', '-i', 'sine', '-c:v', 'libx264', '-preset', 'ultrafast',
+    child = spawn('ffmpeg', ['-v', 'error', '-re', '-f', 'lavfi', '-i', 'testsrc2=size=640x360:rate=30', ...(sound ? ['-f', 'lavfi', '-i', 'sine'] : []), '-c:v', 'libx264', '-preset', 'ultrafast',
       '-tune', 'zerolatency', '-pix_fmt', 'yuv420p', '-g', '30', '-c:a', 'aac', '-f', 'flv', `rtmp://${new URL(base).hostname}:${port}/${name}`], { stdio: 'ignore' });
   };
   const stop = async () => {
@@ -206,6 +206,31 @@ describe('watching', () => {
       assert.ok(took < 5000, `${took} ms`);
     });
   }
+
+  test('an encoder that comes back without sound, and then with it, is seen each time', { skip: mockOnly() }, async (t) => {
+    const { name, start, stop } = await encoder(t);
+    const page = await open(t, watch(name), { allow: [/40[04]/] });
+    await plays(page);
+    await state(page, 'playing');
+    for (const sound of [false, true]) {
+      await stop();
+      await start({ sound });
+      await page.getByText(sound ? /^AAC/ : /^H\.264/).first().waitFor(SHORT);
+      await page.waitForFunction((wanted) => [...document.querySelectorAll('.facts dt')].some((dt) => dt.textContent === 'Sound') === wanted, sound, { timeout: 15000 });
+      // Whatever it took to come back, it plays on from there.
+      let before = (await played(page)).time;
+      let steady = 0;
+      for (let tries = 0; steady < 3; tries += 1) {
+        assert.ok(tries < 25, 'it stands still');
+        await sleep(1000);
+        const { time } = await played(page);
+        steady = time > before + 0.5 && time < before + 3 ? steady + 1 : 0;
+        before = time;
+      }
+      const first = await page.evaluate(() => document.querySelector('.stage video').webkitAudioDecodedByteCount);
+      if (sound) await page.waitForFunction((count) => document.querySelector('.stage video').webkitAudioDecodedByteCount > count, first, SHORT);
+    }
+  });
 
   test('at 2^31 ms, where the time of FLV has a sign, the player comes back', { skip: !mockOnly() }, async (t) => {
     t.after(() => mock.change(`times?stream=${STREAM}&from=`));

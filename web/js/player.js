@@ -13,6 +13,8 @@ const TICK_MS = 200;
 const SILENT_MS = 1500;
 /** The relay hears the encoder and we see nothing: connect anew. */
 const STUCK_MS = 4000;
+/** A connection so young may be about to hear of all that the stream has. */
+const KINDS_MS = 3000;
 /** Time for the relay to know that an encoder is gone when it ended our connection; past it, the relay ended us. */
 const SETTLE_MS = 2500;
 const RETRY_MS = [0, 500, 1000, 2000, 4000, 8000];
@@ -69,6 +71,7 @@ export class LivePlayer {
     if (this.engine) {
       const isStuck = now - this.seen.at > STUCK_MS && stream.silent_ms < 1000;
       if (isStuck && this.state !== 'blocked' && !document.hidden) this.lose('stuck');
+      else if (now - this.joined.at > KINDS_MS && this.misses(stream)) this.connect();
       return;
     }
     // An encoder that came back with other tracks is another publish: the way back to it is at once.
@@ -100,12 +103,12 @@ export class LivePlayer {
       { enableStashBuffer: false, lazyLoad: false, autoCleanupSourceBuffer: true, autoCleanupMaxBackwardDuration: 20, autoCleanupMinBackwardDuration: 8 },
     );
     const mine = (what) => (...details) => { if (this.engine === engine) what(...details); };
-    engine.on(Events.MEDIA_INFO, mine(() => { this.heard = true; }));
+    engine.on(Events.MEDIA_INFO, mine((info) => { this.heard = info; }));
     engine.on(Events.LOADING_COMPLETE, mine(() => this.lose('ended')));
     engine.on(Events.ERROR, mine((type, detail) => {
       if (detail === ErrorDetails.MEDIA_CODEC_UNSUPPORTED) { this.disconnect(); this.become('unsupported'); } else this.lose('error');
     }));
-    Object.assign(this, { engine, heard: false, jumped: false, joined: { stream, at: performance.now() } });
+    Object.assign(this, { engine, heard: null, jumped: false, joined: { stream, at: performance.now() } });
     this.seen = { time: 0, at: performance.now() };
     engine.attachMediaElement(this.video);
     engine.load();
@@ -120,6 +123,12 @@ export class LivePlayer {
       // AbortError: it was taken away while it was about to start. Only a refusal is for the person to mend.
       if (error.name === 'NotAllowedError' && this.engine === engine) this.become('blocked');
     }
+  }
+
+  /** The stream has sound, or a picture, that came after this connection began: a browser takes no further track later. */
+  misses(stream) {
+    const can = playable(stream);
+    return this.heard && (can.audio === 'yes' && this.heard.hasAudio === false || can.video === 'yes' && this.heard.hasVideo === false);
   }
 
   /** The connection is of no more use. What comes next, the next `update` says. */
