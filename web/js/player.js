@@ -49,6 +49,7 @@ export class LivePlayer {
     for (const [name, listener] of Object.entries(this.listeners)) this.video.removeEventListener(name, listener);
     this.disconnect();
     this.onchange = () => {};
+    this.isGone = true;
   }
 
   /** Seconds from the picture on the screen to the newest one in this browser; null while nothing plays. */
@@ -58,7 +59,10 @@ export class LivePlayer {
     return Math.max(0, buffered.end(buffered.length - 1) - currentTime);
   }
 
-  update(stream) {
+  /** What the relay says of the stream; null if there is none. */
+  update(stream) { later(() => { if (!this.isGone) this.follow(stream); }); }
+
+  follow(stream) {
     const now = performance.now();
     const before = this.stream;
     this.stream = stream;
@@ -102,7 +106,7 @@ export class LivePlayer {
       { type: 'flv', isLive: true, url: flv(stream.name, { websocket: this.websocket }), ...tracks },
       { enableStashBuffer: false, lazyLoad: false, autoCleanupSourceBuffer: true, autoCleanupMaxBackwardDuration: 20, autoCleanupMinBackwardDuration: 8 },
     );
-    const mine = (what) => (...details) => { if (this.engine === engine) what(...details); };
+    const mine = (what) => (...details) => later(() => { if (this.engine === engine) what(...details); });
     engine.on(Events.MEDIA_INFO, mine((info) => { this.heard = info; }));
     engine.on(Events.LOADING_COMPLETE, mine(() => this.lose('ended')));
     engine.on(Events.ERROR, mine((type, detail) => {
@@ -232,5 +236,8 @@ export class LivePlayer {
     this.onchange(state);
   }
 }
+
+/** In a task of its own: mpegts.js must not be destroyed between two events that it is about to tell. */
+const later = (what) => { setTimeout(what); };
 
 const samePublish = (before, now) => before?.publisher?.id === now.publisher?.id && before?.uptime_ms <= now.uptime_ms;
