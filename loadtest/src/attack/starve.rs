@@ -194,7 +194,7 @@ pub fn event_floods(openings: &Openings) -> Vec<Troop> {
     let listeners = Troop {
         port: Port::Http,
         connections: 20,
-        opening: same_opening(request("/api/v1/events", "Accept: text/event-stream\r\n")),
+        opening: same_opening(request("/api/v1/events?token=attack-token", "Accept: text/event-stream\r\n")),
         reads: false,
         ..Troop::still()
     };
