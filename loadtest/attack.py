@@ -129,6 +129,16 @@ class Relay:
         fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
+    def unserved_s(self) -> float:
+        """How long one of its threads, whichever it was longest, was ready to run and had no CPU: the machine's fault."""
+        longest = 0.0
+        for thread in Path(f"/proc/{self.process.pid}/task").glob("*/schedstat"):
+            try:
+                longest = max(longest, int(thread.read_text().split()[1]) / 1e9)
+            except OSError:
+                pass
+        return longest
+
     def honest(self, players: int, seconds: float) -> subprocess.Popen:
         command = [str(servers.LOAD), "--cpu", "1", "play", self.url, "--players", str(players), "--parse", "1",
                    "--settle", str(QUIET_S), "--seconds", str(seconds), "--json", str(self.directory / "honest.json")]
@@ -173,6 +183,7 @@ def attack(relay: Relay, row: Row, players: int, seconds: float) -> dict:
         if b"(coming)" not in line:
             break
     at_mb, began, began_cpu = before_mb, time.monotonic(), relay.cpu_seconds()
+    unserved_s, unserved_before_s = 0.0, relay.unserved_s()
     newcomers = newcomer.Newcomers(relay.port, relay.http_port, "load") if not row.stopped_s else None
     publishes, wrong, attacker = newcomer.Waits(), [], None
     if row.kind:
@@ -189,6 +200,7 @@ def attack(relay: Relay, row: Row, players: int, seconds: float) -> dict:
             relay.process.send_signal(signal.SIGCONT)
         while honest.poll() is None and relay.is_well():
             at_mb = max(at_mb, relay.resident_mb())
+            unserved_s = max(unserved_s, relay.unserved_s() - unserved_before_s)
             # Once, while the attack is at its height.
             if not publishes.worst_s and time.monotonic() - began > seconds * 0.7:
                 publishes.note(lambda: newcomer.publish(relay.port, "newcomer"))
@@ -221,6 +233,7 @@ def attack(relay: Relay, row: Row, players: int, seconds: float) -> dict:
     checked, delivery, latency = result["checked"], result["delivery"], result["steady"]["latency_ms"]
     found = {
         "name": row.name, "did": did, "held": result["held"], "players": players, "cores": cores,
+        "unserved": unserved_s / (time.monotonic() - began),
         "lost": checked["gaps"] + checked["skips"] + checked["out_of_order"] + checked["corrupt"],
         "never": delivery["frames"]["never"], "share": delivery["share"], "stalled": delivery["stalled_players"],
         "wait_ms": delivery["longest_wait_ms"]["max"], "p50_ms": latency["p50"], "p99_ms": latency["p99"],
@@ -269,14 +282,15 @@ def table(results: list[dict]) -> str:
              "players of 1 Mbit/s, encoder and attacker on another, loopback. Latency and its ratio to the quiet "
              f"{QUIET_S} s before, in the same run.", "",
              "| attack | what the attacker did | delivered in time | longest wait, ms | p50 / p99 ms | × quiet "
-             "| newcomers waited, RTMP / HTTP, ms | relay, cores | memory before / at most / after, MB "
+             "| newcomers waited, RTMP / HTTP, ms | relay: cores / waited for one, of the time "
+             "| memory before / at most / after, MB "
              "| what does not hold |",
              "|---|---|---|---|---|---|---|---|---|---|"]
     for it in results:
         slower = it["p99_ms"] / it["quiet_p99_ms"] if it["quiet_p99_ms"] else 0
         lines.append(f"| {it['name']} | {it['did'] or '–'} | {it['share']:.4f} | {it['wait_ms']:.0f} "
                      f"| {it['p50_ms']:.1f} / {it['p99_ms']:.1f} | {slower:.1f} "
-                     f"| {it['rtmp'].text()} / {it['http'].text()} | {it['cores']:.2f} "
+                     f"| {it['rtmp'].text()} / {it['http'].text()} | {it['cores']:.2f} / {it['unserved']:.0%} "
                      f"| {it['before_mb']:.0f} / {it['at_mb']:.0f} / {it['after_mb']:.0f} "
                      f"| {'; '.join(it['wrong']).replace('|', '/') or '–'} |")
     return "\n".join(lines) + "\n"
@@ -309,7 +323,7 @@ def main() -> int:
                 verdict |= bool(found["wrong"])
                 compare.say(f"{row.name:26} delivered {found['share']:.4f}  p99 {found['p99_ms']:6.1f} ms "
                             f"({found['quiet_p99_ms']:.1f})  newcomers {found['rtmp'].text()} / {found['http'].text()} ms"
-                            f"  {found['cores']:.2f} cores  {found['at_mb']:.0f} MB  "
+                            f"  {found['cores']:.2f} cores, waited {found['unserved']:.0%}  {found['at_mb']:.0f} MB  "
                             f"{'; '.join(found['wrong']) or 'unnoticed'}  ({found['did']})")
                 options.out.write_text(table(results))
                 if found["wrong"]:

@@ -139,7 +139,8 @@ fn a_relay_for_other_tests() {
 
 const IS_RELAY: &str = "FANFARE_TEST_IS_RELAY";
 
-const IN_SHORT: [Kind; 13] = [
+const IN_SHORT: [Kind; 14] = [
+    Kind::AmfReferences,
     Kind::KeyFrameCopies,
     Kind::PlayersWithoutVideo,
     Kind::PauseStorms,
