@@ -532,7 +532,7 @@ fn encode_u32(n: usize, out: &mut Vec<u8>) {
 const OBJECT_END: [u8; 3] = [0, 0, marker::OBJECT_END];
 
 /// Type markers (§2.1, §3.1).
-mod marker {
+pub(crate) mod marker {
     pub const NUMBER: u8 = 0x00;
     pub const BOOLEAN: u8 = 0x01;
     pub const STRING: u8 = 0x02;

@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 
-use crate::flv::{FrameKind, audio, video};
+use crate::flv::{FrameKind, audio, data, video};
 use crate::rtmp::chunk::{self, Decoder, Limits, Message};
 use crate::rtmp::message::type_id;
 use crate::rtmp::{command, handshake, session};
@@ -55,6 +55,7 @@ pub const MAX_INPUT_BYTES: usize = 4096;
 fn check_flv_headers(bytes: &[u8]) {
     video::check_any_bytes(bytes);
     audio::check_any_bytes(bytes);
+    data::check_any_bytes(bytes);
 }
 
 /// How the seeds of cut inputs are cut.

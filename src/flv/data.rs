@@ -1,6 +1,6 @@
 //! Data messages (script data): which name one has, and what of it is for players. Opens no more of it.
 
-use super::Payload;
+use super::{Payload, readable::readable};
 
 /// Where the name of a data message begins, and the name: its first string. Some encoders (Uniview) put stray values
 /// before it. None where something else than a simple value comes before any string.
@@ -21,17 +21,18 @@ pub enum Name {
     Other,
 }
 
-/// What players get of a data message: without what an encoder puts before its name, and without `@setDataFrame`. An
-/// empty payload where there is nothing for them.
+/// What players get of a data message: without what an encoder puts before its name, without `@setDataFrame`, and as
+/// they can read it. An empty payload where there is nothing for them.
 pub fn for_players(payload: Payload) -> Payload {
-    let wrapped = match name_of(&payload) {
-        None | Some((0, Name::OnMetaData | Name::Other)) => return payload,
+    readable(match name_of(&payload) {
+        None | Some((0, Name::OnMetaData | Name::Other)) => payload,
         Some((_, Name::ClearDataFrame)) => return Payload::new(),
-        Some((at, Name::OnMetaData | Name::Other)) => return payload.skip(at),
-        Some((at, Name::SetDataFrame)) => at + SET_DATA_FRAME.len(),
-    };
-    let begin = name_from(&payload, wrapped).map_or(wrapped, |(at, _)| at);
-    payload.skip(begin)
+        Some((at, Name::OnMetaData | Name::Other)) => payload.skip(at),
+        Some((at, Name::SetDataFrame)) => {
+            let wrapped = at + SET_DATA_FRAME.len();
+            payload.skip(name_from(&payload, wrapped).map_or(wrapped, |(at, _)| at))
+        }
+    })
 }
 
 fn name_from(payload: &Payload, from: usize) -> Option<(usize, Name)> {
@@ -54,6 +55,14 @@ fn name_from(payload: &Payload, from: usize) -> Option<(usize, Name)> {
             _ => return None,
         };
     }
+}
+
+/// What holds for any bytes, for the fuzz target.
+#[cfg(any(test, fuzzing))]
+pub fn check_any_bytes(bytes: &[u8]) {
+    super::readable::check_any_bytes(bytes);
+    let message = for_players(bytes.to_vec().into());
+    assert!(message.is_empty() || name_of(&message).is_some_and(|(at, _)| at == 0));
 }
 
 /// `@setDataFrame`, a name, and ten times the two Numbers that have been met before them.
@@ -99,14 +108,23 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_name_passes_as_it_is() {
+    fn what_has_no_name_goes_to_nobody() {
         let objects_first = [b"\x03\0\0\x09", ON_META_DATA].concat();
         let long = [NUMBER.repeat(30), ON_META_DATA.to_vec()].concat();
-        for message in [&b""[..], b"\x00\x01", b"\x02", b"\x02\0\x01x", &objects_first, &long, NUMBER] {
-            assert_eq!(players_get(message), message);
+        let objects_after = [SET_DATA_FRAME, b"\x03\0\0\x09"].concat();
+        let cleared = [CLEAR_DATA_FRAME, ON_META_DATA].concat();
+        for message in [
+            &b""[..],
+            b"\x00\x01",
+            b"\x02",
+            NUMBER,
+            &objects_first,
+            &long,
+            SET_DATA_FRAME,
+            &objects_after,
+            &cleared,
+        ] {
+            assert_eq!(players_get(message), b"");
         }
-        assert_eq!(players_get(SET_DATA_FRAME), b"");
-        assert_eq!(players_get(&[SET_DATA_FRAME, b"\x03\0\0\x09"].concat()), b"\x03\0\0\x09");
-        assert_eq!(players_get(&[CLEAR_DATA_FRAME, ON_META_DATA].concat()), b"");
     }
 }

@@ -3,6 +3,7 @@ pub mod audio;
 pub mod data;
 mod enhanced;
 pub mod frame;
+mod readable;
 pub mod script;
 pub mod video;
 pub use enhanced::FourCc;

@@ -100,6 +100,14 @@ impl Header {
         matches!(self.packet_type, PacketType::CodedFrames | PacketType::CodedFramesX | PacketType::Unknown)
     }
 
+    /// Whether players have any use for this message, `len` bytes in all. A command frame is about seeking, and mpegts.js
+    /// ends at one whose codec it does not know. Of AVC's five bytes of header FFmpeg reads those that are missing from
+    /// what comes after.
+    pub fn is_for_players(&self, len: usize) -> bool {
+        let has_avc_header = matches!(self.codec, VideoCodec::LEGACY_AVC | VideoCodec::LEGACY_HEVC);
+        self.packet_type != PacketType::Command && !(has_avc_header && len < AVC_HEADER_BYTES)
+    }
+
     fn legacy(first: u8, rest: &[u8]) -> Self {
         let frame_type = FrameType::from_bits(first >> 4);
         let codec = VideoCodec::Legacy(first & 0x0f);
@@ -219,6 +227,9 @@ impl fmt::Display for VideoCodec {
         })
     }
 }
+
+/// Frame type and codec, AVCPacketType, CompositionTime (FLV 10.1 §E.4.3.1).
+const AVC_HEADER_BYTES: usize = 5;
 
 /// isExVideoHeader, in the first byte.
 const EX_HEADER: u8 = 0x80;
@@ -346,6 +357,20 @@ mod tests {
             let header = Header::parse(bytes);
             assert_eq!(header.packet_type, packet_type, "{bytes:02x?}");
             assert!(!header.carries_picture() && !header.is_key_frame() && !header.is_sequence_header());
+        }
+    }
+
+    #[test]
+    fn commands_and_cut_headers_of_avc_are_not_for_players() {
+        let is_for_players = |bytes: &[u8]| Header::parse(bytes).is_for_players(bytes.len());
+        for bytes in
+            [b"\x57\x00".as_slice(), b"\x52\x00", b"\xd1hvc1", b"\x17", b"\x27\x01\0\0", b"\x1c\x01\0\0"]
+        {
+            assert!(!is_for_players(bytes), "{bytes:02x?}");
+        }
+        for bytes in [b"\x17\x02\0\0\0".as_slice(), b"\x27\x01\0\0\0", b"\x12", b"\x92hvc1", b"\xd4hvc1\x02"]
+        {
+            assert!(is_for_players(bytes), "{bytes:02x?}");
         }
     }
 

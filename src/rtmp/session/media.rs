@@ -3,7 +3,7 @@
 
 use super::aggregate::Parts;
 use super::*;
-use crate::flv::{FrameKind, Payload, data};
+use crate::flv::{FrameKind, Payload, data, video};
 use crate::rtmp::chunk::Message;
 
 /// An aggregate message of a stream, as far as it has not been read.
@@ -60,11 +60,17 @@ impl Session {
             _ => return,
         };
         // An empty message is some encoders' sign of life and carries nothing.
-        if !payload.is_empty() {
+        if !payload.is_empty() && (kind != FrameKind::Video || is_for_players(&payload)) {
             let frame = Frame { kind, timestamp_ms, payload };
             self.outputs.push_back(Output::Frame { message_stream_id: id, frame });
         }
     }
+}
+
+fn is_for_players(payload: &Payload) -> bool {
+    let mut prefix = [0; video::PREFIX];
+    let len = payload.copy_prefix(&mut prefix);
+    video::Header::parse(&prefix[..len]).is_for_players(payload.len())
 }
 
 /// In front of AMF3 data: 0, for AMF0.

@@ -62,8 +62,10 @@ fn set_data_frame_is_stripped_and_other_data_passes() {
     let bare = peer.message(type_id::DATA_AMF0, 0, &wrapped[16..]);
     assert_eq!(peer.message(type_id::DATA_AMF0, 0, wrapped), bare);
     assert!(bare[0].contains("onMetaData") && !bare[0].contains("@setDataFrame"));
-    let text = peer.message(type_id::DATA_AMF0, 7, b"\x02\0\x0aonTextData\x05");
-    assert!(text[0].starts_with("Data 7") && text[0].contains("onTextData"));
+    let time = peer.message(type_id::DATA_AMF0, 7, b"\x02\0\x04onFI\x03\0\x02sd\x02\0\x0225\0\0\x09");
+    assert!(time[0].starts_with("Data 7") && time[0].contains("onFI"));
+    let no_text = peer.message(type_id::DATA_AMF0, 7, b"\x02\0\x0aonTextData\x05");
+    assert_eq!(no_text, NOTHING, "FFmpeg ends a stream at it");
     let clear = b"\x02\0\x0f@clearDataFrame\x02\0\x0aonMetaData";
     assert_eq!(peer.message(type_id::DATA_AMF0, 0, clear), NOTHING);
 }
@@ -102,6 +104,9 @@ fn empty_messages_are_a_sign_of_life_and_no_frame() {
         assert_eq!(peer.message(message_type_id, 0, b""), NOTHING);
     }
     assert_eq!(peer.message(type_id::AUDIO, 5, b"a"), ["Audio 5 a"]);
+    for of_no_use in [b"\x57\0".as_slice(), b"\x52\0", b"\x17\x01", b"\x27\x01\0\0"] {
+        assert_eq!(peer.message(type_id::VIDEO, 0, of_no_use), NOTHING);
+    }
 }
 
 #[test]
@@ -109,10 +114,10 @@ fn an_aggregate_becomes_frames_on_its_own_time() {
     let mut peer = Peer::publishing();
     let aggregate = b"\x09\0\0\x02\0\x13\x88\0\0\0\0v0\0\0\0\x0d\
                       \x08\0\0\x01\0\x13\x92\0\0\0\0a\0\0\0\x0c\
-                      \x12\0\0\x01\0\x13\x93\0\0\0\0d\0\0\0\x0c";
+                      \x12\0\0\x13\0\x13\x93\0\0\0\0\x02\0\x10a_name_of_16_byt\0\0\0\x1e";
     assert_eq!(
         peer.message(type_id::AGGREGATE, 100, aggregate),
-        ["Video 100 v0", "Audio 110 a", "Data 111 d"]
+        ["Video 100 v0", "Audio 110 a", "Data 111 \\u{2}\\0\\u{10}a_name_of_16_byt"]
     );
     let error = peer.try_message(&message(type_id::AGGREGATE, 0, &aggregate[..20])).unwrap_err();
     assert_eq!(error.kind, ErrorKind::Aggregate(AggregateError::Truncated(17)));
@@ -155,7 +160,7 @@ fn however_much_has_come_one_call_reads_little_of_it() {
     let mut wire = Vec::new();
     peer.encoder.encode(&message(type_id::AGGREGATE, 0, &[frames, nothing].concat()), &mut wire);
     (0..1_000).for_each(|_| peer.encoder.encode(&message(0, 0, b""), &mut wire));
-    peer.encoder.encode(&message(type_id::VIDEO, 0, b"last"), &mut wire);
+    peer.encoder.encode(&message(type_id::VIDEO, 0, b"v last"), &mut wire);
     let before = peer.session.received_messages();
     peer.session.receive(wire.into(), 0).unwrap();
     let (mut read, mut frames) = (before, 0);
