@@ -483,15 +483,15 @@ fn a_file_that_would_begin_late_begins_at_nothing_and_none_goes_on_to_where_its_
 
 #[test]
 fn a_file_s_metadata_names_no_kind_that_has_not_come() {
-    let metadata = |audio: u8| {
-        let mark = [b"\x03\0\x08hasAudio\x01", &[audio][..], b"\0\0\x09"].concat();
+    let metadata = |audio: u8, version: u8| {
+        let mark = [b"\x03\0\x08hasAudio\x01", &[audio, 0, 1, b'v', 1, version, 0, 0, 9][..]].concat();
         let payload = [b"\x02\0\x0AonMetaData", &mark[..]].concat();
         Frame { kind: FrameKind::Data, timestamp_ms: 0, payload: Bytes::from(payload).into() }
     };
     for has_audio in [false, true] {
         let mut bench = Bench::new();
         let mut publication = bench.publish();
-        for frame in [metadata(1), audio_header("ah"), key_frame(0, "k0")] {
+        for frame in [metadata(1, 0), audio_header("ah"), key_frame(0, "k0")] {
             bench.lay(&mut publication, frame);
         }
         if has_audio {
@@ -500,14 +500,14 @@ fn a_file_s_metadata_names_no_kind_that_has_not_come() {
         bench.now_ms += SETTLE_MS;
         let player = bench.join(Wire::HttpFlv, Start::KeyFrame);
         bench.lay(&mut publication, inter_frame(40, "i1"));
-        bench.lay(&mut publication, metadata(1));
+        bench.lay(&mut publication, metadata(1, 1));
         let file = bench.drain(player);
         let said: Vec<u8> = file
             .windows(12)
             .filter(|bytes| bytes.starts_with(b"\0\x08hasAudio\x01"))
             .map(|bytes| bytes[11])
             .collect();
-        assert_eq!(said, [u8::from(has_audio); 2], "in the preamble, and when it is repeated");
+        assert_eq!(said, [u8::from(has_audio); 2], "in the preamble, and when it changes");
         assert_eq!(read_flv(&file).contains("ah@"), has_audio);
     }
 }

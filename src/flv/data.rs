@@ -17,6 +17,8 @@ pub enum Name {
     SetDataFrame,
     /// `@clearDataFrame`: for servers.
     ClearDataFrame,
+    /// `onCuePoint` and `|RtmpSampleAccess`: at any time but 0 FFmpeg takes them for a subtitle, as it does metadata.
+    Note,
     /// Any other one.
     Other,
 }
@@ -25,13 +27,13 @@ pub enum Name {
 /// they can read it. An empty payload where there is nothing for them.
 pub fn for_players(payload: Payload) -> Payload {
     readable(match name_of(&payload) {
-        None | Some((0, Name::OnMetaData | Name::Other)) => payload,
         Some((_, Name::ClearDataFrame)) => return Payload::new(),
-        Some((at, Name::OnMetaData | Name::Other)) => payload.skip(at),
         Some((at, Name::SetDataFrame)) => {
             let wrapped = at + SET_DATA_FRAME.len();
             payload.skip(name_from(&payload, wrapped).map_or(wrapped, |(at, _)| at))
         }
+        None | Some((0, _)) => payload,
+        Some((at, _)) => payload.skip(at),
     })
 }
 
@@ -51,6 +53,8 @@ fn name_from(payload: &Payload, from: usize) -> Option<(usize, Name)> {
             0x02 if rest.starts_with(ON_META_DATA) => return Some((at, Name::OnMetaData)),
             0x02 if rest.starts_with(SET_DATA_FRAME) => return Some((at, Name::SetDataFrame)),
             0x02 if rest.starts_with(CLEAR_DATA_FRAME) => return Some((at, Name::ClearDataFrame)),
+            0x02 if rest.starts_with(ON_CUE_POINT) => return Some((at, Name::Note)),
+            0x02 if rest.starts_with(SAMPLE_ACCESS) => return Some((at, Name::Note)),
             0x02 => return Some((at, Name::Other)),
             _ => return None,
         };
@@ -69,6 +73,8 @@ pub fn check_any_bytes(bytes: &[u8]) {
 const PREFIX: usize = 256;
 /// As AMF0 strings.
 const ON_META_DATA: &[u8] = b"\x02\x00\x0aonMetaData";
+const ON_CUE_POINT: &[u8] = b"\x02\x00\x0aonCuePoint";
+const SAMPLE_ACCESS: &[u8] = b"\x02\x00\x11|RtmpSampleAccess";
 const SET_DATA_FRAME: &[u8] = b"\x02\x00\x0d@setDataFrame";
 const CLEAR_DATA_FRAME: &[u8] = b"\x02\x00\x0f@clearDataFrame";
 

@@ -63,10 +63,10 @@ impl Headers {
     /// already: a camera that repeats its headers on each key frame changes nothing, nor does an encoder that comes
     /// back as it went.
     pub(super) fn update(&mut self, part: Part, payload: &Payload) -> bool {
-        let known = self.current.binary_search_by_key(&part, |header| header.part);
-        if known.is_ok_and(|at| equal(&self.current[at].payload, payload)) {
+        if self.has(part, payload) {
             return false;
         }
+        let known = self.current.binary_search_by_key(&part, |header| header.part);
         let before = self.before.iter().find(|header| header.part == part);
         let is_new = before.is_none_or(|header| !equal(&header.payload, payload));
         let is_other = known.is_ok() || (before.is_some() && is_new);
@@ -92,6 +92,13 @@ impl Headers {
             self.generation = self.generation.wrapping_add(1);
         }
         is_new
+    }
+
+    /// Whether the publisher of now has sent this header before. Each player of its has it then: from the log, or from a
+    /// preamble, or from the publisher before.
+    pub(super) fn has(&self, part: Part, payload: &Payload) -> bool {
+        let known = self.current.binary_search_by_key(&part, |header| header.part);
+        known.is_ok_and(|at| equal(&self.current[at].payload, payload))
     }
 
     /// The publisher went away. The next one may leave out what this one had: a joiner must not be told of audio that

@@ -14,6 +14,8 @@ pub(super) enum Role {
     Picture(u8),
     /// Audio of this track.
     Sound(u8),
+    /// Data without a time: FFmpeg takes it for metadata.
+    Note,
     /// Anything else: it can stand anywhere.
     Other,
 }
@@ -36,10 +38,11 @@ pub(super) enum Part {
 impl Role {
     pub(super) fn of(frame: &Frame) -> Self {
         match frame.kind {
-            FrameKind::Data => {
-                let is_metadata = matches!(data::name_of(&frame.payload), Some((_, data::Name::OnMetaData)));
-                if is_metadata { Role::Header(Part::Metadata) } else { Role::Other }
-            }
+            FrameKind::Data => match data::name_of(&frame.payload) {
+                Some((_, data::Name::OnMetaData)) => Role::Header(Part::Metadata),
+                Some((_, data::Name::Note)) => Role::Note,
+                _ => Role::Other,
+            },
             FrameKind::Audio => {
                 let mut prefix = [0; audio::PREFIX];
                 let n = frame.payload.copy_prefix(&mut prefix);
@@ -100,9 +103,11 @@ mod tests {
     #[test]
     fn headers_key_frames_and_pictures_are_told_apart() {
         use FrameKind::{Audio, Data, Video};
-        let cases: [(FrameKind, &[u8], Role); 18] = [
+        let cases: [(FrameKind, &[u8], Role); 20] = [
             (Data, b"\0\0\0\0\0\0\0\0\0\x05\x02\x00\x0AonMetaData\x05", Role::Header(Part::Metadata)),
             (Data, b"\x02\x00\x0AonMetaData\x08\0\0\0\0\0\0\x09", Role::Header(Part::Metadata)),
+            (Data, b"\x02\x00\x0AonCuePoint\x03\0\0\x09", Role::Note),
+            (Data, b"\x02\x00\x11|RtmpSampleAccess\x01\x01\x01\x01", Role::Note),
             (Data, b"\x02\x00\x0AonTextData", Role::Other),
             (Data, b"\x02", Role::Other),
             (Video, b"\x17\x00\0\0\0avcC", Role::Header(Part::VideoSequence(0))),

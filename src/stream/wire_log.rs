@@ -292,6 +292,9 @@ impl WireLog {
             }
             return frame;
         }
+        if role == Role::Note {
+            return frame;
+        }
         let begins_late = frame.timestamp_ms > MAX_FIRST_FILE_MS;
         let base_ms = *self.base_ms.get_or_insert(if begins_late { frame.timestamp_ms } else { 0 });
         let file_ms = frame.timestamp_ms.wrapping_sub(base_ms);

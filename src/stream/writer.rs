@@ -151,6 +151,8 @@ impl Writer {
         let role = Role::of(&frame);
         self.chronicle.saw(&frame, now_ms);
         match role {
+            // FFmpeg makes a new decoder for an old header, and Matroska a new track.
+            Role::Header(part) if self.headers.has(part, &frame.payload) => return Laid::Nothing,
             Role::Header(part) => {
                 let is_new = self.headers.update(part, &frame.payload);
                 if self.players_have_headers && !is_new {
@@ -209,8 +211,8 @@ impl Writer {
         self.chronicle.write_if_due(stream, &self.headers, now_ms);
         match role {
             Role::KeyFrame(_) | Role::Picture(_) => Laid::Due,
-            Role::Header(_) | Role::Sound(_) | Role::Other if self.has_pictures(now_ms) => Laid::MayWait,
-            Role::Header(_) | Role::Sound(_) | Role::Other => Laid::Due,
+            _ if self.has_pictures(now_ms) => Laid::MayWait,
+            Role::Header(_) | Role::Sound(_) | Role::Note | Role::Other => Laid::Due,
         }
     }
 
@@ -264,7 +266,7 @@ impl Writer {
     /// its publisher gave it.
     fn note(&mut self, frame: &Frame, role: Role, now_ms: u64) -> (u32, Option<Picture>) {
         match role {
-            Role::Header(Part::Metadata) => (METADATA_MS, None),
+            Role::Header(Part::Metadata) | Role::Note => (METADATA_MS, None),
             Role::KeyFrame(track) | Role::Picture(track) => {
                 self.picture_ms = now_ms;
                 let is_key_frame = matches!(role, Role::KeyFrame(_));

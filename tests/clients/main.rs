@@ -1,9 +1,11 @@
 //! Real publishers and players against the built relay: what a user does, and what must come of it. Other programs
 //! take part, so `./test --quick` leaves this binary out.
 
+mod broadcast;
 mod enhanced;
 mod lifecycle;
 mod media;
+mod messages;
 mod openapi;
 mod over_http;
 mod page;

@@ -291,7 +291,27 @@ fn a_first_group_that_needs_other_headers_is_not_begun_with() {
         publication.append(inter_frame(ms + 40, inter), 1_000);
     }
     let got = bench.drain(player);
-    assert!(got.starts_with("M V2 A K2 i2 V2 K3"), "{got}");
+    assert!(got.starts_with("M V2 A K2 i2 K3"), "{got}");
+}
+
+#[test]
+fn a_header_that_an_encoder_repeats_goes_out_once() {
+    let mut bench = Bench::new();
+    let early = bench.join(Start::KeyFrame);
+    let mut publication = bench.publish();
+    for i in 0..3_u32 {
+        headers(&mut publication);
+        publication.append(key_frame(i * 1_000, &format!("K{i} ")), 1_000);
+    }
+    publication.append(video_header("W "), 1_000);
+    publication.append(key_frame(3_000, "K3 "), 1_000);
+    headers(&mut publication);
+    assert_eq!(bench.drain(early), "M V A K0 K1 K2 W K3 V ");
+    let late = bench.join(Start::KeyFrame);
+    assert!(
+        bench.drain(late).ends_with("K3 V "),
+        "what came after the key frame is not in the preamble alone"
+    );
 }
 
 #[test]
