@@ -98,6 +98,20 @@ impl Header {
     const UNKNOWN: Self = Self { packet_type: PacketType::Unknown, codec: AudioCodec::Unknown, track_id: 0 };
 }
 
+/// The codec and the decoder's configuration of a sequence header, the whole message; of several tracks those of the
+/// first, with whatever comes after it. None where it is no sequence header.
+pub fn configuration(message: &[u8]) -> Option<(AudioCodec, &[u8])> {
+    let (&first, rest) = message.split_first()?;
+    if first >> 4 != EX_HEADER {
+        let header = Header::legacy(first >> 4, rest);
+        return header.is_sequence_header().then_some((header.codec, rest.get(1..)?));
+    }
+    let (packet_type, rest) = enhanced::skip_mod_ex(first & 0x0f, rest)?;
+    let track = enhanced::first_track(packet_type, MULTITRACK, rest)?;
+    let is_start = PacketType::from_bits(track.packet_type) == PacketType::SequenceStart;
+    is_start.then_some((AudioCodec::FourCc(track.four_cc), track.body))
+}
+
 impl PacketType {
     fn from_bits(bits: u8) -> Self {
         match bits {

@@ -1,5 +1,7 @@
-//! Frames and what their first bytes say: FLV tag headers, legacy and Enhanced. Pure: no socket, no clock.
+//! Frames and what their first bytes say: FLV tag headers, legacy and Enhanced, and what configurations of decoders say.
+//! Pure: no socket, no clock.
 pub mod audio;
+pub mod codec;
 pub mod data;
 mod enhanced;
 pub mod frame;

@@ -150,6 +150,21 @@ impl Header {
     };
 }
 
+/// The codec and the decoder's configuration of a sequence header, the whole message; of several tracks those of the
+/// first, with whatever comes after it. None where it is no sequence header.
+pub fn configuration(message: &[u8]) -> Option<(VideoCodec, &[u8])> {
+    let (&first, rest) = message.split_first()?;
+    if first & EX_HEADER == 0 {
+        let header = Header::legacy(first, rest);
+        // Packet type and composition time.
+        return header.is_sequence_header().then_some((header.codec, rest.get(4..)?));
+    }
+    let (packet_type, rest) = enhanced::skip_mod_ex(first & 0x0f, rest)?;
+    let track = enhanced::first_track(packet_type, MULTITRACK, rest)?;
+    let is_start = PacketType::from_bits(track.packet_type) == PacketType::SequenceStart;
+    is_start.then_some((VideoCodec::FourCc(track.four_cc), track.body))
+}
+
 fn composition_time(packet_type: PacketType, codec: VideoCodec, body: &[u8]) -> Option<i32> {
     match (packet_type, body) {
         _ if !codec.reorders() => None,
