@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 
-use crate::flv::{FrameKind, audio, data, video};
+use crate::flv::{FrameKind, audio, codec, data, video};
 use crate::rtmp::chunk::{self, Decoder, Limits, Message};
 use crate::rtmp::message::type_id;
 use crate::rtmp::{command, handshake, session};
@@ -20,9 +20,10 @@ pub struct Target {
 }
 
 /// All of them.
-pub const TARGETS: [Target; 8] = [
+pub const TARGETS: [Target; 9] = [
     Target { name: "amf0", check: amf0::check_any_bytes, seeds: amf0_seeds },
     Target { name: "chunk", check: chunk::fuzz::decode_at_any_cut, seeds: chunk_seeds },
+    Target { name: "codec", check: codec::check_any_bytes, seeds: codec_seeds },
     Target { name: "command", check: command::check_any_bytes, seeds: command_seeds },
     Target { name: "flv_headers", check: check_flv_headers, seeds: flv_headers_seeds },
     Target { name: "handshake", check: handshake::check_any_bytes, seeds: handshake_seeds },
@@ -91,6 +92,18 @@ fn flv_headers_seeds(capture: &[u8]) -> Vec<Vec<u8>> {
     let messages = messages(capture);
     let media = messages.iter().filter(|message| kind(message).is_some()).take(FRAMES_A_SEED);
     media.map(|message| message.payload.to_bytes().iter().take(32).copied().collect()).collect()
+}
+
+/// Sequence headers, whole.
+fn codec_seeds(capture: &[u8]) -> Vec<Vec<u8>> {
+    let messages = messages(capture);
+    let bodies = messages.iter().filter_map(|message| Some((kind(message)?, message.payload.to_bytes())));
+    let headers = bodies.filter(|(kind, body)| match kind {
+        FrameKind::Video => video::configuration(body).is_some(),
+        FrameKind::Audio => audio::configuration(body).is_some(),
+        FrameKind::Data => false,
+    });
+    headers.map(|(_, body)| body.into()).collect()
 }
 
 fn stream_seeds(capture: &[u8]) -> Vec<Vec<u8>> {

@@ -330,7 +330,8 @@ fn tell(control: &Control, granted: Granted, report: &StreamReport, watched: Wat
     let publisher = report.publisher.filter(|_| report.is_live && granted.read);
     let publisher = publisher.and_then(|id| control.relay.publisher_address(id));
     let now_ms = control.relay.uptime().as_millis() as u64;
-    Stream::of(report, publisher, control.history.stream(&report.name), watched, now_ms)
+    let description = control.descriptions.of(report, Instant::now());
+    Stream::of(report, &description, publisher, control.history.stream(&report.name), watched, now_ms)
 }
 
 #[derive(Deserialize)]

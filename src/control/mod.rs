@@ -2,8 +2,8 @@
 //! players that ask for a live body to the cores. No core ever waits for it.
 
 mod api;
-mod codec;
 mod cors;
+mod described;
 mod ebb;
 mod error;
 mod events;
@@ -29,6 +29,7 @@ use std::{
 };
 
 use cors::Origins;
+use described::Descriptions;
 use ebb::Ebb;
 use events::Events;
 use history::History;
@@ -52,6 +53,7 @@ struct Control {
     api_origins: Origins,
     listing: Listing,
     history: History,
+    descriptions: Descriptions,
     events: Events,
     connections: api::Connections,
     /// Where it listens for HTTP, and what is served there.
@@ -97,6 +99,7 @@ pub async fn start(relay: Handle) -> Result<Option<Started>, String> {
         api_origins: Origins::new(&config.api.allow_origins),
         listing: Listing::new(&config.streams)?,
         history: History::default(),
+        descriptions: Descriptions::default(),
         events: Events::new(&relay),
         connections: api::Connections::default(),
         http,
@@ -124,6 +127,7 @@ async fn serve(control: Arc<Control>, listeners: Vec<(TcpListener, Scope)>) {
         tick.tick().await;
         control.relay.look_at_cores();
         control.history.sample(&control.relay);
+        control.descriptions.retain(|name| control.relay.stream(name).is_some());
         if ebb.has_come(control.relay.connection_count()) {
             net::give_free_pages_back();
         }

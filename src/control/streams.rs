@@ -5,14 +5,14 @@ use std::net::SocketAddr;
 use serde::Serialize;
 
 use super::{
-    codec,
+    described::{Description, Metadata},
     history::{Rates, Watched},
 };
 use crate::{
-    amf0::{self, Value},
     flv::{
-        audio::{self, AudioCodec},
-        video::{self, VideoCodec},
+        audio,
+        codec::{self, AudioConfig, VideoConfig},
+        video,
     },
     net::{Protocol, report::StreamReport},
     stream::Facts,
@@ -27,7 +27,9 @@ pub(super) struct Stream {
     pub(super) silent_ms: Option<u64>,
     pub(super) publisher: Option<Publisher>,
     pub(super) video: Option<Video>,
+    pub(super) video_tracks: usize,
     pub(super) audio: Option<Audio>,
+    pub(super) audio_tracks: usize,
     pub(super) encoder: Option<String>,
     pub(super) kbps: u64,
     pub(super) bytes_in: u64,
@@ -87,13 +89,13 @@ impl Stream {
     /// `publisher` is where it comes from, for those who may read; `now_ms` is on the relay's clock.
     pub(super) fn of(
         report: &StreamReport,
+        description: &Description,
         publisher: Option<SocketAddr>,
         rates: Rates,
         watched: Watched,
         now_ms: u64,
     ) -> Self {
         let facts = &report.facts;
-        let metadata = Metadata::of(facts);
         let has_published = report.is_live && facts.frames > 0;
         Self {
             name: report.name.to_string(),
@@ -104,9 +106,11 @@ impl Stream {
                 .publisher
                 .filter(|_| report.is_live)
                 .map(|id| Publisher { id, address: publisher }),
-            video: video(facts, &metadata, rates.fps),
-            audio: audio(facts, &metadata),
-            encoder: metadata.text("encoder"),
+            video: video(facts, description, rates.fps),
+            video_tracks: facts.video_tracks,
+            audio: audio(facts, description),
+            audio_tracks: facts.audio_tracks,
+            encoder: description.metadata.encoder.clone(),
             kbps: rates.kbps_in,
             bytes_in: facts.bytes,
             frames_in: facts.frames,
@@ -117,116 +121,48 @@ impl Stream {
     }
 }
 
-fn video(facts: &Facts, metadata: &Metadata, measured_fps: Option<f64>) -> Option<Video> {
+/// Sequence headers are what decoders go by, so they go before what the encoder says in its metadata, which may be of
+/// another time or another encoder.
+fn video(facts: &Facts, description: &Description, measured_fps: Option<f64>) -> Option<Video> {
     let message = facts.video.as_ref().or(facts.video_header.as_ref())?;
-    let codec = video::Header::parse(message).codec;
-    let configuration = facts.video_header.as_deref().and_then(video_configuration);
-    let codec_string = configuration.and_then(|configuration| match codec {
-        VideoCodec::LEGACY_AVC | VideoCodec::AVC => codec::avc(configuration),
-        VideoCodec::LEGACY_HEVC | VideoCodec::HEVC => codec::hevc(configuration),
-        VideoCodec::AV1 => codec::av1(configuration),
-        _ => None,
-    });
-    let said = metadata.number("framerate", 1_000.0);
+    let VideoConfig { codec_string, width, height, frame_rate } = description.video.clone();
+    let Metadata { width: said_width, height: said_height, frame_rate: said_rate, .. } = description.metadata;
+    // Both sides are of one source.
+    let size =
+        width.zip(height).map_or((said_width, said_height), |(width, height)| (Some(width), Some(height)));
     Some(Video {
-        codec: codec.to_string(),
+        codec: video::Header::parse(message).codec.to_string(),
         codec_string,
-        width: metadata.number("width", 65_536.0).map(|width| width as u32),
-        height: metadata.number("height", 65_536.0).map(|height| height as u32),
-        fps: frame_rate(said, measured_fps),
+        width: size.0,
+        height: size.1,
+        fps: true_rate([frame_rate, said_rate], measured_fps),
         key_frame_interval_ms: facts.key_frame_interval_ms,
     })
 }
 
-/// What the encoder says is exact, if it is true: counting is right to a picture or two.
-fn frame_rate(said: Option<f64>, measured: Option<f64>) -> Option<f64> {
-    match (said, measured) {
-        (Some(said), Some(measured)) if (said - measured).abs() <= said / 10.0 => Some(said),
-        (_, Some(measured)) => Some((measured * 10.0).round() / 10.0),
-        (said, None) => said,
+/// What an encoder says is exact, if it is true: counting is right to a picture or two.
+fn true_rate(said: [Option<f64>; 2], measured: Option<f64>) -> Option<f64> {
+    let mut said = said.into_iter().flatten();
+    match measured {
+        Some(measured) => said
+            .find(|said| (said - measured).abs() <= said / 10.0)
+            .or_else(|| Some((measured * 10.0).round() / 10.0)),
+        None => said.next(),
     }
 }
 
-fn audio(facts: &Facts, metadata: &Metadata) -> Option<Audio> {
+fn audio(facts: &Facts, description: &Description) -> Option<Audio> {
     let message = facts.audio.as_ref().or(facts.audio_header.as_ref())?;
-    let codec = audio::Header::parse(message).codec;
-    let configuration = facts.audio_header.as_deref().and_then(audio_configuration);
-    let mut audio = Audio {
-        codec: codec.to_string(),
-        codec_string: None,
-        sample_rate: metadata.number("audiosamplerate", 768_000.0).map(|rate| rate as u32),
-        channels: metadata.channels(),
-    };
-    match codec {
-        AudioCodec::LEGACY_AAC | AudioCodec::AAC => {
-            if let Some(aac) = configuration.and_then(codec::aac) {
-                audio.codec_string = Some(aac.codec_string);
-                audio.sample_rate = aac.sample_rate.or(audio.sample_rate);
-                audio.channels = aac.channels.or(audio.channels);
-            }
-        }
-        AudioCodec::LEGACY_MP3 | AudioCodec::MP3 => audio.codec_string = Some("mp3".to_owned()),
-        AudioCodec::OPUS => {
-            audio.codec_string = Some("opus".to_owned());
-            // It is decoded at this rate, whatever it was coded from (RFC 7845 §4).
-            audio.sample_rate = Some(48_000);
-            audio.channels = configuration.and_then(codec::opus).or(audio.channels);
-        }
-        _ => {}
-    }
-    Some(audio)
-}
-
-/// What stands behind the header of a sequence header with one track.
-fn video_configuration(message: &[u8]) -> Option<&[u8]> {
-    match message {
-        // ExVideoTagHeader, SequenceStart: the FourCC, then the configuration.
-        [first, _, _, _, _, rest @ ..] if first & 0x80 != 0 => (first & 0x0F == 0).then_some(rest),
-        // AVCVIDEOPACKET: packet type and composition time.
-        [_, 0, _, _, _, rest @ ..] => Some(rest),
-        _ => None,
-    }
-}
-
-fn audio_configuration(message: &[u8]) -> Option<&[u8]> {
-    match message {
-        // ExAudioTagHeader, SequenceStart.
-        [0x90, _, _, _, _, rest @ ..] => Some(rest),
-        // AACAUDIODATA.
-        [first, 0, rest @ ..] if first >> 4 == 10 => Some(rest),
-        _ => None,
-    }
-}
-
-/// `onMetaData`. Its values are what an encoder says, so each is held to what it can be.
-struct Metadata(Option<Value>);
-
-/// The longest text of metadata that is told of, in characters: names of encoders have a third of it.
-const MOST_TEXT: usize = 100;
-
-impl Metadata {
-    fn of(facts: &Facts) -> Self {
-        let values = facts.metadata.as_ref().map(|body| amf0::Reader::lenient(body).map_while(Result::ok));
-        Self(values.and_then(|mut values| values.find(|value| value.properties().is_some())))
-    }
-
-    /// A number above 0 and up to `most`.
-    fn number(&self, key: &str, most: f64) -> Option<f64> {
-        let number = self.0.as_ref()?.get(key)?.as_number()?;
-        (number > 0.0 && number <= most).then_some(number)
-    }
-
-    fn text(&self, key: &str) -> Option<String> {
-        let text = self.0.as_ref()?.get(key)?.as_str()?;
-        let text: String = text.chars().filter(|c| !c.is_control()).take(MOST_TEXT).collect();
-        (!text.is_empty()).then_some(text)
-    }
-
-    fn channels(&self) -> Option<u8> {
-        let said = self.number("audiochannels", 255.0).map(|channels| channels as u8);
-        let stereo = || self.0.as_ref()?.get("stereo")?.as_bool();
-        said.or_else(|| stereo().map(|stereo| if stereo { 2 } else { 1 }))
-    }
+    let header = &description.audio;
+    // A codec that needs no header says the same in each frame.
+    let AudioConfig { codec_string, sample_rate, channels } = codec::audio_frame(message);
+    let metadata = &description.metadata;
+    Some(Audio {
+        codec: audio::Header::parse(message).codec.to_string(),
+        codec_string: header.codec_string.clone().or(codec_string),
+        sample_rate: header.sample_rate.or(sample_rate).or(metadata.sample_rate),
+        channels: header.channels.or(channels).or(metadata.channels),
+    })
 }
 
 #[cfg(test)]
@@ -234,6 +170,7 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
+    use crate::amf0::{self, Value};
 
     fn metadata(properties: &[(&str, Value)]) -> Option<Bytes> {
         let mut body = Vec::new();
@@ -272,7 +209,8 @@ mod tests {
             facts,
         };
         let peer = Some(([192, 0, 2, 1], 5).into());
-        Stream::of(&report, peer, Rates { fps, ..Rates::default() }, Watched::default(), 60_000)
+        let description = Description::of(&report.facts);
+        Stream::of(&report, &description, peer, Rates { fps, ..Rates::default() }, Watched::default(), 60_000)
     }
 
     #[test]
@@ -297,6 +235,35 @@ mod tests {
         assert_eq!(of(facts(), Some(14.96)).video.unwrap().fps, Some(15.0));
         assert_eq!(of(facts(), None).video.unwrap().fps, Some(30.0));
         assert_eq!(of(Facts { metadata: None, ..facts() }, Some(25.04)).video.unwrap().fps, Some(25.0));
+    }
+
+    #[test]
+    fn headers_go_before_metadata_which_may_be_of_another_time() {
+        // 1918 x 1078 at 29.97, and 48 kHz in one channel.
+        let record = b"\x01\x64\0\x28\xff\xe1\0\x1a\x67\x64\0\x28\xac\xd9\x40\x78\x02\x27\xa9\xb0\x11\0\0\x03\x03\xe9\0\0\
+                       \xea\x60\x0f\x18\x31\x96";
+        let with = |metadata| Facts {
+            video_header: Some([b"\x17\0\0\0\0", &record[..]].concat().into()),
+            audio_header: Some(Bytes::from_static(b"\xaf\0\x11\x88")),
+            metadata,
+            ..facts()
+        };
+        let false_audio =
+            metadata(&[("width", 1.0.into()), ("audiosamplerate", 8_000.0.into()), ("stereo", true.into())]);
+        for metadata in [facts().metadata, false_audio, None] {
+            let stream = of(with(metadata), None);
+            let (video, audio) = (stream.video.unwrap(), stream.audio.unwrap());
+            assert_eq!((video.width, video.height, video.fps), (Some(1918), Some(1078), Some(29.97)));
+            assert_eq!((audio.sample_rate, audio.channels), (Some(48_000), Some(1)));
+        }
+        // The header is not true of this encoder's pace, and the metadata are.
+        assert_eq!(
+            of(with(metadata(&[("framerate", 15.0.into())])), Some(14.8)).video.unwrap().fps,
+            Some(15.0)
+        );
+        // G.711 has no header, and says all by itself.
+        let plain = Facts { audio: Some(Bytes::from_static(b"\x72\xd5")), audio_header: None, ..facts() };
+        assert_eq!(of(plain, None).audio.unwrap().sample_rate, Some(8_000));
     }
 
     #[test]
