@@ -2,6 +2,7 @@
 
 use std::net::Shutdown;
 
+use fanfare::flv::FrameKind;
 use fanfare::rtmp::client::Role;
 
 use crate::peer::{Http, Response, Rtmp, ask_with, bearer, get, get_with_token, json_when};
@@ -380,6 +381,29 @@ fn a_still_is_a_whole_file_with_the_newest_key_frame() {
     assert_eq!(still.header("content-type"), "video/x-flv");
     assert!(still.body.starts_with(b"FLV\x01"));
     assert!(!contains(&still.body, b"first"));
+}
+
+#[test]
+fn size_rate_and_channels_are_the_headers_also_after_a_change_in_mid_stream() {
+    // 1918 x 1078 at 29.97 frames a second, by x264; 48 kHz in one channel. What the metadata say is of before.
+    const SET: &[u8] =
+        b"\x01\x64\0\x28\xff\xe1\0\x1a\x67\x64\0\x28\xac\xd9\x40\x78\x02\x27\xa9\xb0\x11\0\0\x03\x03\
+                         \xe9\0\0\xea\x60\x0f\x18\x31\x96";
+    let relay = Relay::start("");
+    let mut publisher = Rtmp::publishing(&relay, "live/a");
+    let path = "/api/v1/streams/live/a";
+    publisher.until(&relay, path, |json| json["video"]["width"] == 1280 && json["audio"]["channels"] == 2);
+    publisher.send(FrameKind::Video, [b"\x17\0\0\0\0", SET].concat());
+    publisher.send(FrameKind::Audio, b"\xaf\0\x11\x88".to_vec());
+    publisher.key_frame(b"other");
+    let stream = publisher
+        .until(&relay, path, |json| json["video"]["width"] == 1918 && json["audio"]["channels"] == 1);
+    assert_eq!(
+        (&stream["video"]["height"], &stream["video"]["codec_string"]),
+        (&1078.into(), &"avc1.640028".into())
+    );
+    assert_eq!(stream["audio"]["sample_rate"], 48_000);
+    assert_eq!((&stream["video_tracks"], &stream["audio_tracks"]), (&1.into(), &1.into()));
 }
 
 /// The still, once its key frame is this one.

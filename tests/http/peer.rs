@@ -241,7 +241,7 @@ impl Rtmp {
         }
     }
 
-    fn send(&mut self, kind: FrameKind, payload: Vec<u8>) {
+    pub fn send(&mut self, kind: FrameKind, payload: Vec<u8>) {
         let payload = Bytes::from(payload).into();
         self.client.send_frame(&Frame { kind, timestamp_ms: self.now_ms, payload });
         while let Some(event) = self.client.poll() {
