@@ -275,9 +275,11 @@ impl Stream {
         self.shown.set(media);
     }
 
-    /// Nobody uses it any more. The map may keep it for a while, for readers that have just looked: not its log.
+    /// Nobody uses it any more. The map may keep it for a while, for readers that have just looked: not its log, nor
+    /// its headers.
     fn let_go(&self) {
         self.hold.close();
+        self.set_facts(Facts::default());
         self.logs.iter().for_each(|log| log.clear(0));
         *self.held.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
