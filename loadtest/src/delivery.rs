@@ -92,6 +92,13 @@ struct Line {
     next: u64,
 }
 
+/// Frames of one kind that have not come, and since when the player waits for the first of them.
+#[derive(Clone, Copy, Debug)]
+struct Missing {
+    count: u64,
+    since_ns: u64,
+}
+
 /// What is known of a player whose bytes are only counted.
 #[derive(Clone, Debug)]
 struct Drained {
@@ -161,9 +168,7 @@ impl Books {
     /// Closes a player's account at `end_ns`.
     pub fn close(&mut self, watch: Watch, end_ns: u64) {
         let allowed_ns = self.late_after_ns;
-        // What was sent last may still be under way, and what came while the load did not run has not been read.
-        let grace_ns = allowed_ns + self.own.overlap(end_ns.saturating_sub(2 * allowed_ns), end_ns);
-        let until_ns = end_ns.saturating_sub(grace_ns);
+        let until_ns = self.owed_until_ns(end_ns);
         let (mut account, mut longest_ns) = (watch.account, watch.longest_wait_ns);
         if let Some(drained) = &watch.drained {
             let (bytes, wait_ns) = self.close_drained(&watch, drained, end_ns, until_ns);
@@ -177,31 +182,24 @@ impl Books {
             self.frames += account;
             return;
         }
-        // By what other players saw: this one may have got nothing at all, or nothing of the newest encoder.
-        if let Some((source, schedule)) = self.encoders.get(watch.stream).and_then(Encoder::newest) {
-            let over_ns = watch.over_ns.filter(|_| watch.source == Some(source));
-            let until_ns = until_ns.min(over_ns.unwrap_or(u64::MAX));
-            for (kind, line) in [(Kind::Audio, &watch.audio), (Kind::Video, &watch.video)] {
-                let first = match line.source == Some(source) {
-                    true => line.next,
-                    // It may have to wait for a key frame.
-                    false => {
-                        let from_ns = watch.started_ns.max(schedule.started_ns);
-                        schedule.frames_before(kind, from_ns + schedule.shape.group_ns())
-                    }
-                };
-                let missing = schedule.frames_before(kind, until_ns).saturating_sub(first);
-                account.never += missing;
-                if missing > 0 {
-                    let since_ns = watch.arrived_ns.max(schedule.due_ns(kind, first));
-                    longest_ns = longest_ns.max(self.own.outside(since_ns, end_ns));
-                }
-            }
+        for Missing { count, since_ns } in self.missing(&watch, until_ns) {
+            account.never += count;
+            longest_ns = longest_ns.max(self.own.outside(since_ns, end_ns));
         }
         account.owed = account.in_time + account.late + account.left_out + account.never;
         self.stalled_players += u64::from(account.in_time < account.owed || longest_ns > allowed_ns);
         self.waits.record(longest_ns);
         self.frames += account;
+    }
+
+    /// Whether something that was due in time has not come to a player that is about to leave. It may be that the encoder
+    /// has not sent it: that is known once it comes.
+    pub fn lacks_something(&self, watch: &Watch, end_ns: u64) -> bool {
+        let until_ns = self.owed_until_ns(end_ns);
+        match &watch.drained {
+            Some(_) => watch.over_ns.is_none() && watch.arrived_ns < until_ns,
+            None => self.missing(watch, until_ns).next().is_some(),
+        }
     }
 
     /// Sums up.
@@ -218,6 +216,38 @@ impl Books {
             stalled_players: self.stalled_players,
             own_standstill_ms: self.own.total_ns as f64 / 1e6,
         }
+    }
+
+    /// Until when what was sent must have come to a player that leaves: the last of it may still be under way, and what
+    /// came while the load did not run has not been read.
+    fn owed_until_ns(&self, end_ns: u64) -> u64 {
+        let allowed_ns = self.late_after_ns;
+        end_ns.saturating_sub(allowed_ns + self.own.overlap(end_ns.saturating_sub(2 * allowed_ns), end_ns))
+    }
+
+    /// What a player that is not drained lacks of what was due before `until_ns`.
+    fn missing(&self, watch: &Watch, until_ns: u64) -> impl Iterator<Item = Missing> {
+        let Watch { started_ns, arrived_ns, source, over_ns, audio, video, .. } = *watch;
+        // By what other players saw: this one may have got nothing at all, or nothing of the newest encoder.
+        let known = self.encoders.get(watch.stream).and_then(Encoder::newest);
+        known.into_iter().flat_map(move |(newest, schedule)| {
+            let over_ns = over_ns.filter(|_| source == Some(newest));
+            let until_ns = until_ns.min(over_ns.unwrap_or(u64::MAX));
+            let of_kind = move |(kind, line): (Kind, Line)| {
+                let first = match line.source == Some(newest) {
+                    true => line.next,
+                    // It may have to wait for a key frame.
+                    false => {
+                        let from_ns = started_ns.max(schedule.started_ns);
+                        schedule.frames_before(kind, from_ns + schedule.shape.group_ns())
+                    }
+                };
+                let count = schedule.frames_before(kind, until_ns).saturating_sub(first);
+                let since_ns = arrived_ns.max(schedule.due_ns(kind, first));
+                (count > 0).then_some(Missing { count, since_ns })
+            };
+            [(Kind::Audio, audio), (Kind::Video, video)].into_iter().filter_map(of_kind)
+        })
     }
 
     fn silent(&self, drained: &mut Drained, since_ns: u64, now_ns: u64) {
@@ -572,6 +602,30 @@ mod tests {
         for frames in [paused, ended, restarted, killed] {
             let found = watched(&frames, end_ns, soon);
             assert!(found.is_perfect(), "{found}");
+        }
+    }
+
+    #[test]
+    fn who_lacks_something_at_the_end_waits_a_little_to_see_when_it_was_sent() {
+        let end_ns = BEGIN + 10 * SECOND;
+        let frames = frames(1, BEGIN, end_ns);
+        let (before, after): (Vec<Sent>, Vec<Sent>) =
+            frames.iter().partition(|(_, marker)| marker.sent_ns < BEGIN + 9 * SECOND);
+        for (sent_ns, is_perfect) in [(end_ns + SECOND / 10, true), (BEGIN + 9 * SECOND, false)] {
+            let mut books = Books::new(1, 500 * MS);
+            let mut watch = Watch::new(0, COMES);
+            for (kind, marker) in &before {
+                books.frame(&mut watch, *kind, marker, soon(marker).unwrap_or(COMES));
+            }
+            assert!(books.lacks_something(&watch, end_ns));
+            for (kind, marker) in &after {
+                let marker = Marker { sent_ns, ..*marker };
+                books.frame(&mut watch, *kind, &marker, end_ns + SECOND / 5);
+            }
+            assert!(!books.lacks_something(&watch, end_ns));
+            books.close(watch, end_ns);
+            let found = books.delivery();
+            assert_eq!(found.is_perfect(), is_perfect, "{found}");
         }
     }
 

@@ -114,7 +114,10 @@ pub fn run(options: &Options, stop: &AtomicBool, mut told: impl FnMut(&Progress)
         crowd.measure(&mut told);
         crowd.attend_until_next_tick();
     }
-    Ok(crowd.report())
+    let end_ns = sys::now_ns();
+    crowd.measure_steady(end_ns);
+    crowd.wait_for_what_is_missing(end_ns);
+    Ok(crowd.report(end_ns))
 }
 
 /// All players.
@@ -356,7 +359,7 @@ impl<'a> Crowd<'a> {
                 }
             }
             Ok(Outcome::HasLeft) => {
-                player.close_account(&mut self.found);
+                player.close_account(sys::now_ns(), &mut self.found);
                 player.leave(&mut self.found);
                 player.phase = Phase::Away;
                 player.turn_ns = sys::now_ns() + sys::nanos(self.options.habits.churn_away);
@@ -415,35 +418,46 @@ impl<'a> Crowd<'a> {
         }
     }
 
-    fn report(mut self) -> Report {
-        let now_ns = sys::now_ns();
-        if let Some(steady) = &self.steady {
-            let server = self
-                .options
-                .server_pid
-                .map(|pid| (self.resident_before_bytes, Usage::of_tree(pid).since(steady.server)));
-            self.found.report.steady = Steady::new(
-                (now_ns - steady.at_ns) as f64 / 1e9,
-                self.found.bytes - steady.bytes,
-                &self.found.latency,
-                Usage::of_self().since(steady.load),
-                server,
-            );
+    fn measure_steady(&mut self, end_ns: u64) {
+        self.found.report.bytes = self.found.bytes;
+        let Some(steady) = &self.steady else { return };
+        let before = self.resident_before_bytes;
+        let server = self.options.server_pid.map(|pid| (before, Usage::of_tree(pid).since(steady.server)));
+        self.found.report.steady = Steady::new(
+            (end_ns - steady.at_ns) as f64 / 1e9,
+            self.found.bytes - steady.bytes,
+            &self.found.latency,
+            Usage::of_self().since(steady.load),
+            server,
+        );
+    }
+
+    /// Nothing comes from a server that stands still, nor from an encoder that does: when it comes, it says when it was
+    /// sent.
+    fn wait_for_what_is_missing(&mut self, end_ns: u64) {
+        let until_ns = end_ns.saturating_add(2 * sys::nanos(self.options.late_after)).min(end_ns + SECOND_NS);
+        while sys::now_ns() < until_ns
+            && self.players.iter().any(|player| player.lacks_something(end_ns, &self.found))
+        {
+            self.drain();
+            self.attend_until_next_tick();
         }
+    }
+
+    fn report(mut self, end_ns: u64) -> Report {
         for player in &mut self.players {
             // Who was sent away is owed all that was sent since.
-            player.close_account(&mut self.found);
+            player.close_account(end_ns, &mut self.found);
             self.found.report.held += usize::from(player.is_held());
             if player.phase == Phase::Opening && !player.is_started {
                 self.found.failed(&Over("no answer to play at the end".to_owned()));
             }
             player.leave(&mut self.found);
         }
-        let Found { books, bytes, first_key_frame, report, .. } = self.found;
+        let Found { books, first_key_frame, report, .. } = self.found;
         Report {
             delivery: books.delivery(),
-            seconds: (now_ns - self.begun_ns) as f64 / 1e9,
-            bytes,
+            seconds: (end_ns - self.begun_ns) as f64 / 1e9,
             first_key_frame_ms: first_key_frame.summary(),
             ..report
         }

@@ -94,16 +94,26 @@ impl Player {
     }
 
     /// Has it owed nothing more. Those that stall or read slowly are owed nothing in time.
-    pub fn close_account(&mut self, found: &mut Found) {
-        let is_judged = !matches!(self.role, Role::Stalls | Role::ReadsSlowly);
+    pub fn close_account(&mut self, end_ns: u64, found: &mut Found) {
+        let is_judged = !self.is_hindered();
         if let Some(watch) = self.watch.take().filter(|_| is_judged) {
-            found.books.close(watch, sys::now_ns());
+            found.books.close(watch, end_ns);
         }
+    }
+
+    /// Whether something that may have been sent to it in time has not come at the end.
+    pub fn lacks_something(&self, end_ns: u64, found: &Found) -> bool {
+        let watch = self.watch.as_ref().filter(|_| self.link.is_some() && !self.is_hindered());
+        watch.is_some_and(|watch| found.books.lacks_something(watch, end_ns))
+    }
+
+    fn is_hindered(&self) -> bool {
+        matches!(self.role, Role::Stalls | Role::ReadsSlowly)
     }
 
     /// Whether it has been waiting for too long, right now.
     pub fn is_waiting(&self, found: &Found, now_ns: u64) -> bool {
-        let watch = self.watch.as_ref().filter(|_| !matches!(self.role, Role::Stalls | Role::ReadsSlowly));
+        let watch = self.watch.as_ref().filter(|_| !self.is_hindered());
         watch.is_some_and(|watch| found.books.is_waiting(watch, now_ns))
     }
 
