@@ -189,3 +189,28 @@ fn a_stream_whose_encoder_has_gone_gives_memory_back_too() {
     assert_eq!(bench.registry.memory().excess(), 0);
     assert!(bench.registry.memory().relief().given_up_bytes > 0);
 }
+
+#[test]
+fn headers_count_for_as_long_as_a_player_has_not_read_them_and_each_version_for_itself() {
+    const HEADER: usize = 60_000;
+    let mut bench = Bench::new(BUDGET);
+    let mut publication = bench.publish(0).expect("there is room");
+    let mut held = Vec::new();
+    for version in 0..50u8 {
+        bench.now_ms += 40;
+        let payload = [&[0x17, 0, 0, 0, 0][..], &[version; HEADER]].concat().into();
+        publication.append(Frame { kind: FrameKind::Video, timestamp_ms: 0, payload }, bench.now_ms);
+        bench.lay(&mut publication, KEY, 100).expect("there is room");
+        let player = bench.hub.join(0, &name(0), Wire::Rtmp, Start::KeyFrame, bench.now_ms);
+        let preamble = bench.hub.next_batch(player, false, bench.now_ms).expect("it is due");
+        assert!(preamble.bytes().len() > HEADER && bench.hub.pinned_bytes(player) > HEADER);
+        held.push((player, preamble));
+    }
+    let headers = bench.registry.memory().of(MemoryKind::Headers);
+    assert!((50 * HEADER..55 * HEADER).contains(&headers), "{headers} bytes");
+    held.drain(..).for_each(|(player, _)| bench.hub.leave(player));
+    let headers = bench.registry.memory().of(MemoryKind::Headers);
+    assert!(headers < 4 * HEADER, "{headers} bytes");
+    drop(publication);
+    assert_eq!(bench.registry.memory().bytes(), 0);
+}

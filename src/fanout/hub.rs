@@ -241,18 +241,19 @@ impl Hub {
         }
     }
 
-    /// Bytes that are kept for this player alone, or for it and few others: of the segment in which it stands, if its
-    /// stream has let go of that.
+    /// Bytes that are kept for this player alone, or for it and few others: its preamble, while that is not sent, and the
+    /// segment in which it stands, if its stream has let go of that.
     pub fn pinned_bytes(&self, key: PlayerKey) -> usize {
         let player = &self.players[key.0];
-        match &player.place {
+        let segment = match &player.place {
             Place::At(cursor) if cursor.segment.sequence < self.followers[player.follower].log().oldest() => {
                 // Its cursor and its batch count one each.
                 let players = Rc::strong_count(&cursor.segment).div_ceil(2).max(1);
                 cursor.segment.capacity() / players
             }
             Place::At(_) | Place::Waiting { .. } | Place::Parked(_) => 0,
-        }
+        };
+        segment + player.preamble.len()
     }
 
     /// Each stream that is watched here in some form: with how many players, what they were sent in bytes, and how often

@@ -22,7 +22,7 @@ const HAND_OVER_MS: u64 = 3_000;
 
 /// Answers that wait for a peer to read the ones before them. A peer that waits for what it asks is far below this;
 /// one that asks and never reads must not fill our memory.
-const MAX_UNREAD_BYTES: usize = 64 << 10;
+const MAX_UNREAD_BYTES: usize = 16 << 10;
 
 impl Core {
     /// Does what the session wants done.

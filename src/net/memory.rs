@@ -8,7 +8,7 @@ use super::{
     core::Core,
     dialogue::Dialogue,
 };
-use crate::stream::{Ledger, Mail, Memory, MemoryKind};
+use crate::stream::{Ledger, Mail, Memory, MemoryKind, Publication};
 
 /// A connection with its session, its player, its place in the ring and at the gate, without what it holds besides:
 /// measured, rounded up.
@@ -153,7 +153,9 @@ impl Core {
             missing = missing.saturating_sub(bytes);
             ended += 1;
             self.common.largest.set(self.number, bytes);
-            if self.connections[key].is_publishing() {
+            // One that does not read would keep what it is still to be sent.
+            let connection = &self.connections[key];
+            if connection.is_publishing() && self.pinned_bytes(connection) == 0 {
                 let description = "This server is out of memory, and this connection holds most of it.";
                 self.connections[key].refuse_all("NetStream.Publish.Denied", description);
                 self.finish_after_session(key, Reason::OutOfMemory { bytes });
@@ -169,14 +171,15 @@ impl Core {
 
     /// What this connection holds for itself alone: for a publisher, what is beyond its shares.
     fn beyond_its_share(&self, connection: &Connection) -> usize {
-        let own = connection.counted.input + connection.counted.output;
-        let pinned = connection.playing.as_ref().map_or(0, |playing| self.hub.pinned_bytes(playing.key));
+        let own = connection.counted.input + connection.counted.output + self.pinned_bytes(connection);
         let publications = connection.publishing.iter().filter_map(|it| it.publication.as_ref());
-        if !connection.is_publishing() {
-            return own + pinned;
-        }
-        let beyond = publications.map(|publication| publication.bytes_beyond_its_share()).sum::<usize>();
-        own.saturating_sub(self.holdings.memory().publisher_share()) + beyond
+        let streams: usize = publications.clone().map(Publication::own_bytes).sum();
+        (own + streams).saturating_sub(self.holdings.memory().publisher_share() * publications.count())
+    }
+
+    /// What of its stream is kept because this player has not read it.
+    fn pinned_bytes(&self, connection: &Connection) -> usize {
+        connection.playing.as_ref().map_or(0, |playing| self.hub.pinned_bytes(playing.key))
     }
 }
 

@@ -59,6 +59,11 @@ impl Headers {
         }
     }
 
+    /// Bytes that are kept, of the publisher before as well.
+    pub(super) fn kept_bytes(&self) -> usize {
+        self.current.iter().chain(&self.before).map(|header| header.payload.len()).sum()
+    }
+
     /// Takes note of metadata or a sequence header. False where players that have watched so far have these bytes
     /// already: a camera that repeats its headers on each key frame changes nothing, nor does an encoder that comes
     /// back as it went.

@@ -281,6 +281,7 @@ impl Stream {
         self.hold.close();
         self.set_facts(Facts::default());
         self.logs.iter().for_each(|log| log.clear(0));
+        self.set_facts(Facts::default());
         *self.held.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
@@ -327,9 +328,9 @@ impl Publication {
         self.tell();
     }
 
-    /// How far the stream's logs would be beyond their shares, had they given up all that they can; bytes.
-    pub fn bytes_beyond_its_share(&self) -> usize {
-        self.writer.as_ref().map_or(0, |writer| writer.bytes_beyond_its_share())
+    /// What the stream holds beside logs that keep to their shares, bytes.
+    pub fn own_bytes(&self) -> usize {
+        self.writer.as_ref().map_or(0, |writer| writer.own_bytes())
     }
 
     /// Gives up what is beyond the logs' shares, where memory is short.

@@ -27,6 +27,11 @@ impl Still {
         Self { messages, bytes, configuration, held, shared: None }
     }
 
+    /// Bytes of the messages.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     pub(super) fn configuration(&self) -> u16 {
         self.configuration
     }

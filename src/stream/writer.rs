@@ -216,10 +216,14 @@ impl Writer {
         }
     }
 
-    /// How far its logs would be beyond their shares, had they given up all that they can; bytes.
-    pub(super) fn bytes_beyond_its_share(&self) -> usize {
+    /// What this stream holds beside logs that keep to their shares, or would if they gave up all that they can; bytes.
+    /// Headers, and a picture that stands still, count once more for each wire format, whose preamble may have been made.
+    pub(super) fn own_bytes(&self) -> usize {
         let share = self.memory.log_share();
-        self.logs.iter().flatten().map(|log| log.newest_bytes().saturating_sub(share)).sum()
+        let logs = self.logs.iter().flatten();
+        let beyond: usize = logs.clone().map(|log| log.newest_bytes().saturating_sub(share)).sum();
+        let kept = self.headers.kept_bytes() + self.still.as_ref().map_or(0, Still::bytes);
+        beyond + kept * (1 + logs.count())
     }
 
     fn log_bytes(&self) -> usize {
@@ -335,8 +339,10 @@ impl Writer {
             }
             None if is_sound_point && is_still => {
                 let rtmp = self.logs[Wire::Rtmp.index()].as_ref();
+                // Beside the log, and once more in the preamble of each wire format.
+                let max_bytes = MAX_STILL_BYTES.min(self.memory.log_share() / 8);
                 let pictures =
-                    rtmp.and_then(|log| log.pictures(stream.log(Wire::Rtmp), MAX_STILL_BYTES, configuration));
+                    rtmp.and_then(|log| log.pictures(stream.log(Wire::Rtmp), max_bytes, configuration));
                 self.still = pictures.map(|pictures| Still::new(pictures, configuration, &self.memory));
             }
             Some(_) | None => {}
