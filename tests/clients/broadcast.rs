@@ -4,7 +4,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,7 @@ use fanfare::flv::{FrameKind, Payload};
 use fanfare::rtmp::chunk::{ChunkSize, Message};
 use fanfare::rtmp::client::{Client, ClientConfig, Event, Role, Url};
 
-use crate::support::{Relay, SOON};
+use crate::support::{Relay, SOON, eventually};
 
 /// A message of a stream, with its time in the file and the time that it says.
 #[derive(Clone, Debug)]
@@ -35,6 +35,11 @@ impl Tag {
     pub fn is_picture(&self) -> bool {
         self.kind == FrameKind::Video && self.payload.get(1) == Some(&1)
     }
+
+    /// Whether it is audio, and not what a decoder needs before it.
+    pub fn is_sound(&self) -> bool {
+        self.kind == FrameKind::Audio && self.payload.get(1) == Some(&1)
+    }
 }
 
 /// The tags of an FLV file of H.264 and AAC.
@@ -50,46 +55,75 @@ pub fn tags(file: &Path) -> Vec<Tag> {
             9 => FrameKind::Video,
             _ => FrameKind::Data,
         };
-        tags.push(Tag::new(kind, u32::from_be_bytes([ms3, ms2, ms1, ms0]), bytes.slice(body..end)));
+        let mut payload = bytes[body..end].to_vec();
+        // A live stream has none, and rtmpdump counts on what it is told.
+        if let Some(name) = payload.windows(DURATION.len()).position(|bytes| bytes == DURATION) {
+            payload[name + DURATION.len()..][..8].fill(0);
+        }
+        tags.push(Tag::new(kind, u32::from_be_bytes([ms3, ms2, ms1, ms0]), payload));
         at = end + 4;
     }
     tags
 }
 
+/// The property of `onMetaData`, and the marker of a number.
+const DURATION: &[u8] = b"\0\x08duration\0";
+
 /// An encoder at work. Dropping it closes its connection without a word.
 pub struct Broadcast {
-    is_over: Arc<AtomicBool>,
+    progress: Arc<Progress>,
     thread: Option<JoinHandle<()>>,
+}
+
+#[derive(Default)]
+struct Progress {
+    is_over: AtomicBool,
+    /// When the newest tag was due, after the first one.
+    at_ms: AtomicU32,
 }
 
 impl Broadcast {
     /// Publishes `app/name`, and sends these tags in their order, each at its time.
     pub fn start(relay: &Relay, name: &str, tags: Vec<Tag>) -> Broadcast {
-        let is_over = Arc::new(AtomicBool::new(false));
+        let progress = Arc::new(Progress::default());
         let mut link = Link::publish(relay, name);
         let thread = thread::spawn({
-            let is_over = is_over.clone();
+            let progress = progress.clone();
             move || {
                 let begun = Instant::now();
                 for tag in tags {
                     let due = begun + Duration::from_millis(tag.at_ms.into());
                     while !link.wait_until(due) {}
-                    if is_over.load(Ordering::Relaxed) || link.send(&tag).is_err() {
+                    if progress.is_over.load(Ordering::Relaxed) || link.send(&tag).is_err() {
                         return;
                     }
+                    progress.at_ms.store(tag.at_ms, Ordering::Relaxed);
                 }
                 // An encoder whose file is at its end says so.
                 link.client.stop();
                 let _ = link.write();
             }
         });
-        Broadcast { is_over, thread: Some(thread) }
+        Broadcast { progress, thread: Some(thread) }
+    }
+
+    /// Whether its file is not at its end, and its connection not closed.
+    pub fn is_sending(&self) -> bool {
+        self.thread.as_ref().is_some_and(|thread| !thread.is_finished())
+    }
+
+    /// Waits until it has sent what is due then.
+    pub fn wait_until_ms(&self, at_ms: u32) {
+        let within = SOON + Duration::from_millis(at_ms.into());
+        eventually("the encoder made by hand is so far", within, || {
+            (self.progress.at_ms.load(Ordering::Relaxed) >= at_ms).then_some(())
+        });
     }
 }
 
 impl Drop for Broadcast {
     fn drop(&mut self) {
-        self.is_over.store(true, Ordering::Relaxed);
+        self.progress.is_over.store(true, Ordering::Relaxed);
         let ended = self.thread.take().expect("it ends once").join();
         assert!(ended.is_ok() || thread::panicking(), "the encoder made by hand has panicked");
     }

@@ -2,6 +2,7 @@
 //! take part, so `./test --quick` leaves this binary out.
 
 mod broadcast;
+mod encoders;
 mod enhanced;
 mod lifecycle;
 mod media;

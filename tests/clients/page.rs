@@ -5,7 +5,8 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use crate::support::{Process, Relay, is_installed, missing};
+use crate::broadcast::{Broadcast, tags};
+use crate::support::{Clip, Process, Relay, is_installed, missing};
 
 #[test]
 fn the_page_plays_a_stream_and_shows_the_operator_what_there_is() {
@@ -24,8 +25,39 @@ fn viewers_have_their_page_where_the_api_is_locked_and_elsewhere() {
     relay.wait_for_log(&["playing", "http_flv"]);
 }
 
+#[test]
+fn browsers_see_a_stream_whose_audio_is_announced_and_never_comes() {
+    let relay = Relay::start("");
+    let _encoder = Broadcast::start(
+        &relay,
+        NAME,
+        tags(&CLIP.file()).into_iter().filter(|tag| !tag.is_sound()).collect(),
+    );
+    run_page_tests(&relay, &["--test-name-pattern", "a click on a card plays"]);
+    run_web_tests(&relay, "plain.test.mjs", &[], &[]);
+}
+
+/// At 2^31 ms FLV's time has a sign, which mpegts.js minds; 2^32 ms are all that RTMP has.
+#[test]
+fn browsers_see_a_stream_whose_clock_begins_anywhere() {
+    let relay = Relay::start("");
+    for (number, first_ms) in [100_000, (1 << 31) - 9_000, u32::MAX - 9_000].into_iter().enumerate() {
+        let name = format!("{NAME}{number}");
+        let mut tags = tags(&CLIP.file());
+        tags.iter_mut().for_each(|tag| tag.timestamp_ms = tag.timestamp_ms.wrapping_add(first_ms));
+        let encoder = Broadcast::start(&relay, &name, tags);
+        encoder.wait_until_ms(2_500);
+        let environment = [("FANFARE_STREAM", &*name), ("FANFARE_SECONDS", "12")];
+        run_web_tests(&relay, "plain.test.mjs", &[], &environment);
+    }
+}
+
 /// Runs those tests of the page that the arguments choose against this relay.
 fn run_page_tests(relay: &Relay, arguments: &[&str]) {
+    run_web_tests(relay, "page.test.mjs", arguments, &[]);
+}
+
+fn run_web_tests(relay: &Relay, file: &str, arguments: &[&str], environment: &[(&str, &str)]) {
     for program in ["node", "chromium"] {
         assert!(is_installed(program), "{}", missing(program));
     }
@@ -35,11 +67,12 @@ fn run_page_tests(relay: &Relay, arguments: &[&str]) {
     let mut node = Command::new("node");
     node.arg("--test")
         .args(arguments)
-        .arg("tests/web/page.test.mjs")
+        .arg(format!("tests/web/{file}"))
         .current_dir(root)
         .env("FANFARE_URL", relay.http_url("/"))
         .env("FANFARE_TOKEN", relay.token())
-        .env("FANFARE_STREAM", NAME);
+        .env("FANFARE_STREAM", NAME)
+        .envs(environment.iter().copied());
     Process::start_logged(node, &relay.dir().join("page.log")).expect_success(MOST);
 }
 
@@ -58,5 +91,7 @@ fn with_a_stream(config: &str) -> (Relay, Process) {
 }
 
 const NAME: &str = "live/live_stream";
+/// Longer than a browser takes to start and to look at it.
+const CLIP: Clip = Clip::AUDIO_VIDEO.seconds(90);
 /// Two minutes on a busy machine of two cores.
 const MOST: Duration = Duration::from_secs(400);

@@ -57,6 +57,19 @@ impl Clip {
         seconds: 3,
         ..Clip::AUDIO_VIDEO
     };
+    /// Each picture in four slices.
+    pub const SLICES: Clip = Clip {
+        video: Some(("testsrc2=size=160x128:rate=30", &["-b:v", "200k", "-slices", "4"])),
+        ..Clip::AUDIO_VIDEO
+    };
+    /// A key frame each 5 s, without pictures that come out of order.
+    pub const LONG_GROUPS: Clip = Clip {
+        video: Some((
+            "testsrc2=size=160x90:rate=30",
+            &["-b:v", "200k", "-g", "150", "-keyint_min", "150", "-bf", "0"],
+        )),
+        ..Clip::AUDIO_VIDEO
+    };
     /// A tone and no picture.
     pub const AUDIO_ONLY: Clip = Clip { video: None, ..Clip::AUDIO_VIDEO };
     /// A picture and no tone.

@@ -12,10 +12,21 @@ pub const NEWER_FFMPEG: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/tool
 /// The packets of an FLV file with sound and pictures, in its order.
 pub fn packets(file: &Path) -> Vec<Packet> {
     // The third stream is the first one without all pictures that need others.
-    let streams =
-        ["-map", "0:v", "-map", "0:a", "-map", "0:v", "-c", "copy", "-bsf:2", "noise=drop=not(key)"];
+    let key_frames = ["-map", "0:v", "-c", "copy", "-bsf:2", "noise=drop=not(key)"];
+    packets_of(file, &[&["-map", "0:v", "-map", "0:a"], &key_frames[..]].concat())
+}
+
+/// The packets of the first video track of an FLV file, in its order.
+pub fn first_video_track(file: &Path) -> Vec<Packet> {
+    let key_frames = ["-map", "0:v:0", "-c", "copy", "-bsf:2", "noise=drop=not(key)"];
+    let packets = packets_of(file, &[&["-map", "0:v:0", "-map", "0:a"], &key_frames[..]].concat());
+    packets.into_iter().filter(|packet| packet.kind == Kind::Video).collect()
+}
+
+/// The packets of the streams that the options make: video, audio, and the key frames of the video.
+fn packets_of(file: &Path, streams: &[&str]) -> Vec<Packet> {
     let (key_frames, packets): (Vec<_>, Vec<_>) =
-        hashes(file, &streams).into_iter().partition(|hash| hash.stream == 2);
+        hashes(file, streams).into_iter().partition(|hash| hash.stream == 2);
     let packet = |hash: Hash| Packet {
         kind: if hash.stream == 0 { Kind::Video } else { Kind::Audio },
         dts_ms: hash.dts,
