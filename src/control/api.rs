@@ -27,6 +27,7 @@ use super::{
     metrics, page,
     rights::{self, Asker, Granted, Right},
     server::{Client, Scope},
+    stills,
     streams::{Players, Stream},
     system, unread,
 };
@@ -318,8 +319,13 @@ async fn stream(
 ) -> Result<Response, Refused> {
     let none = || Refused::not_found("there is no such stream");
     if let Some(name) = name.strip_suffix("/still.flv") {
-        let still = control.relay.key_frame(name).ok_or_else(none)?;
-        return Ok(([(header::CONTENT_TYPE, "video/x-flv")], still).into_response());
+        let make = || control.relay.key_frame(name);
+        return Ok(stills::response(control.stills.of(
+            name,
+            control.relay.memory(),
+            Instant::now(),
+            make,
+        )?));
     }
     let report = control.relay.stream(&name).ok_or_else(none)?;
     let watched = history::watched(&control.relay.cores()).get(&report.name).copied().unwrap_or_default();

@@ -16,6 +16,7 @@ mod page;
 mod patience;
 mod rights;
 mod server;
+mod stills;
 mod streams;
 mod system;
 mod token;
@@ -25,7 +26,7 @@ use std::{
     net::{SocketAddr, TcpListener},
     sync::Arc,
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use cors::Origins;
@@ -36,6 +37,7 @@ use history::History;
 use listing::Listing;
 use rights::Rights;
 use server::Scope;
+use stills::Stills;
 pub use token::TokenNotice;
 
 use crate::net::{self, Handle};
@@ -54,6 +56,7 @@ struct Control {
     listing: Listing,
     history: History,
     descriptions: Descriptions,
+    stills: Stills,
     events: Events,
     connections: api::Connections,
     /// Where it listens for HTTP, and what is served there.
@@ -100,6 +103,7 @@ pub async fn start(relay: Handle) -> Result<Option<Started>, String> {
         listing: Listing::new(&config.streams)?,
         history: History::default(),
         descriptions: Descriptions::default(),
+        stills: Stills::default(),
         events: Events::new(&relay),
         connections: api::Connections::default(),
         http,
@@ -127,6 +131,7 @@ async fn serve(control: Arc<Control>, listeners: Vec<(TcpListener, Scope)>) {
         tick.tick().await;
         control.relay.look_at_cores();
         control.history.sample(&control.relay);
+        control.stills.tidy(Instant::now());
         control.descriptions.retain(|name| control.relay.stream(name).is_some());
         if ebb.has_come(control.relay.connection_count()) {
             net::give_free_pages_back();
@@ -139,7 +144,6 @@ mod tests {
     use std::{
         io::{Read, Write},
         net::TcpStream,
-        time::Instant,
     };
 
     use super::*;

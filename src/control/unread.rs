@@ -15,15 +15,32 @@ const SMALL_BYTES: u64 = 8 << 10;
 /// The share of `limits.memory_budget` that may wait to be read.
 const SHARE: usize = 8;
 
+/// Of a response whose bytes are counted already, since others have the same.
+#[derive(Clone, Copy)]
+pub(super) struct Counted;
+
+/// Whether so many bytes more would be too much.
+pub(super) fn is_too_much(memory: &Memory, bytes: usize) -> bool {
+    memory.of(MemoryKind::Http) + bytes > memory.budget() / SHARE
+}
+
+/// Of an answer that has no room.
+pub(super) fn refused() -> Refused {
+    let reason = "too many answers wait to be read: limits.memory_budget has no room for this one";
+    Refused::new(StatusCode::SERVICE_UNAVAILABLE, reason)
+}
+
 /// Counts a response whose length is known; others are given out piece by piece, as they are read.
 pub(super) async fn count(memory: &Memory, response: Response) -> Response {
+    if response.extensions().get::<Counted>().is_some() {
+        return response;
+    }
     let Some(bytes) = response.body().size_hint().exact().filter(|&bytes| bytes > SMALL_BYTES) else {
         return response;
     };
     let held = memory.hold(MemoryKind::Http, usize::try_from(bytes).unwrap_or(usize::MAX));
     if memory.of(MemoryKind::Http) > memory.budget() / SHARE {
-        let reason = "too many answers wait to be read: limits.memory_budget has no room for this one";
-        return Refused::new(StatusCode::SERVICE_UNAVAILABLE, reason).into_response();
+        return refused().into_response();
     }
     let (head, body) = response.into_parts();
     match to_bytes(body, usize::MAX).await {

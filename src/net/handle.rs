@@ -210,7 +210,7 @@ impl Handle {
     }
 
     /// Sequence headers and the newest key frame, as a whole FLV file; none where the stream has none of it.
-    pub fn key_frame(&self, name: &str) -> Option<Bytes> {
+    pub fn key_frame(&self, name: &str) -> Option<Vec<u8>> {
         still(&*self.common.registry.get(name)?)
     }
 
@@ -340,21 +340,22 @@ impl Handle {
 }
 
 /// The headers and the newest key frame of a stream as an FLV file that ends.
-fn still(stream: &Stream) -> Option<Bytes> {
+fn still(stream: &Stream) -> Option<Vec<u8>> {
     let KeyFrame { headers, messages } = stream.log(Wire::Rtmp).key_frame()?;
     let rtmp = MediaFormat::default();
-    let wire = [&[headers], &messages[..]].concat().concat();
-    let mut rest = &wire[..];
     let mut file = FlvFormat.opening(Kinds { audio: false, video: true })?.to_vec();
-    while let Some((frame, len)) = rtmp.read(rest) {
-        if frame.kind == FrameKind::Video {
-            let begin = file.len();
-            file.resize(begin + FlvFormat.wire_len(&frame), 0);
-            FlvFormat.write(&frame, &mut file[begin..]);
+    for mut rest in std::iter::once(&headers).chain(&messages).map(|wire| &wire[..]) {
+        while let Some((frame, len)) = rtmp.read(rest) {
+            if frame.kind == FrameKind::Video {
+                let begin = file.len();
+                file.resize(begin + FlvFormat.wire_len(&frame), 0);
+                FlvFormat.write(&frame, &mut file[begin..]);
+            }
+            rest = &rest[len..];
         }
-        rest = &rest[len..];
     }
-    Some(file.into())
+    file.shrink_to_fit();
+    Some(file)
 }
 
 #[cfg(test)]

@@ -1,0 +1,148 @@
+//! Still pictures: a stream's newest key frame as a file, made once for all who ask, whatever a request for it costs.
+//! Those that ask and do not read hold the same bytes.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use axum::{
+    body::Body,
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use bytes::Bytes;
+
+use super::{error::Refused, unread};
+use crate::stream::{Memory, MemoryKind};
+
+/// A still is made anew no sooner than this: the page asks every few seconds.
+const FRESH: Duration = Duration::from_secs(1);
+
+/// The newest still of each stream that was asked for lately.
+#[derive(Default)]
+pub(super) struct Stills {
+    by_name: Mutex<HashMap<Arc<str>, Still>>,
+}
+
+struct Still {
+    made: Instant,
+    file: Bytes,
+}
+
+impl Stills {
+    /// The still of a stream, which `make` makes if there is none of this second.
+    ///
+    /// # Errors
+    /// There is no such stream, or no key frame; or stills that wait for their readers are too much.
+    pub(super) fn of(
+        &self,
+        name: &str,
+        memory: &Memory,
+        now: Instant,
+        make: impl FnOnce() -> Option<Vec<u8>>,
+    ) -> Result<Bytes, Refused> {
+        let mut by_name = self.by_name();
+        let known = by_name.get(name);
+        if let Some(still) = known.filter(|still| is_fresh(still, now)) {
+            return Ok(still.file.clone());
+        }
+        let made = make().ok_or_else(|| Refused::not_found("there is no such stream"))?;
+        let file = match known {
+            // The key frame is the same, and so are the bytes that others still read.
+            Some(still) if still.file == made => still.file.clone(),
+            _ => {
+                if unread::is_too_much(memory, made.len()) {
+                    // What nobody reads any more makes room.
+                    by_name.clear();
+                }
+                if unread::is_too_much(memory, made.len()) {
+                    return Err(unread::refused());
+                }
+                memory.counted(MemoryKind::Http, made)
+            }
+        };
+        by_name.insert(name.into(), Still { made: now, file: file.clone() });
+        Ok(file)
+    }
+
+    /// Lets go of those that nobody has asked for in the last second.
+    pub(super) fn tidy(&self, now: Instant) {
+        self.by_name().retain(|_, still| is_fresh(still, now));
+    }
+
+    fn by_name(&self) -> MutexGuard<'_, HashMap<Arc<str>, Still>> {
+        // What is in it is whole between any two statements.
+        self.by_name.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn is_fresh(still: &Still, now: Instant) -> bool {
+    now.saturating_duration_since(still.made) < FRESH
+}
+
+/// The response, whose bytes are counted already.
+pub(super) fn response(file: Bytes) -> Response {
+    let mut response = Body::from(file).into_response();
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("video/x-flv"));
+    response.extensions_mut().insert(unread::Counted);
+    debug_assert_eq!(response.status(), StatusCode::OK);
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: usize = 1 << 20;
+
+    fn picture(mark: u8) -> Option<Vec<u8>> {
+        Some(vec![mark; MIB])
+    }
+
+    #[test]
+    fn a_thousand_who_ask_for_a_still_hold_it_once() {
+        let (stills, memory, start) = (Stills::default(), Memory::new(64 * MIB), Instant::now());
+        let mut made = 0;
+        let held: Vec<Bytes> = (0..1_000)
+            .map(|request| {
+                let now = start + Duration::from_millis(5) * request;
+                let still = stills.of("live/a", &memory, now, || {
+                    made += 1;
+                    picture(7)
+                });
+                still.expect("there is room for one")
+            })
+            .collect();
+        assert_eq!(made, 5, "once a second");
+        assert_eq!(memory.of(MemoryKind::Http), MIB, "the key frame was the same all the time");
+        drop(held);
+        stills.tidy(start + Duration::from_secs(10));
+        assert_eq!(memory.of(MemoryKind::Http), 0);
+    }
+
+    #[test]
+    fn stills_of_many_key_frames_that_wait_for_their_readers_are_bounded() {
+        // Room for eight.
+        let (stills, memory, start) = (Stills::default(), Memory::new(64 * MIB), Instant::now());
+        let ask = |second: u64| {
+            let now = start + Duration::from_secs(second);
+            stills.of("live/a", &memory, now, || picture(second as u8))
+        };
+        let mut held: Vec<Bytes> = (0..8).map(|second| ask(second).expect("there is room")).collect();
+        assert_eq!(ask(8).expect_err("one more").status, StatusCode::SERVICE_UNAVAILABLE);
+        held.pop();
+        assert!(ask(9).is_ok(), "one was read");
+    }
+
+    #[test]
+    fn stills_that_nobody_reads_make_room_for_others() {
+        let (stills, memory, now) = (Stills::default(), Memory::new(64 * MIB), Instant::now());
+        for stream in 0..100u8 {
+            let still = stills.of(&format!("live/{stream}"), &memory, now, || picture(stream));
+            assert_eq!(still.expect("they are read at once").first(), Some(&stream));
+        }
+        assert!(stills.of("live/none", &memory, now, || None).is_err());
+    }
+}
