@@ -68,10 +68,15 @@ impl Acceptor {
                     }
                     tokio::time::sleep(PAUSE).await;
                 }
-                // The connection was gone before it was accepted.
                 Err(error) => {
                     tracing::debug!(%error, "accept");
-                    tokio::task::yield_now().await;
+                    match error.raw_os_error() {
+                        // The connection was gone before it was accepted: the next one may not be.
+                        Some(libc::ECONNABORTED | libc::EINTR) => tokio::task::yield_now().await,
+                        // A network that is down, a firewall, a listener that is broken: it may stay so, and trying at
+                        // once would keep the core busy.
+                        _ => tokio::time::sleep(PAUSE).await,
+                    }
                 }
             }
         }
