@@ -117,7 +117,7 @@ impl Bench {
                 self.ring.send(socket, owner, batch.expect("a picture is due"));
                 under_way += 1;
             }
-            self.ring.submit();
+            self.ring.submit().expect("the kernel takes it");
             while under_way > 0 {
                 let Some(Completion::Sent { owner, batch, result }) = self.ring.complete() else {
                     panic!("a send to a socket with room completes at once");

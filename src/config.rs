@@ -233,6 +233,7 @@ impl Config {
             count("limits.streams", limits.streams, 1..=MILLION),
             size("limits.memory_budget", limits.memory_budget, MIB..=1 << 50),
             count("limits.publisher_kbps", limits.publisher_kbps, 0..=10 * MILLION),
+            count("limits.messages_per_second", limits.messages_per_second, 0..=10 * MILLION),
             message("limits.video_message", limits.video_message),
             message("limits.audio_message", limits.audio_message),
             message("limits.data_message", limits.data_message),

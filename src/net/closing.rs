@@ -85,10 +85,15 @@ impl Core {
 
     /// Closes for this reason, once what the session has just said is sent.
     pub(super) fn finish_after_session(&mut self, key: usize, reason: Reason) {
+        self.collect_out(key);
+        self.finish(key, reason);
+    }
+
+    /// Takes over what the session has said, to be sent.
+    pub(super) fn collect_out(&mut self, key: usize) {
         let connection = &mut self.connections[key];
         while let Some(bytes) = connection.dialogue.take_out() {
             connection.outbox.extend_from_slice(&bytes);
         }
-        self.finish(key, reason);
     }
 }

@@ -16,6 +16,7 @@ use super::{
     memory::Counted,
     queued::queued_bytes,
     report::{CoreReport, Role},
+    share::Input,
 };
 use crate::{
     fanout::PlayerKey,
@@ -31,6 +32,7 @@ pub(super) struct Connection {
     pub ticket: Ticket,
     socket: TcpStream,
     pub dialogue: Dialogue,
+    pub input: Input,
     /// What it publishes, or asks to: several streams at most as a session allows, each on a number of its own.
     pub publishing: Vec<Publishing>,
     pub playing: Option<Playing>,
@@ -134,6 +136,9 @@ pub(super) enum Reason {
     TooFast {
         sent_kbps: u64,
     },
+    TooManyMessages {
+        per_second: u64,
+    },
     UnreadAnswers,
     StreamNotFound,
     Unpublished,
@@ -166,6 +171,7 @@ impl Connection {
             ticket,
             socket,
             dialogue,
+            input: Input::default(),
             publishing: Vec::new(),
             playing: None,
             outbox: Vec::new(),
@@ -282,6 +288,7 @@ impl Reason {
             Reason::RequestTimeout => "request_timeout",
             Reason::PublisherSilent => "publisher_silence",
             Reason::TooFast { .. } => "publisher_rate",
+            Reason::TooManyMessages { .. } => "message_rate",
             Reason::UnreadAnswers => "unread_answers",
             Reason::StreamNotFound => "stream_not_found",
             Reason::Unpublished => "unpublished",
@@ -310,6 +317,9 @@ impl fmt::Display for Reason {
             Reason::PublisherSilent => write!(f, "its publisher sent nothing for limits.publisher_silence"),
             Reason::TooFast { sent_kbps } => {
                 write!(f, "it published {sent_kbps} kbit/s, more than limits.publisher_kbps")
+            }
+            Reason::TooManyMessages { per_second } => {
+                write!(f, "it sent {per_second} messages a second, more than limits.messages_per_second")
             }
             Reason::UnreadAnswers => write!(f, "it asks for answers and does not read them"),
             Reason::StreamNotFound => write!(f, "nobody published the stream within play_wait"),

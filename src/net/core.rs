@@ -3,7 +3,7 @@
 use std::{
     cell::RefCell,
     cmp::Reverse,
-    collections::BinaryHeap,
+    collections::{BinaryHeap, VecDeque},
     io::{self, PipeReader},
     net::SocketAddr,
     os::fd::AsRawFd,
@@ -27,6 +27,7 @@ use super::{
     memory::Holdings,
     report::CoreReport,
     ring::{Completion, Ring},
+    share::SLICE_US,
     shortage::Resting,
 };
 use crate::{
@@ -46,6 +47,11 @@ const TICKS_A_REPORT: u64 = 5;
 const TURN_US: u64 = 4_000;
 /// Players that a pass sends to before completions are looked at: some 5 ms of the kernel's work.
 const PLAYERS_A_ROUND: usize = 512;
+/// How long a core rests where the kernel takes no operation, and after how long of that it gives up, milliseconds.
+const REFUSED_REST: Duration = Duration::from_millis(5);
+const REFUSED_FOR_MS: u64 = 10_000;
+/// The clock is looked at after so many completions: a slice each, they take a quarter of a turn.
+const COMPLETIONS_PER_LOOK: usize = 4;
 /// A core that stood still for longer says so.
 const WORTH_A_LINE_MS: u64 = 1_000;
 
@@ -75,6 +81,12 @@ pub(super) struct Core {
     ticks: u64,
     /// Connections that publish, by key and number; some that have ceased to since the last tick.
     pub(super) publishers: Vec<(usize, u64)>,
+    /// What a connection's input may take of a turn before the others get theirs, microseconds.
+    pub(super) slice_us: u64,
+    /// Connections whose input is not worked off, by key and number: the one that has waited longest first.
+    pub(super) backlog: VecDeque<(usize, u64)>,
+    /// Since when the kernel has taken no operation, by the patient clock.
+    refused_since_ms: Option<u64>,
     /// What the kernel was short of memory for.
     pub(super) resting: Vec<Resting>,
     /// What this core has counted since the start.
@@ -85,6 +97,10 @@ pub(super) struct Core {
 enum Turn {
     /// The ring says when to take the next.
     Over,
+    /// The kernel took nothing: the next one is to be taken a little later, whatever completes.
+    Refused,
+    /// The kernel has taken nothing for too long.
+    Failed(io::Error),
     /// Nothing ever: the core has drained.
     Done,
 }
@@ -120,6 +136,9 @@ impl Core {
             sweep_from: 0,
             ticks: 0,
             publishers: Vec::new(),
+            slice_us: SLICE_US,
+            backlog: VecDeque::new(),
+            refused_since_ms: None,
             resting: Vec::new(),
             tally: CoreReport::new(number),
             common,
@@ -137,6 +156,8 @@ impl Core {
             let turn = core.borrow_mut().turn();
             match turn {
                 Turn::Over => completions.readable().await?.clear_ready(),
+                Turn::Refused => tokio::time::sleep(REFUSED_REST).await,
+                Turn::Failed(error) => return Err(error),
                 Turn::Done => return Ok(()),
             }
         }
@@ -165,7 +186,8 @@ impl Core {
         self.count_connections();
         tracing::debug!(id, %peer, core = self.number, "connected");
         self.receive(key);
-        self.ring.submit();
+        // Where it is not taken now, the next turn tries again.
+        let _ = self.ring.submit();
     }
 
     /// Does what is there to do, for as long as a turn may take.
@@ -175,27 +197,55 @@ impl Core {
         loop {
             self.look_at_clock();
             let mut was_busy = self.read_mail();
-            was_busy |= !self.ring.submit();
-            // No more than are there now: each may start a send that completes at once, and neither the clock nor
-            // the other tasks would get their turn while players catch up.
-            for _ in 0..self.ring.waiting() {
+            let submitted = self.ring.submit();
+            // No more than are there now: each may start a send that completes at once, and the other tasks would not
+            // get their turn while players catch up.
+            for number in 1..=self.ring.waiting() {
                 let Some(completion) = self.ring.complete() else { break };
                 was_busy = true;
                 self.completed(completion);
                 self.keep_within_memory();
+                if number.is_multiple_of(COMPLETIONS_PER_LOOK) && self.clock_us() >= end_us {
+                    break;
+                }
             }
             was_busy |= self.pump();
+            was_busy |= self.work_off_backlog(end_us);
             self.keep_within_memory();
+            let is_over = self.clock_us() >= end_us;
+            match submitted {
+                Ok(()) => self.refused_since_ms = None,
+                Err(error) if is_over || !was_busy => return self.rest_from_refusal(error),
+                Err(_) => {}
+            }
             if !was_busy {
                 return self.rest();
             }
-            if self.clock_us() >= end_us {
+            if is_over {
                 // The runtime looks at accepts only when its thread waits. It does not wait long.
                 self.ring.nudge();
-                self.ring.submit();
-                return Turn::Over;
+                return self.over();
             }
         }
+    }
+
+    /// The turn is over, and what was gathered goes to the kernel: nothing else would wake the core.
+    fn over(&mut self) -> Turn {
+        match self.ring.submit() {
+            Ok(()) => Turn::Over,
+            Err(error) => self.rest_from_refusal(error),
+        }
+    }
+
+    /// The kernel takes no operation. It may do so again in a moment; a core that can neither send nor receive for long
+    /// is of no use, and says so rather than spin.
+    fn rest_from_refusal(&mut self, error: io::Error) -> Turn {
+        let since_ms = *self.refused_since_ms.get_or_insert(self.patient_ms);
+        if self.patient_ms - since_ms < REFUSED_FOR_MS {
+            tracing::debug!(core = self.number, %error, "io_uring took nothing");
+            return Turn::Refused;
+        }
+        Turn::Failed(io::Error::new(error.kind(), format!("io_uring has taken nothing for 10 s: {error}")))
     }
 
     /// Nothing is left to do now.
@@ -211,9 +261,8 @@ impl Core {
             self.set_alarm(due_us);
         } else if !self.signal().may_sleep() {
             self.ring.nudge();
-            self.ring.submit();
         }
-        Turn::Over
+        self.over()
     }
 
     /// Gives players of streams that have grown what they lack: goes on with the pass that is under way, or begins one
@@ -314,7 +363,7 @@ impl Core {
         self.connections.iter().find(|(_, connection)| connection.id == connection_id).map(|(key, _)| key)
     }
 
-    fn signal(&self) -> &Signal {
+    pub(super) fn signal(&self) -> &Signal {
         &self.common.signals[self.number]
     }
 
@@ -367,7 +416,7 @@ impl Core {
     /// Hands to the kernel what has been gathered.
     #[cfg(test)]
     pub(super) fn submit(&mut self) {
-        self.ring.submit();
+        self.ring.submit().expect("the kernel takes it");
     }
 
     fn set_alarm(&mut self, due_us: u64) {
@@ -375,7 +424,6 @@ impl Core {
             self.alarm_us = Some(due_us);
             let wait_us = due_us.saturating_sub(self.clock_us()).max(1);
             self.ring.alarm(Duration::from_micros(wait_us));
-            self.ring.submit();
         }
     }
 

@@ -11,7 +11,7 @@ use super::{
 /// How long a peer has, once we have said our last, to close its side.
 const LINGER_MS: u64 = 2_000;
 /// What a publisher sends is averaged over this, milliseconds: a key frame is no excess.
-const RATE_WINDOW_MS: u64 = 5_000;
+pub(super) const RATE_WINDOW_MS: u64 = 5_000;
 
 /// A publisher that is quiet is asked for a sign of life after this part of the shortest silence that counts against
 /// it: an answer that takes up to as long again still comes in time, and one ping may be lost.
@@ -133,8 +133,12 @@ impl Core {
         if connection.closing.is_some() || connection.publishing.is_empty() || window_ms < RATE_WINDOW_MS {
             return;
         }
+        // What piled up while we stood still comes at once.
+        let since_ms = connection.rated_ms.saturating_sub(RATE_WINDOW_MS);
+        let standstill_ms = self.common.signals[self.number].patience().standstill_ms_since(since_ms);
         // Bits a millisecond are kilobits a second.
-        let sent_kbps = (connection.bytes_in - connection.rated_bytes) * 8 / window_ms;
+        let sent_kbps = (connection.bytes_in - connection.rated_bytes) * 8
+            / window_ms.max(RATE_WINDOW_MS + standstill_ms);
         (connection.rated_ms, connection.rated_bytes) = (now_ms, connection.bytes_in);
         // Each of its streams may have as much.
         let kbps = kbps * connection.publishing.len() as u64;

@@ -39,6 +39,8 @@ pub(super) struct WebSocket {
     reader: websocket::Reader,
     out: VecDeque<Bytes>,
     has_closed: bool,
+    /// Words that asked for an answer.
+    words: u64,
 }
 
 /// What a peer did wrong.
@@ -120,6 +122,15 @@ impl Dialogue {
             Self::Rtmp(session) => session.let_go_of_input(),
             Self::HttpFlv(_) => {}
             Self::WebSocket(socket) => socket.reader = Default::default(),
+        }
+    }
+
+    /// Messages that came and were read.
+    pub(super) fn messages(&self) -> u64 {
+        match self {
+            Self::Rtmp(session) => session.received_messages(),
+            Self::HttpFlv(_) => 0,
+            Self::WebSocket(socket) => socket.words,
         }
     }
 
@@ -227,7 +238,9 @@ impl Body {
 impl WebSocket {
     fn poll(&mut self) -> Result<Option<Output>, Violation> {
         if self.out.is_empty() {
-            match self.reader.next()? {
+            let word = self.reader.next()?;
+            self.words += u64::from(word.is_some());
+            match word {
                 Some(Word::Answer(answer)) => self.say(answer),
                 Some(Word::Close(answer)) => {
                     self.say(answer);

@@ -25,12 +25,22 @@ const HAND_OVER_MS: u64 = 3_000;
 const MAX_UNREAD_BYTES: usize = 16 << 10;
 
 impl Core {
-    /// Does what the session wants done.
+    /// Does what the session wants done, for no longer than a slice of time: the rest of what came waits its turn.
     pub(super) fn poll_session(&mut self, key: usize) {
+        if self.connections[key].input.is_behind {
+            // It is not its turn; what the session has said goes out all the same.
+            self.collect_out(key);
+            self.flush(key);
+            return self.recount(key);
+        }
+        let end_us = self.clock_us().saturating_add(self.slice_us);
         let violation = loop {
             let output = match self.connections[key].dialogue.poll() {
                 Ok(Some(output)) => output,
-                Ok(None) => break None,
+                Ok(None) => {
+                    self.catch_up(key);
+                    break None;
+                }
                 Err(violation) => break Some(violation),
             };
             match output {
@@ -80,10 +90,27 @@ impl Core {
                     self.finish(key, reason);
                 }
             }
+            if self.connections[key].closing.is_some() {
+                break None;
+            }
+            if self.clock_us() >= end_us {
+                self.use_up_slice(key);
+                break None;
+            }
         };
         self.flush(key);
         if let Some(violation) = violation {
             self.expel(key, violation);
+        } else if self.connections[key].closing.is_some() {
+            // Nothing more is to be said.
+        } else if self.connections[key].dialogue.is_over() {
+            self.finish(key, Reason::PeerClosed);
+        } else if let Some(per_second) = self.excessive_messages(key) {
+            let limit = self.common.config.limits.messages_per_second;
+            let description =
+                format!("{per_second} messages a second are more than the {limit} that are allowed.");
+            let code = "NetStream.Publish.Denied";
+            self.dismiss(key, code, &description, Reason::TooManyMessages { per_second });
         } else if self.connections[key].outbox.len() > MAX_UNREAD_BYTES {
             self.end(key, Reason::UnreadAnswers);
         }

@@ -24,6 +24,7 @@ mod pulse;
 mod queued;
 pub mod report;
 pub mod ring;
+mod share;
 mod shortage;
 mod signals;
 mod similar;

@@ -125,7 +125,7 @@ pub struct Followed {
 
 impl CoreReport {
     /// Why connections end, as labels.
-    pub const ENDS: [&'static str; 17] = [
+    pub const ENDS: [&'static str; 18] = [
         "closed_by_peer",
         "socket_error",
         "protocol_violation",
@@ -135,6 +135,7 @@ impl CoreReport {
         "request_timeout",
         "publisher_silence",
         "publisher_rate",
+        "message_rate",
         "unread_answers",
         "stream_not_found",
         "unpublished",

@@ -2,6 +2,7 @@
 //! kernel may touch until the kernel is done with it, so no other file of the network needs unsafe code.
 
 use std::{
+    collections::VecDeque,
     io,
     os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd},
     sync::{Mutex, PoisonError},
@@ -25,6 +26,9 @@ const WAS_COPIED: u32 = 1 << 31;
 pub struct Ring {
     ring: IoUring,
     operations: Slab<Operation>,
+    /// Operations that found the queue full while the kernel took nothing: they follow it, in order. Bounded by the
+    /// operations under way, which are two per connection and a few.
+    waiting: VecDeque<squeue::Entry>,
     /// A send of at least this many bytes lends them to the network card.
     zero_copy_from: usize,
     tick: Box<types::Timespec>,
@@ -101,8 +105,15 @@ impl Ring {
             Err(error) if error.raw_os_error() == Some(libc::EINVAL) => builder.build(submissions)?,
             other => other?,
         };
-        let (operations, tick) = (Slab::new(), Box::new(types::Timespec::new()));
-        Ok(Self { ring, operations, zero_copy_from: usize::MAX, tick, submissions: 0, completions: 0 })
+        Ok(Self {
+            ring,
+            operations: Slab::new(),
+            waiting: VecDeque::new(),
+            zero_copy_from: usize::MAX,
+            tick: Box::new(types::Timespec::new()),
+            submissions: 0,
+            completions: 0,
+        })
     }
 
     /// Sends a batch. The socket stays open until the completion came.
@@ -157,7 +168,7 @@ impl Ring {
         self.push(entry, Operation::Alarm { _duration: duration });
     }
 
-    /// Completes at once.
+    /// Completes at once. Completions that are left announce themselves no second time: this one does.
     pub fn nudge(&mut self) {
         self.push(opcode::Nop::new().build(), Operation::Nudge);
     }
@@ -170,30 +181,53 @@ impl Ring {
         Ok(unsafe { AsyncFd::register_with_interest(ring, Interest::READABLE) }?)
     }
 
-    /// Hands all that was gathered to the kernel, and takes over completions that found no room. False where the
-    /// kernel did not take all: it has to be tried again, whether something completes or not.
-    pub fn submit(&mut self) -> bool {
+    /// Hands all that was gathered to the kernel, and takes over completions that found no room.
+    ///
+    /// # Errors
+    /// The kernel did not take all: completions overflow, or memory is short. What is left stays gathered, and has to be
+    /// tried again once the caller has looked at the completions, or a little later.
+    pub fn submit(&mut self) -> io::Result<()> {
         // Without this call they stay with the kernel, and all later ones behind them: the core would sleep for good.
         let mut is_overflown = self.ring.submission().cq_overflow();
-        while is_overflown || !self.ring.submission().is_empty() {
-            self.submissions += 1;
-            match self.ring.submit() {
-                Ok(_) => is_overflown = false,
-                Err(error) if error.raw_os_error() == Some(libc::EINTR) => {}
-                // Completions overflow, or memory is short: what is gathered stays so, and goes with the next
-                // submit, after the caller has looked at the completions.
-                Err(error) => {
-                    tracing::debug!(%error, "io_uring took nothing");
-                    return false;
-                }
+        loop {
+            self.fill_queue();
+            if !is_overflown && self.ring.submission().is_empty() {
+                return Ok(());
             }
+            self.hand_over()?;
+            is_overflown = false;
         }
-        true
+    }
+
+    /// One call that hands the queue over.
+    fn hand_over(&mut self) -> io::Result<()> {
+        self.submissions += 1;
+        match self.ring.submit()? {
+            0 if !self.ring.submission().is_empty() => Err(io::ErrorKind::WouldBlock.into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Puts what waits into the queue, as far as there is room.
+    fn fill_queue(&mut self) {
+        while let Some(entry) = self.waiting.front() {
+            // SAFETY: as in `push`: what the entry points to is owned by `operations` until its completion.
+            if unsafe { self.ring.submission().push(entry) }.is_err() {
+                return;
+            }
+            self.waiting.pop_front();
+        }
     }
 
     /// Calls that handed something to the kernel, and completions that came back, since the start.
     pub fn counts(&self) -> (u64, u64) {
         (self.submissions, self.completions)
+    }
+
+    /// Lets the kernel bring completions in that it has finished: without a call into it a busy thread sees none.
+    pub fn look(&mut self) {
+        // What fails here fails again where it is dealt with.
+        let _ = self.ring.submit();
     }
 
     /// How many completions are there now.
@@ -265,11 +299,15 @@ impl Ring {
     fn push(&mut self, entry: squeue::Entry, operation: Operation) {
         let key = self.operations.insert(operation);
         let entry = entry.user_data(key as u64);
-        // SAFETY: what the entry points to is owned by `operations` (or `self.tick`) until its completion.
-        while unsafe { self.ring.submission().push(&entry) }.is_err() {
-            if self.ring.submit().is_err() {
-                std::thread::yield_now();
+        if self.ring.submission().is_full() {
+            // Where the kernel takes nothing the next `submit` says so.
+            if self.hand_over().is_ok() {
+                self.fill_queue();
             }
+        }
+        // SAFETY: what the entry points to is owned by `operations` (or `self.tick`) until its completion.
+        if !self.waiting.is_empty() || unsafe { self.ring.submission().push(&entry) }.is_err() {
+            self.waiting.push_back(entry);
         }
     }
 }
@@ -313,7 +351,7 @@ mod tests {
     /// Waits for the next completion of a send.
     fn sent(ring: &mut Ring) -> (usize, io::Result<usize>) {
         loop {
-            ring.submit();
+            ring.submit().expect("the kernel takes it");
             match ring.complete() {
                 Some(Completion::Sent { owner, result, .. }) => return (owner, result),
                 Some(_) => panic!("nothing else is under way"),
@@ -408,7 +446,7 @@ mod tests {
         let mut owners = Vec::new();
         loop {
             let before = owners.len();
-            ring.submit();
+            ring.submit().expect("the kernel takes it");
             while let Some(Completion::Readable { owner }) = ring.complete() {
                 owners.push(owner);
             }
@@ -418,5 +456,39 @@ mod tests {
         }
         owners.sort_unstable();
         assert_eq!(owners, (0..40).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_kernel_that_takes_nothing_is_waited_for_and_nothing_is_lost() {
+        let mut ring = Ring::with_room(4, 64).expect("io_uring is to be had");
+        let pairs: Vec<_> = (0..40).map(|_| connected()).collect();
+        let ring_fd = ring.ring.as_raw_fd();
+        // SAFETY: both descriptors are open, and the ring's comes back below.
+        let kept = unsafe { libc::dup(ring_fd) };
+        let null = std::fs::File::open("/dev/null").expect("there is one");
+        // SAFETY: as above.
+        unsafe { libc::dup2(null.as_raw_fd(), ring_fd) };
+        for (owner, (ours, _)) in pairs.iter().enumerate() {
+            ring.send(ours.as_raw_fd(), owner, own(b"frame"));
+        }
+        assert!(ring.submit().is_err());
+        assert_eq!((ring.waiting.len(), ring.operations.len()), (40 - 4, 40), "each once");
+        // SAFETY: as above.
+        unsafe { libc::dup2(kept, ring_fd) };
+        let mut owners = Vec::new();
+        while owners.len() < 40 {
+            ring.submit().expect("the kernel takes it");
+            match ring.complete() {
+                Some(Completion::Sent { owner, result, .. }) => {
+                    assert_eq!(result.expect("it is connected"), 5);
+                    owners.push(owner);
+                }
+                Some(_) => {}
+                None => drop(ring.ring.submit_and_wait(1).expect("the ring works")),
+            }
+        }
+        owners.sort_unstable();
+        assert_eq!(owners, (0..40).collect::<Vec<_>>());
+        assert!(ring.waiting.is_empty());
     }
 }

@@ -117,6 +117,7 @@ impl Core {
         let connection = &mut self.connections[key];
         if connection.is_receiving
             || connection.has_finished
+            || connection.input.is_behind
             || connection.step() == Some(Step::Shut)
             || connection.dialogue.is_holding()
         {
@@ -133,7 +134,8 @@ impl Core {
 
     fn receive_into(&mut self, key: usize, buffer: BytesMut) {
         let connection = &mut self.connections[key];
-        if connection.is_publishing() && connection.closing.is_none() {
+        let goes_on = connection.closing.is_none() && !connection.input.is_behind;
+        if goes_on && connection.is_publishing() {
             connection.is_receiving = true;
             let buffer = self.buffers.renew(buffer);
             self.ring.receive(connection.fd(), key, buffer);
@@ -152,11 +154,12 @@ impl Core {
         if connection.dialogue.has_shaken_hands() {
             connection.ticket.shook_hands();
         }
-        self.poll_session(key);
-        if let Err(violation) = outcome {
-            self.expel(key, violation);
-        } else if self.connections[key].dialogue.is_over() {
-            self.finish(key, Reason::PeerClosed);
+        match outcome {
+            Ok(()) => self.work_off(key),
+            Err(violation) => {
+                self.poll_session(key);
+                self.expel(key, violation);
+            }
         }
     }
 }
