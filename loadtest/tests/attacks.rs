@@ -139,13 +139,19 @@ fn a_relay_for_other_tests() {
 
 const IS_RELAY: &str = "FANFARE_TEST_IS_RELAY";
 
-const IN_SHORT: [Kind; 14] = [
-    Kind::AmfReferences,
+const IN_SHORT: [Kind; 20] = [
     Kind::KeyFrameCopies,
+    Kind::Aggregates,
+    Kind::AmfReferences,
+    Kind::TinyMessages,
+    Kind::TinyMessageCrowd,
     Kind::PlayersWithoutVideo,
     Kind::PauseStorms,
+    Kind::PublishStorms,
+    Kind::PublishesInOneRead,
     Kind::RefusedConnections,
     Kind::NameThieves,
+    Kind::EventFloods,
     Kind::DearMetadata,
     Kind::UnfinishedMessages,
     Kind::PinnedBuffers,
