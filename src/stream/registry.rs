@@ -281,7 +281,6 @@ impl Stream {
         self.hold.close();
         self.set_facts(Facts::default());
         self.logs.iter().for_each(|log| log.clear(0));
-        self.set_facts(Facts::default());
         *self.held.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 

@@ -56,6 +56,8 @@ struct Siege {
 struct Memory {
     resident: u64,
     counted: u64,
+    /// What of it is answers.
+    output: u64,
 }
 
 impl Siege {
@@ -79,6 +81,7 @@ impl Siege {
                     let mut most = most.lock().unwrap();
                     most.resident = most.resident.max(now.resident);
                     most.counted = most.counted.max(now.counted);
+                    most.output = most.output.max(now.output);
                     drop(most);
                     thread::sleep(Duration::from_millis(10));
                 }
@@ -123,9 +126,12 @@ impl Siege {
 
 fn memory(relay: &Relay) -> Memory {
     let text = get(relay, "/metrics");
-    let line = text.lines().find_map(|line| line.strip_prefix("fanfare_memory_bytes{kind=\"counted\"} "));
-    let counted = line.unwrap_or_else(|| panic!("no account in:\n{text}")).parse::<f64>().unwrap() as u64;
-    Memory { resident: relay.resident_bytes(), counted }
+    let of = |kind: &str| {
+        let name = format!("fanfare_memory_bytes{{kind=\"{kind}\"}} ");
+        let line = text.lines().find_map(|line| line.strip_prefix(&name));
+        line.unwrap_or_else(|| panic!("no account in:\n{text}")).parse::<f64>().unwrap() as u64
+    };
+    Memory { resident: relay.resident_bytes(), counted: of("counted"), output: of("output") }
 }
 
 fn get(relay: &Relay, path: &str) -> String {
@@ -257,6 +263,8 @@ fn answers_that_are_not_read() {
         sockets.iter().for_each(|socket| say(socket, &questions));
     }
     siege.hold("answers");
+    let output = siege.most.lock().unwrap().output;
+    assert!(output > MIB / 4, "{output} bytes of answers were in the account");
     drop(sockets);
     siege.finish();
 }
@@ -325,6 +333,13 @@ fn answers_over_http_that_are_not_read() {
         "GET /api/v1/players?limit=1000 HTTP/1.1\r\nHost: relay\r\nAuthorization: Bearer {token}\r\n\r\n"
     );
     sockets.iter().for_each(|socket| say(socket, request.as_bytes()));
+    for (number, mut socket) in sockets.iter().enumerate() {
+        if number % 100 == 0 {
+            siege.bystanders.go_on();
+        }
+        socket.set_read_timeout(Some(SOON)).unwrap();
+        socket.read_exact(&mut [0; 12]).expect("each is answered, with what it asked for or with 503");
+    }
     siege.hold("answers over HTTP");
     drop((sockets, players));
     siege.finish();
@@ -341,6 +356,58 @@ fn pings_over_websocket_whose_answers_are_not_read() {
         sockets.iter().for_each(|socket| say(socket, &ping));
     }
     siege.hold("pings");
+    let output = siege.most.lock().unwrap().output;
+    assert!(output > MIB / 4, "{output} bytes of answers were in the account");
     drop(sockets);
+    siege.finish();
+}
+
+#[test]
+fn ten_publishers_that_grow_with_players_of_every_protocol() {
+    let mut siege = Siege::with_budget(32, "");
+    let mut crowd = Crowd::new();
+    let streams: Vec<_> = (0..10)
+        .map(|number| {
+            let name = format!("live/s{number}");
+            let player = crowd.play(&siege.relay, &name);
+            let publisher = crowd.publish(&siege.relay, &name);
+            let source = Source { bytes: 60_000, ..Source::new(number) };
+            crowd.begin(publisher, &source, &[player]);
+            (publisher, player, source)
+        })
+        .collect();
+    let requests = (0..10).flat_map(|number| {
+        let path = format!("/live/s{number}.flv");
+        let head = "Host: relay\r\nUser-Agent: Mozilla/5.0\r\n";
+        let http = ["1.0", "1.1"].map(|version| format!("GET {path} HTTP/{version}\r\n{head}\r\n"));
+        http.into_iter().chain([websocket(&path)]).collect::<Vec<_>>()
+    });
+    let address = siege.relay.http_address();
+    let readers: Vec<_> = requests
+        .map(|request| {
+            let mut socket = TcpStream::connect(address).unwrap();
+            say(&socket, request.as_bytes());
+            let ours = socket.try_clone().unwrap();
+            (ours, thread::spawn(move || std::io::copy(&mut socket, &mut std::io::sink()).unwrap_or(0)))
+        })
+        .collect();
+    for number in 1..300 {
+        for (publisher, _, source) in &streams {
+            crowd.send(*publisher, &source.frame(number));
+        }
+        if number % 5 == 4 {
+            streams.iter().for_each(|(_, player, _)| crowd.until_seen(&[*player], number));
+        }
+    }
+    siege.hold("ten publishers");
+    let newcomer = crowd.publish(&siege.relay, "live/newcomer");
+    assert!(crowd[newcomer].has_started);
+    for (_, player, source) in &streams {
+        source.assert_from_the_start("a player that keeps up", &crowd[*player].seen, 0..300);
+    }
+    for (socket, reader) in readers {
+        let _ = socket.shutdown(std::net::Shutdown::Both);
+        assert!(reader.join().unwrap() > 1_000_000, "a reader got next to nothing");
+    }
     siege.finish();
 }
