@@ -31,17 +31,6 @@ impl Batch {
         Batch::Shared(Shared { segment: segment.clone(), from, to })
     }
 
-    /// Whether it reaches to the end of what this segment holds.
-    pub(super) fn is_end_of(&self, segment: &Local) -> bool {
-        match self {
-            Batch::Own(_) => false,
-            Batch::Shared(part) => {
-                part.segment.sequence == segment.sequence
-                    && part.to as usize == segment.committed().bytes.len()
-            }
-        }
-    }
-
     /// Takes off the first `n` bytes, which have been sent.
     pub fn advance(&mut self, n: usize) {
         match self {

@@ -3,7 +3,7 @@
 use std::{collections::VecDeque, rc::Rc, sync::Arc};
 
 use super::{
-    batch::{Batch, Local},
+    batch::Local,
     player::{Cursor, Place, Player, Wants},
 };
 use crate::stream::{
@@ -67,9 +67,11 @@ impl Follower {
         }
     }
 
-    /// Whether nothing comes after this batch as yet.
-    pub(super) fn ends_with(&self, batch: &Batch) -> bool {
-        self.view.back().is_some_and(|newest| batch.is_end_of(newest))
+    /// Whether nothing comes after this place, by segment and offset, as yet.
+    pub(super) fn ends_at(&self, (sequence, offset): (u64, u32)) -> bool {
+        self.view.back().is_some_and(|newest| {
+            newest.sequence == sequence && newest.committed().bytes.len() == offset as usize
+        })
     }
 
     /// Puts the player where it can begin, if there is such a place now. True where it stands in the log then.

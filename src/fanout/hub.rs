@@ -178,7 +178,7 @@ impl Hub {
         // As long as segments end here: all that is wanted may be in the next one.
         loop {
             if let Some(batch) = player.next_batch(false) {
-                player.is_served = follower.ends_with(&batch);
+                player.is_served = player.reach().is_some_and(|reach| follower.ends_at(reach));
                 return Some(batch);
             }
             let Place::At(cursor) = &mut player.place else {
@@ -241,8 +241,8 @@ impl Hub {
         }
     }
 
-    /// Bytes that are kept for this player alone, or for it and few others: its preamble, while that is not sent, and the
-    /// segment in which it stands, if its stream has let go of that.
+    /// Bytes that are kept for this player alone, or for it and few others: its preamble, while that is not sent, what was
+    /// gathered for it, and the segment in which it stands, if its stream has let go of that.
     pub fn pinned_bytes(&self, key: PlayerKey) -> usize {
         let player = &self.players[key.0];
         let segment = match &player.place {
@@ -253,7 +253,7 @@ impl Hub {
             }
             Place::At(_) | Place::Waiting { .. } | Place::Parked(_) => 0,
         };
-        segment + player.preamble.len()
+        segment + player.preamble.len() + player.gathered_bytes()
     }
 
     /// Each stream that is watched here in some form: with how many players, what they were sent in bytes, and how often

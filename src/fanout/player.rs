@@ -16,6 +16,9 @@ use crate::{
 /// Bytes of one send, rounded down to whole messages where there are several: so many that bytes and not calls
 /// decide the cost, and few enough that a player who lags is looked at again soon.
 const BATCH_BYTES: u32 = 256 << 10;
+/// Bytes that one send gathers for a player that does not want all kinds: what it wants lies between what it does not,
+/// and a send of its own for each audio message costs twenty times its bytes. 20 audio messages at 128 kbit/s.
+const GATHERED_BYTES: u32 = 8 << 10;
 
 /// Where a player wants to begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +48,13 @@ pub(super) struct Player {
     /// A batch of it is with the kernel: until [`Player::sent`] its place is that batch's, and nothing else may move
     /// it. What the peer asks meanwhile takes effect at the message boundary after it.
     is_sending: bool,
+    /// Up to where in the log, by segment and offset, all that was wanted was in the batch that was given out last; none
+    /// for a preamble.
+    reach: Option<(u64, u32)>,
+    /// Where the last message of that batch ends: between the two is what was not wanted.
+    batch_end: u32,
+    /// The stretches of the cursor's segment that the batch under way was gathered from; none where it is one stretch.
+    gathered: Vec<(u32, u32)>,
     pub is_paused: bool,
     /// It was paused and is no longer: at the next message boundary it goes on at the newest key frame.
     pub is_resuming: bool,
@@ -118,6 +128,9 @@ impl Player {
             generation: NO_HEADERS,
             epoch: 0,
             is_sending: false,
+            reach: None,
+            batch_end: 0,
+            gathered: Vec::new(),
             is_paused: false,
             is_resuming: false,
             is_served: false,
@@ -167,6 +180,17 @@ impl Player {
         self.is_sending
     }
 
+    /// Up to where in the log, by segment and offset, all that was wanted was in the batch that was given out last.
+    pub(super) fn reach(&self) -> Option<(u64, u32)> {
+        self.reach
+    }
+
+    /// Memory of a batch that was gathered for this player alone.
+    pub(super) fn gathered_bytes(&self) -> usize {
+        let bytes: u32 = self.gathered.iter().map(|(from, to)| to - from).sum();
+        bytes as usize + self.gathered.capacity() * size_of::<(u32, u32)>()
+    }
+
     /// Lets go of the log while the player is paused. Only between two messages.
     pub(super) fn park(&mut self) {
         debug_assert!(!self.is_sending && self.is_at_boundary());
@@ -188,6 +212,7 @@ impl Player {
     }
 
     fn pick_batch(&mut self, only_rest: bool) -> Option<Batch> {
+        self.reach = None;
         if !self.preamble.is_empty() {
             let is_rest = std::mem::replace(&mut self.is_preamble_begun, true);
             if only_rest && !is_rest {
@@ -211,15 +236,22 @@ impl Player {
         }
         let entries = cursor.segment.committed().entries;
         let unsent = entries.get(cursor.entry..).filter(|unsent| !unsent.is_empty())?;
-        let to = if only_rest {
-            unsent[0].end
-        } else if wants_all {
-            reach(unsent, cursor.offset)
-        } else {
-            let is_wanted = |entry: &&Entry| is_wanted(entry.class, self.wants_audio, self.video);
-            // A message that became unwanted in its middle is finished all the same.
-            reach(&unsent[..unsent.iter().take_while(is_wanted).count().max(1)], cursor.offset)
-        };
+        let sequence = cursor.segment.sequence;
+        if !only_rest && !wants_all {
+            let stretches = Stretches::of(unsent, cursor.offset, self.wants_audio, self.video);
+            self.reach = Some((sequence, stretches.reach));
+            self.batch_end = stretches.more.last().map_or(stretches.first_end, |&(_, to)| to);
+            if stretches.more.is_empty() {
+                return Some(Batch::shared(&cursor.segment, cursor.offset, stretches.first_end));
+            }
+            self.gathered = stretches.more;
+            let bytes = cursor.segment.committed().bytes;
+            let parts: Vec<&[u8]> =
+                self.gathered.iter().map(|&(from, to)| &bytes[from as usize..to as usize]).collect();
+            return Some(Batch::Own(parts.concat().into()));
+        }
+        let to = if only_rest { unsent[0].end } else { reach(unsent, cursor.offset) };
+        (self.reach, self.batch_end) = (Some((sequence, to)), to);
         Some(Batch::shared(&cursor.segment, cursor.offset, to))
     }
 
@@ -231,7 +263,14 @@ impl Player {
             self.preamble.advance(n);
             self.is_preamble_begun = !self.preamble.is_empty();
         } else if let Place::At(cursor) = &mut self.place {
-            cursor.offset += n as u32;
+            cursor.offset = match std::mem::take(&mut self.gathered).as_slice() {
+                [] => cursor.offset + n as u32,
+                stretches => within(stretches, n as u32),
+            };
+            // What came after it was not wanted, and is not if it is wanted by now.
+            if let Some((_, reach)) = self.reach.filter(|_| cursor.offset == self.batch_end) {
+                cursor.offset = reach;
+            }
             let entries = &cursor.segment.committed().entries[cursor.entry..];
             cursor.entry += entries.partition_point(|entry| entry.end <= cursor.offset);
         }
@@ -290,6 +329,70 @@ fn is_wanted(class: Class, audio: bool, video: Video) -> bool {
         Class::Video | Class::KeyFrame | Class::KeyFrameRest => video == Video::Wanted,
         Class::Data => true,
     }
+}
+
+/// What a player that does not want all kinds is sent next.
+struct Stretches {
+    /// Where the first stretch of wanted messages ends, which is all of it where there are no `more`.
+    first_end: u32,
+    /// That one and others after it, small enough to be gathered.
+    more: Vec<(u32, u32)>,
+    /// Nothing wanted lies between the last one and this.
+    reach: u32,
+}
+
+impl Stretches {
+    /// Of these messages, of which there is one at least. `offset` is where the first of them goes on; it is sent even if
+    /// it became unwanted in its middle.
+    fn of(unsent: &[Entry], offset: u32, wants_audio: bool, video: Video) -> Self {
+        let is_wanted = |entry: &Entry| is_wanted(entry.class, wants_audio, video);
+        let count = unsent.iter().take_while(|entry| is_wanted(entry)).count().max(1);
+        let first_end = reach(&unsent[..count], offset);
+        let mut stretches = Self { first_end, more: Vec::new(), reach: first_end };
+        let mut gathered = first_end - offset;
+        // Where the first one has to be cut there is nothing to gather.
+        let mut rest = if first_end == unsent[count - 1].end { &unsent[count..] } else { &[] };
+        while let Some(next) = rest.first() {
+            // From a key frame on others are wanted; what was taken of this batch decides whether the player is there.
+            if next.class == Class::KeyFrame && video == Video::FromNextKeyFrame {
+                break;
+            }
+            if !is_wanted(next) {
+                stretches.reach = next.end;
+                rest = &rest[1..];
+                continue;
+            }
+            let from = stretches.reach;
+            let count = rest.iter().take_while(|entry| is_wanted(entry)).count();
+            let fitting =
+                rest[..count].partition_point(|entry| gathered + (entry.end - from) <= GATHERED_BYTES);
+            let Some(last) = fitting.checked_sub(1).and_then(|last| rest.get(last)) else { break };
+            if stretches.more.is_empty() {
+                stretches.more.push((offset, first_end));
+            }
+            stretches.more.push((from, last.end));
+            gathered += last.end - from;
+            stretches.reach = last.end;
+            if fitting < count {
+                break;
+            }
+            rest = &rest[count..];
+        }
+        stretches
+    }
+}
+
+/// Where in the segment the first `n` bytes of these stretches end.
+fn within(stretches: &[(u32, u32)], mut n: u32) -> u32 {
+    let mut at = 0;
+    for &(from, to) in stretches {
+        at = from + n.min(to - from);
+        if n <= to - from {
+            break;
+        }
+        n -= to - from;
+    }
+    at
 }
 
 /// The end of the last of these messages within [`BATCH_BYTES`] from `offset`; at least the first one's.

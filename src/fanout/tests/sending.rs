@@ -110,6 +110,96 @@ fn what_a_player_does_not_want_is_left_out() {
     assert_eq!(bench.drain(player), "a4 K5 i6 ", "video is wanted again from a key frame on");
 }
 
+/// Audio between small video frames, as from an encoder that means ill: a send for each costs twenty times its bytes.
+#[test]
+fn what_a_player_wants_is_gathered_from_between_what_it_does_not_want() {
+    let mut bench = Bench::new();
+    let mut publication = bench.publish();
+    headers(&mut publication);
+    publication.append(key_frame(0, "K "), 1_000);
+    let player = bench.join(Start::KeyFrame);
+    bench.hub.receive_video(player, false);
+    let _ = bench.drain(player);
+    for i in 0..200 {
+        publication.append(inter_frame(i, "i "), 1_000);
+        publication.append(audio(i, "a "), 1_000);
+    }
+    publication.append(inter_frame(200, "i "), 1_000);
+    bench.grow();
+    assert_eq!(bench.take(player), "a ".repeat(200), "one send");
+    publication.append(audio(201, "late "), 1_000);
+    assert_eq!(bench.take(player), "", "it was given all that there was: what comes goes with the next pass");
+    assert_eq!(bench.drain(player), "late ");
+}
+
+#[test]
+fn a_gathered_send_is_bounded_and_large_messages_are_not_copied() {
+    let mut bench = Bench::new();
+    let mut publication = bench.publish();
+    headers(&mut publication);
+    publication.append(key_frame(0, "K "), 1_000);
+    let player = bench.join(Start::KeyFrame);
+    let _ = bench.drain(player);
+    bench.hub.receive_audio(player, false);
+    let large = "x".repeat(3_000) + " ";
+    for i in 0..8 {
+        publication.append(inter_frame(i, &large), 1_000);
+        publication.append(audio(i, "a "), 1_000);
+    }
+    publication.append(inter_frame(9, &"y".repeat(9_000)), 1_000);
+    bench.grow();
+    let mut sends = Vec::new();
+    loop {
+        let sent = bench.take(player);
+        if sent.is_empty() {
+            break;
+        }
+        sends.push(sent);
+    }
+    assert_eq!(sends.concat(), large.repeat(8) + &"y".repeat(9_000));
+    assert_eq!(sends.iter().map(String::len).collect::<Vec<_>>(), [6_002, 6_002, 6_002, 6_002, 9_000]);
+}
+
+#[test]
+fn wherever_a_gathered_send_is_cut_the_player_goes_on_there() {
+    let frames = ["a0 ", "audio1 ", "a2 "];
+    let whole = frames.concat().len() + 2 * frames.len();
+    for cut in 1..whole {
+        let mut bench = Bench::new();
+        let mut publication = bench.publish();
+        headers(&mut publication);
+        publication.append(key_frame(0, "K "), 1_000);
+        let player = bench.join(Start::KeyFrame);
+        let _ = bench.drain(player);
+        bench.hub.receive_video(player, false);
+        for mark in frames {
+            publication.append(audio(0, mark), 1_000);
+            publication.append(inter_frame(0, "i "), 1_000);
+        }
+        bench.grow();
+        let batch = bench.hub.next_batch(player, false, 1_000).expect("there is audio");
+        assert_eq!(batch.bytes().len(), whole);
+        let first = batch.bytes()[..cut].to_vec();
+        bench.hub.sent(player, cut, false);
+        // What it asks meanwhile is for what comes after the message that is half sent.
+        bench.hub.receive_audio(player, cut % 2 == 0);
+        let rest = bench.drain_bytes(player);
+        let got = marks(&[first, rest].concat());
+        let expected: String = match cut % 2 {
+            0 => frames.concat(),
+            _ => {
+                let begun = frames.iter().scan(0, |at, mark| {
+                    let begin = *at;
+                    *at += mark.len() + 2;
+                    Some((begin, mark))
+                });
+                begun.filter(|(begin, _)| *begin < cut).map(|(_, mark)| *mark).collect()
+            }
+        };
+        assert_eq!(got, expected, "cut at {cut}");
+    }
+}
+
 #[test]
 fn a_paused_player_gets_nothing_and_goes_on_at_the_newest_key_frame() {
     let mut bench = Bench::new();
