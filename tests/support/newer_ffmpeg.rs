@@ -19,7 +19,9 @@ pub fn packets(file: &Path) -> Vec<Packet> {
 /// The packets of the first video track of an FLV file, in its order.
 pub fn first_video_track(file: &Path) -> Vec<Packet> {
     let key_frames = ["-map", "0:v:0", "-c", "copy", "-bsf:2", "noise=drop=not(key)"];
-    let packets = packets_of(file, &[&["-map", "0:v:0", "-map", "0:a"], &key_frames[..]].concat());
+    // Also those before the first key frame, which there should not be.
+    let streams = ["-map", "0:v:0", "-map", "0:a", "-copyinkf:0"];
+    let packets = packets_of(file, &[&streams, &key_frames[..]].concat());
     packets.into_iter().filter(|packet| packet.kind == Kind::Video).collect()
 }
 
