@@ -95,6 +95,8 @@ impl Core {
             }
             if self.clock_us() >= end_us {
                 self.use_up_slice(key);
+                // Before the frames of a stream that it may just have begun to play.
+                self.collect_out(key);
                 break None;
             }
         };

@@ -111,7 +111,11 @@ mod tests {
     use crate::{
         amf0::Value,
         config::Config,
-        net::{connection::Reason, memlock::RingSize, process},
+        net::{
+            connection::{Reason, Sending},
+            memlock::RingSize,
+            process,
+        },
         rtmp::{
             chunk::{Encoder, Message},
             command::Command,
@@ -138,6 +142,13 @@ mod tests {
         }
 
         fn publish(&mut self) {
+            let name = format!("{}", self.peers.len());
+            let key = self.connect(&[Command::call("publish", 2.0, [name.into()])]);
+            assert!(self.core.connections[key].is_publishing());
+        }
+
+        /// A connection that has said this.
+        fn connect(&mut self, commands: &[Command]) -> usize {
             let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
             let peer = TcpStream::connect(listener.local_addr().expect("it is bound")).expect("it listens");
             let (socket, address) = listener.accept().expect("one waits");
@@ -148,22 +159,12 @@ mod tests {
             said[0] = 3;
             let mut connect = Command::call("connect", 1.0, []);
             connect.object = Value::object([("app", "live".into())]);
-            let publish = Command::call("publish", 2.0, [format!("{key}").into()]);
-            let encoder = Encoder::new();
-            [connect, publish].iter().for_each(|command| {
-                let payload = Bytes::from(command.to_bytes()).into();
-                let message = Message {
-                    chunk_stream_id: 3,
-                    timestamp_ms: 0,
-                    message_type_id: type_id::COMMAND_AMF0,
-                    message_stream_id: 1,
-                    payload,
-                };
-                encoder.encode(&message, &mut said);
-            });
+            for command in [&[connect], commands].concat() {
+                said.extend(message(type_id::COMMAND_AMF0, command.to_bytes()));
+            }
             self.core.feed(key, said.into());
             self.until_worked_off();
-            assert!(self.core.connections[key].is_publishing());
+            key
         }
 
         fn until_worked_off(&mut self) {
@@ -177,6 +178,19 @@ mod tests {
         fn is_behind(&self, key: usize) -> bool {
             self.core.connections[key].input.is_behind
         }
+    }
+
+    fn message(message_type_id: u8, payload: Vec<u8>) -> Bytes {
+        let mut bytes = Vec::new();
+        let message = Message {
+            chunk_stream_id: 3,
+            timestamp_ms: 0,
+            message_type_id,
+            message_stream_id: 1,
+            payload: Bytes::from(payload).into(),
+        };
+        Encoder::new().encode(&message, &mut bytes);
+        bytes.into()
     }
 
     /// Audio messages of two bytes, each but the first three bytes on the wire.
@@ -228,6 +242,24 @@ mod tests {
     }
 
     #[test]
+    fn a_player_whose_slice_is_over_is_told_that_it_plays_before_it_gets_a_frame() {
+        tokio_uring::start(async {
+            let mut bench = Bench::with_publishers(1, Config::default());
+            bench.core.feed(0, message(type_id::VIDEO, b"\x17\x01\0\0\0key frame".to_vec()));
+            let player = bench.connect(&[Command::call("createStream", 2.0, [])]);
+            let connection = &mut bench.core.connections[player];
+            connection.outbox.clear();
+            connection.sending = Sending::No;
+            bench.core.slice_us = 0;
+            let play = Command::call("play", 3.0, ["0".into()]);
+            bench.core.feed(player, message(type_id::COMMAND_AMF0, play.to_bytes()));
+            let connection = &bench.core.connections[player];
+            assert!(connection.playing.is_some() && bench.is_behind(player));
+            assert!(connection.sending == Sending::Own, "media before NetStream.Play.Start");
+        });
+    }
+
+    #[test]
     fn one_that_ends_in_the_backlog_is_let_go_of() {
         tokio_uring::start(async {
             let mut bench = Bench::with_publishers(2, Config::default());
@@ -239,7 +271,7 @@ mod tests {
             }
             bench.core.end(0, Reason::PeerClosed);
             // Its place is taken by another one.
-            bench.core.connections[0].sending = crate::net::connection::Sending::No;
+            bench.core.connections[0].sending = Sending::No;
             bench.core.reap(0);
             assert!(!bench.core.connections.contains(0));
             bench.core.dismiss(1, "NetConnection.Connect.Closed", "", Reason::PeerClosed);
