@@ -85,7 +85,7 @@ impl Default for Limits {
             streams: 4_000,
             memory_budget: 4 << 30,
             publisher_kbps: 0,
-            messages_per_second: 20_000,
+            messages_per_second: 100_000,
             video_message: LARGEST_MESSAGE,
             audio_message: 1 << 20,
             data_message: 256 << 10,
