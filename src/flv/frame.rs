@@ -105,6 +105,11 @@ impl Payload {
         self.runs.len()
     }
 
+    /// The runs in order.
+    pub fn runs(&self) -> &[Run] {
+        &self.runs
+    }
+
     /// The payload's pieces in order; none of them is empty.
     pub fn pieces(&self) -> impl Iterator<Item = &[u8]> {
         self.runs.iter().flat_map(Run::pieces)
@@ -171,6 +176,11 @@ impl Run {
     pub fn strided(bytes: Bytes, first: u32, piece: u32, gap: u32) -> Self {
         debug_assert!(piece > 0);
         Self { bytes, first, piece, gap }
+    }
+
+    /// Bytes of the receive buffer that it is a view of, headers between pieces included.
+    pub fn wire_len(&self) -> usize {
+        self.bytes.len()
     }
 
     fn payload_len(&self) -> usize {

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use tokio_uring::net::TcpStream;
 
 use super::{
+    buffers::Size,
     clock::Now,
     dialogue::{Dialogue, Violation},
     gate::Ticket,
@@ -44,6 +45,8 @@ pub(super) struct Connection {
     pub counted: Counted,
     pub sending: Sending,
     pub is_receiving: bool,
+    /// Of which size the buffer is that it receives into.
+    pub buffer_size: Size,
     /// The peer has closed its sending side, and is owed the rest all the same: nothing more is received.
     pub has_finished: bool,
     pub closing: Option<Closing>,
@@ -179,6 +182,7 @@ impl Connection {
             counted: Counted::default(),
             sending: Sending::No,
             is_receiving: false,
+            buffer_size: Size::Small,
             has_finished: false,
             closing: None,
             opened_ms: now.ms,

@@ -16,7 +16,7 @@ use slab::Slab;
 use tokio_uring::net::TcpStream;
 
 use super::{
-    buffers::ReceiveSlab,
+    buffers::{ReceiveSlab, Size},
     clock::{Clock, Now},
     common::Common,
     connection::Connection,
@@ -304,7 +304,8 @@ impl Core {
             Completion::Sent { owner, batch, result } => self.sent(owner, batch, result),
             Completion::Received { owner, buffer, result } => self.received(owner, buffer, result),
             Completion::Readable { owner } => {
-                let buffer = self.buffers.take();
+                self.connections[owner].buffer_size = Size::Small;
+                let buffer = self.buffers.take(Size::Small);
                 self.ring.receive(self.connections[owner].fd(), owner, buffer);
             }
             Completion::Woken => self.ring.wake(self.wake.as_raw_fd()),

@@ -5,6 +5,7 @@ use std::io;
 use bytes::{Bytes, BytesMut};
 
 use super::{
+    buffers::Size,
     connection::{Reason, Sending, Step},
     core::Core,
     shortage::Trouble,
@@ -37,7 +38,7 @@ impl Core {
                 Trouble::Broken(error) => self.end(key, Reason::Socket(error)),
             },
         }
-        self.buffers.give_back(buffer);
+        self.buffers.give_back(self.connections[key].buffer_size, buffer);
         self.reap(key);
     }
 
@@ -125,7 +126,8 @@ impl Core {
         }
         connection.is_receiving = true;
         if connection.is_publishing() {
-            let buffer = self.buffers.take();
+            connection.buffer_size = Size::Large;
+            let buffer = self.buffers.take(Size::Large);
             self.ring.receive(connection.fd(), key, buffer);
         } else {
             self.ring.readable(connection.fd(), key);
@@ -137,10 +139,11 @@ impl Core {
         let goes_on = connection.closing.is_none() && !connection.input.is_behind;
         if goes_on && connection.is_publishing() {
             connection.is_receiving = true;
-            let buffer = self.buffers.renew(buffer);
+            let buffer = self.buffers.renew(connection.buffer_size, buffer);
+            connection.buffer_size = Size::Large;
             self.ring.receive(connection.fd(), key, buffer);
         } else {
-            self.buffers.give_back(buffer);
+            self.buffers.give_back(connection.buffer_size, buffer);
             self.receive(key);
         }
         self.reap(key);

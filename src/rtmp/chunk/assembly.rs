@@ -1,4 +1,4 @@
-//! The payload of one unfinished message, as it comes in.
+//! The payload of one unfinished message, as it comes in: views of receive buffers while they are few, or large.
 
 use super::decoder::RECEIVE_BUFFER_BYTES;
 use crate::flv::{Payload, Run};
@@ -19,7 +19,18 @@ impl Assembly {
 
     /// Memory that it holds, bytes: each view may be the only one of its receive buffer.
     pub fn held_bytes(&self) -> usize {
-        self.gathered.capacity() + self.views.run_count() * RECEIVE_BUFFER_BYTES
+        let views = self.views.runs().iter().map(|run| run.wire_len().max(RECEIVE_BUFFER_BYTES));
+        self.gathered.capacity() + views.sum::<usize>()
+    }
+
+    /// Views that hold a buffer many times their size.
+    pub fn small_views(&self) -> usize {
+        self.views.runs().iter().filter(|run| run.wire_len() < LARGE_VIEW_BYTES).count()
+    }
+
+    /// Whether there are views.
+    pub fn has_views(&self) -> bool {
+        self.views.run_count() > 0
     }
 
     /// Adds what comes next.
@@ -39,14 +50,17 @@ impl Assembly {
         std::mem::take(&mut self.views)
     }
 
-    /// Each byte is copied here once, plus what the buffer's doubling costs; the length that the peer announced
-    /// reserves nothing.
-    fn gather(&mut self) {
+    /// Copies what views there are, and lets go of the buffers. Each byte is copied here once, plus what the buffer's
+    /// doubling costs; the length that the peer announced reserves nothing.
+    pub fn gather(&mut self) {
         let Self { views, gathered } = self;
         views.pieces().for_each(|piece| gathered.extend_from_slice(piece));
         *views = Payload::new();
     }
 }
+
+/// A quarter of a receive buffer: such a view holds four times as much as it shows, at most.
+const LARGE_VIEW_BYTES: usize = RECEIVE_BUFFER_BYTES / 4;
 
 /// A message of 1 MB in reads of 32 KiB stays views. In many small reads it is gathered instead: a view holds on
 /// to its whole receive buffer, however few bytes it is of.

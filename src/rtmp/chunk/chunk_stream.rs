@@ -16,6 +16,10 @@ pub(super) struct ChunkStream {
     pub message_stream_id: u32,
     /// Whether a message has begun and not ended.
     pub unfinished: bool,
+    /// Whether the message's payload is dropped as it comes.
+    pub is_passed_over: bool,
+    /// Payload bytes that were dropped.
+    pub passed_over: usize,
     pub assembly: Assembly,
 }
 
@@ -31,13 +35,22 @@ impl ChunkStream {
             message_type_id: 0,
             message_stream_id: 0,
             unfinished: false,
+            is_passed_over: false,
+            passed_over: 0,
             assembly: Assembly::default(),
         }
     }
 
     /// Payload bytes that the message still lacks.
     pub fn remaining(&self) -> usize {
-        self.length as usize - self.assembly.len()
+        self.length as usize - self.assembly.len() - self.passed_over
+    }
+
+    /// Drops what has come of the message, and what will. What is left of it comes out empty.
+    pub fn pass_over(&mut self) {
+        self.is_passed_over = true;
+        self.passed_over += self.assembly.len();
+        self.assembly = Assembly::default();
     }
 
     /// Reads a header as the first of a message: fills in what it inherits, and moves time on, modulo 2^32.

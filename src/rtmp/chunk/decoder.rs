@@ -22,7 +22,11 @@ use bytes::Bytes;
 /// ```
 #[derive(Debug)]
 pub struct Decoder {
+    /// What the peer may leave unfinished now, and what where media is wanted.
     limits: Limits,
+    limits_with_media: Limits,
+    /// Whether the payload of media is wanted.
+    wants_media: bool,
     chunk_size: ChunkSize,
     /// Searched from end to end: there are few, and a header comes once in a chunk at the most.
     streams: Vec<ChunkStream>,
@@ -53,6 +57,8 @@ impl Decoder {
     pub fn new(limits: Limits) -> Self {
         Self {
             limits,
+            limits_with_media: limits,
+            wants_media: true,
             chunk_size: ChunkSize::INITIAL,
             streams: Vec::new(),
             open: None,
@@ -63,6 +69,22 @@ impl Decoder {
             partial_messages: 0,
             partial_bytes: 0,
             failed: None,
+        }
+    }
+
+    /// Whether the payload of media is wanted; it is from the start. If not, media messages come out empty, and the peer
+    /// may leave much less unfinished: what a connection needs that does not publish. To be changed between messages.
+    pub fn want_media(&mut self, wants_media: bool) {
+        self.wants_media = wants_media;
+        self.limits = self.limits_with_media;
+        if !wants_media {
+            self.limits = self.limits.without_media();
+            for stream in self.streams.iter_mut().filter(|stream| stream.unfinished) {
+                if is_media(stream.message_type_id) {
+                    self.partial_bytes -= stream.assembly.len();
+                    stream.pass_over();
+                }
+            }
         }
     }
 
@@ -107,7 +129,8 @@ impl Decoder {
     /// Memory on the heap, bytes: unfinished messages, and the read that is not taken yet.
     pub fn held_bytes(&self) -> usize {
         let assemblies: usize = self.streams.iter().map(|stream| stream.assembly.held_bytes()).sum();
-        let input = if self.input.is_empty() { 0 } else { self.input.len().max(RECEIVE_BUFFER_BYTES) };
+        let buffer = if self.wants_media { RECEIVE_BUFFER_BYTES } else { 0 };
+        let input = if self.input.is_empty() { 0 } else { self.input.len().max(buffer) };
         input + assemblies + self.streams.capacity() * size_of::<ChunkStream>()
     }
 
@@ -141,11 +164,28 @@ impl Decoder {
                 }
             }
         }
+        self.let_go_of_buffers();
         // The handle on the receive buffer goes back, so that its owner can use it again.
         self.before_input += self.at as u64;
         self.input = Bytes::new();
         self.at = 0;
         Ok(None)
+    }
+
+    /// A read has been taken to its end: no small rest of it may keep a whole receive buffer. Copied are those of peers that
+    /// leave many; a publisher that is cut within a message now and then costs nothing.
+    fn let_go_of_buffers(&mut self) {
+        let wants_media = self.wants_media;
+        let unfinished = || self.streams.iter().filter(|stream| stream.unfinished);
+        let small_views: usize = unfinished().map(|stream| stream.assembly.small_views()).sum();
+        if wants_media && small_views <= MAX_SMALL_VIEWS {
+            return;
+        }
+        for stream in self.streams.iter_mut().filter(|stream| stream.unfinished) {
+            if stream.assembly.small_views() > 0 || (!wants_media && stream.assembly.has_views()) {
+                stream.assembly.gather();
+            }
+        }
     }
 
     /// Reads a header and applies it; `None` when it is cut off, which puts what there is aside.
@@ -191,7 +231,7 @@ impl Decoder {
             // librtmp opens its ping with a type 1: time counts from 0.
             (None, Fields::Type0 { .. } | Fields::Type1 { .. }) => {
                 let limit = self.limits.chunk_streams;
-                if self.streams.len() == limit {
+                if self.streams.len() >= limit {
                     return Err(Error::ChunkStreams { position, limit });
                 }
                 self.streams.push(ChunkStream::new(chunk_stream_id));
@@ -210,12 +250,15 @@ impl Decoder {
             return Ok(index);
         }
         stream.begin(header.fields);
-        let (length, limit) = (stream.length, self.limits.message_bytes.of(stream.message_type_id));
+        (stream.is_passed_over, stream.passed_over) =
+            (!self.wants_media && is_media(stream.message_type_id), 0);
+        let limits = if stream.is_passed_over { &self.limits_with_media } else { &self.limits };
+        let (length, limit) = (stream.length, limits.message_bytes.of(stream.message_type_id));
         if length > limit {
             return Err(Error::MessageBytes { position, length, limit });
         }
         let limit = self.limits.partial_messages;
-        if self.partial_messages == limit {
+        if self.partial_messages >= limit {
             return Err(Error::PartialMessages { position, limit });
         }
         self.partial_messages += 1;
@@ -230,16 +273,24 @@ impl Decoder {
         let left = if self.carry.is_empty() {
             let chunk_size = self.chunk_size.get();
             let reach = Reach::of(&self.input[self.at..], chunk.left, stream, chunk_size as usize);
-            let bytes = self.input.slice(self.at..self.at + reach.end);
-            let run = Run::strided(bytes, reach.first as u32, chunk_size, reach.gap as u32);
-            stream.assembly.push(run);
+            if stream.is_passed_over {
+                stream.passed_over = stream.length as usize - reach.remaining;
+            } else {
+                let bytes = self.input.slice(self.at..self.at + reach.end);
+                let run = Run::strided(bytes, reach.first as u32, chunk_size, reach.gap as u32);
+                stream.assembly.push(run);
+            }
             self.at += reach.end;
             reach.left
         } else {
             // These looked like a repeated extended timestamp until the next read came. Three at most.
             let taken = chunk.left.min(self.carry.len());
-            let bytes = Bytes::copy_from_slice(&self.carry[..taken]);
-            stream.assembly.push(Run::contiguous(bytes));
+            if stream.is_passed_over {
+                stream.passed_over += taken;
+            } else {
+                let bytes = Bytes::copy_from_slice(&self.carry[..taken]);
+                stream.assembly.push(Run::contiguous(bytes));
+            }
             self.carry.drain(..taken);
             chunk.left - taken
         };
@@ -354,6 +405,14 @@ impl Reach {
     }
 }
 
+/// Small views that a publisher's unfinished messages may keep: those of a frame, and of what is interleaved with it.
+const MAX_SMALL_VIEWS: usize = 4;
+
+/// Whether a message is of use only to a connection that publishes: anything but commands and control messages.
+fn is_media(message_type_id: u8) -> bool {
+    !matches!(message_type_id, 1..=6 | 17 | 20)
+}
+
 /// What a view of a read is taken to hold: a whole receive buffer of its caller.
 pub(super) const RECEIVE_BUFFER_BYTES: usize = 64 << 10;
 /// Protocol control messages that the chunk layer acts on (§5.4.1, §5.4.2).
@@ -363,6 +422,9 @@ const ABORT: u8 = 2;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rtmp::chunk::{
+        MAX_COMMAND_WITHOUT_MEDIA, MAX_PARTIAL_BYTES_WITHOUT_MEDIA, MAX_STREAMS_WITHOUT_MEDIA,
+    };
 
     #[derive(Debug, PartialEq)]
     struct Seen(u32, u32, u8, u32, Bytes);
@@ -720,6 +782,139 @@ mod tests {
         decoder.feed(wire("06 000000 FFFFFF 09 01000000 AA").into());
         assert!(decoder.next().unwrap().is_none());
         assert_eq!(decoder.partial_bytes, 1);
+    }
+
+    /// A decoder of a connection that publishes nothing, and one of a publisher.
+    fn decoders() -> [Decoder; 2] {
+        [false, true].map(|wants_media| {
+            let mut decoder = Decoder::new(Limits::default());
+            decoder.want_media(wants_media);
+            decoder
+        })
+    }
+
+    #[test]
+    fn media_that_nobody_wants_is_passed_over_at_any_cut() {
+        // Video of 300 bytes in chunks of 128, a command between them, data, audio; then a command.
+        let wire = wire(
+            "04 000001 00012C 09 01000000 AA*128 03 000000 000002 14 00000000 0102 C4 AA*128
+             05 000002 000003 12 01000000 BBBBBB C4 AA*44 06 000000 000001 08 01000000 CC
+             03 000000 000001 14 00000000 03",
+        );
+        let decode = |cut: usize, step: usize| {
+            let [mut decoder, _] = decoders();
+            let mut seen = Vec::new();
+            for read in [&wire[..cut], &wire[cut..]].into_iter().flat_map(|part| part.chunks(step)) {
+                decoder.feed(Bytes::copy_from_slice(read));
+                seen.extend(drain(&mut decoder).unwrap());
+                assert!(decoder.partial_bytes <= 1, "of a command: media is not kept");
+            }
+            assert_eq!((decoder.partial_bytes, decoder.partial_messages), (0, 0));
+            seen.into_iter().map(|Seen(_, _, kind, _, payload)| (kind, payload.len())).collect::<Vec<_>>()
+        };
+        let expected = [(0x14, 2), (0x12, 0), (9, 0), (8, 0), (0x14, 1)];
+        for cut in 0..=wire.len() {
+            assert_eq!(decode(cut, usize::MAX), expected, "cut at {cut}");
+        }
+        assert_eq!(decode(0, 1), expected);
+    }
+
+    #[test]
+    fn media_begun_while_it_was_wanted_is_dropped_when_it_is_not() {
+        let [_, mut decoder] = decoders();
+        decoder.feed(wire("04 000001 0000FF 09 01000000 AA*128 C4 AA*100").into());
+        assert!(drain(&mut decoder).unwrap().is_empty());
+        let before = decoder.held_bytes();
+        decoder.want_media(false);
+        assert_eq!(decoder.partial_bytes, 0);
+        assert!(decoder.held_bytes() + RECEIVE_BUFFER_BYTES <= before);
+        // And what is begun while it is not wanted stays so.
+        decoder.want_media(true);
+        decoder.feed(wire("AA*27 04 000002 000001 09 01000000 BB").into());
+        let lens: Vec<_> = drain(&mut decoder).unwrap().iter().map(|seen| seen.4.len()).collect();
+        assert_eq!(lens, [0, 1]);
+    }
+
+    #[test]
+    fn a_connection_that_publishes_nothing_may_leave_little_unfinished() {
+        let header = |stream: u8, length: u32, kind: u8| {
+            [&[stream, 0, 0, 0][..], &length.to_be_bytes()[1..], &[kind, 0, 0, 0, 0]].concat()
+        };
+        let result = |decoder: &mut Decoder, wire: Vec<u8>| {
+            decoder.feed(wire.into());
+            drain(decoder).map(|seen| seen.len())
+        };
+        for (over, limited) in [(0, Ok(0)), (1, Err(()))] {
+            for (kind, wants_media) in [(0, false), (1, true)] {
+                let mut decoders = decoders();
+                let decoder = &mut decoders[kind];
+                let command = header(3, MAX_COMMAND_WITHOUT_MEDIA + over, 20);
+                let expected = if wants_media { Ok(0) } else { limited };
+                assert_eq!(result(decoder, command).map_err(drop), expected, "a command");
+
+                let mut decoders = self::decoders();
+                let decoder = &mut decoders[kind];
+                let streams = MAX_STREAMS_WITHOUT_MEDIA as u8 + over as u8;
+                let begun =
+                    (0..streams).flat_map(|stream| [header(3 + stream, 200, 20), vec![1; 128]].concat());
+                assert_eq!(result(decoder, begun.collect()).map_err(drop), expected, "chunk streams");
+
+                // Sixteen commands begun, 128 bytes of each at a time.
+                let mut decoders = self::decoders();
+                let decoder = &mut decoders[kind];
+                let mut wire: Vec<u8> = Vec::new();
+                let mut left = MAX_PARTIAL_BYTES_WITHOUT_MEDIA + over as usize;
+                for round in 0.. {
+                    let stream = 3 + round % 16;
+                    wire.extend(if round < 16 { header(stream, 4_000, 20) } else { vec![0xC0 | stream] });
+                    wire.resize(wire.len() + left.min(128), 1);
+                    if left <= 128 {
+                        break;
+                    }
+                    left -= 128;
+                }
+                assert_eq!(result(decoder, wire).map_err(drop), expected, "bytes");
+            }
+        }
+        let media = [header(4, 16_000_000, 9), vec![1; 128]].concat();
+        assert_eq!(result(&mut decoders()[0], media), Ok(0), "it is passed over, however large");
+    }
+
+    /// What is left of a read that ends within messages keeps the read's buffer only if it is much of it, or one of a few.
+    #[test]
+    fn no_small_rest_keeps_a_whole_receive_buffer() {
+        let chunks = |count: u8, body: usize| -> Bytes {
+            let chunk =
+                |stream: u8| [&[stream, 0, 0, 0, 0, 0xFF, 0xFF, 20, 0, 0, 0, 0][..], &vec![1; body]].concat();
+            (0..count).flat_map(|stream| chunk(3 + stream)).collect::<Vec<_>>().into()
+        };
+        let mut limits = Limits::default();
+        limits.message_bytes.command = 1 << 20;
+        for (wants_media, count, body, is_free) in [
+            (false, 1, 1, true),
+            (false, 1, 20_000, true),
+            (true, MAX_SMALL_VIEWS as u8, 1, false),
+            (true, MAX_SMALL_VIEWS as u8 + 1, 1, true),
+            (true, 1, 20_000, false),
+            (true, 9, 20_000, false),
+        ] {
+            let mut decoder = Decoder::new(limits);
+            decoder.chunk_size = ChunkSize::new(body as u32).unwrap();
+            decoder.want_media(wants_media);
+            decoder.limits = limits;
+            // One read for each, and one for all: a message alone in its read is a view of it.
+            let read = chunks(count, body);
+            decoder.feed(read.clone());
+            assert!(drain(&mut decoder).is_ok());
+            assert_eq!(read.is_unique(), is_free, "{count} of {body} bytes");
+            let held = decoder.held_bytes() - decoder.streams.capacity() * size_of::<ChunkStream>();
+            let sum = usize::from(count) * body;
+            if is_free {
+                assert!((sum..=2 * sum + 16 * usize::from(count)).contains(&held), "{held} for {sum}");
+            } else {
+                assert_eq!(held, usize::from(count) * RECEIVE_BUFFER_BYTES, "counted as what it keeps");
+            }
+        }
     }
 
     #[test]

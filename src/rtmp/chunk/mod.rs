@@ -95,6 +95,23 @@ pub struct Limits {
     pub chunk_streams: usize,
 }
 
+impl Limits {
+    /// For a connection that publishes nothing: `connect` is 2 KiB, a play name with its token 4 KiB, and none of its media
+    /// is kept.
+    fn without_media(self) -> Self {
+        let MessageBytes { command, .. } = self.message_bytes;
+        Self {
+            message_bytes: MessageBytes {
+                command: command.min(MAX_COMMAND_WITHOUT_MEDIA),
+                ..self.message_bytes
+            },
+            partial_messages: self.partial_messages.min(MAX_STREAMS_WITHOUT_MEDIA),
+            partial_bytes: self.partial_bytes.min(MAX_PARTIAL_BYTES_WITHOUT_MEDIA),
+            chunk_streams: self.chunk_streams.min(MAX_STREAMS_WITHOUT_MEDIA),
+        }
+    }
+}
+
 /// How large one message may be, bytes. The wire has 24 bits for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MessageBytes {
@@ -228,6 +245,13 @@ impl Error {
         }
     }
 }
+
+/// Bytes of one command of a connection that publishes nothing.
+pub const MAX_COMMAND_WITHOUT_MEDIA: u32 = 16 << 10;
+/// Bytes of its unfinished messages together: one command of that size, and control messages.
+pub const MAX_PARTIAL_BYTES_WITHOUT_MEDIA: usize = (16 << 10) + 256;
+/// Its chunk streams, and its unfinished messages. Players use three, encoders before they publish as well.
+pub const MAX_STREAMS_WITHOUT_MEDIA: usize = 16;
 
 /// A message's length has 24 bits.
 const MAX_MESSAGE_BYTES: u32 = 0xFF_FFFF;

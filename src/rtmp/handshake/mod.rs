@@ -30,13 +30,18 @@ pub struct Progress {
     pub done: bool,
 }
 
-/// Why a peer's first byte ends its connection.
+/// Why a peer's first bytes end its connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// A request in HTTP, or in RTMPT, which is RTMP inside of HTTP.
     #[error("the peer speaks HTTP, this port speaks RTMP")]
     Http,
+    /// The header of the PROXY protocol (HAProxy), version 1 or 2: a proxy in front sends it, and is not to.
+    #[error(
+        "the peer sends a PROXY protocol header (v{0}), which this port does not expect: turn it off in the proxy"
+    )]
+    Proxy(u8),
     /// A TLS ClientHello.
     #[error("the peer speaks TLS (rtmps), this port speaks plain RTMP")]
     Tls,
@@ -143,7 +148,9 @@ impl Exchange {
             let Some((version, packet)) = received.split_first() else {
                 return Ok(progress);
             };
-            check_version(*version)?;
+            if !check_first_bytes(*version, received)? {
+                return Ok(progress);
+            }
             let Ok(packet) = packet.try_into() else {
                 return Ok(progress);
             };
@@ -161,13 +168,22 @@ impl Exchange {
 }
 
 /// §5.2.2: to a version that it does not know a server answers with 3, and the client goes on or goes away. Only
-/// what cannot go on is an error. The first byte decides, so that no cut of the input changes the answer.
-fn check_version(version: u8) -> Result<(), Error> {
+/// what cannot go on is an error. The first byte decides, but where a PROXY header may begin: then as many as that takes,
+/// so that no cut of the input changes the answer. False where more has to come.
+fn check_first_bytes(version: u8, received: &[u8]) -> Result<bool, Error> {
+    for (header, proxy_version) in [(PROXY_V1, 1), (PROXY_V2, 2)] {
+        if received.starts_with(header) {
+            return Err(Error::Proxy(proxy_version));
+        }
+        if header.starts_with(received) {
+            return Ok(false);
+        }
+    }
     match version {
         6 | 8 | 9 => Err(Error::Encrypted(version)),
         // The content type of a TLS handshake record. As a version it would be reserved.
         22 => Err(Error::Tls),
-        0..=31 => Ok(()),
+        0..=31 => Ok(true),
         // GET, HEAD, POST, PUT, PATCH, PRI, DELETE, OPTIONS, CONNECT, TRACE.
         b'G' | b'H' | b'P' | b'D' | b'O' | b'C' | b'T' => Err(Error::Http),
         _ => Err(Error::NotRtmp(version)),
@@ -198,6 +214,10 @@ impl<'a> Random<'a> {
         packet
     }
 }
+
+/// How the headers of the PROXY protocol begin.
+const PROXY_V1: &[u8] = b"PROXY ";
+const PROXY_V2: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 
 /// What we answer to every version that we can talk to.
 const RTMP_VERSION: u8 = 3;
@@ -375,9 +395,32 @@ mod tests {
             (b"\xff", Error::NotRtmp(0xff)),
         ] {
             assert_eq!(Server::new(SERVER_RANDOM).receive(input), Err(error));
-            assert_eq!(Server::new(SERVER_RANDOM).receive(&input[..1]), Err(error));
+            // `PO` is not the beginning of `PROXY`.
+            let enough = if input[0] == b'P' { 2 } else { 1 };
+            assert_eq!(Server::new(SERVER_RANDOM).receive(&input[..enough]), Err(error));
         }
         assert_eq!(Error::Http.to_string(), "the peer speaks HTTP, this port speaks RTMP");
+    }
+
+    #[test]
+    fn a_proxy_protocol_header_is_named_as_such() {
+        let v1 = b"PROXY TCP4 192.0.2.1 192.0.2.2 50000 1935\r\n\x03".as_slice();
+        let v2 = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c".as_slice();
+        for (input, version, needed) in [(v1, 1, 6), (v2, 2, 12)] {
+            assert_eq!(Server::new(SERVER_RANDOM).receive(input), Err(Error::Proxy(version)));
+            let mut server = Server::new(SERVER_RANDOM);
+            for (at, byte) in input[..needed].iter().enumerate() {
+                let last = at + 1 == needed;
+                assert_eq!(server.receive(&[*byte]).is_err(), last, "byte {at}");
+            }
+        }
+        assert_eq!(Server::new(SERVER_RANDOM).receive(b"PRI * HTTP/2.0\r\n"), Err(Error::Http));
+        // A version that is no version and ends like no header: it is answered.
+        let mut input = plain_input();
+        input[0] = b'\r';
+        assert!(Server::new(SERVER_RANDOM).receive(&input).unwrap().done);
+        input[1..12].copy_from_slice(&PROXY_V2[1..]);
+        assert_eq!(Server::new(SERVER_RANDOM).receive(&input), Err(Error::Proxy(2)));
     }
 
     #[test]

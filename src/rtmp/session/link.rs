@@ -76,6 +76,11 @@ impl Link {
         self.decoder.feed(bytes);
     }
 
+    /// Whether the payload of media is wanted: see [`Decoder::want_media`].
+    pub fn want_media(&mut self, wants_media: bool) {
+        self.decoder.want_media(wants_media);
+    }
+
     /// Whether all bytes that were fed have been read.
     pub fn is_drained(&self) -> bool {
         self.decoder.is_drained()

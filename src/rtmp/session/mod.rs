@@ -163,9 +163,11 @@ impl Session {
     /// A connection that was just accepted. `random` goes into the handshake. Times are of any clock that never
     /// goes back.
     pub fn new(config: &SessionConfig, now_ms: u64, random: [u8; 32]) -> Self {
+        let mut link = Link::new(config.limits, now_ms);
+        link.want_media(false);
         Self {
             handshake: Some(Box::new(handshake::Server::new(random))),
-            link: Link::new(config.limits, now_ms),
+            link,
             connect: None,
             streams: Streams::default(),
             playing: Stage::Idle,

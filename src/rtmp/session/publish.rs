@@ -18,6 +18,7 @@ impl Session {
     /// Without a request there is nothing to accept, and nothing happens.
     pub fn accept_publish(&mut self, message_stream_id: MessageStreamId) {
         if self.streams.grant(message_stream_id) {
+            self.link.want_media(true);
             self.link.control(Control::User(UserControl::StreamBegin(message_stream_id)));
             self.status(message_stream_id, "status", "NetStream.Publish.Start", "Publishing.");
         }
@@ -29,6 +30,7 @@ impl Session {
     /// Without such a stream nothing happens.
     pub fn refuse_publish(&mut self, message_stream_id: MessageStreamId, code: &str, description: &str) {
         if self.streams.end(message_stream_id).is_some() {
+            self.link.want_media(self.streams.published_count() > 0);
             self.refuse(message_stream_id, code, description, CloseReason::Refused(code.to_owned()));
         }
     }
@@ -131,6 +133,7 @@ impl Session {
 
     fn unpublish(&mut self, id: MessageStreamId) {
         if self.streams.end(id).is_some() {
+            self.link.want_media(self.streams.published_count() > 0);
             self.status(id, "status", "NetStream.Unpublish.Success", "Stopped publishing.");
             self.outputs.push_back(Output::Unpublish { message_stream_id: id });
         }

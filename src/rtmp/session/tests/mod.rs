@@ -8,6 +8,7 @@ use crate::amf0;
 use crate::rtmp::chunk::{ChunkSize, Encoder};
 
 mod control;
+mod holdings;
 mod media;
 mod names;
 mod order;
