@@ -24,7 +24,7 @@ pub enum Error {
     /// An aggregate inside.
     #[error("aggregate inside an aggregate at its byte {0}")]
     Nested(usize),
-    /// More than [`MAX_PARTS`].
+    /// More than `MAX_PARTS`.
     #[error("aggregate of more than {MAX_PARTS} messages at its byte {0}")]
     TooMany(usize),
 }
