@@ -140,8 +140,8 @@ fn what_came_before_a_standstill_of_ours_is_not_skipped_after_it() {
 #[test]
 fn what_is_kept_for_players_is_kept_over_a_standstill() {
     let (mut bench, mut publication, player) = watched();
-    // Two segments and more.
-    let large = "x".repeat(40_000) + " ";
+    // A segment for each.
+    let large = "x".repeat(600_000) + " ";
     for i in 1..5_u32 {
         publication.append(inter_frame(i * 40, &large), 1_000 + u64::from(i) * 40);
     }
