@@ -23,6 +23,7 @@ use super::{
     dialogue::Dialogue,
     gate::{Door, Refusal},
     growth::Untold,
+    handle::Task,
     memlock::patiently,
     memory::Holdings,
     report::CoreReport,
@@ -87,6 +88,8 @@ pub(super) struct Core {
     pub(super) backlog: VecDeque<(usize, u64)>,
     /// Since when the kernel has taken no operation, by the patient clock.
     refused_since_ms: Option<u64>,
+    /// What the control plane has asked for.
+    pub(super) tasks: VecDeque<Task>,
     /// What the kernel was short of memory for.
     pub(super) resting: Vec<Resting>,
     /// What this core has counted since the start.
@@ -139,6 +142,7 @@ impl Core {
             slice_us: SLICE_US,
             backlog: VecDeque::new(),
             refused_since_ms: None,
+            tasks: VecDeque::new(),
             resting: Vec::new(),
             tally: CoreReport::new(number),
             common,
@@ -197,6 +201,7 @@ impl Core {
         loop {
             self.look_at_clock();
             let mut was_busy = self.read_mail();
+            was_busy |= self.work_off_tasks();
             let submitted = self.ring.submit();
             // No more than are there now: each may start a send that completes at once, and the other tasks would not
             // get their turn while players catch up.
@@ -354,7 +359,7 @@ impl Core {
                     }
                 }
                 Mail::Drain => self.drain(),
-                Mail::Tasks => self.do_tasks(),
+                Mail::Tasks => self.take_tasks(),
             }
         }
         was_busy

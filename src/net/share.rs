@@ -113,6 +113,7 @@ mod tests {
         config::Config,
         net::{
             connection::{Reason, Sending},
+            handle::Task,
             memlock::RingSize,
             process,
         },
@@ -315,6 +316,27 @@ mod tests {
             bench.core.feed(0, tiny(1));
             bench.until_worked_off();
             assert!(bench.core.connections[0].closing.is_some());
+        });
+    }
+
+    #[test]
+    fn what_the_control_plane_asks_for_is_done_a_slice_at_a_time() {
+        tokio_uring::start(async {
+            let mut bench = Bench::with_publishers(1, Config::default());
+            bench.core.slice_us = 0;
+            let mut answered: Vec<_> = (0..3)
+                .map(|_| {
+                    let (answer, answered) = tokio::sync::oneshot::channel();
+                    bench.core.tasks.push_back(Task::Report(answer));
+                    answered
+                })
+                .collect();
+            for done in 1..=3 {
+                assert!(bench.core.work_off_tasks());
+                assert_eq!(answered.iter_mut().filter_map(|answered| answered.try_recv().ok()).count(), 1);
+                assert_eq!(bench.core.tasks.len(), 3 - done);
+            }
+            assert!(!bench.core.work_off_tasks());
         });
     }
 }

@@ -12,9 +12,21 @@ use super::{
 use crate::stream::Wire;
 
 impl Core {
-    /// Does what has been asked for.
-    pub(super) fn do_tasks(&mut self) {
-        for task in self.common.outside.take_tasks(self.number) {
+    /// Takes over what has been asked for; [`Core::work_off_tasks`] does it.
+    pub(super) fn take_tasks(&mut self) {
+        let tasks = self.common.outside.take_tasks(self.number);
+        self.tasks.extend(tasks);
+    }
+
+    /// Does what has been asked for: one thing at least, and others for a slice of time. A thousand players over HTTP
+    /// that come at once, or lists of a hundred thousand connections, keep the others waiting for no longer than that.
+    /// False where there was nothing.
+    pub(super) fn work_off_tasks(&mut self) -> bool {
+        if self.tasks.is_empty() {
+            return false;
+        }
+        let end_us = self.clock_us().saturating_add(self.slice_us);
+        while let Some(task) = self.tasks.pop_front() {
             match task {
                 // Whoever asked has been told that this core does not answer: nothing is done behind its back.
                 Task::Report(answer) if answer.is_closed() => {}
@@ -23,7 +35,11 @@ impl Core {
                 Task::End { connection_id, role, answer } => _ = answer.send(self.kick(connection_id, role)),
                 Task::Play(player) => self.take_in(*player),
             }
+            if self.clock_us() >= end_us {
+                break;
+            }
         }
+        true
     }
 
     /// A player comes that has been let in already. Once it is here it is like any other.
