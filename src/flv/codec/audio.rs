@@ -48,7 +48,7 @@ fn extension(bits: &mut Bits<'_>, is_listed: bool, channels: &mut Option<u8>) ->
     }
     bits.skip(1)?;
     if is_listed {
-        *channels = Some(listed_channels(bits)?);
+        *channels = Some(listed_channels(bits)?).filter(|&listed| listed > 0);
     }
     if bits.take(11)? != SBR_SYNC || object_type(bits)? != 5 || !bits.flag()? {
         return None;
