@@ -26,6 +26,10 @@ pub(super) fn readable(payload: Payload) -> Payload {
             [&bytes[..bytes.len() - values_len(&bytes, name)], &amf0::encode_all(&values)].concat()
         }
     };
+    // Latin-1 grows where it becomes UTF-8, and so does what references repeat: what fits no message is nobody's.
+    if message.len() > MAX_BYTES {
+        return Payload::new();
+    }
     message.resize(message.len().max(MIN_BYTES), marker::NULL);
     message.into()
 }
@@ -207,6 +211,8 @@ fn skip_properties(mut bytes: &[u8], depth: usize) -> Option<&[u8]> {
 /// FFmpeg's FLV reader takes a shorter data tag for a subtitle, whatever is in it. Null values behind a message mean
 /// nothing; behind metadata there are none, since with its array it is as long as this.
 const MIN_BYTES: usize = 19;
+/// A message's length has 24 bits, in RTMP as in FLV.
+const MAX_BYTES: usize = 0xFF_FFFF;
 /// What FFmpeg's RTMP reader has room for, without the byte that ends it.
 const MAX_NAME_BYTES: usize = 63;
 /// The same of a property of metadata.
@@ -351,6 +357,19 @@ mod tests {
         }
         let longest = message(&long[1..], b"\x05");
         assert_eq!(players_get(&longest), longest);
+    }
+
+    /// `limits.data_message` may be as large as a message can be, and what is written anew is twice that.
+    #[test]
+    fn what_grows_beyond_any_message_goes_to_nobody() {
+        let metadata = |bytes: usize| {
+            let text = [b"\0\x01x\x06\0\x01y\x0c".as_slice(), &(bytes as u32).to_be_bytes()].concat();
+            metadata_of(&[text, vec![0xF6; bytes]].concat(), END)
+        };
+        // The name, the array with `width` and `x`, `y` and its length: 49 bytes beside the text.
+        let fits = (MAX_BYTES - 49) / 2;
+        assert_eq!(players_get(&metadata(fits)).len(), MAX_BYTES);
+        assert_eq!(players_get(&metadata(fits + 1)), b"");
     }
 
     #[test]
