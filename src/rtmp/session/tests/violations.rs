@@ -92,6 +92,11 @@ fn sensible_messages() -> Vec<Vec<u8>> {
         Command::call("publish", 0.0, name()),
         Command::call("play", 0.0, name()),
         Command::call("deleteStream", 0.0, []),
+        Command::call("deleteStream", 0.0, [Value::from(2.0)]),
+        Command::call("FCUnpublish", 0.0, name()),
+        Command::call("publish", 0.0, [Value::from(false)]),
+        Command::call("closeStream", 0.0, []),
+        Command::call("pause", 0.0, [Value::from(true)]),
     ];
     let media = [
         message(type_id::VIDEO, 40, &[7; 300]),
@@ -102,7 +107,12 @@ fn sensible_messages() -> Vec<Vec<u8>> {
         message(type_id::SET_CHUNK_SIZE, 0, &[0, 0, 0, 128]),
     ];
     let commands = commands.iter().map(|command| message(type_id::COMMAND_AMF0, 0, &command.to_bytes()));
-    commands.chain(media).map(|message| wire(&message)).collect()
+    // On two message streams, and on the connection itself.
+    let all: Vec<Message> = commands.chain(media).collect();
+    let on = |message_stream_id| {
+        all.iter().map(move |message| wire(&Message { message_stream_id, ..message.clone() }))
+    };
+    [1, 1, 2, 0].into_iter().flat_map(on).collect()
 }
 
 fn wire(message: &Message) -> Vec<u8> {
