@@ -76,8 +76,9 @@ pub(super) struct Publishing {
     pub name: StreamName,
     pub since_ms: u64,
     pub frames: u64,
-    /// Bytes of its frames' payloads.
+    /// Bytes of its frames' payloads, and what of them had come when the connection's rate was last measured.
     pub bytes: u64,
+    pub rated_bytes: u64,
     /// Since when it has waited for its name, by the core's patient clock.
     pub waiting_since_ms: u64,
     /// None while it waits for the name to be freed by a publisher that was asked to go.

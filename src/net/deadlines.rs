@@ -3,7 +3,7 @@
 //! by the core's patient clock, rates by the relay's.
 
 use super::{
-    connection::{Reason, Sending, Step},
+    connection::{Publishing, Reason, Sending, Step},
     core::{Core, millis},
     report::Role,
 };
@@ -137,13 +137,15 @@ impl Core {
         let since_ms = connection.rated_ms.saturating_sub(RATE_WINDOW_MS);
         let standstill_ms = self.common.signals[self.number].patience().standstill_ms_since(since_ms);
         // Bits a millisecond are kilobits a second.
-        let sent_kbps = (connection.bytes_in - connection.rated_bytes) * 8
-            / window_ms.max(RATE_WINDOW_MS + standstill_ms);
+        let rate_kbps = |bytes: u64| bytes * 8 / window_ms.max(RATE_WINDOW_MS + standstill_ms);
+        let sent_kbps = rate_kbps(connection.bytes_in - connection.rated_bytes);
         (connection.rated_ms, connection.rated_bytes) = (now_ms, connection.bytes_in);
-        // Each of its streams may have as much.
-        let kbps = kbps * connection.publishing.len() as u64;
-        if kbps > 0 && sent_kbps > kbps {
-            let description = format!("{sent_kbps} kbit/s are more than the {kbps} that are allowed.");
+        let since = |it: &mut Publishing| it.bytes - std::mem::replace(&mut it.rated_bytes, it.bytes);
+        let fastest_kbps = rate_kbps(connection.publishing.iter_mut().map(since).max().unwrap_or(0));
+        // The limit is one stream's, and all that is sent beside frames counts as well.
+        let all_kbps = kbps * connection.publishing.len() as u64;
+        if kbps > 0 && (sent_kbps > all_kbps || fastest_kbps > kbps) {
+            let description = format!("{sent_kbps} kbit/s are more than the {all_kbps} that are allowed.");
             connection.refuse_all("NetStream.Publish.Denied", &description);
             self.finish_after_session(key, Reason::TooFast { sent_kbps });
         }

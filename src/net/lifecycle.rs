@@ -167,6 +167,7 @@ impl Core {
             since_ms: self.now_ms,
             frames: 0,
             bytes: 0,
+            rated_bytes: 0,
             waiting_since_ms: self.patient_ms,
             publication: None,
             untold_until_us: 0,

@@ -136,7 +136,9 @@ impl Core {
 
     fn receive_into(&mut self, key: usize, buffer: BytesMut) {
         let connection = &mut self.connections[key];
-        let goes_on = connection.closing.is_none() && !connection.input.is_behind;
+        // One that publishes may ask to publish more: what it sends meanwhile waits in its socket.
+        let waits = connection.input.is_behind || connection.dialogue.is_holding();
+        let goes_on = connection.closing.is_none() && !waits;
         if goes_on && connection.is_publishing() {
             connection.is_receiving = true;
             let buffer = self.buffers.renew(connection.buffer_size, buffer);

@@ -181,6 +181,8 @@ impl fmt::Display for Forbidden {
 const MAX_PATH_BYTES: usize = 255;
 /// `%XX` for each byte of such a name.
 const MAX_ENCODED_PATH_BYTES: usize = 3 * MAX_PATH_BYTES;
+/// The longest text of an app or a key that may be an address: what is longer is refused, whatever is in it.
+pub const MAX_TEXT_BYTES: usize = MAX_ENCODED_PATH_BYTES + 1 + MAX_QUERY_BYTES;
 /// Signed tokens are a few hundred bytes; a JWT with claims may have 2 KiB.
 const MAX_QUERY_BYTES: usize = 4096;
 /// What Flash Media Server calls the instance of an app when none is named.

@@ -2,9 +2,9 @@
 
 use crate::amf0::Value;
 use crate::rtmp::command::{self, Command, information};
+use crate::rtmp::name::MAX_TEXT_BYTES;
 
-/// What we keep of a `connect` command for as long as the connection lasts; a few hundred bytes at most, but for
-/// app and tcUrl, which [`super::super::name`] bounds when they are used.
+/// What we keep of a `connect` command for as long as the connection lasts: a few hundred bytes, and app or tcUrl.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Connect {
     /// Of the command: answers to other calls must not have it.
@@ -59,9 +59,9 @@ impl Connect {
 
     fn of_object(object: &Value) -> Self {
         let text = |key| object.get(key).and_then(Value::as_str);
-        let app = text("app").unwrap_or_default().to_owned();
-        let tc_url =
-            text("tcUrl").or(text("tcurl")).filter(|_| app.is_empty()).unwrap_or_default().to_owned();
+        let app = kept(text("app").unwrap_or_default(), MAX_TEXT_BYTES);
+        let tc_url = text("tcUrl").or(text("tcurl")).filter(|_| app.is_empty()).unwrap_or_default();
+        let tc_url = kept(tc_url, MAX_TEXT_BYTES + MAX_AUTHORITY_BYTES);
         let object_encoding = object.get("objectEncoding").and_then(Value::as_number).unwrap_or(0.0);
         Self {
             transaction_id: 0.0,
@@ -150,11 +150,19 @@ fn is_four_cc(text: &&str) -> bool {
     matches!(text.len(), 1..=4)
 }
 
+/// As much of a text as can be an address, and a character more, so that a longer one is refused when it is used.
+fn kept(text: &str, max: usize) -> String {
+    let end = text.char_indices().map(|(at, _)| at).find(|&at| at > max);
+    text[..end.unwrap_or(text.len())].to_owned()
+}
+
 /// At most 64 characters, none of which moves the cursor.
 fn printable(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(64).collect()
 }
 
+/// `rtmp://host:port/`, with a name of 253 bytes.
+const MAX_AUTHORITY_BYTES: usize = 280;
 /// The least that an allocator gives.
 const TEXT_BYTES: usize = 16;
 /// Enhanced RTMP v2 knows 12.
@@ -191,6 +199,25 @@ mod tests {
         let answer = connect.answer(1.0);
         let maps = ["videoFourCcInfoMap", "audioFourCcInfoMap"];
         assert!(maps.iter().all(|map| answer.object.get(map).unwrap().get("*") == Some(&4.0.into())));
+    }
+
+    #[test]
+    fn an_address_that_is_too_long_is_kept_no_further_than_that_it_is_refused() {
+        use crate::rtmp::name::Address;
+        let connect = |app: &str, tc_url: &str| {
+            Connect::of_object(&Value::object([("app", app.into()), ("tcUrl", tc_url.into())]))
+        };
+        let longest = format!("{}?{}", "%6C".repeat(255), "q".repeat(4096));
+        assert_eq!(connect(&longest, "").app, longest);
+        assert!(Address::parse(&longest, "", "").is_ok());
+        for more in ["x", "é", &"x".repeat(60_000)] {
+            let kept = connect(&(longest.clone() + more), "");
+            assert!(kept.app.len() <= longest.len() + 2);
+            assert!(Address::parse(&kept.app, "", "").is_err());
+            let kept = connect("", &format!("rtmp://host/{longest}{}", more.repeat(300)));
+            assert!(kept.tc_url.len() < 5_300);
+            assert!(Address::parse("", &kept.tc_url, "").is_err());
+        }
     }
 
     #[test]
