@@ -45,7 +45,7 @@ pub struct Limits {
     pub memory_budget: usize,
     /// What a publisher may send over 5 s, kilobits a second; 0 is no limit.
     pub publisher_kbps: usize,
-    /// Messages that a connection may send over 5 s, a second; 0 is no limit.
+    /// What a publisher may send over 5 s, messages a second; 0 is no limit.
     pub messages_per_second: usize,
     /// Bytes of one video message. The wire has 24 bits for it.
     #[serde(with = "units::size")]
@@ -85,7 +85,7 @@ impl Default for Limits {
             streams: 4_000,
             memory_budget: 4 << 30,
             publisher_kbps: 0,
-            messages_per_second: 100_000,
+            messages_per_second: 20_000,
             video_message: LARGEST_MESSAGE,
             audio_message: 1 << 20,
             data_message: 256 << 10,

@@ -324,7 +324,10 @@ impl fmt::Display for Reason {
                 write!(f, "it published {sent_kbps} kbit/s, more than limits.publisher_kbps")
             }
             Reason::TooManyMessages { per_second } => {
-                write!(f, "it sent {per_second} messages a second, more than limits.messages_per_second")
+                write!(
+                    f,
+                    "it sent {per_second} messages a second, more than it may (limits.messages_per_second)"
+                )
             }
             Reason::UnreadAnswers => write!(f, "it asks for answers and does not read them"),
             Reason::StreamNotFound => write!(f, "nobody published the stream within play_wait"),

@@ -108,9 +108,7 @@ impl Core {
         } else if self.connections[key].dialogue.is_over() {
             self.finish(key, Reason::PeerClosed);
         } else if let Some(per_second) = self.excessive_messages(key) {
-            let limit = self.common.config.limits.messages_per_second;
-            let description =
-                format!("{per_second} messages a second are more than the {limit} that are allowed.");
+            let description = format!("{per_second} messages a second are too many for this server.");
             let code = "NetStream.Publish.Denied";
             self.dismiss(key, code, &description, Reason::TooManyMessages { per_second });
         } else if self.connections[key].outbox.len() > MAX_UNREAD_BYTES {

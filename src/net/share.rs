@@ -8,6 +8,10 @@ use super::{core::Core, deadlines::RATE_WINDOW_MS};
 /// takes a tenth of it.
 pub(super) const SLICE_US: u64 = 250;
 
+/// What a connection may send that is behind all the time, messages a second: as many as encoders do. Of more, each so
+/// small that a read of them takes many slices, what piles up in the kernel would be worked off for long after it left.
+const BEHIND_PER_SECOND: u64 = 2_000;
+
 /// What a connection sends, and how far it has been worked off.
 #[derive(Default)]
 pub(super) struct Input {
@@ -17,6 +21,8 @@ pub(super) struct Input {
     slices: u32,
     /// The read before took more than a slice: the next one goes to the backlog at once, behind all that is there.
     is_heavy: bool,
+    /// Since when each read has taken more than a slice, by the relay's clock.
+    behind_since_ms: Option<u64>,
     /// When the window began in which messages are counted, and how many had come by then.
     counted_since_ms: u64,
     counted_before: u64,
@@ -36,6 +42,7 @@ impl Core {
     pub(super) fn use_up_slice(&mut self, key: usize) {
         let input = &mut self.connections[key].input;
         input.slices = input.slices.saturating_add(1);
+        input.behind_since_ms.get_or_insert(self.now_ms);
         self.fall_behind(key);
     }
 
@@ -44,6 +51,9 @@ impl Core {
         let input = &mut self.connections[key].input;
         input.is_heavy = input.slices > 0;
         input.slices = 0;
+        if !input.is_heavy {
+            input.behind_since_ms = None;
+        }
     }
 
     fn fall_behind(&mut self, key: usize) {
@@ -79,25 +89,29 @@ impl Core {
         was_busy
     }
 
-    /// Counts the messages of a connection. Where they are more than a peer may send, returns how many a second.
+    /// Counts the messages of a connection. Where they are more than a peer may send, returns how many a second: a
+    /// publisher by the limit, and any connection that we cannot keep up with, if it sends more than encoders do.
     pub(super) fn excessive_messages(&mut self, key: usize) -> Option<u64> {
         let limit = self.common.config.limits.messages_per_second as u64;
         let connection = &mut self.connections[key];
-        let (messages, input) = (connection.dialogue.messages(), &mut connection.input);
+        let (is_publishing, messages) = (connection.is_publishing(), connection.dialogue.messages());
+        let input = &mut connection.input;
         let window_ms = self.now_ms.saturating_sub(input.counted_since_ms);
-        if window_ms >= RATE_WINDOW_MS {
-            (input.counted_since_ms, input.counted_before) = (self.now_ms, messages);
-            return None;
-        }
         let came = messages.saturating_sub(input.counted_before);
-        if limit == 0 || came <= limit * RATE_WINDOW_MS / 1_000 {
+        let per_second = came * 1_000 / window_ms.max(1_000);
+        if window_ms >= RATE_WINDOW_MS {
+            let is_always_behind = input.behind_since_ms.is_some_and(|since| since <= input.counted_since_ms);
+            (input.counted_since_ms, input.counted_before) = (self.now_ms, messages);
+            return Some(per_second).filter(|&per_second| is_always_behind && per_second > BEHIND_PER_SECOND);
+        }
+        if limit == 0 || !is_publishing || came <= limit * RATE_WINDOW_MS / 1_000 {
             return None;
         }
         // What piled up while we stood still comes at once.
         let since_ms = input.counted_since_ms.saturating_sub(RATE_WINDOW_MS);
         let standstill_ms = self.signal().patience().standstill_ms_since(since_ms);
         let is_excess = came > limit * (RATE_WINDOW_MS + standstill_ms) / 1_000;
-        is_excess.then(|| came * 1_000 / window_ms.max(1_000))
+        is_excess.then_some(per_second)
     }
 }
 
@@ -297,6 +311,25 @@ mod tests {
             let closing = connection.closing.as_ref().expect("it is one too many");
             assert!(matches!(closing.reason, Reason::TooManyMessages { .. }), "{:?}", closing.reason);
             assert!(String::from_utf8_lossy(&connection.outbox).contains("NetStream.Publish.Denied"));
+        });
+    }
+
+    #[test]
+    fn who_sends_more_than_encoders_do_and_we_cannot_keep_up_with_is_ended_before_the_limit() {
+        tokio_uring::start(async {
+            for (per_read, slice_us, is_ended) in
+                [(10_500, 0, true), (10_500, u64::MAX, false), (2_500, 0, false)]
+            {
+                let mut bench = Bench::with_publishers(1, Config::default());
+                bench.core.slice_us = slice_us;
+                for _ in 0..4 {
+                    bench.core.feed(0, tiny(per_read));
+                    bench.until_worked_off();
+                    bench.core.now_ms += RATE_WINDOW_MS;
+                }
+                let reason = bench.core.connections[0].closing.as_ref().map(|closing| &closing.reason);
+                assert_eq!(reason.is_some(), is_ended, "{per_read} a window, {reason:?}");
+            }
         });
     }
 
