@@ -319,7 +319,9 @@ impl fmt::Display for Reason {
             Reason::RequestTimeout => {
                 write!(f, "it neither published nor played within limits.request_timeout")
             }
-            Reason::PublisherSilent => write!(f, "its publisher sent nothing for limits.publisher_silence"),
+            Reason::PublisherSilent => {
+                write!(f, "it sent nothing for limits.publisher_silence, not even an answer to a ping")
+            }
             Reason::TooFast { sent_kbps } => {
                 write!(f, "it published {sent_kbps} kbit/s, more than limits.publisher_kbps")
             }
