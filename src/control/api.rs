@@ -11,7 +11,7 @@ use std::{
 use axum::{
     Extension, Json, Router,
     extract::{Path, Query, Request, State, rejection::QueryRejection},
-    http::{HeaderValue, Method, StatusCode, header},
+    http::{HeaderValue, Method, StatusCode, Uri, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::{delete, get},
@@ -68,9 +68,9 @@ pub(super) fn router(control: Arc<Control>) -> Router {
         .route("/api/v1/streams", get(streams))
         .route("/api/v1/streams/{*name}", get(stream))
         .route("/api/v1/players", get(players))
-        .route("/api/v1/players/{id}", delete(|a, b, c, d| end(Role::Player, a, b, c, d)))
+        .route("/api/v1/players/{id}", delete(|a, b, c, d, e| end(Role::Player, a, b, c, d, e)))
         .route("/api/v1/publishers", get(publishers))
-        .route("/api/v1/publishers/{id}", delete(|a, b, c, d| end(Role::Publisher, a, b, c, d)))
+        .route("/api/v1/publishers/{id}", delete(|a, b, c, d, e| end(Role::Publisher, a, b, c, d, e)))
         .route("/api/v1/cores", get(cores))
         .route("/api/v1/history", get(samples))
         .route("/api/v1/config", get(config))
@@ -438,12 +438,14 @@ async fn end(
     Extension(client): Extension<Client>,
     Extension(granted): Extension<Granted>,
     Path(id): Path<String>,
+    uri: Uri,
 ) -> Result<StatusCode, Refused> {
     if !granted.write {
         return Err(Refused::new(StatusCode::UNAUTHORIZED, "a token is needed to act"));
     }
     let id = id.parse().map_err(|_| Refused::bad_request("an id is a number"))?;
-    if !control.relay.end(id, role).await? {
+    let stream = rights::parameter(&uri, "stream").filter(|_| role == Role::Publisher);
+    if !control.relay.end(id, role, stream.map(Arc::from)).await? {
         return Err(Refused::not_found("there is no such connection"));
     }
     tracing::info!(id, by = %client.peer, "ended by the API");

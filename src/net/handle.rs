@@ -73,7 +73,8 @@ pub(super) enum Task {
     /// Tell of all connections.
     Report(oneshot::Sender<Vec<ConnectionReport>>),
     /// End this connection if it has this role, and say whether it was here.
-    End { connection_id: u64, role: Role, answer: oneshot::Sender<bool> },
+    /// Of a publisher of several streams, the one of this name alone.
+    End { connection_id: u64, role: Role, stream: Option<Arc<str>>, answer: oneshot::Sender<bool> },
     /// Send to this player from now on.
     Play(Box<HttpPlayer>),
 }
@@ -270,8 +271,13 @@ impl Handle {
     /// # Errors
     /// None of the others has it, and a core does not answer in time: the connection may be there. It is not ended
     /// later.
-    pub async fn end(&self, connection_id: u64, role: Role) -> Result<bool, Stalled> {
-        match self.ask(|answer| Task::End { connection_id, role, answer }).await {
+    pub async fn end(
+        &self,
+        connection_id: u64,
+        role: Role,
+        stream: Option<Arc<str>>,
+    ) -> Result<bool, Stalled> {
+        match self.ask(|answer| Task::End { connection_id, role, stream: stream.clone(), answer }).await {
             (answers, Some(stalled)) if !answers.contains(&true) => Err(stalled),
             (answers, _) => Ok(answers.contains(&true)),
         }

@@ -127,7 +127,7 @@ impl Core {
 
     /// Ends one stream that the connection publishes, and says why; with the connection, unless it does something else
     /// as well.
-    fn end_publication(
+    pub(super) fn end_publication(
         &mut self,
         key: usize,
         message_stream_id: MessageStreamId,

@@ -32,7 +32,9 @@ impl Core {
                 Task::Report(answer) if answer.is_closed() => {}
                 Task::End { answer, .. } if answer.is_closed() => {}
                 Task::Report(answer) => _ = answer.send(self.tell_of_connections()),
-                Task::End { connection_id, role, answer } => _ = answer.send(self.kick(connection_id, role)),
+                Task::End { connection_id, role, stream, answer } => {
+                    _ = answer.send(self.kick(connection_id, role, stream.as_deref()));
+                }
                 Task::Play(player) => self.take_in(*player),
             }
             if self.clock_us() >= end_us {
@@ -91,15 +93,23 @@ impl Core {
     }
 
     /// Ends a connection because the operator wants it. False where there is none of that number and role.
-    fn kick(&mut self, connection_id: u64, role: Role) -> bool {
+    fn kick(&mut self, connection_id: u64, role: Role, stream: Option<&str>) -> bool {
         let Some(key) = self.find(connection_id) else { return false };
         let connection = &mut self.connections[key];
         if connection.closing.is_some() || connection.role() != role {
             return false;
         }
-        connection.refuse_all("NetStream.Publish.Denied", "Ended by the operator.");
-        connection.dialogue.end_play();
-        self.finish_after_session(key, Reason::Kicked);
+        let (code, description) = ("NetStream.Publish.Denied", "Ended by the operator.");
+        if let (Role::Publisher, Some(stream)) = (role, stream) {
+            let named = connection.publishing.iter().find(|it| it.name.to_string() == stream);
+            let Some(message_stream_id) = named.map(|it| it.message_stream_id) else { return false };
+            self.end_publication(key, message_stream_id, code, description, Reason::Kicked);
+            self.poll_session(key);
+        } else {
+            connection.refuse_all(code, description);
+            connection.dialogue.end_play();
+            self.finish_after_session(key, Reason::Kicked);
+        }
         self.reap(key);
         true
     }

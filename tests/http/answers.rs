@@ -106,6 +106,30 @@ fn what_is_not_there_or_asked_wrongly_is_refused_with_a_reason_in_json() {
 }
 
 #[test]
+fn of_a_connection_that_publishes_several_streams_each_is_listed_and_ended_by_itself() {
+    let relay = Relay::start("");
+    let mut publisher = Rtmp::publishing(&relay, "live/a");
+    publisher.publish_also(2, "b");
+    let both = |json: &serde_json::Value| json["publishers"].as_array().is_some_and(|list| list.len() == 2);
+    let list = json_when(&relay, "/api/v1/publishers", both);
+    let id = &list["publishers"][0]["id"];
+    assert_eq!(list["publishers"][1]["id"], *id);
+    let names: Vec<_> = [0, 1].map(|at| list["publishers"][at]["stream"].as_str().unwrap()).into();
+    assert_eq!(names, ["live/a", "live/b"]);
+    let end = |query: &str| {
+        let path = format!("/api/v1/publishers/{id}{query}");
+        ask_with(&relay, "DELETE", &path, &bearer(&relay.token())).status
+    };
+    assert_eq!(end("?stream=live/c"), 404);
+    assert_eq!(end("?stream=live%2Fb"), 204);
+    let list = json_when(&relay, "/api/v1/publishers", |json| !both(json));
+    assert_eq!(list["publishers"][0]["stream"], "live/a");
+    publisher.until(&relay, "/api/v1/streams/live/a", |json| json["is_live"] == true);
+    assert_eq!(end(""), 204);
+    publisher.expect_closed();
+}
+
+#[test]
 fn options_name_the_methods_of_an_address() {
     let relay = Relay::start("");
     for (path, status, allow) in [

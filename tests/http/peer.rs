@@ -7,8 +7,10 @@ use std::net::{SocketAddr, TcpStream};
 use bytes::Bytes;
 use fanfare::amf0::Value;
 use fanfare::flv::{Frame, FrameKind};
-use fanfare::rtmp::chunk::OUT_CHUNK_SIZE;
+use fanfare::rtmp::chunk::{Message, OUT_CHUNK_SIZE};
 use fanfare::rtmp::client::{Client, ClientConfig, Event, Role};
+use fanfare::rtmp::command::Command;
+use fanfare::rtmp::message::type_id;
 
 use crate::support::{Relay, SOON, eventually};
 
@@ -210,6 +212,22 @@ impl Rtmp {
         rtmp.key_frame(b"first");
         rtmp.send(FrameKind::Audio, b"\xaf\x01sound".to_vec());
         rtmp
+    }
+
+    /// Publishes another stream on the same connection, on a message stream of its own.
+    pub fn publish_also(&mut self, message_stream_id: u32, key: &str) {
+        let body = Command::call("publish", 0.0, [key.into()]).to_bytes();
+        self.client.send_message(&Message {
+            chunk_stream_id: 3,
+            timestamp_ms: 0,
+            message_type_id: type_id::COMMAND_AMF0,
+            message_stream_id,
+            payload: body.into(),
+        });
+        self.until_event(|event| match event {
+            Event::Status(status) => (status.code == "NetStream.Publish.Start").then_some(()),
+            _ => None,
+        });
     }
 
     pub fn key_frame(&mut self, mark: &[u8]) {
