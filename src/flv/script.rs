@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::Kinds;
+use super::{FrameKind, Kinds};
 
 /// `onMetaData` whose `hasAudio` and `hasVideo`, where they are there, say which kinds have come. A browser's player
 /// waits for ever for a kind that is announced and absent. All else stays as it is, byte for byte.
@@ -19,6 +19,26 @@ pub fn with_kinds(metadata: &Bytes, kinds: Kinds) -> Bytes {
     }
     patched.map_or_else(|| metadata.clone(), Bytes::from)
 }
+
+/// The same metadata, which says of a kind of media besides that it is not there, as old encoders do: with an object for
+/// its codec. None where metadata is large, or not in the form that `flv::readable` leaves it in.
+pub fn without_kind(metadata: &Bytes, kind: FrameKind) -> Option<Bytes> {
+    let name = match kind {
+        FrameKind::Audio => "audiocodecid",
+        FrameKind::Video | FrameKind::Data => "videocodecid",
+    };
+    let is_known = metadata.len() <= MAX_REPEATED_BYTES && metadata.starts_with(ECMA_ARRAY);
+    let properties = metadata.strip_suffix(END).filter(|_| is_known)?;
+    Some([properties, &[0, name.len() as u8], name.as_bytes(), EMPTY_OBJECT, END].concat().into())
+}
+
+/// Metadata that is larger than this is not said twice to a joiner.
+const MAX_REPEATED_BYTES: usize = 4 << 10;
+/// `onMetaData` and the marker of an ECMA array, which a count follows (AMF0 §2.10).
+const ECMA_ARRAY: &[u8] = b"\x02\0\x0aonMetaData\x08";
+/// The end of an object or array.
+const END: &[u8] = b"\0\0\x09";
+const EMPTY_OBJECT: &[u8] = b"\x03\0\0\x09";
 
 /// The property's name and the marker of an AMF0 boolean, which one byte follows (AMF0 §2.3, §2.5).
 const HAS_AUDIO: &[u8] = b"\x00\x08hasAudio\x01";
@@ -41,6 +61,26 @@ mod tests {
                 assert_eq!(with_kinds(&said, Kinds { audio, video }), metadata(audio, video));
             }
         }
+    }
+
+    #[test]
+    fn a_kind_that_is_not_there_has_an_object_for_its_codec() {
+        let read = |bytes: &Bytes| amf0::decode(bytes).expect("it is written whole");
+        let other = |properties: [(&str, Value); 1]| {
+            Bytes::from(amf0::encode_all(&[Value::from("onMetaData"), Value::ecma_array(properties)]))
+        };
+        let large = other([("x", "x".repeat(MAX_REPEATED_BYTES).into())]);
+        let object =
+            Bytes::from(amf0::encode_all(&["onMetaData".into(), Value::object([("x", 1.0.into())])]));
+        for metadata in [large, object, Bytes::new()] {
+            assert_eq!(without_kind(&metadata, FrameKind::Audio), None);
+        }
+        let known = other([("width", 640.0.into())]);
+        let expected = Value::ecma_array([("width", 640.0.into()), ("videocodecid", Value::Object(vec![]))]);
+        assert_eq!(
+            read(&without_kind(&known, FrameKind::Video).expect("it is small")),
+            ["onMetaData".into(), expected]
+        );
     }
 
     #[test]

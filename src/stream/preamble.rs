@@ -38,6 +38,8 @@ pub(super) struct Headers {
     version: u64,
     /// `current`, as preambles share it.
     shared: Option<Arc<[Header]>>,
+    /// The kind of media that the publisher of now does not send.
+    absent: Option<FrameKind>,
 }
 
 #[derive(Clone, Debug)]
@@ -56,6 +58,15 @@ impl Headers {
             configuration: 0,
             version: 0,
             shared: None,
+            absent: None,
+        }
+    }
+
+    /// Takes note of the kind of media that the publisher does not send, where that is known: joiners are told.
+    pub(super) fn set_absent(&mut self, absent: Option<FrameKind>) {
+        if self.absent != absent {
+            self.absent = absent;
+            self.has_changed();
         }
     }
 
@@ -109,6 +120,7 @@ impl Headers {
     /// The publisher went away. The next one may leave out what this one had: a joiner must not be told of audio that
     /// is not there any more.
     pub(super) fn interrupt(&mut self) {
+        self.set_absent(None);
         // A publisher that went before it sent anything leaves players with what they had.
         if !self.current.is_empty() {
             self.before = std::mem::take(&mut self.current);
@@ -157,6 +169,7 @@ impl Headers {
         Preamble(Arc::new(Shared {
             headers: self.shared.get_or_insert_with(|| self.current.clone().into()).clone(),
             pictures,
+            absent: self.absent,
             generation: self.generation,
             configuration: self.configuration,
             version: self.version,
@@ -188,6 +201,7 @@ pub struct Preamble(Arc<Shared>);
 struct Shared {
     headers: Arc<[Header]>,
     pictures: Option<Pictures>,
+    absent: Option<FrameKind>,
     generation: u32,
     configuration: u32,
     version: u64,
@@ -229,6 +243,7 @@ impl Preamble {
         Self(Arc::new(Shared {
             headers: shared.headers.clone(),
             pictures: None,
+            absent: shared.absent,
             generation: shared.generation,
             configuration: shared.configuration,
             version: shared.version,
@@ -268,6 +283,16 @@ impl Preamble {
                     _ => header.payload.clone(),
                 };
                 append(&Frame { kind: header.part.kind(), timestamp_ms: HEADER_MS, payload: payload.into() });
+            }
+            // After the header of the other kind: FFmpeg believes it then, and looks for no second track for 5 s.
+            let absent = shared.absent.filter(|kind| !names_kinds || !has(kinds, *kind));
+            let metadata = shared.headers.iter().find(|header| header.part == Part::Metadata);
+            let says_absent = absent.zip(metadata).and_then(|(kind, metadata)| {
+                let metadata = script::without_kind(&metadata.payload, kind)?;
+                Some(if names_kinds { script::with_kinds(&metadata, kinds) } else { metadata })
+            });
+            if let Some(payload) = says_absent {
+                append(&Frame { kind: FrameKind::Data, timestamp_ms: METADATA_MS, payload: payload.into() });
             }
             if let Some(Pictures { messages, at_ms }) = &shared.pictures {
                 for (message, before_ms) in messages.iter().zip((0..messages.len() as u32).rev()) {
@@ -404,5 +429,30 @@ mod tests {
             assert_eq!(opened.bytes, expected);
             assert_eq!(opened.opening_len, expected.find(':').expect("it has an opening") + 1);
         }
+    }
+
+    #[test]
+    fn a_kind_that_is_not_there_is_said_to_be_absent_after_the_headers_and_no_longer_once_it_comes() {
+        let metadata = "\u{2}\0\u{a}onMetaData\u{8}\0\0\0\0\0\0\u{9}";
+        let mut headers = Headers::new(Memory::new(1 << 30));
+        headers.update(Part::Metadata, &payload(metadata));
+        headers.update(VIDEO, &payload("V"));
+        let without = |headers: &mut Headers, absent| {
+            headers.set_absent(absent);
+            wire(headers)
+        };
+        let plain = without(&mut headers, None);
+        let said = without(&mut headers, Some(FrameKind::Audio));
+        assert!(said.starts_with(&plain) && plain.ends_with(b"V"));
+        assert_eq!(
+            said[plain.len()..],
+            script::without_kind(&payload(metadata).to_bytes(), FrameKind::Audio).expect("it is small")
+        );
+        assert_eq!(without(&mut headers, None), plain);
+        headers.set_absent(Some(FrameKind::Audio));
+        headers.interrupt();
+        headers.update(Part::Metadata, &payload(metadata));
+        headers.update(VIDEO, &payload("V"));
+        assert_eq!(wire(&mut headers), plain, "another publisher may have it");
     }
 }

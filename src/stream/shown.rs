@@ -48,6 +48,17 @@ impl Shown {
     }
 }
 
+impl Holds {
+    /// The one kind that is not expected.
+    pub(super) fn absent(&self) -> Option<FrameKind> {
+        match self.kinds {
+            Kinds { audio: false, video: true } if self.is_settled => Some(FrameKind::Audio),
+            Kinds { audio: true, video: false } if self.is_settled => Some(FrameKind::Video),
+            _ => None,
+        }
+    }
+}
+
 impl Media {
     /// A frame of this kind came. True where it is the first.
     pub(super) fn saw(&mut self, kind: FrameKind, now_ms: u64) -> bool {
@@ -87,8 +98,9 @@ mod tests {
         assert!(!media.is_settled(1 << 40));
         assert!(media.saw(FrameKind::Video, 5_000) && !media.saw(FrameKind::Video, 5_040));
         assert!(!media.is_settled(5_999) && media.is_settled(6_000));
+        assert_eq!((media.at(5_999).absent(), media.at(6_000).absent()), (None, Some(FrameKind::Audio)));
         assert!(media.saw(FrameKind::Audio, 5_050));
-        assert!(media.is_settled(5_050));
+        assert!(media.is_settled(5_050) && media.at(9_000).absent().is_none());
     }
 
     #[test]

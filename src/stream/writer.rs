@@ -310,6 +310,7 @@ impl Writer {
                 Wire::ALL.iter().for_each(|wire| stream.log(*wire).end_earlier_epochs());
             }
         }
+        self.headers.set_absent(self.media.at(now_ms).absent());
         is_first
     }
 

@@ -36,12 +36,12 @@ struct Sent {
 }
 
 impl Encoder {
-    /// Publishes to all of these.
-    pub fn start(dir: &Path, urls: &[&str]) -> Encoder {
+    /// Publishes to all of these, with options that choose tracks.
+    pub fn start(dir: &Path, tracks: &[&str], urls: &[&str]) -> Encoder {
         let mut ffmpeg = Command::new("ffmpeg");
         ffmpeg.args(["-nostdin", "-v", "error", "-re", "-i"]).arg(numbered_frames());
         for url in urls {
-            ffmpeg.args(["-c", "copy", "-f", "flv", url]);
+            ffmpeg.args(tracks).args(["-c", "copy", "-f", "flv", url]);
         }
         // The last to be written, so that what comes out here has gone to the relays.
         ffmpeg.args(["-c", "copy", "-f", "flv", "-flush_packets", "1", "pipe:1"]);

@@ -5,6 +5,7 @@ mod encoder;
 mod nginx;
 mod screen;
 
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::support::Relay;
@@ -24,9 +25,22 @@ const TRIES: usize = 3;
 /// the relay sends that decides.
 #[test]
 fn vlc_shows_a_late_joiner_its_first_frame_at_once_and_near_live() {
+    expect_the_goal(&[]);
+}
+
+/// FFmpeg's reader looks for a second track for 5 s, unless it is told that there is none.
+#[test]
+fn vlc_does_not_wait_for_the_audio_of_a_stream_that_has_none() {
+    expect_the_goal(&["-an"]);
+}
+
+fn expect_the_goal(tracks: &[&str]) {
+    // Two VLCs at once would measure each other.
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let relay = Relay::start("");
     let nginx = Nginx::start(relay.dir());
-    let encoder = Encoder::start(relay.dir(), &[&relay.url(NAME), &nginx.url(NAME)]);
+    let encoder = Encoder::start(relay.dir(), tracks, &[&relay.url(NAME), &nginx.url(NAME)]);
     encoder.wait_for_frame(5 * FRAMES_PER_SECOND);
 
     let over_nginx = watch(&relay, &encoder, &nginx.url(NAME));
