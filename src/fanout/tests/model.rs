@@ -310,7 +310,7 @@ impl Peer {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 250, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 250, failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
     fn whatever_players_ask_while_a_send_is_under_way_they_get_whole_messages_that_can_be_decoded(
         steps in prop::collection::vec(step(), 1..300),
