@@ -5,6 +5,7 @@ import { h } from './dom.js';
 
 const REFRESH_MS = 15000;
 const DECODE_MS = 5000;
+const RETRY_MS = 20;
 const WIDTH = 640;
 
 /** Cards with a canvas each, which keeps its last picture. `onstill()` when there is one. */
@@ -73,20 +74,28 @@ async function draw(stream, canvas) {
     { enableStashBuffer: false, lazyLoad: false, customLoader: loaderOf(body) },
   );
   let timeout;
+  let retry;
   await new Promise((resolve, reject) => {
     timeout = setTimeout(() => reject(new Error('no still in time')), DECODE_MS);
     video.addEventListener('loadeddata', () => {
       const scale = Math.min(1, WIDTH / video.videoWidth);
       canvas.width = Math.round(video.videoWidth * scale);
       canvas.height = Math.round(video.videoHeight * scale);
-      canvas.getContext('2d').drawImage(video, 0, 0, canvas.width, canvas.height);
-      resolve();
+      const context = canvas.getContext('2d');
+      // A busy browser says that it has the frame before it can draw it, and draws nothing then: the canvas stays clear.
+      const drawFrame = () => {
+        context.drawImage(video, 0, 0, canvas.width, canvas.height);
+        const [, , , opacity] = context.getImageData(canvas.width >> 1, canvas.height >> 1, 1, 1).data;
+        if (opacity > 0) resolve();
+        else retry = setTimeout(drawFrame, RETRY_MS);
+      };
+      drawFrame();
     });
     video.addEventListener('error', () => reject(video.error));
     player.on(mpegts.Events.ERROR, (type, detail) => reject(new Error(detail)));
     player.attachMediaElement(video);
     player.load();
-  }).finally(() => { clearTimeout(timeout); player.destroy(); });
+  }).finally(() => { clearTimeout(timeout); clearTimeout(retry); player.destroy(); });
 }
 
 /** mpegts.js keeps a lone frame back until the next one tells how long it lasts: so the same frame, a little later. */
