@@ -311,7 +311,7 @@ async fn streams(State(control): Shared, Extension(granted): Extension<Granted>)
     Json(Streams { streams })
 }
 
-/// Also of one that is not listed: whoever has its name may watch it.
+/// Also of one that is not listed: a client that knows its name may watch it.
 async fn stream(
     State(control): Shared,
     Extension(granted): Extension<Granted>,

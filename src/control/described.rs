@@ -20,7 +20,7 @@ use crate::{
 const BETWEEN: Duration = Duration::from_secs(1);
 /// `onMetaData` beyond this is not read: real ones are below 1 KiB, those with an index of key frames some 10.
 const MAX_METADATA_BYTES: usize = 64 << 10;
-/// The longest text of metadata that is told of, in characters: names of encoders have a third of it.
+/// The longest text of metadata that is shown, in characters: names of encoders have a third of it.
 const MAX_TEXT: usize = 100;
 
 /// All that has been read.

@@ -197,7 +197,7 @@ mod tests {
             }
         };
         until("its health says so", "core 0 does not answer");
-        // From then on nobody waits, and nothing piles up in its mail.
+        // From then on no request waits, and nothing piles up in its mail.
         let (asked, waiting) = (Instant::now(), relay.waiting_tasks(0));
         for _ in 0..100 {
             assert_eq!(ask(address, "DELETE", "/api/v1/players/7").0, unavailable);

@@ -54,7 +54,7 @@ impl Stills {
             Some(still) if still.file == made => still.file.clone(),
             _ => {
                 if unread::is_too_much(memory, made.len()) {
-                    // What nobody reads any more makes room.
+                    // What is not read any more makes room.
                     by_name.clear();
                 }
                 if unread::is_too_much(memory, made.len()) {
@@ -67,7 +67,7 @@ impl Stills {
         Ok(file)
     }
 
-    /// Lets go of those that nobody has asked for in the last second.
+    /// Lets go of those that had no request in the last second.
     pub(super) fn tidy(&self, now: Instant) {
         self.by_name().retain(|_, still| is_fresh(still, now));
     }

@@ -339,7 +339,7 @@ fn is_lagging(player: &Player, policy: &Policy, patience: &Patience, now_ms: u64
         && waited_ms(patience, now_ms.saturating_sub(lag_ms), now_ms) > millis(policy.max_lag)
 }
 
-/// How long somebody has waited for something that we might have done: without the time in which this core stood
+/// How long a peer has waited for something that we might have done: without the time in which this core stood
 /// still.
 fn waited_ms(patience: &Patience, since_ms: u64, now_ms: u64) -> u64 {
     now_ms.saturating_sub(since_ms).saturating_sub(patience.standstill_ms_since(since_ms))

@@ -16,7 +16,7 @@ const AT_ONCE: usize = 32;
 
 /// How long accepting rests when the process or the machine is out of descriptors: connections wait in the backlog.
 const PAUSE: Duration = Duration::from_millis(100);
-/// A listener's pauses are logged no more often than this: whoever takes the last descriptors can cause as many as it
+/// A listener's pauses are logged no more often than this: a peer that takes the last descriptors can cause as many as it
 /// likes.
 const BETWEEN_LINES: Duration = Duration::from_secs(10);
 

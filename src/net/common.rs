@@ -68,7 +68,7 @@ impl Common {
         self.similar.may_write(kind, peer.ip(), now_ms)
     }
 
-    /// Somebody is turned away: counted, and said now and then.
+    /// A connection is refused: counted, and logged at most every 10 s.
     pub(super) fn refused(&self, refusal: Refusal, id: u64, peer: SocketAddr, now_ms: u64) {
         tracing::debug!(id, %peer, limit = %refusal, "refused");
         if let Some(refused) = self.gate.refused(refusal, now_ms) {

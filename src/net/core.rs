@@ -373,7 +373,7 @@ impl Core {
         &self.common.signals[self.number]
     }
 
-    /// Looks at the time. If the core has stood still, that is nobody's fault: not of those who were not heard, and not
+    /// Looks at the time. If the core has stood still, that is no peer's fault: not of those that were not heard, and not
     /// of those who were not sent to.
     fn look_at_clock(&mut self) {
         let standstill = self.clock.look();
@@ -393,11 +393,7 @@ impl Core {
             }
         }
         if lasted_ms >= WORTH_A_LINE_MS {
-            tracing::warn!(
-                core = self.number,
-                lasted_ms,
-                "the core stood still: that time counts against nobody"
-            );
+            tracing::warn!(core = self.number, lasted_ms, "core stalled: the time counts against no peer");
         }
     }
 

@@ -300,7 +300,7 @@ impl Core {
         };
         publication.tick(now_ms);
         let (id, peer, frames) = (connection.id, connection.peer, publishing.frames);
-        // Whoever announced itself and sent nothing has shown no stream to wait for.
+        // A publisher that sent nothing has shown no stream to wait for.
         if frames > 0 {
             self.common.vacated.note(&publishing.name.to_string(), Instant::now());
         }

@@ -12,7 +12,7 @@ use super::origin::Origin;
 
 /// The time that `log.lines_per_network` is for, and how often one network's lines are summed up, milliseconds.
 const WINDOW_MS: u64 = 10_000;
-/// A block may cause as many lines as this many of its networks: whoever has a /32 of IPv6 has 16 million of those.
+/// A block may cause as many lines as this many of its networks: the owner of an IPv6 /32 has 16 million of those.
 const NETWORKS_PER_BLOCK: u32 = 10;
 /// Networks, and blocks, that are told apart at a time for each kind of line; all further ones share what one block
 /// may cause. They are forgotten when they have caused no line for [`WINDOW_MS`].

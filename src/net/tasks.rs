@@ -28,7 +28,7 @@ impl Core {
         let end_us = self.clock_us().saturating_add(self.slice_us);
         while let Some(task) = self.tasks.pop_front() {
             match task {
-                // Whoever asked has been told that this core does not answer: nothing is done behind its back.
+                // The request has been answered with 503 by now: it must not take effect later.
                 Task::Report(answer) if answer.is_closed() => {}
                 Task::End { answer, .. } if answer.is_closed() => {}
                 Task::Report(answer) => _ = answer.send(self.tell_of_connections()),

@@ -117,7 +117,7 @@ impl Headers {
         known.is_ok_and(|at| equal(&self.current[at].payload, payload))
     }
 
-    /// The publisher went away. The next one may leave out what this one had: a joiner must not be told of audio that
+    /// The publisher went away. The next one may leave out what this one had: a joiner must get no header of audio that
     /// is not there any more.
     pub(super) fn interrupt(&mut self) {
         self.set_absent(None);

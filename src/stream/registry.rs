@@ -158,7 +158,7 @@ impl Registry {
         &self.memory
     }
 
-    /// Streams that nobody publishes give up what is beyond their shares, where memory is short: those with a publisher
+    /// Streams without a publisher give up what is beyond their shares, where memory is short: those with a publisher
     /// are looked at by its core.
     pub fn relieve(&self, now_ms: u64) {
         for stream in self.list() {
@@ -238,7 +238,7 @@ impl Stream {
         self.hold.publisher().map(|id| id.connection_id)
     }
 
-    /// How long its publisher has been silent, milliseconds. While the publisher's core stands still nobody is.
+    /// How long its publisher has been silent, milliseconds. While the publisher's core is stalled, none is.
     pub fn silent_ms(&self) -> u64 {
         self.hold.silent_ms(|core| self.patient_ms(core)).unwrap_or(0)
     }
@@ -275,7 +275,7 @@ impl Stream {
         self.shown.set(media);
     }
 
-    /// Nobody uses it any more. The map may keep it for a while, for readers that have just looked: not its log, nor
+    /// It has no user any more. The map may keep it for a while, for readers that have just looked: not its log, nor
     /// its headers.
     fn let_go(&self) {
         self.hold.close();

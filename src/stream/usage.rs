@@ -165,7 +165,7 @@ impl<W> Hold<W> {
         is_held.then(|| PublisherId::unpack(self.publisher.load(Ordering::Acquire)))
     }
 
-    /// Lends the writer, while nobody publishes.
+    /// Lends the writer, while there is no publisher.
     pub(super) fn lend(&self, to: impl FnOnce(&mut W)) {
         if let Some(writer) = &mut self.hand_over().writer {
             to(writer);
@@ -194,11 +194,11 @@ impl<W> Hold<W> {
     }
 
     /// How long the publisher has been silent, milliseconds, by the patient clock of its core, which `patient_ms` looks
-    /// at. None where nobody publishes, or the name changes hands meanwhile: then it has just been heard.
+    /// at. None where there is no publisher, or the name changes hands meanwhile: then it has just been heard.
     pub(super) fn silent_ms(&self, patient_ms: impl Fn(usize) -> u64) -> Option<u64> {
         let publisher = self.publisher()?;
         let heard_ms = self.heard_ms.load(Ordering::Acquire);
-        // Whoever comes next is heard after this one has given the name back.
+        // The next publisher is heard after this one has given the name back.
         let is_the_same = self.publisher() == Some(publisher);
         is_the_same.then(|| patient_ms(publisher.core).saturating_sub(heard_ms))
     }
