@@ -1,14 +1,12 @@
 //! What a player may ask for while it plays, and what the relay asks of it.
 
-use std::time::Duration;
-
 use fanfare::amf0::Value;
 use fanfare::flv::FrameKind;
 use fanfare::rtmp::command::Command;
 use fanfare::rtmp::message::type_id;
 
 use crate::crowd::{Crowd, Id};
-use crate::frames::{Seen, Source};
+use crate::frames::Source;
 use crate::support::Relay;
 
 /// A player and a witness of a stream of which both have seen frame 0.
@@ -45,39 +43,6 @@ fn a_paused_player_gets_nothing_and_goes_on_at_the_newest_key_frame() {
         crowd[player].seen.iter().filter(|seen| seen.number().is_some()).cloned().collect();
     source.assert_run("the player", &numbered, (0..30).chain(100..150));
     source.assert_from_the_start("the witness", &crowd[witness].seen, 0..150);
-}
-
-#[test]
-fn a_player_that_pauses_and_resumes_while_its_sends_are_under_way_gets_whole_frames() {
-    let relay = Relay::start("play.max_lag = '1m'");
-    let source = Source { key_every: 4, key_bytes: 60_000, bytes: 40_000, ..Source::new(1) };
-    let mut crowd = Crowd::new();
-    let slow = crowd.play_with_buffer(&relay, "live/a", 32 << 10);
-    crowd.until("the slow one plays", |crowd| crowd[slow].has_started);
-    crowd[slow].may_read = 0;
-    let publisher = crowd.publish(&relay, "live/a");
-    crowd.send_headers(publisher, &source);
-    for number in 0..200 {
-        crowd.send(publisher, &source.frame(number));
-        for is_paused in [true, false, true, false] {
-            crowd.command(slow, &Command::call("pause", 0.0, [Value::from(is_paused)]));
-        }
-        crowd[slow].may_read += 8_000;
-        crowd.serve_for(Duration::from_millis(1));
-    }
-    crowd[slow].may_read = usize::MAX;
-    crowd.send_frames(publisher, &source, 200..220);
-    crowd.until_seen(&[slow], 219);
-    let numbered: Vec<_> = crowd[slow].seen.iter().filter(|seen| seen.number().is_some()).cloned().collect();
-    assert!(numbered.len() < 200, "it was slow: {}", numbered.len());
-    let mut last = None;
-    for seen in &numbered {
-        let number = seen.number();
-        assert!(number > last, "{number:?} after {last:?}");
-        assert!(seen.is_key() || number == last.map(|last| last + 1), "from {last:?} to {seen:?}");
-        last = number;
-    }
-    source.assert_run("the slow player", &numbered, numbered.iter().filter_map(Seen::number));
 }
 
 #[test]
