@@ -13,7 +13,7 @@ use fanfare::fanout::{Hub, PlayerKey, Policy, Start};
 use fanfare::flv::{Frame, FrameKind};
 use fanfare::net::ring::{Completion, Ring, RingSize};
 use fanfare::rtmp::chunk::MediaFormat;
-use fanfare::stream::{Bounds, Publication, PublisherId, Registry, Retention, Signal, Wire};
+use fanfare::stream::{Bounds, Form, Publication, PublisherId, Registry, Retention, Signal};
 
 criterion_group!(benches, pass);
 criterion_main!(benches);
@@ -64,7 +64,7 @@ impl Bench {
         };
         let mut hub = Hub::new(0, registry.clone(), policy);
         let players =
-            (0..players).map(|owner| hub.join(owner, "live/bench", Wire::Rtmp, Start::KeyFrame, 0)).collect();
+            (0..players).map(|owner| hub.join(owner, "live/bench", Form::Rtmp, Start::KeyFrame, 0)).collect();
         let id = PublisherId { core: 0, connection_id: 1 };
         let mut bench = Self {
             publication: registry.publish("live/bench", id, 0).expect("the name is free"),

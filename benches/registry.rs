@@ -9,7 +9,7 @@ use std::thread;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use fanfare::rtmp::chunk::MediaFormat;
-use fanfare::stream::{Bounds, PublisherId, Registry, Retention, Signal, Wire};
+use fanfare::stream::{Bounds, Form, PublisherId, Registry, Retention, Signal};
 use std::hint::black_box;
 
 criterion_group!(benches, lookup);
@@ -32,7 +32,7 @@ fn lookup(c: &mut Criterion) {
     let mut turn = 0;
     let mut follow_and_leave = || {
         turn = (turn + 1) % STREAMS;
-        black_box(registry.follow(&names[turn], Wire::Rtmp, 1, 0));
+        black_box(registry.follow(&names[turn], Form::Rtmp, 1, 0));
     };
     group.bench_function("follow and leave", |b| b.iter(&mut follow_and_leave));
 

@@ -37,7 +37,7 @@ fn append(c: &mut Criterion) {
         let bytes: usize = frames.iter().map(|frame| format.wire_len(frame)).sum();
         group.throughput(Throughput::Bytes(bytes as u64));
         let registry = registry();
-        let _follow = registry.follow("live/bench", fanfare::stream::Wire::Rtmp, 0, 0);
+        let _follow = registry.follow("live/bench", fanfare::stream::Form::Rtmp, 0, 0);
         let mut publication = publish(&registry);
         let mut began_ms = 0;
         group.bench_function(format!("append, frames in chunks of {chunk_size}"), |b| {
@@ -69,7 +69,7 @@ fn follow(c: &mut Criterion) {
     let frames = Wire::new(4096).frames();
     // The beginning, before any of it is retired.
     append_all(&mut publication, &frames[..1], 0);
-    let first = publication.stream().log(fanfare::stream::Wire::Rtmp).newest().expect("one frame is laid");
+    let first = publication.stream().log(fanfare::stream::Form::Rtmp).newest().expect("one frame is laid");
     append_all(&mut publication, &frames[1..200], 0);
     let mut group = c.benchmark_group("log");
     group.throughput(Throughput::Elements(200));

@@ -139,7 +139,7 @@ impl Relay {
         let mut key = None;
         wire.settle(now_ms, |session, asked| {
             assert!(matches!(asked, Asked::Play));
-            key = Some(hub.join(0, NAME, fanfare::stream::Wire::Rtmp, Start::KeyFrame, now_ms));
+            key = Some(hub.join(0, NAME, fanfare::stream::Form::Rtmp, Start::KeyFrame, now_ms));
             session.accept_play();
         });
         let key = key.expect("it asks to play");

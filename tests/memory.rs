@@ -8,7 +8,7 @@ use fanfare::{
     http::{FlvFormat, websocket::WebSocketFormat},
     rtmp::chunk::MediaFormat,
     stream::{
-        Bounds, MemoryKind, NoRoom, Publication, PublisherId, Refused, Registry, Retention, Signal, Wire,
+        Bounds, Form, MemoryKind, NoRoom, Publication, PublisherId, Refused, Registry, Retention, Signal,
     },
 };
 
@@ -29,9 +29,9 @@ impl Bench {
         let retention = Retention { buffer_bytes: 32 << 20, keep_ms: 5_000 };
         let bounds = Bounds { streams: 1_000, memory_bytes: budget };
         let registry = Arc::new(Registry::new(signals, retention, bounds, |wire| match wire {
-            Wire::Rtmp => Box::new(MediaFormat::default()),
-            Wire::HttpFlv | Wire::HttpFlvChunked => Box::new(FlvFormat),
-            Wire::WebsocketFlv => Box::new(WebSocketFormat),
+            Form::Rtmp => Box::new(MediaFormat::default()),
+            Form::HttpFlv | Form::HttpFlvChunked => Box::new(FlvFormat),
+            Form::WebsocketFlv => Box::new(WebSocketFormat),
         }));
         let policy = Policy {
             max_lag: Duration::from_secs(5),
@@ -84,7 +84,7 @@ fn ten_publishers_that_grow_keep_within_the_budget_in_every_wire_format_and_one_
     let mut publications: Vec<_> =
         (0..10).map(|number| bench.publish(number).expect("there is room")).collect();
     let players: Vec<_> = (0..10)
-        .flat_map(|number| Wire::ALL.map(|wire| (number, wire)))
+        .flat_map(|number| Form::ALL.map(|wire| (number, wire)))
         .map(|(number, wire)| bench.hub.join(0, &name(number), wire, Start::KeyFrame, 1_000))
         .collect();
     let mut came = vec![0; players.len()];
@@ -137,7 +137,7 @@ fn ten_publishers_that_grow_keep_within_the_budget_in_every_wire_format_and_one_
 fn as_many_may_publish_as_there_is_a_stream_s_least_for_and_an_encoder_that_comes_back_is_one_of_them() {
     let mut bench = Bench::new(8 << 20);
     let _players: Vec<_> = (0..8)
-        .map(|number| bench.hub.join(0, &name(number), Wire::Rtmp, Start::KeyFrame, bench.now_ms))
+        .map(|number| bench.hub.join(0, &name(number), Form::Rtmp, Start::KeyFrame, bench.now_ms))
         .collect();
     let mut publications: Vec<_> =
         (0..8).map(|number| bench.publish(number).expect("at the limit")).collect();
@@ -171,7 +171,7 @@ fn a_message_fits_while_there_is_room_or_while_it_is_within_its_logs_share() {
 #[test]
 fn a_stream_whose_encoder_has_gone_gives_memory_back_too() {
     let mut bench = Bench::new(8 << 20);
-    let player = bench.hub.join(0, &name(0), Wire::Rtmp, Start::KeyFrame, bench.now_ms);
+    let player = bench.hub.join(0, &name(0), Form::Rtmp, Start::KeyFrame, bench.now_ms);
     let mut gone = bench.publish(0).expect("there is room");
     for _ in 0..70 {
         bench.lay(&mut gone, KEY, 100_000).expect("there is room");
@@ -201,7 +201,7 @@ fn headers_count_for_as_long_as_a_player_has_not_read_them_and_each_version_for_
         let payload = [&[0x17, 0, 0, 0, 0][..], &[version; HEADER]].concat().into();
         publication.append(Frame { kind: FrameKind::Video, timestamp_ms: 0, payload }, bench.now_ms);
         bench.lay(&mut publication, KEY, 100).expect("there is room");
-        let player = bench.hub.join(0, &name(0), Wire::Rtmp, Start::KeyFrame, bench.now_ms);
+        let player = bench.hub.join(0, &name(0), Form::Rtmp, Start::KeyFrame, bench.now_ms);
         let preamble = bench.hub.next_batch(player, false, bench.now_ms).expect("it is due");
         assert!(preamble.bytes().len() > HEADER && bench.hub.pinned_bytes(player) > HEADER);
         held.push((player, preamble));

@@ -8,7 +8,7 @@ use fanfare::fanout::{Ended, Hub, PlayerKey, Policy, Start};
 use fanfare::flv::{Frame, FrameKind};
 use fanfare::http::{ChunkedFormat, FlvFormat, websocket::WebSocketFormat};
 use fanfare::rtmp::chunk::MediaFormat;
-use fanfare::stream::{Bounds, MemoryKind, Publication, PublisherId, Registry, Retention, Signal, Wire};
+use fanfare::stream::{Bounds, Form, MemoryKind, Publication, PublisherId, Registry, Retention, Signal};
 
 const NAME: &str = "live/s";
 /// How long a form's log outlives its last reader, and a frame more.
@@ -25,11 +25,11 @@ impl Bench {
         let signals: Arc<[Signal]> = Arc::new([Signal::new(|| ())]);
         let retention = Retention { buffer_bytes: 32 << 20, keep_ms: 5_000 };
         let bounds = Bounds { streams: 10, memory_bytes: 1 << 30 };
-        let registry = Arc::new(Registry::new(signals, retention, bounds, |wire| match wire {
-            Wire::Rtmp => Box::new(MediaFormat::default()),
-            Wire::HttpFlv => Box::new(FlvFormat),
-            Wire::WebsocketFlv => Box::new(WebSocketFormat),
-            Wire::HttpFlvChunked => Box::new(ChunkedFormat),
+        let registry = Arc::new(Registry::new(signals, retention, bounds, |form| match form {
+            Form::Rtmp => Box::new(MediaFormat::default()),
+            Form::HttpFlv => Box::new(FlvFormat),
+            Form::WebsocketFlv => Box::new(WebSocketFormat),
+            Form::HttpFlvChunked => Box::new(ChunkedFormat),
         }));
         let policy = Policy {
             max_lag: Duration::from_secs(5),
@@ -44,8 +44,8 @@ impl Bench {
         self.registry.publish(NAME, id, self.now_ms).expect("the name is free")
     }
 
-    fn join(&mut self, wire: Wire, start: Start) -> PlayerKey {
-        self.hub.join(7, NAME, wire, start, self.now_ms)
+    fn join(&mut self, form: Form, start: Start) -> PlayerKey {
+        self.hub.join(7, NAME, form, start, self.now_ms)
     }
 
     /// A frame comes, 40 ms after the one before.
@@ -173,9 +173,9 @@ fn with_a_group(bench: &mut Bench) -> Publication {
 fn the_first_player_of_a_form_starts_at_the_newest_key_frame_as_fast_as_any() {
     let mut bench = Bench::new();
     let mut publication = with_a_group(&mut bench);
-    let flv = bench.join(Wire::HttpFlv, Start::KeyFrame);
-    let websocket = bench.join(Wire::WebsocketFlv, Start::KeyFrame);
-    let chunked = bench.join(Wire::HttpFlvChunked, Start::KeyFrame);
+    let flv = bench.join(Form::HttpFlv, Start::KeyFrame);
+    let websocket = bench.join(Form::WebsocketFlv, Start::KeyFrame);
+    let chunked = bench.join(Form::HttpFlvChunked, Start::KeyFrame);
     assert_eq!(bench.drain(flv), b"", "its log begins with the next frame");
     // Larger than an RTMP chunk, and than a WebSocket's short lengths.
     let large = format!("i3{}", "X".repeat(200_000));
@@ -184,11 +184,11 @@ fn the_first_player_of_a_form_starts_at_the_newest_key_frame_as_fast_as_any() {
     assert_eq!(read_flv(&bench.drain(flv)), wanted);
     assert_eq!(read_flv(&read_websocket(&bench.drain(websocket))), wanted);
     assert_eq!(read_flv(&read_chunks(&bench.drain(chunked))), wanted);
-    let second = bench.join(Wire::HttpFlv, Start::KeyFrame);
+    let second = bench.join(Form::HttpFlv, Start::KeyFrame);
     assert_eq!(read_flv(&bench.drain(second)), wanted, "and the second needs no frame to come");
     bench.lay(&mut publication, key_frame(120, "k4"));
     assert_eq!(read_flv(&bench.drain(flv)), "k4@120");
-    let third = bench.join(Wire::HttpFlv, Start::KeyFrame);
+    let third = bench.join(Form::HttpFlv, Start::KeyFrame);
     assert_eq!(read_flv(&bench.drain(third)), "both vh@0 ah@0 k4@120");
 }
 
@@ -204,7 +204,7 @@ fn what_was_kept_comes_over_whole_from_several_segments_and_chunks() {
         let frame = if i == 0 { key_frame(time_ms, &mark) } else { inter_frame(time_ms, &mark) };
         bench.lay(&mut publication, frame);
     }
-    let player = bench.join(Wire::HttpFlv, Start::KeyFrame);
+    let player = bench.join(Form::HttpFlv, Start::KeyFrame);
     bench.lay(&mut publication, audio(0xFF_FFF0 + 40, "n40"));
     let seen = read_flv(&bench.drain(player));
     let wanted: Vec<String> = (0..=40).map(|i| format!("n{i}@{}", 0xFF_FFF0 + i)).collect();
@@ -217,7 +217,7 @@ fn the_header_says_what_has_come_so_far() {
     let mut publication = bench.publish();
     bench.lay(&mut publication, video_header("vh"));
     bench.lay(&mut publication, key_frame(0, "k0"));
-    let early = bench.join(Wire::HttpFlv, Start::KeyFrame);
+    let early = bench.join(Form::HttpFlv, Start::KeyFrame);
     bench.lay(&mut publication, inter_frame(40, "i1"));
     assert_eq!(bench.drain(early), b"", "audio may still come");
     assert!(bench.woken().is_empty());
@@ -227,22 +227,22 @@ fn the_header_says_what_has_come_so_far() {
     assert_eq!(read_flv(&bench.drain(early)), "video vh@0 k0@0 i1@40");
     bench.lay(&mut publication, audio_header("ah"));
     assert_eq!(bench.drain(early), b"", "a header is no media");
-    let announced = bench.join(Wire::HttpFlv, Start::KeyFrame);
+    let announced = bench.join(Form::HttpFlv, Start::KeyFrame);
     assert_eq!(read_flv(&bench.drain(announced)), "video vh@0 k0@0 i1@40");
     bench.lay(&mut publication, audio(60, "a2"));
     assert_eq!(read_flv(&bench.drain(early)), "ah@60 a2@60", "audio that comes late is sent all the same");
-    let before_a_key_frame = bench.join(Wire::HttpFlv, Start::KeyFrame);
+    let before_a_key_frame = bench.join(Form::HttpFlv, Start::KeyFrame);
     let seen = read_flv(&bench.drain(before_a_key_frame));
     assert_eq!(seen, "both vh@0 k0@0 i1@40 ah@60 a2@60", "of now, not of when the key frame came");
     bench.lay(&mut publication, key_frame(80, "k3"));
-    let late = bench.join(Wire::HttpFlv, Start::KeyFrame);
+    let late = bench.join(Form::HttpFlv, Start::KeyFrame);
     assert_eq!(read_flv(&bench.drain(late)), "both vh@0 ah@0 k3@80");
 }
 
 #[test]
 fn sound_alone_is_had_within_a_second_and_said_to_be_alone() {
     let mut bench = Bench::new();
-    let player = bench.join(Wire::HttpFlv, Start::KeyFrame);
+    let player = bench.join(Form::HttpFlv, Start::KeyFrame);
     let mut publication = bench.publish();
     bench.lay(&mut publication, audio_header("ah"));
     let began_ms = bench.now_ms;
@@ -262,7 +262,7 @@ fn sound_alone_is_had_within_a_second_and_said_to_be_alone() {
 fn a_player_that_asks_for_live_waits_for_the_next_key_frame_in_a_log_that_is_made_for_it() {
     let mut bench = Bench::new();
     let mut publication = with_a_group(&mut bench);
-    let player = bench.join(Wire::HttpFlv, Start::Live);
+    let player = bench.join(Form::HttpFlv, Start::Live);
     bench.lay(&mut publication, inter_frame(80, "i3"));
     assert_eq!(bench.drain(player), b"");
     bench.lay(&mut publication, key_frame(120, "k4"));
@@ -274,11 +274,11 @@ fn who_asks_for_live_gets_the_first_key_frame_of_an_encoder_that_came_back() {
     for comes_before_it_goes in [true, false] {
         let mut bench = Bench::new();
         let publication = with_a_group(&mut bench);
-        bench.join(Wire::Rtmp, Start::KeyFrame);
-        let early = comes_before_it_goes.then(|| bench.join(Wire::HttpFlv, Start::Live));
+        bench.join(Form::Rtmp, Start::KeyFrame);
+        let early = comes_before_it_goes.then(|| bench.join(Form::HttpFlv, Start::Live));
         drop(publication);
         let mut publication = bench.publish();
-        let player = early.unwrap_or_else(|| bench.join(Wire::HttpFlv, Start::Live));
+        let player = early.unwrap_or_else(|| bench.join(Form::HttpFlv, Start::Live));
         // Of headers that have not changed nothing is laid: the new log begins with the key frame.
         bench.lay(&mut publication, video_header("vh"));
         bench.lay(&mut publication, key_frame(0, "k3"));
@@ -292,7 +292,7 @@ fn who_asks_for_live_gets_the_first_key_frame_of_an_encoder_that_came_back() {
 fn a_body_goes_on_over_an_encoders_restart_with_one_header() {
     let mut bench = Bench::new();
     let mut publication = with_a_group(&mut bench);
-    let player = bench.join(Wire::HttpFlv, Start::KeyFrame);
+    let player = bench.join(Form::HttpFlv, Start::KeyFrame);
     bench.lay(&mut publication, inter_frame(80, "i3"));
     bench.drain(player);
     drop(publication);
@@ -310,7 +310,7 @@ fn a_body_goes_on_over_an_encoders_restart_with_one_header() {
 fn a_player_that_is_moved_ahead_gets_changed_headers_and_no_second_file_header() {
     let mut bench = Bench::new();
     let mut publication = with_a_group(&mut bench);
-    let player = bench.join(Wire::HttpFlv, Start::KeyFrame);
+    let player = bench.join(Form::HttpFlv, Start::KeyFrame);
     bench.lay(&mut publication, inter_frame(80, "i3"));
     bench.drain(player);
     bench.lay(&mut publication, inter_frame(120, "lost"));
@@ -326,7 +326,7 @@ fn a_form_that_nobody_reads_any_more_is_let_go_and_begins_anew_behind_where_it_e
     let mut bench = Bench::new();
     let mut publication = with_a_group(&mut bench);
     let without_bytes = bench.registry.memory().bytes();
-    let keeper = bench.join(Wire::HttpFlv, Start::KeyFrame);
+    let keeper = bench.join(Form::HttpFlv, Start::KeyFrame);
     bench.lay(&mut publication, inter_frame(80, "i3"));
     assert!(bench.registry.memory().bytes() > without_bytes);
     bench.drain(keeper);
@@ -337,9 +337,9 @@ fn a_form_that_nobody_reads_any_more_is_let_go_and_begins_anew_behind_where_it_e
     bench.lay(&mut publication, inter_frame(160, "i5"));
     assert_eq!(bench.registry.memory().bytes(), without_bytes);
     let stream = bench.registry.get(NAME).expect("it is published");
-    let oldest = stream.log(Wire::HttpFlv).oldest();
+    let oldest = stream.log(Form::HttpFlv).oldest();
     assert_eq!(oldest, 1);
-    let back = bench.join(Wire::HttpFlv, Start::KeyFrame);
+    let back = bench.join(Form::HttpFlv, Start::KeyFrame);
     bench.lay(&mut publication, inter_frame(200, "i6"));
     assert_eq!(read_flv(&bench.drain(back)), "both vh@0 ah@0 k0@0 i1@40 a2@50 i3@80 i4@120 i5@160 i6@200");
 }
@@ -358,7 +358,7 @@ fn facts_tell_of_what_the_publisher_sends() {
     assert_eq!(facts.video_header.as_deref(), Some(&b"\x17\0\0\0\0vh"[..]));
     assert_eq!(facts.audio.as_deref(), Some(&b"\xAF\x01a2"[..]));
     // Somebody waits, so it is the same stream.
-    let player = bench.join(Wire::HttpFlv, Start::KeyFrame);
+    let player = bench.join(Form::HttpFlv, Start::KeyFrame);
     drop(publication);
     let mut publication = bench.publish();
     assert_eq!(publication.stream().facts().frames, 0, "another publish begins at nothing");
@@ -384,9 +384,9 @@ fn an_encoder_that_comes_back_with_other_kinds_ends_the_players_of_the_one_befor
         (video(), video(), false),
     ];
     for (index, (before, after, ends)) in cases.into_iter().enumerate() {
-        for wire in Wire::ALL {
+        for form in Form::ALL {
             let mut bench = Bench::new();
-            let player = bench.join(wire, Start::KeyFrame);
+            let player = bench.join(form, Start::KeyFrame);
             let mut publication = bench.publish();
             let lay = |bench: &mut Bench, publication: &mut Publication, frames: &[Frame]| {
                 for frame in [video_header("vh"), audio_header("ah")].iter().chain(frames) {
@@ -399,16 +399,16 @@ fn an_encoder_that_comes_back_with_other_kinds_ends_the_players_of_the_one_befor
             };
             lay(&mut bench, &mut publication, &before);
             bench.drain(player);
-            assert_eq!(bench.ended(), [], "case {index}, {wire:?}");
+            assert_eq!(bench.ended(), [], "case {index}, {form:?}");
             drop(publication);
-            let waiting = bench.join(wire, Start::KeyFrame);
+            let waiting = bench.join(form, Start::KeyFrame);
             let mut publication = bench.publish();
             lay(&mut bench, &mut publication, &after);
             let expected: &[_] = if ends { &[(7, Ended::OtherMedia)] } else { &[] };
-            assert_eq!(bench.ended(), expected, "case {index}, {wire:?}");
+            assert_eq!(bench.ended(), expected, "case {index}, {form:?}");
             assert_eq!(bench.ended(), [], "once");
             assert!(!bench.drain(waiting).is_empty(), "one that waited begins with this publish");
-            let newcomer = bench.join(wire, Start::KeyFrame);
+            let newcomer = bench.join(form, Start::KeyFrame);
             bench.drain(newcomer);
             bench.lay(&mut publication, Frame { timestamp_ms: 1_140, ..after[0].clone() });
             assert_eq!(bench.ended(), [], "nobody who began with this publish");
@@ -420,7 +420,7 @@ fn an_encoder_that_comes_back_with_other_kinds_ends_the_players_of_the_one_befor
 fn a_publish_that_showed_nothing_ends_nobody() {
     let mut bench = Bench::new();
     let mut publication = with_a_group(&mut bench);
-    let player = bench.join(Wire::HttpFlv, Start::KeyFrame);
+    let player = bench.join(Form::HttpFlv, Start::KeyFrame);
     bench.lay(&mut publication, inter_frame(80, "i3"));
     bench.drain(player);
     drop(publication);
@@ -439,13 +439,13 @@ fn a_publish_that_showed_nothing_ends_nobody() {
 fn a_file_that_would_begin_late_begins_at_nothing_and_none_goes_on_to_where_its_times_end() {
     const EDGE_MS: u32 = 1 << 31;
     let mut bench = Bench::new();
-    let rtmp = bench.join(Wire::Rtmp, Start::KeyFrame);
+    let rtmp = bench.join(Form::Rtmp, Start::KeyFrame);
     let mut publication = bench.publish();
     for frame in [video_header("vh"), audio_header("ah"), key_frame(EDGE_MS - 400_000, "k0")] {
         bench.lay(&mut publication, frame);
     }
     bench.lay(&mut publication, audio(EDGE_MS - 400_010, "a1"));
-    let player = bench.join(Wire::HttpFlv, Start::KeyFrame);
+    let player = bench.join(Form::HttpFlv, Start::KeyFrame);
     bench.lay(&mut publication, inter_frame(EDGE_MS - 399_960, "i2"));
     assert_eq!(read_flv(&bench.drain(player)), "both vh@0 ah@0 k0@0 a1@0 i2@40");
     bench.lay(&mut publication, inter_frame(EDGE_MS + 5, "i3"));
@@ -458,8 +458,8 @@ fn a_file_that_would_begin_late_begins_at_nothing_and_none_goes_on_to_where_its_
     // One that began early and goes on for 24 days.
     let mut bench = Bench::new();
     let mut publication = with_a_group(&mut bench);
-    let player = bench.join(Wire::HttpFlv, Start::KeyFrame);
-    let rtmp = bench.join(Wire::Rtmp, Start::KeyFrame);
+    let player = bench.join(Form::HttpFlv, Start::KeyFrame);
+    let rtmp = bench.join(Form::Rtmp, Start::KeyFrame);
     let mut last = 0;
     let mut time_ms = 0_u32;
     while bench.ended().is_empty() {
@@ -476,7 +476,7 @@ fn a_file_that_would_begin_late_begins_at_nothing_and_none_goes_on_to_where_its_
     }
     assert!(last > EDGE_MS - 2 * 3_600_000, "and not before it had to: {last}");
     assert_eq!(bench.ended(), [], "others go on");
-    let again = bench.join(Wire::HttpFlv, Start::KeyFrame);
+    let again = bench.join(Form::HttpFlv, Start::KeyFrame);
     bench.lay(&mut publication, inter_frame(time_ms + 40, "i"));
     assert_eq!(read_flv(&bench.drain(again)), "both vh@0 ah@0 k@0 i@40");
 }
@@ -498,7 +498,7 @@ fn a_file_s_metadata_names_no_kind_that_has_not_come() {
             bench.lay(&mut publication, audio(10, "a1"));
         }
         bench.now_ms += SETTLE_MS;
-        let player = bench.join(Wire::HttpFlv, Start::KeyFrame);
+        let player = bench.join(Form::HttpFlv, Start::KeyFrame);
         bench.lay(&mut publication, inter_frame(40, "i1"));
         bench.lay(&mut publication, metadata(1, 1));
         let file = bench.drain(player);
@@ -515,7 +515,7 @@ fn a_file_s_metadata_names_no_kind_that_has_not_come() {
 #[test]
 fn a_picture_that_stands_still_is_seen_by_those_who_join_and_goes_on_for_them() {
     let mut bench = Bench::new();
-    let keeper = bench.join(Wire::HttpFlv, Start::KeyFrame);
+    let keeper = bench.join(Form::HttpFlv, Start::KeyFrame);
     let mut publication = bench.publish();
     for frame in [video_header("vh"), audio_header("ah"), key_frame(0, "k0"), inter_frame(40, "i0")] {
         bench.lay(&mut publication, frame);
@@ -529,7 +529,7 @@ fn a_picture_that_stands_still_is_seen_by_those_who_join_and_goes_on_for_them() 
         }
     };
     sound_until(&mut bench, &mut publication, &mut time_ms, 9_000);
-    let player = bench.join(Wire::HttpFlv, Start::KeyFrame);
+    let player = bench.join(Form::HttpFlv, Start::KeyFrame);
     let seen = read_flv(&bench.drain(player));
     assert!(
         seen.starts_with("both vh@0 ah@0 k0@0 i0@40 ah@80 s@80 s@120 "),
@@ -537,12 +537,12 @@ fn a_picture_that_stands_still_is_seen_by_those_who_join_and_goes_on_for_them() 
     );
     sound_until(&mut bench, &mut publication, &mut time_ms, 60_000);
     // What a player gets that comes now: the pictures a millisecond apart, right before a second of audio.
-    let joins = |bench: &mut Bench, wire: Wire, start: Start, pictures: &[&str]| {
-        let player = bench.join(wire, start);
+    let joins = |bench: &mut Bench, form: Form, start: Start, pictures: &[&str]| {
+        let player = bench.join(form, start);
         let bytes = bench.drain(player);
-        let file = if wire == Wire::WebsocketFlv { read_websocket(&bytes) } else { bytes };
+        let file = if form == Form::WebsocketFlv { read_websocket(&bytes) } else { bytes };
         let seen = read_flv(&file);
-        let rest = seen.strip_prefix("both vh@0 ah@0 ").unwrap_or_else(|| panic!("{wire:?}: {seen:.200}"));
+        let rest = seen.strip_prefix("both vh@0 ah@0 ").unwrap_or_else(|| panic!("{form:?}: {seen:.200}"));
         let tags: Vec<(&str, u32)> = rest
             .split(' ')
             .map(|tag| tag.split_once('@').expect("a mark and a time"))
@@ -556,7 +556,7 @@ fn a_picture_that_stands_still_is_seen_by_those_who_join_and_goes_on_for_them() 
         player
     };
     for start in [Start::KeyFrame, Start::Live] {
-        let player = joins(&mut bench, Wire::HttpFlv, start, &["k0", "i0"]);
+        let player = joins(&mut bench, Form::HttpFlv, start, &["k0", "i0"]);
         let next = format!("s@{time_ms}");
         let until_ms = time_ms + 1;
         sound_until(&mut bench, &mut publication, &mut time_ms, until_ms);
@@ -564,21 +564,21 @@ fn a_picture_that_stands_still_is_seen_by_those_who_join_and_goes_on_for_them() 
         bench.hub.leave(player);
     }
     // The first player of another form, whose log is made now.
-    let websocket = bench.join(Wire::WebsocketFlv, Start::KeyFrame);
+    let websocket = bench.join(Form::WebsocketFlv, Start::KeyFrame);
     let until_ms = time_ms + 1;
     sound_until(&mut bench, &mut publication, &mut time_ms, until_ms);
     let seen = read_flv(&read_websocket(&bench.drain(websocket)));
     assert!(seen.starts_with("both vh@0 ah@0 k0@") && seen.contains(" i0@"), "{seen:.100}");
     // It changes, as a screen does: without a key frame.
-    let early = joins(&mut bench, Wire::HttpFlv, Start::KeyFrame, &["k0", "i0"]);
+    let early = joins(&mut bench, Form::HttpFlv, Start::KeyFrame, &["k0", "i0"]);
     bench.lay(&mut publication, inter_frame(time_ms, "i1"));
     assert_eq!(read_flv(&bench.drain(early)), format!("i1@{time_ms}"));
     let until_ms = time_ms + 2_000;
     sound_until(&mut bench, &mut publication, &mut time_ms, until_ms);
-    joins(&mut bench, Wire::HttpFlv, Start::KeyFrame, &["k0", "i0", "i1"]);
-    joins(&mut bench, Wire::WebsocketFlv, Start::KeyFrame, &["k0", "i0", "i1"]);
+    joins(&mut bench, Form::HttpFlv, Start::KeyFrame, &["k0", "i0", "i1"]);
+    joins(&mut bench, Form::WebsocketFlv, Start::KeyFrame, &["k0", "i0", "i1"]);
     bench.lay(&mut publication, key_frame(time_ms, "k2"));
-    let later = bench.join(Wire::HttpFlv, Start::KeyFrame);
+    let later = bench.join(Form::HttpFlv, Start::KeyFrame);
     assert_eq!(read_flv(&bench.drain(later)), format!("both vh@0 ah@0 k2@{time_ms}"));
 }
 
@@ -588,7 +588,7 @@ fn pictures_go_with_their_headers_in_a_form_that_is_made_after_those_were_replac
     let mut publication = with_a_group(&mut bench);
     bench.lay(&mut publication, video_header("wh"));
     bench.lay(&mut publication, inter_frame(120, "i3"));
-    let player = bench.join(Wire::HttpFlv, Start::KeyFrame);
+    let player = bench.join(Form::HttpFlv, Start::KeyFrame);
     bench.lay(&mut publication, inter_frame(160, "i4"));
     let seen = read_flv(&bench.drain(player));
     assert!(seen.starts_with("both vh@0 ah@0 k0@0 i1@40 a2@50 wh@"), "{seen}");
@@ -596,7 +596,7 @@ fn pictures_go_with_their_headers_in_a_form_that_is_made_after_those_were_replac
     for i in 0..400_u32 {
         bench.lay(&mut publication, audio(200 + i * 40, "s"));
     }
-    let late = bench.join(Wire::HttpFlv, Start::KeyFrame);
+    let late = bench.join(Form::HttpFlv, Start::KeyFrame);
     let seen = read_flv(&bench.drain(late));
     assert!(seen.starts_with("both vh@0 ah@0 k0@0 i1@40 a2@50 wh@"), "{seen:.100}");
 }
@@ -620,7 +620,7 @@ fn a_still_picture_keeps_neither_the_audio_since_nor_what_is_beyond_its_bound() 
         let memory = bench.registry.memory().clone();
         let log_bytes = memory.of(MemoryKind::Segments);
         assert_eq!(log_bytes < 1 << 20, is_kept, "where it is too large the log keeps it: {log_bytes} bytes");
-        let player = bench.join(Wire::Rtmp, Start::KeyFrame);
+        let player = bench.join(Form::Rtmp, Start::KeyFrame);
         let got = bench.drain(player);
         let count = |letter: u8| got.iter().filter(|&&byte| byte == letter).count();
         assert!(count(b'X') >= 8 * len, "it sees the picture");

@@ -13,12 +13,12 @@ use bytes::Bytes;
 use tungstenite::handshake::derive_accept_key;
 
 use super::{Control, error::Refused, rights};
-use crate::{config, fanout::Start, http::paths, rtmp::name::StreamName, stream::Wire};
+use crate::{config, fanout::Start, http::paths, rtmp::name::StreamName, stream::Form};
 
 /// What a core needs to know of a player, and its response's head.
 pub(super) struct Live {
     pub(super) stream: String,
-    pub(super) wire: Wire,
+    pub(super) form: Form,
     pub(super) start: Start,
     pub(super) head: Bytes,
 }
@@ -46,9 +46,9 @@ pub(super) fn answer<B: HttpBody>(control: &Control, request: &Request<B>) -> Re
         }
     }
     let (stream, start) = wanted(control, request).map_err(refused)?;
-    let wire = wire(request);
-    let head = match wire {
-        Wire::WebsocketFlv => websocket_head(control, request)
+    let form = form(request);
+    let head = match form {
+        Form::WebsocketFlv => websocket_head(control, request)
             .map_err(|response| with_origin(control, request.headers(), *response))?,
         _ if request.method() == Method::HEAD => {
             let headers = body_headers();
@@ -56,14 +56,14 @@ pub(super) fn answer<B: HttpBody>(control: &Control, request: &Request<B>) -> Re
         }
         _ => {
             let mut headers = body_headers();
-            if wire == Wire::HttpFlvChunked {
+            if form == Form::HttpFlvChunked {
                 headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
             }
             control.origins.allow(request.headers(), &mut headers);
             head("200 OK", &headers)
         }
     };
-    Ok(Live { stream, wire, start, head })
+    Ok(Live { stream, form, start, head })
 }
 
 /// Which stream, and where it begins.
@@ -105,11 +105,11 @@ fn body_headers() -> HeaderMap {
 
 /// Chunks tell a client where the body ends from where the connection broke; HTTP/1.0, which nginx speaks to what it
 /// proxies by default, does not know them.
-fn wire<B>(request: &Request<B>) -> Wire {
+fn form<B>(request: &Request<B>) -> Form {
     match request.version() {
-        _ if is_websocket(request) => Wire::WebsocketFlv,
-        Version::HTTP_11 if has_http_library(request.headers()) => Wire::HttpFlvChunked,
-        _ => Wire::HttpFlv,
+        _ if is_websocket(request) => Form::WebsocketFlv,
+        Version::HTTP_11 if has_http_library(request.headers()) => Form::HttpFlvChunked,
+        _ => Form::HttpFlv,
     }
 }
 

@@ -146,8 +146,8 @@ fn as_player(
     rest: bytes::Bytes,
 ) -> std::io::Result<HttpPlayer> {
     let socket = socket.into_std()?;
-    let Live { stream, wire, start, head } = live;
-    Ok(HttpPlayer { socket, peer, ticket, stream, wire, start, head, rest })
+    let Live { stream, form, start, head } = live;
+    Ok(HttpPlayer { socket, peer, ticket, stream, form, start, head, rest })
 }
 
 /// The way to the routes, and around them for live bodies.

@@ -7,7 +7,7 @@ use super::{
     player::{Cursor, Place, Player, Wants},
 };
 use crate::stream::{
-    Class, Follow, Join, JoinPoint, Next, PointKind, Preamble, Segment, Stream, StreamLog, Wire,
+    Class, Follow, Form, Join, JoinPoint, Next, PointKind, Preamble, Segment, Stream, StreamLog,
 };
 
 pub(super) struct Follower {
@@ -47,8 +47,8 @@ impl Follower {
         self.follow.log()
     }
 
-    pub(super) fn wire(&self) -> Wire {
-        self.follow.wire()
+    pub(super) fn form(&self) -> Form {
+        self.follow.form()
     }
 
     /// Takes in segments that have been opened, lets go of those that have been retired.
@@ -151,7 +151,7 @@ impl Follower {
             Some(segment) => (segment.sequence, segment.committed().bytes.len() as u32),
             // Another form's log begins in this segment with what RTMP's has kept, and that first message has come
             // already; if nothing is kept, it begins in the next one.
-            None => (self.log().oldest(), u32::from(self.wire() != Wire::Rtmp)),
+            None => (self.log().oldest(), u32::from(self.form() != Form::Rtmp)),
         }
     }
 

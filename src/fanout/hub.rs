@@ -10,7 +10,7 @@ use super::{
     follower::{Follower, NOT_BEGUN},
     player::{Place, Player, Start, Video, Wants},
 };
-use crate::stream::{Join, Patience, PointKind, Registry, SLOTS, Stream, Wire};
+use crate::stream::{Form, Join, Patience, PointKind, Registry, SLOTS, Stream};
 
 /// How much patience players are shown; see the configuration for each.
 #[derive(Clone, Copy, Debug)]
@@ -45,7 +45,7 @@ pub struct Hub {
     registry: Arc<Registry>,
     policy: Policy,
     followers: Slab<Follower>,
-    by_name: [HashMap<Box<str>, usize>; Wire::COUNT],
+    by_name: [HashMap<Box<str>, usize>; Form::COUNT],
     players: Slab<Player>,
     skips: u64,
 }
@@ -79,19 +79,19 @@ impl Hub {
         self.skips
     }
 
-    /// A player wants to watch `name` in the form `wire`, published or not. `owner` is what the hub's answers call it.
-    pub fn join(&mut self, owner: usize, name: &str, wire: Wire, start: Start, now_ms: u64) -> PlayerKey {
-        let follower = match self.by_name[wire.index()].get(name) {
+    /// A player wants to watch `name` in the form `form`, published or not. `owner` is what the hub's answers call it.
+    pub fn join(&mut self, owner: usize, name: &str, form: Form, start: Start, now_ms: u64) -> PlayerKey {
+        let follower = match self.by_name[form.index()].get(name) {
             Some(&follower) => follower,
             None => {
                 let vacant = self.followers.vacant_key();
-                self.by_name[wire.index()].insert(name.into(), vacant);
-                self.followers.insert(Follower::new(self.registry.follow(name, wire, self.core, vacant)))
+                self.by_name[form.index()].insert(name.into(), vacant);
+                self.followers.insert(Follower::new(self.registry.follow(name, form, self.core, vacant)))
             }
         };
         let followed = &mut self.followers[follower];
         let wants = match start {
-            _ if wire == Wire::Rtmp && followed.log().newest().is_none() => Wants::Start,
+            _ if form == Form::Rtmp && followed.log().newest().is_none() => Wants::Start,
             Start::Live => Wants::KeyFrame,
             Start::KeyFrame => match &**followed.log().join() {
                 // No media has come yet.
@@ -122,7 +122,7 @@ impl Hub {
         }
         if follower.players.is_empty() {
             let follower = self.followers.remove(player.follower);
-            self.by_name[follower.wire().index()].remove(follower.stream().name());
+            self.by_name[follower.form().index()].remove(follower.stream().name());
         }
     }
 
@@ -258,10 +258,10 @@ impl Hub {
 
     /// Each stream that is watched here in some form: with how many players, what they were sent in bytes, and how often
     /// one was moved ahead.
-    pub fn followed(&self) -> impl Iterator<Item = (&Arc<Stream>, Wire, usize, u64, u64)> {
+    pub fn followed(&self) -> impl Iterator<Item = (&Arc<Stream>, Form, usize, u64, u64)> {
         self.followers.iter().map(|(_, follower)| {
             let players = follower.players.len();
-            (follower.stream(), follower.wire(), players, follower.bytes_out, follower.skips)
+            (follower.stream(), follower.form(), players, follower.bytes_out, follower.skips)
         })
     }
 

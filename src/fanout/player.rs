@@ -411,7 +411,7 @@ mod tests {
 
     use super::*;
     use crate::stream::{
-        Retention, Wire,
+        Form, Retention,
         tests::{Named, key_frame, publisher, registry_in, video_header},
     };
 
@@ -422,7 +422,7 @@ mod tests {
         let mut preamble_behind = |header: &str, timestamp_ms: u32| {
             publication.append(video_header(header), 0);
             publication.append(key_frame(timestamp_ms, "K "), 0);
-            let join = publication.stream().log(Wire::Rtmp).join();
+            let join = publication.stream().log(Form::Rtmp).join();
             let crate::stream::Join::At(point) = &**join else { panic!("there is a key frame") };
             (Rc::new(point.segment.clone()), point.offset, point.preamble.clone())
         };

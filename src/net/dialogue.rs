@@ -12,7 +12,7 @@ use crate::{
         websocket::{self, CloseCode, Word},
     },
     rtmp::session::{self, MessageStreamId, Output, Session},
-    stream::Wire,
+    stream::Form,
 };
 
 /// One connection's side of the talk.
@@ -59,17 +59,17 @@ const MAX_AFTER_REQUEST: u64 = 64 << 10;
 
 impl Dialogue {
     /// In what format the peer gets its media.
-    pub(super) fn wire(&self) -> Wire {
+    pub(super) fn form(&self) -> Form {
         match self {
-            Self::Rtmp(_) => Wire::Rtmp,
-            Self::HttpFlv(body) if body.is_chunked => Wire::HttpFlvChunked,
-            Self::HttpFlv(_) => Wire::HttpFlv,
-            Self::WebSocket(_) => Wire::WebsocketFlv,
+            Self::Rtmp(_) => Form::Rtmp,
+            Self::HttpFlv(body) if body.is_chunked => Form::HttpFlvChunked,
+            Self::HttpFlv(_) => Form::HttpFlv,
+            Self::WebSocket(_) => Form::WebsocketFlv,
         }
     }
 
     pub(super) fn protocol(&self) -> Protocol {
-        self.wire().into()
+        self.form().into()
     }
 
     /// Takes the bytes of one read; then [`Dialogue::poll`] until there is nothing.

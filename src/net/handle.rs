@@ -33,7 +33,7 @@ use crate::{
     flv::{FrameKind, Kinds, WireFormat},
     http::FlvFormat,
     rtmp::chunk::MediaFormat,
-    stream::{KeyFrame, Mail, Memory, Stream, Wire},
+    stream::{Form, KeyFrame, Mail, Memory, Stream},
 };
 
 /// Events that a listener may be behind before it misses some.
@@ -59,7 +59,7 @@ pub struct HttpPlayer {
     /// `app/name`.
     pub stream: String,
     /// Any but RTMP's.
-    pub wire: Wire,
+    pub form: Form,
     /// Where it begins.
     pub start: Start,
     /// What it is sent first: the response's head.
@@ -347,7 +347,7 @@ impl Handle {
 
 /// The headers and the newest key frame of a stream as an FLV file that ends.
 fn still(stream: &Stream) -> Option<Vec<u8>> {
-    let KeyFrame { headers, messages } = stream.log(Wire::Rtmp).key_frame()?;
+    let KeyFrame { headers, messages } = stream.log(Form::Rtmp).key_frame()?;
     let rtmp = MediaFormat::default();
     let mut file = FlvFormat.opening(Kinds { audio: false, video: true })?.to_vec();
     for mut rest in std::iter::once(&headers).chain(&messages).map(|wire| &wire[..]) {

@@ -35,7 +35,7 @@ use crate::{
         chunk::{self, MediaFormat, MessageBytes, OUT_CHUNK_SIZE},
         session::SessionConfig,
     },
-    stream::{Bounds, Mail, MemoryKind, Registry, Retention, Signal, Wire},
+    stream::{Bounds, Form, Mail, MemoryKind, Registry, Retention, Signal},
 };
 
 /// Runs the relay until a signal stops it. `beside` is called before the first connection is taken, and starts what is
@@ -238,11 +238,11 @@ pub(super) fn common(config: Config, ring_size: RingSize) -> io::Result<(Arc<Com
         keep_ms: u32::try_from(config.play.max_lag.as_millis()).unwrap_or(u32::MAX),
     };
     let bounds = Bounds { streams: config.limits.streams, memory_bytes: config.limits.memory_budget };
-    let registry = Registry::new(signals.clone(), retention, bounds, |wire| match wire {
-        Wire::Rtmp => Box::new(MediaFormat { chunk_size: OUT_CHUNK_SIZE }),
-        Wire::HttpFlv => Box::new(FlvFormat),
-        Wire::WebsocketFlv => Box::new(WebSocketFormat),
-        Wire::HttpFlvChunked => Box::new(ChunkedFormat),
+    let registry = Registry::new(signals.clone(), retention, bounds, |form| match form {
+        Form::Rtmp => Box::new(MediaFormat { chunk_size: OUT_CHUNK_SIZE }),
+        Form::HttpFlv => Box::new(FlvFormat),
+        Form::WebsocketFlv => Box::new(WebSocketFormat),
+        Form::HttpFlvChunked => Box::new(ChunkedFormat),
     });
     let similar = Similar::new(config.log.lines_per_network);
     let common = Common {

@@ -1,9 +1,9 @@
-//! What is spoken on a connection. One protocol may have several wire formats: the body of an HTTP response is framed
+//! What is spoken on a connection. One protocol may have several form formats: the body of an HTTP response is framed
 //! for clients of HTTP/1.1 and bare for those of HTTP/1.0.
 
 use serde::Serialize;
 
-use crate::stream::Wire;
+use crate::stream::Form;
 
 /// What a peer and the relay speak: what the API, the metrics and the log call it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
@@ -39,12 +39,12 @@ impl Protocol {
     }
 }
 
-impl From<Wire> for Protocol {
-    fn from(wire: Wire) -> Self {
-        match wire {
-            Wire::Rtmp => Self::Rtmp,
-            Wire::HttpFlv | Wire::HttpFlvChunked => Self::HttpFlv,
-            Wire::WebsocketFlv => Self::WebsocketFlv,
+impl From<Form> for Protocol {
+    fn from(form: Form) -> Self {
+        match form {
+            Form::Rtmp => Self::Rtmp,
+            Form::HttpFlv | Form::HttpFlvChunked => Self::HttpFlv,
+            Form::WebsocketFlv => Self::WebsocketFlv,
         }
     }
 }

@@ -9,7 +9,7 @@ use super::{
     report::{ConnectionReport, Event, Followed, Role},
     similar::LineKind,
 };
-use crate::stream::Wire;
+use crate::stream::Form;
 
 impl Core {
     /// Takes over what has been asked for; [`Core::work_off_tasks`] does it.
@@ -46,7 +46,7 @@ impl Core {
 
     /// A player comes that has been let in already. Once it is here it is like any other.
     fn take_in(&mut self, player: HttpPlayer) {
-        let HttpPlayer { socket, peer, ticket, stream, wire, start, head, rest } = player;
+        let HttpPlayer { socket, peer, ticket, stream, form, start, head, rest } = player;
         self.tally.taken_in += 1;
         if self.is_draining {
             return;
@@ -57,10 +57,10 @@ impl Core {
             return;
         }
         let id = self.common.next_connection_id();
-        let dialogue = match wire {
-            Wire::WebsocketFlv => Dialogue::WebSocket(Box::default()),
-            Wire::HttpFlvChunked => Dialogue::HttpFlv(Body::chunked()),
-            Wire::HttpFlv | Wire::Rtmp => Dialogue::HttpFlv(Body::default()),
+        let dialogue = match form {
+            Form::WebsocketFlv => Dialogue::WebSocket(Box::default()),
+            Form::HttpFlvChunked => Dialogue::HttpFlv(Body::chunked()),
+            Form::HttpFlv | Form::Rtmp => Dialogue::HttpFlv(Body::default()),
         };
         let socket = tokio_uring::net::TcpStream::from_std(socket);
         let mut connection = Connection::new(id, socket, peer, ticket, dialogue, self.now());
@@ -82,7 +82,7 @@ impl Core {
     pub(super) fn begin_to_play(&mut self, key: usize, name: Box<str>, start: crate::fanout::Start) {
         let connection = &mut self.connections[key];
         let (id, peer, protocol) = (connection.id, connection.peer, connection.dialogue.protocol());
-        let player = self.hub.join(key, &name, connection.dialogue.wire(), start, self.now_ms);
+        let player = self.hub.join(key, &name, connection.dialogue.form(), start, self.now_ms);
         let is_live = self.hub.stream(player).is_live();
         if self.common.may_log(LineKind::Playing, peer, self.now_ms) {
             tracing::info!(id, %peer, stream = &*name, protocol = protocol.name(), core = self.number, is_live, "playing");
@@ -158,9 +158,9 @@ impl Core {
         report.streams = self
             .hub
             .followed()
-            .map(|(stream, wire, players, bytes_out, skips)| Followed {
+            .map(|(stream, form, players, bytes_out, skips)| Followed {
                 stream: stream.shared_name(),
-                protocol: wire.into(),
+                protocol: form.into(),
                 players: players as u64,
                 bytes_out,
                 skips,

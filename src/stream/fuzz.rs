@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use super::{
-    Bounds, Class, Entry, Join, Next, PointKind, PublisherId, Registry, Retention, Segment, Signal, Stream,
-    Wire, segment::INDEX_ENTRIES,
+    Bounds, Class, Entry, Form, Join, Next, PointKind, PublisherId, Registry, Retention, Segment, Signal,
+    Stream, segment::INDEX_ENTRIES,
 };
 use crate::flv::{Frame, FrameKind, WireFormat};
 
@@ -46,7 +46,7 @@ pub fn check_any_bytes(mut bytes: &[u8]) {
     let bounds = Bounds { streams: 1, memory_bytes: usize::MAX };
     let registry = Arc::new(Registry::new(signals, retention, bounds, |_| Box::new(Numbered)));
     let id = PublisherId { core: 0, connection_id: 1 };
-    let follow = registry.follow(NAME, Wire::Rtmp, 0, 0);
+    let follow = registry.follow(NAME, Form::Rtmp, 0, 0);
     let mut publication = Some(registry.publish(NAME, id, 0).expect("nobody else is here"));
     let mut reader = Reader::default();
     let mut now_ms = 0;
@@ -87,10 +87,10 @@ pub fn check_any_bytes(mut bytes: &[u8]) {
 
 /// A player's begin is a message's.
 fn check_join(stream: &Stream) {
-    let Join::At(point) = &**stream.log(Wire::Rtmp).join() else {
+    let Join::At(point) = &**stream.log(Form::Rtmp).join() else {
         return;
     };
-    assert!(point.segment.sequence >= stream.log(Wire::Rtmp).oldest(), "it is still kept");
+    assert!(point.segment.sequence >= stream.log(Form::Rtmp).oldest(), "it is still kept");
     let entries = point.segment.committed().entries;
     let at = match point.offset {
         0 => 0,
@@ -110,7 +110,7 @@ struct Reader {
 impl Reader {
     fn follow(&mut self, stream: &Stream, now_ms: u32) {
         if self.segment.is_none() {
-            self.segment = stream.log(Wire::Rtmp).newest();
+            self.segment = stream.log(Form::Rtmp).newest();
         }
         while let Some(segment) = &self.segment {
             let next = segment.next();

@@ -4,6 +4,7 @@
 mod cells;
 mod chronicle;
 mod facts;
+mod form;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 mod join;
@@ -22,11 +23,11 @@ mod sync;
 mod timeline;
 mod tracks;
 mod usage;
-mod wire;
 mod wire_log;
 mod writer;
 
 pub use facts::Facts;
+pub use form::Form;
 pub use join::{Join, JoinPoint, PointKind};
 pub use log::Retention;
 pub use memory::{Held, Ledger, Memory, MemoryKind, Relief};
@@ -38,7 +39,6 @@ pub use shown::Media;
 pub use signal::{Mail, SLOTS, Signal};
 pub use stream_log::{KeyFrame, StreamLog};
 pub use usage::PublisherId;
-pub use wire::Wire;
 pub use writer::Formats;
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use arc_swap::ArcSwap;
 
 use super::{
     facts::Facts,
+    form::Form,
     log::Retention,
     memory::{Held, Memory, MemoryKind},
     patience::Patience,
@@ -14,7 +15,6 @@ use super::{
     signal::{Mail, Signal},
     stream_log::StreamLog,
     usage::{Hold, PublisherId, Users},
-    wire::Wire,
     writer::{Formats, Laid, Writer},
 };
 use crate::flv::Frame;
@@ -43,7 +43,7 @@ pub struct Stream {
     name: Arc<str>,
     signals: Arc<[Signal]>,
     /// By wire form.
-    logs: [StreamLog; Wire::COUNT],
+    logs: [StreamLog; Form::COUNT],
     facts: ArcSwap<Facts>,
     shown: Shown,
     /// The name's publisher; the writer while there is none.
@@ -98,7 +98,7 @@ impl Registry {
     ) -> Result<Publication, Refused> {
         let usage = self.enter(name);
         let stream = &usage.stream;
-        let is_new = stream.log(Wire::Rtmp).newest().is_none();
+        let is_new = stream.log(Form::Rtmp).newest().is_none();
         let patient_ms = stream.patient_ms(id.core);
         let taken = stream.hold.take(id, patient_ms, || self.count_publisher(is_new, now_ms));
         let Some(mut writer) = taken.transpose()? else {
@@ -122,10 +122,10 @@ impl Registry {
 
     /// Follows a stream in one wire form from a core: that core's signal says `slot` whenever the stream grows. The
     /// stream need not be published. A core follows it once in each form, however many of its players watch.
-    pub fn follow(self: &Arc<Self>, name: &str, wire: Wire, core: usize, slot: usize) -> Follow {
+    pub fn follow(self: &Arc<Self>, name: &str, form: Form, core: usize, slot: usize) -> Follow {
         let usage = self.enter(name);
-        usage.stream.log(wire).follow(core, slot);
-        Follow { usage, wire, core }
+        usage.stream.log(form).follow(core, slot);
+        Follow { usage, form, core }
     }
 
     /// Streams that are published or waited for.
@@ -194,12 +194,12 @@ impl Registry {
     }
 
     fn new_stream(&self, name: Arc<str>) -> Stream {
-        let bytes = STREAM_BYTES + name.len() + self.signals.len() * size_of::<u32>() * Wire::COUNT;
+        let bytes = STREAM_BYTES + name.len() + self.signals.len() * size_of::<u32>() * Form::COUNT;
         let held = self.memory.hold(MemoryKind::Connections, bytes);
         Stream {
             name,
             signals: self.signals.clone(),
-            logs: Wire::ALL.map(|_| StreamLog::new(self.signals.len())),
+            logs: Form::ALL.map(|_| StreamLog::new(self.signals.len())),
             facts: ArcSwap::default(),
             shown: Shown::default(),
             hold: Hold::free(Box::new(Writer::new(self.formats, self.retention, self.memory.clone()))),
@@ -224,8 +224,8 @@ impl Stream {
     }
 
     /// What it is in one wire form.
-    pub fn log(&self, wire: Wire) -> &StreamLog {
-        &self.logs[wire.index()]
+    pub fn log(&self, form: Form) -> &StreamLog {
+        &self.logs[form.index()]
     }
 
     /// Whether somebody publishes it.
@@ -415,7 +415,7 @@ impl Drop for Publication {
 /// A core's hold on a stream that its players watch or wait for.
 pub struct Follow {
     usage: Usage,
-    wire: Wire,
+    form: Form,
     core: usize,
 }
 
@@ -426,13 +426,13 @@ impl Follow {
     }
 
     /// In what form it is followed.
-    pub fn wire(&self) -> Wire {
-        self.wire
+    pub fn form(&self) -> Form {
+        self.form
     }
 
     /// The log that is followed.
     pub fn log(&self) -> &StreamLog {
-        self.usage.stream.log(self.wire)
+        self.usage.stream.log(self.form)
     }
 }
 
@@ -513,7 +513,7 @@ mod tests {
     fn at_the_limit_of_memory_those_that_run_go_on_and_come_back() {
         let registry = registry_bounded(Bounds { streams: 10, memory_bytes: 1 });
         let publish = |name, now_ms| registry.publish(name, publisher(1), now_ms);
-        let _follow = registry.follow("live/1", Wire::Rtmp, 0, 0);
+        let _follow = registry.follow("live/1", Form::Rtmp, 0, 0);
         let mut first = publish("live/1", 0).expect("nothing is held");
         first.append(key_frame(0, "K0"), 0);
         assert!(registry.memory().bytes() > 1);
@@ -541,7 +541,7 @@ mod tests {
     #[test]
     fn a_picture_is_near_if_a_pass_that_began_now_would_keep_it_waiting() {
         let registry = registry(2);
-        let _follow = registry.follow("live/s", Wire::Rtmp, 1, 0);
+        let _follow = registry.follow("live/s", Form::Rtmp, 1, 0);
         let mut publication = registry.publish("live/s", publisher(1), 0).expect("free");
         registry.signals[0].set_pass_us(90_000);
         registry.signals[1].set_pass_us(8_000);
@@ -576,7 +576,7 @@ mod tests {
     #[test]
     fn a_publisher_that_has_gone_by_itself_needs_no_eviction() {
         let registry = registry(2);
-        let follow = registry.follow("live/s", Wire::Rtmp, 1, 0);
+        let follow = registry.follow("live/s", Form::Rtmp, 1, 0);
         let next = PublisherId { core: 1, connection_id: 2 };
         registry.evict("live/s", next);
         assert_eq!(registry.signals[1].take_mail(), [Mail::NameFree { connection_id: 2 }]);
@@ -586,7 +586,7 @@ mod tests {
     #[test]
     fn growth_is_told_to_the_cores_that_follow_and_to_no_other() {
         let registry = registry(3);
-        let follow = registry.follow("live/s", Wire::Rtmp, 2, 65);
+        let follow = registry.follow("live/s", Form::Rtmp, 2, 65);
         let mut publication = registry.publish("live/s", publisher(1), 0).expect("free");
         publication.append(key_frame(0, "K0"), 0);
         let grown: Vec<Vec<_>> =
@@ -607,7 +607,7 @@ mod tests {
                     for i in 0..500u64 {
                         let name = ["live/a", "live/b"][i as usize % 2];
                         let id = PublisherId { core, connection_id: i + 1 };
-                        let follow = registry.follow(name, Wire::Rtmp, core, 0);
+                        let follow = registry.follow(name, Form::Rtmp, core, 0);
                         let mut publication = loop {
                             match registry.publish(name, id, i) {
                                 Ok(publication) => break publication,

@@ -3,6 +3,7 @@
 
 use super::{
     chronicle::Chronicle,
+    form::Form,
     join::{Join, PointKind},
     log::{LogWriter, Retention},
     memory::Memory,
@@ -14,7 +15,6 @@ use super::{
     still::{MAX_STILL_BYTES, Still},
     timeline::Timeline,
     tracks::{Picture, Place, Tracks},
-    wire::Wire,
     wire_log::WireLog,
 };
 use crate::flv::{Frame, FrameKind, Kinds, WireFormat};
@@ -48,9 +48,9 @@ pub(super) struct Writer {
     retention: Retention,
     memory: Memory,
     /// By wire form: RTMP's is always there, the others as long as they have readers.
-    logs: [Option<WireLog>; Wire::COUNT],
+    logs: [Option<WireLog>; Form::COUNT],
     /// By wire form: where its next log goes on.
-    sequences: [u64; Wire::COUNT],
+    sequences: [u64; Form::COUNT],
     timeline: Timeline,
     headers: Headers,
     chronicle: Chronicle,
@@ -80,20 +80,20 @@ pub(super) struct Writer {
 }
 
 /// How a stream is laid in each wire form.
-pub type Formats = fn(Wire) -> Box<dyn WireFormat + Send + Sync>;
+pub type Formats = fn(Form) -> Box<dyn WireFormat + Send + Sync>;
 
 impl Writer {
     pub(super) fn new(formats: Formats, retention: Retention, memory: Memory) -> Self {
-        let rtmp = WireLog::new(formats(Wire::Rtmp).into(), LogWriter::new(retention, memory.clone()), 0);
-        let mut logs = [const { None }; Wire::COUNT];
-        logs[Wire::Rtmp.index()] = Some(rtmp);
+        let rtmp = WireLog::new(formats(Form::Rtmp).into(), LogWriter::new(retention, memory.clone()), 0);
+        let mut logs = [const { None }; Form::COUNT];
+        logs[Form::Rtmp.index()] = Some(rtmp);
         let headers = Headers::new(memory.clone());
         Self {
             formats,
             retention,
             memory,
             logs,
-            sequences: [0; Wire::COUNT],
+            sequences: [0; Form::COUNT],
             timeline: Timeline::default(),
             headers,
             chronicle: Chronicle::default(),
@@ -114,7 +114,7 @@ impl Writer {
     /// A publisher comes.
     pub(super) fn begin(&mut self, stream: &Stream, now_ms: u64) {
         self.chronicle.begin(stream, now_ms);
-        Wire::ALL.iter().for_each(|wire| stream.log(*wire).begin_epoch());
+        Form::ALL.iter().for_each(|wire| stream.log(*wire).begin_epoch());
     }
 
     /// The publisher went away.
@@ -131,7 +131,7 @@ impl Writer {
         self.players_have_headers = true;
         self.moved_ms = None;
         self.still = None;
-        for (log, wire) in self.logs.iter_mut().zip(Wire::ALL) {
+        for (log, wire) in self.logs.iter_mut().zip(Form::ALL) {
             if let Some(log) = log {
                 log.interrupt(stream.log(wire));
             }
@@ -180,8 +180,8 @@ impl Writer {
         let begins = picture.is_some_and(|picture| picture.place == Place::Begins);
         let is_sound_point = self.is_sound_point(role, now_ms);
         self.note_still(stream, &frame, begins, is_sound_point, now_ms);
-        let mut has_lost_join = [false; Wire::COUNT];
-        for (log, wire) in self.logs.iter_mut().zip(Wire::ALL) {
+        let mut has_lost_join = [false; Form::COUNT];
+        for (log, wire) in self.logs.iter_mut().zip(Form::ALL) {
             let (Some(log), shared) = (log, stream.log(wire)) else { continue };
             if log.holds_back(role, holds) {
                 continue;
@@ -233,8 +233,8 @@ impl Writer {
     /// Gives up what is beyond the logs' shares, where memory is short. True if something went.
     pub(super) fn relieve(&mut self, stream: &Stream, now_ms: u64) -> bool {
         let before_bytes = self.log_bytes();
-        let mut has_lost_join = [false; Wire::COUNT];
-        for (log, wire) in self.logs.iter_mut().zip(Wire::ALL) {
+        let mut has_lost_join = [false; Form::COUNT];
+        for (log, wire) in self.logs.iter_mut().zip(Form::ALL) {
             let Some(log) = log else { continue };
             has_lost_join[wire.index()] = !log.trim(stream.log(wire), now_ms);
         }
@@ -244,9 +244,9 @@ impl Writer {
 
     /// Logs whose point to join at has gone: with pictures that is because their group has outgrown the buffer, or its
     /// share of the memory.
-    fn wait_for_key_frame(&mut self, stream: &Stream, has_lost_join: [bool; Wire::COUNT]) {
+    fn wait_for_key_frame(&mut self, stream: &Stream, has_lost_join: [bool; Form::COUNT]) {
         let has_pictures = !self.tracks.is_empty();
-        for (log, wire) in self.logs.iter_mut().zip(Wire::ALL).filter(|(_, wire)| has_lost_join[wire.index()])
+        for (log, wire) in self.logs.iter_mut().zip(Form::ALL).filter(|(_, wire)| has_lost_join[wire.index()])
         {
             let Some(log) = log else { continue };
             log.set_join(stream.log(wire), if has_pictures { Join::NextKeyFrame } else { Join::Nothing });
@@ -307,7 +307,7 @@ impl Writer {
             self.is_settled = true;
             // Players of the publish before cannot be told that a kind has gone, or that one has come.
             if self.held_before.is_some_and(|before| before != self.media.kinds()) {
-                Wire::ALL.iter().for_each(|wire| stream.log(*wire).end_earlier_epochs());
+                Form::ALL.iter().for_each(|wire| stream.log(*wire).end_earlier_epochs());
             }
         }
         self.headers.set_absent(self.media.at(now_ms).absent());
@@ -339,11 +339,11 @@ impl Writer {
                 }
             }
             None if is_sound_point && is_still => {
-                let rtmp = self.logs[Wire::Rtmp.index()].as_ref();
+                let rtmp = self.logs[Form::Rtmp.index()].as_ref();
                 // Beside the log, and once more in the preamble of each wire format.
                 let max_bytes = MAX_STILL_BYTES.min(self.memory.log_share() / 8);
                 let pictures =
-                    rtmp.and_then(|log| log.pictures(stream.log(Wire::Rtmp), max_bytes, configuration));
+                    rtmp.and_then(|log| log.pictures(stream.log(Form::Rtmp), max_bytes, configuration));
                 self.still = pictures.map(|pictures| Still::new(pictures, configuration, &self.memory));
             }
             Some(_) | None => {}
@@ -361,7 +361,7 @@ impl Writer {
     fn open_and_close(&mut self, stream: &Stream, timestamp_ms: u32, now_ms: u64) {
         let (rtmp, others) = self.logs.split_at_mut(1);
         let Some(rtmp) = &rtmp[0] else { return };
-        for (log, wire) in others.iter_mut().zip(&Wire::ALL[1..]) {
+        for (log, wire) in others.iter_mut().zip(&Form::ALL[1..]) {
             let shared = stream.log(*wire);
             let sequence = &mut self.sequences[wire.index()];
             if let Some(open) = log {
@@ -379,14 +379,14 @@ impl Writer {
                 // Players that came before this and want the next key frame take what begins segment `sequence` to
                 // be past. What is kept is; where nothing is, the log begins in the segment after it.
                 let is_kept =
-                    matches!(**stream.log(Wire::Rtmp).join(), Join::At(_)) && rtmp.has_room_for_copy();
+                    matches!(**stream.log(Form::Rtmp).join(), Join::At(_)) && rtmp.has_room_for_copy();
                 let first = *sequence + u64::from(!is_kept);
                 let writer = LogWriter::starting_at(first, self.retention, self.memory.clone());
                 let mut opened = WireLog::new((self.formats)(*wire).into(), writer, now_ms);
                 let holds = self.media.at(now_ms);
                 if is_kept {
                     let (headers, still) = (&mut self.headers, self.still.as_mut());
-                    rtmp.copy_to(stream.log(Wire::Rtmp), &mut opened, shared, headers, still, holds);
+                    rtmp.copy_to(stream.log(Form::Rtmp), &mut opened, shared, headers, still, holds);
                 }
                 *log = Some(opened);
             }

@@ -76,17 +76,17 @@ fn a_player_whose_segment_was_the_last_to_go_misses_nothing() {
     publication.append(key_frame(0, "K0 "), 1_000);
     let player = bench.join(Start::KeyFrame);
     assert_eq!(bench.drain(player), "K0 ");
-    let first = bench.hub.stream(player).log(Wire::Rtmp).newest().expect("there is a message").sequence;
+    let first = bench.hub.stream(player).log(Form::Rtmp).newest().expect("there is a message").sequence;
     let mut expected = String::new();
     for i in 1..u32::MAX {
         let mark = format!("K{i} ");
         publication.append(key_frame(i, &mark), 1_000 + u64::from(i));
         expected += &mark;
-        if bench.hub.stream(player).log(Wire::Rtmp).oldest() > first {
+        if bench.hub.stream(player).log(Form::Rtmp).oldest() > first {
             break;
         }
     }
-    assert_eq!(bench.hub.stream(player).log(Wire::Rtmp).oldest(), first + 1);
+    assert_eq!(bench.hub.stream(player).log(Form::Rtmp).oldest(), first + 1);
     assert_eq!(bench.drain(player), expected);
     assert_eq!(bench.hub.skips(), 0);
 }
@@ -105,7 +105,7 @@ fn a_core_holds_what_its_players_stand_in_and_nothing_else_that_is_retired() {
         bench.now_ms = 1_000 + u64::from(i) * 1_000;
         bench.drain(quick);
         segments.push(Arc::downgrade(
-            &bench.hub.stream(quick).log(Wire::Rtmp).newest().expect("there is a message"),
+            &bench.hub.stream(quick).log(Form::Rtmp).newest().expect("there is a message"),
         ));
     }
     segments.dedup_by(|a, b| a.ptr_eq(b));

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use super::*;
-use crate::stream::Wire;
+use crate::stream::Form;
 use crate::stream::{
     Publication, Registry, Retention,
     tests::{
@@ -45,7 +45,7 @@ impl Bench {
     }
 
     fn join(&mut self, start: Start) -> PlayerKey {
-        self.hub.join(7, NAME, Wire::Rtmp, start, self.now_ms)
+        self.hub.join(7, NAME, Form::Rtmp, start, self.now_ms)
     }
 
     /// All that is due to the player, taken at once.

@@ -223,7 +223,7 @@ fn more_streams_than_slots_are_all_looked_at() {
     let count = crate::stream::SLOTS + 5;
     let names: Vec<String> = (0..count).map(|i| format!("live/{i}")).collect();
     for (owner, name) in names.iter().enumerate() {
-        bench.hub.join(owner, name, Wire::Rtmp, Start::KeyFrame, 1_000);
+        bench.hub.join(owner, name, Form::Rtmp, Start::KeyFrame, 1_000);
     }
     let mut due = Vec::new();
     bench.hub.grown(0, 1, &mut due);

@@ -3,7 +3,7 @@
 /// In what format a player gets a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
-pub enum Wire {
+pub enum Form {
     /// RTMP chunks.
     Rtmp = 0,
     /// An FLV file that does not end: the body of an HTTP response that the connection's end delimits, for clients of
@@ -15,7 +15,7 @@ pub enum Wire {
     HttpFlvChunked = 3,
 }
 
-impl Wire {
+impl Form {
     /// How many there are.
     pub const COUNT: usize = 4;
     /// All of them, in the order of their index.
