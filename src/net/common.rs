@@ -9,6 +9,8 @@ use std::{
     time::Instant,
 };
 
+use arc_swap::{ArcSwap, Guard};
+
 use super::{
     gate::{Gate, Refusal},
     handle::Outside,
@@ -26,7 +28,8 @@ use crate::{
 
 /// What all cores share.
 pub(super) struct Common {
-    pub config: Config,
+    /// What is in force. It is replaced as a whole: take what you need when you decide, and keep nothing.
+    pub config: ArcSwap<Config>,
     /// What each core's rings are made with.
     pub ring_size: RingSize,
     pub gate: Arc<Gate>,
@@ -48,6 +51,11 @@ pub(super) struct Common {
 }
 
 impl Common {
+    /// The configuration in force, as of now.
+    pub(super) fn config(&self) -> Guard<Arc<Config>> {
+        self.config.load()
+    }
+
     /// A number that no connection has had.
     pub(super) fn next_connection_id(&self) -> u64 {
         self.next_id.fetch_add(1, Ordering::Relaxed)

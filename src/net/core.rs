@@ -114,10 +114,11 @@ impl Core {
     /// # Errors
     /// The kernel refuses io_uring.
     pub(super) fn new(number: usize, common: Arc<Common>, wake: PipeReader) -> io::Result<Self> {
+        let config = common.config();
         let policy = Policy {
-            max_lag: common.config.play.max_lag,
-            play_wait: common.config.play.play_wait,
-            publisher_grace: common.config.publish.publisher_grace,
+            max_lag: config.play.max_lag,
+            play_wait: config.play.play_wait,
+            publisher_grace: config.publish.publisher_grace,
         };
         let clock = Clock::new(common.started);
         let mut core = Self {
@@ -128,11 +129,11 @@ impl Core {
             patient_ms: clock.patient_ms(),
             clock,
             is_draining: false,
-            ring: patiently(|| Ring::new(common.config.play.zero_copy_from, common.ring_size))?,
+            ring: patiently(|| Ring::new(config.play.zero_copy_from, common.ring_size))?,
             wake,
             buffers: ReceiveSlab::default(),
             holdings: Holdings::new(common.registry.memory()),
-            pump: Pump::new(common.config.play.latency_budget),
+            pump: Pump::new(config.play.latency_budget),
             untold: BinaryHeap::new(),
             alarm_us: None,
             due: Vec::new(),

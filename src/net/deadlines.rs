@@ -23,9 +23,9 @@ impl Core {
     /// Asks publishers for a sign of life: those that send nothing, so that a quiet encoder that is well neither loses
     /// its name nor is ended; and now and then those that send, since some count on hearing something.
     pub(super) fn ask_quiet_publishers(&mut self) {
-        let publish = &self.common.config.publish;
-        let shortest = publish.stale_publisher.min(self.common.config.limits.publisher_silence);
-        let ping_ms = millis(self.common.config.play.ping_interval);
+        let config = self.common.config();
+        let shortest = config.publish.stale_publisher.min(config.limits.publisher_silence);
+        let ping_ms = millis(config.play.ping_interval);
         let quiet_ms = (millis(shortest) / ASKED_AFTER).clamp(MIN_ASKED_AFTER_MS, ping_ms);
         let mut publishers = std::mem::take(&mut self.publishers);
         // A connection that stops to publish and begins again is there twice until now.
@@ -59,7 +59,8 @@ impl Core {
     /// What time alone does to one connection.
     pub(super) fn look_at(&mut self, key: usize) {
         let (now_ms, patient_ms) = (self.now_ms, self.patient_ms);
-        let play = &self.common.config.play;
+        let config = self.common.config();
+        let play = &config.play;
         let (send_timeout_ms, ping_ms) = (millis(play.send_timeout), millis(play.ping_interval));
         let connection = &mut self.connections[key];
         connection.publications().for_each(|publication| publication.tick(now_ms));
@@ -95,7 +96,8 @@ impl Core {
 
     /// Ends a connection that takes too long to shake hands, or to say what it wants.
     fn end_the_idle(&mut self, key: usize) {
-        let limits = &self.common.config.limits;
+        let config = self.common.config();
+        let limits = &config.limits;
         let connection = &self.connections[key];
         let idle_ms = self.patient_ms.saturating_sub(connection.idle_since_ms);
         if connection.closing.is_some() || connection.role() != Role::Idle {
@@ -114,7 +116,7 @@ impl Core {
 
     /// Ends a publisher that sends nothing and answers nothing: its name is free again, and its players are told in time.
     fn end_the_silent(&mut self, key: usize) {
-        let patience_ms = millis(self.common.config.limits.publisher_silence);
+        let patience_ms = millis(self.common.config().limits.publisher_silence);
         let connection = &self.connections[key];
         let silent_ms = self.patient_ms.saturating_sub(connection.heard_ms);
         if connection.closing.is_none() && connection.is_publishing() && silent_ms >= patience_ms {
@@ -127,7 +129,7 @@ impl Core {
     /// Ends a publisher that sends more than it may.
     fn end_the_excessive(&mut self, key: usize) {
         let now_ms = self.now_ms;
-        let kbps = self.common.config.limits.publisher_kbps as u64;
+        let kbps = self.common.config().limits.publisher_kbps as u64;
         let connection = &mut self.connections[key];
         let window_ms = now_ms.saturating_sub(connection.rated_ms);
         if connection.closing.is_some() || connection.publishing.is_empty() || window_ms < RATE_WINDOW_MS {

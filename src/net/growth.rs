@@ -23,7 +23,7 @@ impl Core {
     /// A publisher's growth waits for a picture to go out with, but not for long.
     pub(super) fn tell_soon(&mut self, key: usize, message_stream_id: MessageStreamId) {
         let connection_id = self.connections[key].id;
-        let due_us = self.clock_us() + self.common.config.play.merge.as_micros() as u64;
+        let due_us = self.clock_us() + self.common.config().play.merge.as_micros() as u64;
         self.tell_at(Untold { due_us, key, connection_id, message_stream_id, has_waited: false });
     }
 
@@ -51,7 +51,7 @@ impl Core {
             };
             match publication.picture_is_near(self.now_ms).filter(|_| !has_waited) {
                 Some(near_us) => {
-                    let budget_us = self.common.config.play.latency_budget.as_micros() as u64;
+                    let budget_us = self.common.config().play.latency_budget.as_micros() as u64;
                     let due_us = now_us + near_us.min(budget_us);
                     self.tell_at(Untold { due_us, key, connection_id, message_stream_id, has_waited: true });
                 }

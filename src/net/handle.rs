@@ -171,8 +171,14 @@ impl Handle {
     }
 
     /// What is in force.
-    pub fn config(&self) -> &Config {
-        &self.common.config
+    pub fn config(&self) -> Arc<Config> {
+        self.common.config.load_full()
+    }
+
+    /// Puts another configuration in force, as a whole. Options that are read once, at
+    /// the start, keep their effect until the next start.
+    pub fn set_config(&self, config: Config) {
+        self.common.config.store(Arc::new(config));
     }
 
     /// How long the relay has been running; the clock of all times in its reports.

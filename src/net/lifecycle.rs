@@ -174,7 +174,8 @@ impl Core {
             let Refused::Busy { silent_ms } = refused else {
                 return self.deny_publisher(key, id, refused);
             };
-            let publish = &self.common.config.publish;
+            let config = self.common.config();
+            let publish = &config.publish;
             let may_take_over = publish.on_second_publisher == config::SecondPublisher::Takeover
                 || silent_ms >= millis(publish.stale_publisher);
             if !may_take_over || self.is_draining {
@@ -326,7 +327,7 @@ impl Core {
         let start = match request.start {
             Some(AskedStart::KeyFrame) => Start::KeyFrame,
             Some(AskedStart::Live) => Start::Live,
-            None => match self.common.config.play.start {
+            None => match self.common.config().play.start {
                 config::Start::Keyframe => Start::KeyFrame,
                 config::Start::Live => Start::Live,
             },

@@ -10,6 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use arc_swap::ArcSwap;
 use tokio::sync::mpsc;
 
 use super::{
@@ -121,7 +122,7 @@ impl Relay {
                 _ = tick.tick() => log_summaries(common, false),
             }
         };
-        let patience = common.config.drain;
+        let patience = common.config().drain;
         let drain_ms = patience.as_millis() as u64;
         // What is still held while nobody publishes or plays is a leak.
         let (streams, log_bytes) = held(&common.registry);
@@ -172,7 +173,7 @@ fn run_core(
     events: mpsc::UnboundedSender<Event>,
 ) {
     let _whole_or_not_at_all = AbortOnPanic(number);
-    if common.config.pin {
+    if common.config().pin {
         pin(number);
     }
     let mut ring = tokio_uring::uring_builder();
@@ -249,7 +250,7 @@ pub(super) fn common(config: Config, ring_size: RingSize) -> io::Result<(Arc<Com
         gate: Gate::new(config.limits.clone()),
         session: session_config(&config.limits),
         vacated: Vacated::new(config.publish.publisher_grace, config.limits.streams),
-        config,
+        config: ArcSwap::from_pointee(config),
         ring_size,
         registry: Arc::new(registry),
         signals,

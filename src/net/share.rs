@@ -92,7 +92,7 @@ impl Core {
     /// Counts the messages of a connection. Where they are more than a peer may send, returns how many a second: a
     /// publisher by the limit, and any connection that we cannot keep up with, if it sends more than encoders do.
     pub(super) fn excessive_messages(&mut self, key: usize) -> Option<u64> {
-        let limit = self.common.config.limits.messages_per_second as u64;
+        let limit = self.common.config().limits.messages_per_second as u64;
         let connection = &mut self.connections[key];
         let (is_publishing, messages) = (connection.is_publishing(), connection.dialogue.messages());
         let input = &mut connection.input;
