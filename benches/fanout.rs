@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use fanfare::fanout::{Hub, PlayerKey, Policy, Start};
+use fanfare::fanout::{Hub, PlayerKey, Policy};
 use fanfare::flv::{Frame, FrameKind};
 use fanfare::net::ring::{Completion, Ring, RingSize};
 use fanfare::rtmp::chunk::MediaFormat;
-use fanfare::stream::{Bounds, Form, Publication, PublisherId, Registry, Retention, Signal};
+use fanfare::stream::{Bounds, Form, Publication, PublisherId, Registry, Retention, Signal, Start};
 
 criterion_group!(benches, pass);
 criterion_main!(benches);

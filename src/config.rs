@@ -15,6 +15,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::stream::Start;
+
 pub use http::{Api, Http, MAX_TOKEN, check_token};
 pub use limits::Limits;
 pub use streams::{StreamRule, patterns};
@@ -134,16 +136,6 @@ pub enum SecondPublisher {
     Reject,
     /// The second one gets the name and the first one's connection ends.
     Takeover,
-}
-
-/// Where a player joins a stream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Start {
-    /// At the newest key frame, with all that came since, at once.
-    Keyframe,
-    /// At the next key frame: a little later, and nearer to what happens now.
-    Live,
 }
 
 /// How a log line looks.
@@ -290,17 +282,6 @@ fn check_addresses(addresses: &[SocketAddr], least: usize) -> Result<(), String>
     Ok(())
 }
 
-impl Start {
-    /// The word of a configuration or of `?start=` in a player's URL.
-    pub fn from_word(word: &str) -> Option<Start> {
-        match word {
-            "keyframe" => Some(Start::Keyframe),
-            "live" => Some(Start::Live),
-            _ => None,
-        }
-    }
-}
-
 impl Default for Config {
     fn default() -> Config {
         Config {
@@ -345,7 +326,7 @@ impl Default for Publish {
 impl Default for Play {
     fn default() -> Play {
         Play {
-            start: Start::Keyframe,
+            start: Start::KeyFrame,
             play_wait: Duration::from_secs(30),
             max_lag: Duration::from_secs(5),
             send_timeout: Duration::from_secs(10),

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use fanfare::config::{Config, Number, SecondPublisher, Start};
+use fanfare::config::{Config, Number, SecondPublisher};
+use fanfare::stream::Start;
 use proptest::prelude::*;
 
 const ANNOTATED: &str = include_str!("../fanfare.toml");
@@ -148,7 +149,7 @@ fn a_mistake_is_one_line_with_file_line_column_and_key() {
         ("[play]\nstream_buffer = \"many\"", "fanfare.toml:2:17: play.stream_buffer: `many` is not a size"),
         (
             "[play]\nstart = \"now\"",
-            "fanfare.toml:2:9: play.start: unknown word `now`, expected `keyframe` or `live`",
+            "fanfare.toml:2:9: play.start: start must be keyframe or live",
         ),
         (
             "[play]\nstrat = \"live\"",

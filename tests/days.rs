@@ -6,14 +6,14 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use fanfare::{
-    fanout::{Hub, PlayerKey, Policy, Start},
+    fanout::{Hub, PlayerKey, Policy},
     flv::{Frame, FrameKind},
     rtmp::{
         chunk::{ChunkSize, MediaFormat},
         client::{Client, ClientConfig, Event, Role},
         session::{Output, Session, SessionConfig},
     },
-    stream::{Bounds, Publication, PublisherId, Registry, Retention, Signal},
+    stream::{Bounds, Publication, PublisherId, Registry, Retention, Signal, Start},
 };
 
 const DAY_MS: u64 = 86_400_000;

@@ -3,12 +3,13 @@
 use std::{sync::Arc, time::Duration};
 
 use fanfare::{
-    fanout::{Hub, PlayerKey, Policy, Start},
+    fanout::{Hub, PlayerKey, Policy},
     flv::{Frame, FrameKind},
     http::{FlvFormat, websocket::WebSocketFormat},
     rtmp::chunk::MediaFormat,
     stream::{
         Bounds, Form, MemoryKind, NoRoom, Publication, PublisherId, Refused, Registry, Retention, Signal,
+        Start,
     },
 };
 

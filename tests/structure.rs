@@ -15,7 +15,7 @@ const MAY_NAME: [(&str, &[&str]); 11] = [
     ("http", &["flv"]),
     ("stream", &["flv"]),
     ("fanout", &["stream", "flv"]),
-    ("config", &["logging"]),
+    ("config", &["logging", "stream"]),
     ("logging", &["config"]),
     ("net", &["amf0", "flv", "rtmp", "http", "stream", "fanout", "config", "logging"]),
     ("control", &["amf0", "flv", "rtmp", "http", "stream", "fanout", "config", "logging", "net"]),

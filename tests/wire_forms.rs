@@ -4,11 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use fanfare::fanout::{Ended, Hub, PlayerKey, Policy, Start};
+use fanfare::fanout::{Ended, Hub, PlayerKey, Policy};
 use fanfare::flv::{Frame, FrameKind};
 use fanfare::http::{ChunkedFormat, FlvFormat, websocket::WebSocketFormat};
 use fanfare::rtmp::chunk::MediaFormat;
-use fanfare::stream::{Bounds, Form, MemoryKind, Publication, PublisherId, Registry, Retention, Signal};
+use fanfare::stream::{
+    Bounds, Form, MemoryKind, Publication, PublisherId, Registry, Retention, Signal, Start,
+};
 
 const NAME: &str = "live/s";
 /// How long a form's log outlives its last reader, and a frame more.

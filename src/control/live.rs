@@ -13,7 +13,11 @@ use bytes::Bytes;
 use tungstenite::handshake::derive_accept_key;
 
 use super::{Control, error::Refused, rights};
-use crate::{config, fanout::Start, http::paths, rtmp::name::StreamName, stream::Form};
+use crate::{
+    http::paths,
+    rtmp::name::StreamName,
+    stream::{Form, Start},
+};
 
 /// What a core needs to know of a player, and its response's head.
 pub(super) struct Live {
@@ -74,14 +78,9 @@ fn wanted<B: HttpBody>(control: &Control, request: &Request<B>) -> Result<(Strin
     let path = percent_encoding::percent_decode_str(request.uri().path()).decode_utf8();
     let path = path.map_err(|_| Refused::bad_request("the path is not UTF-8"))?;
     let name = StreamName::of_path(&path).map_err(|error| Refused::bad_request(error.to_string()))?;
-    // Players for files append `?start=0`: what is no word of ours means nothing, as over RTMP.
-    let word = rights::parameter(request.uri(), "start");
-    let start = word.and_then(|word| config::Start::from_word(&word));
-    let start = start.unwrap_or(control.relay.config().play.start);
-    let start = match start {
-        config::Start::Keyframe => Start::KeyFrame,
-        config::Start::Live => Start::Live,
-    };
+    let requested = Start::requested(rights::parameter(request.uri(), "start").as_deref());
+    let requested = requested.map_err(|error| Refused::bad_request(error.to_string()))?;
+    let start = requested.unwrap_or(control.relay.config().play.start);
     if control.relay.is_draining() {
         return Err(Refused::new(StatusCode::SERVICE_UNAVAILABLE, "the relay is about to stop"));
     }

@@ -8,9 +8,9 @@ use slab::Slab;
 use super::{
     batch::Batch,
     follower::{Follower, NOT_BEGUN},
-    player::{Place, Player, Start, Video, Wants},
+    player::{Place, Player, Video, Wants},
 };
-use crate::stream::{Form, Join, Patience, PointKind, Registry, SLOTS, Stream};
+use crate::stream::{Form, Join, Patience, PointKind, Registry, SLOTS, Start, Stream};
 
 /// How much patience players are shown; see the configuration for each.
 #[derive(Clone, Copy, Debug)]

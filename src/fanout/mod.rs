@@ -9,7 +9,6 @@ mod pump;
 
 pub use batch::Batch;
 pub use hub::{Ended, Hub, PlayerKey, Policy};
-pub use player::Start;
 pub use pump::Pump;
 
 #[cfg(all(test, not(fanfare_loom)))]

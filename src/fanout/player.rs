@@ -20,15 +20,6 @@ const BATCH_BYTES: u32 = 256 << 10;
 /// and a send of its own for each audio message costs twenty times its bytes. 20 audio messages at 128 kbit/s.
 const GATHERED_BYTES: u32 = 8 << 10;
 
-/// Where a player wants to begin.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Start {
-    /// At the newest key frame, at once.
-    KeyFrame,
-    /// At the next key frame.
-    Live,
-}
-
 pub(super) struct Player {
     /// What the hub's answers call it.
     pub owner: usize,

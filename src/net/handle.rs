@@ -29,11 +29,10 @@ pub use super::{
 };
 use crate::{
     config::Config,
-    fanout::Start,
     flv::{FrameKind, Kinds, WireFormat},
     http::FlvFormat,
     rtmp::chunk::MediaFormat,
-    stream::{Form, KeyFrame, Mail, Memory, Stream},
+    stream::{Form, KeyFrame, Mail, Memory, Start, Stream},
 };
 
 /// Events that a listener may be behind before it misses some.

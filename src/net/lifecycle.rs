@@ -11,10 +11,11 @@ use super::{
 };
 use crate::{
     config,
-    fanout::{Ended, Start},
+    fanout::Ended,
     http::paths,
-    rtmp::session::{CloseReason, MessageStreamId, Output, PlayRequest, PublishRequest, Start as AskedStart},
-    stream::{NoRoom, Refused},
+    rtmp::name::Address,
+    rtmp::session::{CloseReason, MessageStreamId, Output, PlayRequest, PublishRequest},
+    stream::{NoRoom, Refused, Start},
 };
 
 /// How long a publisher that takes a name over waits for the one before it to let go.
@@ -324,15 +325,15 @@ impl Core {
 
     fn play(&mut self, key: usize, request: PlayRequest) {
         self.leave_stream(key);
-        let start = match request.start {
-            Some(AskedStart::KeyFrame) => Start::KeyFrame,
-            Some(AskedStart::Live) => Start::Live,
-            None => match self.common.config().play.start {
-                config::Start::Keyframe => Start::KeyFrame,
-                config::Start::Live => Start::Live,
-            },
+        let address = Address { name: request.name, query: request.query };
+        let start = match Start::requested(address.parameter("start")) {
+            Ok(requested) => requested.unwrap_or(self.common.config().play.start),
+            Err(invalid) => {
+                let description = invalid.to_string();
+                return self.connections[key].dialogue.refuse_play("NetStream.Play.Failed", &description);
+            }
         };
-        self.begin_to_play(key, request.name.to_string().into_boxed_str(), start);
+        self.begin_to_play(key, address.name.to_string().into_boxed_str(), start);
         self.connections[key].dialogue.accept_play();
     }
 

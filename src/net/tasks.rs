@@ -79,7 +79,7 @@ impl Core {
     }
 
     /// A player's place in its stream.
-    pub(super) fn begin_to_play(&mut self, key: usize, name: Box<str>, start: crate::fanout::Start) {
+    pub(super) fn begin_to_play(&mut self, key: usize, name: Box<str>, start: crate::stream::Start) {
         let connection = &mut self.connections[key];
         let (id, peer, protocol) = (connection.id, connection.peer, connection.dialogue.protocol());
         let player = self.hub.join(key, &name, connection.dialogue.form(), start, self.now_ms);

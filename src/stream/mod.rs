@@ -17,6 +17,7 @@ mod role;
 mod segment;
 mod shown;
 mod signal;
+mod start;
 mod still;
 mod stream_log;
 mod sync;
@@ -37,6 +38,7 @@ pub use registry::{Bounds, Follow, NoRoom, Publication, Refused, Registry, Strea
 pub use segment::{Class, Committed, Entry, Next, Segment};
 pub use shown::Media;
 pub use signal::{Mail, SLOTS, Signal};
+pub use start::{InvalidStart, Start};
 pub use stream_log::{KeyFrame, StreamLog};
 pub use usage::PublisherId;
 pub use writer::Formats;

@@ -33,6 +33,22 @@ fn a_stream_that_nobody_publishes_or_a_bad_address_is_refused_with_a_reason() {
 }
 
 #[test]
+fn an_invalid_start_is_refused_with_the_same_sentence_over_http_and_rtmp() {
+    let relay = Relay::start("");
+    let _publisher = Rtmp::publishing(&relay, "live/a");
+    relay.wait_for_publisher("live/a");
+    let over_http = get(&relay, "/live/a.flv?start=nonsense");
+    assert_eq!(over_http.status, 400);
+    let sentence = "start must be keyframe or live".to_owned();
+    assert_eq!(over_http.json()["error"], sentence);
+    let over_rtmp = Rtmp::refusal(&relay, Role::Play, "live/a?start=nonsense");
+    assert_eq!(over_rtmp, ("NetStream.Play.Failed".to_owned(), sentence));
+    // What players append that seek in files.
+    assert_eq!(ask_with(&relay, "HEAD", "/live/a.flv?start=0", "").status, 200);
+    drop(Rtmp::started(&relay, Role::Play, "live/a?start=0"));
+}
+
+#[test]
 fn heads_and_preflights_of_live_bodies_are_answered_and_other_methods_refused() {
     let relay = Relay::start("");
     let _publisher = Rtmp::publishing(&relay, "live/a");

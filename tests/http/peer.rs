@@ -187,13 +187,17 @@ impl Rtmp {
 
     /// Asks to publish, and fails the test unless it is refused with this code.
     pub fn refused(relay: &Relay, name: &str, code: &str) {
-        let mut rtmp = Self::new(relay, Role::Publish, name);
-        let refusal = rtmp.until_event(|event| match event {
-            Event::Status(status) => Some(status.code),
-            Event::Started => panic!("{name} was taken"),
+        assert_eq!(Self::refusal(relay, Role::Publish, name).0, code, "{name}");
+    }
+
+    /// Asks to publish or to play, and fails the test unless it is refused: with which code and description.
+    pub fn refusal(relay: &Relay, role: Role, name: &str) -> (String, String) {
+        let mut rtmp = Self::new(relay, role, name);
+        rtmp.until_event(|event| match event {
+            Event::Status(status) => Some((status.code, status.description)),
+            Event::Started => panic!("{name} was accepted"),
             _ => None,
-        });
-        assert_eq!(refusal, code, "{name}");
+        })
     }
 
     /// Publishes, with metadata, headers and a key frame sent.

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use super::*;
-use crate::stream::Form;
+use crate::stream::{Form, Start};
 use crate::stream::{
     Publication, Registry, Retention,
     tests::{
