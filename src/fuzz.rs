@@ -6,7 +6,7 @@ use bytes::Bytes;
 use crate::flv::{FrameKind, audio, codec, data, video};
 use crate::rtmp::chunk::{self, Decoder, Limits, Message};
 use crate::rtmp::message::type_id;
-use crate::rtmp::{command, handshake, session};
+use crate::rtmp::{handshake, session};
 use crate::{amf0, http, stream};
 
 /// One fuzz target.
@@ -24,7 +24,7 @@ pub const TARGETS: [Target; 9] = [
     Target { name: "amf0", check: amf0::check_any_bytes, seeds: amf0_seeds },
     Target { name: "chunk", check: chunk::fuzz::decode_at_any_cut, seeds: chunk_seeds },
     Target { name: "codec", check: codec::check_any_bytes, seeds: codec_seeds },
-    Target { name: "command", check: command::check_any_bytes, seeds: command_seeds },
+    Target { name: "command", check: session::fuzz::check_any_command, seeds: command_seeds },
     Target { name: "flv_headers", check: check_flv_headers, seeds: flv_headers_seeds },
     Target { name: "handshake", check: handshake::check_any_bytes, seeds: handshake_seeds },
     Target { name: "session", check: session::fuzz::check_any_bytes, seeds: session_seeds },

@@ -11,7 +11,10 @@ use crate::{
         LAST_CHUNK,
         websocket::{self, CloseCode, Word},
     },
-    rtmp::session::{self, MessageStreamId, Output, Session},
+    rtmp::{
+        error::Error as RtmpError,
+        session::{MessageStreamId, Output, Session},
+    },
     stream::Form,
 };
 
@@ -47,7 +50,7 @@ pub(super) struct WebSocket {
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Violation {
     #[error(transparent)]
-    Session(#[from] session::Error),
+    Session(#[from] RtmpError),
     #[error(transparent)]
     WebSocket(#[from] websocket::Error),
     #[error("byte {0}: it goes on sending after a request whose response does not end")]

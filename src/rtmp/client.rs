@@ -7,9 +7,10 @@ use bytes::Bytes;
 
 use super::chunk::{ChunkSize, Limits, Message};
 use super::command::Command;
+use super::error::Error;
 use super::handshake;
+use super::link::Link;
 use super::message::{Control, UserControl, type_id};
-use super::session::{Error, Link};
 use crate::amf0::Value;
 use crate::flv::{Frame, FrameKind, Payload};
 

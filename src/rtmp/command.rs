@@ -183,8 +183,6 @@ pub fn check_any_bytes(bytes: &[u8]) {
         assert_eq!(command.text(index), again.text(index));
         assert_eq!(command.flag_or(index, true), again.flag_or(index, true));
     }
-    let Ok(connect) = super::session::Connect::parse(&command) else { return };
-    super::name::check_any_text(&connect.app, &connect.tc_url, command.text(0).unwrap_or_default());
 }
 
 #[cfg(test)]

@@ -3,8 +3,24 @@
 
 use bytes::Bytes;
 
-use super::{Output, Session, SessionConfig};
+use super::{Connect, Output, Session, SessionConfig};
 use crate::rtmp::chunk::fuzz::pieces;
+use crate::rtmp::command::{self, Command};
+use crate::rtmp::name;
+
+/// What holds for any command message, the first byte of which is its type: it reads as [`command::check_any_bytes`]
+/// has it, and a `connect` with any text in it names a stream that [`name::check_any_text`] allows, or none.
+pub fn check_any_command(bytes: &[u8]) {
+    command::check_any_bytes(bytes);
+    let Some((message_type_id, body)) = bytes.split_first() else {
+        return;
+    };
+    let Ok(command) = Command::from_message(*message_type_id, &body.to_vec().into()) else {
+        return;
+    };
+    let Ok(connect) = Connect::parse(&command) else { return };
+    name::check_any_text(&connect.app, &connect.tc_url, command.text(0).unwrap_or_default());
+}
 
 /// The first four bytes say how the others are cut, the fifth how a publisher and a player are answered; the others
 /// follow a handshake.

@@ -1,10 +1,9 @@
 //! What becomes of messages that are no commands: audio, video and data of a number that publishes are its frames, one
 //! by one. Opens no payload further than the name of a data message.
 
-use super::aggregate::Parts;
 use super::*;
 use crate::flv::{FrameKind, Payload, data, video};
-use crate::rtmp::chunk::Message;
+use crate::rtmp::aggregate::Parts;
 
 /// An aggregate message of a stream, as far as it has not been read.
 #[derive(Debug)]

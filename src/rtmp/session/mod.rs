@@ -13,22 +13,16 @@
 //! Nothing is read ahead: [`Session::poll`] reads the next message when all that the one before brought about has been
 //! taken. So a request can be answered before what came after it in the same read is looked at.
 
-mod aggregate;
 mod connect;
-mod error;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 mod holdings;
-mod link;
 mod media;
 mod play;
 mod publish;
 mod streams;
 
-pub use aggregate::Error as AggregateError;
 pub use connect::{CAN_DECODE, CAN_ENCODE, CAN_FORWARD, Connect, Enhanced};
-pub use error::{Error, ErrorKind};
-pub(in crate::rtmp) use link::{Link, Taken, WINDOW_BYTES};
 pub use play::Start;
 pub use streams::{MAX_CREATED_STREAMS, MAX_PUBLICATIONS, MessageStreamId};
 
@@ -45,7 +39,9 @@ use self::{
 };
 use super::chunk::{Limits, Message, OUT_CHUNK_SIZE};
 use super::command::Command;
+use super::error::{Error, ErrorKind};
 use super::handshake;
+use super::link::{Link, Taken, WINDOW_BYTES};
 use super::message::{Control, LimitType, UserControl, type_id};
 use super::name::{self, Address, StreamName};
 use crate::amf0::Value;

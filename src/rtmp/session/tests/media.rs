@@ -120,7 +120,7 @@ fn an_aggregate_becomes_frames_on_its_own_time() {
         ["Video 100 v0", "Audio 110 a", "Data 111 \\u{2}\\0\\u{10}a_name_of_16_byt"]
     );
     let error = peer.try_message(&message(type_id::AGGREGATE, 0, &aggregate[..20])).unwrap_err();
-    assert_eq!(error.kind, ErrorKind::Aggregate(AggregateError::Truncated(17)));
+    assert_eq!(error.kind, ErrorKind::Aggregate(crate::rtmp::aggregate::Error::Truncated(17)));
 }
 
 #[test]

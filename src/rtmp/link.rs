@@ -2,15 +2,15 @@
 
 use bytes::Bytes;
 
+use super::chunk::{self, ChunkStreamId, Decoder, Encoder, Limits, Message};
+use super::command::Command;
 use super::error::{Error, ErrorKind};
+use super::message::{Control, UserControl, type_id};
 use crate::amf0::{self, Value};
-use crate::rtmp::chunk::{self, ChunkStreamId, Decoder, Encoder, Limits, Message};
-use crate::rtmp::command::Command;
-use crate::rtmp::message::{Control, UserControl, type_id};
 
 /// One end of a connection, below the commands. What it has to say piles up in one buffer until it is taken.
 #[derive(Debug)]
-pub(in crate::rtmp) struct Link {
+pub(super) struct Link {
     decoder: Decoder,
     encoder: Encoder,
     out: Vec<u8>,
@@ -34,7 +34,7 @@ pub(in crate::rtmp) struct Link {
 }
 
 /// One message that came.
-pub(in crate::rtmp) enum Taken {
+pub(super) enum Taken {
     /// There is nothing left to do about it.
     Settled,
     /// It is the caller's.
@@ -252,7 +252,7 @@ impl Link {
 
 /// What we announce as window and as bandwidth, and what we acknowledge after when the peer names no window:
 /// Flash Media Server's own, and half a second at 40 Mbit/s.
-pub(in crate::rtmp) const WINDOW_BYTES: u32 = 2_500_000;
+pub(super) const WINDOW_BYTES: u32 = 2_500_000;
 /// A peer that wants an answer to each byte gets one for each 4 KiB, of 16 bytes: 0.4 %.
 const MIN_WINDOW_BYTES: u32 = 4096;
 /// An event, a message stream id and a buffer length. Whatever stands behind is padding.
@@ -261,5 +261,5 @@ const LONGEST_CONTROL_BYTES: usize = 10;
 const MAX_ROUND_TRIP_MS: u32 = 600_000;
 /// As Flash Media Server and FFmpeg have it.
 const COMMAND_CHUNK_STREAM_ID: u32 = 3;
-/// As [`crate::rtmp::chunk::MediaFormat`] has it.
+/// As [`super::chunk::MediaFormat`] has it.
 const DATA_CHUNK_STREAM_ID: u32 = 5;

@@ -1,7 +1,6 @@
-//! How a peer broke the protocol, and at which of its bytes.
+//! How a peer broke the protocol, and at which of its bytes: what a session and a client alike report.
 
-use super::aggregate;
-use crate::rtmp::{chunk, command, handshake, message};
+use super::{aggregate, chunk, command, handshake, message};
 
 /// A violation; the connection cannot go on. Whoever logs it knows the peer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

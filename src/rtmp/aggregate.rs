@@ -2,7 +2,7 @@
 
 use bytes::{Buf, Bytes};
 
-use crate::rtmp::message::type_id;
+use super::message::type_id;
 
 /// One message out of an aggregate.
 #[derive(Clone, Debug, PartialEq, Eq)]
