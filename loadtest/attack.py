@@ -77,13 +77,13 @@ ROWS = [
     Row("unread-log", "refused-connections", log="info", unread_log=True),
     # What the thieves send may be read before what the encoder sent, by another core.
     Row("name-thieves", "name-thieves", config="cores=2", stopped_s=4.5),
-    Row("one-network", "one-network", config="limits.uncounted=[]"),
+    Row("one-network", "one-network", config="limits.exempt=[]"),
     *of_kinds("event-floods dear-metadata odd-names"),
     *[Row(kind, kind, config=SMALL, grown_mb=80) for kind in
       "unfinished-messages pinned-buffers unread-preambles large-headers still-pictures".split()],
     Row("paused-players", "paused-players", config=SMALL + ',play.stream_buffer="8MiB"', grown_mb=80),
     Row("growing-publishers", "growing-publishers", config=SMALL, fills_budget=True),
-    Row("standstill", config='limits.publisher_silence="3s"', stopped_s=6),
+    Row("standstill", config='limits.publisher_timeout="3s"', stopped_s=6),
 ]
 KINDS = dict.fromkeys(row.kind for row in ROWS if row.kind)
 

@@ -35,7 +35,8 @@ def command(name: str, port: int, directory: Path, http_port: int = 0) -> list[s
 
 
 def fanfare(port: int, directory: Path, option: str, http_port: int) -> list[str]:
-    """On one core. `option` may hold lines of its configuration, with commas between them: fanfare:cores=2,drain="0s"."""
+    """On one core. `option` may hold lines of its configuration, with commas between them:
+    fanfare:cores=2,shutdown_timeout="0s"."""
     arguments = [need(RELAY), "--rtmp", f"127.0.0.1:{port}", "--http", f"127.0.0.1:{http_port}",
                  "--log-level", "warn"]
     if not option.startswith("cores"):

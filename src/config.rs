@@ -3,6 +3,7 @@
 
 mod http;
 mod limits;
+mod renamed;
 mod streams;
 mod text;
 mod units;
@@ -30,10 +31,10 @@ pub struct Config {
     /// [`Config::core_count`] has the zero resolved.
     pub cores: usize,
     /// Whether each of these threads stays on one CPU.
-    pub pin: bool,
+    pub pin_cores: bool,
     /// How long a shutdown waits for players to be told and their sends to end; 0 leaves at once.
     #[serde(with = "units::duration")]
-    pub drain: Duration,
+    pub shutdown_timeout: Duration,
     /// What holds for some streams, by their names. The first that fits a name decides.
     pub streams: Vec<StreamRule>,
     /// Where encoders and players connect.
@@ -78,7 +79,7 @@ pub struct Publish {
     /// A publisher that was not heard for this long, not even by an answer to a ping, gives its name to a second one,
     /// whatever the choice above.
     #[serde(with = "units::duration")]
-    pub stale_publisher: Duration,
+    pub takeover_after: Duration,
     /// How long players wait for their publisher to come back; 0 ends them when it goes.
     #[serde(with = "units::duration")]
     pub publisher_grace: Duration,
@@ -92,7 +93,7 @@ pub struct Play {
     pub start: Start,
     /// How long a player waits for a name that nobody publishes; 0 refuses it at once.
     #[serde(with = "units::duration")]
-    pub play_wait: Duration,
+    pub wait_for_publisher: Duration,
     /// A player that is further behind than this is moved to the newest key frame.
     #[serde(with = "units::duration")]
     pub max_lag: Duration,
@@ -107,13 +108,13 @@ pub struct Play {
     pub ping_interval: Duration,
     /// How long audio waits for a picture to go out with, in a stream that has pictures.
     #[serde(with = "units::duration")]
-    pub merge: Duration,
+    pub merge_window: Duration,
     /// How long a frame may wait at most on a core that is busy with the ones before.
     #[serde(with = "units::duration")]
     pub latency_budget: Duration,
     /// Sends of at least this many bytes are not copied, where kernel and network card can do without; 0 copies all.
     #[serde(with = "units::size")]
-    pub zero_copy_from: usize,
+    pub zero_copy_threshold: usize,
 }
 
 /// Log lines; they go to standard error.
@@ -200,17 +201,17 @@ impl Config {
         let message = |key, value| size(key, value, 1024..=limits::LARGEST_MESSAGE as u64);
         vec![
             count("cores", self.cores, 0..=MAX_CORES as u64),
-            time("drain", self.drain, 0..=5 * MINUTE_MS),
-            time("publish.stale_publisher", publish.stale_publisher, 100..=HOUR_MS),
+            time("shutdown_timeout", self.shutdown_timeout, 0..=5 * MINUTE_MS),
+            time("publish.takeover_after", publish.takeover_after, 100..=HOUR_MS),
             time("publish.publisher_grace", publish.publisher_grace, 0..=HOUR_MS),
-            time("play.play_wait", play.play_wait, 0..=HOUR_MS),
+            time("play.wait_for_publisher", play.wait_for_publisher, 0..=HOUR_MS),
             time("play.max_lag", play.max_lag, 200..=10 * MINUTE_MS),
             time("play.send_timeout", play.send_timeout, SECOND_MS..=10 * MINUTE_MS),
             size("play.stream_buffer", play.stream_buffer, MIB..=4096 * MIB),
             time("play.ping_interval", play.ping_interval, SECOND_MS..=HOUR_MS),
-            time("play.merge", play.merge, 0..=20),
+            time("play.merge_window", play.merge_window, 0..=20),
             time("play.latency_budget", play.latency_budget, 0..=SECOND_MS),
-            size("play.zero_copy_from", play.zero_copy_from, 0..=MIB),
+            size("play.zero_copy_threshold", play.zero_copy_threshold, 0..=MIB),
             count("limits.connections", limits.connections, 1..=MILLION),
             count("limits.connections_per_address", limits.connections_per_address, 1..=MILLION),
             count("limits.connections_per_network", limits.connections_per_network, 1..=MILLION),
@@ -221,7 +222,7 @@ impl Config {
             count("limits.handshakes_per_block", limits.handshakes_per_block, 1..=MILLION),
             time("limits.handshake_timeout", limits.handshake_timeout, SECOND_MS..=10 * MINUTE_MS),
             time("limits.request_timeout", limits.request_timeout, SECOND_MS..=10 * MINUTE_MS),
-            time("limits.publisher_silence", limits.publisher_silence, SECOND_MS..=HOUR_MS),
+            time("limits.publisher_timeout", limits.publisher_timeout, SECOND_MS..=HOUR_MS),
             count("limits.streams", limits.streams, 1..=MILLION),
             size("limits.memory_budget", limits.memory_budget, MIB..=1 << 50),
             count("limits.publisher_kbps", limits.publisher_kbps, 0..=10 * MILLION),
@@ -232,8 +233,8 @@ impl Config {
             size("limits.command_message", limits.command_message, 1024..=64 << 10),
             count("limits.partial_messages", limits.partial_messages, 4..=1024),
             size("limits.partial_bytes", limits.partial_bytes, 64 << 10..=1 << 30),
-            time("http.head_timeout", http.head_timeout, SECOND_MS..=10 * MINUTE_MS),
-            count("http.metrics_streams", http.metrics_streams, 0..=10_000),
+            time("http.header_timeout", http.header_timeout, SECOND_MS..=10 * MINUTE_MS),
+            count("http.metrics_max_streams", http.metrics_max_streams, 0..=10_000),
             count("log.lines_per_network", log.lines_per_network, 0..=MILLION),
         ]
     }
@@ -286,8 +287,8 @@ impl Default for Config {
     fn default() -> Config {
         Config {
             cores: 0,
-            pin: false,
-            drain: Duration::from_secs(5),
+            pin_cores: false,
+            shutdown_timeout: Duration::from_secs(5),
             streams: Vec::new(),
             listen: Listen::default(),
             publish: Publish::default(),
@@ -317,7 +318,7 @@ impl Default for Publish {
     fn default() -> Publish {
         Publish {
             on_second_publisher: SecondPublisher::Reject,
-            stale_publisher: Duration::from_secs(3),
+            takeover_after: Duration::from_secs(3),
             publisher_grace: Duration::from_secs(10),
         }
     }
@@ -327,14 +328,14 @@ impl Default for Play {
     fn default() -> Play {
         Play {
             start: Start::KeyFrame,
-            play_wait: Duration::from_secs(30),
+            wait_for_publisher: Duration::from_secs(30),
             max_lag: Duration::from_secs(5),
             send_timeout: Duration::from_secs(10),
             stream_buffer: 32 * MIB as usize,
             ping_interval: Duration::from_secs(30),
-            merge: Duration::from_millis(20),
+            merge_window: Duration::from_millis(20),
             latency_budget: Duration::from_millis(150),
-            zero_copy_from: 0,
+            zero_copy_threshold: 0,
         }
     }
 }

@@ -78,14 +78,16 @@ fn check_takes_the_annotated_file() {
 #[test]
 fn flags_override_the_file() {
     let (_folder, path) =
-        file("cores = 2\npin = true\n[listen]\nrtmp = [\"127.0.0.1:1\"]\n[log]\nlevel = \"warn\"\n");
+        file("cores = 2\npin_cores = true\n[listen]\nrtmp = [\"127.0.0.1:1\"]\n[log]\nlevel = \"warn\"\n");
     let flags = ["--cores", "3", "--rtmp", "127.0.0.1:5", "--rtmp", "[::1]:6", "--log-format", "json"];
     for order in [
         [&["check", "--config", &path][..], &flags].concat(),
         [&flags[..], &["check", "--config", &path]].concat(),
     ] {
         let shown = stdout_of(&order);
-        for part in ["cores = 3", "pin = true", "[\"127.0.0.1:5\", \"[::1]:6\"]", "\"json\"", "\"warn\""] {
+        for part in
+            ["cores = 3", "pin_cores = true", "[\"127.0.0.1:5\", \"[::1]:6\"]", "\"json\"", "\"warn\""]
+        {
             assert!(shown.contains(part), "no `{part}` in\n{shown}");
         }
     }

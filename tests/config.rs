@@ -89,12 +89,12 @@ fn every_key_with_a_unit_or_a_count_has_a_range() {
         "api.token",
         "api.token_file",
         "http.allow_origins",
-        "limits.uncounted",
+        "limits.exempt",
         "listen.http",
         "listen.rtmp",
         "log.format",
         "log.level",
-        "pin",
+        "pin_cores",
         "play.start",
         "publish.on_second_publisher",
         "streams",
@@ -157,8 +157,8 @@ fn a_mistake_is_one_line_with_file_line_column_and_key() {
         ),
         ("[plya]\nstart = \"live\"", "fanfare.toml:1:2: plya: unknown key `plya`, expected one of `cores`"),
         ("play.start = 5", "fanfare.toml:1:14: play.start: "),
-        ("pin = yes", "fanfare.toml:1:7: "),
-        ("pin = \"yes\"", "fanfare.toml:1:7: pin: string \"yes\", expected a boolean"),
+        ("pin_cores = yes", "fanfare.toml:1:13: "),
+        ("pin_cores = \"yes\"", "fanfare.toml:1:13: pin_cores: string \"yes\", expected a boolean"),
         ("cores = 1\ncores = 2", "fanfare.toml:2:1: duplicate key"),
         ("[listen]\nrtmp = []", "fanfare.toml:2:8: listen.rtmp: 0 addresses are outside 1 to 64"),
         (
@@ -215,16 +215,14 @@ fn an_empty_file_is_the_defaults_and_one_key_changes_one_value() {
     let mut expected = Config::default();
     expected.publish.on_second_publisher = SecondPublisher::Takeover;
     expected.play.start = Start::Live;
-    expected.play.play_wait = Duration::from_millis(1500);
-    let file =
-        "publish.on_second_publisher = \"takeover\"\n[play]\nstart = \"live\"\nplay_wait = \"1s 500ms\"\n";
+    expected.play.wait_for_publisher = Duration::from_millis(1500);
+    let file = "publish.on_second_publisher = \"takeover\"\n[play]\nstart = \"live\"\nwait_for_publisher = \"1s 500ms\"\n";
     assert_eq!(Config::from_toml("f", file).unwrap(), expected);
 }
 
 #[test]
 fn what_is_in_force_reads_back_as_the_same() {
-    let file =
-        "cores = 3\npin = true\n[listen]\nrtmp = [\"127.0.0.1:0\"]\n[play]\nstream_buffer = \"1500000B\"\n";
+    let file = "cores = 3\npin_cores = true\n[listen]\nrtmp = [\"127.0.0.1:0\"]\n[play]\nstream_buffer = \"1500000B\"\n";
     let config = Config::from_toml("f", file).unwrap();
     assert_eq!(config.play.stream_buffer, 1_500_000);
     assert_eq!(Config::from_toml("f", &config.to_toml()).unwrap(), config);

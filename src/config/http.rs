@@ -14,11 +14,11 @@ use super::{Fault, units};
 pub struct Http {
     /// How long a request's head may take, and how long a connection may ask for nothing.
     #[serde(with = "units::duration")]
-    pub head_timeout: Duration,
+    pub header_timeout: Duration,
     /// Origins whose pages may play the streams: `https://example.org`, or `*` for all.
     pub allow_origins: Vec<String>,
     /// Streams that have metrics of their own; those beyond it are counted together.
-    pub metrics_streams: usize,
+    pub metrics_max_streams: usize,
 }
 
 /// Who may ask the API, and have it act. Tokens are secrets: see [`Api::without_secrets`].
@@ -107,9 +107,9 @@ fn is_of_a_host(c: char) -> bool {
 impl Default for Http {
     fn default() -> Http {
         Http {
-            head_timeout: Duration::from_secs(10),
+            header_timeout: Duration::from_secs(10),
             allow_origins: vec!["*".to_owned()],
-            metrics_streams: 100,
+            metrics_max_streams: 100,
         }
     }
 }

@@ -20,8 +20,8 @@ pub struct Limits {
     /// Connections of one block of networks: an IPv4 /16 or an IPv6 /32.
     pub connections_per_block: usize,
     /// Networks that no limit per address, network or block counts.
-    pub uncounted: Vec<IpNet>,
-    /// RTMP connections whose handshake is not over: of those that are counted, and of those from `uncounted`, each.
+    pub exempt: Vec<IpNet>,
+    /// RTMP connections whose handshake is not over: of those that are counted, and of those from `exempt`, each.
     pub handshakes: usize,
     /// Those of one IP address.
     pub handshakes_per_address: usize,
@@ -37,7 +37,7 @@ pub struct Limits {
     pub request_timeout: Duration,
     /// How long a publisher may send nothing, not even answers to pings.
     #[serde(with = "units::duration")]
-    pub publisher_silence: Duration,
+    pub publisher_timeout: Duration,
     /// Streams that are published.
     pub streams: usize,
     /// All memory that peers can make the relay hold, bytes.
@@ -74,14 +74,14 @@ impl Default for Limits {
             connections_per_address: 1_000,
             connections_per_network: 4_000,
             connections_per_block: 50_000,
-            uncounted: loopback.iter().map(|net| net.parse().expect("it is a network")).collect(),
+            exempt: loopback.iter().map(|net| net.parse().expect("it is a network")).collect(),
             handshakes: 10_000,
             handshakes_per_address: 500,
             handshakes_per_network: 1_000,
             handshakes_per_block: 2_000,
             handshake_timeout: Duration::from_secs(5),
             request_timeout: Duration::from_secs(10),
-            publisher_silence: Duration::from_secs(15),
+            publisher_timeout: Duration::from_secs(15),
             streams: 4_000,
             memory_budget: 4 << 30,
             publisher_kbps: 0,

@@ -5,9 +5,11 @@ use std::io::Read;
 use std::path::Path;
 
 use toml::Spanned;
-use toml::de::{DeTable, DeValue};
+use toml::de::{DeString, DeTable, DeValue};
 
-use super::{Config, Fault, Listen};
+use super::{Config, Fault, Listen, renamed::RENAMED};
+
+type Entry<'a, 'i> = (&'a Spanned<DeString<'i>>, &'a Spanned<DeValue<'i>>);
 
 /// Why a file cannot be used; one line each.
 #[derive(Debug, thiserror::Error)]
@@ -54,13 +56,21 @@ pub fn parse(name: &str, toml: &str) -> Result<Config, Error> {
     // Read twice: once for where each key and value is, once for what they mean.
     let places =
         DeTable::parse(toml).map_err(|error| wrong(start(&error), "", &on_one_line(error.message())))?;
+    let old_keys = RENAMED.iter().filter_map(|(old, new)| {
+        let (name, _) = entry(places.get_ref(), old)?;
+        Some((name.span().start, old, new))
+    });
+    if let Some((offset, old, new)) = old_keys.min() {
+        return Err(wrong(offset, old, &format!("this option is now called {new}")));
+    }
     let mut config: Config = toml::from_str(toml).map_err(|error| {
         let key = key_at(places.get_ref(), start(&error)).unwrap_or_default();
         wrong(start(&error), &key, &in_our_words(error.message()))
     })?;
     config.check().map_err(|Fault { key, what }| {
         // A value that the file does not name is a default, and defaults are in range.
-        wrong(value_of(places.get_ref(), key).unwrap_or(0), key, &what)
+        let value = entry(places.get_ref(), key).map(|(_, value)| value.span().start);
+        wrong(value.unwrap_or(0), key, &what)
     })?;
 
     let defaults = Listen::default();
@@ -103,14 +113,13 @@ fn key_at(table: &DeTable<'_>, offset: usize) -> Option<String> {
     })
 }
 
-/// Where the value of a full key starts.
-fn value_of(table: &DeTable<'_>, key: &str) -> Option<usize> {
+/// The last name of a full key, and its value, both with their places.
+fn entry<'a, 'i>(table: &'a DeTable<'i>, key: &str) -> Option<Entry<'a, 'i>> {
     let (name, rest) = key.split_once('.').map_or((key, None), |(name, rest)| (name, Some(rest)));
-    let (_, value): (_, &Spanned<DeValue<'_>>) =
-        table.iter().find(|(candidate, _)| candidate.get_ref().as_ref() == name)?;
+    let (name, value) = table.iter().find(|(candidate, _)| candidate.get_ref().as_ref() == name)?;
     match (rest, value.get_ref()) {
-        (None, _) => Some(value.span().start),
-        (Some(rest), DeValue::Table(inner)) => value_of(inner, rest),
+        (None, _) => Some((name, value)),
+        (Some(rest), DeValue::Table(inner)) => entry(inner, rest),
         (Some(_), _) => None,
     }
 }

@@ -32,7 +32,7 @@ use crate::{
 };
 
 const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-/// What streams beyond `http.metrics_streams` are called together. No name begins with a slash, so no stream can take
+/// What streams beyond `http.metrics_max_streams` are called together. No name begins with a slash, so no stream can take
 /// this one's labels: a series that is there twice makes Prometheus throw the whole scrape away.
 const OTHERS: &str = "/others";
 
@@ -181,7 +181,7 @@ fn of_streams(
     writer.gauge("streams", "Streams that are published, and that are waited for", None, counts)?;
 
     let all_watched = history::watched(cores);
-    let named = if granted.read { control.relay.config().http.metrics_streams } else { 0 };
+    let named = if granted.read { control.relay.config().http.metrics_max_streams } else { 0 };
     let (own, others) = chosen(streams, named);
     let tell = |stream| told(control, &all_watched, stream);
     let own: Vec<Told<'_>> = own.into_iter().map(tell).collect();

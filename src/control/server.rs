@@ -108,7 +108,7 @@ async fn connection(socket: TcpStream, ticket: Ticket, service: Requests) {
     let socket = Patient::new(socket, config.play.send_timeout);
     let mut connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(config.http.head_timeout)
+        .header_read_timeout(config.http.header_timeout)
         .max_buf_size(MOST_HEAD_BYTES)
         .max_headers(MOST_HEADERS)
         // Whoever has said all it has to say may still be waiting for the answer.

@@ -320,7 +320,7 @@ impl fmt::Display for Reason {
                 write!(f, "it neither published nor played within limits.request_timeout")
             }
             Reason::PublisherSilent => {
-                write!(f, "it sent nothing for limits.publisher_silence, not even an answer to a ping")
+                write!(f, "it sent nothing for limits.publisher_timeout, not even an answer to a ping")
             }
             Reason::TooFast { sent_kbps } => {
                 write!(f, "it published {sent_kbps} kbit/s, more than limits.publisher_kbps")
@@ -332,7 +332,7 @@ impl fmt::Display for Reason {
                 )
             }
             Reason::UnreadAnswers => write!(f, "it asks for answers and does not read them"),
-            Reason::StreamNotFound => write!(f, "nobody published the stream within play_wait"),
+            Reason::StreamNotFound => write!(f, "nobody published the stream within play.wait_for_publisher"),
             Reason::Unpublished => write!(f, "the publisher did not come back within publisher_grace"),
             Reason::OtherMedia => {
                 write!(f, "the publisher came back with other kinds of media, or time begins anew")

@@ -117,7 +117,7 @@ impl Core {
         let config = common.config();
         let policy = Policy {
             max_lag: config.play.max_lag,
-            play_wait: config.play.play_wait,
+            play_wait: config.play.wait_for_publisher,
             publisher_grace: config.publish.publisher_grace,
         };
         let clock = Clock::new(common.started);
@@ -129,7 +129,7 @@ impl Core {
             patient_ms: clock.patient_ms(),
             clock,
             is_draining: false,
-            ring: patiently(|| Ring::new(config.play.zero_copy_from, common.ring_size))?,
+            ring: patiently(|| Ring::new(config.play.zero_copy_threshold, common.ring_size))?,
             wake,
             buffers: ReceiveSlab::default(),
             holdings: Holdings::new(common.registry.memory()),

@@ -24,7 +24,7 @@ impl Core {
     /// its name nor is ended; and now and then those that send, since some count on hearing something.
     pub(super) fn ask_quiet_publishers(&mut self) {
         let config = self.common.config();
-        let shortest = config.publish.stale_publisher.min(config.limits.publisher_silence);
+        let shortest = config.publish.takeover_after.min(config.limits.publisher_timeout);
         let ping_ms = millis(config.play.ping_interval);
         let quiet_ms = (millis(shortest) / ASKED_AFTER).clamp(MIN_ASKED_AFTER_MS, ping_ms);
         let mut publishers = std::mem::take(&mut self.publishers);
@@ -116,7 +116,7 @@ impl Core {
 
     /// Ends a publisher that sends nothing and answers nothing: its name is free again, and its players are told in time.
     fn end_the_silent(&mut self, key: usize) {
-        let patience_ms = millis(self.common.config().limits.publisher_silence);
+        let patience_ms = millis(self.common.config().limits.publisher_timeout);
         let connection = &self.connections[key];
         let silent_ms = self.patient_ms.saturating_sub(connection.heard_ms);
         if connection.closing.is_none() && connection.is_publishing() && silent_ms >= patience_ms {

@@ -42,7 +42,7 @@ pub(super) enum Door {
 /// A place inside. Dropping it gives the place back.
 pub struct Ticket {
     gate: Arc<Gate>,
-    /// Whom it is counted for; none where it comes from one of `limits.uncounted`.
+    /// Whom it is counted for; none where it comes from one of `limits.exempt`.
     origin: Option<Origin>,
     is_shaking_hands: bool,
 }
@@ -91,7 +91,7 @@ impl Refusal {
 #[derive(Default)]
 struct Inside {
     connections: usize,
-    /// Of peers that are counted, and of those from `limits.uncounted`: neither shuts the door for the other.
+    /// Of peers that are counted, and of those from `limits.exempt`: neither shuts the door for the other.
     handshakes: [usize; 2],
     /// By address, by network and by block.
     levels: [HashMap<IpAddr, Counts>; LEVELS],
@@ -136,7 +136,7 @@ impl Gate {
     pub(super) fn admit(self: &Arc<Self>, address: IpAddr, door: Door) -> Result<Ticket, Refusal> {
         let limits = &self.limits;
         let origin = Origin::of(address);
-        let is_counted = !limits.uncounted.iter().any(|net| net.contains(&origin.address));
+        let is_counted = !limits.exempt.iter().any(|net| net.contains(&origin.address));
         let origin = is_counted.then_some(origin);
         let is_shaking_hands = door == Door::Rtmp;
         let mut inside = self.inside();

@@ -23,7 +23,7 @@ impl Core {
     /// A publisher's growth waits for a picture to go out with, but not for long.
     pub(super) fn tell_soon(&mut self, key: usize, message_stream_id: MessageStreamId) {
         let connection_id = self.connections[key].id;
-        let due_us = self.clock_us() + self.common.config().play.merge.as_micros() as u64;
+        let due_us = self.clock_us() + self.common.config().play.merge_window.as_micros() as u64;
         self.tell_at(Untold { due_us, key, connection_id, message_stream_id, has_waited: false });
     }
 

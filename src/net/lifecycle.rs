@@ -178,7 +178,7 @@ impl Core {
             let config = self.common.config();
             let publish = &config.publish;
             let may_take_over = publish.on_second_publisher == config::SecondPublisher::Takeover
-                || silent_ms >= millis(publish.stale_publisher);
+                || silent_ms >= millis(publish.takeover_after);
             if !may_take_over || self.is_draining {
                 return self.refuse_publisher(key, id);
             }

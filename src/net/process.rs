@@ -122,7 +122,7 @@ impl Relay {
                 _ = tick.tick() => log_summaries(common, false),
             }
         };
-        let patience = common.config().drain;
+        let patience = common.config().shutdown_timeout;
         let drain_ms = patience.as_millis() as u64;
         // What is still held while nobody publishes or plays is a leak.
         let (streams, log_bytes) = held(&common.registry);
@@ -173,7 +173,7 @@ fn run_core(
     events: mpsc::UnboundedSender<Event>,
 ) {
     let _whole_or_not_at_all = AbortOnPanic(number);
-    if common.config().pin {
+    if common.config().pin_cores {
         pin(number);
     }
     let mut ring = tokio_uring::uring_builder();

@@ -292,7 +292,7 @@ impl Ring {
 
     fn copy_from_now_on(&mut self, why: &str) {
         if std::mem::replace(&mut self.zero_copy_from, usize::MAX) != usize::MAX {
-            tracing::warn!(why, "zero_copy_from is of no use here: this core copies from now on");
+            tracing::warn!(why, "zero_copy_threshold is of no use here: this core copies from now on");
         }
     }
 

@@ -41,7 +41,7 @@ pub fn expect_to_stay_over_a_change_of_publisher(
 
 #[test]
 fn a_publisher_that_falls_silent_gives_way_to_a_second_one() {
-    let relay = Relay::start("publish = { stale_publisher = '1s', publisher_grace = '2s' }");
+    let relay = Relay::start("publish = { takeover_after = '1s', publisher_grace = '2s' }");
     let (one, two) = (Clip::AUDIO_VIDEO.seconds(20), Clip::OTHER.seconds(3));
     let player = Player::Rtmpdump.record(&relay, NAME);
     let mut first = Publisher::Ffmpeg.publish(&relay, &one.file(), NAME);
@@ -62,7 +62,7 @@ fn a_publisher_that_falls_silent_gives_way_to_a_second_one() {
 
 #[test]
 fn players_of_a_name_that_nobody_publishes_are_told_and_end() {
-    let relay = Relay::start("play.play_wait = '1s'");
+    let relay = Relay::start("play.wait_for_publisher = '1s'");
     let players = Player::ALL.map(|player| player.record(&relay, NAME));
     for mut recording in players {
         recording.process.expect_end(SOON);
@@ -123,7 +123,7 @@ fn a_player_that_is_killed_harms_no_other_and_the_relay_keeps_nothing_of_it() {
 
 #[test]
 fn a_second_signal_ends_the_relay_at_once() {
-    let mut relay = Relay::start("drain = '1m'");
+    let mut relay = Relay::start("shutdown_timeout = '1m'");
     let player = play_to_nowhere("ffplay", &relay, NAME);
     relay.wait_for_players(NAME, 1);
     // A player that is stopped takes nothing and closes nothing.
@@ -136,5 +136,5 @@ fn a_second_signal_ends_the_relay_at_once() {
 
 const NAME: &str = "live/stream";
 
-/// The default of `drain`.
+/// The default of `shutdown_timeout`.
 const DRAIN: Duration = Duration::from_secs(5);

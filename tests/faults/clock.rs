@@ -21,9 +21,9 @@ fn a_wall_clock_that_is_set_by_hours_costs_nobody_a_frame() {
         ("FAKETIME_DONT_FAKE_MONOTONIC", "1".as_ref()),
     ];
     // An hour is far beyond each of these, and each is longer than a busy machine may make us wait.
-    let config = "limits = { publisher_silence = '1m', request_timeout = '1m', handshake_timeout = '1m' }
-                  play = { send_timeout = '1m', max_lag = '1m', play_wait = '1m', ping_interval = '1m' }
-                  publish = { stale_publisher = '1m' }";
+    let config = "limits = { publisher_timeout = '1m', request_timeout = '1m', handshake_timeout = '1m' }
+                  play = { send_timeout = '1m', max_lag = '1m', wait_for_publisher = '1m', ping_interval = '1m' }
+                  publish = { takeover_after = '1m' }";
     let mut relay = Relay::start_in(&environment, config);
     let mut crowd = Crowd::new();
     let source = Source::small(1);

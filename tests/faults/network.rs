@@ -14,7 +14,7 @@ use crate::support::{Relay, SOON, eventually};
 #[test]
 fn an_encoder_whose_network_died_takes_its_name_over_from_another_address_and_players_go_on() {
     in_a_namespace(|| {
-        let relay = Relay::start_at(RELAY, "publish.stale_publisher = '700ms'");
+        let relay = Relay::start_at(RELAY, "publish.takeover_after = '700ms'");
         let (one_network, other_network) = (Network::new(1), Network::new(2));
         let mut crowd = Crowd::new();
         let source = Source::small(1);
@@ -50,7 +50,7 @@ fn an_encoder_whose_network_died_takes_its_name_over_from_another_address_and_pl
 fn an_encoder_whose_network_died_is_ended_after_the_silence_and_its_players_wait_for_it() {
     in_a_namespace(|| {
         let config =
-            "limits.publisher_silence = '2s'\npublish = { stale_publisher = '1h', publisher_grace = '1m' }";
+            "limits.publisher_timeout = '2s'\npublish = { takeover_after = '1h', publisher_grace = '1m' }";
         let relay = Relay::start_at(RELAY, config);
         let (one_network, other_network) = (Network::new(1), Network::new(2));
         let mut crowd = Crowd::new();
@@ -68,7 +68,7 @@ fn an_encoder_whose_network_died_is_ended_after_the_silence_and_its_players_wait
         // Until then the name is taken: nobody but the silence frees it.
         let early = crowd.ask_to_publish(&relay, "live/a", 4096);
         crowd.until("it is refused", |crowd| crowd[early].was_told("NetStream.Publish.BadName"));
-        relay.wait_for_log(&["publish ended", &peer, "limits.publisher_silence"]);
+        relay.wait_for_log(&["publish ended", &peer, "limits.publisher_timeout"]);
         let silence = silent_since.elapsed();
         let expected = Duration::from_millis(1_900)..Duration::from_secs(10);
         assert!(expected.contains(&silence), "ended after {silence:?}");
@@ -150,7 +150,8 @@ fn a_player_whose_network_comes_back_late_goes_on_at_a_key_frame() {
 #[test]
 fn peers_whose_network_dies_before_they_publish_or_play_are_ended_in_time() {
     in_a_namespace(|| {
-        let config = "limits = { handshake_timeout = '1s', request_timeout = '1s' }\nplay.play_wait = '1s'";
+        let config =
+            "limits = { handshake_timeout = '1s', request_timeout = '1s' }\nplay.wait_for_publisher = '1s'";
         let relay = Relay::start_at(RELAY, config);
         let network = Network::new(1);
         let mut crowd = Crowd::new();
@@ -171,7 +172,7 @@ fn peers_whose_network_dies_before_they_publish_or_play_are_ended_in_time() {
         });
         relay.wait_for_log(&["closed", "limits.handshake_timeout"]);
         relay.wait_for_log(&["closed", "limits.request_timeout"]);
-        relay.wait_for_log(&["closed", "play_wait"]);
+        relay.wait_for_log(&["closed", "wait_for_publisher"]);
     });
 }
 

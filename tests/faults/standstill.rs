@@ -29,7 +29,7 @@ struct Encoder {
 #[test]
 fn a_standstill_longer_than_every_limit_costs_nobody_a_frame_or_a_connection() {
     let mut relay = Relay::start(
-        "play.play_wait = '10s'\nlimits = { request_timeout = '10s', handshake_timeout = '10s' }",
+        "play.wait_for_publisher = '10s'\nlimits = { request_timeout = '10s', handshake_timeout = '10s' }",
     );
     let mut crowd = Crowd::new();
     let encoders: Vec<Encoder> = (0..ENCODERS)

@@ -165,7 +165,7 @@ fn history_grows_by_a_sample_a_second() {
 
 #[test]
 fn a_relay_that_is_about_to_stop_says_so() {
-    let relay = Relay::start("drain = '5m'");
+    let relay = Relay::start("shutdown_timeout = '5m'");
     // Reads nothing of what it is sent, so that the relay waits for it.
     let mut publisher = Rtmp::publishing(&relay, "live/a");
     let _player = Rtmp::started(&relay, Role::Play, "live/a");

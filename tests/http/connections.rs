@@ -24,7 +24,7 @@ fn a_connection_serves_one_request_after_another_and_those_that_come_at_once() {
 
 #[test]
 fn a_head_that_does_not_come_to_its_end_is_cut_off_in_time() {
-    let relay = Relay::start("http.head_timeout = '1s'");
+    let relay = Relay::start("http.header_timeout = '1s'");
     let mut silent = Http::connect(relay.http_address());
     let mut slow = Http::connect(relay.http_address());
     let mut idle = Http::connect(relay.http_address());

@@ -69,7 +69,7 @@ fn metrics_are_openmetrics_and_tell_of_cores_and_streams() {
 
 #[test]
 fn streams_beyond_the_bound_are_counted_together() {
-    let relay = Relay::start("http.metrics_streams = 2");
+    let relay = Relay::start("http.metrics_max_streams = 2");
     // Two of them would like to be taken for all others.
     let names = ["(others)", "x/others", "live/2", "live/3"];
     let _publishers = names.map(|name| Rtmp::publishing(&relay, name));

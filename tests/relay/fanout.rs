@@ -70,7 +70,7 @@ fn fifty_publishers_with_four_players_each_reach_theirs_and_nobody_else() {
 
 #[test]
 fn a_relay_that_is_not_to_copy_sends_the_same_bytes_and_gives_it_up_where_the_kernel_copies() {
-    let relay = Relay::start("play.zero_copy_from = '1KiB'");
+    let relay = Relay::start("play.zero_copy_threshold = '1KiB'");
     let mut crowd = Crowd::new();
     let source = Source::new(1);
     let players = crowd.play_all(&relay, "live/a", 20);
@@ -81,5 +81,5 @@ fn a_relay_that_is_not_to_copy_sends_the_same_bytes_and_gives_it_up_where_the_ke
     for (index, &player) in players.iter().enumerate() {
         source.assert_from_the_start(&format!("player {index}"), &crowd[player].seen, 0..101);
     }
-    relay.wait_for_log(&["zero_copy_from is of no use here"]);
+    relay.wait_for_log(&["zero_copy_threshold is of no use here"]);
 }

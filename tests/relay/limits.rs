@@ -56,8 +56,8 @@ fn out_of_descriptors_those_inside_go_on_and_others_come_in_when_some_leave() {
 fn one_connection_past_the_limit_is_refused_and_comes_in_when_one_leaves() {
     for (config, limit) in [
         ("limits.connections = 6", "limits.connections "),
-        ("limits.uncounted = []\nlimits.connections_per_address = 6", "limits.connections_per_address "),
-        ("limits.uncounted = []\nlimits.connections_per_network = 6", "limits.connections_per_network "),
+        ("limits.exempt = []\nlimits.connections_per_address = 6", "limits.connections_per_address "),
+        ("limits.exempt = []\nlimits.connections_per_network = 6", "limits.connections_per_network "),
     ] {
         let relay = Relay::start(config);
         let mut bystanders = Bystanders::new(&relay);
@@ -106,7 +106,7 @@ fn connect_from(ip: Ipv4Addr, address: SocketAddr) -> TcpStream {
 
 #[test]
 fn whoever_makes_all_the_handshakes_that_it_may_shuts_neither_http_nor_the_door_of_others() {
-    let config = "uncounted = []\nhandshakes = 9\nhandshakes_per_network = 8\nhandshake_timeout = '1m'";
+    let config = "exempt = []\nhandshakes = 9\nhandshakes_per_network = 8\nhandshake_timeout = '1m'";
     let relay = Relay::start(&format!("[limits]\n{config}"));
     let before = relay.open_sockets();
     let strangers = Ipv4Addr::new(127, 0, 0, 9);
@@ -144,7 +144,7 @@ fn who_neither_publishes_nor_plays_is_ended_in_time() {
 
 #[test]
 fn a_publisher_that_answers_nothing_is_ended_and_its_players_wait_for_the_next() {
-    let relay = Relay::start("limits.publisher_silence = '1s'\npublish.publisher_grace = '1m'");
+    let relay = Relay::start("limits.publisher_timeout = '1s'\npublish.publisher_grace = '1m'");
     let mut crowd = Crowd::new();
     let source = Source::small(1);
     let players = crowd.play_all(&relay, "live/a", 2);
@@ -155,7 +155,7 @@ fn a_publisher_that_answers_nothing_is_ended_and_its_players_wait_for_the_next()
     crowd.until("it is ended", |crowd| crowd[publisher].is_closed);
     assert!(crowd[publisher].was_told("NetStream.Publish.Idle"), "{:?}", crowd[publisher].statuses);
     let line = the_closing_line(&relay, peer);
-    assert!(line.contains("limits.publisher_silence"), "{line}");
+    assert!(line.contains("limits.publisher_timeout"), "{line}");
     let second = crowd.publish(&relay, "live/a");
     crowd.send_frames(second, &source, 50..60);
     crowd.until_seen(&players, 59);
@@ -207,7 +207,7 @@ fn without_memory_for_another_stream_the_newcomer_is_denied_and_those_that_run_s
 #[test]
 fn a_publisher_that_sends_more_than_it_may_is_ended() {
     // 200 kB in five seconds are 320 kbit/s; the bystanders' frames are far less.
-    let relay = Relay::start("limits.publisher_kbps = 300\nlimits.publisher_silence = '1m'");
+    let relay = Relay::start("limits.publisher_kbps = 300\nlimits.publisher_timeout = '1m'");
     let bystanders = Bystanders::new(&relay);
     let mut crowd = Crowd::new();
     let source = Source::new(1);

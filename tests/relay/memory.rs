@@ -322,7 +322,7 @@ fn players_of_every_protocol_that_read_too_slowly_each_in_a_segment_of_its_own()
 
 #[test]
 fn requests_over_http_that_do_not_end() {
-    let mut siege = Siege::new("http.head_timeout = '1m'");
+    let mut siege = Siege::new("http.header_timeout = '1m'");
     let address = siege.relay.http_address();
     let sockets: Vec<TcpStream> = (0..CONNECTIONS).map(|_| TcpStream::connect(address).unwrap()).collect();
     let head = format!("GET / HTTP/1.1\r\nHost: relay\r\nCookie: {}", "x".repeat(15 << 10));

@@ -15,7 +15,7 @@ use crate::support::{FANFARE, Process, Relay, SOON, Signal, as_nobody, eventuall
 
 #[test]
 fn sigterm_ends_players_politely_and_the_relay_with_0() {
-    let mut relay = Relay::start_with("drain = '10s'", 4);
+    let mut relay = Relay::start_with("shutdown_timeout = '10s'", 4);
     let mut crowd = Crowd::new();
     let source = Source::small(1);
     let players = crowd.play_all(&relay, "live/a", 50);
@@ -59,7 +59,7 @@ fn stall_a_player(relay: &Relay, crowd: &mut Crowd) -> Id {
 
 #[test]
 fn a_stalled_player_holds_the_relay_no_longer_than_drain_and_nobody_comes_in_meanwhile() {
-    let mut relay = Relay::start("drain = '1s'");
+    let mut relay = Relay::start("shutdown_timeout = '1s'");
     let mut crowd = Crowd::new();
     stall_a_player(&relay, &mut crowd);
     let since = Instant::now();
@@ -81,7 +81,7 @@ fn a_second_signal_ends_the_relay_at_once() {
     for (first, second) in
         [(Signal::TERM, Signal::TERM), (Signal::INT, Signal::INT), (Signal::TERM, Signal::INT)]
     {
-        let mut relay = Relay::start("drain = '5m'");
+        let mut relay = Relay::start("shutdown_timeout = '5m'");
         let mut crowd = Crowd::new();
         stall_a_player(&relay, &mut crowd);
         relay.signal(first);
@@ -98,7 +98,7 @@ fn a_second_signal_ends_the_relay_at_once() {
 /// A terminal sends it to the whole process group, and the program around the relay once more.
 #[test]
 fn a_stop_that_arrives_several_times_at_once_is_one_stop() {
-    let mut relay = Relay::start("drain = '5m'");
+    let mut relay = Relay::start("shutdown_timeout = '5m'");
     let mut crowd = Crowd::new();
     stall_a_player(&relay, &mut crowd);
     relay.signal(Signal::INT);
@@ -117,7 +117,7 @@ fn a_stop_that_arrives_several_times_at_once_is_one_stop() {
 #[test]
 fn sigquit_and_sigpwr_end_players_politely_and_the_relay_with_0() {
     for signal in [Signal::QUIT, Signal::POWER] {
-        let mut relay = Relay::start("drain = '10s'");
+        let mut relay = Relay::start("shutdown_timeout = '10s'");
         let mut crowd = Crowd::new();
         let source = Source::small(1);
         let players = crowd.play_all(&relay, "live/a", 5);

@@ -32,7 +32,7 @@ fn a_second_publisher_is_refused_and_the_first_goes_on_unharmed() {
 
 #[test]
 fn a_publisher_that_is_silent_gives_way_to_a_second_one() {
-    let relay = Relay::start("publish.stale_publisher = '500ms'");
+    let relay = Relay::start("publish.takeover_after = '500ms'");
     let mut crowd = Crowd::new();
     let (one, two) = (Source::small(1), Source::small(2));
     let players = crowd.play_all(&relay, "live/a", 3);
@@ -56,7 +56,7 @@ fn a_publisher_that_is_silent_gives_way_to_a_second_one() {
 /// A desktop that is shared, and on which nothing moves.
 #[test]
 fn a_quiet_encoder_that_answers_pings_keeps_its_connection_and_its_name() {
-    let relay = Relay::start("publish.stale_publisher = '1s'\nlimits.publisher_silence = '2s'");
+    let relay = Relay::start("publish.takeover_after = '1s'\nlimits.publisher_timeout = '2s'");
     let mut crowd = Crowd::new();
     let source = Source::small(1);
     let players = crowd.play_all(&relay, "live/a", 3);
@@ -226,7 +226,7 @@ fn the_name_is_free_after_the_grace_and_a_new_publisher_begins_a_new_stream() {
 
 #[test]
 fn players_of_a_name_that_nobody_publishes_are_told_after_play_wait_and_closed() {
-    let relay = Relay::start("play.play_wait = '300ms'");
+    let relay = Relay::start("play.wait_for_publisher = '300ms'");
     let mut crowd = Crowd::new();
     let players = crowd.play_all(&relay, "live/nobody", 20);
     // One that comes while others wait has its own patience; a stream that is there is nobody's concern.
