@@ -55,8 +55,13 @@ impl Bench {
         let signals = [Signal::new(|| ())].into_iter().collect();
         let retention = Retention { buffer_bytes: 32 << 20, keep_ms: 5_000 };
         let bounds = Bounds { streams: usize::MAX, memory_bytes: usize::MAX };
-        let registry =
-            Arc::new(Registry::new(signals, retention, bounds, |_| Box::new(MediaFormat::default())));
+        let registry = Arc::new(Registry::new(
+            signals,
+            retention,
+            bounds,
+            |_| Box::new(MediaFormat::default()),
+            Box::new(|_, _| ()),
+        ));
         let policy = Policy {
             max_lag: Duration::from_secs(5),
             play_wait: Duration::from_secs(30),
@@ -65,7 +70,7 @@ impl Bench {
         let mut hub = Hub::new(0, registry.clone(), policy);
         let players =
             (0..players).map(|owner| hub.join(owner, "live/bench", Form::Rtmp, Start::KeyFrame, 0)).collect();
-        let id = PublisherId { core: 0, connection_id: 1 };
+        let id = PublisherId { core: 0, key: 0, connection_id: 1 };
         let mut bench = Self {
             publication: registry.publish("live/bench", id, 0).expect("the name is free"),
             hub,

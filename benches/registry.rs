@@ -22,9 +22,17 @@ fn lookup(c: &mut Criterion) {
     let signals = (0..2).map(|_| Signal::new(|| ())).collect();
     let retention = Retention { buffer_bytes: 1 << 20, keep_ms: 5_000 };
     let bounds = Bounds { streams: usize::MAX, memory_bytes: usize::MAX };
-    let registry = Arc::new(Registry::new(signals, retention, bounds, |_| Box::new(MediaFormat::default())));
+    let registry = Arc::new(Registry::new(
+        signals,
+        retention,
+        bounds,
+        |_| Box::new(MediaFormat::default()),
+        Box::new(|_, _| ()),
+    ));
     let publish = |registry: &Arc<Registry>, name: &str| {
-        registry.publish(name, PublisherId { core: 0, connection_id: 1 }, 0).expect("the name is free")
+        registry
+            .publish(name, PublisherId { core: 0, key: 0, connection_id: 1 }, 0)
+            .expect("the name is free")
     };
     let names: Vec<String> = (0..STREAMS).map(|i| format!("live/stream-{i}")).collect();
     let _publications: Vec<_> = names.iter().map(|name| publish(&registry, name)).collect();

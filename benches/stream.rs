@@ -21,11 +21,17 @@ fn registry() -> Arc<Registry> {
     let retention = Retention { buffer_bytes: 32 << 20, keep_ms: 5_000 };
     let bounds = Bounds { streams: usize::MAX, memory_bytes: usize::MAX };
     let signals = [Signal::new(|| ())].into_iter().collect();
-    Arc::new(Registry::new(signals, retention, bounds, |_| Box::new(MediaFormat::default())))
+    Arc::new(Registry::new(
+        signals,
+        retention,
+        bounds,
+        |_| Box::new(MediaFormat::default()),
+        Box::new(|_, _| ()),
+    ))
 }
 
 fn publish(registry: &Arc<Registry>) -> Publication {
-    let id = PublisherId { core: 0, connection_id: 1 };
+    let id = PublisherId { core: 0, key: 0, connection_id: 1 };
     registry.publish("live/bench", id, 0).expect("the name is free")
 }
 

@@ -147,10 +147,7 @@ fn a_mistake_is_one_line_with_file_line_column_and_key() {
         ("[play]\nmax_lag = \"5 blinks\"", "fanfare.toml:2:11: play.max_lag: `5 blinks`: unknown time unit"),
         ("[play]\nmax_lag = \"\"", "fanfare.toml:2:11: play.max_lag: ``: value was empty"),
         ("[play]\nstream_buffer = \"many\"", "fanfare.toml:2:17: play.stream_buffer: `many` is not a size"),
-        (
-            "[play]\nstart = \"now\"",
-            "fanfare.toml:2:9: play.start: start must be keyframe or live",
-        ),
+        ("[play]\nstart = \"now\"", "fanfare.toml:2:9: play.start: start must be keyframe or live"),
         (
             "[play]\nstrat = \"live\"",
             "fanfare.toml:2:1: play.strat: unknown key `strat`, expected one of `start`",

@@ -114,15 +114,20 @@ impl Relay {
         let signals: Arc<[Signal]> = [Signal::new(|| ())].into();
         let retention = Retention { buffer_bytes: 8 << 20, keep_ms: 5_000 };
         let bounds = Bounds { streams: 10, memory_bytes: 64 << 20 };
-        let registry =
-            Registry::new(signals.clone(), retention, bounds, |_| Box::new(MediaFormat::default()));
+        let registry = Registry::new(
+            signals.clone(),
+            retention,
+            bounds,
+            |_| Box::new(MediaFormat::default()),
+            Box::new(|_, _| ()),
+        );
         let registry = Arc::new(registry);
         let policy = Policy {
             max_lag: Duration::from_secs(5),
             play_wait: Duration::from_secs(30),
             publisher_grace: Duration::from_secs(10),
         };
-        let id = PublisherId { core: 0, connection_id: 1 };
+        let id = PublisherId { core: 0, key: 0, connection_id: 1 };
         let publication = registry.publish(NAME, id, now_ms).expect("the name is free");
         let mut publisher = Wire::new(Role::Publish, now_ms);
         publisher.settle(now_ms, |session, asked| {

@@ -29,11 +29,17 @@ impl Bench {
         let signals: Arc<[Signal]> = Arc::new([Signal::new(|| ())]);
         let retention = Retention { buffer_bytes: 32 << 20, keep_ms: 5_000 };
         let bounds = Bounds { streams: 1_000, memory_bytes: budget };
-        let registry = Arc::new(Registry::new(signals, retention, bounds, |wire| match wire {
-            Form::Rtmp => Box::new(MediaFormat::default()),
-            Form::HttpFlv | Form::HttpFlvChunked => Box::new(FlvFormat),
-            Form::WebsocketFlv => Box::new(WebSocketFormat),
-        }));
+        let registry = Arc::new(Registry::new(
+            signals,
+            retention,
+            bounds,
+            |wire| match wire {
+                Form::Rtmp => Box::new(MediaFormat::default()),
+                Form::HttpFlv | Form::HttpFlvChunked => Box::new(FlvFormat),
+                Form::WebsocketFlv => Box::new(WebSocketFormat),
+            },
+            Box::new(|_, _| ()),
+        ));
         let policy = Policy {
             max_lag: Duration::from_secs(5),
             play_wait: Duration::from_secs(30),
@@ -43,7 +49,7 @@ impl Bench {
     }
 
     fn publish(&self, number: usize) -> Result<Publication, Refused> {
-        let id = PublisherId { core: 0, connection_id: 1 + number as u64 };
+        let id = PublisherId { core: 0, key: 0, connection_id: 1 + number as u64 };
         self.registry.publish(&name(number), id, self.now_ms)
     }
 

@@ -27,12 +27,18 @@ impl Bench {
         let signals: Arc<[Signal]> = Arc::new([Signal::new(|| ())]);
         let retention = Retention { buffer_bytes: 32 << 20, keep_ms: 5_000 };
         let bounds = Bounds { streams: 10, memory_bytes: 1 << 30 };
-        let registry = Arc::new(Registry::new(signals, retention, bounds, |form| match form {
-            Form::Rtmp => Box::new(MediaFormat::default()),
-            Form::HttpFlv => Box::new(FlvFormat),
-            Form::WebsocketFlv => Box::new(WebSocketFormat),
-            Form::HttpFlvChunked => Box::new(ChunkedFormat),
-        }));
+        let registry = Arc::new(Registry::new(
+            signals,
+            retention,
+            bounds,
+            |form| match form {
+                Form::Rtmp => Box::new(MediaFormat::default()),
+                Form::HttpFlv => Box::new(FlvFormat),
+                Form::WebsocketFlv => Box::new(WebSocketFormat),
+                Form::HttpFlvChunked => Box::new(ChunkedFormat),
+            },
+            Box::new(|_, _| ()),
+        ));
         let policy = Policy {
             max_lag: Duration::from_secs(5),
             play_wait: Duration::from_secs(30),
@@ -42,7 +48,7 @@ impl Bench {
     }
 
     fn publish(&self) -> Publication {
-        let id = PublisherId { core: 0, connection_id: 1 };
+        let id = PublisherId { core: 0, key: 0, connection_id: 1 };
         self.registry.publish(NAME, id, self.now_ms).expect("the name is free")
     }
 

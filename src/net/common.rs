@@ -3,7 +3,7 @@
 use std::{
     net::SocketAddr,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::Instant,
@@ -23,7 +23,7 @@ use super::{
 use crate::{
     config::Config,
     rtmp::session::SessionConfig,
-    stream::{Registry, Signal},
+    stream::{NameNotice, PublisherId, Registry, Signal},
 };
 
 /// What all cores share.
@@ -37,6 +37,7 @@ pub(super) struct Common {
     pub session: SessionConfig,
     pub registry: Arc<Registry>,
     pub signals: Arc<[Signal]>,
+    pub mailboxes: Arc<Mailboxes>,
     pub started: Instant,
     /// The next connection's number.
     pub next_id: AtomicU64,
@@ -48,6 +49,46 @@ pub(super) struct Common {
     pub largest: Largest,
     /// Keeps peers from flooding the log.
     pub similar: Similar,
+}
+
+/// A rare message from one core, or from the process, to another core. Never on the data path.
+pub(super) enum Mail {
+    /// A publisher's name is wanted, or free.
+    Name { id: PublisherId, notice: NameNotice },
+    /// The process is about to end: accept no more, end players cleanly.
+    Drain,
+    /// Tasks wait for the core.
+    Tasks,
+}
+
+/// Each core's mail.
+pub(super) struct Mailboxes {
+    signals: Arc<[Signal]>,
+    mail: Box<[Mutex<Vec<Mail>>]>,
+}
+
+impl Mailboxes {
+    pub(super) fn new(signals: Arc<[Signal]>) -> Self {
+        let mail = signals.iter().map(|_| Mutex::default()).collect();
+        Self { signals, mail }
+    }
+
+    pub(super) fn post(&self, core: usize, mail: Mail) {
+        self.mail[core].lock().unwrap_or_else(PoisonError::into_inner).push(mail);
+        self.signals[core].post();
+    }
+
+    pub(super) fn post_to_all(&self, mail: impl Fn() -> Mail) {
+        (0..self.mail.len()).for_each(|core| self.post(core, mail()));
+    }
+
+    /// A core takes its mail.
+    pub(super) fn take(&self, core: usize) -> Vec<Mail> {
+        if !self.signals[core].take_posted() {
+            return Vec::new();
+        }
+        std::mem::take(&mut self.mail[core].lock().unwrap_or_else(PoisonError::into_inner))
+    }
 }
 
 impl Common {

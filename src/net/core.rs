@@ -18,7 +18,7 @@ use tokio_uring::net::TcpStream;
 use super::{
     buffers::{ReceiveSlab, Size},
     clock::{Clock, Now},
-    common::Common,
+    common::{Common, Mail},
     connection::Connection,
     dialogue::Dialogue,
     gate::{Door, Refusal},
@@ -34,7 +34,7 @@ use super::{
 use crate::{
     fanout::{Hub, Policy, Pump},
     rtmp::session::Session,
-    stream::{Mail, PublisherId, Signal},
+    stream::{NameNotice, PublisherId, Signal},
 };
 
 /// How often a core looks at what time alone changes.
@@ -345,18 +345,16 @@ impl Core {
     }
 
     fn read_mail(&mut self) -> bool {
-        let mail = self.signal().take_mail();
+        let mail = self.common.mailboxes.take(self.number);
         let was_busy = !mail.is_empty();
         for mail in mail {
             match mail {
-                Mail::Evict { connection_id } => {
-                    if let Some(key) = self.find(connection_id) {
-                        self.give_way(key);
-                    }
-                }
-                Mail::NameFree { connection_id } => {
-                    if let Some(key) = self.find(connection_id) {
-                        self.take_freed_name(key);
+                Mail::Name { id: PublisherId { key, connection_id, .. }, notice } => {
+                    if self.connections.get(key).is_some_and(|it| it.id == connection_id) {
+                        match notice {
+                            NameNotice::Wanted => self.give_way(key),
+                            NameNotice::Free => self.take_freed_name(key),
+                        }
                     }
                 }
                 Mail::Drain => self.drain(),
@@ -430,8 +428,8 @@ impl Core {
         }
     }
 
-    pub(super) fn publisher_id(&self, connection_id: u64) -> PublisherId {
-        PublisherId { core: self.number, connection_id }
+    pub(super) fn publisher_id(&self, key: usize, connection_id: u64) -> PublisherId {
+        PublisherId { core: self.number, key, connection_id }
     }
 }
 

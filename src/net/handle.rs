@@ -18,7 +18,7 @@ use tokio::{
 };
 
 use super::{
-    common::Common,
+    common::{Common, Mail},
     gate::Door,
     pulse::{Pulse, Stalled},
     report::{ConnectionReport, CoreReport, Event, Role, StreamReport},
@@ -32,7 +32,7 @@ use crate::{
     flv::{FrameKind, Kinds, WireFormat},
     http::FlvFormat,
     rtmp::chunk::MediaFormat,
-    stream::{Form, KeyFrame, Mail, Memory, Start, Stream},
+    stream::{Form, KeyFrame, Memory, Start, Stream},
 };
 
 /// Events that a listener may be behind before it misses some.
@@ -346,7 +346,7 @@ impl Handle {
     fn give(&self, core: usize, task: Task) {
         let tasks = &self.common.outside.tasks[core];
         tasks.lock().unwrap_or_else(PoisonError::into_inner).push(task);
-        self.common.signals[core].post(Mail::Tasks);
+        self.common.mailboxes.post(core, Mail::Tasks);
     }
 }
 

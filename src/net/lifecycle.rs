@@ -189,7 +189,7 @@ impl Core {
             if self.common.may_log(LineKind::Takeover, peer, self.now_ms) {
                 tracing::info!(id = number, %peer, stream = name, silent_ms, "takes over from the publisher before");
             }
-            self.common.registry.evict(&name, self.publisher_id(number));
+            self.common.registry.evict(&name, self.publisher_id(key, number));
         }
     }
 
@@ -199,7 +199,7 @@ impl Core {
         let (id, peer) = (connection.id, connection.peer);
         let Some(publishing) = connection.publishing_on(message_stream_id) else { return Ok(()) };
         let name = publishing.name.to_string();
-        let publication = self.common.registry.publish(&name, self.publisher_id(id), self.now_ms)?;
+        let publication = self.common.registry.publish(&name, self.publisher_id(key, id), self.now_ms)?;
         if self.common.may_log(LineKind::Publishing, peer, self.now_ms) {
             tracing::info!(id, %peer, stream = name, core = self.number, "publishing");
         }

@@ -4,11 +4,12 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::{
+    common::Mail,
     connection::{Connection, Reason},
     core::Core,
     dialogue::Dialogue,
 };
-use crate::stream::{Ledger, Mail, Memory, MemoryKind, Publication};
+use crate::stream::{Ledger, Memory, MemoryKind, Publication};
 
 /// A connection with its session, its player, its place in the ring and at the gate, without what it holds besides:
 /// measured, rounded up.
@@ -123,7 +124,7 @@ impl Core {
         self.holdings.relieved_ms = now_ms;
         if self.holdings.memory().observe(now_ms) {
             // Each core is to look at its own.
-            self.common.signals.iter().for_each(|signal| signal.post(Mail::Tasks));
+            self.common.mailboxes.post_to_all(|| Mail::Tasks);
         }
         for (_, connection) in &mut self.connections {
             connection.publications().for_each(|publication| publication.relieve(now_ms));

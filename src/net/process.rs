@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 use super::{
     accept::accept,
     allocator::give_memory_back,
-    common::Common,
+    common::{Common, Mail, Mailboxes},
     core::Core,
     gate::Gate,
     handle::{Handle, Outside},
@@ -36,7 +36,7 @@ use crate::{
         chunk::{self, MediaFormat, MessageBytes, OUT_CHUNK_SIZE},
         session::SessionConfig,
     },
-    stream::{Bounds, Form, Mail, MemoryKind, Registry, Retention, Signal},
+    stream::{Bounds, Form, Formats, MemoryKind, NotifyPublisher, Registry, Retention, Signal},
 };
 
 /// Runs the relay until a signal stops it. `beside` is called before the first connection is taken, and starts what is
@@ -128,7 +128,7 @@ impl Relay {
         let (streams, log_bytes) = held(&common.registry);
         tracing::info!(signal = name, drain_ms, streams, log_bytes, "stopping: no new connections");
         common.outside.drain();
-        common.signals.iter().for_each(|signal| signal.post(Mail::Drain));
+        common.mailboxes.post_to_all(|| Mail::Drain);
         stops.iter().for_each(listener::stop);
         tokio::select! {
             // Every core drops its sender when it has drained.
@@ -239,12 +239,17 @@ pub(super) fn common(config: Config, ring_size: RingSize) -> io::Result<(Arc<Com
         keep_ms: u32::try_from(config.play.max_lag.as_millis()).unwrap_or(u32::MAX),
     };
     let bounds = Bounds { streams: config.limits.streams, memory_bytes: config.limits.memory_budget };
-    let registry = Registry::new(signals.clone(), retention, bounds, |form| match form {
+    let formats: Formats = |form| match form {
         Form::Rtmp => Box::new(MediaFormat { chunk_size: OUT_CHUNK_SIZE }),
         Form::HttpFlv => Box::new(FlvFormat),
         Form::WebsocketFlv => Box::new(WebSocketFormat),
         Form::HttpFlvChunked => Box::new(ChunkedFormat),
-    });
+    };
+    let mailboxes = Arc::new(Mailboxes::new(signals.clone()));
+    let to_publishers = mailboxes.clone();
+    let notify: NotifyPublisher =
+        Box::new(move |id, notice| to_publishers.post(id.core, Mail::Name { id, notice }));
+    let registry = Registry::new(signals.clone(), retention, bounds, formats, notify);
     let similar = Similar::new(config.log.lines_per_network);
     let common = Common {
         gate: Gate::new(config.limits.clone()),
@@ -254,6 +259,7 @@ pub(super) fn common(config: Config, ring_size: RingSize) -> io::Result<(Arc<Com
         ring_size,
         registry: Arc::new(registry),
         signals,
+        mailboxes,
         started: Instant::now(),
         next_id: AtomicU64::new(1),
         outside: Outside::new(cores),
@@ -387,7 +393,9 @@ mod tests {
         let it = Arc::get_mut(&mut shared).unwrap();
         let bounds = Bounds { streams: 1, memory_bytes: 1 << 20 };
         let retention = Retention { buffer_bytes: 1 << 20, keep_ms: 1_000 };
-        it.registry = Arc::new(Registry::new(signals, retention, bounds, |_| panic!("injected")));
+        let formats: Formats = |_| panic!("injected");
+        let registry = Registry::new(signals, retention, bounds, formats, Box::new(|_, _| ()));
+        it.registry = Arc::new(registry);
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let (events, _event) = mpsc::unbounded_channel();

@@ -44,8 +44,9 @@ pub fn check_any_bytes(mut bytes: &[u8]) {
     let signals: Arc<[Signal]> = [Signal::new(|| ())].into();
     let retention = Retention { buffer_bytes: BUFFER_BYTES, keep_ms: KEEP_MS };
     let bounds = Bounds { streams: 1, memory_bytes: usize::MAX };
-    let registry = Arc::new(Registry::new(signals, retention, bounds, |_| Box::new(Numbered)));
-    let id = PublisherId { core: 0, connection_id: 1 };
+    let registry =
+        Arc::new(Registry::new(signals, retention, bounds, |_| Box::new(Numbered), Box::new(|_, _| ())));
+    let id = PublisherId { core: 0, key: 0, connection_id: 1 };
     let follow = registry.follow(NAME, Form::Rtmp, 0, 0);
     let mut publication = Some(registry.publish(NAME, id, 0).expect("nobody else is here"));
     let mut reader = Reader::default();

@@ -34,10 +34,12 @@ pub use log::Retention;
 pub use memory::{Held, Ledger, Memory, MemoryKind, Relief};
 pub use patience::Patience;
 pub use preamble::{Opened, Preamble};
-pub use registry::{Bounds, Follow, NoRoom, Publication, Refused, Registry, Stream};
+pub use registry::{
+    Bounds, Follow, NameNotice, NoRoom, NotifyPublisher, Publication, Refused, Registry, Stream,
+};
 pub use segment::{Class, Committed, Entry, Next, Segment};
 pub use shown::Media;
-pub use signal::{Mail, SLOTS, Signal};
+pub use signal::{SLOTS, Signal};
 pub use start::{InvalidStart, Start};
 pub use stream_log::{KeyFrame, StreamLog};
 pub use usage::PublisherId;
@@ -134,16 +136,16 @@ pub(crate) mod tests {
     /// With logs of these formats.
     pub(crate) fn registry_in(formats: Formats, retention: Retention) -> Arc<Registry> {
         let bounds = Bounds { streams: usize::MAX, memory_bytes: usize::MAX };
-        Arc::new(Registry::new([Signal::new(|| ())].into(), retention, bounds, formats))
+        Arc::new(Registry::new([Signal::new(|| ())].into(), retention, bounds, formats, Box::new(|_, _| ())))
     }
 
     fn registry_of(cores: usize, retention: Retention, bounds: Bounds) -> Arc<Registry> {
         let signals = (0..cores).map(|_| Signal::new(|| ())).collect();
-        Arc::new(Registry::new(signals, retention, bounds, |_| Box::new(Plain)))
+        Arc::new(Registry::new(signals, retention, bounds, |_| Box::new(Plain), Box::new(|_, _| ())))
     }
 
     pub(crate) fn publisher(connection_id: u64) -> PublisherId {
-        PublisherId { core: 0, connection_id }
+        PublisherId { core: 0, key: connection_id as usize, connection_id }
     }
 
     /// An H.264 key frame that ends with `mark`.

@@ -12,7 +12,7 @@ use super::{
     memory::{Held, Memory, MemoryKind},
     patience::Patience,
     shown::{Media, Shown},
-    signal::{Mail, Signal},
+    signal::Signal,
     stream_log::StreamLog,
     usage::{Hold, PublisherId, Users},
     writer::{Formats, Laid, Writer},
@@ -27,6 +27,19 @@ pub struct Registry {
     bounds: Bounds,
     memory: Memory,
     formats: Formats,
+    notify: NotifyPublisher,
+}
+
+/// Takes a notice to the connection that it is for. It may be called from any thread, and must not block.
+pub type NotifyPublisher = Box<dyn Fn(PublisherId, NameNotice) + Send + Sync>;
+
+/// What a publisher is notified of about its name, or the name that it waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NameNotice {
+    /// Another publisher wants the name that this one has: [`Publication::is_wanted`].
+    Wanted,
+    /// The name that this one waits for is free.
+    Free,
 }
 
 /// What all streams together may take.
@@ -78,11 +91,16 @@ pub struct NoRoom {
 const NEAR: (u64, u64) = (3, 2);
 
 impl Registry {
-    /// An empty registry. `signals` has one entry a core; `formats` makes the wire form of
-    /// each log.
-    pub fn new(signals: Arc<[Signal]>, retention: Retention, bounds: Bounds, formats: Formats) -> Self {
+    /// An empty registry. `signals` has one entry per core; `formats` makes the wire format of each log.
+    pub fn new(
+        signals: Arc<[Signal]>,
+        retention: Retention,
+        bounds: Bounds,
+        formats: Formats,
+        notify: NotifyPublisher,
+    ) -> Self {
         let memory = Memory::new(bounds.memory_bytes);
-        Self { streams: papaya::HashMap::new(), signals, retention, bounds, memory, formats }
+        Self { streams: papaya::HashMap::new(), signals, retention, bounds, memory, formats, notify }
     }
 
     /// Takes the name for a publisher.
@@ -108,15 +126,13 @@ impl Registry {
         Ok(Publication { usage, core: id.core, writer: Some(writer), now_ms, is_untold: false })
     }
 
-    /// Asks the publisher of this name to go, and to tell `next` when it has gone. Only the newest one who asks is
-    /// told.
+    /// Notifies the publisher of this name that `next` wants it, and `next` when it is free. Only the newest one that asks
+    /// is notified.
     pub fn evict(self: &Arc<Self>, name: &str, next: PublisherId) {
         let usage = self.enter(name);
         match usage.stream.hold.want(next) {
-            Some(holder) => {
-                self.signals[holder.core].post(Mail::Evict { connection_id: holder.connection_id });
-            }
-            None => usage.stream.tell_next(next),
+            Some(holder) => (self.notify)(holder, NameNotice::Wanted),
+            None => (self.notify)(next, NameNotice::Free),
         }
     }
 
@@ -235,7 +251,7 @@ impl Stream {
 
     /// The connection that publishes it.
     pub fn publisher(&self) -> Option<u64> {
-        self.hold.publisher().map(|id| id.connection_id)
+        self.hold.connection_id()
     }
 
     /// How long its publisher has been silent, milliseconds. While the publisher's core is stalled, none is.
@@ -291,10 +307,6 @@ impl Stream {
     /// The longest that a core which follows takes for a pass, microseconds.
     fn pass_us(&self) -> u64 {
         self.logs.iter().map(|log| log.pass_us(&self.signals)).max().unwrap_or(0)
-    }
-
-    fn tell_next(&self, next: PublisherId) {
-        self.signals[next.core].post(Mail::NameFree { connection_id: next.connection_id });
     }
 }
 
@@ -406,7 +418,7 @@ impl Drop for Publication {
         writer.interrupt(stream);
         self.usage.registry.memory.leave_publisher();
         if let Some(next) = stream.hold.give_back(writer, self.now_ms) {
-            stream.tell_next(next);
+            (self.usage.registry.notify)(next, NameNotice::Free);
         }
         stream.tell_followers();
     }
@@ -467,7 +479,7 @@ mod tests {
         let registry = registry(2);
         (0..2).for_each(|core| registry.patience(core).set(1_000));
         let mut first = registry.publish("live/s", publisher(1), 1_000).expect("free");
-        let second = PublisherId { core: 1, connection_id: 2 };
+        let second = PublisherId { core: 1, key: 5, connection_id: 2 };
         let silent_ms = |now_ms| match registry.publish("live/s", second, now_ms).err() {
             Some(Refused::Busy { silent_ms }) => silent_ms,
             other => panic!("{other:?}"),
@@ -557,29 +569,46 @@ mod tests {
         assert_eq!(publication.picture_is_near(3_000), None, "no rhythm");
     }
 
+    #[derive(Clone, Default)]
+    struct Notices(Arc<Mutex<Vec<(PublisherId, NameNotice)>>>);
+
+    impl Notices {
+        fn take(&self) -> Vec<(PublisherId, NameNotice)> {
+            std::mem::take(&mut self.0.lock().unwrap())
+        }
+    }
+
+    /// A registry of two cores whose notices can be looked at.
+    fn registry_with_notices() -> (Arc<Registry>, Notices) {
+        let mut registry = Arc::into_inner(registry(2)).unwrap();
+        let notices = Notices::default();
+        let inbox = notices.clone();
+        registry.notify = Box::new(move |id, notice| inbox.0.lock().unwrap().push((id, notice)));
+        (Arc::new(registry), notices)
+    }
+
     #[test]
-    fn who_waits_for_a_name_is_told_when_it_is_free() {
-        let registry = registry(2);
+    fn a_publisher_that_waits_for_a_name_is_notified_when_it_is_free() {
+        let (registry, notices) = registry_with_notices();
         let mut first = registry.publish("live/s", publisher(1), 0).expect("free");
         first.append(key_frame(0, "K0"), 10);
-        let next = PublisherId { core: 1, connection_id: 2 };
+        let next = PublisherId { core: 1, key: 5, connection_id: 2 };
         assert!(!first.is_wanted());
         registry.evict("live/s", next);
         assert!(first.is_wanted());
-        assert_eq!(registry.signals[0].take_mail(), [Mail::Evict { connection_id: 1 }]);
-        assert!(registry.signals[1].take_mail().is_empty());
+        assert_eq!(notices.take(), [(publisher(1), NameNotice::Wanted)]);
         drop(first);
-        assert_eq!(registry.signals[1].take_mail(), [Mail::NameFree { connection_id: 2 }]);
+        assert_eq!(notices.take(), [(next, NameNotice::Free)]);
         assert!(registry.publish("live/s", next, 20).is_ok());
     }
 
     #[test]
     fn a_publisher_that_has_gone_by_itself_needs_no_eviction() {
-        let registry = registry(2);
+        let (registry, notices) = registry_with_notices();
         let follow = registry.follow("live/s", Form::Rtmp, 1, 0);
-        let next = PublisherId { core: 1, connection_id: 2 };
+        let next = PublisherId { core: 1, key: 5, connection_id: 2 };
         registry.evict("live/s", next);
-        assert_eq!(registry.signals[1].take_mail(), [Mail::NameFree { connection_id: 2 }]);
+        assert_eq!(notices.take(), [(next, NameNotice::Free)]);
         drop(follow);
     }
 
@@ -606,7 +635,7 @@ mod tests {
                 scope.spawn(move || {
                     for i in 0..500u64 {
                         let name = ["live/a", "live/b"][i as usize % 2];
-                        let id = PublisherId { core, connection_id: i + 1 };
+                        let id = PublisherId { core, key: 0, connection_id: i + 1 };
                         let follow = registry.follow(name, Form::Rtmp, core, 0);
                         let mut publication = loop {
                             match registry.publish(name, id, i) {

@@ -1,7 +1,5 @@
-//! How a publisher tells a core that streams have grown, and how cores send each other rare words: one flag and at
-//! most one system call per sleeping core, however many streams and players.
-
-use std::sync::Mutex;
+//! How a core is notified of new data in streams, and of mail, which is kept elsewhere: one bit each and at most one
+//! system call per sleep, however many streams and players.
 
 use super::{
     patience::Patience,
@@ -17,34 +15,14 @@ const WORDS: usize = 1;
 /// Bits of one core's growth map.
 pub const SLOTS: usize = WORDS * 64;
 
-/// One core's letter box, written by all.
+/// What one core is notified of, written by all cores.
 pub struct Signal {
     grown: [AtomicU64; WORDS],
     is_awake: AtomicBool,
     pass_us: AtomicU64,
     patience: Patience,
-    has_mail: AtomicBool,
-    mail: Mutex<Vec<Mail>>,
+    is_posted: AtomicBool,
     wake: Box<dyn Fn() + Send + Sync>,
-}
-
-/// A rare word from one core, or from the process, to another core. Never on the way of a frame.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mail {
-    /// Another publisher takes over: end this connection.
-    Evict {
-        /// The connection that publishes now.
-        connection_id: u64,
-    },
-    /// The name that this connection waits for is free.
-    NameFree {
-        /// The connection that wants to publish.
-        connection_id: u64,
-    },
-    /// The process is about to end: accept no more, end players cleanly.
-    Drain,
-    /// Something more than a number waits for the core, where cores keep such things.
-    Tasks,
 }
 
 impl Signal {
@@ -55,8 +33,7 @@ impl Signal {
             is_awake: AtomicBool::new(true),
             pass_us: AtomicU64::new(0),
             patience: Patience::default(),
-            has_mail: AtomicBool::new(false),
-            mail: Mutex::default(),
+            is_posted: AtomicBool::new(false),
             wake: Box::new(wake),
         }
     }
@@ -86,11 +63,12 @@ impl Signal {
         &self.patience
     }
 
-    /// Leaves a word.
-    pub fn post(&self, mail: Mail) {
-        self.mail.lock().expect("no one panics while it holds the mail").push(mail);
-        self.has_mail.store(true, Ordering::SeqCst);
-        self.rouse();
+    /// Notifies the core of mail. Call it after the mail is where the core looks for it.
+    pub fn post(&self) {
+        // Mail that has not been taken has its wake under way.
+        if !self.is_posted.swap(true, Ordering::SeqCst) {
+            self.rouse();
+        }
     }
 
     /// The core: takes all growth bits, a word of 64 slots at a time, as (first slot, bits).
@@ -109,12 +87,10 @@ impl Signal {
         self.grown.iter().any(|word| word.load(Ordering::SeqCst) != 0)
     }
 
-    /// The core: takes its mail.
-    pub fn take_mail(&self) -> Vec<Mail> {
-        if !self.has_mail.swap(false, Ordering::SeqCst) {
-            return Vec::new();
-        }
-        std::mem::take(&mut self.mail.lock().expect("no one panics while it holds the mail"))
+    /// The core: whether mail has come since the last call. Look for it after this call.
+    pub fn take_posted(&self) -> bool {
+        // A plain look first, as in `take_grown`.
+        self.is_posted.load(Ordering::SeqCst) && self.is_posted.swap(false, Ordering::SeqCst)
     }
 
     /// The core: about to sleep. False where something came in the meantime: look again first.
@@ -123,7 +99,7 @@ impl Signal {
         // A swap, as in `rouse`: of the two, the second sees what the first did before it. So either the core sees what
         // came, or the one who brought it sees the core asleep.
         self.is_awake.swap(false, Ordering::SeqCst);
-        let is_quiet = !self.has_grown() && !self.has_mail.load(Ordering::SeqCst);
+        let is_quiet = !self.has_grown() && !self.is_posted.load(Ordering::SeqCst);
         if !is_quiet {
             self.is_awake.store(true, Ordering::SeqCst);
         }
@@ -166,19 +142,21 @@ mod tests {
         for slot in [3, 70, SLOTS + 3, 70] {
             signal.grown(slot);
         }
-        signal.post(Mail::Drain);
+        signal.post();
         assert_eq!(wakes.load(Relaxed), 1);
         assert_eq!(signal.take_grown().collect::<Vec<_>>(), [(0, 8), (64, 64)]);
-        assert_eq!(signal.take_mail(), [Mail::Drain]);
-        assert!(signal.take_mail().is_empty());
+        assert!(signal.take_posted() && !signal.take_posted());
+        assert!(signal.may_sleep());
+        (0..3).for_each(|_| signal.post());
+        assert_eq!(wakes.load(Relaxed), 2);
     }
 
     #[test]
     fn a_core_with_mail_does_not_sleep() {
         let signal = Signal::new(|| ());
-        signal.post(Mail::Drain);
+        signal.post();
         assert!(!signal.may_sleep());
-        assert_eq!(signal.take_mail(), [Mail::Drain]);
+        assert!(signal.take_posted());
         assert!(signal.may_sleep());
     }
 }
@@ -192,10 +170,10 @@ mod model {
 
     use super::*;
 
-    /// The growth is a relaxed store: the signal alone must carry it to the core.
-    #[test]
-    fn loom_no_growth_is_slept_over() {
-        loom::model(|| {
+    /// Another thread makes two values visible by relaxed stores and notifies the core after each: the signal alone must
+    /// carry them. `take` says whether the core was notified.
+    fn assert_no_wake_up_is_lost(notify: fn(&Signal), take: fn(&Signal) -> bool) {
+        loom::model(move || {
             let wakes = Arc::new(LoomU64::new(0));
             let head = Arc::new(LoomU64::new(0));
             let count = wakes.clone();
@@ -207,14 +185,14 @@ mod model {
                 loom::thread::spawn(move || {
                     for value in 1..3 {
                         head.store(value, Relaxed);
-                        signal.grown(5);
+                        notify(&signal);
                     }
                 })
             };
             let mut seen = 0;
             let mut sleeps = false;
             for _ in 0..2 {
-                if signal.take_grown().count() > 0 {
+                if take(&signal) {
                     seen = head.load(Relaxed);
                 }
                 if signal.may_sleep() {
@@ -224,12 +202,22 @@ mod model {
             }
             writer.join().expect("the writer does not panic");
             let woken = wakes.load(Ordering::SeqCst);
-            assert!(woken <= 2, "at most one a try to sleep");
+            assert!(woken <= 2, "at most one per sleep");
             assert!(!sleeps || seen == 2 || woken > 0, "asleep for good, having seen {seen} of 2");
-            if signal.take_grown().count() > 0 {
+            if take(&signal) {
                 seen = head.load(Relaxed);
             }
-            assert_eq!(seen, 2, "the bit and the value arrive together");
+            assert_eq!(seen, 2, "the flag and the value arrive together");
         });
+    }
+
+    #[test]
+    fn loom_no_wake_up_for_new_data_is_lost() {
+        assert_no_wake_up_is_lost(|signal| signal.grown(5), |signal| signal.take_grown().count() > 0);
+    }
+
+    #[test]
+    fn loom_no_wake_up_for_mail_is_lost() {
+        assert_no_wake_up_is_lost(Signal::post, Signal::take_posted);
     }
 }

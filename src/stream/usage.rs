@@ -86,6 +86,7 @@ impl Followers {
 
 /// A name's publisher, and what it needs to publish: there is one `W`, and who has it publishes.
 pub(super) struct Hold<W> {
+    /// The publisher's core and connection number, packed; 0 for none.
     publisher: AtomicU64,
     /// [`LIVE`], [`NEVER`], or when the last publisher went away, milliseconds.
     vacant: AtomicU64,
@@ -98,15 +99,19 @@ pub(super) struct Hold<W> {
 struct HandOver<W> {
     /// Present while nobody publishes.
     writer: Option<W>,
-    /// The one who waits for the name.
+    /// The publisher that has the name.
+    holder: Option<PublisherId>,
+    /// The one that waits for the name.
     next: Option<PublisherId>,
 }
 
-/// Who publishes: a connection on a core.
+/// A connection that publishes, or wants to, and where it is found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PublisherId {
     /// The core's number.
     pub core: usize,
+    /// The connection's key in its core. Keys are used again: what has it now may be another connection.
+    pub key: usize,
     /// The connection's number in the process; never 0.
     pub connection_id: u64,
 }
@@ -122,7 +127,7 @@ impl<W> Hold<W> {
             publisher: AtomicU64::new(0),
             vacant: AtomicU64::new(NEVER),
             heard_ms: AtomicU64::new(0),
-            hand_over: Mutex::new(HandOver { writer: Some(writer), next: None }),
+            hand_over: Mutex::new(HandOver { writer: Some(writer), holder: None, next: None }),
         }
     }
 
@@ -140,6 +145,7 @@ impl<W> Hold<W> {
             return Some(Err(reason));
         }
         hand_over.next.take_if(|next| *next == id);
+        hand_over.holder = Some(id);
         self.heard(patient_ms);
         self.publisher.store(id.pack(), Ordering::Release);
         self.vacant.store(LIVE, Ordering::Release);
@@ -153,6 +159,7 @@ impl<W> Hold<W> {
         self.publisher.store(0, Ordering::Release);
         self.vacant.store(now_ms, Ordering::Release);
         hand_over.writer = Some(writer);
+        hand_over.holder = None;
         hand_over.next.take()
     }
 
@@ -160,9 +167,8 @@ impl<W> Hold<W> {
     /// where it is free, and `next` is to be told now.
     pub(super) fn want(&self, next: PublisherId) -> Option<PublisherId> {
         let mut hand_over = self.hand_over();
-        let is_held = hand_over.writer.is_none();
-        hand_over.next = is_held.then_some(next);
-        is_held.then(|| PublisherId::unpack(self.publisher.load(Ordering::Acquire)))
+        hand_over.next = hand_over.holder.map(|_| next);
+        hand_over.holder
     }
 
     /// Lends the writer, while there is no publisher.
@@ -172,10 +178,14 @@ impl<W> Hold<W> {
         }
     }
 
-    /// Who has the name.
-    pub(super) fn publisher(&self) -> Option<PublisherId> {
-        let publisher = self.publisher.load(Ordering::Acquire);
-        (publisher != 0).then(|| PublisherId::unpack(publisher))
+    /// The connection that has the name.
+    pub(super) fn connection_id(&self) -> Option<u64> {
+        self.packed().map(|packed| packed & ((1 << CORE_SHIFT) - 1))
+    }
+
+    fn packed(&self) -> Option<u64> {
+        let packed = self.publisher.load(Ordering::Acquire);
+        (packed != 0).then_some(packed)
     }
 
     /// Whether somebody waits for the name.
@@ -196,11 +206,11 @@ impl<W> Hold<W> {
     /// How long the publisher has been silent, milliseconds, by the patient clock of its core, which `patient_ms` looks
     /// at. None where there is no publisher, or the name changes hands meanwhile: then it has just been heard.
     pub(super) fn silent_ms(&self, patient_ms: impl Fn(usize) -> u64) -> Option<u64> {
-        let publisher = self.publisher()?;
+        let publisher = self.packed()?;
         let heard_ms = self.heard_ms.load(Ordering::Acquire);
         // The next publisher is heard after this one has given the name back.
-        let is_the_same = self.publisher() == Some(publisher);
-        is_the_same.then(|| patient_ms(publisher.core).saturating_sub(heard_ms))
+        let is_the_same = self.packed() == Some(publisher);
+        is_the_same.then(|| patient_ms((publisher >> CORE_SHIFT) as usize).saturating_sub(heard_ms))
     }
 
     /// Whether somebody publishes.
@@ -221,13 +231,10 @@ impl<W> Hold<W> {
 }
 
 impl PublisherId {
+    /// What readers without the lock need: the key is not among it.
     fn pack(self) -> u64 {
         debug_assert!(self.connection_id < 1 << CORE_SHIFT);
         (self.core as u64) << CORE_SHIFT | self.connection_id
-    }
-
-    fn unpack(packed: u64) -> Self {
-        Self { core: (packed >> CORE_SHIFT) as usize, connection_id: packed & ((1 << CORE_SHIFT) - 1) }
     }
 }
 
@@ -343,7 +350,7 @@ mod model {
     #[test]
     fn loom_a_name_has_one_publisher_and_who_waits_for_it_is_told_once() {
         loom::model(|| {
-            let [first, second] = [1, 2].map(|connection_id| PublisherId { core: 0, connection_id });
+            let [first, second] = [1, 2].map(|connection_id| PublisherId { core: 0, key: 70, connection_id });
             let hold = Arc::new(Hold::free(()));
             let held = Arc::new(AtomicBool::new(false));
             let publish = |hold: &Hold<()>, held: &AtomicBool, id| {
