@@ -2,7 +2,7 @@
 //! unsafe code lives, that a file says what it owns and stays small enough to be one idea.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
 };
@@ -214,4 +214,230 @@ fn the_reader_of_imports_sees_groups_and_paths() {
         "use crate::{flv::{Frame, Run}, stream,\n  rtmp::session as s};\n fn f() { crate::config::x() }";
     let named = crate_modules_named_in(code);
     assert_eq!(named.into_iter().collect::<Vec<_>>(), ["config", "flv", "rtmp", "stream"]);
+}
+
+/// Folders without a circle of files: none imports, by whatever way round, one that imports it.
+const WITHOUT_CIRCLES: [&str; 4] = ["stream", "fanout", "flv", "http"];
+
+#[test]
+fn files_of_a_folder_import_each_other_in_no_circle() {
+    for folder in WITHOUT_CIRCLES {
+        let files = Files::of(folder);
+        assert!(files.0.len() > 1, "{folder} is where it was");
+        if let Some(circle) = files.circle() {
+            panic!("a circle of files: {}", circle.join(" → "));
+        }
+    }
+}
+
+/// The files of one folder and of those below it, by module path.
+struct Files(BTreeMap<Vec<String>, SourceFile>);
+
+struct SourceFile {
+    path: String,
+    /// What it names of the crate, but for what a `mod.rs` only passes on.
+    names: Vec<Vec<String>>,
+    /// Names that it passes on, and the path of each.
+    exports: BTreeMap<String, Vec<String>>,
+}
+
+impl Files {
+    fn of(folder: &str) -> Self {
+        let sources = sources().into_iter().filter(|source| source.module == folder);
+        Self(sources.map(|source| Self::file(&source.path, &source.code)).collect())
+    }
+
+    fn file(path: &str, code: &str) -> (Vec<String>, SourceFile) {
+        let is_mod = path.ends_with("/mod.rs");
+        let module = path.trim_start_matches("src/").trim_end_matches(".rs").trim_end_matches("/mod");
+        let module: Vec<String> = module.split('/').map(str::to_owned).collect();
+        let mut file = SourceFile { path: path.to_owned(), names: Vec::new(), exports: BTreeMap::new() };
+        for Named { path, name, is_public } in paths_in(code) {
+            if is_public {
+                file.exports.insert(name, path.clone());
+            }
+            if !is_public || !is_mod {
+                file.names.push(path);
+            }
+        }
+        (module, file)
+    }
+
+    /// The file of what `path` names in `module`; none where that is of another folder.
+    fn find(&self, module: &[String], path: &[String]) -> Option<&Vec<String>> {
+        let mut absolute = module.to_vec();
+        let mut rest = path;
+        while let Some((first, after)) = rest.split_first() {
+            match first.as_str() {
+                "crate" => absolute.clear(),
+                "self" => {}
+                "super" => _ = absolute.pop(),
+                _ => break,
+            }
+            rest = after;
+        }
+        absolute.extend_from_slice(rest);
+        let len = (1..=absolute.len()).rev().find(|&len| self.0.contains_key(&absolute[..len]))?;
+        // A path that is none of this crate's was taken for one below its module.
+        if rest.len() == path.len() && len <= module.len() {
+            return None;
+        }
+        let (file, source) = self.0.get_key_value(&absolute[..len])?;
+        match absolute.get(len).and_then(|name| source.exports.get(name)) {
+            Some(exported) => self.find(file, &[exported, &absolute[len + 1..]].concat()),
+            None => Some(file),
+        }
+    }
+
+    fn circle(&self) -> Option<Vec<String>> {
+        let mut done = BTreeSet::new();
+        self.0.keys().find_map(|module| self.circle_from(module, &mut Vec::new(), &mut done))
+    }
+
+    fn circle_from<'a>(
+        &'a self,
+        module: &'a Vec<String>,
+        way: &mut Vec<&'a Vec<String>>,
+        done: &mut BTreeSet<&'a Vec<String>>,
+    ) -> Option<Vec<String>> {
+        if let Some(at) = way.iter().position(|&passed| passed == module) {
+            let circle = way[at..].iter().copied().chain([module]);
+            return Some(circle.map(|module| self.0[module].path.clone()).collect());
+        }
+        if !done.insert(module) {
+            return None;
+        }
+        way.push(module);
+        let named = self.0[module].names.iter().filter_map(|path| self.find(module, path));
+        let circle = named.filter(|&named| named != module).find_map(|it| self.circle_from(it, way, done));
+        way.pop();
+        circle
+    }
+}
+
+/// A path that code names, and what it is called there.
+#[derive(Debug, PartialEq)]
+struct Named {
+    path: Vec<String>,
+    name: String,
+    is_public: bool,
+}
+
+/// Each path of a `use`, and each other one of more than one word.
+fn paths_in(code: &str) -> Vec<Named> {
+    let mut tokens = tokens(code).into_iter().peekable();
+    let mut named = Vec::new();
+    let mut is_public = false;
+    while let Some(token) = tokens.next() {
+        match token {
+            "use" => {
+                use_tree(&mut tokens, &[], is_public, &mut named);
+                is_public = false;
+            }
+            "pub" => is_public = true,
+            // Between `pub` and `use`: `pub(super) use`.
+            "(" | ")" | "in" => {}
+            word => {
+                let mut path = vec![word.to_owned()];
+                while is_word(word) && tokens.next_if_eq(&"::").is_some() {
+                    path.extend(tokens.next_if(|token| is_word(token)).map(str::to_owned));
+                }
+                if path.len() > 1 {
+                    named.push(Named { name: path[path.len() - 1].clone(), path, is_public: false });
+                }
+                is_public &= ["crate", "self", "super"].contains(&word);
+            }
+        }
+    }
+    named
+}
+
+fn use_tree<'a>(
+    tokens: &mut std::iter::Peekable<impl Iterator<Item = &'a str>>,
+    before: &[String],
+    is_public: bool,
+    named: &mut Vec<Named>,
+) {
+    let mut path = before.to_vec();
+    while let Some(token) = tokens.next() {
+        match token {
+            "::" => {}
+            "{" => {
+                loop {
+                    use_tree(tokens, &path, is_public, named);
+                    // Stopped at a comma, which may be the last one, or at the end.
+                    let has_more = tokens.next_if_eq(&",").is_some();
+                    if tokens.next_if_eq(&"}").is_some() || !has_more {
+                        return;
+                    }
+                }
+            }
+            "as" => {
+                let name = tokens.next().unwrap_or_default().to_owned();
+                named.push(Named { path, name, is_public });
+                return;
+            }
+            word => path.push(word.to_owned()),
+        }
+        if tokens.peek().is_none_or(|next| [",", "}", ";"].contains(next)) {
+            let path_of_self = path.len() > 1 && path.last().is_some_and(|last| last == "self");
+            path.truncate(path.len() - usize::from(path_of_self));
+            named.push(Named { name: path.last().cloned().unwrap_or_default(), path, is_public });
+            return;
+        }
+    }
+}
+
+/// Words, `::`, and every other character for itself; no spaces.
+fn tokens(code: &str) -> Vec<&str> {
+    let mut tokens = Vec::new();
+    let mut rest = code.trim_start();
+    while let Some(first) = rest.chars().next() {
+        let len = match first {
+            _ if rest.starts_with("::") => 2,
+            _ if is_word(&rest[..first.len_utf8()]) => {
+                rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len())
+            }
+            _ => first.len_utf8(),
+        };
+        let (token, after) = rest.split_at(len);
+        tokens.push(token);
+        rest = after.trim_start();
+    }
+    tokens
+}
+
+fn is_word(token: &str) -> bool {
+    token.chars().all(|c| c.is_alphanumeric() || c == '_')
+}
+
+#[test]
+fn circles_are_found_through_groups_paths_and_what_a_mod_passes_on() {
+    let circle = |files: [(&str, &str); 4]| {
+        Files(files.iter().map(|(path, code)| Files::file(path, code)).collect()).circle()
+    };
+    let face =
+        ("src/x/mod.rs", "mod a;\nmod b;\nmod c;\npub use a::{A, Other as Renamed};\npub(crate) use b::B;");
+    let a = "use std::{fmt, io::{self, Write}};\nuse super::{\n    B,\n    c::{C, D},\n};";
+    let without =
+        [face, ("src/x/a.rs", a), ("src/x/b.rs", "use super::c::C;"), ("src/x/c.rs", "use crate::y::A;")];
+    assert_eq!(circle(without), None);
+    // A folder's own file, which names what is below it, and is named by that.
+    let own = ("src/x/mod.rs", "mod a;\npub struct Own;\nfn f() { a::f() }");
+    let below = [own, ("src/x/a.rs", "use super::Own;"), without[2], without[3]];
+    let expected = ["src/x/mod.rs", "src/x/a.rs", "src/x/mod.rs"].map(String::from);
+    assert_eq!(circle(below), Some(expected.to_vec()));
+    let ways = [
+        "use super::A;",
+        "use super::Renamed;",
+        "use super::{d::E, a::A};",
+        "use crate::{\n    y::Z,\n    x::a,\n};",
+        "fn f() {\n    crate::x::a::f();\n}",
+        "fn f(a: super::A) {}",
+    ];
+    for way in ways {
+        let with = [without[0], without[1], without[2], ("src/x/c.rs", way)];
+        let expected = ["src/x/a.rs", "src/x/b.rs", "src/x/c.rs", "src/x/a.rs"].map(String::from);
+        assert_eq!(circle(with), Some(expected.to_vec()), "{way}");
+    }
 }

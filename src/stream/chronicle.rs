@@ -7,8 +7,8 @@ use bytes::Bytes;
 use super::{
     facts::Facts,
     preamble::Headers,
-    registry::Stream,
     role::Part,
+    shared::Shared,
     tracks::{Picture, Place},
 };
 use crate::flv::Frame;
@@ -40,7 +40,7 @@ struct Prefix {
 
 impl Chronicle {
     /// A publisher comes, and has sent nothing.
-    pub(super) fn begin(&mut self, stream: &Stream, now_ms: u64) {
+    pub(super) fn begin(&mut self, stream: &Shared, now_ms: u64) {
         *self = Self::default();
         self.facts = Facts { since_ms: now_ms, now_ms, ..Facts::default() };
         stream.set_facts(self.facts.clone());
@@ -82,7 +82,7 @@ impl Chronicle {
     }
 
     /// Writes the facts down, if it is time.
-    pub(super) fn write_if_due(&mut self, stream: &Stream, headers: &Headers, now_ms: u64) {
+    pub(super) fn write_if_due(&mut self, stream: &Shared, headers: &Headers, now_ms: u64) {
         if now_ms >= self.due_ms {
             self.due_ms = now_ms + BETWEEN_MS;
             self.write(stream, headers);
@@ -90,7 +90,7 @@ impl Chronicle {
     }
 
     /// Writes the facts down.
-    pub(super) fn write(&self, stream: &Stream, headers: &Headers) {
+    pub(super) fn write(&self, stream: &Shared, headers: &Headers) {
         let bytes = |kept: Option<Prefix>| kept.map(|kept| Bytes::copy_from_slice(&kept.bytes[..kept.len]));
         let header = |kept: Option<Prefix>, part: fn(u8) -> Part| headers.header(part(kept?.track));
         stream.set_facts(Facts {

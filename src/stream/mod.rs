@@ -15,6 +15,7 @@ mod preamble;
 mod registry;
 mod role;
 mod segment;
+mod shared;
 mod shown;
 mod signal;
 mod start;

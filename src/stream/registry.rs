@@ -3,15 +3,14 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use arc_swap::ArcSwap;
-
 use super::{
     facts::Facts,
     form::Form,
     log::Retention,
     memory::{Held, Memory, MemoryKind},
     patience::Patience,
-    shown::{Media, Shown},
+    shared::Shared,
+    shown::Media,
     signal::Signal,
     stream_log::StreamLog,
     usage::{Hold, PublisherId, Users},
@@ -53,12 +52,7 @@ pub struct Bounds {
 
 /// One live stream, or one that players wait for.
 pub struct Stream {
-    name: Arc<str>,
-    signals: Arc<[Signal]>,
-    /// By wire form.
-    logs: [StreamLog; Form::COUNT],
-    facts: ArcSwap<Facts>,
-    shown: Shown,
+    shared: Shared,
     /// The name's publisher; the writer while there is none.
     hold: Hold<Box<Writer>>,
     users: Users,
@@ -122,7 +116,7 @@ impl Registry {
         let Some(mut writer) = taken.transpose()? else {
             return Err(Refused::Busy { silent_ms: stream.silent_ms() });
         };
-        writer.begin(stream, now_ms);
+        writer.begin(&stream.shared, now_ms);
         Ok(Publication { usage, core: id.core, writer: Some(writer), now_ms, is_untold: false })
     }
 
@@ -179,9 +173,9 @@ impl Registry {
     pub fn relieve(&self, now_ms: u64) {
         for stream in self.list() {
             let mut has_given_up = false;
-            stream.hold.lend(|writer| has_given_up = writer.relieve(&stream, now_ms));
+            stream.hold.lend(|writer| has_given_up = writer.relieve(&stream.shared, now_ms));
             if has_given_up {
-                stream.tell_followers();
+                stream.shared.notify_followers();
             }
         }
     }
@@ -206,18 +200,14 @@ impl Registry {
     }
 
     fn remove(&self, closed: &Arc<Stream>) {
-        let _ = self.streams.pin().remove_if(&closed.name, |_, stream| Arc::ptr_eq(stream, closed));
+        let _ = self.streams.pin().remove_if(closed.shared.name(), |_, stream| Arc::ptr_eq(stream, closed));
     }
 
     fn new_stream(&self, name: Arc<str>) -> Stream {
         let bytes = STREAM_BYTES + name.len() + self.signals.len() * size_of::<u32>() * Form::COUNT;
         let held = self.memory.hold(MemoryKind::Connections, bytes);
         Stream {
-            name,
-            signals: self.signals.clone(),
-            logs: Form::ALL.map(|_| StreamLog::new(self.signals.len())),
-            facts: ArcSwap::default(),
-            shown: Shown::default(),
+            shared: Shared::new(name, self.signals.clone()),
             hold: Hold::free(Box::new(Writer::new(self.formats, self.retention, self.memory.clone()))),
             users: Users::none(),
             held: Mutex::new(Some(held)),
@@ -231,17 +221,17 @@ const STREAM_BYTES: usize = 4 << 10;
 impl Stream {
     /// `app/name`.
     pub fn name(&self) -> &str {
-        &self.name
+        self.shared.name()
     }
 
     /// The same, to be kept.
     pub fn shared_name(&self) -> Arc<str> {
-        self.name.clone()
+        self.shared.name().clone()
     }
 
     /// What it is in one wire form.
     pub fn log(&self, form: Form) -> &StreamLog {
-        &self.logs[form.index()]
+        self.shared.log(form)
     }
 
     /// Whether somebody publishes it.
@@ -261,12 +251,12 @@ impl Stream {
 
     /// What its publisher has sent so far, as of a moment ago.
     pub fn facts(&self) -> Arc<Facts> {
-        self.facts.load_full()
+        self.shared.facts()
     }
 
     /// Which kinds of media its publisher has sent so far.
     pub fn media(&self) -> Media {
-        self.shown.get()
+        self.shared.media()
     }
 
     /// When its publisher went away, milliseconds; none while one publishes, or where none ever did.
@@ -275,7 +265,7 @@ impl Stream {
     }
 
     fn patient_ms(&self, core: usize) -> u64 {
-        self.signals[core].patience().patient_ms()
+        self.shared.signals()[core].patience().patient_ms()
     }
 
     /// Nobody uses it any more: who finds it in the map has come too late.
@@ -283,30 +273,12 @@ impl Stream {
         self.users.are_gone()
     }
 
-    pub(super) fn set_facts(&self, facts: Facts) {
-        self.facts.store(Arc::new(facts));
-    }
-
-    pub(super) fn set_media(&self, media: Media) {
-        self.shown.set(media);
-    }
-
     /// It has no user any more. The map may keep it for a while, for readers that have just looked: not its log, nor
     /// its headers.
     fn let_go(&self) {
         self.hold.close();
-        self.set_facts(Facts::default());
-        self.logs.iter().for_each(|log| log.clear(0));
+        self.shared.let_go();
         *self.held.lock().unwrap_or_else(PoisonError::into_inner) = None;
-    }
-
-    fn tell_followers(&self) {
-        self.logs.iter().for_each(|log| log.tell_followers(&self.signals));
-    }
-
-    /// The longest that a core which follows takes for a pass, microseconds.
-    fn pass_us(&self) -> u64 {
-        self.logs.iter().map(|log| log.pass_us(&self.signals)).max().unwrap_or(0)
     }
 }
 
@@ -347,8 +319,8 @@ impl Publication {
     /// Gives up what is beyond the logs' shares, where memory is short.
     pub fn relieve(&mut self, now_ms: u64) {
         let writer = self.writer.as_mut().expect("present until the drop");
-        if writer.relieve(&self.usage.stream, now_ms) {
-            self.usage.stream.tell_followers();
+        if writer.relieve(&self.usage.stream.shared, now_ms) {
+            self.usage.stream.shared.notify_followers();
         }
     }
 
@@ -362,7 +334,7 @@ impl Publication {
         self.now_ms = now_ms;
         let bytes = frame.payload.len();
         let writer = self.writer.as_mut().expect("present until the drop");
-        match writer.append(&self.usage.stream, frame, now_ms) {
+        match writer.append(&self.usage.stream.shared, frame, now_ms) {
             Laid::Nothing => Ok(false),
             Laid::NoRoom => Err(NoRoom { bytes }),
             Laid::MayWait => Ok(!std::mem::replace(&mut self.is_untold, true)),
@@ -377,7 +349,7 @@ impl Publication {
     /// Tells the cores that follow of what they have not been told.
     pub fn tell(&mut self) {
         if std::mem::take(&mut self.is_untold) {
-            self.usage.stream.tell_followers();
+            self.usage.stream.shared.notify_followers();
         }
     }
 
@@ -387,7 +359,7 @@ impl Publication {
     pub fn picture_is_near(&self, now_ms: u64) -> Option<u64> {
         let picture_ms = self.writer.as_ref().and_then(|writer| writer.next_picture_ms())?;
         let (share, of) = NEAR;
-        let near_us = self.usage.stream.pass_us() * share / of;
+        let near_us = self.usage.stream.shared.pass_us() * share / of;
         (picture_ms.saturating_sub(now_ms) * 1_000 <= near_us).then_some(near_us)
     }
 
@@ -415,12 +387,12 @@ impl Drop for Publication {
     fn drop(&mut self) {
         let stream = &*self.usage.stream;
         let mut writer = self.writer.take().expect("present until the drop");
-        writer.interrupt(stream);
+        writer.interrupt(&stream.shared);
         self.usage.registry.memory.leave_publisher();
         if let Some(next) = stream.hold.give_back(writer, self.now_ms) {
             (self.usage.registry.notify)(next, NameNotice::Free);
         }
-        stream.tell_followers();
+        stream.shared.notify_followers();
     }
 }
 

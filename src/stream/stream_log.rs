@@ -138,7 +138,7 @@ impl StreamLog {
         self.followers.iter().next().is_some()
     }
 
-    pub(super) fn tell_followers(&self, signals: &[Signal]) {
+    pub(super) fn notify_followers(&self, signals: &[Signal]) {
         self.followers.to_tell().for_each(|(core, slot)| signals[core].grown(slot));
     }
 

@@ -8,9 +8,9 @@ use super::{
     log::{LogWriter, Retention},
     memory::Memory,
     preamble::{Headers, METADATA_MS},
-    registry::Stream,
     role::{Part, Role},
     segment::{Class, Entry},
+    shared::Shared,
     shown::Media,
     still::{MAX_STILL_BYTES, Still},
     timeline::Timeline,
@@ -112,13 +112,13 @@ impl Writer {
     }
 
     /// A publisher comes.
-    pub(super) fn begin(&mut self, stream: &Stream, now_ms: u64) {
+    pub(super) fn begin(&mut self, stream: &Shared, now_ms: u64) {
         self.chronicle.begin(stream, now_ms);
         Form::ALL.iter().for_each(|wire| stream.log(*wire).begin_epoch());
     }
 
     /// The publisher went away.
-    pub(super) fn interrupt(&mut self, stream: &Stream) {
+    pub(super) fn interrupt(&mut self, stream: &Shared) {
         self.chronicle.write(stream, &self.headers);
         self.timeline.interrupt();
         self.headers.interrupt();
@@ -144,7 +144,7 @@ impl Writer {
     }
 
     /// Lays a frame into the logs. `now_ms` is the relay's clock.
-    pub(super) fn append(&mut self, stream: &Stream, mut frame: Frame, now_ms: u64) -> Laid {
+    pub(super) fn append(&mut self, stream: &Shared, mut frame: Frame, now_ms: u64) -> Laid {
         if self.logs.iter().flatten().any(|log| !log.has_room_for(&frame)) {
             return Laid::NoRoom;
         }
@@ -231,7 +231,7 @@ impl Writer {
     }
 
     /// Gives up what is beyond the logs' shares, where memory is short. True if something went.
-    pub(super) fn relieve(&mut self, stream: &Stream, now_ms: u64) -> bool {
+    pub(super) fn relieve(&mut self, stream: &Shared, now_ms: u64) -> bool {
         let before_bytes = self.log_bytes();
         let mut has_lost_join = [false; Form::COUNT];
         for (log, wire) in self.logs.iter_mut().zip(Form::ALL) {
@@ -244,7 +244,7 @@ impl Writer {
 
     /// Logs whose point to join at has gone: with pictures that is because their group has outgrown the buffer, or its
     /// share of the memory.
-    fn wait_for_key_frame(&mut self, stream: &Stream, has_lost_join: [bool; Form::COUNT]) {
+    fn wait_for_key_frame(&mut self, stream: &Shared, has_lost_join: [bool; Form::COUNT]) {
         let has_pictures = !self.tracks.is_empty();
         for (log, wire) in self.logs.iter_mut().zip(Form::ALL).filter(|(_, wire)| has_lost_join[wire.index()])
         {
@@ -254,7 +254,7 @@ impl Writer {
         let is_to_say = has_pictures && has_lost_join.contains(&true);
         if is_to_say && !std::mem::replace(&mut self.has_said_gop_too_large, true) {
             tracing::warn!(
-                stream = stream.name(),
+                stream = &**stream.name(),
                 "the newest group of pictures is larger than stream_buffer, or than the stream's share of \
                  limits.memory_budget: players have no video before the next key frame"
             );
@@ -297,7 +297,7 @@ impl Writer {
     }
 
     /// Takes note of what the publish holds. True where this is the first frame of its kind.
-    fn show(&mut self, stream: &Stream, role: Role, kind: FrameKind, now_ms: u64) -> bool {
+    fn show(&mut self, stream: &Shared, role: Role, kind: FrameKind, now_ms: u64) -> bool {
         let is_media = matches!(role, Role::KeyFrame(_) | Role::Picture(_) | Role::Sound(_));
         let is_first = is_media && self.media.saw(kind, now_ms);
         if is_first {
@@ -322,7 +322,7 @@ impl Writer {
     /// Keeps the pictures of a stream whose picture stands still while its audio goes on.
     fn note_still(
         &mut self,
-        stream: &Stream,
+        stream: &Shared,
         frame: &Frame,
         begins: bool,
         is_sound_point: bool,
@@ -358,7 +358,7 @@ impl Writer {
 
     /// Begins the logs that readers have come for, and lets go of those that have none any more, or can count no
     /// further.
-    fn open_and_close(&mut self, stream: &Stream, timestamp_ms: u32, now_ms: u64) {
+    fn open_and_close(&mut self, stream: &Shared, timestamp_ms: u32, now_ms: u64) {
         let (rtmp, others) = self.logs.split_at_mut(1);
         let Some(rtmp) = &rtmp[0] else { return };
         for (log, wire) in others.iter_mut().zip(&Form::ALL[1..]) {

@@ -1,6 +1,6 @@
 //! AV1: AV1CodecConfigurationRecord (AV1 in ISOBMFF §2.3.3) and the sequence header OBU in it (AV1 §5.5).
 
-use super::{VideoConfig, bits::Bits, frame_rate};
+use super::{VideoConfig, bits::Bits, parameter_set::frame_rate};
 
 /// What the record says.
 pub(super) fn config(record: &[u8]) -> VideoConfig {

@@ -3,7 +3,7 @@
 use super::{
     VideoConfig,
     bits::{Bits, unescaped},
-    frame_rate,
+    parameter_set::{chroma_units, crop, frame_rate, size, skip_to_vui_timing},
 };
 
 /// What the record says.
@@ -70,17 +70,17 @@ fn parse(nal_unit: &[u8]) -> Option<VideoConfig> {
     }
     bits.skip(1)?;
     let height = 16 * map_units * fields;
-    let crop = if bits.flag()? { super::crop(&mut bits)? } else { [0; 4] };
+    let crop = if bits.flag()? { crop(&mut bits)? } else { [0; 4] };
     let chroma_format = if has_separate_planes { 0 } else { chroma_format };
-    let (unit_x, unit_y) = super::chroma_units(chroma_format);
-    let size = super::size(width, height, crop, unit_x, unit_y * fields)?;
+    let (unit_x, unit_y) = chroma_units(chroma_format);
+    let size = size(width, height, crop, unit_x, unit_y * fields)?;
     let rate = if bits.flag()? { timing(&mut bits) } else { None };
     Some(VideoConfig { codec_string: None, width: Some(size.0), height: Some(size.1), frame_rate: rate })
 }
 
 /// The frame rate of vui_parameters (Annex E). A frame has two ticks, of fields.
 fn timing(bits: &mut Bits<'_>) -> Option<f64> {
-    super::skip_to_vui_timing(bits)?;
+    skip_to_vui_timing(bits)?;
     if !bits.flag()? {
         return None;
     }

@@ -3,7 +3,7 @@
 use super::{
     VideoConfig,
     bits::{Bits, unescaped},
-    frame_rate,
+    parameter_set::{chroma_units, crop, frame_rate, size, skip_to_vui_timing},
 };
 
 /// What the record says.
@@ -63,9 +63,9 @@ fn sequence(nal_unit: &[u8]) -> Option<VideoConfig> {
     let chroma_format = bits.exp_golomb()?;
     let has_separate_planes = chroma_format == 3 && bits.flag()?;
     let (width, height) = (bits.exp_golomb()?, bits.exp_golomb()?);
-    let crop = if bits.flag()? { super::crop(&mut bits)? } else { [0; 4] };
-    let (unit_x, unit_y) = super::chroma_units(if has_separate_planes { 0 } else { chroma_format });
-    let size = super::size(width.into(), height.into(), crop, unit_x, unit_y)?;
+    let crop = if bits.flag()? { crop(&mut bits)? } else { [0; 4] };
+    let (unit_x, unit_y) = chroma_units(if has_separate_planes { 0 } else { chroma_format });
+    let size = size(width.into(), height.into(), crop, unit_x, unit_y)?;
     let frame_rate = timing(&mut bits, max_sub_layer);
     Some(VideoConfig { codec_string: None, width: Some(size.0), height: Some(size.1), frame_rate })
 }
@@ -95,7 +95,7 @@ fn timing(bits: &mut Bits<'_>, max_sub_layer: u32) -> Option<f64> {
     if !bits.flag()? {
         return None;
     }
-    super::skip_to_vui_timing(bits)?;
+    skip_to_vui_timing(bits)?;
     bits.skip(3)?;
     // The default display window.
     if bits.flag()? {

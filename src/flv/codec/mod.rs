@@ -6,38 +6,16 @@ mod audio;
 mod av1;
 mod avc;
 mod bits;
+mod config;
 mod hevc;
+mod parameter_set;
 
-use bits::Bits;
+pub use config::{AudioConfig, VideoConfig};
 
 use super::{
     audio::{self as audio_header, AudioCodec},
     video::{self as video_header, VideoCodec},
 };
-
-/// What a video sequence header says.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct VideoConfig {
-    /// `avc1.64001F`
-    pub codec_string: Option<String>,
-    /// Of what is to be shown, pixels.
-    pub width: Option<u32>,
-    /// Of what is to be shown, pixels.
-    pub height: Option<u32>,
-    /// Frames a second, where they are said to come evenly.
-    pub frame_rate: Option<f64>,
-}
-
-/// What an audio sequence header says.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct AudioConfig {
-    /// `mp4a.40.2`
-    pub codec_string: Option<String>,
-    /// Of what is heard, hertz.
-    pub sample_rate: Option<u32>,
-    /// Of what is heard.
-    pub channels: Option<u8>,
-}
 
 /// Reads a video sequence header, the whole message; of several tracks the first one's.
 pub fn video(message: &[u8]) -> VideoConfig {
@@ -103,69 +81,6 @@ fn vp9(record: &[u8]) -> Option<String> {
     }
 }
 
-/// What is cut off, in units: left, right, top, bottom. The same in H.264 and HEVC.
-fn crop(bits: &mut Bits<'_>) -> Option<[u32; 4]> {
-    let mut crop = [0; 4];
-    for side in &mut crop {
-        *side = bits.exp_golomb()?;
-    }
-    Some(crop)
-}
-
-/// Pixels that one of the chroma has, across and down.
-fn chroma_units(chroma_format: u32) -> (u64, u64) {
-    match chroma_format {
-        1 => (2, 2),
-        2 => (2, 1),
-        _ => (1, 1),
-    }
-}
-
-/// The size that is shown; none where there is nothing left, or more than a decoder can have.
-fn size(width: u64, height: u64, crop: [u32; 4], unit_x: u64, unit_y: u64) -> Option<(u32, u32)> {
-    let [left, right, top, bottom] = crop.map(u64::from);
-    let width = width.checked_sub(unit_x * (left + right))?;
-    let height = height.checked_sub(unit_y * (top + bottom))?;
-    let is_sane = |side: &u64| (1..=MAX_SIDE).contains(side);
-    let (width, height) = (Some(width).filter(is_sane)?, Some(height).filter(is_sane)?);
-    Some((u32::try_from(width).ok()?, u32::try_from(height).ok()?))
-}
-
-/// Passes over what vui_parameters() of H.264 and HEVC begin with alike: aspect ratio, overscan, signal type, place of
-/// the chroma.
-fn skip_to_vui_timing(bits: &mut Bits<'_>) -> Option<()> {
-    const EXTENDED_SAR: u32 = 255;
-    if bits.flag()? && bits.take(8)? == EXTENDED_SAR {
-        bits.skip(32)?;
-    }
-    if bits.flag()? {
-        bits.skip(1)?;
-    }
-    if bits.flag()? {
-        bits.skip(4)?;
-        if bits.flag()? {
-            bits.skip(24)?;
-        }
-    }
-    if bits.flag()? {
-        bits.skip_exp_golombs(2)?;
-    }
-    Some(())
-}
-
-/// Ticks a second by ticks a frame, to a thousandth; none where that is no rate of frames: encoders of a variable rate
-/// say how fine their clock is.
-fn frame_rate(time_scale: u32, ticks: u64) -> Option<f64> {
-    let rate = f64::from(time_scale) / ticks as f64;
-    let rate = (rate * 1_000.0).round() / 1_000.0;
-    (rate > 0.0 && rate <= MAX_FRAME_RATE).then_some(rate)
-}
-
-/// What the largest level of any of these codecs allows, rounded up.
-const MAX_SIDE: u64 = 65_536;
-/// Beyond what cameras do; a clock in milliseconds is far beyond it.
-const MAX_FRAME_RATE: f64 = 300.0;
-
 /// What holds for any bytes, for the tests and the fuzz target: numbers are in their ranges, and texts are short and of
 /// plain characters.
 #[cfg(any(test, fuzzing))]
@@ -178,7 +93,10 @@ pub fn check_any_bytes(message: &[u8]) {
     let video = video(message);
     let sides = [video.width, video.height];
     assert!(sides.into_iter().flatten().all(|side| (1..=1 << 16).contains(&side)), "{video:?}");
-    assert!(video.frame_rate.is_none_or(|rate| rate > 0.0 && rate <= MAX_FRAME_RATE), "{video:?}");
+    assert!(
+        video.frame_rate.is_none_or(|rate| rate > 0.0 && rate <= parameter_set::MAX_FRAME_RATE),
+        "{video:?}"
+    );
     assert!(is_plain(&video.codec_string), "{video:?}");
     for audio in [audio(message), audio_frame(message)] {
         assert!(audio.sample_rate.is_none_or(|rate| (1..1 << 24).contains(&rate)), "{audio:?}");

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::*;
+use super::{bits::Bits, parameter_set::frame_rate, *};
 
 fn bytes(hex: &str) -> Vec<u8> {
     hex.as_bytes()
