@@ -2,7 +2,11 @@
 
 use proptest::prelude::*;
 
-use super::{bits::Bits, parameter_set::frame_rate, *};
+use super::{
+    bits::Bits,
+    parameter_set::{frame_rate, size},
+    *,
+};
 
 fn bytes(hex: &str) -> Vec<u8> {
     hex.as_bytes()
