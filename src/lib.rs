@@ -5,15 +5,15 @@
 //! a core is sent next, and [`net`] sends it. Beside them [`control`] serves HTTP, whose players get what [`http`] lays.
 //! ARCHITECTURE.md tells the whole way.
 
-pub mod amf0;
+// `src/amf0.rs`, `src/flv`, `src/http` and `src/rtmp` are compiled as a crate of their own, which others can use without
+// io_uring, axum or hyper: `fanfare-rtmp/src` links to them.
+pub use fanfare_rtmp::{amf0, flv, http, rtmp};
+
 pub mod config;
 pub mod control;
 pub mod fanout;
-pub mod flv;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
-pub mod http;
 pub mod logging;
 pub mod net;
-pub mod rtmp;
 pub mod stream;

@@ -1,4 +1,4 @@
 //! Any bytes, at any cut: the chunk decoder neither panics nor depends on where reads end.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| (fanfare::fuzz::Target::named("chunk").check)(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| fanfare_fuzz::check("chunk", bytes));

@@ -1,4 +1,4 @@
 //! The handshake: the cut of the input changes nothing.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| (fanfare::fuzz::Target::named("handshake").check)(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| fanfare_fuzz::check("handshake", bytes));

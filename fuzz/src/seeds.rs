@@ -1,4 +1,4 @@
-//! Writes the seeds of all targets, cut from captures of real clients: `seeds FOLDER CAPTURE…` makes one folder a
+//! Writes the seeds of all targets, cut from captures of real clients: `seeds FOLDER CAPTURE…` makes one folder per
 //! target.
 
 use std::{
@@ -20,7 +20,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 fn write_seeds(folder: &Path, capture: &Path) -> Result<(), Box<dyn Error>> {
     let client = capture.file_stem().ok_or("a capture has a name")?.to_string_lossy();
     let bytes = fs::read(capture)?;
-    for target in &fanfare::fuzz::TARGETS {
+    for target in fanfare_fuzz::targets() {
         let folder = folder.join(target.name);
         fs::create_dir_all(&folder)?;
         for (number, seed) in target.seeds(&bytes).iter().enumerate() {

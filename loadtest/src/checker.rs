@@ -1,6 +1,6 @@
 //! Reads what one player receives, frame by frame: is each whole, is it the next one, how old is it?
 
-use fanfare::flv::{Frame, FrameKind, audio, video};
+use fanfare_rtmp::flv::{Frame, FrameKind, audio, video};
 use serde::Serialize;
 
 use crate::marker::Marker;

@@ -2,8 +2,8 @@
 //! WebSocket messages. Knows no socket.
 
 use bytes::{Buf, Bytes, BytesMut};
-use fanfare::flv::{Frame, FrameKind};
-use fanfare::rtmp::client::{Event, Url};
+use fanfare_rtmp::flv::{Frame, FrameKind};
+use fanfare_rtmp::rtmp::client::{Event, Url};
 
 /// One request and its answer.
 #[derive(Debug)]
@@ -204,8 +204,8 @@ const PING: u8 = 0x89;
 
 #[cfg(test)]
 mod tests {
-    use fanfare::flv::{Kinds, WireFormat};
-    use fanfare::http::{
+    use fanfare_rtmp::flv::{Kinds, WireFormat};
+    use fanfare_rtmp::http::{
         ChunkedFormat, FlvFormat, LAST_CHUNK,
         websocket::{self, WebSocketFormat},
     };

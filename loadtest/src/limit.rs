@@ -11,9 +11,9 @@ use std::time::Duration;
 use std::{io, net::SocketAddr};
 
 use bytes::Bytes;
-use fanfare::flv::{Frame, FrameKind, WireFormat, audio, video};
-use fanfare::rtmp::chunk::MediaFormat;
-use fanfare::rtmp::session::{Output, Session, SessionConfig};
+use fanfare_rtmp::flv::{Frame, FrameKind, WireFormat, audio, video};
+use fanfare_rtmp::rtmp::chunk::MediaFormat;
+use fanfare_rtmp::rtmp::session::{Output, Session, SessionConfig};
 
 use crate::link::Over;
 use crate::sys::{self, Poller, Received};

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use bytes::Bytes;
-use fanfare::rtmp::client::{Client, ClientConfig, Event};
+use fanfare_rtmp::rtmp::client::{Client, ClientConfig, Event};
 
 use crate::flv_client::FlvClient;
 use crate::sys::{self, Origin, Received};

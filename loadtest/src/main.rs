@@ -9,12 +9,12 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
-use fanfare::rtmp::chunk::ChunkSize;
 use fanfare_load::play::{Habits, Progress, Shares};
 use fanfare_load::report::Report;
 use fanfare_load::source::Shape;
 use fanfare_load::target::Target;
 use fanfare_load::{attack, limit, play, publish, sys};
+use fanfare_rtmp::rtmp::chunk::ChunkSize;
 
 fn main() -> ExitCode {
     let Cli { cpu, command } = Cli::parse();

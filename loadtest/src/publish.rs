@@ -3,8 +3,8 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use fanfare::rtmp::chunk::ChunkSize;
-use fanfare::rtmp::client::{ClientConfig, Event, Role};
+use fanfare_rtmp::rtmp::chunk::ChunkSize;
+use fanfare_rtmp::rtmp::client::{ClientConfig, Event, Role};
 
 use crate::link::{Link, Over};
 use crate::source::{Shape, Source};

@@ -2,8 +2,8 @@
 //! decoder would look at is filler.
 
 use bytes::Bytes;
-use fanfare::amf0::{self, Value};
-use fanfare::flv::{Frame, FrameKind};
+use fanfare_rtmp::amf0::{self, Value};
+use fanfare_rtmp::flv::{Frame, FrameKind};
 
 use crate::marker::Marker;
 pub use crate::schedule::Shape;
@@ -119,7 +119,7 @@ fn at_0(kind: FrameKind, payload: &[u8]) -> Frame {
     Frame { kind, timestamp_ms: 0, payload: Bytes::copy_from_slice(payload).into() }
 }
 
-fn frame_bytes(head: &[u8], marker: Marker, len: usize) -> fanfare::flv::Payload {
+fn frame_bytes(head: &[u8], marker: Marker, len: usize) -> fanfare_rtmp::flv::Payload {
     let mut payload = Vec::with_capacity(len.max(MIN_VIDEO_BYTES));
     payload.extend_from_slice(head);
     marker.write(&mut payload, len);
@@ -152,7 +152,7 @@ const AAC_FRAME: [u8; 2] = [0xAF, 1];
 #[cfg(test)]
 mod tests {
     use super::*;
-    use fanfare::flv::{audio, video};
+    use fanfare_rtmp::flv::{audio, video};
 
     const SHAPE: Shape = Shape { bitrate: 1_000_000, fps: 30, gop: 60, audio: true };
 

@@ -3,8 +3,7 @@
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::str::FromStr;
 
-use fanfare::net::Protocol;
-use fanfare::rtmp::client::Url;
+use fanfare_rtmp::rtmp::client::Url;
 
 /// The server's address, and the stream on it.
 #[derive(Clone, Debug)]
@@ -15,6 +14,17 @@ pub struct Target {
     pub address: SocketAddr,
     /// How it is asked for.
     pub protocol: Protocol,
+}
+
+/// What a player speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// RTMP.
+    Rtmp,
+    /// FLV as the body of an HTTP response.
+    HttpFlv,
+    /// FLV in WebSocket messages.
+    WebsocketFlv,
 }
 
 impl Target {

@@ -9,12 +9,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
-use fanfare::rtmp::chunk::ChunkSize;
 use fanfare_load::attack::{self, Done, Kind, Options};
 use fanfare_load::play::{self, Habits, Shares};
 use fanfare_load::source::Shape;
 use fanfare_load::target::Target;
 use fanfare_load::{publish, sys};
+use fanfare_rtmp::rtmp::chunk::ChunkSize;
 
 mod support;
 

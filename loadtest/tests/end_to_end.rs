@@ -6,13 +6,13 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use fanfare::rtmp::chunk::ChunkSize;
 use fanfare_load::limit::{self, Sent};
 use fanfare_load::play::{self, Habits, Shares};
 use fanfare_load::publish::{self, Published};
 use fanfare_load::report::Report;
 use fanfare_load::source::Shape;
 use fanfare_load::target::Target;
+use fanfare_rtmp::rtmp::chunk::ChunkSize;
 
 mod support;
 

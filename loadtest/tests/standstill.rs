@@ -8,12 +8,12 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use fanfare::rtmp::chunk::ChunkSize;
 use fanfare_load::play::{self, Habits, Shares};
 use fanfare_load::report::Report;
 use fanfare_load::source::Shape;
 use fanfare_load::target::Target;
 use fanfare_load::{limit, publish};
+use fanfare_rtmp::rtmp::chunk::ChunkSize;
 use rustix::process::{Pid, Signal, kill_process};
 
 #[test]

@@ -3,10 +3,11 @@
 //! every player.
 
 mod chunked;
-#[cfg(any(test, fuzzing))]
+#[cfg(all(feature = "websocket", any(test, fuzzing)))]
 pub mod fuzz;
 pub mod paths;
 mod tag;
+#[cfg(feature = "websocket")]
 pub mod websocket;
 
 pub use chunked::{ChunkedFormat, LAST_CHUNK};

@@ -6,12 +6,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use fanfare::net::Protocol;
 
 pub use plans::{End, Kind, Plan, Port, Troop};
 
 use crate::sys::{self, Origin, Received};
-use crate::target::Target;
+use crate::target::{Protocol, Target};
 
 mod pin;
 mod plans;

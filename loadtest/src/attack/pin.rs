@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use fanfare::rtmp::message::{Control, type_id};
+use fanfare_rtmp::rtmp::message::{Control, type_id};
 
 use super::plans::{Port, Troop, opening, same_opening};
 use super::wire::{Openings, UPGRADE, control, large_chunks, message, pause, track_headers, whole};
@@ -156,5 +156,5 @@ fn picture(first: u8, bytes: usize) -> Vec<u8> {
 }
 
 fn control_chunk_size(bytes: u32) -> Vec<u8> {
-    control(Control::SetChunkSize(fanfare::rtmp::chunk::ChunkSize::new(bytes).expect("24 bits")))
+    control(Control::SetChunkSize(fanfare_rtmp::rtmp::chunk::ChunkSize::new(bytes).expect("24 bits")))
 }

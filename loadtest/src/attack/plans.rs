@@ -4,8 +4,8 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use bytes::Bytes;
-use fanfare::rtmp::client::Url;
-use fanfare::rtmp::message::{Control, UserControl, type_id};
+use fanfare_rtmp::rtmp::client::Url;
+use fanfare_rtmp::rtmp::message::{Control, UserControl, type_id};
 
 use super::wire::{
     Openings, UPGRADE, announced_lengths, announced_on_many_chunk_streams, control, control_bytes,

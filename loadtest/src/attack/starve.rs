@@ -3,8 +3,8 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use fanfare::amf0::{self, Value};
-use fanfare::rtmp::message::type_id;
+use fanfare_rtmp::amf0::{self, Value};
+use fanfare_rtmp::rtmp::message::type_id;
 
 use super::plans::{End, Port, Troop, opening, same_opening};
 use super::wire::{

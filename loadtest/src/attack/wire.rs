@@ -1,11 +1,11 @@
 //! What is sent in attacks, as bytes. Nothing of what the server says is looked at.
 
 use bytes::Bytes;
-use fanfare::amf0::{self, Value};
-use fanfare::rtmp::chunk::{Encoder, Message};
-use fanfare::rtmp::client::Url;
-use fanfare::rtmp::command::Command;
-use fanfare::rtmp::message::{Control, type_id};
+use fanfare_rtmp::amf0::{self, Value};
+use fanfare_rtmp::rtmp::chunk::{Encoder, Message};
+use fanfare_rtmp::rtmp::client::Url;
+use fanfare_rtmp::rtmp::command::Command;
+use fanfare_rtmp::rtmp::message::{Control, type_id};
 
 /// Openings of connections to one server.
 #[derive(Clone, Debug)]

@@ -17,9 +17,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use fanfare::net::Protocol;
-use fanfare::rtmp::chunk::ChunkSize;
-use fanfare::rtmp::client::{self, ClientConfig};
+use fanfare_rtmp::rtmp::chunk::ChunkSize;
+use fanfare_rtmp::rtmp::client::{self, ClientConfig};
 
 use self::player::{Outcome, Phase, Player};
 use crate::checker::Tally;
@@ -28,7 +27,7 @@ use crate::flv_client::FlvClient;
 use crate::link::{Link, Over};
 use crate::report::{Report, Steady, Times};
 use crate::sys::{self, EVENTS, Origin, Poller};
-use crate::target::Target;
+use crate::target::{Protocol, Target};
 use crate::usage::Usage;
 
 /// Who plays, and how.

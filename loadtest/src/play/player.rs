@@ -1,6 +1,6 @@
 //! One player: what it has seen, and what its role has it do next.
 
-use fanfare::rtmp::client::Event;
+use fanfare_rtmp::rtmp::client::Event;
 
 use super::{Found, Habits, Role};
 use crate::checker::{Checker, Seen, Tally};

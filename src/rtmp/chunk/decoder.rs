@@ -12,13 +12,13 @@ use bytes::Bytes;
 ///
 /// ```
 /// # use bytes::Bytes;
-/// # use fanfare::rtmp::chunk::{Decoder, Limits};
+/// # use fanfare_rtmp::rtmp::chunk::{Decoder, Limits};
 /// let mut decoder = Decoder::new(Limits::default());
 /// decoder.feed(Bytes::from_static(b"\x02\0\0\0\0\0\x04\x05\0\0\0\0\x00\x26\x25"));
 /// assert!(decoder.next()?.is_none());
 /// decoder.feed(Bytes::from_static(b"\xA0"));
 /// assert_eq!(decoder.next()?.unwrap().message_type_id, 5);
-/// # Ok::<(), fanfare::rtmp::chunk::Error>(())
+/// # Ok::<(), fanfare_rtmp::rtmp::chunk::Error>(())
 /// ```
 #[derive(Debug)]
 pub struct Decoder {

@@ -1,0 +1,29 @@
+//! All fuzz targets: those of `fanfare-rtmp`, and the stream log's. The log belongs to the relay, but needs neither axum,
+//! hyper nor io_uring. So it is compiled here from its own files: depending on the relay takes four times as long to build.
+
+use fanfare_rtmp::fuzz::{TARGETS, Target};
+// The log's files name `crate::flv`, its seeds `crate::rtmp`.
+use fanfare_rtmp::{flv, rtmp};
+
+#[path = "../../src/fuzz.rs"]
+mod fuzz;
+#[path = "../../src/stream/mod.rs"]
+pub mod stream;
+
+/// All of them.
+pub fn targets() -> impl Iterator<Item = &'static Target> {
+    TARGETS.iter().chain([&STREAM])
+}
+
+/// Checks one input of the target of that name.
+///
+/// # Panics
+/// If the input breaks a rule, or there is no such target.
+pub fn check(name: &str, bytes: &[u8]) {
+    let target = targets().find(|target| target.name == name);
+    let target = target.unwrap_or_else(|| panic!("no fuzz target {name}"));
+    (target.check)(bytes);
+}
+
+const STREAM: Target =
+    Target { name: "stream", check: stream::fuzz::check_any_bytes, seeds: fuzz::stream_seeds };
