@@ -1,4 +1,4 @@
-//! The page is in the binary: a file that comes or goes under `web/` makes a new one.
+//! The page is embedded in the binary: adding or removing a file under `web/` rebuilds it.
 
 fn main() {
     println!("cargo:rerun-if-changed=web");
