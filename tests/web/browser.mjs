@@ -1,4 +1,4 @@
-// What the tests and the pictures share: the tools, a browser, a relay or the mock of one.
+// Shared by the tests and the screenshots: the tools, a browser, the mock relay.
 import { spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -14,7 +14,7 @@ export const axe = readFileSync(tools.resolve('axe-core/axe.min.js'), 'utf8');
 const FLAGS = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
   '--disable-component-update', '--disable-sync', '--mute-audio'];
 
-/** A browser with a profile of its own, which goes away with it. */
+/** A browser with a temporary profile. */
 export const openBrowser = () => chromium.launch({ executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', headless: true, args: FLAGS });
 
 export async function startMock() {
@@ -22,7 +22,7 @@ export async function startMock() {
   const address = await new Promise((resolve, reject) => {
     let out = '';
     child.stdout.on('data', (data) => { out += data; if (out.includes('\n')) resolve(out.trim()); });
-    child.on('exit', (code) => reject(new Error(`the mock left with ${code}`)));
+    child.on('exit', (code) => reject(new Error(`the mock exited with ${code}`)));
   });
   return { address, change: (what) => fetch(new URL(`mock/${what}`, address), { method: 'POST' }), stop: () => child.kill() };
 }

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""A relay that is not there: serves the page, and the HTTP API with real FLV, made by ffmpeg once and replayed in real time.
+"""A mock relay: serves the page and the HTTP API, with real FLV that ffmpeg encodes once, replayed in real time.
 
-    tests/web/mock.py [--port 8080]        prints its address; POST /mock/<what> changes the scene:
-    /mock/stop?stream=NAME  /mock/start?stream=NAME  /mock/hold?stream=NAME (the encoder falls silent; connections stay)
-    /mock/end?stream=NAME (its players are ended, and it goes on)  /mock/times?stream=NAME&from=MS (of players from now on)
-    /mock/drain?on=1  /mock/empty?on=1  /mock/api?on=0 (it has an address of its own)
-The token to act with is `mock-token`, the one to read with `mock-read-token`.
+    tests/web/mock.py [--port 8080]        prints its address; POST /mock/<what> changes its state:
+    /mock/stop?stream=NAME  /mock/start?stream=NAME  /mock/hold?stream=NAME (the encoder sends nothing; connections stay)
+    /mock/end?stream=NAME (ends its players, not the stream)  /mock/times?stream=NAME&from=MS (timestamps for new players)
+    /mock/drain?on=1  /mock/empty?on=1  /mock/api?on=0 (the API is on another address)
+The token is `mock-token`, the read-only token `mock-read-token`.
 """
 import argparse, base64, collections, hashlib, json, math, mimetypes, os, pathlib, random, socket, struct, subprocess
 import threading, time
@@ -29,7 +29,7 @@ PICTURES = {
 
 
 def media(picture):
-    """[(tag type, timestamp, body)] of a loop of whole groups of pictures."""
+    """[(tag type, timestamp, body)] of a loop that consists of whole groups of pictures."""
     MEDIA.mkdir(parents=True, exist_ok=True)
     path = MEDIA / f"{picture or 'sound'}.flv"
     if not path.exists():
@@ -94,7 +94,7 @@ def take_id():
 
 
 class Stream(threading.Thread):
-    """One encoder and its players. `simulated`: how many players to make up besides the real ones."""
+    """One encoder and its players. `simulated`: how many fake players to list besides the real ones."""
 
     def __init__(self, name, picture, simulated=0, fields=None, live=True, has_video=True):
         super().__init__(daemon=True)
@@ -103,10 +103,10 @@ class Stream(threading.Thread):
         self.tags = media(picture if has_video else None) if picture or not has_video else []
         self.live, self.held, self.clients, self.lock = False, False, [], threading.Lock()
         self.bytes_in = self.frames_in = 0
-        # Of the newest frame; what is added to the times that players are told.
+        # Timestamp of the newest frame, and an offset added to the timestamps sent to players.
         self.now = self.offset = 0
-        self.made_up = [Client(f"{random.choice(['192.0.2', '198.51.100', '203.0.113'])}.{random.randrange(2, 250)}:{random.randrange(1024, 65000)}", random.choice(["rtmp", "rtmp", "http_flv", "websocket_flv"])) for _ in range(simulated)]
-        for client in self.made_up:
+        self.fake_clients = [Client(f"{random.choice(['192.0.2', '198.51.100', '203.0.113'])}.{random.randrange(2, 250)}:{random.randrange(1024, 65000)}", random.choice(["rtmp", "rtmp", "http_flv", "websocket_flv"])) for _ in range(simulated)]
+        for client in self.fake_clients:
             client.since -= random.randrange(10, 5000)
         if live:
             self.publish(age=random.randrange(60, 9000))
@@ -117,7 +117,7 @@ class Stream(threading.Thread):
             self.live, self.held, self.since, self.publisher = True, False, time.monotonic() - age, take_id()
             self.address = f"203.0.113.{random.randrange(2, 250)}:{random.randrange(1024, 65000)}"
             self.headers, self.group, self.heard = [], [], time.monotonic()
-        tell("published", id=self.publisher, peer=self.address, stream=self.name)
+        emit("published", id=self.publisher, peer=self.address, stream=self.name)
 
     def unpublish(self, reason="deleted its stream"):
         with self.lock:
@@ -127,7 +127,7 @@ class Stream(threading.Thread):
             clients, self.clients = self.clients, []
         for client in clients:
             client.close()
-        tell("unpublished", id=self.publisher, peer=self.address, stream=self.name, reason=reason, duration_ms=self.uptime())
+        emit("unpublished", id=self.publisher, peer=self.address, stream=self.name, reason=reason, duration_ms=self.uptime())
 
     uptime = lambda self: int((time.monotonic() - self.since) * 1000)
 
@@ -177,7 +177,7 @@ class Stream(threading.Thread):
             for data in self.headers + self.group:
                 client.push(data)
             self.clients.append(client)
-        tell("playing", id=client.id, peer=client.address, stream=self.name, wire=client.protocol)
+        emit("playing", id=client.id, peer=client.address, stream=self.name, wire=client.protocol)
         return True
 
     def end_players(self):
@@ -190,16 +190,16 @@ class Stream(threading.Thread):
         with self.lock:
             if client in self.clients:
                 self.clients.remove(client)
-        tell("play_ended", id=client.id, peer=client.address, stream=self.name, wire=client.protocol, reason=reason, duration_ms=int((time.monotonic() - client.since) * 1000))
+        emit("play_ended", id=client.id, peer=client.address, stream=self.name, wire=client.protocol, reason=reason, duration_ms=int((time.monotonic() - client.since) * 1000))
 
-    def everybody(self):
-        return self.clients + (self.made_up if self.live else [])
+    def all_clients(self):
+        return self.clients + (self.fake_clients if self.live else [])
 
     def kbps(self):
         return int(980 * (1 + 0.06 * math.sin(time.monotonic() / 7 + len(self.name)))) if self.live and not self.held else 0
 
     def as_json(self, may_read):
-        players = by_protocol(self.everybody())
+        players = by_protocol(self.all_clients())
         video = {"codec": "H.264", "codec_string": "avc1.640016", "width": 640, "height": 360, "fps": 30.0 if "live_stream" in self.name else 25.0, "key_frame_interval_ms": 2000} if self.has_video else None
         stream = {
             "name": self.name, "is_live": self.live, "uptime_ms": self.uptime() if self.live else None,
@@ -236,7 +236,7 @@ class Scene:
 scene = Scene()
 
 
-def tell(event, **fields):
+def emit(event, **fields):
     with scene.event_ready:
         scene.event_id += 1
         at = time.time()
@@ -246,18 +246,18 @@ def tell(event, **fields):
 
 
 def summary(may_read, may_act):
-    everybody = [c for s in scene.all() for c in s.everybody()]
+    all_clients = [c for s in scene.all() for c in s.all_clients()]
     kbps_in = sum(s.kbps() for s in scene.all())
     return {
         "version": "0.1.0", "uptime_ms": now_ms(), "is_draining": scene.draining, "cores": 2,
         "streams": {"live": len(scene.live()), "waiting": len(scene.all()) - len(scene.live())},
-        "publishers": len(scene.live()), "players": by_protocol(everybody), "connections": len(everybody) + len(scene.live()),
-        "kbps_in": kbps_in, "kbps_out": sum(s.kbps() * len(s.everybody()) for s in scene.all()),
+        "publishers": len(scene.live()), "players": by_protocol(all_clients), "connections": len(all_clients) + len(scene.live()),
+        "kbps_in": kbps_in, "kbps_out": sum(s.kbps() * len(s.all_clients()) for s in scene.all()),
         "bytes_in": kbps_in * now_ms() // 8, "bytes_out": kbps_in * now_ms(), "skips": 2, "refused": 0, "dropped": 1,
         "memory": {"resident_bytes": 48_300_000, "budget_bytes": 4294967296, "counted_bytes": 12_900_000,
             "kinds": {"segments": 12_000_000, "headers": 4_000, "input": 496_000, "output": 0, "connections": 400_000, "http": 0},
             "given_up_bytes": 0, "ended": 0},
-        "open_files": 45 + len(everybody), "open_files_limit": 20000,
+        "open_files": 45 + len(all_clients), "open_files_limit": 20000,
         "listen": {"rtmp": ["0.0.0.0:1936"], "http": [f"0.0.0.0:{PORT}"]}, "has_api": scene.has_api, "may_read": may_read, "may_act": may_act,
     }
 
@@ -280,10 +280,10 @@ def history():
 
 
 def cores():
-    everybody = [c for s in scene.all() for c in s.everybody()]
+    all_clients = [c for s in scene.all() for c in s.all_clients()]
     parts = []
     for core in range(2):
-        mine = [c for c in everybody if c.id % 2 == core]
+        mine = [c for c in all_clients if c.id % 2 == core]
         parts.append({"core": core, "connections": len(mine) + core + 1, "publishers": core + 1, "players": by_protocol(mine), "kbps_in": 2000 + 900 * core,
                       "kbps_out": 980 * len(mine), "busy": 0.07 + 0.11 * core + 0.02 * math.sin(time.monotonic() / 5), "passes": now_ms() // 3,
                       "skips": core * 2, "sends": now_ms(), "bytes_per_send": 12345 + 812 * core})
@@ -381,7 +381,7 @@ class Handler(BaseHTTPRequestHandler):
     def api(self, path, query):
         is_for_viewers = path in ("summary", "streams", "openapi.yaml") or path.startswith("streams/")
         if not scene.has_api and not is_for_viewers:
-            return self.answer(404, {"error": "API and metrics have an address of their own here"})
+            return self.answer(404, {"error": "the API and metrics are on another address"})
         if path in ("players", "events", "config") and not self.may_read(query):
             return self.answer(401, {"error": "a token is needed to read"})
         if self.command == "DELETE":
@@ -407,12 +407,12 @@ class Handler(BaseHTTPRequestHandler):
             stream = scene.streams.get(name)
             if stream and not scene.empty:
                 return self.answer(200, stream.as_json(self.may_read(query)))
-        self.answer(404, {"error": f"nothing is called {path}"})
+        self.answer(404, {"error": f"not found: {path}"})
 
     def players(self, query):
         rows = [{"id": c.id, "address": c.address, "protocol": c.protocol, "stream": s.name, "core": c.id % 2, "duration_ms": int((time.monotonic() - c.since) * 1000),
                  "bytes_out": c.bytes or int((time.monotonic() - c.since) * 122_000), "lag_ms": (c.id * 7) % 60 if c.id % 9 else None}
-                for s in scene.all() for c in s.everybody() if query.get("stream") in (None, s.name)]
+                for s in scene.all() for c in s.all_clients() if query.get("stream") in (None, s.name)]
         rows.sort(key=lambda row: row["id"])
         offset, limit = int(query.get("offset", 0)), int(query.get("limit", 100))
         self.answer(200, {"total": len(rows), "players": rows[offset:offset + limit]})
@@ -425,14 +425,14 @@ class Handler(BaseHTTPRequestHandler):
             if kind == "publishers" and stream.live and stream.publisher == int(number):
                 stream.unpublish("was dropped by the operator")
                 return self.answer(204)
-            for client in stream.everybody():
+            for client in stream.all_clients():
                 if kind == "players" and client.id == int(number):
-                    if client in stream.made_up:
-                        stream.made_up.remove(client)
+                    if client in stream.fake_clients:
+                        stream.fake_clients.remove(client)
                         stream.leave(client, "was kicked by the operator")
                     client.close()
                     return self.answer(204)
-        self.answer(404, {"error": "nobody has this number"})
+        self.answer(404, {"error": "no connection with this id"})
 
     def events(self):
         self.send_response(200)
@@ -467,7 +467,7 @@ class Handler(BaseHTTPRequestHandler):
         key = self.headers.get("Sec-WebSocket-Key")
         client = Client(address, "websocket_flv" if key else "http_flv")
         if not stream or scene.empty or not stream.tags or not stream.join_client(client):
-            return self.answer(404, {"error": "nobody publishes this"})
+            return self.answer(404, {"error": "no publisher"})
         self.close_connection = True
         reason = "the stream ended"
         try:
@@ -513,7 +513,7 @@ def main():
         "studio/camera 1": {"picture": "gradients", "simulated": 31},
         "studio/camera 2": {"picture": "life", "simulated": 4},
         "talks/main hall": {"picture": "mandelbrot", "simulated": 18},
-        # What a stranger may type into an encoder.
+        # Untrusted input.
         "odd/кино <b>№1</b> & 100%/../#?": {"picture": "bars", "simulated": 1},
         "radio/evening": {"picture": None, "has_video": False, "simulated": 6},
         "lab/hevc": {"picture": None, "simulated": 2, "fields": {"video": {"codec": "HEVC", "codec_string": "hvc1.2.4.L153.B0", "width": 3840, "height": 2160, "fps": 50.0, "key_frame_interval_ms": 2000}, "kbps": 18400}},

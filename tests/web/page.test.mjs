@@ -1,13 +1,13 @@
-// The page in a real browser, against the mock, or against a relay:
+// Tests the page in a real browser, against the mock or against a relay:
 //   FANFARE_URL=http://localhost:8080/ FANFARE_TOKEN=… FANFARE_STREAM=live/live_stream node --test tests/web/
-// Then a stream must be live under that name, and ffmpeg is run to be an encoder that comes and goes.
+// With a relay, that stream must be live; the tests run ffmpeg as an encoder that stops and restarts.
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { after, before, describe, test } from 'node:test';
 import { axe, jsqr, openBrowser, startMock } from './browser.mjs';
 
 const STREAM = process.env.FANFARE_STREAM ?? 'live/live_stream';
-/** An operator's. */
+/** The operator's token. */
 const TOKEN = process.env.FANFARE_TOKEN ?? 'mock-token';
 const OPERATE = `?token=${TOKEN}#/status`;
 const SHORT = { timeout: 8000 };
@@ -19,7 +19,7 @@ before(async () => {
   browser = await openBrowser();
   for (let tries = 0; ; tries += 1) {
     const answer = await (await fetch(new URL('api/v1/streams', base))).json();
-    // Key frames have come, so that the relay knows what it has.
+    // Key frames have arrived, so the relay knows the tracks.
     if (answer.streams.some((stream) => stream.name === STREAM && stream.is_live && stream.video)) break;
     assert.ok(tries < 20, `${STREAM} is not live at ${base}`);
     await sleep(500);
@@ -31,7 +31,7 @@ after(async () => { await browser?.close(); mock?.stop(); });
 
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
-/** A page that fails its test for a request to elsewhere, an error in the console, or one of the content security policy. */
+/** A page that fails its test on a request to another host, a console error, or a content security policy violation. */
 async function open(t, hash, { allow = [], prepare, ...options } = {}) {
   const context = await browser.newContext({ viewport: { width: 1440, height: 900 }, ...options });
   const page = await context.newPage();
@@ -46,7 +46,7 @@ async function open(t, hash, { allow = [], prepare, ...options } = {}) {
     if (message.type() === 'error' && !allow.some((pattern) => pattern.test(message.text()))) wrong.push(message.text());
   });
   t.after(async () => {
-    // An answer that is under way for the page is nobody's any more.
+    // Responses to the page that are still in flight are of no interest.
     await page.unrouteAll({ behavior: 'ignoreErrors' });
     await context.close();
     assert.deepEqual(wrong, []);
@@ -69,14 +69,14 @@ const plays = (page, timeout = 5000) => page.waitForFunction(() => {
 const json = (body, status = 200) => ({ status, contentType: 'application/json', body: JSON.stringify(body) });
 const api = (path) => new RegExp(`/api/v1/${path}(\\?|$)`);
 
-/** An encoder of the test's own: the mock's, or ffmpeg into the relay. */
+/** An encoder for one test: the mock's, or ffmpeg that publishes to the relay. */
 async function encoder(t) {
   const name = mock ? STREAM : 'live/page_test';
   let child = null;
   const port = summary.listen.rtmp[0].split(':').at(-1);
-  const start = async ({ sound = true } = {}) => {
+  const start = async ({ audio = true } = {}) => {
     if (mock) { await mock.change(`start?stream=${STREAM}`); return; }
-    child = spawn('ffmpeg', ['-v', 'error', '-re', '-f', 'lavfi', '-i', 'testsrc2=size=640x360:rate=30', ...(sound ? ['-f', 'lavfi', '-i', 'sine'] : []), '-c:v', 'libx264', '-preset', 'ultrafast',
+    child = spawn('ffmpeg', ['-v', 'error', '-re', '-f', 'lavfi', '-i', 'testsrc2=size=640x360:rate=30', ...(audio ? ['-f', 'lavfi', '-i', 'sine'] : []), '-c:v', 'libx264', '-preset', 'ultrafast',
       '-tune', 'zerolatency', '-pix_fmt', 'yuv420p', '-g', '30', '-c:a', 'aac', '-f', 'flv', `rtmp://${new URL(base).hostname}:${port}/${name}`], { stdio: 'ignore' });
   };
   const stop = async () => {
@@ -90,7 +90,7 @@ async function encoder(t) {
 }
 
 describe('watching', () => {
-  test('a click on a card plays, muted, near the live edge, and says how near', async (t) => {
+  test('a click on a card plays, muted, near the live edge, and shows the delay', async (t) => {
     const page = await open(t, '#/');
     const card = page.getByRole('link', { name: STREAM, exact: true });
     await card.waitFor(SHORT);
@@ -111,7 +111,7 @@ describe('watching', () => {
     assert.ok(latency >= 0 && latency < 2, `${latency} s`);
   });
 
-  test('a player that fell behind is at the live edge again at once', async (t) => {
+  test('a player that fell behind returns to the live edge at once', async (t) => {
     const page = await open(t, watch(STREAM));
     await state(page, 'playing');
     await sleep(5000);
@@ -156,7 +156,7 @@ describe('watching', () => {
     assert.ok((await played(page)).time - first.time > 0.7);
   });
 
-  test('an encoder that falls silent is waited for, and its picture stays', { skip: !mockOnly() }, async (t) => {
+  test('the player waits for an encoder that falls silent, and keeps its last frame', { skip: !mockOnly() }, async (t) => {
     const page = await open(t, watch(STREAM));
     await state(page, 'playing');
     await mock.change(`hold?stream=${STREAM}`);
@@ -167,7 +167,7 @@ describe('watching', () => {
     await page.waitForFunction(() => Number.parseFloat(document.querySelector('.latency').textContent) < 1.5, null, SHORT);
   });
 
-  test('where HTTP bodies do not come through, WebSocket-FLV plays', async (t) => {
+  test('if HTTP bodies are blocked, WebSocket-FLV plays', async (t) => {
     let sockets = 0;
     const page = await open(t, watch(STREAM), { allow: [/ERR_FAILED/], prepare: async (p) => {
       p.on('websocket', () => { sockets += 1; });
@@ -209,46 +209,46 @@ describe('watching', () => {
     });
   }
 
-  test('an encoder that comes back without sound, and then with it, is seen each time', { skip: mockOnly() }, async (t) => {
+  test('an encoder that returns without audio, and then with it, is shown correctly each time', { skip: mockOnly() }, async (t) => {
     const { name, start, stop } = await encoder(t);
     const page = await open(t, watch(name), { allow: [/40[04]/] });
     await plays(page);
     await state(page, 'playing');
-    for (const sound of [false, true]) {
+    for (const audio of [false, true]) {
       await stop();
-      await start({ sound });
-      await page.getByText(sound ? /^AAC/ : /^H\.264/).first().waitFor(SHORT);
-      await page.waitForFunction((wanted) => [...document.querySelectorAll('.facts dt')].some((dt) => dt.textContent === 'Sound') === wanted, sound, { timeout: 15000 });
-      // Whatever it took to come back, it plays on from there.
+      await start({ audio });
+      await page.getByText(audio ? /^AAC/ : /^H\.264/).first().waitFor(SHORT);
+      await page.waitForFunction((wanted) => [...document.querySelectorAll('.facts dt')].some((dt) => dt.textContent === 'Audio') === wanted, audio, { timeout: 15000 });
+      // However long the reconnect took, playback must be steady afterwards.
       let before = (await played(page)).time;
       let steady = 0;
       for (let tries = 0; steady < 3; tries += 1) {
-        assert.ok(tries < 25, 'it stands still');
+        assert.ok(tries < 25, 'playback is stalled');
         await sleep(1000);
         const { time } = await played(page);
         steady = time > before + 0.5 && time < before + 3 ? steady + 1 : 0;
         before = time;
       }
       const first = await page.evaluate(() => document.querySelector('.stage video').webkitAudioDecodedByteCount);
-      if (sound) await page.waitForFunction((count) => document.querySelector('.stage video').webkitAudioDecodedByteCount > count, first, SHORT);
+      if (audio) await page.waitForFunction((count) => document.querySelector('.stage video').webkitAudioDecodedByteCount > count, first, SHORT);
     }
   });
 
-  test('at 2^31 ms, where the time of FLV has a sign, the player comes back', { skip: !mockOnly() }, async (t) => {
+  test('at 2^31 ms, where FLV timestamps become negative, the player reconnects', { skip: !mockOnly() }, async (t) => {
     t.after(() => mock.change(`times?stream=${STREAM}&from=`));
     await mock.change(`times?stream=${STREAM}&from=${2 ** 31 - 9000}`);
     await sleep(2500);
     const page = await open(t, watch(STREAM));
     await state(page, 'playing');
     await sleep(9000);
-    // It is beyond now, and has had the time to notice.
+    // Timestamps have passed 2^31 by now, and the player has had time to notice.
     await page.waitForFunction(() => document.querySelector('.stage').dataset.state === 'playing', null, { timeout: 20000 });
     const first = await played(page);
     await sleep(4000);
     assert.ok((await played(page)).time - first.time > 2.5, `${(await played(page)).time} after ${first.time}`);
   });
 
-  test('a stream of several tracks is said to be one', async (t) => {
+  test('a stream with several tracks is shown as such', async (t) => {
     const page = await open(t, watch(STREAM), { prepare: (p) => p.route(api(`streams/${STREAM}`), async (route) => {
       const response = await route.fetch();
       await route.fulfill(json({ ...await response.json(), video_tracks: 3, audio_tracks: 1 }));
@@ -262,7 +262,7 @@ describe('watching', () => {
     assert.equal(await one.getByText('This stream has').isVisible(), false);
   });
 
-  test('several tracks that this page cannot play are the reason that is given', async (t) => {
+  test('if this page cannot play several tracks, it says so', async (t) => {
     const page = await open(t, watch(STREAM), { prepare: (p) => p.route(api(`streams/${STREAM}`), async (route) => {
       const stream = await (await route.fetch()).json();
       await route.fulfill(json({ ...stream, video: { ...stream.video, codec: 'HEVC', codec_string: 'hvc1.2.4.L153.B0' }, video_tracks: 2 }));
@@ -270,10 +270,10 @@ describe('watching', () => {
     await page.getByText('This page cannot play several tracks').waitFor(SHORT);
   });
 
-  test('a name that nobody publishes says so', async (t) => {
-    const page = await open(t, '#/watch/live/nobody%20here', { allow: [/40[04]/] });
+  test('a stream without a publisher is shown as not live', async (t) => {
+    const page = await open(t, '#/watch/live/no%20encoder', { allow: [/40[04]/] });
     await page.getByText('Not live').waitFor(SHORT);
-    assert.equal(await page.getByRole('heading', { level: 1 }).innerText(), 'live/nobody here');
+    assert.equal(await page.getByRole('heading', { level: 1 }).innerText(), 'live/no encoder');
   });
 
   test('mute, pause and full screen work by button and by key', async (t) => {
@@ -294,7 +294,7 @@ describe('watching', () => {
     await page.waitForFunction(() => !document.fullscreenElement, null, SHORT);
   });
 
-  test('addresses are copied as other programs take them', async (t) => {
+  test('addresses are copied in the form that other programs accept', async (t) => {
     const page = await open(t, watch(STREAM), { permissions: ['clipboard-read', 'clipboard-write'] });
     const { hostname, origin } = new URL(base);
     const port = summary.listen.rtmp[0].split(':').at(-1);
@@ -306,9 +306,9 @@ describe('watching', () => {
     }
   });
 
-  test('without a clipboard, as over plain http, it copies as well', async (t) => {
+  test('copying works without the clipboard API, as over plain HTTP', async (t) => {
     const page = await open(t, watch(STREAM), { permissions: ['clipboard-read', 'clipboard-write'], prepare: (p) => p.addInitScript(() => {
-      Clipboard.prototype.writeText = () => Promise.reject(new Error('not here'));
+      Clipboard.prototype.writeText = () => Promise.reject(new Error('not available'));
     }) });
     const button = page.getByRole('button', { name: 'Copy HTTP-FLV' });
     await button.click();
@@ -333,7 +333,7 @@ describe('watching', () => {
     assert.equal(jsqr(Uint8ClampedArray.from(data), side, side)?.data, new URL(watch(STREAM), base).href);
   });
 
-  test('a codec that this browser lacks is named, with the way out', async (t) => {
+  test('an unsupported codec is named, with an alternative', async (t) => {
     const page = await open(t, watch(STREAM), { prepare: (p) => p.route(api(`streams/${STREAM}`), async (route) => {
       const response = await route.fetch();
       const stream = await response.json();
@@ -343,7 +343,7 @@ describe('watching', () => {
     await page.getByText('This browser cannot decode HEVC').waitFor(SHORT);
   });
 
-  test('a browser without Media Source Extensions is told, and offered VLC', async (t) => {
+  test('without Media Source Extensions the page says so and suggests VLC', async (t) => {
     const page = await open(t, watch(STREAM), { prepare: (p) => p.addInitScript(() => {
       for (const name of ['MediaSource', 'ManagedMediaSource', 'WebKitMediaSource']) delete window[name];
     }) });
@@ -355,9 +355,9 @@ describe('watching', () => {
 });
 
 describe('operating', () => {
-  test('to an operator the status shows plots, cores, publishers, players and events', async (t) => {
+  test('the status view shows an operator plots, cores, publishers, players and events', async (t) => {
     const page = await open(t, OPERATE);
-    assert.ok(!page.url().includes(TOKEN), 'the token is out of sight');
+    assert.ok(!page.url().includes(TOKEN), 'the token is removed from the address');
     await page.waitForFunction(() => [...document.querySelectorAll('.plot path')].every((path) => path.getAttribute('d')?.length > 10), null, SHORT);
     await page.getByRole('row', { name: /Core 0/ }).waitFor(SHORT);
     await page.getByRole('table', { name: 'Publishers' }).getByRole('link', { name: STREAM, exact: true }).waitFor(SHORT);
@@ -365,7 +365,7 @@ describe('operating', () => {
     for (const fact of ['Skips', 'Drops', 'Memory', 'Open files']) await page.getByText(fact, { exact: true }).first().waitFor(SHORT);
   });
 
-  test('kick asks first, then ends that player, which comes back after a while', async (t) => {
+  test('kick asks for confirmation, then ends that player, which reconnects after a while', async (t) => {
     const watcher = await open(t, watch(STREAM));
     await state(watcher, 'playing');
     const { players } = await (await fetch(new URL(`api/v1/players?limit=1000&stream=${encodeURIComponent(STREAM)}`, base), { headers: { Authorization: `Bearer ${TOKEN}` } })).json();
@@ -380,7 +380,7 @@ describe('operating', () => {
     await page.keyboard.press('Escape');
     await page.getByRole('dialog').waitFor({ ...SHORT, state: 'detached' });
     assert.deepEqual(deleted, []);
-    assert.equal(await button.evaluate((element) => element === document.activeElement), true, 'focus is back on the button');
+    assert.equal(await button.evaluate((element) => element === document.activeElement), true, 'focus returns to the button');
     await button.click();
     await page.getByRole('dialog').getByRole('button', { name: 'Kick' }).click();
     await page.getByText(`${address} was kicked.`).first().waitFor(SHORT);
@@ -390,7 +390,7 @@ describe('operating', () => {
     await watcher.locator('.stage[data-state=playing]').waitFor({ timeout: 15000 });
   });
 
-  test('drop asks for a token when the relay wants one, and keeps it for the tab', async (t) => {
+  test('drop asks for a token if the relay requires one, and keeps it for the tab', async (t) => {
     const given = [];
     const page = await open(t, OPERATE, { allow: [/401/], prepare: (p) => p.route(/\/api\/v1\/publishers\/\d+$/, (route) => {
       given.push(route.request().headers().authorization);
@@ -401,7 +401,7 @@ describe('operating', () => {
     const token = page.getByLabel('Token', { exact: true });
     await token.fill('wrong');
     await token.press('Enter');
-    await page.getByText('The one given does not do.').waitFor(SHORT);
+    await page.getByRole('dialog').getByText('The relay did not accept this token.').waitFor(SHORT);
     await token.fill('s3cret');
     await token.press('Enter');
     await page.getByText('was dropped.').first().waitFor(SHORT);
@@ -409,26 +409,26 @@ describe('operating', () => {
     assert.equal(await page.evaluate(() => sessionStorage.getItem('fanfare.token')), 's3cret');
   });
 
-  test('where nobody may act, that is said, and no token is asked for', async (t) => {
+  test('if the relay forbids an action, the page says so and asks for no token', async (t) => {
     const page = await open(t, OPERATE, { allow: [/403/], prepare: (p) => p.route(/\/api\/v1\/publishers\/\d+$/, (route) => route.fulfill(json({ error: 'only from this machine' }, 403))) });
     await page.getByRole('button', { name: /^Drop .*/ }).first().click();
     await page.getByRole('dialog').getByRole('button', { name: 'Drop' }).click();
-    await page.getByText('That did not work: only from this machine.').waitFor(SHORT);
+    await page.getByText('Failed: only from this machine.').waitFor(SHORT);
     assert.equal(await page.getByRole('dialog').count(), 0);
   });
 
-  test('to a viewer the status counts and names nobody, and a token that is given opens it', async (t) => {
+  test('the status view shows a viewer totals but no addresses, until a token is entered', async (t) => {
     const page = await open(t, '#/status', { allow: [/401/] });
     await page.getByRole('row', { name: /Core 0/ }).waitFor(SHORT);
-    await page.getByText('Addresses, players and events are for operators.').waitFor(SHORT);
+    await page.getByText('Addresses, players and events are for operators only.').waitFor(SHORT);
     const row = page.getByRole('table', { name: 'Publishers' }).getByRole('row', { name: STREAM });
     await row.waitFor(SHORT);
     assert.ok(!/\d+\.\d+\.\d+\.\d+|\[::/.test(await page.locator('main').innerText()), 'no address');
     for (const heading of ['Players', 'Events']) assert.equal(await page.getByRole('heading', { name: heading, exact: true, level: 2 }).isVisible(), false, heading);
     assert.equal(await page.getByRole('button', { name: /^Drop / }).count(), 0);
-    assert.equal(await page.getByRole('dialog').count(), 0, 'no viewer is asked for a token');
-    for (const [given, shown] of [['wrong-token', 'The token given does not do.'], [TOKEN, 'published']]) {
-      await page.getByRole('button', { name: 'Give a token' }).click();
+    assert.equal(await page.getByRole('dialog').count(), 0, 'viewers are not asked for a token');
+    for (const [given, shown] of [['wrong-token', 'The relay did not accept this token.'], [TOKEN, 'published']]) {
+      await page.getByRole('button', { name: 'Enter token' }).click();
       const token = page.getByLabel('Token', { exact: true });
       await token.fill(given);
       await token.press('Enter');
@@ -438,7 +438,7 @@ describe('operating', () => {
     await page.getByRole('button', { name: /^Drop / }).first().waitFor(SHORT);
   });
 
-  test('where the API is locked or elsewhere, viewers see streams and play them', async (t) => {
+  test('if the API is locked or on another address, viewers still see and play streams', async (t) => {
     for (const [has_api, status] of [[true, 401], [false, 404]]) {
       const page = await open(t, '#/', { allow: [/40[14]/], prepare: async (p) => {
         await p.route(/\/api\/v1\/(?!summary|streams)/, (route) => route.fulfill(json({ error: 'not here' }, status)));
@@ -451,38 +451,38 @@ describe('operating', () => {
       await plays(page, 8000);
       await page.getByText(`vlc rtmp://`).first().waitFor(SHORT);
       await page.goto(new URL('#/status', base).href);
-      await page.getByText(has_api ? 'Addresses, players and events are for operators.' : 'What operators see is at an address of its own').waitFor(SHORT);
+      await page.getByText(has_api ? 'Addresses, players and events are for operators only.' : 'The operator’s view is on a separate address.').waitFor(SHORT);
       assert.equal(await page.locator('#banner').innerText(), '');
       assert.equal(await page.getByRole('link', { name: 'Metrics' }).isVisible(), has_api);
-      assert.equal(await page.getByRole('button', { name: 'Give a token' }).isVisible(), has_api);
+      assert.equal(await page.getByRole('button', { name: 'Enter token' }).isVisible(), has_api);
     }
   });
 });
 
-describe('when things are not as usual', () => {
-  test('nothing live: it tells how to begin, with the right host', async (t) => {
+describe('unusual situations', () => {
+  test('with no live stream, the page explains how to publish, with the right host', async (t) => {
     const page = await open(t, '#/', { prepare: (p) => p.route(api('streams'), (route) => route.fulfill(json({ streams: [] }))) });
     await page.getByRole('heading', { name: 'Nothing is live' }).waitFor(SHORT);
     await page.getByText(new RegExp(`ffmpeg .*rtmp://${new URL(base).hostname}`)).first().waitFor(SHORT);
     await page.getByRole('heading', { name: 'OBS' }).waitFor(SHORT);
   });
 
-  test('a relay out of reach: it says so, tries again, and goes on', async (t) => {
+  test('if the relay is unreachable, the page says so, retries, and recovers', async (t) => {
     const page = await open(t, '#/', { allow: [/ERR_CONNECTION_REFUSED/] });
     await page.getByRole('link', { name: STREAM, exact: true }).waitFor(SHORT);
     await page.route(/\/api\//, (route) => route.abort('connectionrefused'));
-    await page.getByText('does not answer').waitFor(SHORT);
-    assert.ok(await page.getByRole('link', { name: STREAM, exact: true }).isVisible(), 'what was known stays');
+    await page.getByText('does not respond').waitFor(SHORT);
+    assert.ok(await page.getByRole('link', { name: STREAM, exact: true }).isVisible(), 'known streams stay visible');
     await page.unroute(/\/api\//);
-    await page.getByText('does not answer').waitFor({ ...SHORT, state: 'detached' });
+    await page.getByText('does not respond').waitFor({ ...SHORT, state: 'detached' });
   });
 
-  test('a relay that drains says so', async (t) => {
+  test('the page says when the relay is shutting down', async (t) => {
     const page = await open(t, '#/', { prepare: (p) => p.route(api('summary'), (route) => route.fulfill(json({ ...summary, is_draining: true }))) });
     await page.getByText('The relay is shutting down').waitFor(SHORT);
   });
 
-  test('a name is text, whatever is in it, and its card leads to it', async (t) => {
+  test('a stream name is shown as text, whatever it contains, and its card opens it', async (t) => {
     let name;
     const page = await open(t, '#/status', { allow: [/40[04]/], prepare: (p) => p.route(api('streams'), async (route) => {
       const { streams } = await (await route.fetch()).json();
@@ -499,8 +499,8 @@ describe('when things are not as usual', () => {
   });
 });
 
-describe('for everybody', () => {
-  test('by keyboard alone: to a stream, past the player, and back', async (t) => {
+describe('accessibility', () => {
+  test('the keyboard alone reaches a stream, the player, and the way back', async (t) => {
     const page = await open(t, '#/');
     const card = page.getByRole('link', { name: STREAM, exact: true });
     await card.waitFor(SHORT);
@@ -510,9 +510,9 @@ describe('for everybody', () => {
         await page.keyboard.press('Tab');
         if (await focused() === name) return;
       }
-      assert.fail(`no way to ${name}`);
+      assert.fail(`${name} is not reachable`);
     };
-    await tabTo('Skip to the content');
+    await tabTo('Skip to content');
     await tabTo(STREAM);
     assert.notEqual(await page.locator('.card:focus-within .still').evaluate((element) => getComputedStyle(element).outlineStyle), 'none');
     await page.keyboard.press('Enter');
@@ -527,7 +527,7 @@ describe('for everybody', () => {
     assert.match(page.url(), /#\/$/);
   });
 
-  test('the colours follow the system, and then the choice', async (t) => {
+  test('the colour theme follows the system, then the user', async (t) => {
     const page = await open(t, '#/', { colorScheme: 'dark' });
     const theme = () => page.locator('html').getAttribute('data-theme');
     assert.equal(await theme(), 'dark');
@@ -539,7 +539,7 @@ describe('for everybody', () => {
     assert.equal(await page.evaluate(() => localStorage.length), 0);
   });
 
-  test('nothing moves for those who want less motion', async (t) => {
+  test('with reduced motion, nothing is animated', async (t) => {
     const page = await open(t, watch(STREAM), { reducedMotion: 'reduce' });
     await state(page, 'playing');
     assert.equal(await page.locator('.dot').evaluate((element) => getComputedStyle(element).animationName), 'none');
@@ -547,13 +547,13 @@ describe('for everybody', () => {
 
   for (const width of [390, 1440]) {
     for (const colorScheme of ['light', 'dark']) {
-      test(`no barrier that axe finds, nothing wider than the screen: ${width} px, ${colorScheme}`, async (t) => {
+      test(`axe finds no violation, and nothing is wider than the screen: ${width} px, ${colorScheme}`, async (t) => {
         const page = await open(t, '#/', { viewport: { width, height: 844 }, colorScheme });
         for (const hash of ['#/', watch(STREAM), '#/status', OPERATE]) {
           await page.goto(new URL(hash, base).href);
           await page.waitForFunction(() => document.body.classList.contains('answered') && document.querySelector('main').textContent.length > 100, null, SHORT);
           await sleep(1200);
-          // A debugger's evaluation is not bound by the page's content security policy.
+          // Evaluation through the debugger is not subject to the page's content security policy.
           const session = await page.context().newCDPSession(page);
           await session.send('Runtime.evaluate', { expression: axe });
           const { violations } = await page.evaluate(() => globalThis.axe.run(document, { resultTypes: ['violations'] }));

@@ -1,4 +1,4 @@
-// mpegts.js in a page of somebody's own, which knows a stream's address and nothing else of it, against a relay:
+// Tests mpegts.js in a third-party page, which knows only a stream's address, against a relay:
 //   FANFARE_URL=http://localhost:8080/ FANFARE_STREAM=live/live_stream node --test tests/web/plain.test.mjs
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
@@ -11,7 +11,7 @@ after(() => browser?.close());
 
 const HTML = '<!doctype html><video muted></video><script src="/assets/vendor/mpegts/mpegts.js"></script>';
 
-test('a player without settings plays for as long as it is watched', { skip: !BASE }, async (t) => {
+test('mpegts.js with default settings plays without interruption', { skip: !BASE }, async (t) => {
   const page = await browser.newPage();
   await page.route(/plain\.html$/, (route) => route.fulfill({ contentType: 'text/html', body: HTML }));
   await page.goto(new URL('plain.html', BASE).href);

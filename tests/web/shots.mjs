@@ -1,4 +1,4 @@
-// Pictures of the page: node tests/web/shots.mjs DIRECTORY [url] [name of a stream] [token]. For looking at, not for comparing.
+// Screenshots of the page, for people to look at: node tests/web/shots.mjs DIRECTORY [url] [stream name] [token]
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { openBrowser, startMock } from './browser.mjs';

@@ -1,6 +1,6 @@
-// Where a stream is found: by this page, by other programs, by a phone. Pure, but for the place this page came from.
+// Addresses of a stream: for this page, for other programs, for a phone. Pure, except that it reads the page's own address.
 
-/** A name as the path of a URL. A browser folds away `.` and `..` between slashes, so such a name has its slashes escaped. */
+/** A stream name as a URL path. Browsers resolve `.` and `..` between slashes, so in such a name the slashes are escaped. */
 export function path(name) {
   const parts = name.split('/');
   if (parts.some((part) => part === '.' || part === '..')) return encodeURIComponent(name);
@@ -19,7 +19,7 @@ export function route(hash) {
   return { view: 'streams' };
 }
 
-/** Relative to the page, so that a proxy may put all of it below a path. */
+/** Relative to the page, so that a proxy can serve everything below a path. */
 export const url = (relative) => new URL(relative, document.baseURI);
 
 export function flv(name, { websocket = false } = {}) {
@@ -28,14 +28,14 @@ export function flv(name, { websocket = false } = {}) {
   return address.href;
 }
 
-/** Encoders and players take an RTMP address as it is typed: nothing is escaped in it. */
+/** Encoders and players use an RTMP address as typed, so nothing in it is escaped. */
 export function rtmp(name, summary) {
   const listen = summary?.listen?.rtmp?.[0];
   const port = listen ? listen.slice(listen.lastIndexOf(':') + 1) : '1935';
   return `rtmp://${location.hostname}${port === '1935' ? '' : `:${port}`}/${name}`;
 }
 
-/** For a shell, which must not see what a stranger put into a name. */
+/** Quoted for a shell: a stream name is untrusted input. */
 export function shell(argument) {
   return /^[\w@%+=:,./-]+$/.test(argument) ? argument : `'${argument.replaceAll("'", `'\\''`)}'`;
 }

@@ -1,20 +1,20 @@
-// Asks the relay. Knows tokens and errors; nothing of what is shown.
+// Requests to the relay. Handles tokens and errors; displays nothing.
 import { path, url } from './addresses.js';
 
 const KEY = 'fanfare.token';
-/** Longer than the relay ever takes; a page that hangs tells nobody anything. */
+/** Longer than the relay ever takes. After that the page reports an error instead of hanging. */
 const TIMEOUT_MS = 6000;
 
 export class ApiError extends Error {
   constructor(status, message) { super(message); this.status = status; }
 }
 
-/** A token lives as long as the tab. `?token=` in the page's address is taken in and out of sight at once. */
+/** A token is kept until the tab is closed. `?token=` in the page's address is stored and removed from it at once. */
 export const token = {
   get: () => { try { return sessionStorage.getItem(KEY); } catch { return token.kept ?? null; } },
   set: (value) => {
     token.kept = value;
-    try { value ? sessionStorage.setItem(KEY, value) : sessionStorage.removeItem(KEY); } catch { /* kept above */ }
+    try { value ? sessionStorage.setItem(KEY, value) : sessionStorage.removeItem(KEY); } catch { /* kept in the property above */ }
   },
   takeFromAddress: () => {
     const address = new URL(location.href);
@@ -28,7 +28,7 @@ export const token = {
 
 const headers = () => (token.get() ? { Authorization: `Bearer ${token.get()}` } : {});
 
-async function ask(method, relative, signal, read = (response) => response.json()) {
+async function request(method, relative, signal, read = (response) => response.json()) {
   const timeout = AbortSignal.timeout(TIMEOUT_MS);
   const response = await fetch(url(`api/v1/${relative}`), {
     method,
@@ -44,20 +44,20 @@ async function ask(method, relative, signal, read = (response) => response.json(
 }
 
 export const api = {
-  summary: (signal) => ask('GET', 'summary', signal),
-  streams: async (signal) => (await ask('GET', 'streams', signal)).streams,
-  /** Null if nobody publishes it or waits for it. */
-  stream: (name, signal) => ask('GET', `streams/${path(name)}`, signal).catch((error) => {
+  summary: (signal) => request('GET', 'summary', signal),
+  streams: async (signal) => (await request('GET', 'streams', signal)).streams,
+  /** Null if it has neither a publisher nor waiting players. */
+  stream: (name, signal) => request('GET', `streams/${path(name)}`, signal).catch((error) => {
     if (error.status === 404) return null;
     throw error;
   }),
-  still: (name) => ask('GET', `streams/${path(name)}/still.flv`, null, (response) => response.arrayBuffer()),
-  players: ({ stream, limit, offset }, signal) => ask('GET', `players?${new URLSearchParams({ ...(stream && { stream }), limit, offset })}`, signal),
-  publishers: async (signal) => (await ask('GET', 'publishers', signal)).publishers,
-  cores: async (signal) => (await ask('GET', 'cores', signal)).cores,
-  history: (signal) => ask('GET', 'history', signal),
-  kick: (id) => ask('DELETE', `players/${id}`),
-  drop: (id) => ask('DELETE', `publishers/${id}`),
+  still: (name) => request('GET', `streams/${path(name)}/still.flv`, null, (response) => response.arrayBuffer()),
+  players: ({ stream, limit, offset }, signal) => request('GET', `players?${new URLSearchParams({ ...(stream && { stream }), limit, offset })}`, signal),
+  publishers: async (signal) => (await request('GET', 'publishers', signal)).publishers,
+  cores: async (signal) => (await request('GET', 'cores', signal)).cores,
+  history: (signal) => request('GET', 'history', signal),
+  kick: (id) => request('DELETE', `players/${id}`),
+  drop: (id) => request('DELETE', `publishers/${id}`),
   events: () => {
     const address = url('api/v1/events');
     if (token.get()) address.searchParams.set('token', token.get());

@@ -1,5 +1,5 @@
-// An address with a button that copies it. Over plain http from another machine there is no clipboard API: then the old way.
-import { h, say, text } from './dom.js';
+// An address with a button that copies it. Without the clipboard API, as over plain HTTP, it falls back to execCommand.
+import { announce, h, text } from './dom.js';
 
 export function copyLine(label, value) {
   const code = h('code', { tabindex: '0' });
@@ -7,14 +7,14 @@ export function copyLine(label, value) {
   const button = h('button.quiet.copy', { type: 'button', 'aria-label': `Copy ${label}`, onclick: async () => {
     const copied = await copy(code.textContent) || select(code);
     text(button, copied === true ? 'Copied' : 'Press Ctrl C');
-    say(copied === true ? `${label} copied` : `${label} selected`);
+    announce(copied === true ? `${label} copied` : `${label} selected`);
     setTimeout(() => text(button, 'Copy'), 1600);
   } }, 'Copy');
   const element = h('div.address', {}, h('span.label', {}, label), code, button);
   return { element, update: (next) => write(code, next) };
 }
 
-/** Long lines break after a slash or before an option, not within a word. */
+/** Allows line breaks after a slash and before an option, not within a word. */
 function write(code, value) {
   if (code.textContent === value) return;
   const parts = value.split(/( -\S+)|(?<=[^/]\/)(?!\/)/).filter(Boolean);
@@ -25,7 +25,7 @@ async function copy(value) {
   try {
     await navigator.clipboard.writeText(value);
     return true;
-  } catch { /* not allowed, or not there */ }
+  } catch { /* not permitted, or not available */ }
   const area = h('textarea.unseen', { 'aria-hidden': 'true', tabindex: '-1' });
   area.value = value;
   const before = document.activeElement;

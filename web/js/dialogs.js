@@ -1,8 +1,8 @@
-// Asks the person: are you sure, and what is the token. Native dialogs: focus stays inside, Escape says no.
+// Dialogs that ask for confirmation or for the token. Native dialogs: they trap the focus, and Escape cancels.
 import { api, token } from './api.js';
-import { h, say } from './dom.js';
+import { announce, h } from './dom.js';
 
-function ask(title, parts, { yes, danger = false }) {
+function openDialog(title, parts, { yes, danger = false }) {
   return new Promise((resolve) => {
     const before = document.activeElement;
     const no = h('button.quiet', { type: 'button', onclick: () => dialog.close('') }, 'Cancel');
@@ -21,19 +21,19 @@ function ask(title, parts, { yes, danger = false }) {
   });
 }
 
-export const confirm = (title, explanation, yes) => ask(title, [h('p', {}, explanation)], { yes, danger: true });
+export const confirm = (title, explanation, yes) => openDialog(title, [h('p', {}, explanation)], { yes, danger: true });
 
-/** What is said with the question for a token: what it is for, or that the one given does not do. */
-export const whyToken = (why) => `${token.get() ? 'The one given does not do.' : why} The relay showed it at its first start, and says at each start which file it is in; or it is in the configuration, under [api].`;
+/** The explanation in the token dialog: why a token is needed, or that the last one was rejected. */
+export const tokenExplanation = (why) => `${token.get() ? 'The relay did not accept this token.' : why} The relay printed its token at the first start, and names the token file at every start. A token may also be set in the configuration, under [api].`;
 
 let asking = null;
-/** True if one was given. Two questions at once are one question. */
+/** True if a token was entered. Simultaneous calls share one dialog. */
 export function askToken(why) {
   asking ??= (async () => {
     const input = h('input', { type: 'password', id: 'token', autocomplete: 'off', spellcheck: 'false', required: true });
-    const given = await ask('The relay asks for a token', [
+    const given = await openDialog('Token required', [
       h('p', {}, why), h('label', { for: 'token' }, 'Token'), input,
-      h('p.small', {}, 'It is kept until this tab is closed.'),
+      h('p.small', {}, 'The token is kept until this tab is closed.'),
     ], { yes: 'Continue' });
     if (given) token.set(input.value.trim());
     return given;
@@ -41,17 +41,17 @@ export function askToken(why) {
   return asking;
 }
 
-/** Does it, with a token if the relay wants one; says how it went. */
-export async function act(what, done) {
+/** Runs an action, asks for a token if the relay requires one, and reports the outcome. */
+export async function act(action, done) {
   for (;;) {
     try {
-      await what(api);
-      say(done);
+      await action(api);
+      announce(done);
       return { done: true, message: done };
     } catch (error) {
-      if (error.status === 404) return { done: true, message: 'It was gone already.' };
-      if (error.status !== 401) return { done: false, message: `That did not work: ${error.message}.` };
-      if (!await askToken(whyToken('To end connections, give the relay’s token.'))) return { done: false, message: 'Nothing was ended: the relay wants a token.' };
+      if (error.status === 404) return { done: true, message: 'It had already ended.' };
+      if (error.status !== 401) return { done: false, message: `Failed: ${error.message}.` };
+      if (!await askToken(tokenExplanation('Ending connections requires the relay’s token.'))) return { done: false, message: 'Nothing was ended: a token is required.' };
     }
   }
 }

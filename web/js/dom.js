@@ -1,8 +1,8 @@
-// Elements out of plain data. Text goes in as text only: a stream's name is whatever a stranger typed into an encoder.
+// Builds elements. Text is only ever inserted as text: a stream name is untrusted input.
 
 const SVG = 'http://www.w3.org/2000/svg';
 
-/** `h('button.quiet', {type: 'button', onclick}, 'Kick')`; attributes that are null or false are left out. */
+/** `h('button.quiet', {type: 'button', onclick}, 'Kick')`; attributes that are null or false are omitted. */
 export function h(tag, attributes = {}, ...children) {
   const [name, ...classes] = tag.split('.');
   return fill(document.createElement(name || 'div'), classes, attributes, children);
@@ -24,7 +24,7 @@ function fill(element, classes, attributes, children) {
   return element;
 }
 
-/** Writes only what changed, so that selections and screen readers are left in peace. */
+/** Writes only changes, so that selections and screen readers are not disturbed. */
 export function text(element, value) {
   const string = value ?? '';
   if (element.textContent !== string) element.textContent = string;
@@ -36,8 +36,8 @@ export function attribute(element, name, value) {
 }
 
 /**
- * Children of `parent` for `items`, in their order; what stays is moved and updated, never made anew, so a focused button
- * keeps its focus while numbers change around it. `make(item)` gives `{element, update(item)?, close()?}`.
+ * Children of `parent` for `items`, in their order. Existing children are moved and updated, never recreated, so that a
+ * focused button keeps its focus while numbers change around it. `make(item)` returns `{element, update(item)?, close()?}`.
  */
 export class Keyed {
   constructor(parent, key, make) {
@@ -66,8 +66,8 @@ export class Keyed {
   close() { this.show([]); }
 }
 
-/** For those who do not see the page change. */
-export function say(message) {
-  text(document.getElementById('said'), '');
-  requestAnimationFrame(() => text(document.getElementById('said'), message));
+/** Announces a change to screen readers. */
+export function announce(message) {
+  text(document.getElementById('announcement'), '');
+  requestAnimationFrame(() => text(document.getElementById('announcement'), message));
 }

@@ -1,4 +1,4 @@
-// Numbers as people read them. Pure.
+// Numbers formatted for people. Pure.
 
 export function duration(ms) {
   if (ms === null || ms === undefined) return '–';
@@ -29,26 +29,26 @@ export const number = (value) => value === null || value === undefined ? '–' :
 export const percent = (share) => share === null || share === undefined ? '–' : `${(share * 100).toFixed(share < 0.0995 ? 1 : 0)} %`;
 export const plural = (count, one, many = `${one}s`) => `${number(count)} ${count === 1 ? one : many}`;
 
-/** Two or three digits that tell something: 2.04, 20.4, 204. */
+/** Three significant digits: 2.04, 20.4, 204. */
 function digits(value) {
   return value.toFixed(value < 10 ? 2 : value < 100 ? 1 : 0);
 }
 
-export function picture(video) {
+export function videoText(video) {
   if (!video) return null;
   const size = video.width && video.height ? `${video.width} × ${video.height}` : null;
   const fps = video.fps ? `${Number(video.fps.toFixed(2))} fps` : null;
   return [video.codec, size, fps].filter(Boolean).join(' · ');
 }
 
-export function sound(audio) {
+export function audioText(audio) {
   if (!audio) return null;
   const sample_rate = audio.sample_rate ? `${Number((audio.sample_rate / 1000).toFixed(2))} kHz` : null;
   const channels = { 1: 'mono', 2: 'stereo' }[audio.channels] ?? (audio.channels ? `${audio.channels} channels` : null);
   return [audio.codec, sample_rate, channels].filter(Boolean).join(' · ');
 }
 
-/** `2 video tracks and 3 audio tracks`; null if there is one of each at most, as in all that this page can show. */
+/** `2 video tracks and 3 audio tracks`; null if there is at most one of each, which is all that this page can play. */
 export function tracks(stream) {
   const { video_tracks: video = 0, audio_tracks: audio = 0 } = stream ?? {};
   if (!(video > 1 || audio > 1)) return null;

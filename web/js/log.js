@@ -1,4 +1,4 @@
-// The newest events, as the relay tells them.
+// The latest events from the relay.
 import { api, token } from './api.js';
 import { watchLink } from './addresses.js';
 import { h, text } from './dom.js';
@@ -7,21 +7,21 @@ import { duration } from './format.js';
 const LINES = 200;
 const RETRY_MS = 3000;
 
-const WORDS = {
-  published: 'published', unpublished: 'unpublished', playing: 'plays', play_ended: 'left', refused: 'refused', draining: 'draining',
+const LABELS = {
+  published: 'published', unpublished: 'unpublished', playing: 'playing', play_ended: 'play ended', refused: 'refused', draining: 'shutting down',
 };
 
 export class EventLog {
   constructor() {
     this.list = h('ol');
-    // A log speaks up by itself; a busy relay would never be silent.
+    // Screen readers announce a log by default; on a busy relay that would never stop.
     this.box = h('div.log', { role: 'log', 'aria-live': 'off', 'aria-label': 'Recent events', tabindex: '0' }, this.list);
-    this.state = h('p.empty', {}, 'Nothing has happened yet.');
+    this.state = h('p.empty', {}, 'No events yet.');
     this.element = h('div', {}, this.state, this.box);
     this.last = { id: 0, at: '' };
   }
 
-  /** From now on; again, if the token is another one. */
+  /** Subscribes, or subscribes again if the token has changed. */
   open() {
     const given = token.get();
     if (this.source && this.given === given) return;
@@ -32,17 +32,17 @@ export class EventLog {
       const id = Number(lastEventId);
       let event;
       try { event = JSON.parse(data); } catch { return; }
-      // A connection that was made anew tells the past again; a relay that was started anew numbers from 1 again.
+      // A new connection repeats past events; a restarted relay numbers from 1 again.
       if (id && id <= this.last.id && event.at <= this.last.at) return;
       this.last = { id, at: event.at };
       this.state.hidden = true;
       this.list.prepend(line(event));
       while (this.list.childElementCount > LINES) this.list.lastElementChild.remove();
     };
-    this.source.onopen = () => text(this.state, 'Nothing has happened yet.');
+    this.source.onopen = () => text(this.state, 'No events yet.');
     this.source.onerror = () => {
-      text(this.state, 'The relay tells no events now; trying again.');
-      // The browser tries again after a loss, but not after an answer it did not expect, such as a relay that starts anew.
+      text(this.state, 'Events are not available; retrying.');
+      // The browser reconnects after a lost connection, but not after an unexpected response, as from a restarting relay.
       if (this.source.readyState === EventSource.CLOSED) { clearTimeout(this.retry); this.retry = setTimeout(() => { this.close(); this.open(); }, RETRY_MS); }
     };
   }
@@ -58,6 +58,6 @@ function line(event) {
   ].filter(Boolean).join(' · ');
   return h('li', { 'data-event': event.event },
     h('time', { datetime: event.at, title: at.toLocaleString() }, at.toLocaleTimeString('en-GB')),
-    h('span.what', {}, WORDS[event.event] ?? event.event),
+    h('span.what', {}, LABELS[event.event] ?? event.event),
     h('span.where', {}, event.stream ? h('a', { href: watchLink(event.stream) }, event.stream) : '', ' ', h('span.small', {}, details)));
 }

@@ -1,4 +1,4 @@
-// Which view is shown, and the one clock that refreshes it. Says when the relay cannot be reached.
+// Chooses the view, refreshes it with a single timer, and shows when the relay cannot be reached.
 import { api, token } from './api.js';
 import { route } from './addresses.js';
 import { attribute, h, text } from './dom.js';
@@ -10,16 +10,16 @@ const RETRY_MS = [1000, 2000, 4000, 8000];
 const main = document.getElementById('main');
 const banner = document.getElementById('banner');
 let view = null;
-let asking = null;
+let request = null;
 let timer = null;
 let failures = 0;
 let isFirst = true;
 
 function show() {
   const { view: which, name } = route(location.hash);
-  // From its card a stream starts with what the card knows, not after two more questions.
+  // Opened from its card, a stream starts with what the card knows instead of waiting for two more requests.
   const known = view?.streams?.find((stream) => stream.name === name);
-  asking?.abort();
+  request?.abort();
   view?.close();
   view = which === 'status' ? new StatusView() : which === 'watch' ? new WatchView(name, known) : new StreamsView();
   document.title = `${view.title} · fanfare`;
@@ -28,7 +28,7 @@ function show() {
   for (const link of document.querySelectorAll('nav [data-view]')) {
     attribute(link, 'aria-current', link.dataset.view === which ? 'page' : null);
   }
-  // Who comes by keyboard goes on from the new view's beginning; nobody is moved on the first.
+  // Keyboard focus continues at the start of the new view; the first view leaves the focus alone.
   if (!isFirst) { main.focus({ preventScroll: true }); scrollTo(0, 0); }
   isFirst = false;
   refresh();
@@ -36,10 +36,10 @@ function show() {
 
 async function refresh() {
   clearTimeout(timer);
-  asking?.abort();
+  request?.abort();
   if (document.hidden && !(view instanceof WatchView)) return;
-  const mine = asking = new AbortController();
-  const { signal } = mine;
+  const current = request = new AbortController();
+  const { signal } = current;
   let next = view.intervalMs;
   try {
     const summary = await api.summary(signal);
@@ -49,26 +49,26 @@ async function refresh() {
     document.body.classList.add('answered');
     text(document.getElementById('version'), `fanfare ${summary.version}`);
     document.getElementById('metrics').hidden = !summary.has_api;
-    tell(summary.is_draining ? ['The relay is shutting down', 'Streams go on for some seconds; nothing new is taken.'] : null);
+    showBanner(summary.is_draining ? ['The relay is shutting down', 'Streams continue for a few seconds; new connections are refused.'] : null);
   } catch (error) {
     if (signal.aborted) return;
     next = RETRY_MS[Math.min(failures, RETRY_MS.length - 1)];
     failures += 1;
-    if (error.status) tell(['The relay has an error', error.message]);
-    else if (error instanceof TypeError || ['TimeoutError', 'AbortError', 'SyntaxError'].includes(error.name)) tell([`The relay at ${location.host} does not answer`, 'Trying again by itself.']);
-    else { tell(['This page has an error', error.message]); console.error(error); }
+    if (error.status) showBanner(['The relay returned an error', error.message]);
+    else if (error instanceof TypeError || ['TimeoutError', 'AbortError', 'SyntaxError'].includes(error.name)) showBanner([`The relay at ${location.host} does not respond`, 'Retrying automatically.']);
+    else { showBanner(['Error in this page', error.message]); console.error(error); }
   }
-  if (mine === asking) timer = setTimeout(refresh, next);
+  if (current === request) timer = setTimeout(refresh, next);
 }
 
-function tell(words) {
-  const key = words?.join('\n') ?? '';
+function showBanner(lines) {
+  const key = lines?.join('\n') ?? '';
   if (banner.dataset.key === key) return;
   banner.dataset.key = key;
-  banner.replaceChildren(...(words ? [h('strong', {}, words[0]), h('span', {}, words[1])] : []));
+  banner.replaceChildren(...(lines ? [h('strong', {}, lines[0]), h('span', {}, lines[1])] : []));
 }
 
-// What it has to say is said on the page.
+// Its errors are shown on the page.
 if (globalThis.mpegts) mpegts.LoggingControl.enableAll = false;
 token.takeFromAddress();
 addEventListener('hashchange', show);

@@ -1,40 +1,40 @@
-// Plays one live stream into a <video>: connects, keeps near the live edge, waits for the encoder, comes back. Shows nothing.
+// Plays one live stream in a <video>: connects, stays near the live edge, waits for the encoder, reconnects. Displays nothing.
 import { flv } from './addresses.js';
 import { playable } from './codecs.js';
 
-/** How far behind the newest frame to stay, in seconds: some frames for the decoder, and what the network shakes. */
+/** How far behind the newest frame to stay, in seconds: a few frames for the decoder, and network jitter. */
 const TARGET_S = 0.45;
-/** A network that makes playback stall gets more, up to this. */
+/** If the network makes playback stall, the target grows up to this. */
 const TARGET_MAX_S = 2.5;
-/** Further behind than target + this, playing faster would take too long: jump. */
+/** Beyond target + this, catching up by faster playback would take too long: seek. */
 const JUMP_S = 2;
 const TICK_MS = 200;
-/** No new picture for so long: the encoder, not the network's shaking. */
+/** No new frame for this long: the encoder is silent, it is not network jitter. */
 const SILENT_MS = 1500;
-/** The relay hears the encoder and we see nothing: connect anew. */
+/** The relay receives the encoder but this player sees nothing: reconnect. */
 const STUCK_MS = 4000;
-/** A connection so young may be about to hear of all that the stream has. */
-const KINDS_MS = 3000;
-/** Time for the relay to know that an encoder is gone when it ended our connection; past it, the relay ended us. */
+/** A younger connection may not have received all tracks of the stream yet. */
+const TRACKS_MS = 3000;
+/** After the connection ended, the time in which the relay reports that the encoder has gone; after it, the relay ended us. */
 const SETTLE_MS = 2500;
 const RETRY_MS = [0, 500, 1000, 2000, 4000, 8000];
-/** After the relay ended us and not the stream: an operator did, or its time came to an end. Longer each time in a row. */
-const AGAIN_MS = [6000, 15000, 30000, 60000];
-/** A connection that lasted for so long went well. */
-const STEADY_MS = 20000;
-/** All players of a relay are ended in the same moment when their encoder comes back with other tracks. */
-const SPREAD_MS = 400;
+/** Delays before reconnecting when the relay ended the player but not the stream. They grow with each time in a row. */
+const ENDED_RETRY_MS = [6000, 15000, 30000, 60000];
+/** A connection that lasted this long resets the delays. */
+const STABLE_MS = 20000;
+/** Spreads reconnects: an encoder that returns with other tracks ends all players of its stream at the same moment. */
+const JITTER_MS = 400;
 
 /**
  * `onchange(state)`: connecting | playing | waiting (for the encoder) | paused | blocked (autoplay) | closed (by the relay) |
- * unsupported | failed. `update(stream)` takes what the relay says of the stream, again and again; the rest follows from it.
+ * unsupported | failed. Call `update(stream)` regularly with what the relay reports about the stream; the state follows from it.
  */
 export class LivePlayer {
   constructor(video, frozen, onchange) {
-    Object.assign(this, { video, frozen, onchange, state: null, stream: null, engine: null, paused: false, failures: 0, endings: 0, nextTry: 0 });
+    Object.assign(this, { video, frozen, onchange, state: null, stream: null, engine: null, paused: false, failures: 0, endsInARow: 0, nextTry: 0 });
     this.target = TARGET_S;
     this.websocket = false;
-    this.seen = { time: 0, at: 0 };
+    this.lastFrame = { time: 0, at: 0 };
     this.timer = setInterval(() => this.tick(), TICK_MS);
     this.listeners = {
       waiting: () => this.stalled(),
@@ -49,18 +49,18 @@ export class LivePlayer {
     for (const [name, listener] of Object.entries(this.listeners)) this.video.removeEventListener(name, listener);
     this.disconnect();
     this.onchange = () => {};
-    this.isGone = true;
+    this.isDestroyed = true;
   }
 
-  /** Seconds from the picture on the screen to the newest one in this browser; null while nothing plays. */
+  /** Seconds between the frame on the screen and the newest frame buffered; null while nothing plays. */
   get latency() {
     const { buffered, currentTime, readyState } = this.video;
     if (!this.engine || readyState < 2 || buffered.length === 0) return null;
     return Math.max(0, buffered.end(buffered.length - 1) - currentTime);
   }
 
-  /** What the relay says of the stream; null if there is none. */
-  update(stream) { later(() => { if (!this.isGone) this.follow(stream); }); }
+  /** `stream`: what the relay reports about it; null if it does not exist. */
+  update(stream) { later(() => { if (!this.isDestroyed) this.follow(stream); }); }
 
   follow(stream) {
     const now = performance.now();
@@ -69,20 +69,20 @@ export class LivePlayer {
     if (this.paused || this.state === 'unsupported' && stream?.publisher?.id === before?.publisher?.id) return;
     if (!stream?.is_live) {
       this.failures = 0;
-      if (!this.engine) this.become('waiting');
+      if (!this.engine) this.setState('waiting');
       return;
     }
     if (this.engine) {
-      const isStuck = now - this.seen.at > STUCK_MS && stream.silent_ms < 1000;
+      const isStuck = now - this.lastFrame.at > STUCK_MS && stream.silent_ms < 1000;
       if (isStuck && this.state !== 'blocked' && !document.hidden) this.lose('stuck');
-      else if (now - this.joined.at > KINDS_MS && this.misses(stream)) this.connect();
+      else if (now - this.joined.at > TRACKS_MS && this.lacksTrack(stream)) this.connect();
       return;
     }
-    // An encoder that came back with other tracks is another publish: the way back to it is at once.
+    // An encoder that returned with other tracks is another publish: reconnect at once.
     if (this.ended && samePublish(this.ended.stream, stream)) {
       const since = now - this.ended.at;
       if (since < SETTLE_MS) return;
-      if (since < AGAIN_MS[Math.min(this.endings, AGAIN_MS.length) - 1]) { this.become('closed'); return; }
+      if (since < ENDED_RETRY_MS[Math.min(this.endsInARow, ENDED_RETRY_MS.length) - 1]) { this.setState('closed'); return; }
     }
     if (now >= this.nextTry) this.connect();
   }
@@ -91,29 +91,29 @@ export class LivePlayer {
     this.ended = null;
     const stream = this.stream;
     const can = playable(stream);
-    if (can.video === 'no' || (can.video === 'none' && can.audio === 'no')) { this.become('unsupported'); return; }
-    // Just published: the relay may not have seen both tracks yet, so what the FLV header says goes.
+    if (can.video === 'no' || (can.video === 'none' && can.audio === 'no')) { this.setState('unsupported'); return; }
+    // Just published: the relay may not have seen both tracks yet, so trust the FLV header.
     const known = stream.uptime_ms > 3000 || this.failures > 0;
     if (known && can.video === 'none' && can.audio === 'none') { this.lose('empty'); return; }
     const tracks = {};
     if (known || can.audio === 'no') tracks.hasAudio = can.audio === 'yes';
     if (known) tracks.hasVideo = can.video === 'yes';
 
-    this.become('connecting');
+    this.setState('connecting');
     this.disconnect();
     const { Events, ErrorDetails } = mpegts;
     const engine = mpegts.createPlayer(
       { type: 'flv', isLive: true, url: flv(stream.name, { websocket: this.websocket }), ...tracks },
       { enableStashBuffer: false, lazyLoad: false, autoCleanupSourceBuffer: true, autoCleanupMaxBackwardDuration: 20, autoCleanupMinBackwardDuration: 8 },
     );
-    const mine = (what) => (...details) => later(() => { if (this.engine === engine) what(...details); });
-    engine.on(Events.MEDIA_INFO, mine((info) => { this.heard = info; }));
-    engine.on(Events.LOADING_COMPLETE, mine(() => this.lose('ended')));
-    engine.on(Events.ERROR, mine((type, detail) => {
-      if (detail === ErrorDetails.MEDIA_CODEC_UNSUPPORTED) { this.disconnect(); this.become('unsupported'); } else this.lose('error');
+    const ifCurrent = (listener) => (...details) => later(() => { if (this.engine === engine) listener(...details); });
+    engine.on(Events.MEDIA_INFO, ifCurrent((info) => { this.mediaInfo = info; }));
+    engine.on(Events.LOADING_COMPLETE, ifCurrent(() => this.lose('ended')));
+    engine.on(Events.ERROR, ifCurrent((type, detail) => {
+      if (detail === ErrorDetails.MEDIA_CODEC_UNSUPPORTED) { this.disconnect(); this.setState('unsupported'); } else this.lose('error');
     }));
-    Object.assign(this, { engine, heard: null, jumped: false, joined: { stream, at: performance.now() } });
-    this.seen = { time: 0, at: performance.now() };
+    Object.assign(this, { engine, mediaInfo: null, jumped: false, joined: { stream, at: performance.now() } });
+    this.lastFrame = { time: 0, at: performance.now() };
     engine.attachMediaElement(this.video);
     engine.load();
     this.play();
@@ -124,33 +124,33 @@ export class LivePlayer {
     try {
       await this.video.play();
     } catch (error) {
-      // AbortError: it was taken away while it was about to start. Only a refusal is for the person to mend.
-      if (error.name === 'NotAllowedError' && this.engine === engine) this.become('blocked');
+      // AbortError: the source was removed before playback started. Only NotAllowedError needs the user.
+      if (error.name === 'NotAllowedError' && this.engine === engine) this.setState('blocked');
     }
   }
 
-  /** The stream has sound, or a picture, that came after this connection began: a browser takes no further track later. */
-  misses(stream) {
+  /** Whether an audio or video track appeared after this connection began: a browser cannot add one later. */
+  lacksTrack(stream) {
     const can = playable(stream);
-    return this.heard && (can.audio === 'yes' && this.heard.hasAudio === false || can.video === 'yes' && this.heard.hasVideo === false);
+    return this.mediaInfo && (can.audio === 'yes' && this.mediaInfo.hasAudio === false || can.video === 'yes' && this.mediaInfo.hasVideo === false);
   }
 
-  /** The connection is of no more use. What comes next, the next `update` says. */
+  /** The connection is lost or useless. The next `update` decides what to do. */
   lose(why) {
-    const { heard, joined } = this;
+    const { mediaInfo, joined } = this;
     const now = performance.now();
     this.disconnect();
-    if (heard && why === 'ended') {
+    if (mediaInfo && why === 'ended') {
       this.ended = { stream: joined.stream, at: now };
-      this.endings = now - joined.at > STEADY_MS ? 1 : this.endings + 1;
+      this.endsInARow = now - joined.at > STABLE_MS ? 1 : this.endsInARow + 1;
       this.failures = 0;
     } else {
       this.failures += 1;
-      // Perhaps a proxy that holds bodies back, or six tabs that have all connections of this browser: the other way in.
-      if (!heard) this.websocket = !this.websocket;
+      // Perhaps a proxy buffers bodies, or six tabs use all connections of this browser: try the other transport.
+      if (!mediaInfo) this.websocket = !this.websocket;
     }
-    this.nextTry = now + RETRY_MS[Math.min(this.failures, RETRY_MS.length - 1)] + Math.random() * SPREAD_MS;
-    this.become(this.failures > 3 ? 'failed' : 'waiting');
+    this.nextTry = now + RETRY_MS[Math.min(this.failures, RETRY_MS.length - 1)] + Math.random() * JITTER_MS;
+    this.setState(this.failures > 3 ? 'failed' : 'waiting');
   }
 
   disconnect() {
@@ -161,7 +161,7 @@ export class LivePlayer {
     engine.destroy();
   }
 
-  /** The last picture stays on the screen. */
+  /** Keeps the last frame on the screen. */
   freeze() {
     const { videoWidth, videoHeight, readyState } = this.video;
     if (readyState < 2 || videoWidth === 0) return;
@@ -171,16 +171,16 @@ export class LivePlayer {
 
   pause() {
     this.paused = true;
-    // A pause holds no connection: what it would buffer is thrown away on going on, for live is now.
+    // A paused player is disconnected: resuming continues live, so buffered data would be discarded anyway.
     this.disconnect();
-    this.become('paused');
+    this.setState('paused');
   }
 
   resume() {
-    Object.assign(this, { paused: false, ended: null, nextTry: 0, failures: 0, endings: 0 });
+    Object.assign(this, { paused: false, ended: null, nextTry: 0, failures: 0, endsInARow: 0 });
     if (this.engine) this.play();
     else if (this.stream?.is_live) this.connect();
-    else this.become('waiting');
+    else this.setState('waiting');
   }
 
   jump() {
@@ -193,7 +193,7 @@ export class LivePlayer {
   }
 
   stalled() {
-    // Not the start, and not an encoder that stopped: then there is nothing to be nearer to.
+    // Only network stalls count: not the start, and not an encoder that stopped.
     if (this.state !== 'playing' || performance.now() - this.jumpedAt < 1000) return;
     this.target = Math.min(TARGET_MAX_S, this.target * 1.3);
   }
@@ -202,13 +202,13 @@ export class LivePlayer {
     if (!this.engine || this.paused) return;
     const { video } = this;
     const now = performance.now();
-    if (video.currentTime !== this.seen.time && video.readyState >= 2) {
-      this.seen = { time: video.currentTime, at: now };
-      if (!video.paused) { this.failures = 0; this.become('playing'); }
-    } else if (now - this.seen.at > SILENT_MS && this.state === 'playing') {
-      this.become('waiting');
+    if (video.currentTime !== this.lastFrame.time && video.readyState >= 2) {
+      this.lastFrame = { time: video.currentTime, at: now };
+      if (!video.paused) { this.failures = 0; this.setState('playing'); }
+    } else if (now - this.lastFrame.at > SILENT_MS && this.state === 'playing') {
+      this.setState('waiting');
     }
-    // A tab that was put away may find its video paused.
+    // The browser may have paused the video of a background tab.
     if (video.paused && this.state !== 'blocked' && video.readyState >= 2) this.play();
     this.chase(now);
   }
@@ -230,14 +230,14 @@ export class LivePlayer {
     }
   }
 
-  become(state) {
+  setState(state) {
     if (state === this.state) return;
     this.state = state;
     this.onchange(state);
   }
 }
 
-/** In a task of its own: mpegts.js must not be destroyed between two events that it is about to tell. */
-const later = (what) => { setTimeout(what); };
+/** In a separate task: mpegts.js must not be destroyed while it is dispatching events. */
+const later = (task) => { setTimeout(task); };
 
 const samePublish = (before, now) => before?.publisher?.id === now.publisher?.id && before?.uptime_ms <= now.uptime_ms;

@@ -1,43 +1,43 @@
-// A plot of some minutes: lines over time in an SVG, a cross-hair, a scale that ends on a round number.
+// A plot of the last minutes: lines over time in an SVG, a cross-hair, a scale that ends on a round number.
 import { attribute, h, svg, text } from './dom.js';
 import { duration } from './format.js';
 
 const HEIGHT = 132;
 const TOP = 10;
 const BOTTOM = 20;
-/** For the scale, right of the newest sample. */
+/** Width of the scale, to the right of the newest sample. */
 const RIGHT = 66;
 
 /** `series`: [{name, key, kind: 'area' | 'line'}]; `format(value)`; samples: [{at_ms, [key]: number}], oldest first. */
 export class Plot {
-  constructor({ title, series, format, least }) {
-    Object.assign(this, { series, format, least, samples: [], width: 600 });
+  constructor({ title, series, format, minTop }) {
+    Object.assign(this, { series, format, minTop, samples: [], width: 600 });
     this.now = h('span.now');
-    this.picture = svg('svg', { role: 'img', height: HEIGHT });
+    this.chart = svg('svg', { role: 'img', height: HEIGHT });
     this.grid = svg('g.grid');
     this.areas = series.map(({ kind }, at) => (kind === 'area' ? svg(`path.area.series-${at}`) : null));
     this.lines = series.map((_, at) => svg(`path.series-${at}`));
     this.hair = svg('line.hair', { y1: TOP, y2: HEIGHT - BOTTOM, visibility: 'hidden' });
     this.labels = svg('g.labels');
-    this.picture.append(this.grid, ...this.areas.filter(Boolean), ...this.lines, this.hair, this.labels);
+    this.chart.append(this.grid, ...this.areas.filter(Boolean), ...this.lines, this.hair, this.labels);
     this.legend = series.map(({ name }, at) => ({ value: h('b'), element: null, name, at }));
     for (const entry of this.legend) entry.element = h(`span.key.series-${entry.at}`, {}, h('i'), series.length > 1 ? `${entry.name} ` : '', entry.value);
-    this.element = h('figure.plot', {}, h('figcaption', {}, h('span.title', {}, title), ...this.legend.map(({ element }) => element), this.now), this.picture);
+    this.element = h('figure.plot', {}, h('figcaption', {}, h('span.title', {}, title), ...this.legend.map(({ element }) => element), this.now), this.chart);
     this.title = title;
     this.size = new ResizeObserver(([{ contentRect }]) => { this.width = Math.max(200, contentRect.width); this.draw(); });
-    this.size.observe(this.picture.parentElement);
-    this.picture.addEventListener('pointermove', (event) => this.point(event));
-    this.picture.addEventListener('pointerleave', () => this.point(null));
+    this.size.observe(this.chart.parentElement);
+    this.chart.addEventListener('pointermove', (event) => this.point(event));
+    this.chart.addEventListener('pointerleave', () => this.point(null));
   }
 
   show(samples) { this.samples = samples; this.draw(); }
 
   draw() {
-    const { samples, series, width, picture } = this;
-    attribute(picture, 'viewBox', `0 0 ${width} ${HEIGHT}`);
-    attribute(picture, 'width', width);
+    const { samples, series, width, chart } = this;
+    attribute(chart, 'viewBox', `0 0 ${width} ${HEIGHT}`);
+    attribute(chart, 'width', width);
     const values = samples.flatMap((sample) => series.map(({ key }) => sample[key] ?? 0));
-    const top = roundUp(Math.max(this.least, ...values));
+    const top = roundUp(Math.max(this.minTop, ...values));
     const last = samples.at(-1)?.at_ms ?? 0;
     const span = Math.max(60000, last - (samples[0]?.at_ms ?? 0));
     const right = width - RIGHT;
@@ -63,16 +63,16 @@ export class Plot {
     });
     const latest = samples.at(-1);
     if (!this.isPointed) this.write(latest, '');
-    attribute(picture, 'aria-label', latest
-      ? `${this.title} over ${duration(span)}: ${series.map(({ name, key }) => `${name} ${this.format(latest[key])} now, at most ${this.format(Math.max(...samples.map((sample) => sample[key] ?? 0)))}`).join('; ')}`
-      : `${this.title}: nothing yet`);
+    attribute(chart, 'aria-label', latest
+      ? `${this.title} over ${duration(span)}: ${series.map(({ name, key }) => `${name} ${this.format(latest[key])} now, maximum ${this.format(Math.max(...samples.map((sample) => sample[key] ?? 0)))}`).join('; ')}`
+      : `${this.title}: no data yet`);
   }
 
   point(event) {
     this.isPointed = event !== null && this.samples.length > 0;
     attribute(this.hair, 'visibility', this.isPointed ? 'visible' : 'hidden');
     if (!this.isPointed) { this.write(this.samples.at(-1), ''); return; }
-    const at = event.clientX - this.picture.getBoundingClientRect().left;
+    const at = event.clientX - this.chart.getBoundingClientRect().left;
     const nearest = this.samples.reduce((best, sample) => (Math.abs(this.x(sample.at_ms) - at) < Math.abs(this.x(best.at_ms) - at) ? sample : best));
     const x = this.x(nearest.at_ms);
     attribute(this.hair, 'x1', x);
@@ -88,7 +88,7 @@ export class Plot {
   close() { this.size.disconnect(); }
 }
 
-/** 1, 2, 4 or 5 times a power of ten: half of it is round as well. */
+/** A round number whose half is round as well: 1, 2, 4, 5, 6 or 8 times a power of ten. */
 function roundUp(value) {
   const power = 10 ** Math.floor(Math.log10(value));
   return [1, 2, 4, 5, 6, 8, 10].map((factor) => factor * power).find((round) => round >= value * 0.999);

@@ -1,4 +1,4 @@
-// A QR code as an SVG: dark on white whatever the theme, for that is what cameras read.
+// A QR code as an SVG, always dark on white, because that is what cameras read.
 import qrcode from '../vendor/qrcode-generator/qrcode.mjs';
 import { svg } from './dom.js';
 

@@ -1,16 +1,16 @@
-// The operator's view: how much goes through, on which cores, from and to whom; and the way to end it.
+// The operator's view: throughput, cores, publishers and players, with buttons that end connections.
 import { api, token } from './api.js';
 import { watchLink } from './addresses.js';
-import { act, askToken, confirm, whyToken } from './dialogs.js';
+import { act, askToken, confirm, tokenExplanation } from './dialogs.js';
 import { Keyed, attribute, h, text } from './dom.js';
 import { bytes, duration, number, percent, plural, rate } from './format.js';
 import { EventLog } from './log.js';
 import { Plot } from './plot.js';
 import { Table } from './table.js';
 
-const PAGE = 20;
+const PAGE_ROWS = 20;
 const HISTORY = 900;
-/** A core past this has little left for a burst. */
+/** Above this a core has little headroom for a burst. */
 const BUSY = 0.8;
 const PROTOCOLS = { rtmp: 'RTMP', http_flv: 'HTTP-FLV', websocket_flv: 'WebSocket' };
 
@@ -22,11 +22,11 @@ export class StatusView {
     this.heading = h('h1', {}, 'Status');
     this.lead = h('p.lead');
     this.rights = h('button.quiet', { type: 'button', hidden: true, onclick: async () => {
-      if (await askToken(whyToken('Addresses, players and events are for operators, and so is ending connections.'))) this.again();
-    } }, 'Give a token');
+      if (await askToken(tokenExplanation('Addresses, players and events, and ending connections, are for operators only.'))) this.refreshNow();
+    } }, 'Enter token');
     this.locked = h('p.note', { hidden: true });
-    this.viewers = new Plot({ title: 'Players', series: [{ name: 'Players', key: 'players', kind: 'area' }], format: (value) => number(Math.round(value ?? 0)), least: 4 });
-    this.rates = new Plot({ title: 'Bit rate', series: [{ name: 'out', key: 'kbps_out', kind: 'area' }, { name: 'in', key: 'kbps_in', kind: 'line' }], format: rate, least: 1000 });
+    this.viewers = new Plot({ title: 'Players', series: [{ name: 'Players', key: 'players', kind: 'area' }], format: (value) => number(Math.round(value ?? 0)), minTop: 4 });
+    this.rates = new Plot({ title: 'Bitrate', series: [{ name: 'out', key: 'kbps_out', kind: 'area' }, { name: 'in', key: 'kbps_in', kind: 'line' }], format: rate, minTop: 1000 });
     this.facts = h('dl.numbers');
     this.numbers = new Keyed(this.facts, ({ label }) => label, makeNumber);
     this.cores = new Table({ caption: 'Cores', key: ({ core }) => core, empty: 'No cores.', columns: [
@@ -39,28 +39,28 @@ export class StatusView {
       { label: 'Per send', value: ({ bytes_per_send }) => bytes(bytes_per_send), kind: 'number' },
       { label: 'Skips', value: ({ skips }) => number(skips), kind: 'number' },
     ] });
-    this.publishers = new Table({ caption: 'Publishers', key: ({ id }) => id, empty: 'Nobody publishes.', columns: [
+    this.publishers = new Table({ caption: 'Publishers', key: ({ id }) => id, empty: 'No publishers.', columns: [
       { label: 'Stream', make: streamLink, kind: 'name' },
-      { label: 'From', value: ({ address }) => address ?? '–', kind: 'peer' },
+      { label: 'Address', value: ({ address }) => address ?? '–', kind: 'peer' },
       { label: 'Core', value: ({ core }) => String(core), kind: 'number' },
-      { label: 'For', value: ({ duration_ms }) => duration(duration_ms), kind: 'number' },
+      { label: 'Duration', value: ({ duration_ms }) => duration(duration_ms), kind: 'number' },
       { label: 'Received', value: ({ bytes_in }) => bytes(bytes_in), kind: 'number' },
       { label: 'Drop', make: (row) => this.end(row, 'Drop', 'drop'), kind: 'act' },
     ] });
-    this.players = new Table({ caption: 'Players', key: ({ id }) => id, empty: 'Nobody plays.', columns: [
+    this.players = new Table({ caption: 'Players', key: ({ id }) => id, empty: 'No players.', columns: [
       { label: 'Stream', make: streamLink, kind: 'name' },
-      { label: 'To', value: ({ address }) => address, kind: 'peer' },
-      { label: 'By', value: ({ protocol }) => PROTOCOLS[protocol] ?? protocol },
+      { label: 'Address', value: ({ address }) => address, kind: 'peer' },
+      { label: 'Protocol', value: ({ protocol }) => PROTOCOLS[protocol] ?? protocol },
       { label: 'Core', value: ({ core }) => String(core), kind: 'number' },
-      { label: 'For', value: ({ duration_ms }) => duration(duration_ms), kind: 'number' },
+      { label: 'Duration', value: ({ duration_ms }) => duration(duration_ms), kind: 'number' },
       { label: 'Sent', value: ({ bytes_out }) => bytes(bytes_out), kind: 'number' },
       { label: 'Lag', value: ({ lag_ms }) => (lag_ms === null ? '–' : `${number(lag_ms)} ms`), kind: 'number' },
       { label: 'Kick', make: (row) => this.end(row, 'Kick', 'kick'), kind: 'act' },
     ] });
     this.offset = 0;
-    this.filter = h('select', { id: 'filter', onchange: () => { this.offset = 0; this.again(); } }, h('option', { value: '' }, 'All streams'));
-    this.back = h('button.quiet', { type: 'button', onclick: () => { this.offset = Math.max(0, this.offset - PAGE); this.again(); } }, 'Back');
-    this.on = h('button.quiet', { type: 'button', onclick: () => { this.offset += PAGE; this.again(); } }, 'Further');
+    this.filter = h('select', { id: 'filter', onchange: () => { this.offset = 0; this.refreshNow(); } }, h('option', { value: '' }, 'All streams'));
+    this.back = h('button.quiet', { type: 'button', onclick: () => { this.offset = Math.max(0, this.offset - PAGE_ROWS); this.refreshNow(); } }, 'Previous');
+    this.on = h('button.quiet', { type: 'button', onclick: () => { this.offset += PAGE_ROWS; this.refreshNow(); } }, 'Next');
     this.range = h('span.small');
     this.answer = h('p.note', { role: 'status', hidden: true });
     this.log = new EventLog();
@@ -75,7 +75,7 @@ export class StatusView {
       this.coresPart = section('Cores', this.cores.element),
       this.publishersPart = section('Publishers', this.publishers.element),
       this.eventsPart = section('Events', this.log.element),
-      this.playersPart = section('Players', h('div.tools', {}, h('label.unseen', { for: 'filter' }, 'Of which stream'), this.filter, h('span.grow'), this.range, this.back, this.on), this.players.element));
+      this.playersPart = section('Players', h('div.tools', {}, h('label.unseen', { for: 'filter' }, 'Stream'), this.filter, h('span.grow'), this.range, this.back, this.on), this.players.element));
   }
 
   async refresh(summary, signal) {
@@ -84,20 +84,20 @@ export class StatusView {
     const [cores, publishers, page, streams, history] = await Promise.all([
       has_api ? ifAllowed(api.cores(signal)) : null,
       has_api ? ifAllowed(api.publishers(signal)) : null,
-      may_read ? ifAllowed(api.players({ stream, limit: PAGE, offset: this.offset }, signal)) : null,
+      may_read ? ifAllowed(api.players({ stream, limit: PAGE_ROWS, offset: this.offset }, signal)) : null,
       api.streams(signal),
       has_api ? ifAllowed(this.remember(summary, signal)) : null,
     ]);
     if (signal.aborted) return;
     this.rights.hidden = may_act || !has_api;
     this.locked.hidden = Boolean(may_read);
-    text(this.locked, has_api ? `Addresses, players and events are for operators. ${token.get() ? 'The token given does not do.' : 'With a token they are here.'}`
-      : 'What operators see is at an address of its own, which is not this one.');
-    text(this.lead, `Up ${duration(summary.uptime_ms)} · ${plural(summary.streams.live, 'stream')} live${summary.streams.waiting ? `, ${summary.streams.waiting} waited for` : ''} · ${plural(summary.players.total, 'player')}`);
+    text(this.locked, has_api ? `Addresses, players and events are for operators only. ${token.get() ? 'The relay did not accept this token.' : 'Enter the token to see them.'}`
+      : 'The operator’s view is on a separate address.');
+    text(this.lead, `Up ${duration(summary.uptime_ms)} · ${plural(summary.streams.live, 'stream')} live${summary.streams.waiting ? `, ${summary.streams.waiting} waiting for an encoder` : ''} · ${plural(summary.players.total, 'player')}`);
     this.numbers.show(numbersOf(summary));
     this.showPart(this.plots, history, () => { this.viewers.show(history); this.rates.show(history); });
     this.showPart(this.coresPart, cores, () => this.cores.show(cores));
-    // The way to drop one is for those who see where it comes from.
+    // Only a client that sees addresses gets the button to drop a publisher.
     this.publishers.element.classList.toggle('readonly', !may_read);
     this.showPart(this.publishersPart, publishers, () => this.publishers.show(publishers));
     this.showPart(this.eventsPart, page, () => this.log.open());
@@ -113,16 +113,16 @@ export class StatusView {
   showPlayers(page, streams) {
     this.players.show(page.players);
     this.showFilter(streams);
-    // Whoever left may have taken the last page with him.
-    if (page.players.length === 0 && this.offset > 0) { this.offset = Math.max(0, this.offset - PAGE); }
+    // The last page may have become empty.
+    if (page.players.length === 0 && this.offset > 0) { this.offset = Math.max(0, this.offset - PAGE_ROWS); }
     const last = this.offset + page.players.length;
-    text(this.range, page.total > PAGE ? `${this.offset + 1} to ${last} of ${number(page.total)}` : '');
-    this.back.hidden = this.on.hidden = page.total <= PAGE;
+    text(this.range, page.total > PAGE_ROWS ? `${this.offset + 1} to ${last} of ${number(page.total)}` : '');
+    this.back.hidden = this.on.hidden = page.total <= PAGE_ROWS;
     this.back.disabled = this.offset === 0;
     this.on.disabled = last >= page.total;
   }
 
-  /** The whole past once; then what every summary says is the next sample. */
+  /** Fetches the history once; after that, each summary is the next sample. */
   async remember(summary, signal) {
     const newest = this.history.at(-1)?.at_ms ?? Infinity;
     if (summary.uptime_ms < newest || summary.uptime_ms - newest > 10000) {
@@ -141,7 +141,7 @@ export class StatusView {
   showFilter(streams) {
     const names = streams.map(({ name }) => name);
     const chosen = this.filter.value;
-    // One that was chosen stays to be seen, even if its stream went.
+    // The chosen stream stays in the list, even after it has ended.
     if (chosen && !names.includes(chosen)) names.push(chosen);
     if (this.filterNames === names.join('\n')) return;
     this.filterNames = names.join('\n');
@@ -149,37 +149,37 @@ export class StatusView {
     this.filter.value = chosen;
   }
 
-  end({ id, stream, address }, label, how) {
+  end({ id, stream, address }, label, action) {
     const button = h('button.quiet.small', { type: 'button', 'aria-label': `${label} ${address}, ${stream}`, onclick: async () => {
-      const sure = how === 'drop'
-        ? await confirm('Drop this publisher?', `${stream} from ${address} ends for everybody who watches it. The encoder may come back.`, 'Drop')
-        : await confirm('Kick this player?', `${address} stops seeing ${stream}. It may come back; a page like this one does so after some seconds.`, 'Kick');
+      const sure = action === 'drop'
+        ? await confirm('Drop this publisher?', `${stream} from ${address} ends for all of its players. The encoder may reconnect.`, 'Drop')
+        : await confirm('Kick this player?', `${address} is disconnected from ${stream}. It may reconnect; the player of this page does so after a few seconds.`, 'Kick');
       if (!sure) return;
       button.disabled = true;
-      const result = await act((relay) => relay[how](id), how === 'drop' ? `${stream} was dropped.` : `${address} was kicked.`);
+      const result = await act((relay) => relay[action](id), action === 'drop' ? `${stream} was dropped.` : `${address} was kicked.`);
       button.disabled = false;
       this.answer.hidden = false;
       this.answer.classList.toggle('alarm', !result.done);
       text(this.answer, result.message);
-      clearTimeout(this.forget);
-      this.forget = setTimeout(() => { this.answer.hidden = true; }, 8000);
-      this.again();
+      clearTimeout(this.hideTimer);
+      this.hideTimer = setTimeout(() => { this.answer.hidden = true; }, 8000);
+      this.refreshNow();
     } }, label);
     return { element: button };
   }
 
-  /** Now, not in two seconds. */
-  again() { dispatchEvent(new Event('refreshnow')); }
+  /** Refreshes at once, instead of within two seconds. */
+  refreshNow() { dispatchEvent(new Event('refreshnow')); }
 
   close() {
-    clearTimeout(this.forget);
+    clearTimeout(this.hideTimer);
     this.log.close();
     this.viewers.close();
     this.rates.close();
   }
 }
 
-/** Null where a token is wanted: what is there for everybody is shown all the same. */
+/** Null if a token is required: the rest of the view is shown anyway. */
 const ifAllowed = (answer) => answer.catch((error) => {
   if (error.status === 401) return null;
   throw error;
@@ -226,13 +226,13 @@ function makeNumber() {
 
 function numbersOf({ kbps_in, kbps_out, bytes_in, bytes_out, skips, dropped, refused, memory, open_files, open_files_limit, players, connections }) {
   return [
-    { label: 'Out', value: rate(kbps_out), beside: `${bytes(bytes_out)} since the start` },
-    { label: 'In', value: rate(kbps_in), beside: `${bytes(bytes_in)} since the start` },
-    { label: 'Connections', value: number(connections), beside: `RTMP ${number(players.rtmp)}, HTTP ${number(players.http_flv)}, WebSocket ${number(players.websocket_flv)} playing` },
+    { label: 'Out', value: rate(kbps_out), beside: `${bytes(bytes_out)} since start` },
+    { label: 'In', value: rate(kbps_in), beside: `${bytes(bytes_in)} since start` },
+    { label: 'Connections', value: number(connections), beside: `players: RTMP ${number(players.rtmp)}, HTTP ${number(players.http_flv)}, WebSocket ${number(players.websocket_flv)}` },
     { label: 'Skips', value: number(skips), beside: 'slow players moved to a key frame' },
-    { label: 'Drops', value: number(dropped), beside: 'took nothing for too long', isAlarm: dropped > 0 },
+    { label: 'Drops', value: number(dropped), beside: 'accepted no data for too long', isAlarm: dropped > 0 },
     { label: 'Refused', value: number(refused), beside: 'by a limit', isAlarm: refused > 0 },
-    { label: 'Memory', value: bytes(memory.resident_bytes), beside: `counted ${bytes(memory.counted_bytes)} of ${bytes(memory.budget_bytes)}`, isAlarm: memory.counted_bytes > 0.9 * memory.budget_bytes },
+    { label: 'Memory', value: bytes(memory.resident_bytes), beside: `${bytes(memory.counted_bytes)} of ${bytes(memory.budget_bytes)} budget`, isAlarm: memory.counted_bytes > 0.9 * memory.budget_bytes },
     { label: 'Open files', value: number(open_files), beside: `of ${number(open_files_limit)}`, isAlarm: open_files > 0.9 * open_files_limit },
   ];
 }

@@ -1,4 +1,4 @@
-// Stills for the cards: one key frame of each stream that is on the screen, decoded off it, one at a time.
+// Stills for the cards: one key frame of each visible stream, decoded off-screen, one at a time.
 import { api } from './api.js';
 import { canPlayAnything, playable } from './codecs.js';
 import { h } from './dom.js';
@@ -8,10 +8,10 @@ const DECODE_MS = 5000;
 const RETRY_MS = 20;
 const WIDTH = 640;
 
-/** Cards with a canvas each, which keeps its last picture. `onstill()` when there is one. */
+/** Draws stills on the canvases of cards; a canvas keeps its last still. Calls `onstill()` after each one. */
 export class Stills {
   constructor() {
-    /** By the element that says whether it is on the screen; the canvas in it stays hidden until it has a picture. */
+    /** By the observed element; the canvas in it stays hidden until its first still. */
     this.cards = new Map();
     this.seen = new IntersectionObserver((entries) => {
       for (const { target, isIntersecting } of entries) {
@@ -64,9 +64,9 @@ export class Stills {
   }
 }
 
-/** WebCodecs would be shorter, but is kept from pages that come over plain http; Media Source Extensions are not. */
+/** WebCodecs would be shorter, but browsers disable it on plain-HTTP pages; Media Source Extensions work there. */
 async function draw(stream, canvas) {
-  const body = withEcho(await api.still(stream.name));
+  const body = withRepeatedFrame(await api.still(stream.name));
   const video = h('video', { playsinline: true, preload: 'auto' });
   video.muted = true;
   const player = mpegts.createPlayer(
@@ -76,13 +76,13 @@ async function draw(stream, canvas) {
   let timeout;
   let retry;
   await new Promise((resolve, reject) => {
-    timeout = setTimeout(() => reject(new Error('no still in time')), DECODE_MS);
+    timeout = setTimeout(() => reject(new Error('still timed out')), DECODE_MS);
     video.addEventListener('loadeddata', () => {
       const scale = Math.min(1, WIDTH / video.videoWidth);
       canvas.width = Math.round(video.videoWidth * scale);
       canvas.height = Math.round(video.videoHeight * scale);
       const context = canvas.getContext('2d');
-      // A busy browser says that it has the frame before it can draw it, and draws nothing then: the canvas stays clear.
+      // A busy browser fires loadeddata before it can draw the frame. It draws nothing then, and the canvas stays clear.
       const drawFrame = () => {
         context.drawImage(video, 0, 0, canvas.width, canvas.height);
         const [, , , opacity] = context.getImageData(canvas.width >> 1, canvas.height >> 1, 1, 1).data;
@@ -98,8 +98,8 @@ async function draw(stream, canvas) {
   }).finally(() => { clearTimeout(timeout); clearTimeout(retry); player.destroy(); });
 }
 
-/** mpegts.js keeps a lone frame back until the next one tells how long it lasts: so the same frame, a little later. */
-function withEcho(body) {
+/** mpegts.js holds a frame until the next one gives its duration, so the frame is repeated 100 ms later. */
+function withRepeatedFrame(body) {
   const view = new DataView(body);
   let frame = null;
   for (let at = view.getUint32(5) + 4; at + 11 <= body.byteLength;) {

@@ -1,8 +1,8 @@
-// The first screen: what is live, with a still; what is waited for; or how to begin.
+// The first view: live streams with stills, streams that players wait for, or instructions for publishing.
 import { canPlayAnything } from './codecs.js';
 import { copyLine } from './copy.js';
 import { Keyed, h, text } from './dom.js';
-import { duration, picture, plural, rate, sound, splitName } from './format.js';
+import { audioText, duration, plural, rate, splitName, videoText } from './format.js';
 import { api } from './api.js';
 import { rtmp, watchLink } from './addresses.js';
 import { Stills } from './still.js';
@@ -20,10 +20,10 @@ export class StreamsView {
     this.waitingList = h('ul.waiting', { role: 'list' });
     this.waiting = new Keyed(this.waitingList, (stream) => stream.name, waitingRow);
     this.waitingPart = h('section', { hidden: true, 'aria-labelledby': 'waiting' },
-      h('h2', { id: 'waiting' }, 'Waited for'), h('p.small', {}, 'No encoder at the moment. They play by themselves when it comes.'), this.waitingList);
+      h('h2', { id: 'waiting' }, 'Waiting for an encoder'), h('p.small', {}, 'No encoder is publishing these streams. Playback starts when one does.'), this.waitingList);
     this.begin = h('div', { hidden: true });
     this.note = h('p.note', { hidden: canPlayAnything() },
-      'This browser has no Media Source Extensions, so it cannot play here. Every stream has an address for VLC.');
+      'This browser has no Media Source Extensions, so it cannot play streams. VLC can: each stream’s page has its address.');
     this.element = h('div.streams', {}, h('header.lead-in', {}, this.heading, this.subheading), this.note, this.grid, this.waitingPart, this.begin);
   }
 
@@ -33,7 +33,7 @@ export class StreamsView {
     const live = streams.filter((stream) => stream.is_live);
     const waiting = streams.filter((stream) => !stream.is_live);
     text(this.heading, live.length === 0 ? 'Nothing is live' : `${live.length} live`);
-    text(this.subheading, live.length === 0 ? 'The relay runs, and waits for an encoder.'
+    text(this.subheading, live.length === 0 ? 'The relay is running and waiting for an encoder.'
       : `${plural(summary.players.total, 'player')} · ${rate(summary.kbps_out)} out`);
     this.grid.hidden = live.length === 0;
     this.grid.classList.toggle('few', live.length <= 2);
@@ -49,12 +49,12 @@ export class StreamsView {
     const address = rtmp('live/live_stream', summary);
     this.begin.append(h('section.begin', {},
       h('div', {}, h('h2', {}, 'FFmpeg'),
-        copyLine('A file, as if it were live', `ffmpeg -re -stream_loop -1 -i demo.flv -c copy -f flv ${address}`).element,
-        copyLine('Or a test picture with a tone', `ffmpeg -re -f lavfi -i testsrc2 -f lavfi -i sine -c:v libx264 -pix_fmt yuv420p -g 60 -c:a aac -f flv ${address}`).element),
+        copyLine('A file, in real time', `ffmpeg -re -stream_loop -1 -i demo.flv -c copy -f flv ${address}`).element,
+        copyLine('Or a test pattern with a tone', `ffmpeg -re -f lavfi -i testsrc2 -f lavfi -i sine -c:v libx264 -pix_fmt yuv420p -g 60 -c:a aac -f flv ${address}`).element),
       h('div', {}, h('h2', {}, 'OBS'),
-        copyLine('Settings, Stream, Service “Custom…”, Server', address.slice(0, address.lastIndexOf('/'))).element,
+        copyLine('Settings → Stream, Service “Custom…”, Server', address.slice(0, address.lastIndexOf('/'))).element,
         copyLine('Stream key', 'live_stream').element,
-        h('p.small', {}, 'Output: a key frame interval of 2 s lets players start at once. Any app and key will do; they make the name.'))));
+        h('p.small', {}, 'Set the key frame interval to 2 s (Settings → Output), so that players start quickly. Any app and stream key can be used; together they are the stream’s name.'))));
   }
 
   card(stream) {
@@ -71,10 +71,10 @@ export class StreamsView {
       element: h('li.card', {}, frame, h('h2', {}, link), facts, flow),
       update: (now) => {
         this.stills.update(frame, now);
-        text(blank, now.video?.codec ?? (now.audio ? `${now.audio.codec}, sound only` : 'no media yet'));
+        text(blank, now.video?.codec ?? (now.audio ? `${now.audio.codec}, audio only` : 'no media yet'));
         text(viewers, plural(now.players.total, 'player'));
-        text(facts, picture(now.video) ?? sound(now.audio) ?? 'Waiting for the first frame');
-        text(flow, `${rate(now.kbps)} · ${now.silent_ms > 3000 ? `silent for ${duration(now.silent_ms)}` : `up ${duration(now.uptime_ms)}`}`);
+        text(facts, videoText(now.video) ?? audioText(now.audio) ?? 'Waiting for the first frame');
+        text(flow, `${rate(now.kbps)} · ${now.silent_ms > 3000 ? `no data for ${duration(now.silent_ms)}` : `up ${duration(now.uptime_ms)}`}`);
         flow.classList.toggle('alarm', now.silent_ms > 3000);
       },
       close: () => this.stills.remove(frame),

@@ -1,11 +1,11 @@
-// A table that changes under the reader's eyes, and becomes a list of cards on a phone (by style, with the labels kept here).
+// A table that updates in place. On a phone, CSS shows it as a list of cards, with the labels set here.
 import { Keyed, h, text } from './dom.js';
 
 /** `columns`: [{label, value(row) -> string | Element, kind: 'number' | 'name' | 'peer' | 'act'}] */
 export class Table {
   constructor({ caption, columns, key, empty }) {
     this.columns = columns;
-    // Roles are said, for the styles of a phone take the table's own away.
+    // Explicit roles, because the phone's CSS removes the implicit table roles.
     this.body = h('tbody', { role: 'rowgroup' });
     this.rows = new Keyed(this.body, key, (row) => this.row(row));
     this.empty = h('p.empty', { hidden: true }, empty);
@@ -17,7 +17,7 @@ export class Table {
   row(row) {
     const cells = this.columns.map(({ label, kind, make, value }) => {
       const element = h(cell('td', kind), { 'data-label': label, role: 'cell' });
-      // A part that is made once and updated, so that a button in it keeps its focus.
+      // Created once and then updated, so that a button in it keeps its focus.
       if (make) {
         const part = make(row);
         element.append(part.element);

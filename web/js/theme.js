@@ -1,4 +1,4 @@
-// The colours: what was chosen here, or else what the system likes. A classic script, so that it is done before the first paint.
+// The colour theme: the user's choice, or else the system's preference. A classic script, so that it runs before the first paint.
 (() => {
   const system = matchMedia('(prefers-color-scheme: dark)');
   const chosen = () => { try { return localStorage.getItem('fanfare.theme'); } catch { return null; } };
@@ -11,7 +11,7 @@
     const next = document.documentElement.dataset.theme === 'dark' ? 'light' : 'dark';
     const system_theme = system.matches ? 'dark' : 'light';
     try {
-      // Whoever goes back to what the system likes follows the system again.
+      // Choosing the system's current theme means following the system again.
       if (next === system_theme) localStorage.removeItem('fanfare.theme');
       else localStorage.setItem('fanfare.theme', next);
     } catch { document.documentElement.dataset.theme = next; return; }

@@ -1,10 +1,10 @@
-// The second screen within the first: one stream, playing, with its addresses.
+// The view of one stream: the player, facts about the stream, and its addresses.
 import { api } from './api.js';
 import { flv, isLoopback, page, rtmp, shell } from './addresses.js';
 import { canPlayAnything, playable } from './codecs.js';
 import { copyLine } from './copy.js';
-import { Keyed, attribute, h, say, svg, text } from './dom.js';
-import { duration, number, picture, plural, rate, sound, splitName, tracks } from './format.js';
+import { Keyed, announce, attribute, h, svg, text } from './dom.js';
+import { audioText, duration, number, plural, rate, splitName, tracks, videoText } from './format.js';
 import { LivePlayer } from './player.js';
 import { qr } from './qr.js';
 
@@ -37,13 +37,13 @@ export class WatchView {
       this.video.volume = Number(this.volume.value);
       this.video.muted = this.video.volume === 0;
     } });
-    this.live = h('button.live', { type: 'button', title: 'Behind the newest picture that has come in. Click to catch up.', onclick: () => this.player?.jump() },
+    this.live = h('button.live', { type: 'button', title: 'Delay behind the newest frame received. Click to catch up.', onclick: () => this.player?.jump() },
       h('span.dot', { 'aria-hidden': 'true' }), h('span.word', {}, 'Live'), this.latency = h('span.latency', {}, ''));
     this.fullButton = control('full', 'Full screen', () => this.toggleFull());
     this.controls = h('div.controls', { role: 'group', 'aria-label': 'Player' },
       this.pauseButton.element, this.muteButton.element, this.volume, this.live, h('span.grow'), this.fullButton.element);
     this.stage = h('div.stage', {}, this.video, this.frozen, this.veil, this.controls);
-    this.soundNote = h('p.note', { hidden: true });
+    this.audioNote = h('p.note', { hidden: true });
     this.tracksNote = h('p.note', { hidden: true });
 
     this.facts = h('dl.facts');
@@ -58,18 +58,18 @@ export class WatchView {
       h('header.lead-in', {}, h('a.back', { href: '#/', 'aria-label': 'Back to all streams' }, '←'),
         h('h1', {}, app && h('span.app', {}, `${app}/`), h('span.name', {}, rest))),
       h('div.columns', {},
-        h('div.left', {}, this.stage, this.soundNote, this.tracksNote, this.facts),
+        h('div.left', {}, this.stage, this.audioNote, this.tracksNote, this.facts),
         h('aside', { 'aria-label': 'Addresses' },
           h('h2', {}, 'Watch elsewhere'), this.rtmpLine.element, this.flvLine.element, this.vlcLine.element,
           h('div.phone', {}, qr(page(name), `QR code: ${page(name)}`),
             h('div', {}, h('h2', {}, 'On a phone'), h('p.small', {}, isLoopback()
-              ? 'A phone cannot follow “localhost”. Open this page under the network address of this machine, and the code will lead there.'
-              : 'Point its camera here: this page, playing.'))),
-          h('p.small.keys', {}, ...keys('Space', 'pause', 'M', 'sound', 'F', 'full screen', 'Esc', 'back')))));
+              ? 'A phone cannot open “localhost”. Open this page at this machine’s network address to get a code that works.'
+              : 'Scan this code to open this page.'))),
+          h('p.small.keys', {}, ...keys('Space', 'pause', 'M', 'mute', 'F', 'full screen', 'Esc', 'back')))));
 
     this.onkey = (event) => this.key(event);
-    this.onvolume = () => this.showSound();
-    this.onfull = () => this.fullButton.show('full', document.fullscreenElement ? 'Leave full screen' : 'Full screen');
+    this.onvolume = () => this.showVolume();
+    this.onfull = () => this.fullButton.show('full', document.fullscreenElement ? 'Exit full screen' : 'Full screen');
     document.addEventListener('keydown', this.onkey);
     document.addEventListener('fullscreenchange', this.onfull);
     this.video.addEventListener('volumechange', this.onvolume);
@@ -81,7 +81,7 @@ export class WatchView {
     this.stream = known;
     this.show(this.player ? 'connecting' : 'no-mse');
     if (known) this.player?.update(known);
-    this.showSound();
+    this.showVolume();
     this.wake();
   }
 
@@ -93,23 +93,23 @@ export class WatchView {
     this.rtmpLine.update(address);
     this.vlcLine.update(`vlc ${shell(address)}`);
     const silent = this.player && stream?.is_live && playable(stream).audio === 'no' && playable(stream).video === 'yes';
-    this.soundNote.hidden = !silent;
-    if (silent) text(this.soundNote, `This browser cannot decode the sound (${stream.audio.codec}). VLC can.`);
+    this.audioNote.hidden = !silent;
+    if (silent) text(this.audioNote, `This browser cannot decode the audio (${stream.audio.codec}). VLC can.`);
     const several = tracks(stream);
     this.tracksNote.hidden = !several;
-    if (several) text(this.tracksNote, `This stream has ${several}. This page can show one of each at most; a player that knows all of them can choose.`);
+    if (several) text(this.tracksNote, `This stream has ${several}. This page plays at most one of each; a player with multitrack support can choose.`);
     this.factRows.show([
       ['Tracks', several],
-      ['Picture', picture(stream?.video)],
-      ['Sound', sound(stream?.audio)],
-      ['Bit rate', stream?.is_live ? rate(stream.kbps) : null],
+      ['Video', videoText(stream?.video)],
+      ['Audio', audioText(stream?.audio)],
+      ['Bitrate', stream?.is_live ? rate(stream.kbps) : null],
       ['Key frames', stream?.video?.key_frame_interval_ms ? `every ${Number((stream.video.key_frame_interval_ms / 1000).toFixed(1))} s` : null],
       ['Players', stream ? `${plural(stream.players.total, 'player')}, ${rate(stream.kbps_out)}` : null],
       ['Skips', stream?.skips ? number(stream.skips) : null],
       ['Live for', stream?.is_live ? duration(stream.uptime_ms) : null],
       ['Encoder', stream?.encoder],
     ].filter(([, value]) => value));
-    // The state may stand while its reason changes, as when a codec becomes known.
+    // The reason may change while the state does not, as when the codec becomes known.
     this.show(this.player?.state ?? this.shown);
   }
 
@@ -120,15 +120,15 @@ export class WatchView {
     const [message, hint] = {
       connecting: ['', ''],
       playing: ['', ''],
-      waiting: this.stream ? ['Waiting for the encoder', 'Playing goes on by itself when it is back.']
-        : ['Not live', 'Nobody publishes this name. It plays by itself when somebody does.'],
+      waiting: this.stream ? ['Waiting for the encoder', 'Playback resumes when it reconnects.']
+        : ['Not live', 'No encoder publishes this stream. Playback starts when one does.'],
       paused: ['Paused', ''],
-      blocked: ['The browser wants a click to play', ''],
-      closed: ['The relay ended this connection', 'The stream itself goes on. Connecting anew in a moment.'],
-      failed: ['Playing fails', 'Trying again now and then. VLC may be luckier.'],
-      unsupported: several ? ['This page cannot play several tracks', `The stream has ${several}. Take one of the addresses, with a player that knows multitrack Enhanced RTMP.`]
-        : [`This browser cannot decode ${codec ?? 'this codec'}`, 'VLC can: take one of the addresses.'],
-      'no-mse': ['This browser cannot play live streams', 'It has no Media Source Extensions. VLC can: take one of the addresses.'],
+      blocked: ['Autoplay is blocked by this browser', ''],
+      closed: ['The relay ended this connection', 'The stream is still live. Reconnecting in a moment.'],
+      failed: ['Playback failed', 'Retrying. VLC may be able to play this stream.'],
+      unsupported: several ? ['This page cannot play several tracks', `The stream has ${several}. Open one of the addresses in a player that supports multitrack Enhanced RTMP.`]
+        : [`This browser cannot decode ${codec ?? 'this codec'}`, 'Open one of the addresses in VLC instead.'],
+      'no-mse': ['This browser cannot play live streams', 'It has no Media Source Extensions. Open one of the addresses in VLC instead.'],
     }[state];
     text(this.message, message);
     text(this.hint, hint);
@@ -148,7 +148,7 @@ export class WatchView {
     this.live.disabled = latency === null;
   }
 
-  showSound() {
+  showVolume() {
     const { muted, volume } = this.video;
     this.muteButton.show(muted ? 'muted' : 'loud', muted ? 'Unmute' : 'Mute');
     this.volume.value = muted ? 0 : volume;
@@ -157,7 +157,7 @@ export class WatchView {
   toggleMute() {
     this.video.muted = !this.video.muted;
     if (!this.video.muted && this.video.volume === 0) this.video.volume = 1;
-    say(this.video.muted ? 'Muted' : 'Sound on');
+    announce(this.video.muted ? 'Muted' : 'Unmuted');
   }
 
   togglePause() {
@@ -168,7 +168,7 @@ export class WatchView {
   toggleFull() {
     if (document.fullscreenElement) document.exitFullscreen();
     else if (this.stage.requestFullscreen) this.stage.requestFullscreen().catch(() => {});
-    // The phones of one maker give full screen to the video alone.
+    // iPhones allow full screen only for the video element.
     else this.video.webkitEnterFullscreen?.();
   }
 
@@ -176,9 +176,9 @@ export class WatchView {
     if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector('dialog[open]')) return;
     const on = event.target;
     if (event.key === 'Escape') { if (!document.fullscreenElement) location.hash = '#/'; return; }
-    // A button or a link takes the space bar itself; the slider takes nothing that we want.
-    const isTaken = on.closest?.('button, a, input:not([type=range]), select, textarea');
-    if (event.key === ' ' && !isTaken) this.togglePause();
+    // Buttons and links handle the space bar themselves; the slider uses none of these keys.
+    const isHandled = on.closest?.('button, a, input:not([type=range]), select, textarea');
+    if (event.key === ' ' && !isHandled) this.togglePause();
     else if (event.key === 'k' && !on.closest?.('input:not([type=range])')) this.togglePause();
     else if (event.key === 'm') this.toggleMute();
     else if (event.key === 'f') this.toggleFull();
@@ -187,11 +187,11 @@ export class WatchView {
     event.preventDefault();
   }
 
-  /** Controls fade while a picture plays and nobody moves. */
+  /** Shows the controls; they fade while the video plays and the pointer rests. */
   wake() {
-    this.stage.classList.remove('still-hand');
+    this.stage.classList.remove('idle');
     clearTimeout(this.sleep);
-    this.sleep = setTimeout(() => this.stage.classList.toggle('still-hand', this.player?.state === 'playing'), 2600);
+    this.sleep = setTimeout(() => this.stage.classList.toggle('idle', this.player?.state === 'playing'), 2600);
   }
 
   close() {
