@@ -1,5 +1,5 @@
-//! Log lines: which are written, in what form, and where to. They go to standard error; standard output is for
-//! what a person who starts fanfare wants to read. No thread but the log's own ever waits for their reader.
+//! Starts the log: which lines are written, in which format, and where. They go to standard error; standard output is
+//! for the person who starts fanfare. Only the log's own thread waits for the reader of standard error.
 
 mod writer;
 
@@ -12,55 +12,85 @@ use std::{
     time::Duration,
 };
 
-use tracing::{Level, Metadata};
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::LevelFilter;
-use tracing_subscriber::fmt::MakeWriter;
+use tracing::{Level, Metadata, Subscriber};
+use tracing_subscriber::{
+    Layer, Registry, filter::Targets, fmt::MakeWriter, layer::SubscriberExt, reload, util::SubscriberInitExt,
+};
 
-use crate::config::{Log, LogFormat};
+use crate::config::{Filter, Log, LogFormat};
 use writer::Queue;
 
-/// Overrides the configured level, for one run.
+/// The environment variable that overrides `log.level`.
 pub const LEVEL_VARIABLE: &str = "FANFARE_LOG";
 
-/// How long an end of the process waits for the reader of its last lines.
+/// How long the process waits at its end until its last lines are read.
 const LAST_LINES: Duration = Duration::from_secs(1);
 
-/// Standard error, from the first line on.
+/// The queue in front of standard error, from the first line on.
 static QUEUE: OnceLock<Arc<Queue>> = OnceLock::new();
 
-/// Starts logging for the whole process; once. The error is one line that says which setting is wrong.
+/// Replaces the filter. Empty where [`LEVEL_VARIABLE`] decides.
+static FILTER: OnceLock<reload::Handle<Targets, Registry>> = OnceLock::new();
+
+/// Starts the log of the process. To be called once.
+///
+/// # Errors
+/// What is wrong, as one line: with [`LEVEL_VARIABLE`], or with the system.
 pub fn start(log: &Log) -> Result<(), String> {
-    let filter = match std::env::var(LEVEL_VARIABLE) {
-        Ok(level) => filter(&level).map_err(|what| format!("{LEVEL_VARIABLE}: {what}"))?,
-        Err(_) => filter(&log.level).map_err(|what| format!("log.level: {what}"))?,
+    let variable = match std::env::var(LEVEL_VARIABLE) {
+        Ok(text) => Some(text.parse().map_err(|what| format!("{LEVEL_VARIABLE}: {what}"))?),
+        Err(_) => None,
     };
     let queue = queue().map_err(|error| format!("logging cannot start: {error}"))?;
-    // Lines are formatted in memory, and queueing one does not fail: there are no internal errors to log. If there
-    // were, the subscriber would write them to standard error itself, and wait for its reader.
-    let lines = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(Lines(queue))
-        .with_ansi(shows_colours())
-        .log_internal_errors(false);
-    let started = match log.format {
-        LogFormat::Text => lines.with_target(false).try_init(),
-        LogFormat::Json => lines.json().flatten_event(true).with_current_span(false).try_init(),
-    };
-    started.map_err(|error| format!("logging cannot start: {error}"))?;
+    let filter = variable.as_ref().unwrap_or(&log.level);
+    let (subscriber, reload) = subscriber(filter, log.format, Lines(queue));
+    subscriber.try_init().map_err(|error| format!("logging cannot start: {error}"))?;
+    if variable.is_none() {
+        // Its error is that it is set already, which `try_init` has excluded.
+        let _ = FILTER.set(reload);
+    }
     panic::set_hook(Box::new(log_panic));
     Ok(())
 }
 
-/// Waits until what has been logged is written, but no longer than a reader deserves that stands still. To be called
-/// before the process ends.
+/// Puts another filter in force, unless [`LEVEL_VARIABLE`] overrides the configuration or the log has not been started.
+pub fn set_filter(filter: &Filter) {
+    if let Some(reload) = FILTER.get() {
+        // Its error is that the subscriber is gone; it lives as long as the process.
+        let _ = reload.modify(|targets| *targets = self::targets(filter));
+    }
+}
+
+/// What writes log lines, and the handle that replaces its filter.
+fn subscriber(
+    filter: &Filter,
+    format: LogFormat,
+    writer: impl for<'a> MakeWriter<'a> + Send + Sync + 'static,
+) -> (impl Subscriber + Send + Sync, reload::Handle<Targets, Registry>) {
+    let (filter, reload) = reload::Layer::new(targets(filter));
+    // Lines are formatted in memory, and queueing one does not fail: there are no internal errors to log. If there
+    // were, the subscriber would write them to standard error itself, and wait for its reader.
+    let lines = tracing_subscriber::fmt::layer()
+        .with_writer(writer)
+        .with_ansi(use_colours())
+        .log_internal_errors(false);
+    let lines = match format {
+        LogFormat::Text => lines.with_target(false).boxed(),
+        LogFormat::Json => lines.json().flatten_event(true).with_current_span(false).boxed(),
+    };
+    (tracing_subscriber::registry().with(filter).with(lines), reload)
+}
+
+/// Waits until all lines that were logged are written, for at most a second: the reader of standard error may have
+/// stopped reading. To be called before the process ends.
 pub fn flush() {
     if let Some(queue) = QUEUE.get() {
         queue.flush(LAST_LINES);
     }
 }
 
-/// Writes a line as it is, logging started or not, and waits as [`flush`] does: why a process cannot start.
+/// Writes a line as it is, whether the log has been started or not, and waits as [`flush`] does: for the reason why the
+/// process cannot start.
 pub fn last_line(text: &str) {
     if let Ok(queue) = queue() {
         queue.push(format!("{text}\n").as_bytes(), Level::ERROR);
@@ -68,7 +98,7 @@ pub fn last_line(text: &str) {
     }
 }
 
-/// How many lines were lost since the start: their reader was too slow, or writing failed.
+/// The number of lines lost since the start: standard error was not read in time, or writing failed.
 pub fn lost_lines() -> u64 {
     QUEUE.get().map_or(0, |queue| queue.lost())
 }
@@ -82,7 +112,7 @@ fn queue() -> io::Result<Arc<Queue>> {
     Ok(QUEUE.get_or_init(|| queue).clone())
 }
 
-/// The default hook writes to standard error itself, and waits for its reader: a core that panics would hang.
+/// The default hook writes to standard error itself and waits for its reader: a core that panics would hang.
 fn log_panic(panic: &PanicHookInfo<'_>) {
     let payload = panic.payload();
     let message = payload.downcast_ref::<&str>().copied();
@@ -102,10 +132,10 @@ fn log_panic(panic: &PanicHookInfo<'_>) {
     flush();
 }
 
-/// Hands each line to the queue, with its level.
+/// Queues each line with its level.
 struct Lines(Arc<Queue>);
 
-/// One event's line.
+/// The line of one event.
 struct Line<'a>(&'a Queue, Level);
 
 impl<'a> MakeWriter<'a> for Lines {
@@ -121,7 +151,7 @@ impl<'a> MakeWriter<'a> for Lines {
 }
 
 impl Write for Line<'_> {
-    /// The formatter writes a line whole.
+    /// The formatter writes each line with one call.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         self.0.push(line, self.1);
         Ok(line.len())
@@ -132,43 +162,48 @@ impl Write for Line<'_> {
     }
 }
 
-/// A file or a journal shows colours as rubbish, and <https://no-color.org> is for people who want none.
-fn shows_colours() -> bool {
+/// Not in a file or a journal, and not where a person wants none (<https://no-color.org>).
+fn use_colours() -> bool {
     std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|it| it.is_empty())
 }
 
-/// What a level stands for: `info`, or directives such as `info,fanfare::net=debug`.
-///
-/// Stricter than `EnvFilter`, to which a mistyped level is the name of a module, and which then writes nothing.
-pub fn filter(level: &str) -> Result<EnvFilter, String> {
-    for directive in level.split(',').map(str::trim) {
-        let names_level = directive.parse::<LevelFilter>().is_ok();
-        let names_target = directive.contains(['=', ':', '[']) || directive == "fanfare";
-        if directive.is_empty() || !(names_level || names_target) {
-            return Err(format!("`{directive}` is not error, warn, info, debug, trace, off or TARGET=LEVEL"));
-        }
-    }
-    EnvFilter::builder().parse(level).map_err(|error| format!("`{level}`: {error}"))
+/// As `tracing` takes it.
+fn targets(filter: &Filter) -> Targets {
+    Targets::new().with_default(filter.default_level()).with_targets(filter.targets())
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read;
+
     use super::*;
 
-    #[test]
-    fn levels_and_directives_are_taken() {
-        for level in
-            ["error", "warn", "INFO", "debug", "trace", "off", "info,fanfare::net=debug", "fanfare=warn"]
-        {
-            filter(level).unwrap_or_else(|error| panic!("{level}: {error}"));
-        }
+    fn filter(text: &str) -> Filter {
+        text.parse().unwrap()
     }
 
     #[test]
-    fn a_mistyped_level_is_refused_by_name() {
-        for level in ["inof", "", "info,", "fanfare=loud", "info debug"] {
-            assert!(filter(level).is_err(), "{level}");
-        }
-        assert!(filter("inof").unwrap_err().contains("`inof`"));
+    fn another_filter_holds_from_the_next_line_on() {
+        let (mut reader, writer) = io::pipe().unwrap();
+        let (subscriber, reload) = subscriber(&filter("info"), LogFormat::Json, Arc::new(writer));
+        let set = |text| reload.modify(|filter| *filter = targets(&self::filter(text))).unwrap();
+        tracing::subscriber::with_default(subscriber, || {
+            let log = || {
+                tracing::debug!("a detail");
+                tracing::info!(target: "fanfare::net", "an event");
+                tracing::error!("a failure");
+            };
+            log();
+            set("off,fanfare::net=info");
+            log();
+            set("debug,fanfare::net=warn");
+            log();
+        });
+        let mut text = String::new();
+        reader.read_to_string(&mut text).unwrap();
+        let messages: Vec<_> =
+            text.lines().map(|line| line.split("\"message\":\"").nth(1).unwrap()).collect();
+        let messages: Vec<_> = messages.into_iter().map(|rest| rest.split('"').next().unwrap()).collect();
+        assert_eq!(messages, ["an event", "a failure", "an event", "a detail", "a failure"]);
     }
 }

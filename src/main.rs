@@ -9,7 +9,7 @@ use std::thread;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
-use fanfare::config::{Config, LogFormat};
+use fanfare::config::{Config, Filter, LogFormat};
 use fanfare::control::{Started, TokenNotice};
 use fanfare::logging;
 
@@ -84,7 +84,7 @@ struct Options {
     /// Log from this level on: error, warn, info, debug, trace or off. The environment variable FANFARE_LOG
     /// overrides it [default: info]
     #[arg(long, value_name = "LEVEL", global = true)]
-    log_level: Option<String>,
+    log_level: Option<Filter>,
 }
 
 impl Options {

@@ -120,10 +120,10 @@ fn a_missing_file_is_one_line_and_exit_code_2() {
 fn a_bad_flag_names_itself_and_exits_with_2() {
     for (flags, part) in [
         (&["--cores", "257"][..], "--cores: 257 is outside 0 to 256"),
-        (&["--log-level", "inof"], "--log-level: `inof` is not error, warn"),
-        (&["--rtmp", "[::]:1935", "--rtmp", "[::]:1935"], "--rtmp: [::]:1935 is there twice"),
-        (&["--http", "[::]:80", "--http", "[::]:80"], "--http: [::]:80 is there twice"),
-        (&["--rtmp", "[::]:80", "--http", "[::]:80"], "--http: [::]:80 is in listen.rtmp as well"),
+        (&["--log-level", "inof"], "--log-level <LEVEL>': `inof` is not error, warn"),
+        (&["--rtmp", "[::]:1935", "--rtmp", "[::]:1935"], "--rtmp: [::]:1935 is listed twice"),
+        (&["--http", "[::]:80", "--http", "[::]:80"], "--http: [::]:80 is listed twice"),
+        (&["--rtmp", "[::]:80", "--http", "[::]:80"], "--http: [::]:80 is also in listen.rtmp"),
         (&["--rtmp", "localhost"], "not an address with a port"),
         (&["--cores", "many"], "--cores <N>"),
         (&["--log-format", "xml"], "text, json"),

@@ -164,11 +164,11 @@ fn a_mistake_is_one_line_with_file_line_column_and_key() {
         ),
         (
             "[listen]\nrtmp = [\"0.0.0.0:1\", \"0.0.0.0:1\"]",
-            "fanfare.toml:2:8: listen.rtmp: 0.0.0.0:1 is there twice",
+            "fanfare.toml:2:8: listen.rtmp: 0.0.0.0:1 is listed twice",
         ),
         (
             "[listen]\nhttp = [\"[::1]:80\", \"[::1]:80\"]",
-            "fanfare.toml:2:8: listen.http: [::1]:80 is there twice",
+            "fanfare.toml:2:8: listen.http: [::1]:80 is listed twice",
         ),
         (
             "[http]\nallow_origins = [\"example.org\"]",
@@ -180,7 +180,7 @@ fn a_mistake_is_one_line_with_file_line_column_and_key() {
         ),
         (
             "[[streams]]\npattern = \"a/[b\"",
-            "fanfare.toml:1:1: streams: `a/[b` is no pattern: unclosed character class",
+            "fanfare.toml:1:1: streams: `a/[b` is not a pattern: unclosed character class",
         ),
         ("streams = [{ pattern = \"\" }]", "fanfare.toml:1:11: streams: a pattern of 0 bytes is outside"),
         ("[[streams]]\nlisted = false", "fanfare.toml:1:1: streams: missing field `pattern`"),

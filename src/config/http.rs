@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Fault, units};
+use super::{fault::Fault, units};
 
 /// What HTTP serves.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Http {
     /// How long a request's head may take, and how long a connection may ask for nothing.
-    #[serde(with = "units::duration")]
+    #[serde(with = "units::DurationText")]
     pub header_timeout: Duration,
     /// Origins whose pages may play the streams: `https://example.org`, or `*` for all.
     pub allow_origins: Vec<String>,

@@ -30,39 +30,39 @@ pub struct Limits {
     /// Those of one block of networks: an IPv4 /16 or an IPv6 /32.
     pub handshakes_per_block: usize,
     /// How long a handshake may take.
-    #[serde(with = "units::duration")]
+    #[serde(with = "units::DurationText")]
     pub handshake_timeout: Duration,
     /// How long a connection may neither publish nor play.
-    #[serde(with = "units::duration")]
+    #[serde(with = "units::DurationText")]
     pub request_timeout: Duration,
     /// How long a publisher may send nothing, not even answers to pings.
-    #[serde(with = "units::duration")]
+    #[serde(with = "units::DurationText")]
     pub publisher_timeout: Duration,
     /// Streams that are published.
     pub streams: usize,
     /// All memory that peers can make the relay hold, bytes.
-    #[serde(with = "units::size")]
+    #[serde(with = "units::SizeText")]
     pub memory_budget: usize,
     /// What a publisher may send over 5 s, kilobits a second; 0 is no limit.
     pub publisher_kbps: usize,
     /// What a publisher may send over 5 s, messages a second; 0 is no limit.
     pub messages_per_second: usize,
     /// Bytes of one video message. The wire has 24 bits for it.
-    #[serde(with = "units::size")]
+    #[serde(with = "units::SizeText")]
     pub video_message: usize,
     /// Bytes of one audio message.
-    #[serde(with = "units::size")]
+    #[serde(with = "units::SizeText")]
     pub audio_message: usize,
     /// Bytes of one data message: metadata, cue points.
-    #[serde(with = "units::size")]
+    #[serde(with = "units::SizeText")]
     pub data_message: usize,
     /// Bytes of one command.
-    #[serde(with = "units::size")]
+    #[serde(with = "units::SizeText")]
     pub command_message: usize,
     /// Messages that one connection may have begun and not ended.
     pub partial_messages: usize,
     /// Bytes of those together.
-    #[serde(with = "units::size")]
+    #[serde(with = "units::SizeText")]
     pub partial_bytes: usize,
 }
 
@@ -86,7 +86,7 @@ impl Default for Limits {
             memory_budget: 4 << 30,
             publisher_kbps: 0,
             messages_per_second: 20_000,
-            video_message: LARGEST_MESSAGE,
+            video_message: MAX_MESSAGE_BYTES,
             audio_message: 1 << 20,
             data_message: 256 << 10,
             command_message: 64 << 10,
@@ -96,5 +96,5 @@ impl Default for Limits {
     }
 }
 
-/// What the 24 bits of a chunk header can say.
-pub(super) const LARGEST_MESSAGE: usize = 0xFF_FFFF;
+/// A chunk header has 24 bits for the length of a message.
+pub(super) const MAX_MESSAGE_BYTES: usize = 0xFF_FFFF;

@@ -7,7 +7,7 @@ use std::path::Path;
 use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
-use super::{Config, Fault, Listen, renamed::RENAMED};
+use super::{Config, Listen, fault::Fault, renamed::RENAMED};
 
 type Entry<'a, 'i> = (&'a Spanned<DeString<'i>>, &'a Spanned<DeValue<'i>>);
 
@@ -36,47 +36,60 @@ pub enum Error {
     },
 }
 
-/// Reads a file and validates it.
-pub fn load(path: &Path) -> Result<Config, Error> {
-    let name = path.display().to_string();
-    match read(path) {
-        Ok(toml) => parse(&name, &toml),
-        Err(error) => Err(Error::Unreadable { file: name, reason: error.to_string() }),
+impl Config {
+    /// Reads and validates a file.
+    ///
+    /// # Errors
+    /// The file cannot be read, or what is wrong in it and where.
+    pub fn load(path: &Path) -> Result<Config, Error> {
+        let name = path.display().to_string();
+        match read(path) {
+            Ok(toml) => Config::from_toml(&name, &toml),
+            Err(error) => Err(Error::Unreadable { file: name, reason: error.to_string() }),
+        }
     }
-}
 
-/// Validates the text of a file; `name` is what an error calls it.
-pub fn parse(name: &str, toml: &str) -> Result<Config, Error> {
-    let wrong = |offset: usize, key: &str, what: &str| {
-        let (line, column) = line_and_column(toml, offset);
-        let what = if key.is_empty() { what.to_owned() } else { format!("{key}: {what}") };
-        Error::Wrong { file: name.to_owned(), line, column, what }
-    };
+    /// Validates the text of a file; errors call it `name`.
+    ///
+    /// # Errors
+    /// What is wrong in it and where.
+    pub fn from_toml(name: &str, toml: &str) -> Result<Config, Error> {
+        let wrong = |offset: usize, key: &str, what: &str| {
+            let (line, column) = line_and_column(toml, offset);
+            let what = if key.is_empty() { what.to_owned() } else { format!("{key}: {what}") };
+            Error::Wrong { file: name.to_owned(), line, column, what }
+        };
 
-    // Read twice: once for where each key and value is, once for what they mean.
-    let places =
-        DeTable::parse(toml).map_err(|error| wrong(start(&error), "", &on_one_line(error.message())))?;
-    let old_keys = RENAMED.iter().filter_map(|(old, new)| {
-        let (name, _) = entry(places.get_ref(), old)?;
-        Some((name.span().start, old, new))
-    });
-    if let Some((offset, old, new)) = old_keys.min() {
-        return Err(wrong(offset, old, &format!("this option is now called {new}")));
+        // Read twice: once for where each key and value is, once for what they mean.
+        let places =
+            DeTable::parse(toml).map_err(|error| wrong(start(&error), "", &on_one_line(error.message())))?;
+        let old_keys = RENAMED.iter().filter_map(|(old, new)| {
+            let (name, _) = entry(places.get_ref(), old)?;
+            Some((name.span().start, old, new))
+        });
+        if let Some((offset, old, new)) = old_keys.min() {
+            return Err(wrong(offset, old, &format!("this option is now called {new}")));
+        }
+        let mut config: Config = toml::from_str(toml).map_err(|error| {
+            let key = key_at(places.get_ref(), start(&error)).unwrap_or_default();
+            wrong(start(&error), &key, &in_our_words(error.message()))
+        })?;
+        config.check().map_err(|Fault { key, what }| {
+            // A value that the file does not name is a default, and defaults are in range.
+            let value = entry(places.get_ref(), key).map(|(_, value)| value.span().start);
+            wrong(value.unwrap_or(0), key, &what)
+        })?;
+
+        let defaults = Listen::default();
+        config.listen.is_default = config.listen.rtmp == defaults.rtmp;
+        config.listen.is_default_http = config.listen.http == defaults.http;
+        Ok(config)
     }
-    let mut config: Config = toml::from_str(toml).map_err(|error| {
-        let key = key_at(places.get_ref(), start(&error)).unwrap_or_default();
-        wrong(start(&error), &key, &in_our_words(error.message()))
-    })?;
-    config.check().map_err(|Fault { key, what }| {
-        // A value that the file does not name is a default, and defaults are in range.
-        let value = entry(places.get_ref(), key).map(|(_, value)| value.span().start);
-        wrong(value.unwrap_or(0), key, &what)
-    })?;
 
-    let defaults = Listen::default();
-    config.listen.is_default = config.listen.rtmp == defaults.rtmp;
-    config.listen.is_default_http = config.listen.http == defaults.http;
-    Ok(config)
+    /// This configuration as a file that names every option.
+    pub fn to_toml(&self) -> String {
+        toml::to_string(self).expect("every option has a TOML form: numbers, strings and lists in tables")
+    }
 }
 
 fn read(path: &Path) -> std::io::Result<String> {

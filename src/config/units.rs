@@ -9,9 +9,9 @@ use serde::de::{self, Deserializer, Visitor};
 use serde::ser::Serializer;
 
 /// For `#[serde(with = …)]` on a `Duration`.
-pub mod duration {
-    use super::*;
+pub struct DurationText;
 
+impl DurationText {
     pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
         from.deserialize_str(Text::new("a duration in quotes, such as \"10s\" or \"150ms\"", parse_duration))
     }
@@ -22,9 +22,9 @@ pub mod duration {
 }
 
 /// For `#[serde(with = …)]` on a `usize` of bytes.
-pub mod size {
-    use super::*;
+pub struct SizeText;
 
+impl SizeText {
     pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<usize, D::Error> {
         from.deserialize_str(Text::new("a size in quotes, such as \"32MiB\"", parse_size))
     }

@@ -511,7 +511,7 @@ async fn config(State(control): Shared) -> Response {
 impl Control {
     /// Whether a list that is asked for with these rights has this stream.
     fn shows(&self, stream: &str, granted: Granted) -> bool {
-        granted.read || self.listing.is_listed(stream)
+        granted.read || self.relay.config().streams.is_listed(stream)
     }
 
     /// Where HTTP is served; that of an API which has addresses of its own, for those who may read.

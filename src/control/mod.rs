@@ -9,7 +9,6 @@ mod error;
 mod events;
 mod history;
 mod linger;
-mod listing;
 mod live;
 mod metrics;
 mod page;
@@ -34,7 +33,6 @@ use described::Descriptions;
 use ebb::Ebb;
 use events::Events;
 use history::History;
-use listing::Listing;
 use rights::Rights;
 use server::Scope;
 use stills::Stills;
@@ -53,7 +51,6 @@ struct Control {
     origins: Origins,
     /// Whose pages may read the API.
     api_origins: Origins,
-    listing: Listing,
     history: History,
     descriptions: Descriptions,
     stills: Stills,
@@ -100,7 +97,6 @@ pub async fn start(relay: Handle) -> Result<Option<Started>, String> {
         rights: Rights::new(token, config.api.read_token.clone()),
         origins: Origins::new(&config.http.allow_origins),
         api_origins: Origins::new(&config.api.allow_origins),
-        listing: Listing::new(&config.streams)?,
         history: History::default(),
         descriptions: Descriptions::default(),
         stills: Stills::default(),

@@ -31,6 +31,7 @@ use crate::{
     config::Config,
     flv::{FrameKind, Kinds, WireFormat},
     http::FlvFormat,
+    logging,
     rtmp::chunk::MediaFormat,
     stream::{Form, KeyFrame, Memory, Start, Stream},
 };
@@ -174,9 +175,10 @@ impl Handle {
         self.common.config.load_full()
     }
 
-    /// Puts another configuration in force, as a whole. Options that are read once, at
-    /// the start, keep their effect until the next start.
+    /// Puts another configuration in force, as a whole. Options that are read once keep their effect
+    /// until the next start.
     pub fn set_config(&self, config: Config) {
+        logging::set_filter(&config.log.level);
         self.common.config.store(Arc::new(config));
     }
 
