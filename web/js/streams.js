@@ -50,7 +50,7 @@ export class StreamsView {
     this.begin.append(h('section.begin', {},
       h('div', {}, h('h2', {}, 'FFmpeg'),
         copyLine('A file, in real time', `ffmpeg -re -stream_loop -1 -i demo.flv -c copy -f flv ${address}`).element,
-        copyLine('Or a test pattern with a tone', `ffmpeg -re -f lavfi -i testsrc2 -f lavfi -i sine -c:v libx264 -pix_fmt yuv420p -g 60 -c:a aac -f flv ${address}`).element),
+        copyLine('Or a test pattern with a tone', `ffmpeg -re -f lavfi -i testsrc2 -f lavfi -i sine -c:v libx264 -pix_fmt yuv420p -g 50 -c:a aac -f flv ${address}`).element),
       h('div', {}, h('h2', {}, 'OBS'),
         copyLine('Settings → Stream, Service “Custom…”, Server', address.slice(0, address.lastIndexOf('/'))).element,
         copyLine('Stream key', 'live_stream').element,
