@@ -225,6 +225,97 @@ fn what_is_in_force_reads_back_as_the_same() {
     assert_eq!(Config::from_toml("f", &config.to_toml()).unwrap(), config);
 }
 
+/// Keys of options that take effect while the relay runs.
+const CHANGEABLE: [&str; 38] = [
+    "shutdown_timeout",
+    "streams",
+    "publish.on_second_publisher",
+    "publish.takeover_after",
+    "publish.publisher_grace",
+    "play.start",
+    "play.wait_for_publisher",
+    "play.send_timeout",
+    "play.ping_interval",
+    "play.merge_window",
+    "play.latency_budget",
+    "limits.connections",
+    "limits.connections_per_address",
+    "limits.connections_per_network",
+    "limits.connections_per_block",
+    "limits.exempt",
+    "limits.handshakes",
+    "limits.handshakes_per_address",
+    "limits.handshakes_per_network",
+    "limits.handshakes_per_block",
+    "limits.handshake_timeout",
+    "limits.request_timeout",
+    "limits.publisher_timeout",
+    "limits.publisher_kbps",
+    "limits.messages_per_second",
+    "limits.video_message",
+    "limits.audio_message",
+    "limits.data_message",
+    "limits.command_message",
+    "limits.partial_messages",
+    "limits.partial_bytes",
+    "http.header_timeout",
+    "http.allow_origins",
+    "http.metrics_max_streams",
+    "api.read_token",
+    "api.allow_origins",
+    "log.level",
+    "log.lines_per_network",
+];
+
+/// Another value than the default for each key that is not a number.
+const OTHER_VALUES: [(&str, &str); 15] = [
+    ("pin_cores", "true"),
+    ("streams", "[{ pattern = 'private/*', listed = false }]"),
+    ("listen.rtmp", "['127.0.0.1:1935']"),
+    ("listen.http", "[]"),
+    ("publish.on_second_publisher", "'takeover'"),
+    ("play.start", "'live'"),
+    ("limits.exempt", "[]"),
+    ("http.allow_origins", "[]"),
+    ("api.listen", "['127.0.0.1:8081']"),
+    ("api.token", "'another-token'"),
+    ("api.token_file", "'/another/token'"),
+    ("api.read_token", "'another-token'"),
+    ("api.allow_origins", "['*']"),
+    ("log.format", "'json'"),
+    ("log.level", "'debug'"),
+];
+
+#[test]
+fn every_option_either_takes_effect_at_once_or_is_named_as_one_that_needs_a_restart() {
+    let defaults = Config::default();
+    let numbers = defaults.numbers();
+    for key in keys(&ANNOTATED.parse().unwrap()) {
+        let value = match numbers.iter().find(|number| number.key == key) {
+            Some(number) if number.value == *number.range.end() => written(number, *number.range.start()),
+            Some(number) => written(number, *number.range.end()),
+            None => OTHER_VALUES.iter().find(|(other, _)| *other == key).expect(&key).1.to_owned(),
+        };
+        let changed = Config::from_toml("f", &file_with(&key, &value)).unwrap();
+        assert_ne!(changed, defaults, "{key} = {value}");
+        // A token that is set takes effect at once; what happens when it is removed is the next test.
+        let is_changeable = key == "api.token" || CHANGEABLE.contains(&key.as_str());
+        let expected = if is_changeable { vec![] } else { vec![key.as_str()] };
+        assert_eq!(defaults.needs_restart(&changed), expected);
+        if key != "api.token" {
+            assert_eq!(changed.needs_restart(&defaults), expected);
+        }
+        assert_eq!(changed.needs_restart(&changed), [""; 0]);
+    }
+}
+
+#[test]
+fn without_its_configured_token_the_relay_needs_a_restart_that_makes_one() {
+    let with_token = |token: &str| Config::from_toml("f", &file_with("api.token", token)).unwrap();
+    assert_eq!(with_token("'one-token'").needs_restart(&with_token("''")), ["api.token"]);
+    assert_eq!(with_token("'one-token'").needs_restart(&with_token("'another-token'")), [""; 0]);
+}
+
 #[test]
 fn default_addresses_are_tried_and_addresses_of_ones_own_are_required() {
     let is_default = |file| Config::from_toml("f", file).unwrap().listen.is_default;

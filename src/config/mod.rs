@@ -1,5 +1,5 @@
 //! The options that an operator has, with their defaults. A file is parsed once (`text`), every value is checked
-//! (`check`).
+//! (`check`), and what cannot change while the relay runs is named (`restart`).
 
 mod check;
 mod fault;
@@ -7,6 +7,7 @@ mod http;
 mod limits;
 mod log;
 mod renamed;
+mod restart;
 mod streams;
 mod text;
 mod units;

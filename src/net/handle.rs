@@ -175,7 +175,7 @@ impl Handle {
         self.common.config.load_full()
     }
 
-    /// Puts another configuration in force, as a whole. Options that are read once keep their effect
+    /// Puts another configuration in force, as a whole. Options that [`Config::needs_restart`] names keep their effect
     /// until the next start.
     pub fn set_config(&self, config: Config) {
         logging::set_filter(&config.log.level);

@@ -1,0 +1,85 @@
+//! Which options cannot change while the relay runs.
+
+use super::{Api, Config, Http, Limits, Listen, Log, Play, Publish};
+
+impl Config {
+    /// The keys of options that differ in `new` and take effect only after a restart. All others take effect as soon as
+    /// `new` is in force.
+    ///
+    /// The patterns name every option, so that the compiler asks for a decision on each new one: `_` is an option that
+    /// can change.
+    pub fn needs_restart(&self, new: &Config) -> Vec<&'static str> {
+        let Config {
+            cores,
+            pin_cores,
+            shutdown_timeout: _,
+            streams: _,
+            listen,
+            publish,
+            play,
+            limits,
+            http,
+            api,
+            log,
+        } = self;
+        let Listen { rtmp, http: listen_http, is_default: _, is_default_http: _ } = listen;
+        let Publish { on_second_publisher: _, takeover_after: _, publisher_grace: _ } = publish;
+        // A stream's log is sized when the registry is made: by stream_buffer, and by max_lag, which it must cover.
+        let Play {
+            start: _,
+            wait_for_publisher: _,
+            max_lag,
+            send_timeout: _,
+            stream_buffer,
+            ping_interval: _,
+            merge_window: _,
+            latency_budget: _,
+            zero_copy_threshold,
+        } = play;
+        // The registry has room for so many streams, and the account of memory so much to share out.
+        let Limits {
+            connections: _,
+            connections_per_address: _,
+            connections_per_network: _,
+            connections_per_block: _,
+            exempt: _,
+            handshakes: _,
+            handshakes_per_address: _,
+            handshakes_per_network: _,
+            handshakes_per_block: _,
+            handshake_timeout: _,
+            request_timeout: _,
+            publisher_timeout: _,
+            streams,
+            memory_budget,
+            publisher_kbps: _,
+            messages_per_second: _,
+            video_message: _,
+            audio_message: _,
+            data_message: _,
+            command_message: _,
+            partial_messages: _,
+            partial_bytes: _,
+        } = limits;
+        let Http { header_timeout: _, allow_origins: _, metrics_max_streams: _ } = http;
+        // A token that is made is made at the start.
+        let Api { listen: api_listen, token, token_file, read_token: _, allow_origins: _ } = api;
+        let Log { format, level: _, lines_per_network: _ } = log;
+        let options = [
+            ("cores", *cores != new.cores),
+            ("pin_cores", *pin_cores != new.pin_cores),
+            ("listen.rtmp", *rtmp != new.listen.rtmp),
+            ("listen.http", *listen_http != new.listen.http),
+            ("play.max_lag", *max_lag != new.play.max_lag),
+            ("play.stream_buffer", *stream_buffer != new.play.stream_buffer),
+            ("play.zero_copy_threshold", *zero_copy_threshold != new.play.zero_copy_threshold),
+            ("limits.streams", *streams != new.limits.streams),
+            ("limits.memory_budget", *memory_budget != new.limits.memory_budget),
+            ("api.listen", *api_listen != new.api.listen),
+            ("api.token", !token.is_empty() && new.api.token.is_empty()),
+            ("api.token_file", *token_file != new.api.token_file),
+            ("log.format", *format != new.log.format),
+        ];
+        options.into_iter().filter_map(|(key, differs)| differs.then_some(key)).collect()
+    }
+}
