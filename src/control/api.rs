@@ -1,57 +1,41 @@
 //! The routes, and what they answer: the API's JSON, made of reports. Who may ask is decided before a handler is
 //! reached, who may act in `rights`.
 
-use std::{
-    collections::BTreeMap,
-    net::SocketAddr,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Instant};
 
 use axum::{
     Extension, Json, Router,
     extract::{Path, Query, Request, State, rejection::QueryRejection},
-    http::{HeaderValue, Method, StatusCode, Uri, header},
+    http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::{delete, get},
 };
 use serde::{Deserialize, Serialize};
-use tokio::sync::Mutex;
 
 use super::{
-    Control,
+    client::{Client, Scope},
     error::Refused,
-    events,
     history::{self, Sample, Watched},
     metrics, page,
-    rights::{self, Asker, Granted, Right},
-    server::{Client, Scope},
+    rights::{self, Asker, Granted, Right, Rights},
+    state::{self, Control},
     stills,
     streams::{Players, Stream},
     system, unread,
 };
 use crate::{
     net::{
-        Protocol, Stalled,
+        Protocol,
         report::{ConnectionReport, CoreReport, Role, StreamReport},
     },
     stream::{self, MemoryKind},
 };
 
-/// How old a list of all connections may be: it costs each core a walk over its own, however many ask for it.
-const CONNECTIONS_AGE: Duration = Duration::from_millis(500);
 /// Players in one answer.
 const MOST_PLAYERS: usize = 1_000;
 /// Where it may begin: more than there can be.
 const MOST_OFFSET: usize = 1_000_000;
-
-/// All connections, as of a moment ago.
-#[derive(Default)]
-pub(super) struct Connections(Mutex<Option<(Instant, Known)>>);
-
-/// A core that did not answer is known for as long: those who ask at the same time wait for it once.
-type Known = Result<Arc<Vec<ConnectionReport>>, Stalled>;
 
 type Shared = State<Arc<Control>>;
 type Answer<T> = Result<Json<T>, Refused>;
@@ -74,7 +58,7 @@ pub(super) fn router(control: Arc<Control>) -> Router {
         .route("/api/v1/cores", get(cores))
         .route("/api/v1/history", get(samples))
         .route("/api/v1/config", get(config))
-        .route("/api/v1/events", get(events::follow))
+        .route("/api/v1/events", get(events))
         .fallback(|| async { Refused::not_found("there is nothing at this address") })
         .method_not_allowed_fallback(|| async { Refused::method() })
         .layer(middleware::from_fn_with_state(control.clone(), guard))
@@ -88,8 +72,9 @@ async fn guard(State(control): Shared, mut request: Request, next: Next) -> Resp
         return Refused::new(StatusCode::INTERNAL_SERVER_ERROR, "a request without a peer").into_response();
     };
     let headers = request.headers().clone();
+    let config = control.relay.config();
     let needed = rights::needed(request.method(), request.uri().path());
-    let mut response = match may(&control, client, &request, needed) {
+    let mut response = match may(&control.rights(&config), client, &request, needed) {
         Ok(granted) => {
             request.extensions_mut().insert(granted);
             let response = next.run(request).await;
@@ -102,7 +87,7 @@ async fn guard(State(control): Shared, mut request: Request, next: Next) -> Resp
     };
     let answer = response.headers_mut();
     if needed.is_some() {
-        control.api_origins.allow(&headers, answer);
+        state::api_origins(&config).allow(&headers, answer);
         answer.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     }
     answer.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
@@ -112,7 +97,7 @@ async fn guard(State(control): Shared, mut request: Request, next: Next) -> Resp
 
 /// What a request may do beyond what it asks for; the error says why it may not even do that.
 fn may(
-    control: &Control,
+    tokens: &Rights<'_>,
     client: Client,
     request: &Request,
     needed: Option<Right>,
@@ -131,39 +116,9 @@ fn may(
     let asker = Asker { uri: request.uri(), headers: request.headers() };
     // A browser asks what it may ask without a token.
     if request.method() != Method::OPTIONS {
-        control.rights.check(right, asker)?;
+        tokens.check(right, asker)?;
     }
-    Ok(control.rights.granted(asker))
-}
-
-/// To OPTIONS: the methods that the address has, from what the routes say to one that it has not.
-pub(super) fn options(response: Response) -> Response {
-    let Some(allow) = response.headers().get(header::ALLOW).and_then(|allow| allow.to_str().ok()) else {
-        return response;
-    };
-    let allow: Vec<&str> = allow.split(',').map(str::trim).chain(["OPTIONS"]).collect();
-    let mut answer = preflight(&allow.join(", "));
-    for (name, value) in response.headers().iter().filter(|(name, _)| *name != header::CONTENT_TYPE) {
-        answer.headers_mut().entry(name).or_insert_with(|| value.clone());
-    }
-    answer
-}
-
-/// The answer to OPTIONS. What a page of another origin may do is to read.
-pub(super) fn preflight(allow: &str) -> Response {
-    let mut response = StatusCode::NO_CONTENT.into_response();
-    let headers = response.headers_mut();
-    if let Ok(allow) = HeaderValue::from_str(allow) {
-        headers.insert(header::ALLOW, allow);
-    }
-    for (name, value) in [
-        (header::ACCESS_CONTROL_ALLOW_METHODS, "GET, HEAD"),
-        (header::ACCESS_CONTROL_ALLOW_HEADERS, "authorization, last-event-id"),
-        (header::ACCESS_CONTROL_MAX_AGE, "600"),
-    ] {
-        headers.insert(name, HeaderValue::from_static(value));
-    }
-    response
+    Ok(tokens.granted(asker))
 }
 
 /// Whether the relay does its work: a core that stands still serves none of its connections, whatever the others do.
@@ -375,7 +330,7 @@ async fn players(State(control): Shared, page: Result<Query<Page>, QueryRejectio
     if offset > MOST_OFFSET {
         return Err(Refused::bad_request(format!("offset is beyond {MOST_OFFSET}")));
     }
-    let all = control.connections().await?;
+    let all = control.connections.list(&control.relay).await?;
     let is_wanted = |it: &&ConnectionReport| {
         it.role == Role::Player && page.stream.as_ref().is_none_or(|name| it.stream.as_ref() == Some(name))
     };
@@ -417,7 +372,7 @@ struct Publisher {
 
 /// To those who may not read no more than the streams tell of them.
 async fn publishers(State(control): Shared, Extension(granted): Extension<Granted>) -> Answer<PublisherList> {
-    let all = control.connections().await?;
+    let all = control.connections.list(&control.relay).await?;
     let is_shown = |it: &&ConnectionReport| {
         it.role == Role::Publisher && control.shows(it.stream.as_deref().unwrap_or_default(), granted)
     };
@@ -500,7 +455,7 @@ struct Samples {
 }
 
 async fn samples(State(control): Shared) -> Json<Samples> {
-    let interval_ms = super::SAMPLE.as_millis() as u64;
+    let interval_ms = history::INTERVAL.as_millis() as u64;
     Json(Samples { interval_ms, samples: control.history.samples() })
 }
 
@@ -508,38 +463,6 @@ async fn config(State(control): Shared) -> Response {
     Json(control.relay.config().without_secrets()).into_response()
 }
 
-impl Control {
-    /// Whether a list that is asked for with these rights has this stream.
-    fn shows(&self, stream: &str, granted: Granted) -> bool {
-        granted.read || self.relay.config().streams.is_listed(stream)
-    }
-
-    /// Where HTTP is served; that of an API which has addresses of its own, for those who may read.
-    fn addresses(&self, granted: Granted) -> Vec<SocketAddr> {
-        let has_own_api = self.http.iter().any(|(_, scope)| *scope == Scope::WithoutApi);
-        let is_shown = |scope: Scope| granted.read || !has_own_api || scope == Scope::WithoutApi;
-        self.http.iter().filter(|(_, scope)| is_shown(*scope)).map(|(address, _)| *address).collect()
-    }
-
-    /// All connections by their numbers, as of half a second ago at most.
-    async fn connections(&self) -> Known {
-        let mut known = self.connections.0.lock().await;
-        if let Some((since, all)) = &*known
-            && since.elapsed() < CONNECTIONS_AGE
-        {
-            return all.clone();
-        }
-        let all = self.relay.connections().await.map(|mut all| {
-            all.sort_unstable_by_key(|it| it.id);
-            Arc::new(all)
-        });
-        *known = Some((Instant::now(), all.clone()));
-        all
-    }
-}
-
-impl Connections {
-    async fn forget(&self) {
-        *self.0.lock().await = None;
-    }
+async fn events(State(control): Shared, headers: HeaderMap) -> Response {
+    control.events.response(&headers)
 }

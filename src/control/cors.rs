@@ -1,53 +1,82 @@
-//! Whose pages may play and read in a browser (CORS, and the Origin of WebSockets). Decides nothing for programs that
-//! are no browsers: they name no origin.
+//! Which sites' pages may play and read in a browser (CORS, and the Origin of WebSockets), and the answer to OPTIONS.
+//! Decides nothing for programs that are not browsers: they send no origin.
 
-use axum::http::{HeaderMap, HeaderValue, header};
+use axum::{
+    http::{HeaderMap, HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
 
-/// The origins that are allowed.
-pub(super) struct Origins {
-    all: bool,
-    some: Vec<String>,
-}
+/// Origins that are allowed, as the configuration has them; `*` is all of them.
+#[derive(Clone, Copy)]
+pub(super) struct Origins<'a>(pub(super) &'a [String]);
 
-impl Origins {
-    pub(super) fn new(allowed: &[String]) -> Self {
-        Self { all: allowed.iter().any(|origin| origin == "*"), some: allowed.to_vec() }
-    }
-
-    /// What the response says of it. `request` are the headers of the request.
-    pub(super) fn allow(&self, request: &HeaderMap, response: &mut HeaderMap) {
-        if self.all {
+impl Origins<'_> {
+    /// Adds the headers that allow the page of this request to read the response. `request` are its headers.
+    pub(super) fn allow(self, request: &HeaderMap, response: &mut HeaderMap) {
+        if self.has("*") {
             response.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
             return;
         }
-        if self.some.is_empty() {
+        if self.0.is_empty() {
             return;
         }
-        // Caches must not give one site what another one may not have.
+        // A cache must not give one site what another one may not have.
         response.append(header::VARY, HeaderValue::from_static("Origin"));
         if let Some(origin) = request.get(header::ORIGIN)
-            && self.some.iter().any(|allowed| allowed.as_bytes() == origin.as_bytes())
+            && self.has(origin)
         {
             response.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
         }
     }
 
-    /// Whether the page that asks, if it is one, may open a WebSocket: an allowed one, or the relay's own.
-    pub(super) fn may_open(&self, request: &HeaderMap) -> bool {
+    /// Whether the request, if it comes from a page, may open a WebSocket: from an allowed page or from the relay's own.
+    pub(super) fn may_open(self, request: &HeaderMap) -> bool {
         let Some(origin) = request.get(header::ORIGIN) else {
             return true;
         };
-        self.all
-            || self.some.iter().any(|allowed| allowed.as_bytes() == origin.as_bytes())
-            || is_own(origin, request)
+        self.has("*") || self.has(origin) || is_own(origin, request)
+    }
+
+    fn has(self, origin: impl AsRef<[u8]>) -> bool {
+        self.0.iter().any(|allowed| allowed.as_bytes() == origin.as_ref())
     }
 }
 
-/// Whether the page came from the address that it asks.
-pub(super) fn is_own(origin: &HeaderValue, request: &HeaderMap) -> bool {
+/// Whether the page came from the address that the request goes to.
+fn is_own(origin: &HeaderValue, request: &HeaderMap) -> bool {
     let host = request.get(header::HOST).and_then(|host| host.to_str().ok());
     let origin = origin.to_str().ok().and_then(|origin| origin.split_once("://"));
     matches!((origin, host), (Some((_, of_page)), Some(host)) if of_page.eq_ignore_ascii_case(host))
+}
+
+/// To OPTIONS: the methods that the address has, from what the routes say to one that it has not.
+pub(super) fn options(response: Response) -> Response {
+    let Some(allow) = response.headers().get(header::ALLOW).and_then(|allow| allow.to_str().ok()) else {
+        return response;
+    };
+    let allow: Vec<&str> = allow.split(',').map(str::trim).chain(["OPTIONS"]).collect();
+    let mut answer = preflight(&allow.join(", "));
+    for (name, value) in response.headers().iter().filter(|(name, _)| *name != header::CONTENT_TYPE) {
+        answer.headers_mut().entry(name).or_insert_with(|| value.clone());
+    }
+    answer
+}
+
+/// The answer to OPTIONS. What a page of another origin may do is to read.
+pub(super) fn preflight(allow: &str) -> Response {
+    let mut response = StatusCode::NO_CONTENT.into_response();
+    let headers = response.headers_mut();
+    if let Ok(allow) = HeaderValue::from_str(allow) {
+        headers.insert(header::ALLOW, allow);
+    }
+    for (name, value) in [
+        (header::ACCESS_CONTROL_ALLOW_METHODS, "GET, HEAD"),
+        (header::ACCESS_CONTROL_ALLOW_HEADERS, "authorization, last-event-id"),
+        (header::ACCESS_CONTROL_MAX_AGE, "600"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    response
 }
 
 #[cfg(test)]
@@ -61,7 +90,7 @@ mod tests {
     fn allowed(origins: &[&str], origin: &'static str) -> Option<String> {
         let origins: Vec<String> = origins.iter().map(|&origin| origin.to_owned()).collect();
         let mut response = HeaderMap::new();
-        Origins::new(&origins).allow(&headers(&[(header::ORIGIN, origin)]), &mut response);
+        Origins(&origins).allow(&headers(&[(header::ORIGIN, origin)]), &mut response);
         let value = response.get(header::ACCESS_CONTROL_ALLOW_ORIGIN)?;
         Some(value.to_str().unwrap().to_owned())
     }
@@ -79,7 +108,8 @@ mod tests {
 
     #[test]
     fn a_websocket_is_for_allowed_pages_the_own_one_and_programs() {
-        let some = Origins::new(&["https://a.example".to_owned()]);
+        let origins = ["https://a.example".to_owned()];
+        let some = Origins(&origins);
         let host = (header::HOST, "relay:8080");
         assert!(some.may_open(&headers(std::slice::from_ref(&host))));
         assert!(some.may_open(&headers(&[host.clone(), (header::ORIGIN, "https://a.example")])));

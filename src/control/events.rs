@@ -9,7 +9,6 @@ use std::{
 };
 
 use axum::{
-    extract::State,
     http::HeaderMap,
     response::{
         IntoResponse, Response, Sse,
@@ -20,7 +19,6 @@ use futures_util::{Stream, StreamExt, stream};
 use serde::Serialize;
 use tokio::sync::broadcast::{self, error::RecvError};
 
-use super::Control;
 use crate::net::{Handle, report::Event};
 
 /// Past events that a newcomer is told.
@@ -32,7 +30,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 /// Events since the start.
 pub(super) struct Events {
-    /// Taken by [`collect`].
+    /// Taken by [`Events::collect`].
     source: Mutex<Option<broadcast::Receiver<Event>>>,
     inside: Mutex<Inside>,
     told: broadcast::Sender<Arc<Told>>,
@@ -112,34 +110,33 @@ impl Events {
         stream::iter(past).chain(live)
     }
 
+    /// Numbers and keeps the relay's events as long as the process lives.
+    pub(super) async fn collect(&self) {
+        let source = self.source.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(mut source) = source else {
+            return;
+        };
+        loop {
+            match source.recv().await {
+                Ok(event) => self.note(&event, SystemTime::now()),
+                Err(RecvError::Lagged(missed)) => self.note_missed(missed),
+                Err(RecvError::Closed) => return,
+            }
+        }
+    }
+
+    /// The answer to `GET /api/v1/events`. `request` are the headers of the request.
+    pub(super) fn response(&self, request: &HeaderMap) -> Response {
+        let last = request.get("last-event-id").and_then(|value| value.to_str().ok()?.trim().parse().ok());
+        let events = self.since(last).map(|told| {
+            Ok::<_, Infallible>(sse::Event::default().id(told.number.to_string()).data(&told.json))
+        });
+        Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response()
+    }
+
     fn inside(&self) -> MutexGuard<'_, Inside> {
         self.inside.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Numbers and keeps what the relay tells, as long as the process lives.
-pub(super) async fn collect(control: Arc<Control>) {
-    let source = control.events.source.lock().unwrap_or_else(PoisonError::into_inner).take();
-    let Some(mut source) = source else {
-        return;
-    };
-    loop {
-        match source.recv().await {
-            Ok(event) => control.events.note(&event, SystemTime::now()),
-            Err(RecvError::Lagged(missed)) => control.events.note_missed(missed),
-            Err(RecvError::Closed) => return,
-        }
-    }
-}
-
-/// `GET /api/v1/events`
-pub(super) async fn follow(State(control): State<Arc<Control>>, headers: HeaderMap) -> Response {
-    let last = headers.get("last-event-id").and_then(|value| value.to_str().ok()?.trim().parse().ok());
-    let events = control
-        .events
-        .since(last)
-        .map(|told| Ok::<_, Infallible>(sse::Event::default().id(told.number.to_string()).data(&told.json)));
-    Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response()
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 use std::{
     collections::{HashMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use serde::Serialize;
@@ -13,6 +14,8 @@ use crate::net::{
     report::{CoreReport, StreamReport},
 };
 
+/// Between two samples.
+pub(super) const INTERVAL: Duration = Duration::from_secs(1);
 /// Samples that are kept: a quarter of an hour.
 const SAMPLES: usize = 900;
 /// What a rate is made of, milliseconds: short enough to be now, long enough for a picture in it.

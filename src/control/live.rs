@@ -12,7 +12,12 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use bytes::Bytes;
 use tungstenite::handshake::derive_accept_key;
 
-use super::{Control, error::Refused, rights};
+use super::{
+    cors::{self, Origins},
+    error::Refused,
+    rights,
+    state::{self, Control},
+};
 use crate::{
     http::paths,
     rtmp::name::StreamName,
@@ -37,33 +42,35 @@ pub(super) fn is_asked_for(uri: &Uri) -> bool {
 
 /// The player that this request becomes; or, in the error, the whole response to it.
 pub(super) fn answer<B: HttpBody>(control: &Control, request: &Request<B>) -> Result<Live, Box<Response>> {
-    let refused = |refused: Refused| with_origin(control, request.headers(), refused.into_response());
+    let config = control.relay.config();
+    let origins = state::stream_origins(&config);
+    let refused = |refused: Refused| with_origin(origins, request.headers(), refused.into_response());
     match *request.method() {
         Method::GET | Method::HEAD => {}
         Method::OPTIONS => {
-            return Err(with_origin(control, request.headers(), super::api::preflight(METHODS)));
+            return Err(with_origin(origins, request.headers(), cors::preflight(METHODS)));
         }
         _ => {
             let mut response = Refused::method().into_response();
             response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(METHODS));
-            return Err(with_origin(control, request.headers(), response));
+            return Err(with_origin(origins, request.headers(), response));
         }
     }
     let (stream, start) = wanted(control, request).map_err(refused)?;
     let form = form(request);
     let head = match form {
-        Form::WebsocketFlv => websocket_head(control, request)
-            .map_err(|response| with_origin(control, request.headers(), *response))?,
+        Form::WebsocketFlv => websocket_head(origins, request)
+            .map_err(|response| with_origin(origins, request.headers(), *response))?,
         _ if request.method() == Method::HEAD => {
             let headers = body_headers();
-            return Err(with_origin(control, request.headers(), (headers, Body::empty()).into_response()));
+            return Err(with_origin(origins, request.headers(), (headers, Body::empty()).into_response()));
         }
         _ => {
             let mut headers = body_headers();
             if form == Form::HttpFlvChunked {
                 headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
             }
-            control.origins.allow(request.headers(), &mut headers);
+            origins.allow(request.headers(), &mut headers);
             head("200 OK", &headers)
         }
     };
@@ -123,7 +130,7 @@ fn is_websocket<B>(request: &Request<B>) -> bool {
 }
 
 /// RFC 6455 §4.2.
-fn websocket_head<B>(control: &Control, request: &Request<B>) -> Result<Bytes, Box<Response>> {
+fn websocket_head<B>(origins: Origins<'_>, request: &Request<B>) -> Result<Bytes, Box<Response>> {
     let headers = request.headers();
     let refuse = |status, reason: &str| Box::new(Refused::new(status, reason).into_response());
     let is_opening = request.method() == Method::GET
@@ -148,7 +155,7 @@ fn websocket_head<B>(control: &Control, request: &Request<B>) -> Result<Bytes, B
     let Some(key) = key else {
         return Err(refuse(StatusCode::BAD_REQUEST, "Sec-WebSocket-Key is not 16 bytes in base64"));
     };
-    if !control.origins.may_open(headers) {
+    if !origins.may_open(headers) {
         return Err(refuse(StatusCode::FORBIDDEN, "http.allow_origins does not name this page's origin"));
     }
     let accept = derive_accept_key(key.as_bytes());
@@ -182,8 +189,8 @@ fn head(status: &str, headers: &HeaderMap) -> Bytes {
     head.into()
 }
 
-fn with_origin(control: &Control, request: &HeaderMap, mut response: Response) -> Box<Response> {
-    control.origins.allow(request, response.headers_mut());
+fn with_origin(origins: Origins<'_>, request: &HeaderMap, mut response: Response) -> Box<Response> {
+    origins.allow(request, response.headers_mut());
     Box::new(response)
 }
 

@@ -16,10 +16,10 @@ use prometheus_client::{
 };
 
 use super::{
-    Control,
     error::Refused,
     history::{self, Rates, Watched},
     rights::Granted,
+    state::Control,
     system,
 };
 use crate::{

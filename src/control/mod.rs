@@ -2,6 +2,8 @@
 //! players that ask for a live body to the cores. No core ever waits for it.
 
 mod api;
+mod client;
+mod connections;
 mod cors;
 mod described;
 mod ebb;
@@ -15,6 +17,7 @@ mod page;
 mod patience;
 mod rights;
 mod server;
+mod state;
 mod stills;
 mod streams;
 mod system;
@@ -25,40 +28,15 @@ use std::{
     net::{SocketAddr, TcpListener},
     sync::Arc,
     thread,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
-use cors::Origins;
-use described::Descriptions;
+use client::Scope;
 use ebb::Ebb;
-use events::Events;
-use history::History;
-use rights::Rights;
-use server::Scope;
-use stills::Stills;
+use state::Control;
 pub use token::TokenNotice;
 
 use crate::net::{self, Handle};
-
-/// How often the reports of the cores are looked at for rates and history.
-const SAMPLE: Duration = Duration::from_secs(1);
-
-/// What all requests share.
-struct Control {
-    relay: Handle,
-    rights: Rights,
-    /// Whose pages may play the streams.
-    origins: Origins,
-    /// Whose pages may read the API.
-    api_origins: Origins,
-    history: History,
-    descriptions: Descriptions,
-    stills: Stills,
-    events: Events,
-    connections: api::Connections,
-    /// Where it listens for HTTP, and what is served there.
-    http: Vec<(SocketAddr, Scope)>,
-}
 
 /// What the start-up lines say of HTTP.
 pub struct Started {
@@ -93,18 +71,7 @@ pub async fn start(relay: Handle) -> Result<Option<Started>, String> {
     if let TokenNotice::ForThisRun { why, .. } = &notice {
         tracing::warn!(reason = why, "the token for the API is not kept");
     }
-    let control = Arc::new(Control {
-        rights: Rights::new(token, config.api.read_token.clone()),
-        origins: Origins::new(&config.http.allow_origins),
-        api_origins: Origins::new(&config.api.allow_origins),
-        history: History::default(),
-        descriptions: Descriptions::default(),
-        stills: Stills::default(),
-        events: Events::new(&relay),
-        connections: api::Connections::default(),
-        http,
-        relay,
-    });
+    let control = Arc::new(Control::new(relay, token, http));
     let cannot = |error| format!("cannot start the thread for HTTP: {error}");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(cannot)?;
     let run = move || runtime.block_on(serve(control, listeners));
@@ -119,9 +86,12 @@ async fn serve(control: Arc<Control>, listeners: Vec<(TcpListener, Scope)>) {
             Err(error) => tracing::error!(%error, "an address for HTTP cannot be waited on"),
         }
     }
-    tokio::spawn(events::collect(control.clone()));
+    tokio::spawn({
+        let control = control.clone();
+        async move { control.events.collect().await }
+    });
     let mut ebb = Ebb::default();
-    let mut tick = tokio::time::interval(SAMPLE);
+    let mut tick = tokio::time::interval(history::INTERVAL);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tick.tick().await;
@@ -140,6 +110,7 @@ mod tests {
     use std::{
         io::{Read, Write},
         net::TcpStream,
+        time::Duration,
     };
 
     use super::*;
@@ -149,24 +120,59 @@ mod tests {
 
     /// Status line and body.
     fn ask(address: SocketAddr, method: &str, path: &str) -> (String, String) {
+        let (head, body) = ask_with(TOKEN, address, method, path);
+        (head.lines().next().unwrap_or_default().to_owned(), body)
+    }
+
+    /// Head and body.
+    fn ask_with(token: &str, address: SocketAddr, method: &str, path: &str) -> (String, String) {
         let mut socket = TcpStream::connect(address).expect("it listens");
         socket.set_read_timeout(Some(Duration::from_secs(20))).expect("a timeout");
-        let headers = format!("Host: localhost\r\nConnection: close\r\nAuthorization: Bearer {TOKEN}\r\n");
+        let headers = format!("Host: localhost\r\nConnection: close\r\nAuthorization: Bearer {token}\r\n");
         let request = format!("{method} {path} HTTP/1.1\r\n{headers}\r\n");
         socket.write_all(request.as_bytes()).expect("it reads");
         let mut response = String::new();
         socket.read_to_string(&mut response).expect("it answers");
         let (head, body) = response.split_once("\r\n\r\n").expect("a head");
-        (head.lines().next().unwrap_or_default().to_owned(), body.to_owned())
+        (head.to_owned(), body.to_owned())
+    }
+
+    fn config(cores: usize) -> Config {
+        let mut config = Config { cores, ..Config::default() };
+        config.listen.http = vec![([127, 0, 0, 1], 0).into()];
+        config.listen.is_default_http = false;
+        config.api.token = TOKEN.to_owned();
+        config
+    }
+
+    #[tokio::test]
+    async fn a_replaced_configuration_is_in_force_from_the_next_request_on() {
+        let relay = net::without_cores(config(1));
+        let started = start(relay.clone()).await.expect("it starts").expect("HTTP is wanted");
+        let head = |token: &str, path: &str| ask_with(token, started.addresses[0], "GET", path).0;
+        let may_read = |token: &str| head(token, "/api/v1/config").starts_with("HTTP/1.1 200 ");
+        let another = "another-token-to-act-with";
+        assert_eq!((may_read(TOKEN), may_read(another)), (true, false));
+        assert!(!head(TOKEN, "/api/v1/summary").contains("access-control-allow-origin"));
+        assert!(head(TOKEN, "/live/a.flv").contains("access-control-allow-origin: *"));
+
+        let mut changed = config(1);
+        changed.api.token = another.to_owned();
+        changed.api.allow_origins = vec!["*".to_owned()];
+        changed.http.allow_origins.clear();
+        relay.set_config(changed);
+        assert_eq!((may_read(TOKEN), may_read(another)), (false, true));
+        assert!(head(another, "/api/v1/summary").contains("access-control-allow-origin: *"));
+        assert!(!head(another, "/live/a.flv").contains("access-control-allow-origin"));
+
+        // One that is removed: that of the start holds until there is another start.
+        relay.set_config(Config { api: Default::default(), ..config(1) });
+        assert_eq!((may_read(TOKEN), may_read(another), may_read("")), (true, false, false));
     }
 
     #[tokio::test]
     async fn a_core_that_stands_still_is_named_in_time_and_keeps_nobody_waiting() {
-        let mut config = Config { cores: 2, ..Config::default() };
-        config.listen.http = vec![([127, 0, 0, 1], 0).into()];
-        config.listen.is_default_http = false;
-        config.api.token = TOKEN.to_owned();
-        let relay = net::without_cores(config);
+        let relay = net::without_cores(config(2));
         let started = start(relay.clone()).await.expect("it starts").expect("HTTP is wanted");
         let address = started.addresses[0];
         let unavailable = "HTTP/1.1 503 Service Unavailable";

@@ -15,15 +15,16 @@ use tokio::{
 };
 
 /// The socket of a request.
-pub(super) struct Patient {
+pub(super) struct Patient<P> {
     socket: TcpStream,
-    patience: Duration,
+    /// How long a write may wait, asked when it begins to.
+    patience: P,
     /// Runs while a write waits for the peer.
     giving_up: Option<Pin<Box<Sleep>>>,
 }
 
-impl Patient {
-    pub(super) fn new(socket: TcpStream, patience: Duration) -> Self {
+impl<P: Fn() -> Duration> Patient<P> {
+    pub(super) fn new(socket: TcpStream, patience: P) -> Self {
         Self { socket, patience, giving_up: None }
     }
 
@@ -36,13 +37,12 @@ impl Patient {
             self.giving_up = None;
             return poll;
         }
-        let patience = self.patience;
-        let giving_up = self.giving_up.get_or_insert_with(|| Box::pin(sleep(patience)));
+        let giving_up = self.giving_up.get_or_insert_with(|| Box::pin(sleep((self.patience)())));
         giving_up.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
     }
 }
 
-impl AsyncRead for Patient {
+impl<P: Unpin> AsyncRead for Patient<P> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -52,7 +52,7 @@ impl AsyncRead for Patient {
     }
 }
 
-impl AsyncWrite for Patient {
+impl<P: Fn() -> Duration + Unpin> AsyncWrite for Patient<P> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let poll = Pin::new(&mut self.socket).poll_write(cx, bytes);
         self.written(cx, poll)
@@ -91,7 +91,7 @@ mod tests {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let _peer = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let socket = listener.accept().await.unwrap().0;
-        let mut patient = Patient::new(socket, Duration::from_millis(100));
+        let mut patient = Patient::new(socket, || Duration::from_millis(100));
         patient.write_all(b"little").await.unwrap();
         let error = patient.write_all(&vec![0; 64 << 20]).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);

@@ -30,11 +30,11 @@ pub(super) struct Granted {
 }
 
 /// The tokens in force.
-pub(super) struct Rights {
+pub(super) struct Rights<'a> {
     /// There always is one.
-    token: String,
-    /// Empty: there is none.
-    read_token: String,
+    pub(super) token: &'a str,
+    /// Empty where there is none.
+    pub(super) read_token: &'a str,
 }
 
 /// Who asks.
@@ -60,11 +60,7 @@ pub(super) fn needed(method: &Method, path: &str) -> Option<Right> {
     }
 }
 
-impl Rights {
-    pub(super) fn new(token: String, read_token: String) -> Self {
-        Self { token, read_token }
-    }
-
+impl Rights<'_> {
     /// Whether this one may.
     pub(super) fn check(&self, right: Right, asker: Asker<'_>) -> Result<(), Refused> {
         let is_open = match right {
@@ -78,7 +74,7 @@ impl Rights {
         let to = if right == Right::Write { "act" } else { "read" };
         let given = token_of(asker).ok_or_else(|| unauthorized(format!("a token is needed to {to}")))?;
         // Both, so that the time tells nothing of which it was.
-        let (acts, reads) = (is_same(&given, &self.token), is_same(&given, &self.read_token));
+        let (acts, reads) = (is_same(&given, self.token), is_same(&given, self.read_token));
         match acts | (reads & (right != Right::Write)) {
             true => Ok(()),
             false => Err(unauthorized(format!("this token is not one to {to} with"))),
@@ -125,12 +121,12 @@ mod tests {
 
     use super::*;
 
-    fn rights(read_token: &str) -> Rights {
-        Rights::new("act-token".to_owned(), read_token.to_owned())
+    fn rights(read_token: &str) -> Rights<'_> {
+        Rights { token: "act-token", read_token }
     }
 
     /// Whether an asker may count, read and act.
-    fn outcome(rights: &Rights, uri: &str, headers: &[(&'static str, &str)]) -> [bool; 3] {
+    fn outcome(rights: &Rights<'_>, uri: &str, headers: &[(&'static str, &str)]) -> [bool; 3] {
         let value = |text: &str| HeaderValue::from_str(text).unwrap();
         let headers: HeaderMap =
             headers.iter().map(|(name, text)| (HeaderName::from_static(name), value(text))).collect();

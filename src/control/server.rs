@@ -28,9 +28,12 @@ use tokio::{
 };
 
 use super::{
-    Control, api, linger,
+    api,
+    client::{Client, Scope},
+    cors, linger,
     live::{self, Live},
     patience::Patient,
+    state::Control,
 };
 use crate::{
     net::{HttpPlayer, Refusal, Ticket},
@@ -47,22 +50,6 @@ const MOST_HEADERS: usize = 64;
 const PAUSE: Duration = Duration::from_millis(100);
 /// Connections that are told why they are turned away, at a time; in a flood, the others are closed without a word.
 const MOST_TOLD: usize = 64;
-
-/// What an address serves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Scope {
-    /// Everything.
-    All,
-    /// Page and streams: the API has addresses of its own.
-    WithoutApi,
-}
-
-/// Who asks, and where: with each request.
-#[derive(Clone, Copy)]
-pub(super) struct Client {
-    pub(super) peer: SocketAddr,
-    pub(super) scope: Scope,
-}
 
 /// Takes connections as long as the process lives.
 pub(super) async fn serve(control: Arc<Control>, listener: TcpListener, scope: Scope) {
@@ -104,11 +91,11 @@ async fn connection(socket: TcpStream, ticket: Ticket, service: Requests) {
     let control = service.control.clone();
     let (peer, live) = (service.client.peer, service.live.clone());
     let held = control.relay.memory().hold(MemoryKind::Connections, CONNECTION_BYTES);
-    let config = control.relay.config();
-    let socket = Patient::new(socket, config.play.send_timeout);
+    let relay = control.relay.clone();
+    let socket = Patient::new(socket, move || relay.config().play.send_timeout);
     let mut connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(config.http.header_timeout)
+        .header_read_timeout(control.relay.config().http.header_timeout)
         .max_buf_size(MOST_HEAD_BYTES)
         .max_headers(MOST_HEADERS)
         // Whoever has said all it has to say may still be waiting for the answer.
@@ -184,7 +171,7 @@ impl Service<Request<Incoming>> for Requests {
             let response = self.router.call(request);
             return Box::pin(async move {
                 match response.await {
-                    Ok(response) if is_options => Ok(api::options(response)),
+                    Ok(response) if is_options => Ok(cors::options(response)),
                     Ok(response) => Ok(response),
                     Err(never) => match never {},
                 }

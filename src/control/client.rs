@@ -1,0 +1,19 @@
+//! The client of a request, and what the address that it came to serves.
+
+use std::net::SocketAddr;
+
+/// What an address serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Scope {
+    /// Everything.
+    All,
+    /// Page and streams: the API has addresses of its own.
+    WithoutApi,
+}
+
+/// The client of a request; each request carries it.
+#[derive(Clone, Copy)]
+pub(super) struct Client {
+    pub(super) peer: SocketAddr,
+    pub(super) scope: Scope,
+}

@@ -1,0 +1,72 @@
+//! What all requests share. What depends on the configuration is taken from the one in force when it is needed.
+
+use std::net::SocketAddr;
+
+use super::{
+    client::Scope,
+    connections::Connections,
+    cors::Origins,
+    described::Descriptions,
+    events::Events,
+    history::History,
+    rights::{Granted, Rights},
+    stills::Stills,
+};
+use crate::{config::Config, net::Handle};
+
+/// What all requests share.
+pub(super) struct Control {
+    pub(super) relay: Handle,
+    /// The token in force since the start. It holds while the configuration has none.
+    pub(super) token: String,
+    pub(super) history: History,
+    pub(super) descriptions: Descriptions,
+    pub(super) stills: Stills,
+    pub(super) events: Events,
+    pub(super) connections: Connections,
+    /// The addresses for HTTP, and what each serves.
+    pub(super) http: Vec<(SocketAddr, Scope)>,
+}
+
+impl Control {
+    pub(super) fn new(relay: Handle, token: String, http: Vec<(SocketAddr, Scope)>) -> Self {
+        Self {
+            token,
+            history: History::default(),
+            descriptions: Descriptions::default(),
+            stills: Stills::default(),
+            events: Events::new(&relay),
+            connections: Connections::default(),
+            http,
+            relay,
+        }
+    }
+
+    /// The tokens in force with this configuration.
+    pub(super) fn rights<'a>(&'a self, config: &'a Config) -> Rights<'a> {
+        let token = if config.api.token.is_empty() { &self.token } else { &config.api.token };
+        Rights { token, read_token: &config.api.read_token }
+    }
+
+    /// Whether a list for a client with these rights has this stream.
+    pub(super) fn shows(&self, stream: &str, granted: Granted) -> bool {
+        granted.read || self.relay.config().streams.is_listed(stream)
+    }
+
+    /// The addresses for HTTP; those of an API that has addresses of its own, only for clients that may read.
+    pub(super) fn addresses(&self, granted: Granted) -> Vec<SocketAddr> {
+        let has_own_api = self.http.iter().any(|(_, scope)| *scope == Scope::WithoutApi);
+        let is_shown = |scope: Scope| granted.read || !has_own_api || scope == Scope::WithoutApi;
+        self.http.iter().filter(|(_, scope)| is_shown(*scope)).map(|(address, _)| *address).collect()
+    }
+}
+
+/// Sites whose pages may play the streams.
+pub(super) fn stream_origins(config: &Config) -> Origins<'_> {
+    Origins(&config.http.allow_origins)
+}
+
+/// Sites whose pages may read the API.
+pub(super) fn api_origins(config: &Config) -> Origins<'_> {
+    Origins(&config.api.allow_origins)
+}
