@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     client::{Client, Scope},
-    error::Refused,
+    error::HttpError,
     history::{self, Sample, Watched},
     metrics, page,
     rights::{self, Asker, Granted, Right, Rights},
@@ -38,7 +38,7 @@ const MOST_PLAYERS: usize = 1_000;
 const MOST_OFFSET: usize = 1_000_000;
 
 type Shared = State<Arc<Control>>;
-type Answer<T> = Result<Json<T>, Refused>;
+type Answer<T> = Result<Json<T>, HttpError>;
 
 pub(super) fn router(control: Arc<Control>) -> Router {
     Router::new()
@@ -59,8 +59,8 @@ pub(super) fn router(control: Arc<Control>) -> Router {
         .route("/api/v1/history", get(samples))
         .route("/api/v1/config", get(config))
         .route("/api/v1/events", get(events))
-        .fallback(|| async { Refused::not_found("there is nothing at this address") })
-        .method_not_allowed_fallback(|| async { Refused::method() })
+        .fallback(|| async { HttpError::not_found("there is nothing at this address") })
+        .method_not_allowed_fallback(|| async { HttpError::method() })
         .layer(middleware::from_fn_with_state(control.clone(), guard))
         .with_state(control)
 }
@@ -69,7 +69,7 @@ pub(super) fn router(control: Arc<Control>) -> Router {
 /// browsers are told about every response.
 async fn guard(State(control): Shared, mut request: Request, next: Next) -> Response {
     let Some(&client) = request.extensions().get::<Client>() else {
-        return Refused::new(StatusCode::INTERNAL_SERVER_ERROR, "a request without a peer").into_response();
+        return HttpError::new(StatusCode::INTERNAL_SERVER_ERROR, "a request without a peer").into_response();
     };
     let headers = request.headers().clone();
     let config = control.relay.config();
@@ -83,7 +83,7 @@ async fn guard(State(control): Shared, mut request: Request, next: Next) -> Resp
                 None => response,
             }
         }
-        Err(refused) => refused.into_response(),
+        Err(error) => error.into_response(),
     };
     let answer = response.headers_mut();
     if needed.is_some() {
@@ -101,7 +101,7 @@ fn may(
     client: Client,
     request: &Request,
     needed: Option<Right>,
-) -> Result<Granted, Refused> {
+) -> Result<Granted, HttpError> {
     let Some(right) = needed else {
         return Ok(Granted::default());
     };
@@ -110,7 +110,7 @@ fn may(
         // this way.
         return match right {
             Right::Watch => Ok(Granted::default()),
-            _ => Err(Refused::not_found("API and metrics have an address of their own here")),
+            _ => Err(HttpError::not_found("API and metrics have an address of their own here")),
         };
     }
     let asker = Asker { uri: request.uri(), headers: request.headers() };
@@ -271,8 +271,8 @@ async fn stream(
     State(control): Shared,
     Extension(granted): Extension<Granted>,
     Path(name): Path<String>,
-) -> Result<Response, Refused> {
-    let none = || Refused::not_found("there is no such stream");
+) -> Result<Response, HttpError> {
+    let none = || HttpError::not_found("there is no such stream");
     if let Some(name) = name.strip_suffix("/still.flv") {
         let make = || control.relay.key_frame(name);
         return Ok(stills::response(control.stills.of(
@@ -321,14 +321,14 @@ struct Player {
 }
 
 async fn players(State(control): Shared, page: Result<Query<Page>, QueryRejection>) -> Answer<PlayerList> {
-    let Query(page) = page.map_err(|error| Refused::bad_request(error.body_text()))?;
+    let Query(page) = page.map_err(|error| HttpError::bad_request(error.body_text()))?;
     let limit = page.limit.unwrap_or(100);
     if !(1..=MOST_PLAYERS).contains(&limit) {
-        return Err(Refused::bad_request(format!("limit is outside 1 to {MOST_PLAYERS}")));
+        return Err(HttpError::bad_request(format!("limit is outside 1 to {MOST_PLAYERS}")));
     }
     let offset = page.offset.unwrap_or(0);
     if offset > MOST_OFFSET {
-        return Err(Refused::bad_request(format!("offset is beyond {MOST_OFFSET}")));
+        return Err(HttpError::bad_request(format!("offset is beyond {MOST_OFFSET}")));
     }
     let all = control.connections.list(&control.relay).await?;
     let is_wanted = |it: &&ConnectionReport| {
@@ -394,14 +394,14 @@ async fn end(
     Extension(granted): Extension<Granted>,
     Path(id): Path<String>,
     uri: Uri,
-) -> Result<StatusCode, Refused> {
+) -> Result<StatusCode, HttpError> {
     if !granted.write {
-        return Err(Refused::new(StatusCode::UNAUTHORIZED, "a token is needed to act"));
+        return Err(HttpError::new(StatusCode::UNAUTHORIZED, "a token is needed to act"));
     }
-    let id = id.parse().map_err(|_| Refused::bad_request("an id is a number"))?;
+    let id = id.parse().map_err(|_| HttpError::bad_request("an id is a number"))?;
     let stream = rights::parameter(&uri, "stream").filter(|_| role == Role::Publisher);
     if !control.relay.end(id, role, stream.map(Arc::from)).await? {
-        return Err(Refused::not_found("there is no such connection"));
+        return Err(HttpError::not_found("there is no such connection"));
     }
     tracing::info!(id, by = %client.peer, "ended by the API");
     control.connections.forget().await;

@@ -9,9 +9,9 @@ use serde::Serialize;
 
 use crate::net::Stalled;
 
-/// A request that cannot be served, and why.
+/// Why a request cannot be served: a status and a reason.
 #[derive(Debug, PartialEq)]
-pub(super) struct Refused {
+pub(super) struct HttpError {
     pub(super) status: StatusCode,
     pub(super) reason: String,
 }
@@ -21,13 +21,13 @@ struct Body<'a> {
     error: &'a str,
 }
 
-impl From<Stalled> for Refused {
+impl From<Stalled> for HttpError {
     fn from(stalled: Stalled) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, stalled.to_string())
     }
 }
 
-impl Refused {
+impl HttpError {
     pub(super) fn new(status: StatusCode, reason: impl Into<String>) -> Self {
         Self { status, reason: reason.into() }
     }
@@ -45,7 +45,7 @@ impl Refused {
     }
 }
 
-impl IntoResponse for Refused {
+impl IntoResponse for HttpError {
     fn into_response(self) -> Response {
         let mut response = (self.status, Json(Body { error: &self.reason })).into_response();
         let headers = response.headers_mut();

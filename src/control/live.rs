@@ -14,7 +14,7 @@ use tungstenite::handshake::derive_accept_key;
 
 use super::{
     cors::{self, Origins},
-    error::Refused,
+    error::HttpError,
     rights,
     state::{self, Control},
 };
@@ -44,19 +44,19 @@ pub(super) fn is_asked_for(uri: &Uri) -> bool {
 pub(super) fn answer<B: HttpBody>(control: &Control, request: &Request<B>) -> Result<Live, Box<Response>> {
     let config = control.relay.config();
     let origins = state::stream_origins(&config);
-    let refused = |refused: Refused| with_origin(origins, request.headers(), refused.into_response());
+    let refuse = |error: HttpError| with_origin(origins, request.headers(), error.into_response());
     match *request.method() {
         Method::GET | Method::HEAD => {}
         Method::OPTIONS => {
             return Err(with_origin(origins, request.headers(), cors::preflight(METHODS)));
         }
         _ => {
-            let mut response = Refused::method().into_response();
+            let mut response = HttpError::method().into_response();
             response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(METHODS));
             return Err(with_origin(origins, request.headers(), response));
         }
     }
-    let (stream, start) = wanted(control, request).map_err(refused)?;
+    let (stream, start) = wanted(control, request).map_err(refuse)?;
     let form = form(request);
     let head = match form {
         Form::WebsocketFlv => websocket_head(origins, request)
@@ -78,23 +78,23 @@ pub(super) fn answer<B: HttpBody>(control: &Control, request: &Request<B>) -> Re
 }
 
 /// Which stream, and where it begins.
-fn wanted<B: HttpBody>(control: &Control, request: &Request<B>) -> Result<(String, Start), Refused> {
+fn wanted<B: HttpBody>(control: &Control, request: &Request<B>) -> Result<(String, Start), HttpError> {
     if !request.body().is_end_stream() {
-        return Err(Refused::bad_request("a request for a stream has no body"));
+        return Err(HttpError::bad_request("a request for a stream has no body"));
     }
     let path = percent_encoding::percent_decode_str(request.uri().path()).decode_utf8();
-    let path = path.map_err(|_| Refused::bad_request("the path is not UTF-8"))?;
-    let name = StreamName::of_path(&path).map_err(|error| Refused::bad_request(error.to_string()))?;
+    let path = path.map_err(|_| HttpError::bad_request("the path is not UTF-8"))?;
+    let name = StreamName::of_path(&path).map_err(|error| HttpError::bad_request(error.to_string()))?;
     let requested = Start::requested(rights::parameter(request.uri(), "start").as_deref());
-    let requested = requested.map_err(|error| Refused::bad_request(error.to_string()))?;
+    let requested = requested.map_err(|error| HttpError::bad_request(error.to_string()))?;
     let start = requested.unwrap_or(control.relay.config().play.start);
     if control.relay.is_draining() {
-        return Err(Refused::new(StatusCode::SERVICE_UNAVAILABLE, "the relay is about to stop"));
+        return Err(HttpError::new(StatusCode::SERVICE_UNAVAILABLE, "the relay is about to stop"));
     }
     let name = name.to_string();
     // What players of RTMP wait for alone is not there.
     if !control.relay.can_be_watched(&name) {
-        return Err(Refused::not_found(format!("nobody publishes {name}")));
+        return Err(HttpError::not_found(format!("nobody publishes {name}")));
     }
     Ok((name, start))
 }
@@ -132,7 +132,7 @@ fn is_websocket<B>(request: &Request<B>) -> bool {
 /// RFC 6455 §4.2.
 fn websocket_head<B>(origins: Origins<'_>, request: &Request<B>) -> Result<Bytes, Box<Response>> {
     let headers = request.headers();
-    let refuse = |status, reason: &str| Box::new(Refused::new(status, reason).into_response());
+    let refuse = |status, reason: &str| Box::new(HttpError::new(status, reason).into_response());
     let is_opening = request.method() == Method::GET
         && request.version() == Version::HTTP_11
         && has_word(headers, &header::CONNECTION, "upgrade");

@@ -16,7 +16,7 @@ use prometheus_client::{
 };
 
 use super::{
-    error::Refused,
+    error::HttpError,
     history::{self, Rates, Watched},
     rights::Granted,
     state::Control,
@@ -48,7 +48,7 @@ pub(super) async fn scrape(
         Ok(()) => ([(header::CONTENT_TYPE, CONTENT_TYPE)], text).into_response(),
         // Writing to memory does not fail.
         Err(error) => {
-            Refused::new(axum::http::StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response()
+            HttpError::new(axum::http::StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response()
         }
     }
 }

@@ -6,7 +6,7 @@ use axum::{
 };
 use rust_embed::{EmbeddedFile, RustEmbed};
 
-use super::error::Refused;
+use super::error::HttpError;
 
 #[derive(RustEmbed)]
 #[folder = "web/"]
@@ -34,7 +34,7 @@ pub(super) async fn asset(uri: Uri, headers: HeaderMap) -> Response {
 
 fn file(path: &str, request: &HeaderMap) -> Response {
     let Some(file) = Files::get(path) else {
-        return Refused::not_found("the page has no such file").into_response();
+        return HttpError::not_found("the page has no such file").into_response();
     };
     let tag = tag(&file);
     let mut headers = HeaderMap::new();

@@ -4,7 +4,7 @@
 use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use subtle::ConstantTimeEq;
 
-use super::error::Refused;
+use super::error::HttpError;
 
 /// What a request needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,7 +62,7 @@ pub(super) fn needed(method: &Method, path: &str) -> Option<Right> {
 
 impl Rights<'_> {
     /// Whether this one may.
-    pub(super) fn check(&self, right: Right, asker: Asker<'_>) -> Result<(), Refused> {
+    pub(super) fn check(&self, right: Right, asker: Asker<'_>) -> Result<(), HttpError> {
         let is_open = match right {
             Right::Watch => true,
             Right::Count => self.read_token.is_empty(),
@@ -111,8 +111,8 @@ fn is_same(given: &str, wanted: &str) -> bool {
     !wanted.is_empty() & bool::from(given.as_bytes().ct_eq(wanted.as_bytes()))
 }
 
-fn unauthorized(reason: String) -> Refused {
-    Refused::new(StatusCode::UNAUTHORIZED, reason)
+fn unauthorized(reason: String) -> HttpError {
+    HttpError::new(StatusCode::UNAUTHORIZED, reason)
 }
 
 #[cfg(test)]
@@ -135,9 +135,9 @@ mod tests {
         assert_eq!(rights.check(Right::Watch, asker), Ok(()));
         let may = [Right::Count, Right::Read, Right::Write].map(|right| match rights.check(right, asker) {
             Ok(()) => true,
-            Err(refused) => {
-                assert_eq!(refused.status, StatusCode::UNAUTHORIZED);
-                assert!(!refused.reason.contains("-token"));
+            Err(error) => {
+                assert_eq!(error.status, StatusCode::UNAUTHORIZED);
+                assert!(!error.reason.contains("-token"));
                 false
             }
         });

@@ -14,7 +14,7 @@ use axum::{
 };
 use bytes::Bytes;
 
-use super::{error::Refused, unread};
+use super::{error::HttpError, unread};
 use crate::stream::{Memory, MemoryKind};
 
 /// A still is made anew no sooner than this: the page asks every few seconds.
@@ -42,13 +42,13 @@ impl Stills {
         memory: &Memory,
         now: Instant,
         make: impl FnOnce() -> Option<Vec<u8>>,
-    ) -> Result<Bytes, Refused> {
+    ) -> Result<Bytes, HttpError> {
         let mut by_name = self.by_name();
         let known = by_name.get(name);
         if let Some(still) = known.filter(|still| is_fresh(still, now)) {
             return Ok(still.file.clone());
         }
-        let made = make().ok_or_else(|| Refused::not_found("there is no such stream"))?;
+        let made = make().ok_or_else(|| HttpError::not_found("there is no such stream"))?;
         let file = match known {
             // The key frame is the same, and so are the bytes that others still read.
             Some(still) if still.file == made => still.file.clone(),

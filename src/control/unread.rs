@@ -7,7 +7,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
-use super::error::Refused;
+use super::error::HttpError;
 use crate::stream::{Held, Memory, MemoryKind};
 
 /// Smaller ones are part of what counts as a connection.
@@ -25,9 +25,9 @@ pub(super) fn is_too_much(memory: &Memory, bytes: usize) -> bool {
 }
 
 /// Of an answer that has no room.
-pub(super) fn refused() -> Refused {
+pub(super) fn refused() -> HttpError {
     let reason = "too many answers wait to be read: limits.memory_budget has no room for this one";
-    Refused::new(StatusCode::SERVICE_UNAVAILABLE, reason)
+    HttpError::new(StatusCode::SERVICE_UNAVAILABLE, reason)
 }
 
 /// Counts a response whose length is known; others are given out piece by piece, as they are read.
@@ -49,7 +49,7 @@ pub(super) async fn count(memory: &Memory, response: Response) -> Response {
             Response::from_parts(head, Body::from(Bytes::from_owner(unread)))
         }
         // A body that is here does not fail.
-        Err(error) => Refused::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+        Err(error) => HttpError::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
     }
 }
 
