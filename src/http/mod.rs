@@ -11,4 +11,4 @@ mod tag;
 pub mod websocket;
 
 pub use chunked::{ChunkedFormat, LAST_CHUNK};
-pub use tag::FlvFormat;
+pub use tag::{BEFORE_TAGS_BYTES, FlvFormat};

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::flv::{Frame, Kinds, WireFormat};
+use crate::flv::{Frame, FrameKind, Kinds, WireFormat};
 
 /// Lays frames as the tags of an FLV file.
 #[derive(Clone, Copy, Debug, Default)]
@@ -29,6 +29,18 @@ impl WireFormat for FlvFormat {
         let flags = u8::from(kinds.audio) << 2 | u8::from(kinds.video);
         Some([b"FLV\x01".as_slice(), &[flags, 0, 0, 0, FILE_HEADER_BYTES], &[0; SIZE_BYTES]].concat().into())
     }
+
+    fn read(&self, wire: &[u8]) -> Option<(Frame, usize)> {
+        let (&[kind, a, b, c, high, middle, low, top, ..], rest) =
+            wire.split_first_chunk::<TAG_HEADER_BYTES>()?;
+        let kinds = [FrameKind::Audio, FrameKind::Video, FrameKind::Data];
+        let kind = kinds.into_iter().find(|&known| known as u8 == kind)?;
+        let (payload, _size) = rest.split_at_checked(u32::from_be_bytes([0, a, b, c]) as usize)?;
+        let len = TAG_HEADER_BYTES + payload.len() + SIZE_BYTES;
+        let timestamp_ms = u32::from_be_bytes([top, high, middle, low]);
+        let payload = Bytes::copy_from_slice(payload).into();
+        (len <= wire.len()).then_some((Frame { kind, timestamp_ms, payload }, len))
+    }
 }
 
 /// A payload came as an RTMP message, whose length has 24 bits as well.
@@ -38,6 +50,8 @@ fn be24(len: usize) -> [u8; 3] {
     rest
 }
 
+/// Bytes of an FLV file before its first tag: the header and a size of 0.
+pub const BEFORE_TAGS_BYTES: usize = FILE_HEADER_BYTES as usize + SIZE_BYTES;
 const FILE_HEADER_BYTES: u8 = 9;
 const TAG_HEADER_BYTES: usize = 11;
 /// PreviousTagSize.
@@ -71,6 +85,22 @@ mod tests {
         let mut out = vec![0; FlvFormat.wire_len(&frame)];
         FlvFormat.write(&frame, &mut out);
         assert_eq!(out, b"\x08\0\0\x05\0\0\x01\0\0\0\0abcde\0\0\0\x10");
+    }
+
+    #[test]
+    fn a_tag_reads_as_it_was_written_and_a_part_of_one_as_none() {
+        for (kind, timestamp_ms) in
+            [(FrameKind::Audio, 0), (FrameKind::Video, 0x0102_0304), (FrameKind::Data, u32::MAX)]
+        {
+            let tag = lay(kind, timestamp_ms, b"payload");
+            let (frame, len) = FlvFormat.read(&[&tag[..], b"next"].concat()).expect("it is whole");
+            assert_eq!((frame.kind, frame.timestamp_ms, len), (kind, timestamp_ms, tag.len()));
+            assert_eq!(frame.payload.to_bytes(), "payload");
+            for end in 0..tag.len() {
+                assert!(FlvFormat.read(&tag[..end]).is_none(), "{end} bytes");
+            }
+        }
+        assert!(FlvFormat.read(&[7; 100]).is_none(), "no kind of media");
     }
 
     #[test]

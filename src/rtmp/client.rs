@@ -28,6 +28,19 @@ pub struct ClientConfig {
     pub fmle: bool,
 }
 
+impl ClientConfig {
+    /// Publishes, as FFmpeg does: chunks of 4096 bytes, and FMLE's commands as well.
+    pub fn publish(url: Url) -> Self {
+        let chunk_size = ChunkSize::new(4096).expect("24 bits");
+        Self { url, role: Role::Publish, chunk_size, fmle: true }
+    }
+
+    /// Plays, with the initial chunk size and without FMLE's command.
+    pub fn play(url: Url) -> Self {
+        Self { url, role: Role::Play, chunk_size: ChunkSize::INITIAL, fmle: false }
+    }
+}
+
 /// What a client is there for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {

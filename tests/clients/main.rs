@@ -4,6 +4,7 @@
 mod broadcast;
 mod encoders;
 mod enhanced;
+mod examples;
 mod lifecycle;
 mod media;
 mod messages;
