@@ -4,7 +4,7 @@ use std::path::Path;
 
 use bytes::Bytes;
 use fanfare::flv::FrameKind;
-use fanfare::rtmp::session::{Output, Session, SessionConfig};
+use fanfare::rtmp::session::{Answer, ConnectRequest, Output, QuestionId, Session, SessionConfig};
 use proptest::prelude::*;
 
 #[test]
@@ -32,6 +32,35 @@ fn each_publisher_is_understood_a_byte_at_a_time() {
 fn each_player_is_understood_a_byte_at_a_time() {
     for player in &PLAYERS {
         player.expect(&replay(player.file, |bytes| pieces(bytes, &[1])));
+    }
+}
+
+#[test]
+fn each_client_is_understood_however_late_its_requests_are_answered() {
+    for reads_to_wait in [1, 7, 1_000] {
+        for publisher in &PUBLISHERS {
+            publisher.expect(&replay_late(publisher.file, |bytes| pieces(bytes, &[500]), reads_to_wait));
+        }
+        for player in &PLAYERS {
+            player.expect(&replay_late(player.file, |bytes| pieces(bytes, &[40]), reads_to_wait));
+        }
+    }
+}
+
+#[test]
+fn each_client_s_connect_says_where_it_goes_and_what_it_is() {
+    for file in PUBLISHERS.iter().map(|it| it.file).chain(PLAYERS.iter().map(|it| it.file)) {
+        let seen = replay(file, |bytes| vec![bytes]);
+        let [connect] = &seen.connected[..] else { panic!("{file}: not one connect") };
+        assert_eq!((connect.app.as_str(), connect.query.as_str()), ("live", ""), "{file}");
+        assert!(connect.tc_url.starts_with("rtmp://"), "{file}: {}", connect.tc_url);
+        // GStreamer's elements on librtmp leave it out.
+        let has_version = !file.starts_with("gstreamer-1.22-rtmps");
+        assert_eq!(!connect.flash_ver.is_empty(), has_version, "{file}: {}", connect.flash_ver);
+        let is_obs = file.starts_with("obs");
+        let swf_url = if is_obs { connect.tc_url.as_str() } else { "" };
+        assert_eq!(connect.swf_url, swf_url, "{file}");
+        assert_eq!(connect.page_url, "", "{file}");
     }
 }
 
@@ -122,6 +151,7 @@ impl Player {
 /// What the session made of a capture.
 #[derive(Default)]
 struct Seen {
+    connected: Vec<ConnectRequest>,
     /// App and name.
     published: Vec<(String, String)>,
     /// App, name and query.
@@ -139,37 +169,66 @@ impl Seen {
     }
 }
 
-/// Plays the capture to a session that accepts everything.
+/// Plays the capture to a session of which every request is allowed at once.
 fn replay(file: &str, cut: impl Fn(Bytes) -> Vec<Bytes>) -> Seen {
+    replay_late(file, cut, 0)
+}
+
+/// Plays the capture to a session of which every request is allowed, this many reads later or at the end.
+fn replay_late(file: &str, cut: impl Fn(Bytes) -> Vec<Bytes>, reads_to_wait: usize) -> Seen {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/captures/{file}.bin"));
     let bytes = Bytes::from(std::fs::read(path).unwrap());
     let mut session = Session::new(&SessionConfig::default(), 0, [7; 32]);
     let mut seen = Seen::default();
-    for piece in cut(bytes) {
-        session.receive(piece, 0).unwrap_or_else(|error| panic!("{file}: {error}"));
-        while let Some(output) = session.poll().unwrap_or_else(|error| panic!("{file}: {error}")) {
-            match output {
-                Output::Publish(request) => {
-                    seen.published.push((request.name.app, request.name.name));
-                    session.accept_publish(request.message_stream_id);
-                }
-                Output::Play(request) => {
-                    seen.played.push((request.name.app, request.name.name, request.query));
-                    session.accept_play();
-                }
-                Output::Frame { frame, .. } => seen.frames.push((frame.kind, frame.timestamp_ms)),
-                Output::Unpublish { .. } => seen.unpublished += 1,
-                Output::StopPlay => seen.stopped += 1,
-                Output::Close(reason) => panic!("{file}: closed: {reason:?}"),
-                Output::Send(_)
-                | Output::Pause(_)
-                | Output::ReceiveAudio(_)
-                | Output::ReceiveVideo(_)
-                | Output::More => {}
+    // The open question, and the read after which it is answered.
+    let mut question = None;
+    let reads = cut(bytes);
+    for number in 0..=reads.len() {
+        if let Some(read) = reads.get(number) {
+            session.receive(read.clone(), 0).unwrap_or_else(|error| panic!("{file}: {error}"));
+        }
+        loop {
+            while let Some(output) = session.poll().unwrap_or_else(|error| panic!("{file}: {error}")) {
+                let asked = seen.note(output);
+                question = question.or(asked.map(|id| (id, number + reads_to_wait)));
             }
+            let is_due = |(_, due): &mut (QuestionId, usize)| *due <= number || number >= reads.len();
+            let Some((id, _)) = question.take_if(is_due) else { break };
+            assert!(session.answer(id, Answer::Allow));
         }
     }
     seen
+}
+
+impl Seen {
+    /// Takes note of an output; gives the number of the question that it is.
+    fn note(&mut self, output: Output) -> Option<QuestionId> {
+        match output {
+            Output::Connect(request) => {
+                let question = request.question;
+                self.connected.push(*request);
+                return Some(question);
+            }
+            Output::Publish(request) => {
+                self.published.push((request.name.app, request.name.name));
+                return Some(request.question);
+            }
+            Output::Play(request) => {
+                self.played.push((request.name.app, request.name.name, request.query));
+                return Some(request.question);
+            }
+            Output::Frame { frame, .. } => self.frames.push((frame.kind, frame.timestamp_ms)),
+            Output::Unpublish { .. } => self.unpublished += 1,
+            Output::StopPlay => self.stopped += 1,
+            Output::Close(reason) => panic!("closed: {reason:?}"),
+            Output::Send(_)
+            | Output::Pause(_)
+            | Output::ReceiveAudio(_)
+            | Output::ReceiveVideo(_)
+            | Output::More => {}
+        }
+        None
+    }
 }
 
 /// Cuts the bytes into pieces of these sizes, in turn, again and again.

@@ -11,7 +11,7 @@ use fanfare::{
     rtmp::{
         chunk::{ChunkSize, MediaFormat},
         client::{Client, ClientConfig, Event, Role},
-        session::{Output, Session, SessionConfig},
+        session::{Answer, Output, QuestionId, Session, SessionConfig},
     },
     stream::{Bounds, Publication, PublisherId, Registry, Retention, Signal, Start},
 };
@@ -39,8 +39,8 @@ struct Wire {
 
 /// What the session would have its relay do.
 enum Asked {
-    Publish,
-    Play,
+    Publish(QuestionId),
+    Play(QuestionId),
     Frame(Frame),
 }
 
@@ -72,8 +72,11 @@ impl Wire {
                 is_quiet = false;
                 match output {
                     Output::Send(bytes) => self.client.receive(bytes, now_ms).unwrap(),
-                    Output::Publish(_) => asked(&mut self.session, Asked::Publish),
-                    Output::Play(_) => asked(&mut self.session, Asked::Play),
+                    Output::Connect(request) => {
+                        self.session.answer(request.question, Answer::Allow);
+                    }
+                    Output::Publish(request) => asked(&mut self.session, Asked::Publish(request.question)),
+                    Output::Play(request) => asked(&mut self.session, Asked::Play(request.question)),
                     Output::Frame { frame, .. } => asked(&mut self.session, Asked::Frame(frame)),
                     other => panic!("{other:?}"),
                 }
@@ -131,8 +134,8 @@ impl Relay {
         let publication = registry.publish(NAME, id, now_ms).expect("the name is free");
         let mut publisher = Wire::new(Role::Publish, now_ms);
         publisher.settle(now_ms, |session, asked| {
-            assert!(matches!(asked, Asked::Publish));
-            session.accept_publish(1);
+            let Asked::Publish(question) = asked else { panic!("no publish") };
+            session.answer(question, Answer::Allow);
         });
         let hub = Hub::new(0, registry, policy);
         Relay { signals, hub, publisher, publication, players: Vec::new(), up_ms, now_ms, sent: 0 }
@@ -143,9 +146,9 @@ impl Relay {
         let mut wire = Wire::new(Role::Play, now_ms);
         let mut key = None;
         wire.settle(now_ms, |session, asked| {
-            assert!(matches!(asked, Asked::Play));
+            let Asked::Play(question) = asked else { panic!("no play") };
             key = Some(hub.join(0, NAME, fanfare::stream::Form::Rtmp, Start::KeyFrame, now_ms));
-            session.accept_play();
+            session.answer(question, Answer::Allow);
         });
         let key = key.expect("it asks to play");
         self.players.push(Player { key, wire, joined_at: self.sent, next: None, last_ms: 0 });
@@ -165,7 +168,7 @@ impl Relay {
         self.publisher.client.send_frame(frame);
         self.publisher.settle(now_ms, |_, asked| match asked {
             Asked::Frame(frame) => publication.append(frame, now_ms),
-            Asked::Publish | Asked::Play => panic!("it publishes already"),
+            Asked::Publish(_) | Asked::Play(_) => panic!("it publishes already"),
         });
     }
 

@@ -7,7 +7,7 @@ use fanfare::rtmp::chunk::{ChunkSize, MediaFormat, OUT_CHUNK_SIZE};
 use fanfare::rtmp::client::{Client, ClientConfig, Event, Role, Status};
 use fanfare::rtmp::name::StreamName;
 use fanfare::rtmp::session::{
-    CloseReason, Output, PlayRequest, PublishRequest, Session, SessionConfig, Start,
+    Answer, CloseReason, Output, PlayRequest, PublishRequest, QuestionId, Session, SessionConfig,
 };
 use proptest::prelude::*;
 
@@ -19,8 +19,10 @@ struct Pair {
     to_client: Vec<u8>,
     events: Vec<Event>,
     outputs: Vec<Output>,
-    /// Whether the server grants what is asked.
-    grant: bool,
+    /// Whether the server allows at once what is asked after `connect`.
+    allows: bool,
+    /// What was asked last.
+    question: Option<QuestionId>,
     now_ms: u64,
 }
 
@@ -28,8 +30,17 @@ impl Pair {
     fn new(config: ClientConfig) -> Self {
         let server = Session::new(&SessionConfig::default(), 0, [1; 32]);
         let client = Client::new(config, 0, [2; 32]);
-        let (to_server, to_client) = (Vec::new(), Vec::new());
-        Self { client, server, to_server, to_client, events: vec![], outputs: vec![], grant: true, now_ms: 0 }
+        Self {
+            client,
+            server,
+            to_server: Vec::new(),
+            to_client: Vec::new(),
+            events: Vec::new(),
+            outputs: Vec::new(),
+            allows: true,
+            question: None,
+            now_ms: 0,
+        }
     }
 
     fn publisher(address: &str) -> Self {
@@ -77,14 +88,26 @@ impl Pair {
                     self.to_client.extend_from_slice(bytes);
                     continue;
                 }
-                Output::Publish(request) if self.grant => {
-                    self.server.accept_publish(request.message_stream_id);
+                Output::Connect(request) => {
+                    assert!(self.server.answer(request.question, Answer::Allow));
+                    continue;
                 }
-                Output::Play(_) if self.grant => self.server.accept_play(),
+                Output::Publish(PublishRequest { question, .. })
+                | Output::Play(PlayRequest { question, .. }) => {
+                    self.question = Some(*question);
+                    if self.allows {
+                        assert!(self.server.answer(*question, Answer::Allow));
+                    }
+                }
                 _ => {}
             }
             self.outputs.push(output);
         }
+    }
+
+    /// Answers what was asked last.
+    fn answer(&mut self, answer: Answer) {
+        assert!(self.server.answer(self.question.expect("a question"), answer));
     }
 
     fn started(&self) -> bool {
@@ -173,8 +196,9 @@ fn publish_through(cut: impl FnMut() -> usize + Clone) {
     stream.iter().for_each(|frame| pair.client.send_frame(frame));
     pair.client.stop();
     pair.run(cut);
-    let request = PublishRequest { message_stream_id: 1, name: live_key(), query: "token=1".into() };
-    assert!(matches!(&pair.outputs[0], Output::Publish(asked) if *asked == request));
+    let Output::Publish(request) = &pair.outputs[0] else { panic!("no publish") };
+    assert_eq!((request.message_stream_id, &request.name), (1, &live_key()));
+    assert_eq!(request.query, "token=1");
     assert_eq!(pair.frames_at_server(), plains(&stream));
     assert!(matches!(pair.outputs.last(), Some(Output::Unpublish { message_stream_id: 1 })));
 }
@@ -194,8 +218,9 @@ fn play_through(cut: impl FnMut() -> usize + Clone) {
     pair.run(cut.clone());
     pair.server.end_play();
     pair.run(cut);
-    let request = PlayRequest { name: live_key(), query: "start=live".into(), start: Some(Start::Live) };
-    assert!(matches!(&pair.outputs[..], [Output::Play(asked)] if *asked == request));
+    let [Output::Play(request)] = &pair.outputs[..] else { panic!("not one play") };
+    assert_eq!((request.message_stream_id, &request.name), (1, &live_key()));
+    assert_eq!(request.query, "start=live");
     assert_eq!(pair.frames_at_client(), plains(&stream));
     assert_eq!(pair.codes(), ["NetStream.Play.Start", "NetStream.Play.UnpublishNotify"]);
     assert!(matches!(pair.events.last(), Some(Event::Ended)));
@@ -274,10 +299,13 @@ fn a_client_without_fmle_commands_publishes_and_plays_too() {
 #[test]
 fn a_refused_publisher_is_told_why_and_the_connection_closes() {
     let mut pair = Pair::publisher("rtmp://host/live/key");
-    pair.grant = false;
+    pair.allows = false;
     pair.run_whole();
     assert!(!pair.started());
-    pair.server.refuse_publish(1, "NetStream.Publish.BadName", "Someone else publishes this stream.");
+    pair.answer(Answer::Deny {
+        code: "NetStream.Publish.BadName".into(),
+        description: "Someone else publishes this stream.".into(),
+    });
     pair.run_whole();
     let status = Status {
         level: "error".into(),
@@ -290,12 +318,29 @@ fn a_refused_publisher_is_told_why_and_the_connection_closes() {
 }
 
 #[test]
+fn an_answer_may_come_a_minute_later() {
+    for role in [Role::Publish, Role::Play] {
+        let mut pair = Pair::new(config(role, "rtmp://host/live/key"));
+        pair.allows = false;
+        pair.run_whole();
+        assert!(!pair.started() && pair.server.is_holding());
+        pair.now_ms += 60_000;
+        pair.server.ping(pair.now_ms);
+        pair.run_whole();
+        pair.answer(Answer::Allow);
+        pair.run_whole();
+        assert!(pair.started() && !pair.server.is_holding());
+        assert_eq!(pair.server.round_trip_ms(), Some(2), "the ping's answer waited for the other one");
+    }
+}
+
+#[test]
 fn a_player_of_nothing_waits_and_is_told() {
     let mut pair = Pair::player("rtmp://host/live/nobody");
     pair.run_whole();
     pair.server.ping(1000);
     pair.run_whole();
-    pair.server.refuse_play("NetStream.Play.StreamNotFound", "Nobody publishes this stream.");
+    pair.server.fail_play("NetStream.Play.StreamNotFound", "Nobody publishes this stream.");
     pair.run_whole();
     assert_eq!(pair.codes(), ["NetStream.Play.Start", "NetStream.Play.StreamNotFound"]);
     assert!(matches!(pair.outputs.last(), Some(Output::Close(_))));

@@ -34,9 +34,10 @@ fn converse(mut socket: TcpStream, players: &Mutex<Vec<TcpStream>>) -> Result<()
         while let Some(output) = session.poll()? {
             match output {
                 Output::Send(bytes) => socket.write_all(&bytes)?,
-                Output::Publish(request) => session.accept_publish(request.message_stream_id),
-                Output::Play(_) => {
-                    session.accept_play();
+                Output::Connect(it) => assert!(session.answer(it.question, Answer::Allow)),
+                Output::Publish(it) => assert!(session.answer(it.question, Answer::Allow)),
+                Output::Play(it) => {
+                    assert!(session.answer(it.question, Answer::Allow));
                     players.push(socket.try_clone()?);
                 }
                 Output::Frame { frame, .. } => {

@@ -67,8 +67,8 @@ fn chunk_seeds(capture: &[u8]) -> Vec<Vec<u8>> {
 }
 
 fn session_seeds(capture: &[u8]) -> Vec<Vec<u8>> {
-    // Granted at once, and after the next read.
-    [0, 1].map(|answer| [&CUTS[..], &[answer], after_handshake(capture)].concat()).into()
+    // All is allowed at once, all later, all that follows connect is denied, and two mixtures.
+    [0, 1, 2, 7, 90].map(|plan| [&CUTS[..], &[plan], after_handshake(capture)].concat()).into()
 }
 
 fn amf0_seeds(capture: &[u8]) -> Vec<Vec<u8>> {

@@ -13,7 +13,7 @@ use std::{io, net::SocketAddr};
 use bytes::Bytes;
 use fanfare_rtmp::flv::{Frame, FrameKind, WireFormat, audio, video};
 use fanfare_rtmp::rtmp::chunk::MediaFormat;
-use fanfare_rtmp::rtmp::session::{Output, Session, SessionConfig};
+use fanfare_rtmp::rtmp::session::{Answer, Output, Session, SessionConfig};
 
 use crate::link::Over;
 use crate::sys::{self, Poller, Received};
@@ -250,16 +250,20 @@ impl Opening {
         while let Some(output) = self.session.poll().map_err(|error| Over(error.to_string()))? {
             match output {
                 Output::Send(bytes) => self.unsent.extend_from_slice(&bytes),
+                Output::Connect(request) => {
+                    self.session.answer(request.question, Answer::Allow);
+                }
                 Output::Publish(request) if publisher.is_none() => {
                     *publisher = Some(number);
-                    self.session.accept_publish(request.message_stream_id);
+                    self.session.answer(request.question, Answer::Allow);
                 }
                 Output::Publish(request) => {
-                    let id = request.message_stream_id;
-                    self.session.refuse_publish(id, "NetStream.Publish.BadName", "There is one already.");
+                    let code = "NetStream.Publish.BadName".to_owned();
+                    let denial = Answer::Deny { code, description: "There is one already.".to_owned() };
+                    self.session.answer(request.question, denial);
                 }
-                Output::Play(_) => {
-                    self.session.accept_play();
+                Output::Play(request) => {
+                    self.session.answer(request.question, Answer::Allow);
                     plays = true;
                 }
                 Output::Frame { frame, .. } => log.append(&frame),

@@ -21,7 +21,10 @@ use super::{
 };
 use crate::{
     fanout::PlayerKey,
-    rtmp::{name::StreamName, session::MessageStreamId},
+    rtmp::{
+        name::StreamName,
+        session::{MessageStreamId, QuestionId},
+    },
     stream::Publication,
 };
 
@@ -73,6 +76,7 @@ pub(super) struct Connection {
 pub(super) struct Publishing {
     /// The number that it is published on.
     pub message_stream_id: MessageStreamId,
+    pub question: QuestionId,
     pub name: StreamName,
     pub since_ms: u64,
     pub frames: u64,

@@ -13,7 +13,7 @@ use crate::{
     },
     rtmp::{
         error::Error as RtmpError,
-        session::{MessageStreamId, Output, Session},
+        session::{Answer, MessageStreamId, Output, QuestionId, Session},
     },
     stream::Form,
 };
@@ -158,10 +158,10 @@ impl Dialogue {
         }
     }
 
-    /// Only RTMP publishes: nobody else has asked for it.
-    pub(super) fn accept_publish(&mut self, message_stream_id: MessageStreamId) {
+    /// Answers a question of RTMP: HTTP asks none.
+    pub(super) fn answer(&mut self, question: QuestionId, answer: Answer) {
         if let Self::Rtmp(session) = self {
-            session.accept_publish(message_stream_id);
+            session.answer(question, answer);
         }
     }
 
@@ -172,21 +172,14 @@ impl Dialogue {
         description: &str,
     ) {
         if let Self::Rtmp(session) = self {
-            session.refuse_publish(message_stream_id, code, description);
-        }
-    }
-
-    /// HTTP has accepted with its response's head.
-    pub(super) fn accept_play(&mut self) {
-        if let Self::Rtmp(session) = self {
-            session.accept_play();
+            session.end_publish(message_stream_id, code, description);
         }
     }
 
     /// Nobody published the stream in time.
     pub(super) fn refuse_play(&mut self, code: &str, description: &str) {
         match self {
-            Self::Rtmp(session) => session.refuse_play(code, description),
+            Self::Rtmp(session) => session.fail_play(code, description),
             Self::HttpFlv(body) => body.end(),
             Self::WebSocket(socket) => socket.close(CloseCode::Normal),
         }

@@ -14,7 +14,7 @@ use crate::{
     fanout::Ended,
     http::paths,
     rtmp::name::Address,
-    rtmp::session::{CloseReason, MessageStreamId, Output, PlayRequest, PublishRequest},
+    rtmp::session::{Answer, CloseReason, MessageStreamId, Output, PlayRequest, PublishRequest},
     stream::{NoRoom, Refused, Start},
 };
 
@@ -62,6 +62,9 @@ impl Core {
                     }
                 }
                 Output::Send(bytes) => self.connections[key].outbox.extend_from_slice(&bytes),
+                Output::Connect(request) => {
+                    self.connections[key].dialogue.answer(request.question, Answer::Allow);
+                }
                 Output::Publish(request) => self.publish(key, request),
                 Output::Play(request) => self.play(key, request),
                 Output::Unpublish { message_stream_id } => {
@@ -86,6 +89,7 @@ impl Core {
                 Output::Close(reason) => {
                     let reason = match reason {
                         CloseReason::Refused(code) => Reason::Refused(code),
+                        CloseReason::Redirected => Reason::Refused(reason.to_string()),
                         CloseReason::Name(error) => Reason::Refused(error.to_string()),
                     };
                     self.finish(key, reason);
@@ -162,6 +166,7 @@ impl Core {
         }
         connection.publishing.push(Publishing {
             message_stream_id: id,
+            question: request.question,
             name: request.name,
             since_ms: self.now_ms,
             frames: 0,
@@ -213,8 +218,9 @@ impl Core {
         if let Some(publishing) = connection.publishing_on(message_stream_id) {
             publishing.publication = Some(publication);
             publishing.since_ms = self.now_ms;
+            let question = publishing.question;
+            connection.dialogue.answer(question, Answer::Allow);
         }
-        connection.dialogue.accept_publish(message_stream_id);
         Ok(())
     }
 
@@ -334,7 +340,7 @@ impl Core {
             }
         };
         self.begin_to_play(key, address.name.to_string().into_boxed_str(), start);
-        self.connections[key].dialogue.accept_play();
+        self.connections[key].dialogue.answer(request.question, Answer::Allow);
     }
 
     /// The player stops, for whatever reason. What is being sent to it goes out whole.

@@ -93,14 +93,14 @@ impl Command {
         Self::call("_result", transaction_id, [value])
     }
 
-    /// `_error`: the call failed.
-    pub fn error(transaction_id: f64, code: &str, description: &str) -> Self {
-        Self::call("_error", transaction_id, [information("error", code, description)])
+    /// `_error`: the call failed, for the reason in the information object.
+    pub fn error(transaction_id: f64, information: Value) -> Self {
+        Self::call("_error", transaction_id, [information])
     }
 
     /// `onStatus` (§7.2.2). FFmpeg gives up on any level but `status` and `warning`.
-    pub fn on_status(level: &str, code: &str, description: &str) -> Self {
-        Self::call("onStatus", 0.0, [information(level, code, description)])
+    pub fn on_status(information: Value) -> Self {
+        Self::call("onStatus", 0.0, [information])
     }
 
     /// Its message body, in AMF0.
@@ -154,6 +154,17 @@ impl Command {
 /// The information object of `onStatus`, `_result` and `_error`.
 pub fn information(level: &str, code: &str, description: &str) -> Value {
     Value::object([("level", level.into()), ("code", code.into()), ("description", description.into())])
+}
+
+/// The information object that sends a client to another address, as Flash Media Server's `redirectConnection` has it.
+/// The description repeats the address for the clients that know nothing of this but show errors.
+pub fn redirection(code: &str, address: &str) -> Value {
+    let mut redirection = information("error", code, &format!("Redirected to {address}."));
+    if let Value::Object(information) = &mut redirection {
+        let ex = Value::object([("code", 302.0.into()), ("redirect", address.into())]);
+        information.push(("ex".to_owned(), ex));
+    }
+    redirection
 }
 
 /// A connect with a page's URL and Enhanced RTMP's codec lists is about 1 KiB; a play name with a token, 4 KiB.

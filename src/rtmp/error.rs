@@ -36,7 +36,7 @@ pub enum ErrorKind {
     /// A second `connect`.
     #[error("a second connect")]
     ConnectedTwice,
-    /// A publisher sends much without waiting for the answer to `publish`.
-    #[error("{0} bytes before publish was answered")]
+    /// A client sends much without waiting for the answer to `connect`, `publish` or `play`.
+    #[error("{0} bytes before its request was answered")]
     TooMuchHeld(usize),
 }

@@ -76,8 +76,7 @@ impl Address {
     /// - An empty key is legal where the app has a component left to be one: OBS users put all of
     ///   `rtmp://host/live/key` into the server field.
     pub fn parse(app: &str, tc_url: &str, key: &str) -> Result<Self, Error> {
-        let app = if app.is_empty() { path_of_url(tc_url) } else { app };
-        let (app_path, app_query) = split_query(app);
+        let (app_path, app_query) = path_and_query(app, tc_url);
         let (key_path, key_query) = split_query(key);
         bounded("path", app_path.len() + key_path.len(), MAX_ENCODED_PATH_BYTES)?;
         bounded("query", app_query.len() + key_query.len(), MAX_QUERY_BYTES)?;
@@ -134,6 +133,11 @@ impl StreamName {
 /// The text without its percent signs, where they stand for UTF-8; as it is where they do not.
 fn decoded(text: &str) -> Cow<'_, str> {
     percent_encoding::percent_decode_str(text).decode_utf8().unwrap_or(Cow::Borrowed(text))
+}
+
+/// Path and query of `connect`'s app, for which the path of its `tcUrl` stands in where it is empty. As they were sent.
+pub(super) fn path_and_query<'a>(app: &'a str, tc_url: &'a str) -> (&'a str, &'a str) {
+    split_query(if app.is_empty() { path_of_url(tc_url) } else { app })
 }
 
 fn split_query(text: &str) -> (&str, &str) {

@@ -50,8 +50,9 @@ impl Pair {
                 is_quiet = false;
                 match output {
                     Output::Send(bytes) => self.client.receive(bytes, 0).unwrap(),
-                    Output::Publish(request) => self.session.accept_publish(request.message_stream_id),
-                    Output::Play(_) => self.session.accept_play(),
+                    Output::Connect(request) => assert!(self.session.answer(request.question, Answer::Allow)),
+                    Output::Publish(request) => assert!(self.session.answer(request.question, Answer::Allow)),
+                    Output::Play(request) => assert!(self.session.answer(request.question, Answer::Allow)),
                     Output::Frame { .. } => self.frames += 1,
                     other => panic!("{other:?}"),
                 }

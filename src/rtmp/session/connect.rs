@@ -1,8 +1,8 @@
 //! What a client says of itself in `connect`, and what we answer (RTMP 1.0 §7.2.1.1, Enhanced RTMP v2).
 
-use crate::amf0::Value;
-use crate::rtmp::command::{self, Command, information};
-use crate::rtmp::name::MAX_TEXT_BYTES;
+use super::*;
+use crate::rtmp::command::{self, information, redirection};
+use crate::rtmp::name::{MAX_TEXT_BYTES, path_and_query};
 
 /// What we keep of a `connect` command for as long as the connection lasts: a few hundred bytes, and app or tcUrl.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -41,6 +41,75 @@ pub const CAN_ENCODE: u8 = 2;
 /// FourCcInfoMask: the peer passes it on unopened.
 pub const CAN_FORWARD: u8 = 4;
 
+impl Session {
+    /// Asks whether the client may connect.
+    pub(super) fn ask_to_connect(&mut self, command: &Command) -> Result<(), Error> {
+        if self.connect.is_some() {
+            return Err(self.link.violation(ErrorKind::ConnectedTwice));
+        }
+        let connect = Connect::parse(command).map_err(|error| self.link.violation(error))?;
+        let question = self.ask(About::Connect(Box::new(connect)));
+        let request = ConnectRequest::new(question, &command.object);
+        self.outputs.push_back(Output::Connect(Box::new(request)));
+        Ok(())
+    }
+
+    pub(super) fn answer_connect(&mut self, mut connect: Box<Connect>, answer: Answer) {
+        match answer {
+            Answer::Allow => self.welcome(connect),
+            Answer::AllowAs(name) => {
+                connect.replace_app(&name);
+                self.welcome(connect);
+            }
+            Answer::Redirect(address) => {
+                self.reject_connect(connect, redirection(REJECTED, &address), CloseReason::Redirected);
+            }
+            Answer::Deny { code, description } => self.deny_connect(connect, &code, &description),
+        }
+    }
+
+    /// The order of Flash Media Server.
+    fn welcome(&mut self, connect: Box<Connect>) {
+        self.link.control(Control::WindowAcknowledgementSize(WINDOW_BYTES));
+        self.link.control(Control::SetPeerBandwidth(WINDOW_BYTES, LimitType::Dynamic));
+        self.link.control(Control::User(UserControl::StreamBegin(0)));
+        self.link.control(Control::SetChunkSize(OUT_CHUNK_SIZE));
+        self.link.command(0, &connect.answer(connect.transaction_id));
+        self.connect = Some(connect);
+    }
+
+    pub(super) fn deny_connect(&mut self, connect: Box<Connect>, code: &str, description: &str) {
+        let code = if code.starts_with("NetConnection.") { code } else { REJECTED };
+        let reason = CloseReason::Refused(code.to_owned());
+        self.reject_connect(connect, information("error", code, description), reason);
+    }
+
+    /// FFmpeg and librtmp take it for an answer by its transaction id, and show or read the description: it must have one.
+    fn reject_connect(&mut self, connect: Box<Connect>, information: Value, reason: CloseReason) {
+        self.link.command(0, &Command::error(connect.transaction_id, information));
+        self.connect = Some(connect);
+        self.shut();
+        self.outputs.push_back(Output::Close(reason));
+    }
+}
+
+impl ConnectRequest {
+    fn new(question: QuestionId, object: &Value) -> Self {
+        let app = app_of(object);
+        let tc_url = tc_url_of(object);
+        let (path, query) = path_and_query(&app, &tc_url);
+        Self {
+            question,
+            app: path.to_owned(),
+            query: query.to_owned(),
+            flash_ver: kept(text_of(object, "flashVer"), MAX_FLASH_VER_BYTES),
+            swf_url: kept(text_of(object, "swfUrl"), MAX_URL_BYTES),
+            page_url: kept(text_of(object, "pageUrl"), MAX_URL_BYTES),
+            tc_url,
+        }
+    }
+}
+
 impl Connect {
     /// Parses a `connect` command. Nothing in its object is mandatory.
     ///
@@ -58,19 +127,26 @@ impl Connect {
     }
 
     fn of_object(object: &Value) -> Self {
-        let text = |key| object.get(key).and_then(Value::as_str);
-        let app = kept(text("app").unwrap_or_default(), MAX_TEXT_BYTES);
-        let tc_url = text("tcUrl").or(text("tcurl")).filter(|_| app.is_empty()).unwrap_or_default();
-        let tc_url = kept(tc_url, MAX_TEXT_BYTES + MAX_AUTHORITY_BYTES);
+        let app = app_of(object);
+        let tc_url = if app.is_empty() { tc_url_of(object) } else { String::new() };
         let object_encoding = object.get("objectEncoding").and_then(Value::as_number).unwrap_or(0.0);
         Self {
             transaction_id: 0.0,
             app,
             tc_url,
-            client: printable(text("flashVer").unwrap_or_default()),
+            client: printable(text_of(object, "flashVer")),
             object_encoding: if object_encoding == 3.0 { 3 } else { 0 },
             enhanced: Enhanced::parse(object).map(Box::new),
         }
+    }
+
+    /// Has the client's streams under another path than its app's. Its parameters stay.
+    fn replace_app(&mut self, name: &StreamName) {
+        let (_, query) = path_and_query(&self.app, &self.tc_url);
+        // It is decoded as an address again.
+        let path = name.to_string().replace('%', "%25");
+        self.app = if query.is_empty() { path } else { format!("{path}?{query}") };
+        self.tc_url = String::new();
     }
 
     /// The `_result` of `connect`: the client is welcome.
@@ -150,6 +226,20 @@ fn is_four_cc(text: &&str) -> bool {
     matches!(text.len(), 1..=4)
 }
 
+fn app_of(object: &Value) -> String {
+    kept(text_of(object, "app"), MAX_TEXT_BYTES)
+}
+
+fn tc_url_of(object: &Value) -> String {
+    let text = |key| object.get(key).and_then(Value::as_str);
+    let tc_url = text("tcUrl").or(text("tcurl")).unwrap_or_default();
+    kept(tc_url, MAX_TEXT_BYTES + MAX_AUTHORITY_BYTES)
+}
+
+fn text_of<'a>(object: &'a Value, key: &str) -> &'a str {
+    object.get(key).and_then(Value::as_str).unwrap_or_default()
+}
+
 /// As much of a text as can be an address, and a character more, so that a longer one is refused when it is used.
 fn kept(text: &str, max: usize) -> String {
     let end = text.char_indices().map(|(at, _)| at).find(|&at| at > max);
@@ -161,6 +251,12 @@ fn printable(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(64).collect()
 }
 
+/// The client has no permission to connect, or is to connect elsewhere (ActionScript's NetStatusEvent).
+const REJECTED: &str = "NetConnection.Connect.Rejected";
+/// Real ones have 10 to 40.
+const MAX_FLASH_VER_BYTES: usize = 255;
+/// What browsers and proxies take for granted that an address has at the most.
+const MAX_URL_BYTES: usize = 2048;
 /// `rtmp://host:port/`, with a name of 253 bytes.
 const MAX_AUTHORITY_BYTES: usize = 280;
 /// The least that an allocator gives.

@@ -1,12 +1,14 @@
-//! What holds for any bytes, for the tests and the fuzz target: they are taken without harm, and how they are cut
-//! changes nothing but what is acknowledged when.
+//! What holds for any bytes, for the tests and the fuzz target: they are taken without harm, and neither how they are cut
+//! nor when requests are answered changes anything but when bytes are acknowledged.
 
 use bytes::Bytes;
 
-use super::{Connect, Output, Session, SessionConfig};
-use crate::rtmp::chunk::fuzz::pieces;
+use super::{Answer, Connect, Output, QuestionId, Session, SessionConfig};
+use crate::rtmp::chunk::{Decoder, Limits, fuzz::pieces};
 use crate::rtmp::command::{self, Command};
-use crate::rtmp::name;
+use crate::rtmp::error::Error;
+use crate::rtmp::message::type_id;
+use crate::rtmp::name::{self, StreamName};
 
 /// What holds for any command message, the first byte of which is its type: it reads as [`command::check_any_bytes`]
 /// has it, and a `connect` with any text in it names a stream that [`name::check_any_text`] allows, or none.
@@ -22,88 +24,147 @@ pub fn check_any_command(bytes: &[u8]) {
     name::check_any_text(&connect.app, &connect.tc_url, command.text(0).unwrap_or_default());
 }
 
-/// The first four bytes say how the others are cut, the fifth how a publisher and a player are answered; the others
-/// follow a handshake.
+/// The first four bytes say how the others are cut, the fifth how a client's requests are answered and how late; the
+/// others follow a handshake.
 pub fn check_any_bytes(bytes: &[u8]) {
-    let Some(([a, b, c, d, answer], input)) = bytes.split_first_chunk::<5>() else {
+    let Some(([a, b, c, d, plan], input)) = bytes.split_first_chunk::<5>() else {
         return;
     };
-    let answer = match answer % 3 {
-        0 => Answer::Granted,
-        1 => Answer::GrantedLater,
-        _ => Answer::Refused,
+    let plan = Plan(*plan);
+    let at_once = outcome(std::iter::once(input), plan, false);
+    assert_eq!(at_once, outcome(std::iter::once(input), plan, true));
+    assert_eq!(at_once, outcome(pieces(input, [*a, *b, *c, *d]), plan, true));
+    assert_eq!(at_once, outcome(input.chunks(1), plan, true));
+}
+
+/// How each question is answered, and after how many further reads.
+#[derive(Clone, Copy)]
+struct Plan(u8);
+
+impl Plan {
+    fn answer(self, question: QuestionId, is_connect: bool) -> Answer {
+        let other = || StreamName { app: "other/app".to_owned(), name: "name%2F".to_owned() };
+        let denial = || Answer::Deny { code: "NetStream.Failed".to_owned(), description: "No.".to_owned() };
+        match (self.0, self.draw(question) % 8) {
+            (0 | 1, _) => Answer::Allow,
+            (2, _) if is_connect => Answer::Allow,
+            (2, _) | (_, 0) => denial(),
+            (_, 1) => Answer::Redirect("rtmp://other/app/name".to_owned()),
+            (_, 2 | 3) => Answer::AllowAs(other()),
+            (_, 4) if !is_connect => denial(),
+            _ => Answer::Allow,
+        }
+    }
+
+    fn reads_to_wait(self, question: QuestionId) -> u32 {
+        if self.0 == 0 { 0 } else { self.draw(question) >> 3 & 7 }
+    }
+
+    /// A number of five bits and more for each question: any will do.
+    fn draw(self, question: QuestionId) -> u32 {
+        (u32::from(self.0) << 8 | question.0).wrapping_mul(0x9E37_79B1) >> 20
+    }
+}
+
+/// A session with all that came of what it was given, but for when bytes are acknowledged.
+struct Run {
+    session: Session,
+    plan: Plan,
+    is_late: bool,
+    /// The open question with its answer, and how many more reads that waits.
+    question: Option<(QuestionId, Answer, u32)>,
+    sent: Decoder,
+    handshake_bytes: usize,
+    lines: Vec<String>,
+}
+
+/// What the session wants done and sends, and whether it found a violation.
+fn outcome<'a>(pieces: impl Iterator<Item = &'a [u8]>, plan: Plan, is_late: bool) -> (Vec<String>, bool) {
+    let mut run = Run {
+        session: Session::new(&SessionConfig::default(), 0, [1; 32]),
+        plan,
+        is_late,
+        question: None,
+        sent: Decoder::new(Limits::default()),
+        handshake_bytes: HELLO.len(),
+        lines: Vec::new(),
     };
-    let whole = outcome(std::iter::once(input), answer);
-    assert_eq!(whole, outcome(pieces(input, [*a, *b, *c, *d]), answer));
-    assert_eq!(whole, outcome(input.chunks(1), answer));
+    let is_violation = run.read_all(pieces).is_err();
+    (run.lines, is_violation)
 }
 
-/// What becomes of a request.
-#[derive(Clone, Copy, PartialEq)]
-enum Answer {
-    Granted,
-    /// Once all has come: what comes meanwhile is held.
-    GrantedLater,
-    Refused,
-}
-
-/// All that the session wants done but `Send`, and whether it found a violation.
-fn outcome<'a>(pieces: impl Iterator<Item = &'a [u8]>, answer: Answer) -> (Vec<String>, bool) {
-    let mut session = Session::new(&SessionConfig::default(), 0, [1; 32]);
-    let mut told = Vec::new();
-    // The number of the last publish.
-    let mut asked = 0;
-    for piece in std::iter::once(&HELLO[..]).chain(pieces) {
-        let is_violation = session.receive(Bytes::copy_from_slice(piece), 0).is_err();
-        if is_violation || !go_on(&mut session, answer, &mut told, &mut asked) {
-            return (told, true);
-        }
-    }
-    // A publish that was held, and those that were held behind it.
-    while session.is_holding() {
-        session.accept_publish(asked);
-        if !go_on(&mut session, answer, &mut told, &mut asked) {
-            return (told, true);
-        }
-    }
-    (told, false)
-}
-
-/// Does what the session wants done until there is nothing; false where it found a violation.
-fn go_on(session: &mut Session, answer: Answer, told: &mut Vec<String>, asked: &mut u32) -> bool {
-    loop {
-        let Ok(output) = session.poll() else { return false };
-        let Some(output) = output else { return true };
-        told.extend(line(&output));
-        if let Output::Publish(request) = &output {
-            *asked = request.message_stream_id;
-        }
-        match output {
-            Output::Publish(request) if answer == Answer::Granted => {
-                session.accept_publish(request.message_stream_id);
+impl Run {
+    fn read_all<'a>(&mut self, pieces: impl Iterator<Item = &'a [u8]>) -> Result<(), Error> {
+        for piece in std::iter::once(&HELLO[..]).chain(pieces) {
+            self.session.receive(Bytes::copy_from_slice(piece), 0)?;
+            self.go_on()?;
+            // One that is answered may be followed by others that were held.
+            while let Some((question, answer, _)) = self.question.take_if(|(.., reads)| *reads == 0) {
+                self.answer(question, answer);
+                self.go_on()?;
             }
-            Output::Publish(request) if answer == Answer::Refused => {
-                session.refuse_publish(request.message_stream_id, "NetStream.Publish.BadName", "No.");
+            if let Some((.., reads)) = &mut self.question {
+                *reads -= 1;
             }
-            Output::Play(_) if answer == Answer::Refused => {
-                session.refuse_play("NetStream.Play.StreamNotFound", "No.");
-            }
-            Output::Play(_) => session.accept_play(),
-            _ => {}
         }
+        while let Some((question, answer, _)) = self.question.take() {
+            self.answer(question, answer);
+            self.go_on()?;
+        }
+        assert!(!self.session.is_holding());
+        Ok(())
     }
-}
 
-fn line(output: &Output) -> Option<String> {
-    match output {
-        Output::Send(_) | Output::More => None,
-        Output::Frame { message_stream_id, frame } => Some(format!(
-            "{message_stream_id} {:?} {} {:?}",
-            frame.kind,
-            frame.timestamp_ms,
-            frame.payload.to_bytes()
-        )),
-        output => Some(format!("{output:?}")),
+    /// Does what the session wants done until there is nothing.
+    fn go_on(&mut self) -> Result<(), Error> {
+        while let Some(output) = self.session.poll()? {
+            let question = match &output {
+                Output::Connect(request) => Some((request.question, true)),
+                Output::Publish(request) => Some((request.question, false)),
+                Output::Play(request) => Some((request.question, false)),
+                _ => None,
+            };
+            match output {
+                Output::Send(bytes) => self.decode(bytes),
+                Output::More => {}
+                Output::Frame { message_stream_id, frame } => {
+                    let (kind, time, bytes) = (frame.kind, frame.timestamp_ms, frame.payload.to_bytes());
+                    self.lines.push(format!("{message_stream_id} {kind:?} {time} {bytes:?}"));
+                }
+                output => self.lines.push(format!("{output:?}")),
+            }
+            let Some((question, is_connect)) = question else { continue };
+            assert!(self.session.is_holding() && self.question.is_none(), "one at a time");
+            let answer = self.plan.answer(question, is_connect);
+            if self.is_late {
+                self.question = Some((question, answer, self.plan.reads_to_wait(question)));
+            } else {
+                self.answer(question, answer);
+            }
+        }
+        Ok(())
+    }
+
+    /// Answers, among answers to questions that are not open.
+    fn answer(&mut self, question: QuestionId, answer: Answer) {
+        for other in [question.0 - 1, question.0 + 1].map(QuestionId) {
+            assert!(!self.session.answer(other, Answer::Allow));
+        }
+        assert!(self.session.answer(question, answer));
+        assert!(!self.session.answer(question, Answer::Redirect(String::new())));
+    }
+
+    fn decode(&mut self, mut bytes: Bytes) {
+        let of_handshake = self.handshake_bytes.min(bytes.len());
+        self.handshake_bytes -= of_handshake;
+        self.sent.feed(bytes.split_off(of_handshake));
+        while let Some(message) = self.sent.next().expect("what we send can be read") {
+            if message.message_type_id != type_id::ACKNOWLEDGEMENT {
+                let (kind, id, body) =
+                    (message.message_type_id, message.message_stream_id, message.payload.to_bytes());
+                self.lines.push(format!("sent {kind} on {id} {body:?}"));
+            }
+        }
     }
 }
 

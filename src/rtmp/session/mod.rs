@@ -1,17 +1,20 @@
 //! The server's side of one connection: bytes and time come in, bytes to send, requests and frames go out.
 //!
 //! ```text
-//! handshake ─► connect ─► publish ─► Publish(request) ─ accept_publish ─► Frame, Frame, … ─► Unpublish ─┐
-//!                 ▲  └──► play ────► Play(request) ──── accept_play ────► Pause, … ────────► StopPlay ──┤
-//!                 └────────────────────────────────────────────────────────────────────────────────────┘
+//! handshake ─► Connect(request) ─ answer ─┬─► Publish(request) ─ answer ─► Frame, Frame, … ─► Unpublish ─┐
+//!                                         ├─► Play(request) ──── answer ─► Pause, … ────────► StopPlay ──┤
+//!                                         └──────────────────────────────────────────────────────────────┘
 //! ```
+//! `connect`, `publish` and `play` are numbered questions to the caller, of which one is open at a time. The answer may
+//! come at once or much later; until then nothing more is read. An answer to a question that is over changes nothing.
+//!
 //! Each `createStream` is answered with a number of its own, and each number may publish a stream of its own. Media to a
 //! player is not the session's business: it comes from the stream log, the same bytes for all players, and goes between
 //! what the session sends. So it is always on message stream 1, the first number that any client gets; a client that
 //! plays on another one gets its answers there. Those that publish and play on one connection do not look at the number.
 //!
 //! Nothing is read ahead: [`Session::poll`] reads the next message when all that the one before brought about has been
-//! taken. So a request can be answered before what came after it in the same read is looked at.
+//! taken.
 
 mod connect;
 #[cfg(any(test, fuzzing))]
@@ -20,10 +23,11 @@ mod holdings;
 mod media;
 mod play;
 mod publish;
+mod question;
 mod streams;
 
 pub use connect::{CAN_DECODE, CAN_ENCODE, CAN_FORWARD, Connect, Enhanced};
-pub use play::Start;
+pub use question::{Answer, ConnectRequest, PlayRequest, PublishRequest, QuestionId};
 pub use streams::{MAX_CREATED_STREAMS, MAX_PUBLICATIONS, MessageStreamId};
 
 use std::collections::VecDeque;
@@ -33,12 +37,12 @@ use bytes::Bytes;
 
 use self::{
     media::Aggregate,
-    play::{Stage, Wishes},
     publish::Asked,
+    question::{About, Question},
     streams::Streams,
 };
 use super::chunk::{Limits, Message, OUT_CHUNK_SIZE};
-use super::command::Command;
+use super::command::{Command, information, redirection};
 use super::error::{Error, ErrorKind};
 use super::handshake;
 use super::link::{Link, Taken, WINDOW_BYTES};
@@ -60,10 +64,11 @@ pub enum Output {
     /// Bytes for the peer: whole messages, but for the handshake. All that was said up to the next other output is one
     /// `Send`.
     Send(Bytes),
-    /// The peer asks to publish. Until [`Session::accept_publish`] or [`Session::refuse_publish`] nothing more is
-    /// read: what it sends is held.
+    /// The peer asks to connect, once. Until [`Session::answer`] nothing more is read: what it sends is held.
+    Connect(Box<ConnectRequest>),
+    /// The peer asks to publish: as with `Connect`.
     Publish(PublishRequest),
-    /// The peer asks to play; to be answered by [`Session::accept_play`] or [`Session::refuse_play`].
+    /// The peer asks to play: as with `Connect`.
     Play(PlayRequest),
     /// A frame of a stream that the peer publishes; never an empty one.
     Frame {
@@ -91,33 +96,13 @@ pub enum Output {
     More,
 }
 
-/// What a peer asks to publish.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PublishRequest {
-    /// The number that it is published on: what names it in the answer, and in all that comes of it.
-    pub message_stream_id: MessageStreamId,
-    /// The stream.
-    pub name: StreamName,
-    /// Parameters of the address, without `?`; may hold secrets.
-    pub query: String,
-}
-
-/// What a peer asks to play.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PlayRequest {
-    /// The stream.
-    pub name: StreamName,
-    /// Parameters of the address, without `?`; may hold secrets.
-    pub query: String,
-    /// Where to begin, if the address says so by `?start=`.
-    pub start: Option<Start>,
-}
-
 /// Why the session ends a connection whose peer broke no rule of the protocol.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CloseReason {
-    /// The layer above refused; the status code it gave.
+    /// The layer above refused; the status code.
     Refused(String),
+    /// The layer above sent the peer to another address.
+    Redirected,
     /// The peer asked for a name that no stream can have.
     Name(name::Error),
 }
@@ -130,17 +115,15 @@ pub struct Session {
     link: Link,
     connect: Option<Box<Connect>>,
     streams: Streams,
-    playing: Stage,
-    /// The number that it plays on, if it plays.
-    plays_on: MessageStreamId,
-    /// Whether the last `play` asked for a NetStream.Play.Reset.
-    reset: bool,
-    /// What a player has asked for before its `play` was answered.
-    wishes: Wishes,
+    /// The message stream that it plays on, if it plays.
+    plays_on: Option<MessageStreamId>,
+    /// What the caller has not answered yet.
+    question: Option<Box<Question>>,
+    newest_question: QuestionId,
     /// Whether a `publish` or `play` had a key: then the app alone is the name of no stream.
     has_named_a_key: bool,
     closing: bool,
-    /// What came before all that came earlier was read, as while `publish` is unanswered. Copied, so that no receive
+    /// What came before all that came earlier was read, as while a question is open. Copied, so that no receive
     /// buffer waits with it.
     held: Vec<u8>,
     /// The rest of an aggregate message: its parts are read one at a time.
@@ -166,10 +149,9 @@ impl Session {
             link,
             connect: None,
             streams: Streams::default(),
-            playing: Stage::Idle,
-            plays_on: 0,
-            reset: false,
-            wishes: Wishes::default(),
+            plays_on: None,
+            question: None,
+            newest_question: QuestionId::default(),
             has_named_a_key: false,
             closing: false,
             held: Vec::new(),
@@ -248,25 +230,51 @@ impl Session {
         }
     }
 
+    /// Answers the question of that number; then [`Session::poll`], which goes on with what came meanwhile. False where
+    /// that question is not open (it was answered, its connection is being closed, there never was one): then nothing
+    /// happens.
+    pub fn answer(&mut self, question: QuestionId, answer: Answer) -> bool {
+        if self.closing || self.has_failed {
+            return false;
+        }
+        let Some(open) = self.question.take_if(|open| open.id == question) else { return false };
+        match open.about {
+            About::Connect(connect) => self.answer_connect(connect, answer),
+            About::Publish { message_stream_id, name } => {
+                self.answer_publish(message_stream_id, name, answer);
+            }
+            About::Play { message_stream_id, resets } => self.answer_play(message_stream_id, resets, answer),
+        }
+        true
+    }
+
     /// What is to be sent by now. Reads nothing of what came: for a connection that is about to be closed.
     pub fn take_out(&mut self) -> Option<Bytes> {
         self.link.take_out()
     }
 
-    /// The relay ends the connection, for a reason that is not one stream's: says so on all of its streams, if the peer
-    /// has come far enough to understand it. Reads no more, and lets go of what is half here. `code` is `NetStream.…`
-    /// or `NetConnection.…`. False where there is no way to say it.
+    /// The relay ends the connection, for a reason that is not one stream's: says so on all of its streams, or as the
+    /// answer to its `connect`, if the peer has come far enough to understand it. Reads no more, and lets go of what is
+    /// half here. `code` is `NetStream.…` or `NetConnection.…`. False where there is no way to say it.
     pub fn close(&mut self, code: &str, description: &str) -> bool {
+        let question = self.question.take();
+        let question_on = question.as_ref().and_then(|question| question.message_stream_id());
+        if let Some(About::Connect(connect)) = question.map(|question| question.about) {
+            self.outputs.clear();
+            self.deny_connect(connect, code, description);
+            return true;
+        }
         let is_connected = self.connect.is_some();
         if is_connected && !self.closing {
             self.outputs.clear();
-            let plays_on = (self.playing != Stage::Idle).then_some(self.plays_on);
-            let mut ids: Vec<_> = self.streams.end_all().iter().map(|it| it.id).chain(plays_on).collect();
+            let published = self.streams.end_all();
+            let mut ids: Vec<_> =
+                published.iter().map(|it| it.id).chain(question_on).chain(self.plays_on).collect();
             if ids.is_empty() {
                 ids.push(self.streams.asked_on(0));
             }
             ids.dedup();
-            ids.into_iter().for_each(|id| self.status(id, "error", code, description));
+            ids.into_iter().for_each(|id| self.error(id, information("error", code, description)));
             self.outputs.push_back(Output::Close(CloseReason::Refused(code.to_owned())));
         }
         self.shut();
@@ -280,9 +288,9 @@ impl Session {
         }
     }
 
-    /// Whether `publish` waits for its answer. A caller that can should stop reading meanwhile.
+    /// Whether a question waits for its answer. A caller that can should stop reading meanwhile.
     pub fn is_holding(&self) -> bool {
-        self.streams.is_asking()
+        self.question.is_some()
     }
 
     /// Whether the handshake is over.
@@ -290,7 +298,7 @@ impl Session {
         self.handshake.is_none()
     }
 
-    /// What the client said of itself, once it has connected.
+    /// What the client said of itself, once its `connect` has been answered.
     pub fn connect(&self) -> Option<&Connect> {
         self.connect.as_deref()
     }
@@ -318,6 +326,7 @@ impl Session {
     fn hold(&mut self, bytes: &[u8]) -> Result<(), Error> {
         let held = self.held.len() + bytes.len();
         if held > MAX_HELD_BYTES {
+            self.has_failed = true;
             return Err(self.link.violation(ErrorKind::TooMuchHeld(held)));
         }
         self.held.extend_from_slice(bytes);
@@ -363,11 +372,12 @@ impl Session {
     fn command(&mut self, on: MessageStreamId, command: &Command) -> Result<(), Error> {
         let transaction_id = command.transaction_id;
         if command.name == "connect" {
-            return self.welcome(command);
+            return self.ask_to_connect(command);
         }
         if self.connect.is_none() {
             return Err(self.link.violation(ErrorKind::NotConnected(word(&command.name))));
         }
+        let play_meant = self.play_meant(on);
         match command.name.as_str() {
             "createStream" => match self.streams.create() {
                 Some(id) => self.result(transaction_id, f64::from(id).into()),
@@ -395,57 +405,66 @@ impl Session {
             }
             // Live has no length.
             "getStreamLength" => self.result(transaction_id, 0.0.into()),
-            "pause" | "pauseRaw" if self.is_about_play(on) => {
-                if let Some(is_paused) = command.flag_or(0, true) {
-                    self.pause(is_paused);
+            "pause" | "pauseRaw" => {
+                if let (Some(id), Some(is_paused)) = (play_meant, command.flag_or(0, true)) {
+                    self.pause(id, is_paused);
                 }
             }
             // Live goes on where it is, but librtmp waits for this word, and FFmpeg gives up at an error.
-            "seek" if self.is_about_play(on) && self.playing == Stage::Granted => {
-                self.status(self.plays_on, "status", "NetStream.Seek.Notify", "Live: the position stays.");
-            }
-            "receiveAudio" if self.is_about_play(on) => {
-                if let Some(wanted) = command.flag_or(0, true) {
-                    self.receive_kind(wanted, Output::ReceiveAudio);
+            "seek" => {
+                if let Some(id) = play_meant {
+                    self.status(id, "NetStream.Seek.Notify", "Live: the position stays.");
                 }
             }
-            "receiveVideo" if self.is_about_play(on) => {
-                if let Some(wanted) = command.flag_or(0, true) {
-                    self.receive_kind(wanted, Output::ReceiveVideo);
+            "receiveAudio" => {
+                if let (Some(id), Some(wanted)) = (play_meant, command.flag_or(0, true)) {
+                    self.receive_kind(id, wanted, Output::ReceiveAudio);
                 }
             }
-            // Answers to calls that we never make, what is asked of a stream that does not play, and a switch to
-            // another bit rate, of which we have one.
-            "_result" | "_error" | "onStatus" | "pause" | "pauseRaw" | "seek" | "receiveAudio"
-            | "receiveVideo" | "play2" => {}
+            "receiveVideo" => {
+                if let (Some(id), Some(wanted)) = (play_meant, command.flag_or(0, true)) {
+                    self.receive_kind(id, wanted, Output::ReceiveVideo);
+                }
+            }
+            // Answers to calls that we never make, and a switch to another bit rate, of which we have one.
+            "_result" | "_error" | "onStatus" | "play2" => {}
             unknown => self.fail(transaction_id, &format!("Method not found ({}).", echo(unknown))),
         }
         Ok(())
     }
 
-    /// The order of Flash Media Server.
-    fn welcome(&mut self, command: &Command) -> Result<(), Error> {
-        if self.connect.is_some() {
-            return Err(self.link.violation(ErrorKind::ConnectedTwice));
-        }
-        let connect = Connect::parse(command).map_err(|error| self.link.violation(error))?;
-        self.link.control(Control::WindowAcknowledgementSize(WINDOW_BYTES));
-        self.link.control(Control::SetPeerBandwidth(WINDOW_BYTES, LimitType::Dynamic));
-        self.link.control(Control::User(UserControl::StreamBegin(0)));
-        self.link.control(Control::SetChunkSize(OUT_CHUNK_SIZE));
-        self.link.command(0, &connect.answer(command.transaction_id));
-        self.connect = Some(Box::new(connect));
-        Ok(())
+    /// Opens a question. There is none open, for nothing is read meanwhile.
+    fn ask(&mut self, about: About) -> QuestionId {
+        // Wraps when the answer that would be mistaken is four billion questions late.
+        self.newest_question = QuestionId(self.newest_question.0.wrapping_add(1));
+        let id = self.newest_question;
+        self.question = Some(Box::new(Question { id, about }));
+        id
     }
 
-    /// Says no about a stream that runs no longer. OBS hangs where the connection stays open, so it is closed unless
-    /// something else goes on.
-    fn refuse(&mut self, id: MessageStreamId, code: &str, description: &str, reason: CloseReason) {
+    /// Says no about a stream that runs no longer.
+    fn refuse(&mut self, id: MessageStreamId, code: &str, description: &str) {
+        let reason = CloseReason::Refused(code.to_owned());
+        self.refuse_with(id, information("error", code, description), reason);
+    }
+
+    /// Says no to a name that no stream can have.
+    fn refuse_name(&mut self, id: MessageStreamId, code: &str, error: name::Error) {
+        self.refuse_with(id, information("error", code, &error.to_string()), CloseReason::Name(error));
+    }
+
+    /// Says where a stream is to be published or played instead.
+    fn redirect(&mut self, id: MessageStreamId, code: &str, address: &str) {
+        self.refuse_with(id, redirection(code, address), CloseReason::Redirected);
+    }
+
+    /// OBS hangs where the connection stays open, so it is closed unless something else goes on.
+    fn refuse_with(&mut self, id: MessageStreamId, information: Value, reason: CloseReason) {
         if self.closing {
             return;
         }
-        self.status(id, "error", code, description);
-        if self.streams.published_count() == 0 && self.playing == Stage::Idle {
+        self.error(id, information);
+        if self.streams.published_count() == 0 && self.plays_on.is_none() {
             self.shut();
             self.outputs.push_back(Output::Close(reason));
         }
@@ -458,13 +477,18 @@ impl Session {
         self.let_go_of_input();
     }
 
-    fn status(&mut self, id: MessageStreamId, level: &str, code: &str, description: &str) {
-        self.link.command(id, &Command::on_status(level, code, description));
+    fn status(&mut self, id: MessageStreamId, code: &str, description: &str) {
+        self.link.command(id, &Command::on_status(information("status", code, description)));
+    }
+
+    fn error(&mut self, id: MessageStreamId, information: Value) {
+        self.link.command(id, &Command::on_status(information));
     }
 
     /// FMLE's own notices: `onFCPublish` and the like, about the stream that the command names.
     fn notify(&mut self, method: &str, code: &str, command: &Command) {
-        let mut notice = Command::on_status("status", code, &echo(command.text(0).unwrap_or_default()));
+        let description = echo(command.text(0).unwrap_or_default());
+        let mut notice = Command::on_status(information("status", code, &description));
         notice.name = method.to_owned();
         self.link.command(0, &notice);
     }
@@ -486,8 +510,8 @@ impl Session {
 
     fn fail(&mut self, transaction_id: f64, description: &str) {
         if transaction_id != 0.0 {
-            let answer = Command::error(transaction_id, "NetConnection.Call.Failed", description);
-            self.link.command(0, &answer);
+            let information = information("error", "NetConnection.Call.Failed", description);
+            self.link.command(0, &Command::error(transaction_id, information));
         }
     }
 }
@@ -496,6 +520,7 @@ impl fmt::Display for CloseReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Refused(code) => write!(f, "refused: {code}"),
+            Self::Redirected => f.write_str("redirected"),
             Self::Name(error) => write!(f, "refused: {error}"),
         }
     }

@@ -1,153 +1,99 @@
-//! What a peer plays: one stream at a time, where in it it begins, and what a player may ask for meanwhile. Its media is
-//! not the session's business.
+//! What a peer plays: one stream at a time, and what a player may ask for meanwhile. Its media is not the session's
+//! business.
 
 use super::*;
 
-/// How far a play has come.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Stage {
-    #[default]
-    Idle,
-    Asked,
-    Granted,
-}
-
-/// The last of each kind counts.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Wishes {
-    pause: Option<bool>,
-    audio: Option<bool>,
-    video: Option<bool>,
-}
-
-/// Where in a live stream a player begins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Start {
-    /// At the newest key frame, with all since.
-    KeyFrame,
-    /// At the next key frame.
-    Live,
-}
-
 impl Session {
-    /// The peer plays from now on: media may follow what this makes the session send. Then [`Session::poll`].
+    /// The player has waited in vain after it was allowed to play, or the relay ends the request to play: notifies the
+    /// peer, and closes unless it publishes. `code` is `NetStream.Play.StreamNotFound` or `.Failed`.
     ///
-    /// Without a request there is nothing to accept, and nothing happens.
-    pub fn accept_play(&mut self) {
-        if self.playing != Stage::Asked {
-            return;
+    /// Without a play nothing happens.
+    pub fn fail_play(&mut self, code: &str, description: &str) {
+        let is_about_play = |question: &mut Box<Question>| matches!(question.about, About::Play { .. });
+        let requested = self.question.take_if(is_about_play);
+        let requested_on = requested.and_then(|question| question.message_stream_id());
+        if let Some(id) = self.plays_on.take().or(requested_on) {
+            self.refuse(id, code, description);
         }
-        self.playing = Stage::Granted;
-        let id = self.plays_on;
+    }
+
+    /// The stream that the peer plays has ended for good: FFmpeg and librtmp stop here. To be sent after the last media;
+    /// what becomes of the connection is the caller's to decide.
+    ///
+    /// Without a play that was allowed nothing happens.
+    pub fn end_play(&mut self) {
+        if let Some(id) = self.plays_on.take() {
+            self.status(id, "NetStream.Play.UnpublishNotify", "The stream has ended.");
+            self.link.control(Control::User(UserControl::StreamEof(id)));
+        }
+    }
+
+    pub(super) fn answer_play(&mut self, id: MessageStreamId, resets: bool, answer: Answer) {
+        match answer {
+            // Which stream's media follows is not the session's business.
+            Answer::Allow | Answer::AllowAs(_) => self.start_play(id, resets),
+            Answer::Redirect(address) => self.redirect(id, "NetStream.Play.Failed", &address),
+            Answer::Deny { code, description } => self.refuse(id, &code, &description),
+        }
+    }
+
+    fn start_play(&mut self, id: MessageStreamId, resets: bool) {
+        self.plays_on = Some(id);
         self.link.control(Control::User(UserControl::StreamBegin(id)));
-        if self.reset {
-            self.status(id, "status", "NetStream.Play.Reset", "Playing and resetting.");
+        if resets {
+            self.status(id, "NetStream.Play.Reset", "Playing and resetting.");
         }
-        self.status(id, "status", "NetStream.Play.Start", "Started playing.");
+        self.status(id, "NetStream.Play.Start", "Started playing.");
         let access = [Value::from("|RtmpSampleAccess"), false.into(), false.into()];
         self.link.data(id, &access);
-        let Wishes { pause, audio, video } = std::mem::take(&mut self.wishes);
-        if let Some(wanted) = audio {
-            self.receive_kind(wanted, Output::ReceiveAudio);
-        }
-        if let Some(wanted) = video {
-            self.receive_kind(wanted, Output::ReceiveVideo);
-        }
-        if let Some(is_paused) = pause {
-            self.pause(is_paused);
-        }
-    }
-
-    /// The peer does not get to play, or waited in vain after it was accepted: says so, and closes unless the peer
-    /// publishes. `code` is `NetStream.Play.StreamNotFound` or `.Failed`.
-    pub fn refuse_play(&mut self, code: &str, description: &str) {
-        self.playing = Stage::Idle;
-        self.refuse(self.plays_on, code, description, CloseReason::Refused(code.to_owned()));
-    }
-
-    /// The stream that the peer plays has ended for good: FFmpeg and librtmp stop here. To be sent behind the last
-    /// media; what becomes of the connection is the caller's to decide.
-    pub fn end_play(&mut self) {
-        if self.playing == Stage::Idle {
-            return;
-        }
-        self.playing = Stage::Idle;
-        let id = self.plays_on;
-        self.status(id, "status", "NetStream.Play.UnpublishNotify", "The stream has ended.");
-        self.link.control(Control::User(UserControl::StreamEof(id)));
     }
 
     /// A second play takes the place of the first. Arguments: name, start, duration, reset.
     pub(super) fn play(&mut self, on: MessageStreamId, command: &Command) -> Result<(), Error> {
         let id = self.streams.asked_on(on);
-        let is_running = self.playing != Stage::Idle && self.plays_on == id;
+        let is_running = self.plays_on == Some(id);
         match self.asked_for(command, is_running)? {
             Asked::Stop if is_running => self.stop_play(),
             Asked::Stop => {}
-            Asked::Stream(address) => {
+            Asked::Stream(Address { name, query }) => {
                 self.stop_play();
-                let start = address.parameter("start").and_then(Start::parse);
-                let Address { name, query } = address;
-                self.playing = Stage::Asked;
-                self.plays_on = id;
-                self.reset = command.flag_or(3, false).unwrap_or(false);
-                self.outputs.push_back(Output::Play(PlayRequest { name, query, start }));
+                let resets = command.flag_or(3, false).unwrap_or(false);
+                let question = self.ask(About::Play { message_stream_id: id, resets });
+                let request = PlayRequest { question, message_stream_id: id, name, query };
+                self.outputs.push_back(Output::Play(request));
             }
             Asked::Nonsense(error) => {
                 self.stop_play();
-                let reason = CloseReason::Name(error);
-                self.refuse(id, "NetStream.Play.StreamNotFound", &error.to_string(), reason);
+                self.refuse_name(id, "NetStream.Play.StreamNotFound", error);
             }
         }
         Ok(())
     }
 
     pub(super) fn stop_play(&mut self) {
-        self.wishes = Wishes::default();
-        if std::mem::take(&mut self.playing) != Stage::Idle {
+        if self.plays_on.take().is_some() {
             self.outputs.push_back(Output::StopPlay);
         }
     }
 
-    /// Whether a command on message stream `on` is about what the peer plays. Some send all of theirs on 0.
-    pub(super) fn is_about_play(&self, on: MessageStreamId) -> bool {
-        self.playing != Stage::Idle && (on == 0 || on == self.plays_on)
+    /// The message stream that the peer plays on, if a command on message stream `on` is about that. Some clients send
+    /// all of theirs on 0.
+    pub(super) fn play_meant(&self, on: MessageStreamId) -> Option<MessageStreamId> {
+        self.plays_on.filter(|&id| on == 0 || on == id)
     }
 
-    pub(super) fn pause(&mut self, is_paused: bool) {
-        if self.playing == Stage::Asked {
-            self.wishes.pause = Some(is_paused);
-            return;
-        }
+    pub(super) fn pause(&mut self, id: MessageStreamId, is_paused: bool) {
         let code = if is_paused { "NetStream.Pause.Notify" } else { "NetStream.Unpause.Notify" };
-        self.status(self.plays_on, "status", code, "");
+        self.status(id, code, "");
         self.outputs.push_back(Output::Pause(is_paused));
     }
 
-    /// §7.2.2.4: going on is told, leaving off is not.
-    pub(super) fn receive_kind(&mut self, wanted: bool, output: fn(bool) -> Output) {
-        if self.playing == Stage::Asked {
-            match output(wanted) {
-                Output::ReceiveAudio(_) => self.wishes.audio = Some(wanted),
-                _ => self.wishes.video = Some(wanted),
-            }
-            return;
-        }
+    /// §7.2.2.4 and §7.2.2.5: that a kind of media goes on is notified, that it stops is not.
+    pub(super) fn receive_kind(&mut self, id: MessageStreamId, wanted: bool, output: fn(bool) -> Output) {
         if wanted {
-            self.status(self.plays_on, "status", "NetStream.Seek.Notify", "");
-            self.status(self.plays_on, "status", "NetStream.Play.Start", "");
+            self.status(id, "NetStream.Seek.Notify", "");
+            self.status(id, "NetStream.Play.Start", "");
         }
         self.outputs.push_back(output(wanted));
-    }
-}
-
-impl Start {
-    /// `keyframe` or `live`.
-    pub fn parse(text: &str) -> Option<Self> {
-        match text {
-            "keyframe" => Some(Self::KeyFrame),
-            "live" => Some(Self::Live),
-            _ => None,
-        }
     }
 }

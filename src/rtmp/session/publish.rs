@@ -13,53 +13,53 @@ pub(super) enum Asked {
 }
 
 impl Session {
-    /// The stream is the peer's: says so. Then [`Session::poll`], which goes on with what it sent meanwhile.
+    /// The relay ends the publish on this message stream, or the request for one: notifies the peer, and closes unless
+    /// it publishes another stream or plays. `code` is `NetStream.Publish.BadName` or `.Denied`.
     ///
-    /// Without a request there is nothing to accept, and nothing happens.
-    pub fn accept_publish(&mut self, message_stream_id: MessageStreamId) {
-        if self.streams.grant(message_stream_id) {
-            self.link.want_media(true);
-            self.link.control(Control::User(UserControl::StreamBegin(message_stream_id)));
-            self.status(message_stream_id, "status", "NetStream.Publish.Start", "Publishing.");
+    /// Without such a publish nothing happens.
+    pub fn end_publish(&mut self, message_stream_id: MessageStreamId, code: &str, description: &str) {
+        let is_about_it = |question: &mut Box<Question>| matches!(question.about, About::Publish { message_stream_id: id, .. } if id == message_stream_id);
+        let was_requested = self.question.take_if(is_about_it).is_some();
+        if was_requested || self.streams.end(message_stream_id).is_some() {
+            self.link.want_media(self.streams.published_count() > 0);
+            self.refuse(message_stream_id, code, description);
         }
     }
 
-    /// The stream is not the peer's, or no longer: says so, and closes unless it publishes another one or plays. `code`
-    /// is `NetStream.Publish.BadName` or `.Denied`.
-    ///
-    /// Without such a stream nothing happens.
-    pub fn refuse_publish(&mut self, message_stream_id: MessageStreamId, code: &str, description: &str) {
-        if self.streams.end(message_stream_id).is_some() {
-            self.link.want_media(self.streams.published_count() > 0);
-            self.refuse(message_stream_id, code, description, CloseReason::Refused(code.to_owned()));
+    pub(super) fn answer_publish(&mut self, id: MessageStreamId, name: StreamName, answer: Answer) {
+        match answer {
+            Answer::Allow => self.start_publish(id, name, None),
+            Answer::AllowAs(other) => self.start_publish(id, name, Some(other)),
+            Answer::Redirect(address) => self.redirect(id, "NetStream.Publish.Denied", &address),
+            Answer::Deny { code, description } => self.refuse(id, &code, &description),
         }
+    }
+
+    fn start_publish(&mut self, id: MessageStreamId, name: StreamName, other_name: Option<StreamName>) {
+        self.streams.publish(id, name, other_name);
+        self.link.want_media(true);
+        self.link.control(Control::User(UserControl::StreamBegin(id)));
+        self.status(id, "NetStream.Publish.Start", "Publishing.");
     }
 
     /// Does what a `publish` asks. A second one on the same number takes the place of the first. Its type, `live` or
     /// `record` or nothing, changes nothing.
     pub(super) fn publish(&mut self, on: MessageStreamId, command: &Command) -> Result<(), Error> {
         let id = self.streams.asked_on(on);
-        let asked = self.asked_for(command, self.streams.published(id).is_some())?;
+        let asked = self.asked_for(command, self.streams.is_published(id))?;
         self.unpublish(id);
         match asked {
             Asked::Stop => {}
             Asked::Stream(_) if self.streams.published_count() == MAX_PUBLICATIONS => {
-                let code = "NetStream.Publish.Denied";
                 let description = format!("A connection may publish {MAX_PUBLICATIONS} streams.");
-                self.refuse(id, code, &description, CloseReason::Refused(code.to_owned()));
+                self.refuse(id, "NetStream.Publish.Denied", &description);
             }
             Asked::Stream(Address { name, query }) => {
-                self.streams.ask(id, name.clone());
-                self.outputs.push_back(Output::Publish(PublishRequest {
-                    message_stream_id: id,
-                    name,
-                    query,
-                }));
+                let question = self.ask(About::Publish { message_stream_id: id, name: name.clone() });
+                let request = PublishRequest { question, message_stream_id: id, name, query };
+                self.outputs.push_back(Output::Publish(request));
             }
-            Asked::Nonsense(error) => {
-                let reason = CloseReason::Name(error);
-                self.refuse(id, "NetStream.Publish.BadName", &error.to_string(), reason);
-            }
+            Asked::Nonsense(error) => self.refuse_name(id, "NetStream.Publish.BadName", error),
         }
         Ok(())
     }
@@ -114,8 +114,7 @@ impl Session {
     /// The number that a command on `on` is about, where it names none: on 0, the only one that is in use, if there is
     /// one; 0 where there is none.
     pub(super) fn in_use(&self, on: MessageStreamId) -> MessageStreamId {
-        let plays_on = (self.playing != Stage::Idle).then_some(self.plays_on);
-        match (on, self.streams.published_count(), plays_on) {
+        match (on, self.streams.published_count(), self.plays_on) {
             (0, 0, Some(id)) => id,
             (0, 1, None) => self.streams.only().unwrap_or(0),
             (0, 1, Some(id)) if self.streams.only() == Some(id) => id,
@@ -126,7 +125,7 @@ impl Session {
     /// Ends what is published or played on this number.
     pub(super) fn end_stream(&mut self, id: MessageStreamId) {
         self.unpublish(id);
-        if self.plays_on == id {
+        if self.plays_on == Some(id) {
             self.stop_play();
         }
     }
@@ -134,7 +133,7 @@ impl Session {
     fn unpublish(&mut self, id: MessageStreamId) {
         if self.streams.end(id).is_some() {
             self.link.want_media(self.streams.published_count() > 0);
-            self.status(id, "status", "NetStream.Unpublish.Success", "Stopped publishing.");
+            self.status(id, "NetStream.Unpublish.Success", "Stopped publishing.");
             self.outputs.push_back(Output::Unpublish { message_stream_id: id });
         }
     }

@@ -16,13 +16,14 @@ pub(super) struct Streams {
     publications: Vec<Published>,
 }
 
-/// A stream that the peer publishes, or asks to.
+/// A stream that the peer publishes.
 #[derive(Debug)]
 pub(super) struct Published {
     pub id: MessageStreamId,
-    pub name: StreamName,
-    /// Until then nothing more is read.
-    pub is_granted: bool,
+    /// As the client names it.
+    name: StreamName,
+    /// As players know it, where that is another name: a client may have heard of it and use either.
+    other_name: Option<Box<StreamName>>,
 }
 
 impl Streams {
@@ -50,19 +51,13 @@ impl Streams {
         if id == 0 { self.newest.max(1) } else { id }
     }
 
-    /// Begins to publish, once it is granted. What was published on this number must have ended.
-    pub fn ask(&mut self, id: MessageStreamId, name: StreamName) {
-        debug_assert!(self.published(id).is_none());
-        self.publications.push(Published { id, name, is_granted: false });
+    /// Begins to publish. What was published on this number must have ended.
+    pub fn publish(&mut self, id: MessageStreamId, name: StreamName, other_name: Option<StreamName>) {
+        debug_assert!(!self.is_published(id));
+        self.publications.push(Published { id, name, other_name: other_name.map(Box::new) });
     }
 
-    /// True if there was something to grant.
-    pub fn grant(&mut self, id: MessageStreamId) -> bool {
-        let asked = self.publications.iter_mut().find(|it| it.id == id && !it.is_granted);
-        asked.map(|it| it.is_granted = true).is_some()
-    }
-
-    /// Ends what is published on this number, or asked for.
+    /// Ends what is published on this number.
     pub fn end(&mut self, id: MessageStreamId) -> Option<Published> {
         let at = self.publications.iter().position(|it| it.id == id)?;
         let ended = self.publications.remove(at);
@@ -77,19 +72,16 @@ impl Streams {
         std::mem::take(&mut self.publications)
     }
 
-    /// Whether a publish waits for its answer. There is one at most: nothing is read meanwhile.
-    pub fn is_asking(&self) -> bool {
-        self.publications.iter().any(|it| !it.is_granted)
+    /// Whether a stream is published on this number.
+    pub fn is_published(&self, id: MessageStreamId) -> bool {
+        self.publications.iter().any(|it| it.id == id)
     }
 
-    /// What is published on this number, or asked for.
-    pub fn published(&self, id: MessageStreamId) -> Option<&Published> {
-        self.publications.iter().find(|it| it.id == id)
-    }
-
-    /// The number that this stream is published on.
+    /// The number that this stream is published on: the name that the client gave it counts before the other one.
     pub fn named(&self, name: &StreamName) -> Option<MessageStreamId> {
-        self.publications.iter().find(|it| it.name == *name).map(|it| it.id)
+        let by_name = self.publications.iter().find(|it| it.name == *name);
+        let by_other = || self.publications.iter().find(|it| it.other_name.as_deref() == Some(name));
+        by_name.or_else(by_other).map(|it| it.id)
     }
 
     /// The number of the one stream that is published; none where there are several.
@@ -104,17 +96,20 @@ impl Streams {
     /// several clients send all of their media on it: they mean the only one that there is.
     pub fn media_of(&self, id: MessageStreamId) -> Option<MessageStreamId> {
         let id = if id == 0 { self.only()? } else { id };
-        self.publications.iter().any(|it| it.id == id && it.is_granted).then_some(id)
+        self.is_published(id).then_some(id)
     }
 
-    /// How many are published or asked for.
+    /// How many are published.
     pub fn published_count(&self) -> usize {
         self.publications.len()
     }
 
     /// Memory on the heap, bytes.
     pub fn held_bytes(&self) -> usize {
-        let names = self.publications.iter().map(|it| it.name.app.capacity() + it.name.name.capacity());
+        let text = |name: &StreamName| name.app.capacity() + name.name.capacity();
+        let names = self.publications.iter().map(|it| {
+            text(&it.name) + it.other_name.as_ref().map_or(0, |name| size_of::<StreamName>() + text(name))
+        });
         self.publications.capacity() * size_of::<Published>() + names.sum::<usize>()
     }
 }
@@ -155,16 +150,25 @@ mod tests {
         streams.create();
         assert_eq!((streams.asked_on(0), streams.asked_on(1)), (2, 1));
         assert_eq!(streams.media_of(0), None);
-        streams.ask(1, name("a"));
-        assert_eq!(streams.media_of(0), None, "not before it is granted");
-        assert!(streams.grant(1));
+        streams.publish(1, name("a"), None);
         assert_eq!((streams.media_of(0), streams.media_of(1), streams.media_of(2)), (Some(1), Some(1), None));
-        streams.ask(2, name("b"));
-        assert!(streams.is_asking() && streams.grant(2) && !streams.is_asking());
+        streams.publish(2, name("b"), None);
         assert_eq!((streams.media_of(0), streams.named(&name("b"))), (None, Some(2)));
         assert!(streams.end(1).is_some() && streams.end(1).is_none());
         assert_eq!(streams.media_of(0), Some(2));
         streams.end_all();
         assert_eq!(streams.held_bytes(), 0);
+    }
+
+    #[test]
+    fn a_stream_with_two_names_is_found_by_either_and_the_client_s_own_counts_first() {
+        let mut streams = Streams::default();
+        streams.publish(1, name("a"), Some(name("b")));
+        assert_eq!((streams.named(&name("a")), streams.named(&name("b"))), (Some(1), Some(1)));
+        streams.publish(2, name("b"), Some(name("c")));
+        assert_eq!((streams.named(&name("b")), streams.named(&name("c"))), (Some(2), Some(2)));
+        assert_eq!(streams.named(&name("d")), None);
+        streams.end(1);
+        assert_eq!(streams.named(&name("a")), None);
     }
 }

@@ -46,7 +46,7 @@ fn a_publisher_s_limits_begin_with_the_grant_and_end_with_the_publish() {
     assert_eq!(large(&mut peer), 0);
     peer.call("publish", 0.0, ["key".into()]);
     assert_eq!(large(&mut peer), 0, "held");
-    peer.session.accept_publish(1);
+    peer.allow();
     assert_eq!(peer.transcript().len(), 3, "what was held for the answer is not lost");
     assert_eq!(large(&mut peer), 1);
     let held = leave_unfinished(&mut peer, type_id::VIDEO, 30_000).unwrap();

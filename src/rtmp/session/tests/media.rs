@@ -15,7 +15,7 @@ fn an_encoder_that_does_not_wait_for_its_answer_loses_nothing() {
     assert!(peer.session.is_holding());
     assert_eq!(peer.receive(wire[cut..].to_vec()).unwrap(), NOTHING);
     assert_eq!(peer.message(type_id::VIDEO, 40, b"v1"), NOTHING);
-    peer.session.accept_publish(1);
+    peer.allow();
     let all = [
         "User(StreamBegin(1))",
         "onStatus NetStream.Publish.Start on 1",
@@ -41,7 +41,7 @@ fn what_is_held_may_be_wrong_too() {
     let mut peer = Peer::connected();
     peer.call("publish", 0.0, ["key".into()]);
     assert_eq!(peer.message(type_id::COMMAND_AMF0, 0, b"nonsense"), NOTHING);
-    peer.session.accept_publish(1);
+    peer.allow();
     let mut outputs = std::iter::from_fn(|| peer.session.poll().transpose());
     assert!(matches!(outputs.next(), Some(Ok(Output::Send(_)))), "what came before it is said");
     assert!(matches!(outputs.next(), Some(Err(error)) if matches!(error.kind, ErrorKind::Command(_))));

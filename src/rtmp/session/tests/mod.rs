@@ -12,6 +12,7 @@ mod holdings;
 mod media;
 mod names;
 mod order;
+mod questions;
 mod streams;
 mod violations;
 
@@ -19,6 +20,12 @@ mod violations;
 struct Peer {
     session: Session,
     encoder: Encoder,
+    /// Of the session's chunks, in bytes.
+    chunk_size: usize,
+    /// The number of the newest question; 0 before the first.
+    question: QuestionId,
+    /// Whether `connect` is allowed at once, as a relay without rules does: then the transcript has nothing of it.
+    allows_connect: bool,
     now_ms: u64,
 }
 
@@ -31,21 +38,36 @@ impl Peer {
         session.receive(hello.into(), 0).unwrap();
         assert!(matches!(session.poll(), Ok(Some(Output::Send(_)))));
         assert!(session.poll().unwrap().is_none());
-        Self { session, encoder: Encoder::new(), now_ms: 0 }
+        Self {
+            session,
+            encoder: Encoder::new(),
+            chunk_size: 128,
+            question: QuestionId::default(),
+            allows_connect: true,
+            now_ms: 0,
+        }
     }
 
     fn connected() -> Self {
         let mut peer = Self::new();
-        let mut connect = Command::call("connect", 1.0, []);
-        connect.object = Value::object([("app", "live".into()), ("flashVer", "test".into())]);
-        peer.command(&connect);
+        peer.command(&connect());
         peer
+    }
+
+    /// Allows what was asked last.
+    fn allow(&mut self) {
+        assert!(self.session.answer(self.question, Answer::Allow));
+    }
+
+    /// Denies what was asked last.
+    fn deny(&mut self, code: &str, description: &str) {
+        assert!(self.session.answer(self.question, denial(code, description)));
     }
 
     fn publishing() -> Self {
         let mut peer = Self::connected();
         assert_eq!(peer.call("publish", 0.0, ["key".into()]), ["Publish live/key"]);
-        peer.session.accept_publish(1);
+        peer.allow();
         peer.transcript();
         peer
     }
@@ -53,7 +75,7 @@ impl Peer {
     fn playing() -> Self {
         let mut peer = Self::connected();
         assert_eq!(peer.call("play", 0.0, ["key".into()]), ["Play live/key"]);
-        peer.session.accept_play();
+        peer.allow();
         peer.transcript();
         peer
     }
@@ -110,23 +132,41 @@ impl Peer {
     fn try_transcript(&mut self) -> Result<Vec<String>, Error> {
         let mut lines = Vec::new();
         while let Some(output) = self.session.poll()? {
-            match output {
-                Output::More => {}
-                Output::Send(bytes) => lines.extend(sent(&bytes)),
-                Output::Publish(request) => lines.push(publish_line(&request)),
-                Output::Play(request) => lines.push(format!("Play {}", request.name)),
-                Output::Frame { message_stream_id, frame: Frame { kind, timestamp_ms, payload } } => {
-                    let text = String::from_utf8_lossy(&payload.to_bytes()).escape_debug().to_string();
-                    let on = on(message_stream_id);
-                    lines.push(format!("{kind:?} {timestamp_ms} {text}{on}"));
-                }
-                Output::Unpublish { message_stream_id } => {
-                    lines.push(format!("Unpublish{}", on(message_stream_id)));
-                }
-                other => lines.push(format!("{other:?}")),
-            }
+            self.note(output, &mut lines);
         }
         Ok(lines)
+    }
+
+    fn note(&mut self, output: Output, lines: &mut Vec<String>) {
+        match output {
+            Output::More => {}
+            Output::Send(bytes) => lines.extend(sent(&bytes, &mut self.chunk_size)),
+            Output::Connect(request) => {
+                self.question = request.question;
+                if self.allows_connect {
+                    self.allow();
+                } else {
+                    lines.push(format!("Connect {}", request.app));
+                }
+            }
+            Output::Publish(request) => {
+                self.question = request.question;
+                lines.push(publish_line(&request));
+            }
+            Output::Play(request) => {
+                self.question = request.question;
+                lines.push(format!("Play {}", request.name));
+            }
+            Output::Frame { message_stream_id, frame: Frame { kind, timestamp_ms, payload } } => {
+                let text = String::from_utf8_lossy(&payload.to_bytes()).escape_debug().to_string();
+                let on = on(message_stream_id);
+                lines.push(format!("{kind:?} {timestamp_ms} {text}{on}"));
+            }
+            Output::Unpublish { message_stream_id } => {
+                lines.push(format!("Unpublish{}", on(message_stream_id)));
+            }
+            other => lines.push(format!("{other:?}")),
+        }
     }
 }
 
@@ -139,34 +179,62 @@ fn on(id: MessageStreamId) -> String {
     if id == 1 { String::new() } else { format!(" on {id}") }
 }
 
-/// What the session sent, a line a message. Takes for granted, as some peers do, that each message is one chunk
-/// with a whole header.
-fn sent(mut bytes: &[u8]) -> Vec<String> {
-    let mut lines = Vec::new();
+/// What the session sent, one line per message.
+fn sent(bytes: &[u8], chunk_size: &mut usize) -> Vec<String> {
+    let line = |(message_type_id, id, body): (u8, u8, Vec<u8>)| match message_type_id {
+        type_id::SET_CHUNK_SIZE => {
+            format!("SetChunkSize {}", u32::from_be_bytes(body.try_into().unwrap()))
+        }
+        type_id::COMMAND_AMF0 => {
+            let command = Command::parse(&body).unwrap();
+            let code = command.arguments.first().and_then(|info| info.get("code")).and_then(Value::as_str);
+            let value = code.map_or_else(|| format!("{:?}", command.arguments), str::to_owned);
+            match command.transaction_id {
+                0.0 => format!("{} {value} on {id}", command.name),
+                transaction_id => format!("{} {transaction_id} {value} on {id}", command.name),
+            }
+        }
+        type_id::DATA_AMF0 => format!("data {:?} on {id}", amf0::decode(&body).unwrap()),
+        other => format!("{:?}", Control::parse(other, &body).unwrap().unwrap()),
+    };
+    messages(bytes, chunk_size).into_iter().map(line).collect()
+}
+
+/// Type, message stream and body of each message that the session sent. Takes for granted, as some peers do, that each
+/// begins with a whole header and, once a chunk size has been announced, is one chunk.
+fn messages(mut bytes: &[u8], chunk_size: &mut usize) -> Vec<(u8, u8, Vec<u8>)> {
+    let mut messages = Vec::new();
     while let [chunk_stream, _, _, _, l2, l1, l0, message_type_id, id, 0, 0, 0, rest @ ..] = bytes {
         assert!(*chunk_stream < 64, "a header of type 0 with a chunk stream id of one byte");
-        let (body, rest) = rest.split_at(u32::from_be_bytes([0, *l2, *l1, *l0]) as usize);
-        bytes = rest;
-        lines.push(match *message_type_id {
-            type_id::SET_CHUNK_SIZE => {
-                format!("SetChunkSize {}", u32::from_be_bytes(body.try_into().unwrap()))
-            }
-            type_id::COMMAND_AMF0 => {
-                let command = Command::parse(body).unwrap();
-                let code =
-                    command.arguments.first().and_then(|info| info.get("code")).and_then(Value::as_str);
-                let value = code.map_or_else(|| format!("{:?}", command.arguments), str::to_owned);
-                match command.transaction_id {
-                    0.0 => format!("{} {value} on {id}", command.name),
-                    transaction_id => format!("{} {transaction_id} {value} on {id}", command.name),
-                }
-            }
-            type_id::DATA_AMF0 => format!("data {:?} on {id}", amf0::decode(body).unwrap()),
-            other => format!("{:?}", Control::parse(other, body).unwrap().unwrap()),
-        });
+        let mut missing = u32::from_be_bytes([0, *l2, *l1, *l0]) as usize;
+        assert!(missing <= *chunk_size || *chunk_size == 128);
+        let (mut body, mut rest) = (Vec::new(), rest);
+        while missing > *chunk_size {
+            body.extend_from_slice(&rest[..*chunk_size]);
+            missing -= *chunk_size;
+            assert_eq!(rest[*chunk_size], 0xC0 | chunk_stream, "a header of type 3");
+            rest = &rest[*chunk_size + 1..];
+        }
+        body.extend_from_slice(&rest[..missing]);
+        bytes = &rest[missing..];
+        if *message_type_id == type_id::SET_CHUNK_SIZE {
+            *chunk_size = u32::from_be_bytes(body[..].try_into().unwrap()) as usize;
+        }
+        messages.push((*message_type_id, *id, body));
     }
     assert!(bytes.is_empty());
-    lines
+    messages
+}
+
+/// A client's `connect` to the app `live`.
+fn connect() -> Command {
+    let mut connect = Command::call("connect", 1.0, []);
+    connect.object = Value::object([("app", "live".into()), ("flashVer", "test".into())]);
+    connect
+}
+
+fn denial(code: &str, description: &str) -> Answer {
+    Answer::Deny { code: code.to_owned(), description: description.to_owned() }
 }
 
 fn message(message_type_id: u8, timestamp_ms: u32, body: &[u8]) -> Message {

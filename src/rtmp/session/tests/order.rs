@@ -26,7 +26,7 @@ fn ffmpeg_s_way_to_publish() {
     assert_eq!(peer.call("createStream", 4.0, []), ["_result 4 [Number(1.0)] on 0"]);
     // Nothing is said before the stream is really ours.
     assert_eq!(peer.call("publish", 5.0, ["key".into(), "live".into()]), ["Publish live/key"]);
-    peer.session.accept_publish(1);
+    peer.allow();
     assert_eq!(peer.transcript(), ["User(StreamBegin(1))", "onStatus NetStream.Publish.Start on 1"]);
     assert_eq!(peer.message(type_id::VIDEO, 40, b"v"), ["Video 40 v"]);
     let ended = [
@@ -49,7 +49,7 @@ fn ffmpeg_s_way_to_play() {
     assert_eq!(peer.call("getStreamLength", 4.0, ["key".into()]), ["_result 4 [Number(0.0)] on 0"]);
     assert_eq!(peer.call("play", 5.0, ["key".into(), (-2000.0).into()]), ["Play live/key"]);
     assert_eq!(peer.control(Control::User(UserControl::SetBufferLength(1, 3000))), NOTHING);
-    peer.session.accept_play();
+    peer.allow();
     let playing = [
         "User(StreamBegin(1))",
         "onStatus NetStream.Play.Start on 1",
@@ -66,7 +66,7 @@ fn play_is_reset_when_asked() {
     {
         let mut peer = Peer::connected();
         peer.call("play", 0.0, ["key".into(), (-2.0).into(), (-1.0).into(), reset]);
-        peer.session.accept_play();
+        peer.allow();
         let at = peer.transcript().iter().position(|line| line.contains("Play.Reset"));
         assert_eq!(at, said.then_some(1));
     }
@@ -76,7 +76,7 @@ fn play_is_reset_when_asked() {
 fn a_refused_publish_gets_its_code_and_is_closed_behind_it() {
     let mut peer = Peer::connected();
     peer.call("publish", 0.0, ["key".into()]);
-    peer.session.refuse_publish(1, "NetStream.Publish.Denied", "No.");
+    peer.deny("NetStream.Publish.Denied", "No.");
     let reason = "Close(Refused(\"NetStream.Publish.Denied\"))";
     assert_eq!(peer.transcript(), ["onStatus NetStream.Publish.Denied on 1", reason]);
     assert!(!peer.session.is_holding(), "what it still sends is read, so that its end is seen");
@@ -86,7 +86,7 @@ fn a_refused_publish_gets_its_code_and_is_closed_behind_it() {
 #[test]
 fn a_publisher_that_is_taken_over_is_told_and_closed() {
     let mut peer = Peer::publishing();
-    peer.session.refuse_publish(1, "NetStream.Publish.BadName", "Taken over.");
+    peer.session.end_publish(1, "NetStream.Publish.BadName", "Taken over.");
     let reason = "Close(Refused(\"NetStream.Publish.BadName\"))";
     assert_eq!(peer.transcript(), ["onStatus NetStream.Publish.BadName on 1", reason]);
     assert_eq!(peer.message(type_id::VIDEO, 0, b"v"), NOTHING);
@@ -95,7 +95,7 @@ fn a_publisher_that_is_taken_over_is_told_and_closed() {
 #[test]
 fn a_player_that_waited_in_vain_is_told_and_closed() {
     let mut peer = Peer::playing();
-    peer.session.refuse_play("NetStream.Play.StreamNotFound", "Nobody publishes this.");
+    peer.session.fail_play("NetStream.Play.StreamNotFound", "Nobody publishes this.");
     let reason = "Close(Refused(\"NetStream.Play.StreamNotFound\"))";
     assert_eq!(peer.transcript(), ["onStatus NetStream.Play.StreamNotFound on 1", reason]);
 }
@@ -159,7 +159,9 @@ fn all_that_one_read_brings_about_is_one_send() {
         peer.encoder.encode(&message(type_id::COMMAND_AMF0, 0, &body), &mut wire);
     }
     peer.session.receive(wire.into(), 0).unwrap();
-    assert!(matches!(peer.session.poll(), Ok(Some(Output::Send(bytes))) if sent(&bytes).len() == 3));
+    assert!(
+        matches!(peer.session.poll(), Ok(Some(Output::Send(bytes))) if sent(&bytes, &mut peer.chunk_size).len() == 3)
+    );
     assert!(peer.session.poll().unwrap().is_none());
 }
 
@@ -172,7 +174,7 @@ fn a_connection_may_publish_again() {
         assert!(peer.call(end, 0.0, [argument]).contains(&"Unpublish".to_owned()), "{end}");
         assert_eq!(peer.message(type_id::VIDEO, 0, b"late"), NOTHING);
         assert_eq!(peer.call("publish", 0.0, ["key".into()]), ["Publish live/key"]);
-        peer.session.accept_publish(1);
+        peer.allow();
         peer.transcript();
         assert_eq!(peer.message(type_id::VIDEO, 0, b"v"), ["Video 0 v"]);
     }
@@ -199,8 +201,10 @@ fn a_second_publish_takes_the_place_of_the_first() {
 fn a_second_play_takes_the_place_of_the_first() {
     let mut peer = Peer::playing();
     assert_eq!(peer.call("play", 0.0, ["other".into()]), ["StopPlay", "Play live/other"]);
-    // The first was not answered yet.
-    assert_eq!(peer.call("play", 0.0, ["third".into()]), ["StopPlay", "Play live/third"]);
+    // This one waits until the one before it is answered.
+    assert_eq!(peer.call("play", 0.0, ["third".into()]), NOTHING);
+    peer.allow();
+    assert_eq!(peer.transcript()[3..], ["StopPlay", "Play live/third"]);
 }
 
 #[test]
@@ -209,7 +213,7 @@ fn one_connection_may_publish_and_play() {
     peer.call("createStream", 5.0, []);
     assert_eq!(peer.call("createStream", 6.0, []), ["_result 6 [Number(2.0)] on 0"]);
     assert_eq!(peer.call_on(2, "play", ["other".into()]), ["Play live/other"]);
-    peer.session.accept_play();
+    peer.allow();
     peer.transcript();
     assert_eq!(peer.message(type_id::AUDIO, 0, b"a"), ["Audio 0 a"]);
     assert_eq!(
@@ -235,9 +239,8 @@ fn what_a_player_asks_for_in_the_same_read_as_play_is_done_once_it_plays() {
         let body = Command::call(name, 0.0, [argument]).to_bytes();
         peer.encoder.encode(&message(type_id::COMMAND_AMF0, 0, &body), &mut wire);
     }
-    peer.session.receive(wire.into(), 0).unwrap();
-    assert!(matches!(peer.session.poll(), Ok(Some(Output::Play(_)))));
-    peer.session.accept_play();
+    assert_eq!(peer.receive(wire).unwrap(), asked);
+    peer.allow();
     let at_once = peer.transcript();
     assert_eq!(at_once[..2], started);
     let done = [
@@ -250,18 +253,22 @@ fn what_a_player_asks_for_in_the_same_read_as_play_is_done_once_it_plays() {
     ];
     assert_eq!(at_once[3..], done);
 
-    // The answer may come later; the last wish counts.
+    // What comes in later reads waits as well.
     let mut peer = Peer::connected();
     assert_eq!(peer.call("play", 0.0, ["key".into()]), asked);
-    for (name, wish) in [("pause", true), ("receiveVideo", true), ("receiveVideo", false), ("pause", false)] {
-        assert_eq!(peer.call(name, 0.0, [wish.into()]), NOTHING);
+    for (name, wanted) in [("pause", true), ("receiveVideo", false), ("pause", false)] {
+        assert_eq!(peer.call(name, 0.0, [wanted.into()]), NOTHING);
     }
-    peer.session.accept_play();
+    peer.allow();
     let later = peer.transcript();
-    assert_eq!(later[3..], ["onStatus NetStream.Unpause.Notify on 1", "ReceiveVideo(false)", "Pause(false)"]);
-    assert_eq!(peer.call("play", 0.0, ["other".into()]), ["StopPlay", "Play live/other"]);
-    peer.session.accept_play();
-    assert_eq!(peer.transcript().len(), 3, "wishes are about one play");
+    let done = [
+        "onStatus NetStream.Pause.Notify on 1",
+        "Pause(true)",
+        "ReceiveVideo(false)",
+        "onStatus NetStream.Unpause.Notify on 1",
+        "Pause(false)",
+    ];
+    assert_eq!(later[3..], done);
 }
 
 #[test]

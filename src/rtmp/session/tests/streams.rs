@@ -9,7 +9,7 @@ fn two_bit_rates() -> Peer {
         let given = f64::from(id);
         assert_eq!(peer.call("createStream", 7.0, []), [format!("_result 7 [Number({given:?})] on 0")]);
         assert_eq!(peer.call_on(id, "publish", [key.into()]), [format!("Publish live/{key}{}", on(id))]);
-        peer.session.accept_publish(id);
+        peer.allow();
         let granted =
             [format!("User(StreamBegin({id}))"), format!("onStatus NetStream.Publish.Start on {id}")];
         assert_eq!(peer.transcript(), granted);
@@ -102,18 +102,18 @@ fn a_stream_that_is_refused_or_taken_over_leaves_the_others_alone() {
     let mut peer = two_bit_rates();
     assert_eq!(peer.call_on(3, "publish", ["c".into()]), ["Publish live/c on 3"]);
     assert_eq!(peer.video_on(1, b"a0"), NOTHING, "held until there is an answer");
-    peer.session.refuse_publish(3, "NetStream.Publish.BadName", "Taken.");
+    peer.deny("NetStream.Publish.BadName", "Taken.");
     assert_eq!(peer.transcript(), ["onStatus NetStream.Publish.BadName on 3", "Video 0 a0"]);
-    peer.session.refuse_publish(1, "NetStream.Publish.BadName", "Taken over.");
+    peer.session.end_publish(1, "NetStream.Publish.BadName", "Taken over.");
     assert_eq!(peer.transcript(), ["onStatus NetStream.Publish.BadName on 1"]);
     assert_eq!(peer.video_on(1, b"a1"), NOTHING);
     assert_eq!(peer.video_on(2, b"b0"), ["Video 0 b0 on 2"]);
     let told = peer.call_on(3, "publish", ["..".into()]);
     assert_eq!(told, ["onStatus NetStream.Publish.BadName on 3"], "a name that no stream can have");
-    peer.session.refuse_publish(1, "NetStream.Publish.Denied", "It is nobody's any more.");
+    peer.session.end_publish(1, "NetStream.Publish.Denied", "It is nobody's any more.");
     assert_eq!(peer.transcript(), NOTHING);
     // The last one: OBS hangs where the connection stays open.
-    peer.session.refuse_publish(2, "NetStream.Publish.Denied", "No.");
+    peer.session.end_publish(2, "NetStream.Publish.Denied", "No.");
     let reason = "Close(Refused(\"NetStream.Publish.Denied\"))";
     assert_eq!(peer.transcript(), ["onStatus NetStream.Publish.Denied on 2", reason]);
 }
@@ -123,7 +123,7 @@ fn streams_of_one_connection_are_bounded() {
     let mut peer = Peer::connected();
     for id in 1..=MAX_PUBLICATIONS as u32 {
         assert_eq!(peer.call_on(id, "publish", [id.to_string().into()]).len(), 1);
-        peer.session.accept_publish(id);
+        peer.allow();
         peer.transcript();
     }
     let told = peer.call_on(20, "publish", ["more".into()]);
@@ -153,7 +153,7 @@ fn clients_that_take_the_number_lightly_are_understood() {
                 peer.call("createStream", 2.0, []);
             }
             assert_eq!(peer.call_on(asks_on, "publish", ["key".into()]), ["Publish live/key"]);
-            peer.session.accept_publish(1);
+            peer.allow();
             peer.transcript();
             assert_eq!(peer.video_on(sends_on, b"v"), ["Video 0 v"]);
         }
@@ -191,7 +191,7 @@ fn without_any_key_the_app_is_the_name_however_often_it_is_published() {
         let mut peer = Peer::connected();
         for _ in 0..2 {
             assert_eq!(peer.call("publish", 0.0, [nothing.clone()]), ["Publish live"]);
-            peer.session.accept_publish(1);
+            peer.allow();
             peer.transcript();
             assert_eq!(peer.call("publish", 0.0, [nothing.clone()]), ended(1), "what runs is stopped by it");
         }

@@ -82,7 +82,7 @@ proptest! {
     }
 }
 
-fn sensible_messages() -> Vec<Vec<u8>> {
+pub(super) fn sensible_messages() -> Vec<Vec<u8>> {
     let mut connect = Command::call("connect", 1.0, []);
     connect.object = Value::object([("app", "live".into())]);
     let name = || [Value::from("key")];
