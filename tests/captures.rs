@@ -189,8 +189,8 @@ fn replay_late(file: &str, cut: impl Fn(Bytes) -> Vec<Bytes>, reads_to_wait: usi
         }
         loop {
             while let Some(output) = session.poll().unwrap_or_else(|error| panic!("{file}: {error}")) {
-                let asked = seen.note(output);
-                question = question.or(asked.map(|id| (id, number + reads_to_wait)));
+                question = question.or(output.question().map(|id| (id, number + reads_to_wait)));
+                seen.note(output);
             }
             let is_due = |(_, due): &mut (QuestionId, usize)| *due <= number || number >= reads.len();
             let Some((id, _)) = question.take_if(is_due) else { break };
@@ -201,21 +201,12 @@ fn replay_late(file: &str, cut: impl Fn(Bytes) -> Vec<Bytes>, reads_to_wait: usi
 }
 
 impl Seen {
-    /// Takes note of an output; gives the number of the question that it is.
-    fn note(&mut self, output: Output) -> Option<QuestionId> {
+    fn note(&mut self, output: Output) {
         match output {
-            Output::Connect(request) => {
-                let question = request.question;
-                self.connected.push(*request);
-                return Some(question);
-            }
-            Output::Publish(request) => {
-                self.published.push((request.name.app, request.name.name));
-                return Some(request.question);
-            }
+            Output::Connect(request) => self.connected.push(*request),
+            Output::Publish(request) => self.published.push((request.name.app, request.name.name)),
             Output::Play(request) => {
                 self.played.push((request.name.app, request.name.name, request.query));
-                return Some(request.question);
             }
             Output::Frame { frame, .. } => self.frames.push((frame.kind, frame.timestamp_ms)),
             Output::Unpublish { .. } => self.unpublished += 1,
@@ -227,7 +218,6 @@ impl Seen {
             | Output::ReceiveVideo(_)
             | Output::More => {}
         }
-        None
     }
 }
 

@@ -118,12 +118,8 @@ impl Run {
     /// Does what the session wants done until there is nothing.
     fn go_on(&mut self) -> Result<(), Error> {
         while let Some(output) = self.session.poll()? {
-            let question = match &output {
-                Output::Connect(request) => Some((request.question, true)),
-                Output::Publish(request) => Some((request.question, false)),
-                Output::Play(request) => Some((request.question, false)),
-                _ => None,
-            };
+            let question = output.question();
+            let is_connect = matches!(output, Output::Connect(_));
             match output {
                 Output::Send(bytes) => self.decode(bytes),
                 Output::More => {}
@@ -133,7 +129,7 @@ impl Run {
                 }
                 output => self.lines.push(format!("{output:?}")),
             }
-            let Some((question, is_connect)) = question else { continue };
+            let Some(question) = question else { continue };
             assert!(self.session.is_holding() && self.question.is_none(), "one at a time");
             let answer = self.plan.answer(question, is_connect);
             if self.is_late {

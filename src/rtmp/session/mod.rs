@@ -96,6 +96,18 @@ pub enum Output {
     More,
 }
 
+impl Output {
+    /// The number of the question, if this is one: for [`Session::answer`].
+    pub fn question(&self) -> Option<QuestionId> {
+        match self {
+            Self::Connect(request) => Some(request.question),
+            Self::Publish(request) => Some(request.question),
+            Self::Play(request) => Some(request.question),
+            _ => None,
+        }
+    }
+}
+
 /// Why the session ends a connection whose peer broke no rule of the protocol.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CloseReason {
