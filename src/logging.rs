@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn another_filter_holds_from_the_next_line_on() {
+    fn another_filter_is_in_force_from_the_next_line_on() {
         let (mut reader, writer) = io::pipe().unwrap();
         let (subscriber, reload) = subscriber(&filter("info"), LogFormat::Json, Arc::new(writer));
         let set = |text| reload.modify(|filter| *filter = targets(&self::filter(text))).unwrap();

@@ -1,4 +1,4 @@
-//! The command line: flags over the file over the defaults, then the start. Decides nothing about streams.
+//! The command line: merges flags, file and defaults, and starts the relay. Decides nothing about streams.
 
 use std::cell::Cell;
 use std::io::Write;
@@ -17,7 +17,7 @@ fn main() -> ExitCode {
     let Cli { options, command } = Cli::parse();
     let outcome = options.config().map_err(Failure::Configuration).and_then(|config| match command {
         Some(Command::Check) => {
-            print(&format!("# Valid. In force:\n{}", config.without_secrets().to_toml()));
+            print(&format!("# Valid. The resulting configuration:\n{}", config.without_secrets().to_toml()));
             Ok(())
         }
         None => serve(config),
@@ -34,17 +34,17 @@ fn main() -> ExitCode {
     code
 }
 
-/// Why fanfare ends otherwise than it was told to; one line each.
+/// Why fanfare exits with an error, as one line.
 enum Failure {
-    /// Trying again is of no use.
+    /// Another attempt fails as well.
     Configuration(String),
-    /// The surroundings may change: a port that is in use, memory that is short.
+    /// Another attempt may succeed: a port was in use, memory was short.
     Other(String),
 }
 
-/// A live relay for Linux: encoders publish RTMP, and as many players as the machine can carry watch.
+/// A live RTMP relay for Linux: encoders publish, many players watch.
 ///
-/// Runs without any option: it then takes RTMP on port 1935, shows a page on port 8080 and uses every CPU.
+/// Without options it accepts RTMP on port 1935, serves a web page on port 8080 and uses every CPU.
 #[derive(Parser)]
 #[command(version, after_help = EXAMPLES, max_term_width = 100)]
 struct Cli {
@@ -56,39 +56,39 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Validate the configuration, print what would be in force, and exit: 0 if it is valid, 2 if not
+    /// Validate and print the configuration; the exit code is 0 if it is valid, 2 if not
     Check,
 }
 
-/// Each of them overrides what the file says.
+/// Each of them overrides the file.
 #[derive(Args)]
 struct Options {
-    /// Read options from this TOML file; without it no file is read. The fanfare.toml that comes with fanfare
-    /// explains every option
+    /// Read options from this TOML file [default: no file]. The fanfare.toml that comes with fanfare describes every
+    /// option
     #[arg(long, value_name = "FILE", global = true)]
     config: Option<PathBuf>,
-    /// Take encoders and players on this address and port; may be given several times
+    /// Accept publishers and players over RTMP on this address and port; can be repeated
     /// [default: 0.0.0.0:1935 and [::]:1935]
     #[arg(long, value_name = "ADDR", global = true, value_parser = address)]
     rtmp: Vec<SocketAddr>,
-    /// Serve the page, streams for browsers, the API and metrics on this address and port; may be given several times
+    /// Serve the page, streams over HTTP, the API and metrics on this address and port; can be repeated
     /// [default: 0.0.0.0:8080 and [::]:8080]
     #[arg(long, value_name = "ADDR", global = true, value_parser = address)]
     http: Vec<SocketAddr>,
-    /// Use this many threads; 0 is one for each CPU [default: 0]
+    /// Use this many threads; 0 is one per CPU [default: 0]
     #[arg(long, value_name = "N", global = true)]
     cores: Option<usize>,
-    /// Write log lines for people or for machines [default: text]
+    /// Write the log as text or as JSON [default: text]
     #[arg(long, value_name = "FORMAT", global = true, value_parser = log_format())]
     log_format: Option<LogFormat>,
-    /// Log from this level on: error, warn, info, debug, trace or off. The environment variable FANFARE_LOG
-    /// overrides it [default: info]
+    /// Log level: error, warn, info, debug, trace or off; for parts of the program info,fanfare::control=debug. The
+    /// environment variable FANFARE_LOG overrides it [default: info]
     #[arg(long, value_name = "LEVEL", global = true)]
     log_level: Option<Filter>,
 }
 
 impl Options {
-    /// What is in force; the error is one line.
+    /// The resulting configuration; the error is one line.
     fn config(self) -> Result<Config, String> {
         let mut config = match &self.config {
             Some(path) => Config::load(path).map_err(|error| error.to_string())?,
@@ -103,13 +103,13 @@ impl Options {
         config.cores = self.cores.unwrap_or(config.cores);
         config.log.format = self.log_format.unwrap_or(config.log.format);
         config.log.level = self.log_level.unwrap_or(config.log.level);
-        // The file was valid, so what is wrong now came from a flag.
+        // The file was valid, so a flag is the cause.
         config.check().map_err(|fault| format!("{}: {}", flag_of(fault.key), fault.what))?;
         Ok(config)
     }
 }
 
-/// Runs until told to stop. An error is a start that failed, as one line.
+/// Runs until a signal stops it. The error is one line.
 fn serve(config: Config) -> Result<(), Failure> {
     logging::start(&config.log).map_err(Failure::Configuration)?;
     let format = config.log.format;
@@ -121,17 +121,17 @@ fn serve(config: Config) -> Result<(), Failure> {
     fanfare::net::run(config, beside, |rtmp| announce(rtmp, http.take(), format)).map_err(Failure::Other)
 }
 
-/// Says that connections are taken: to a person on standard output, to a machine as a log line.
+/// Reports that connections are accepted: as text on standard output, or as a log line for machines.
 fn announce(rtmp: &[SocketAddr], http: Option<Started>, format: LogFormat) {
     let (http, token) = http.map(|started| (started.addresses, started.token)).unzip();
     let http = http.unwrap_or_default();
     match format {
         LogFormat::Text => {
             let banner = banner(rtmp, &http) + &token.as_ref().map(token_lines).unwrap_or_default();
-            // A reader of standard output that stands still must not keep this thread from its signals.
+            // If standard output is not read, this thread must still handle signals.
             let printer = thread::Builder::new().name("banner".to_owned()).spawn(move || print(&banner));
             if let Err(error) = printer {
-                tracing::warn!(%error, ?rtmp, ?http, "listening; no thread for the banner");
+                tracing::warn!(%error, ?rtmp, ?http, "listening: no thread to print the start-up lines");
             }
         }
         LogFormat::Json => {
@@ -139,11 +139,11 @@ fn announce(rtmp: &[SocketAddr], http: Option<Started>, format: LogFormat) {
             tracing::info!(version = VERSION, ?rtmp, ?http, page, "listening");
             match token {
                 Some(TokenNotice::Made { file, .. } | TokenNotice::Kept(file)) => {
-                    tracing::info!(file = %file.display(), "the token for the API is in a file");
+                    tracing::info!(file = %file.display(), "API token is in a file");
                 }
-                // Nothing else has it.
+                // It is stored nowhere else.
                 Some(TokenNotice::ForThisRun { token, .. }) => {
-                    tracing::info!(token, "the token for the API, for this run only");
+                    tracing::info!(token, "API token for this run only");
                 }
                 Some(TokenNotice::Configured) | None => {}
             }
@@ -151,23 +151,23 @@ fn announce(rtmp: &[SocketAddr], http: Option<Started>, format: LogFormat) {
     }
 }
 
-/// The token, where this is the one time to show it.
+/// The start-up lines about the token: a new one is printed once.
 fn token_lines(token: &TokenNotice) -> String {
     match token {
         TokenNotice::Configured => String::new(),
         TokenNotice::Kept(file) => format!("  Token:    in {}\n", file.display()),
         TokenNotice::Made { token, file } => format!(
-            "  Token:    {token}\n            for the API, to end players and publishers; from now on in {}\n",
+            "  Token:    {token}\n            for the API, to disconnect players and publishers; stored in {}\n",
             file.display()
         ),
         TokenNotice::ForThisRun { token, why } => format!(
-            "  Token:    {token}\n            for the API, to end players and publishers; for this run only, since \
-             it cannot be kept: {why}\n"
+            "  Token:    {token}\n            for the API, to disconnect players and publishers; for this run only, \
+             because it cannot be stored: {why}\n"
         ),
     }
 }
 
-/// What a person who starts fanfare wants to know: where it listens, how to publish and how to watch.
+/// The start-up lines: where fanfare listens, how to publish and how to watch.
 fn banner(rtmp: &[SocketAddr], http: &[SocketAddr]) -> String {
     let listening = rtmp.iter().map(|address| format!("rtmp://{address}"));
     let listening: Vec<String> =
@@ -186,7 +186,7 @@ fn banner(rtmp: &[SocketAddr], http: &[SocketAddr]) -> String {
     text
 }
 
-/// What to write for a listening address in a URL on this machine.
+/// The host and port for a URL on this machine.
 fn reachable(address: &SocketAddr) -> String {
     match address.ip() {
         ip if ip.is_unspecified() => format!("localhost:{}", address.port()),
@@ -194,7 +194,7 @@ fn reachable(address: &SocketAddr) -> String {
     }
 }
 
-/// To standard output. That it cannot be written is no reason to stop.
+/// Prints to standard output. A failure is no reason to stop.
 fn print(text: &str) {
     let mut out = std::io::stdout().lock();
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
@@ -211,7 +211,7 @@ fn log_format() -> impl TypedValueParser<Value = LogFormat> {
     })
 }
 
-/// The flag that sets what a full key names.
+/// The flag that sets the option with this key.
 fn flag_of(key: &str) -> &str {
     match key {
         "cores" => "--cores",
@@ -225,32 +225,33 @@ fn flag_of(key: &str) -> &str {
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// Exit code of a bad flag (clap uses the same) or a bad file: a supervisor need not try again.
+/// Exit code for an invalid flag (clap uses the same) or file: a supervisor need not try again.
 const WRONG_CONFIGURATION: u8 = 2;
-/// Exit code of everything else that keeps it from starting or going on: a supervisor should try again.
+/// Exit code for any other reason why it cannot start or continue: a supervisor should try again.
 const FAILED: u8 = 1;
 
 const EXAMPLES: &str = "\
 Examples:
   fanfare                                            start, on ports 1935 and 8080
   ffmpeg -re -i demo.flv -c copy -f flv rtmp://localhost:1935/live/live_stream
-                                                     publish a file as if it were live
+                                                     publish a file as a live stream
   vlc rtmp://localhost:1935/live/live_stream         watch it
-  http://localhost:8080/                             or in a browser
+  http://localhost:8080/                             watch it in a browser
 
   OBS: Settings, Stream, Service \"Custom\", Server rtmp://localhost:1935/live, Stream Key live_stream
-  Any app and name will do in place of live and live_stream; who watches uses the same.
+  Any app and name can replace live and live_stream; publisher and players use the same.
 
   fanfare --rtmp 127.0.0.1:1936 --cores 2            another address, two threads
-  fanfare check --config fanfare.toml                is this file valid?
+  fanfare check --config fanfare.toml                validate a file
   fanfare --config fanfare.toml                      start with it
 
-The first start makes a token for the API, shows it, and says where it keeps it: ending players and publishers, and
-seeing where they come from, needs it.
+The first start generates a token for the API and prints it and where it is stored. The token is
+needed to disconnect players and publishers and to see their addresses.
 
-Ctrl-C, SIGTERM or SIGQUIT stops it: players are told, and it leaves within 5 seconds; a second one, half a second
-later at the earliest, stops it now. SIGHUP, SIGUSR1 and SIGUSR2 do nothing.
-Exit code: 0 after such a stop, 2 when the configuration is wrong, 1 when it cannot start or go on for another reason.";
+Ctrl-C, SIGTERM or SIGQUIT stops fanfare: players are notified, and it exits within 5 seconds.
+A second signal at least half a second later stops it at once. SIGHUP, SIGUSR1 and SIGUSR2 do
+nothing.
+Exit codes: 0 after a signal, 2 for an invalid configuration, 1 for any other failure.";
 
 #[cfg(test)]
 mod tests {
@@ -262,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn banner_names_every_address_and_says_how_to_publish_and_watch() {
+    fn banner_lists_every_address_and_shows_how_to_publish_and_watch() {
         let text = banner_of(&["0.0.0.0:1935", "[::]:1935"], &["0.0.0.0:8080"]);
         assert!(
             text.contains("rtmp://0.0.0.0:1935 and rtmp://[::]:1935 and http://0.0.0.0:8080\n"),
@@ -277,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn banner_uses_the_real_port_and_an_address_that_is_listened_on() {
+    fn banner_uses_the_actual_port_and_a_listening_address() {
         let text = banner_of(&["192.0.2.7:41000"], &["[::1]:80"]);
         assert!(text.contains("vlc rtmp://192.0.2.7:41000/live/live_stream\n"), "{text}");
         assert!(text.contains("Page:     http://[::1]:80/\n"), "{text}");
@@ -285,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn without_http_the_banner_names_no_page() {
+    fn without_http_the_banner_has_no_page() {
         assert!(!banner_of(&["0.0.0.0:1935"], &[]).contains("Page"));
     }
 

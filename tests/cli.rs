@@ -1,4 +1,4 @@
-//! The command line, with the built binary: what a stranger reads, what is in force, how a mistake ends.
+//! The command line, with the built binary: help, the resulting configuration, errors, start-up lines.
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -7,7 +7,7 @@ use std::process::{Child, Command, Output, Stdio};
 fn fanfare(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_fanfare"));
     command.args(arguments).env_remove("FANFARE_LOG").env("COLUMNS", "100");
-    // Where a token would be kept: not with whoever runs the tests.
+    // A generated token must not be stored in the state directory of the person who runs the tests.
     command.env("STATE_DIRECTORY", env!("CARGO_TARGET_TMPDIR"));
     command
 }
@@ -22,8 +22,8 @@ fn stdout_of(arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// What a start that must fail says on standard error.
-fn refusal_of(arguments: &[&str]) -> String {
+/// Standard error of a start that must fail.
+fn error_of(arguments: &[&str]) -> String {
     let output = output_of(arguments);
     assert_eq!(output.status.code(), Some(2), "{output:?}");
     assert!(output.stdout.is_empty(), "{output:?}");
@@ -38,7 +38,7 @@ fn file(toml: &str) -> (tempfile::TempDir, String) {
 }
 
 #[test]
-fn help_tells_a_stranger_how_to_publish_and_how_to_watch() {
+fn help_shows_how_to_publish_and_how_to_watch() {
     let help = stdout_of(&["--help"]);
     for part in [
         "ffmpeg -re -i demo.flv -c copy -f flv rtmp://localhost:1935/live/live_stream",
@@ -64,14 +64,14 @@ fn version_is_the_name_and_the_number() {
 }
 
 #[test]
-fn check_without_a_file_shows_the_defaults() {
+fn check_without_a_file_prints_the_defaults() {
     let shown = stdout_of(&["check"]);
     assert!(shown.starts_with("# Valid."), "{shown}");
     assert_eq!(fanfare::config::Config::from_toml("shown", &shown).unwrap(), Default::default());
 }
 
 #[test]
-fn check_takes_the_annotated_file() {
+fn check_accepts_the_annotated_file() {
     stdout_of(&["check", "--config", concat!(env!("CARGO_MANIFEST_DIR"), "/fanfare.toml")]);
 }
 
@@ -94,7 +94,7 @@ fn flags_override_the_file() {
 }
 
 #[test]
-fn what_is_in_force_is_shown_without_its_secrets() {
+fn check_prints_no_secrets() {
     let (_folder, path) = file("[api]\ntoken = \"one-of-our-secrets\"\n");
     let shown = stdout_of(&["check", "--config", &path, "--http", "127.0.0.1:5"]);
     assert!(shown.contains("token = \"***\"") && !shown.contains("secrets"), "{shown}");
@@ -102,25 +102,25 @@ fn what_is_in_force_is_shown_without_its_secrets() {
 }
 
 #[test]
-fn a_mistake_in_the_file_is_one_line_and_exit_code_2() {
+fn an_error_in_the_file_is_one_line_and_exit_code_2() {
     let (_folder, path) = file("[publish]\npublisher_grace = \"2h\"\n");
-    let expected = format!("fanfare: {path}:2:19: publish.publisher_grace: 2h is outside 0s to 1h\n");
-    assert_eq!(refusal_of(&["check", "--config", &path]), expected);
-    assert_eq!(refusal_of(&["--config", &path]), expected);
+    let expected = format!("fanfare: {path}:2:19: publish.publisher_grace: 2h is out of range: 0s to 1h\n");
+    assert_eq!(error_of(&["check", "--config", &path]), expected);
+    assert_eq!(error_of(&["--config", &path]), expected);
 }
 
 #[test]
 fn a_missing_file_is_one_line_and_exit_code_2() {
-    let refusal = refusal_of(&["--config", "no/such/file.toml"]);
-    assert!(refusal.starts_with("fanfare: no/such/file.toml: "), "{refusal}");
-    assert_eq!(refusal.lines().count(), 1);
+    let error = error_of(&["--config", "no/such/file.toml"]);
+    assert!(error.starts_with("fanfare: no/such/file.toml: "), "{error}");
+    assert_eq!(error.lines().count(), 1);
 }
 
 #[test]
-fn a_bad_flag_names_itself_and_exits_with_2() {
+fn an_invalid_flag_is_named_and_the_exit_code_is_2() {
     for (flags, part) in [
-        (&["--cores", "257"][..], "--cores: 257 is outside 0 to 256"),
-        (&["--log-level", "inof"], "--log-level <LEVEL>': `inof` is not error, warn"),
+        (&["--cores", "257"][..], "--cores: 257 is out of range: 0 to 256"),
+        (&["--log-level", "inof"], "--log-level <LEVEL>': `inof` is not a level: error, warn"),
         (&["--rtmp", "[::]:1935", "--rtmp", "[::]:1935"], "--rtmp: [::]:1935 is listed twice"),
         (&["--http", "[::]:80", "--http", "[::]:80"], "--http: [::]:80 is listed twice"),
         (&["--rtmp", "[::]:80", "--http", "[::]:80"], "--http: [::]:80 is also in listen.rtmp"),
@@ -130,13 +130,13 @@ fn a_bad_flag_names_itself_and_exits_with_2() {
         (&["--colour"], "--colour"),
         (&["chekc"], "check"),
     ] {
-        let refusal = refusal_of(flags);
-        assert!(refusal.contains(part), "{flags:?} gives {refusal}");
+        let error = error_of(flags);
+        assert!(error.contains(part), "{flags:?} gives {error}");
     }
 }
 
 #[test]
-fn a_bad_level_in_the_environment_names_the_variable() {
+fn an_invalid_level_in_the_environment_is_an_error_that_names_the_variable() {
     let output = fanfare(&["--rtmp", "127.0.0.1:0", "--http", "127.0.0.1:0"])
         .env("FANFARE_LOG", "inof")
         .output()
@@ -146,7 +146,7 @@ fn a_bad_level_in_the_environment_names_the_variable() {
 }
 
 #[test]
-fn start_prints_where_it_listens_and_how_to_publish_and_watch() {
+fn start_prints_addresses_and_how_to_publish_and_watch() {
     let flags = ["--rtmp", "127.0.0.1:0", "--http", "127.0.0.1:0", "--cores", "1"];
     let mut running = Running::start(fanfare(&flags).stdout(Stdio::piped()));
     let lines = running.first_lines(5);
@@ -159,7 +159,7 @@ fn start_prints_where_it_listens_and_how_to_publish_and_watch() {
 }
 
 #[test]
-fn json_start_is_a_log_line_on_standard_error() {
+fn start_with_json_is_a_log_line_on_standard_error() {
     let flags = ["--rtmp", "127.0.0.1:0", "--http", "127.0.0.1:0", "--cores", "1", "--log-format", "json"];
     let mut running = Running::start(fanfare(&flags).stderr(Stdio::piped()));
     let listening = running.first_log_line_with("listening");
@@ -171,7 +171,7 @@ fn json_start_is_a_log_line_on_standard_error() {
 
 const ANYWHERE: [&str; 6] = ["--rtmp", "127.0.0.1:0", "--http", "127.0.0.1:0", "--cores", "1"];
 
-/// So many of the lines that a start with this state directory begins with.
+/// The first `count` lines that a start with this state directory prints.
 fn start_in(state: &Path, count: usize) -> Vec<String> {
     let mut command = fanfare(&ANYWHERE);
     command.env("STATE_DIRECTORY", state).stdout(Stdio::piped()).stderr(Stdio::null());
@@ -179,20 +179,20 @@ fn start_in(state: &Path, count: usize) -> Vec<String> {
 }
 
 #[test]
-fn the_first_start_shows_the_token_and_later_ones_where_it_is() {
+fn the_first_start_prints_the_token_and_later_ones_print_its_file() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("state/token");
     let state = file.parent().unwrap();
     let first = start_in(state, 7);
     let token = std::fs::read_to_string(&file).unwrap();
     assert_eq!(first[5], format!("  Token:    {}", token.trim_end()));
-    assert!(first[6].ends_with(&format!("from now on in {}", file.display())), "{first:?}");
+    assert!(first[6].ends_with(&format!("stored in {}", file.display())), "{first:?}");
     let second = start_in(state, 6);
     assert_eq!(second[5], format!("  Token:    in {}", file.display()));
 }
 
 #[test]
-fn a_token_that_cannot_be_kept_is_shown_with_the_reason() {
+fn a_token_that_cannot_be_stored_is_printed_with_the_reason() {
     let folder = tempfile::tempdir().unwrap();
     let state = folder.path().join("state");
     std::fs::write(&state, "a file in its place").unwrap();
@@ -202,22 +202,22 @@ fn a_token_that_cannot_be_kept_is_shown_with_the_reason() {
 }
 
 #[test]
-fn json_lines_show_a_token_only_if_nothing_else_has_it() {
+fn json_lines_contain_a_token_only_if_it_is_stored_nowhere() {
     let folder = tempfile::tempdir().unwrap();
     let line_with = |part: &str, state: &Path| -> serde_json::Value {
         let mut command = fanfare(&[&ANYWHERE[..], &["--log-format", "json"]].concat());
         command.env("STATE_DIRECTORY", state).stderr(Stdio::piped());
         serde_json::from_str(&Running::start(&mut command).first_log_line_with(part)).unwrap()
     };
-    let kept = line_with("the token for the API is in a file", folder.path());
+    let kept = line_with("API token is in a file", folder.path());
     assert_eq!(kept["file"], folder.path().join("token").display().to_string());
     assert!(kept["token"].is_null(), "{kept}");
     let no_directory = folder.path().join("token");
-    let lost = line_with("the token for the API, for this run only", &no_directory);
+    let lost = line_with("API token for this run only", &no_directory);
     assert_eq!(lost["token"].as_str().map(str::len), Some(32), "{lost}");
 }
 
-/// A started fanfare; ended when dropped.
+/// A running fanfare; killed on drop.
 struct Running(Child);
 
 impl Running {
@@ -239,7 +239,7 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // It may have exited by itself.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }

@@ -1,4 +1,4 @@
-//! The configuration from outside: the annotated `fanfare.toml` is true to the code, mistakes name their place.
+//! The configuration from outside: the annotated `fanfare.toml` matches the code, and errors name their place.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -13,7 +13,7 @@ fn error_of(toml: &str) -> String {
     Config::from_toml("fanfare.toml", toml).expect_err(toml).to_string()
 }
 
-/// One key with this value, as a file.
+/// A file that sets one key.
 fn file_with(key: &str, value: &str) -> String {
     match key.split_once('.') {
         Some((table, name)) => format!("[{table}]\n{name} = {value}\n"),
@@ -29,7 +29,7 @@ fn keys(table: &toml::Table) -> BTreeSet<String> {
     table.iter().flat_map(|(name, value)| inner(name, value)).collect()
 }
 
-/// The comment right above a key of the annotated file.
+/// The comment above a key of the annotated file.
 fn comment_of(key: &str) -> String {
     let (table, name) = key.split_once('.').unwrap_or(("", key));
     let mut current = "";
@@ -47,7 +47,7 @@ fn comment_of(key: &str) -> String {
     panic!("{key} is not in fanfare.toml");
 }
 
-/// The number as it would be written with this value.
+/// This value as it is written in a file.
 fn written(number: &Number, value: u64) -> String {
     let mut other = number.clone();
     other.value = value;
@@ -56,21 +56,21 @@ fn written(number: &Number, value: u64) -> String {
 }
 
 #[test]
-fn annotated_file_holds_the_defaults() {
+fn the_annotated_file_has_the_defaults() {
     assert_eq!(Config::from_toml("fanfare.toml", ANNOTATED).unwrap(), Config::default());
 }
 
 #[test]
-fn annotated_file_has_every_key_of_the_code_and_no_other() {
+fn the_annotated_file_has_every_key_of_the_code_and_no_other() {
     let code: toml::Table = Config::default().to_toml().parse().unwrap();
     let file: toml::Table = ANNOTATED.parse().unwrap();
     assert_eq!(keys(&file), keys(&code));
 }
 
 #[test]
-fn annotated_file_explains_every_key_and_gives_the_range_of_every_number() {
+fn the_annotated_file_describes_every_key_and_gives_the_range_of_every_number() {
     for key in keys(&ANNOTATED.parse().unwrap()) {
-        assert!(comment_of(&key).len() > 20, "{key} is not explained");
+        assert!(comment_of(&key).len() > 20, "{key} is not described");
     }
     for number in Config::default().numbers() {
         let range = format!("Range: {}.", number.range_text());
@@ -105,7 +105,7 @@ fn every_key_with_a_unit_or_a_count_has_a_range() {
 }
 
 #[test]
-fn both_ends_of_every_range_are_taken() {
+fn both_ends_of_every_range_are_accepted() {
     for number in Config::default().numbers() {
         for end in [*number.range.start(), *number.range.end()] {
             let file = file_with(number.key, &written(&number, end));
@@ -118,7 +118,7 @@ fn both_ends_of_every_range_are_taken() {
 }
 
 #[test]
-fn a_number_beyond_its_range_is_refused_with_place_key_and_range() {
+fn a_number_out_of_range_is_refused_with_place_key_and_range() {
     for number in Config::default().numbers() {
         let below = number.range.start().checked_sub(1);
         for beyond in [below, Some(number.range.end() + 1)].into_iter().flatten() {
@@ -126,26 +126,29 @@ fn a_number_beyond_its_range_is_refused_with_place_key_and_range() {
             let line = if number.key.contains('.') { 2 } else { 1 };
             assert!(error.starts_with(&format!("fanfare.toml:{line}:")), "{error}");
             assert!(error.contains(&format!(": {}: ", number.key)), "{error}");
-            assert!(error.ends_with(&format!("is outside {}", number.range_text())), "{error}");
+            assert!(error.ends_with(&format!("is out of range: {}", number.range_text())), "{error}");
         }
     }
 }
 
 #[test]
-fn a_mistake_is_one_line_with_file_line_column_and_key() {
+fn an_error_is_one_line_with_file_line_column_and_key() {
     let cases = [
-        ("cores = 300", "fanfare.toml:1:9: cores: 300 is outside 0 to 256"),
-        ("cores = -1", "fanfare.toml:1:9: cores: integer `-1`, expected usize"),
+        ("cores = 300", "fanfare.toml:1:9: cores: 300 is out of range: 0 to 256"),
+        ("cores = -1", "fanfare.toml:1:9: cores: integer `-1`, expected a whole number"),
         (
             "\n[publish]\npublisher_grace = 10",
             "fanfare.toml:3:19: publish.publisher_grace: integer `10`, expected",
         ),
         (
             "[publish]\npublisher_grace = \"10\"",
-            "fanfare.toml:2:19: publish.publisher_grace: `10`: time unit needed",
+            "fanfare.toml:2:19: publish.publisher_grace: `10` is not a duration with a unit",
         ),
-        ("[play]\nmax_lag = \"5 blinks\"", "fanfare.toml:2:11: play.max_lag: `5 blinks`: unknown time unit"),
-        ("[play]\nmax_lag = \"\"", "fanfare.toml:2:11: play.max_lag: ``: value was empty"),
+        (
+            "[play]\nmax_lag = \"5 blinks\"",
+            "fanfare.toml:2:11: play.max_lag: `5 blinks` is not a duration with a unit",
+        ),
+        ("[play]\nmax_lag = \"\"", "fanfare.toml:2:11: play.max_lag: `` is not a duration with a unit"),
         ("[play]\nstream_buffer = \"many\"", "fanfare.toml:2:17: play.stream_buffer: `many` is not a size"),
         ("[play]\nstart = \"now\"", "fanfare.toml:2:9: play.start: start must be keyframe or live"),
         (
@@ -157,7 +160,7 @@ fn a_mistake_is_one_line_with_file_line_column_and_key() {
         ("pin_cores = yes", "fanfare.toml:1:13: "),
         ("pin_cores = \"yes\"", "fanfare.toml:1:13: pin_cores: string \"yes\", expected a boolean"),
         ("cores = 1\ncores = 2", "fanfare.toml:2:1: duplicate key"),
-        ("[listen]\nrtmp = []", "fanfare.toml:2:8: listen.rtmp: 0 addresses are outside 1 to 64"),
+        ("[listen]\nrtmp = []", "fanfare.toml:2:8: listen.rtmp: 0 addresses are out of range: 1 to 64"),
         (
             "[listen]\nrtmp = [\n  \"0.0.0.0:1935\",\n  \"here\",\n]",
             "fanfare.toml:4:3: listen.rtmp: not an address",
@@ -182,11 +185,11 @@ fn a_mistake_is_one_line_with_file_line_column_and_key() {
             "[[streams]]\npattern = \"a/[b\"",
             "fanfare.toml:1:1: streams: `a/[b` is not a pattern: unclosed character class",
         ),
-        ("streams = [{ pattern = \"\" }]", "fanfare.toml:1:11: streams: a pattern of 0 bytes is outside"),
-        ("[[streams]]\nlisted = false", "fanfare.toml:1:1: streams: missing field `pattern`"),
+        ("streams = [{ pattern = \"\" }]", "fanfare.toml:1:11: streams: a pattern has 1 to 255 bytes, not 0"),
+        ("[[streams]]\nlisted = false", "fanfare.toml:1:1: streams: missing key `pattern`"),
         ("[[streams]]\npatern = \"a\"", "fanfare.toml:2:1: "),
-        ("[api]\ntoken = \"short\"", "fanfare.toml:2:9: api.token: a token of 5 bytes is outside 8 to 1024"),
-        ("[log]\nlevel = \"inof\"", "fanfare.toml:2:9: log.level: `inof` is not error, warn, info"),
+        ("[api]\ntoken = \"short\"", "fanfare.toml:2:9: api.token: a token has 8 to 1024 bytes, not 5"),
+        ("[log]\nlevel = \"inof\"", "fanfare.toml:2:9: log.level: `inof` is not a level: error, warn, info"),
         ("# ü\n[log] # ü\nformat = [\n", "fanfare.toml:3:"),
     ];
     for (toml, expected) in cases {
@@ -197,12 +200,12 @@ fn a_mistake_is_one_line_with_file_line_column_and_key() {
 }
 
 #[test]
-fn columns_count_characters_not_bytes() {
+fn columns_are_counted_in_characters() {
     assert!(error_of("log = { level = \"ü\", format = \"x\" }").contains("fanfare.toml:1:31: log.format"));
 }
 
 #[test]
-fn an_empty_file_is_the_defaults_and_one_key_changes_one_value() {
+fn an_empty_file_has_the_defaults_and_a_key_changes_one_value() {
     assert_eq!(Config::from_toml("f", "").unwrap(), Config::default());
     assert_eq!(
         Config::from_toml("f", "\u{feff}").map_err(|error| error.to_string()).unwrap(),
@@ -218,7 +221,7 @@ fn an_empty_file_is_the_defaults_and_one_key_changes_one_value() {
 }
 
 #[test]
-fn what_is_in_force_reads_back_as_the_same() {
+fn a_configuration_written_as_a_file_reads_back_the_same() {
     let file = "cores = 3\npin_cores = true\n[listen]\nrtmp = [\"127.0.0.1:0\"]\n[play]\nstream_buffer = \"1500000B\"\n";
     let config = Config::from_toml("f", file).unwrap();
     assert_eq!(config.play.stream_buffer, 1_500_000);
@@ -317,7 +320,7 @@ fn without_its_configured_token_the_relay_needs_a_restart_that_makes_one() {
 }
 
 #[test]
-fn default_addresses_are_tried_and_addresses_of_ones_own_are_required() {
+fn default_addresses_are_optional_and_configured_ones_required() {
     let is_default = |file| Config::from_toml("f", file).unwrap().listen.is_default;
     assert!(is_default(""));
     assert!(is_default("[listen]\nrtmp = [\"0.0.0.0:1935\", \"[::]:1935\"]"));
@@ -332,32 +335,32 @@ fn default_addresses_are_tried_and_addresses_of_ones_own_are_required() {
 }
 
 #[test]
-fn two_ports_that_the_system_chooses_are_not_the_same_address() {
+fn two_addresses_with_port_0_are_not_the_same() {
     Config::from_toml("f", "[listen]\nrtmp = [\"127.0.0.1:0\", \"127.0.0.1:0\"]").unwrap();
 }
 
 #[test]
-fn cores_zero_is_at_least_one_thread_and_a_number_is_taken_as_it_is() {
+fn cores_0_is_at_least_one_thread_and_any_other_number_is_used_as_it_is() {
     assert!(Config::default().core_count() >= 1);
     assert_eq!(Config { cores: 200, ..Config::default() }.core_count(), 200);
 }
 
 #[test]
-fn a_file_that_is_not_there_is_one_line_with_its_name() {
+fn a_missing_file_is_one_line_with_its_name() {
     let error = Config::load("no/such/fanfare.toml".as_ref()).unwrap_err().to_string();
     assert!(error.starts_with("no/such/fanfare.toml: "), "{error}");
     assert_eq!(error.lines().count(), 1);
 }
 
 #[test]
-fn a_device_named_by_mistake_is_not_read_without_end() {
+fn a_device_is_not_read_without_end() {
     assert!(Config::load("/dev/zero".as_ref()).unwrap_err().to_string().starts_with("/dev/zero: "));
 }
 
 proptest! {
-    /// The annotated file with a piece replaced: whatever comes of it, an error is one line and names the file.
+    /// The annotated file with a piece replaced: any error is one line and names the file.
     #[test]
-    fn any_damage_to_a_file_is_one_line(
+    fn any_damage_to_a_file_gives_an_error_of_one_line(
         cut in 0..ANNOTATED.len(),
         length in 0..40usize,
         put in "[\\[\\]\"'=.,#\\n\\ra-z0-9ü\\\\ ]{0,12}",

@@ -115,7 +115,7 @@ impl Config {
         if let Some(number) = self.numbers().into_iter().find(|number| !number.is_in_range()) {
             return Err(Fault {
                 key: number.key,
-                what: format!("{number} is outside {}", number.range_text()),
+                what: format!("{number} is out of range: {}", number.range_text()),
             });
         }
         let addresses = [
@@ -141,7 +141,7 @@ impl Config {
 fn check_addresses(addresses: &[SocketAddr], min: usize) -> Result<(), String> {
     let count = addresses.len();
     if !(min..=MAX_ADDRESSES).contains(&count) {
-        return Err(format!("{count} addresses are outside {min} to {MAX_ADDRESSES}"));
+        return Err(format!("{count} addresses are out of range: {min} to {MAX_ADDRESSES}"));
     }
     for (index, address) in addresses.iter().enumerate() {
         if address.port() != 0 && addresses[..index].contains(address) {

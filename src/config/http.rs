@@ -1,4 +1,4 @@
-//! What is served over HTTP, to which pages, and who may ask the API and have it act.
+//! Options for HTTP, and for access to the API.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -8,32 +8,32 @@ use serde::{Deserialize, Serialize};
 
 use super::{fault::Fault, units};
 
-/// What HTTP serves.
+/// Options for HTTP.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Http {
-    /// How long a request's head may take, and how long a connection may ask for nothing.
+    /// How long a client may take to send a request's header, and how long a connection may be idle.
     #[serde(with = "units::DurationText")]
     pub header_timeout: Duration,
-    /// Origins whose pages may play the streams: `https://example.org`, or `*` for all.
+    /// Origins whose pages may play the streams: `https://example.org`, or `*` for all of them.
     pub allow_origins: Vec<String>,
-    /// Streams that have metrics of their own; those beyond it are counted together.
+    /// The number of streams with metrics of their own; the others are added up.
     pub metrics_max_streams: usize,
 }
 
-/// Who may ask the API, and have it act. Tokens are secrets: see [`Api::without_secrets`].
+/// Access to the API. Tokens are secrets: see [`Api::without_secrets`].
 #[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Api {
-    /// Addresses that API and metrics have to themselves; none leaves them on those of HTTP.
+    /// Separate addresses for the API and the metrics; if empty, they are on the addresses for HTTP.
     pub listen: Vec<SocketAddr>,
-    /// Requests with it may act, and read. Empty: one is made, and kept in `token_file`.
+    /// Requests with this token may change and read everything. If empty, one is generated and stored in `token_file`.
     pub token: String,
-    /// Where a token that was made is kept. Empty: in the state directory of the service, or of the user.
+    /// The file that stores a generated token. If empty, it is in the state directory of the service or the user.
     pub token_file: PathBuf,
-    /// Requests with it may read.
+    /// Requests with this token may read everything.
     pub read_token: String,
-    /// Origins whose pages may read the API: `https://example.org`, or `*` for all.
+    /// Origins whose pages may read the API: `https://example.org`, or `*` for all of them.
     pub allow_origins: Vec<String>,
 }
 
@@ -45,7 +45,7 @@ impl Http {
 
 fn check_origins(origins: &[String]) -> Result<(), String> {
     if origins.len() > MAX_ORIGINS {
-        return Err(format!("{} origins are more than {MAX_ORIGINS}", origins.len()));
+        return Err(format!("{} origins are too many: at most {MAX_ORIGINS}", origins.len()));
     }
     match origins.iter().find(|origin| !is_origin(origin)) {
         Some(origin) => Err(format!("`{origin}` is not an origin, such as https://example.org, or *")),
@@ -63,28 +63,28 @@ impl Api {
         check_origins(&self.allow_origins).map_err(|what| Fault { key: "api.allow_origins", what })
     }
 
-    /// With `***` for each token that there is.
+    /// The same options with `***` in place of each token.
     pub fn without_secrets(&self) -> Api {
         let hide = |token: &String| if token.is_empty() { String::new() } else { SECRET.to_owned() };
         Api { token: hide(&self.token), read_token: hide(&self.read_token), ..self.clone() }
     }
 }
 
-/// Whether a text can be a token. What is wrong with it does not repeat it: it is a secret even when it is wrong.
+/// Checks that a text can be a token.
 ///
 /// # Errors
-/// What is wrong, as one line.
+/// What is wrong, as one line. It does not contain the text: an invalid token is a secret as well.
 pub fn check_token(token: &str) -> Result<(), String> {
-    if !(MIN_TOKEN..=MAX_TOKEN).contains(&token.len()) {
-        return Err(format!("a token of {} bytes is outside {MIN_TOKEN} to {MAX_TOKEN}", token.len()));
+    if !(MIN_TOKEN_BYTES..=MAX_TOKEN_BYTES).contains(&token.len()) {
+        return Err(format!("a token has {MIN_TOKEN_BYTES} to {MAX_TOKEN_BYTES} bytes, not {}", token.len()));
     }
     if !token.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(&byte)) {
-        return Err("a token is of letters, digits and -._~+/= alone (RFC 6750)".to_owned());
+        return Err("a token has only letters, digits and -._~+/= (RFC 6750)".to_owned());
     }
     Ok(())
 }
 
-/// A line of the log must not show a token either.
+/// Shows no token in a log line.
 impl std::fmt::Debug for Api {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Api { listen, token, token_file, read_token, allow_origins } = self.without_secrets();
@@ -94,13 +94,13 @@ impl std::fmt::Debug for Api {
     }
 }
 
-/// A scheme and a host, and a port perhaps: as a browser writes it, so nothing behind them.
+/// A scheme, a host and possibly a port, as a browser writes it: nothing after them.
 fn is_origin(text: &str) -> bool {
     let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
-    text == "*" || rest.is_some_and(|rest| !rest.is_empty() && rest.chars().all(is_of_a_host))
+    text == "*" || rest.is_some_and(|rest| !rest.is_empty() && rest.chars().all(is_host_char))
 }
 
-fn is_of_a_host(c: char) -> bool {
+fn is_host_char(c: char) -> bool {
     c.is_ascii_digit() || c.is_ascii_lowercase() || "-.:[]_".contains(c)
 }
 
@@ -114,13 +114,13 @@ impl Default for Http {
     }
 }
 
-/// More sites than embed one relay.
+/// More than the sites that embed one relay.
 const MAX_ORIGINS: usize = 64;
 /// Shorter ones can be guessed.
-const MIN_TOKEN: usize = 8;
-/// Bytes of a token: it fits the header of a request with room to spare.
-pub const MAX_TOKEN: usize = 1024;
-/// What is shown of a secret.
+const MIN_TOKEN_BYTES: usize = 8;
+/// Bytes of a token: it fits into a request's header with room to spare.
+pub const MAX_TOKEN_BYTES: usize = 1024;
+/// Shown in place of a secret.
 const SECRET: &str = "***";
 
 #[cfg(test)]
@@ -128,7 +128,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_origin_is_a_scheme_and_a_host_and_nothing_behind() {
+    fn an_origin_is_a_scheme_and_a_host_and_nothing_after() {
         for origin in ["*", "https://example.org", "http://localhost:8080", "http://[::1]:80"] {
             assert!(is_origin(origin), "{origin}");
         }
@@ -143,11 +143,11 @@ mod tests {
     fn a_token_is_never_shown() {
         let api = Api { token: "a-secret-of-ours".to_owned(), ..Api::default() };
         assert!(!format!("{api:?}{:?}", api.without_secrets().token).contains("secret"));
-        assert_eq!(api.without_secrets().read_token, "", "that there is none is no secret");
+        assert_eq!(api.without_secrets().read_token, "", "an empty token is not a secret");
     }
 
     #[test]
-    fn a_token_that_is_short_or_odd_is_refused_and_not_repeated() {
+    fn an_invalid_token_is_refused_and_not_repeated() {
         for token in ["short", "with a space in it", "quote\"quote\"quote"] {
             let api = Api { token: token.to_owned(), ..Api::default() };
             let fault = api.check().unwrap_err();

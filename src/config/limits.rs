@@ -1,4 +1,4 @@
-//! What peers may take of the relay before newcomers are refused or one of them is ended.
+//! Limits on what peers may use.
 
 use std::time::Duration;
 
@@ -7,27 +7,27 @@ use serde::{Deserialize, Serialize};
 
 use super::units;
 
-/// Limits. Over one of them the newcomer is refused, never those who are in.
+/// Limits. When one is reached, new connections or requests are refused and existing ones stay.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
-    /// Connections in all.
+    /// Connections in total.
     pub connections: usize,
-    /// Connections of one IP address.
+    /// Connections per IP address.
     pub connections_per_address: usize,
-    /// Connections of one network: an IPv4 /24 or an IPv6 /56.
+    /// Connections per network: an IPv4 /24 or an IPv6 /56.
     pub connections_per_network: usize,
-    /// Connections of one block of networks: an IPv4 /16 or an IPv6 /32.
+    /// Connections per block of networks: an IPv4 /16 or an IPv6 /32.
     pub connections_per_block: usize,
-    /// Networks that no limit per address, network or block counts.
+    /// Networks that the limits per address, network and block do not count.
     pub exempt: Vec<IpNet>,
-    /// RTMP connections whose handshake is not over: of those that are counted, and of those from `exempt`, each.
+    /// RTMP connections with an unfinished handshake; those from `exempt` are counted apart, up to the same number.
     pub handshakes: usize,
-    /// Those of one IP address.
+    /// Unfinished handshakes per IP address.
     pub handshakes_per_address: usize,
-    /// Those of one network: an IPv4 /24 or an IPv6 /56.
+    /// Unfinished handshakes per network: an IPv4 /24 or an IPv6 /56.
     pub handshakes_per_network: usize,
-    /// Those of one block of networks: an IPv4 /16 or an IPv6 /32.
+    /// Unfinished handshakes per block of networks: an IPv4 /16 or an IPv6 /32.
     pub handshakes_per_block: usize,
     /// How long a handshake may take.
     #[serde(with = "units::DurationText")]
@@ -38,16 +38,16 @@ pub struct Limits {
     /// How long a publisher may send nothing, not even answers to pings.
     #[serde(with = "units::DurationText")]
     pub publisher_timeout: Duration,
-    /// Streams that are published.
+    /// Published streams.
     pub streams: usize,
-    /// All memory that peers can make the relay hold, bytes.
+    /// Memory that peers can make the relay use, bytes.
     #[serde(with = "units::SizeText")]
     pub memory_budget: usize,
-    /// What a publisher may send over 5 s, kilobits a second; 0 is no limit.
+    /// Bitrate per publisher over 5 s, kilobits per second; 0 is no limit.
     pub publisher_kbps: usize,
-    /// What a publisher may send over 5 s, messages a second; 0 is no limit.
+    /// Messages per second per publisher over 5 s; 0 is no limit.
     pub messages_per_second: usize,
-    /// Bytes of one video message. The wire has 24 bits for it.
+    /// Bytes of one video message. A chunk header has 24 bits for it.
     #[serde(with = "units::SizeText")]
     pub video_message: usize,
     /// Bytes of one audio message.
@@ -59,9 +59,9 @@ pub struct Limits {
     /// Bytes of one command.
     #[serde(with = "units::SizeText")]
     pub command_message: usize,
-    /// Messages that one connection may have begun and not ended.
+    /// Incomplete messages per connection.
     pub partial_messages: usize,
-    /// Bytes of those together.
+    /// Bytes of all incomplete messages of a connection.
     #[serde(with = "units::SizeText")]
     pub partial_bytes: usize,
 }
@@ -74,7 +74,7 @@ impl Default for Limits {
             connections_per_address: 1_000,
             connections_per_network: 4_000,
             connections_per_block: 50_000,
-            exempt: loopback.iter().map(|net| net.parse().expect("it is a network")).collect(),
+            exempt: loopback.iter().map(|net| net.parse().expect("a network with a prefix")).collect(),
             handshakes: 10_000,
             handshakes_per_address: 500,
             handshakes_per_network: 1_000,
@@ -96,5 +96,5 @@ impl Default for Limits {
     }
 }
 
-/// A chunk header has 24 bits for the length of a message.
+/// 24 bits: the length of a message in a chunk header.
 pub(super) const MAX_MESSAGE_BYTES: usize = 0xFF_FFFF;

@@ -64,7 +64,7 @@ impl FromStr for Filter {
         let directives = text.split(',').map(|directive| {
             let directive = directive.trim();
             Directive::parse(directive).ok_or_else(|| {
-                format!("`{directive}` is not error, warn, info, debug, trace, off or TARGET=LEVEL")
+                format!("`{directive}` is not a level: error, warn, info, debug, trace, off or TARGET=LEVEL")
             })
         });
         Ok(Filter { directives: directives.collect::<Result<_, _>>()? })

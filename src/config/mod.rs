@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 pub use check::Number;
 pub use fault::Fault;
-pub use http::{Api, Http, MAX_TOKEN, check_token};
+pub use http::{Api, Http, MAX_TOKEN_BYTES, check_token};
 pub use limits::Limits;
 pub use log::{Filter, Log, LogFormat};
 pub use streams::{StreamRule, StreamRules};

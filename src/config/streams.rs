@@ -36,13 +36,13 @@ impl TryFrom<Vec<StreamRule>> for StreamRules {
 
     fn try_from(rules: Vec<StreamRule>) -> Result<StreamRules, String> {
         if rules.len() > MAX_RULES {
-            return Err(format!("{} rules are more than {MAX_RULES}", rules.len()));
+            return Err(format!("{} rules are too many: at most {MAX_RULES}", rules.len()));
         }
         let mut patterns = GlobSetBuilder::new();
         for StreamRule { pattern, .. } in &rules {
             if pattern.is_empty() || pattern.len() > MAX_PATTERN_BYTES {
                 let length = pattern.len();
-                return Err(format!("a pattern of {length} bytes is outside 1 to {MAX_PATTERN_BYTES}"));
+                return Err(format!("a pattern has 1 to {MAX_PATTERN_BYTES} bytes, not {length}"));
             }
             // A publisher may put any number of slashes into a name; one more must not evade a pattern.
             let glob = GlobBuilder::new(pattern).literal_separator(false).build();

@@ -1,4 +1,4 @@
-//! From a file's text to a `Config`, and from a mistake to its file, line, column and key. Every error is one line.
+//! Parses a file into a `Config`. An error is one line with the file, line, column and key.
 
 use std::fs::File;
 use std::io::Read;
@@ -11,27 +11,27 @@ use super::{Config, Listen, fault::Fault, renamed::RENAMED};
 
 type Entry<'a, 'i> = (&'a Spanned<DeString<'i>>, &'a Spanned<DeValue<'i>>);
 
-/// Why a file cannot be used; one line each.
+/// Why a file cannot be used, as one line.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The file cannot be read, or is no text.
+    /// The file cannot be read, or is not UTF-8.
     #[error("{file}: {reason}")]
     Unreadable {
-        /// As the operator named it.
+        /// The path as given.
         file: String,
-        /// What the system said.
+        /// The system's error.
         reason: String,
     },
-    /// Something in it is wrong.
+    /// Something in the file is wrong.
     #[error("{file}:{line}:{column}: {what}")]
     Wrong {
-        /// As the operator named it.
+        /// The path as given.
         file: String,
         /// From 1.
         line: usize,
         /// From 1, in characters.
         column: usize,
-        /// The key, where there is one, and what is wrong with it.
+        /// The key, if there is one, and what is wrong.
         what: String,
     },
 }
@@ -60,7 +60,7 @@ impl Config {
             Error::Wrong { file: name.to_owned(), line, column, what }
         };
 
-        // Read twice: once for where each key and value is, once for what they mean.
+        // Parsed twice: for the place of each key and value, and for what they mean.
         let places =
             DeTable::parse(toml).map_err(|error| wrong(start(&error), "", &on_one_line(error.message())))?;
         let old_keys = RENAMED.iter().filter_map(|(old, new)| {
@@ -72,10 +72,10 @@ impl Config {
         }
         let mut config: Config = toml::from_str(toml).map_err(|error| {
             let key = key_at(places.get_ref(), start(&error)).unwrap_or_default();
-            wrong(start(&error), &key, &in_our_words(error.message()))
+            wrong(start(&error), &key, &in_terms_of_the_file(error.message()))
         })?;
         config.check().map_err(|Fault { key, what }| {
-            // A value that the file does not name is a default, and defaults are in range.
+            // A key that is not in the file has its default, and defaults are in range.
             let value = entry(places.get_ref(), key).map(|(_, value)| value.span().start);
             wrong(value.unwrap_or(0), key, &what)
         })?;
@@ -96,7 +96,7 @@ fn read(path: &Path) -> std::io::Result<String> {
     let mut text = String::new();
     File::open(path)?.take(MAX_FILE_BYTES + 1).read_to_string(&mut text)?;
     if text.len() as u64 > MAX_FILE_BYTES {
-        return Err(std::io::Error::other("larger than 1 MiB, which is no configuration of ours"));
+        return Err(std::io::Error::other("larger than 1 MiB: not a configuration file"));
     }
     // An editor's byte order mark.
     Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
@@ -112,7 +112,7 @@ fn line_and_column(text: &str, offset: usize) -> (usize, usize) {
     (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
 }
 
-/// The full key that the byte at `offset` belongs to, in its name or in its value.
+/// The full key whose name or value contains the byte at `offset`.
 fn key_at(table: &DeTable<'_>, offset: usize) -> Option<String> {
     table.iter().find_map(|(name, value)| {
         let key = name.get_ref().to_string();
@@ -137,19 +137,23 @@ fn entry<'a, 'i>(table: &'a DeTable<'i>, key: &str) -> Option<Entry<'a, 'i>> {
     }
 }
 
-/// Serde speaks of fields and variants; an operator of keys and words.
-fn in_our_words(message: &str) -> String {
+/// Replaces the terms of serde and Rust by those of the file.
+fn in_terms_of_the_file(message: &str) -> String {
     on_one_line(message)
         .replacen("unknown field", "unknown key", 1)
-        .replacen("unknown variant", "unknown word", 1)
+        .replacen("missing field", "missing key", 1)
+        .replacen("unknown variant", "unknown value", 1)
+        .replacen("expected usize", "expected a whole number that is not negative", 1)
+        .replacen("expected a sequence", "expected a list in brackets", 1)
         .replacen("invalid type: ", "", 1)
         .replacen("invalid value: ", "", 1)
         .replacen("invalid socket address syntax", "not an address with a port, such as 0.0.0.0:1935", 1)
+        .replacen("invalid IP address syntax", "not a network with a prefix, such as 192.0.2.0/24", 1)
 }
 
 fn on_one_line(message: &str) -> String {
     message.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join("; ")
 }
 
-/// A hundred times what every option with its explanation takes; a device or a log named by mistake ends here.
+/// A hundred times the size of the annotated file: a device or a log given by mistake is not read to its end.
 const MAX_FILE_BYTES: u64 = 1024 * 1024;

@@ -1,4 +1,4 @@
-//! Durations like `"10s"` and sizes like `"32MiB"`: text to value and back, and their serde forms.
+//! Durations such as `"10s"` and sizes such as `"32MiB"`: parsing, display, serde.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -34,12 +34,12 @@ impl SizeText {
     }
 }
 
-/// `10s`, `1m 30s`, `0s`: [`parse_duration`] gives the same back.
+/// `10s`, `1m 30s`, `0s`: as [`parse_duration`] reads it.
 pub fn show_duration(value: Duration) -> String {
     humantime::format_duration(value).to_string()
 }
 
-/// In the largest unit that leaves a whole number, so that nothing is rounded: `32MiB`, `1500B`.
+/// In the largest unit that gives a whole number: `32MiB`, `1500B`.
 pub fn show_size(bytes: u64) -> String {
     let units = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
     match units.into_iter().find(|&(_, factor)| bytes >= factor && bytes.is_multiple_of(factor)) {
@@ -49,16 +49,17 @@ pub fn show_size(bytes: u64) -> String {
 }
 
 fn parse_duration(text: &str) -> Result<Duration, String> {
-    humantime::parse_duration(text).map_err(|error| format!("`{text}`: {error}"))
+    humantime::parse_duration(text)
+        .map_err(|_| format!("`{text}` is not a duration with a unit, such as 150ms, 10s or 1m 30s"))
 }
 
 fn parse_size(text: &str) -> Result<usize, String> {
-    let unknown = |_| format!("`{text}` is not a size, such as 32MiB, 512KiB or 1GB");
-    let size: ByteSize = text.trim().parse().map_err(unknown)?;
+    let invalid = |_| format!("`{text}` is not a size, such as 32MiB, 512KiB or 1GB");
+    let size: ByteSize = text.trim().parse().map_err(invalid)?;
     usize::try_from(size.as_u64()).map_err(|_| format!("`{text}` is more than this machine can address"))
 }
 
-/// A string in the file that a function turns into a value.
+/// A string that a function parses.
 struct Text<T> {
     expecting: &'static str,
     parse: fn(&str) -> Result<T, String>,
@@ -88,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_duration_reads_back_as_it_was_shown() {
+    fn a_displayed_duration_parses_to_the_same() {
         for ms in [0, 1, 150, 999, 1000, 61_500, 3_600_000, 86_400_000] {
             let duration = Duration::from_millis(ms);
             assert_eq!(parse_duration(&show_duration(duration)), Ok(duration));
@@ -96,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn a_size_reads_back_as_it_was_shown() {
+    fn a_displayed_size_parses_to_the_same() {
         for bytes in [0, 1, 1023, 1024, 1500, 1 << 20, (32 << 20) + 1, 4 << 30] {
             assert_eq!(parse_size(&show_size(bytes)), Ok(bytes as usize));
         }
@@ -111,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn a_size_in_an_unknown_unit_is_refused_by_what_was_written() {
+    fn a_size_in_an_unknown_unit_is_refused_and_named() {
         assert!(parse_size("32 MiBytes").unwrap_err().contains("32 MiBytes"));
         assert!(parse_size("").is_err());
         assert!(parse_size("-1MiB").is_err());

@@ -11,7 +11,7 @@ use std::{
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 
-use crate::config::{self, Api, MAX_TOKEN};
+use crate::config::{self, Api, MAX_TOKEN_BYTES};
 
 /// Where the token to act with is: what the start-up lines say of it.
 pub enum TokenNotice {
@@ -97,7 +97,7 @@ fn read(path: &Path) -> io::Result<String> {
     }
     let mut text = String::new();
     // With the end of its line.
-    file.take(MAX_TOKEN as u64 + 2).read_to_string(&mut text)?;
+    file.take(MAX_TOKEN_BYTES as u64 + 2).read_to_string(&mut text)?;
     let token = text.trim_end();
     config::check_token(token).map_err(io::Error::other)?;
     Ok(token.to_owned())
@@ -196,9 +196,9 @@ mod tests {
         for (text, mode, reason) in [
             ("a-token-of-ours\n", 0o604, "mode 604"),
             ("a-token-of-ours\n", 0o602, "mode 602"),
-            ("", 0o600, "a token of 0 bytes"),
+            ("", 0o600, "not 0"),
             ("two words here\n", 0o600, "letters, digits"),
-            (&"a".repeat(MAX_TOKEN + 9), 0o600, "a token of 1026 bytes"),
+            (&"a".repeat(MAX_TOKEN_BYTES + 9), 0o600, "not 1026"),
         ] {
             let _ = fs::remove_file(&file);
             fs::write(&file, text).unwrap();
@@ -217,7 +217,7 @@ mod tests {
     fn a_file_that_an_operator_wrote_is_taken_with_or_without_the_end_of_a_line() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("token");
-        let longest = "x".repeat(MAX_TOKEN);
+        let longest = "x".repeat(MAX_TOKEN_BYTES);
         for (text, token) in
             [("our-own-token", "our-own-token"), ("our-own-token\r\n", "our-own-token"), (&longest, &longest)]
         {

@@ -1,6 +1,6 @@
-//! Writes log lines from a thread of its own. A thread that logs puts the line into a bounded queue and goes on: a
-//! reader of standard error that stands still costs log lines, never media. Lines that find no room are counted, and
-//! the count is reported as soon as lines can be written again.
+//! Writes log lines on a thread of its own. A thread that logs appends the line to a bounded queue and continues: if
+//! standard error is not read, log lines are lost, but media is not delayed. Lost lines are counted, and the count is
+//! logged as soon as lines can be written again.
 
 use std::{
     io::{ErrorKind, Write},
@@ -15,11 +15,11 @@ use std::{
 
 use tracing::Level;
 
-/// Bytes that wait to be written: some 5,000 lines, or a second of a pipe that takes 1 MB/s.
+/// Bytes that wait to be written: about 5,000 lines, or one second of a pipe that is read at 1 MB/s.
 const MAX_QUEUED_BYTES: usize = 1 << 20;
-/// Memory that is kept for the next lines once the queue is empty again.
+/// Memory that is kept for the next lines when the queue is empty.
 const KEPT_BYTES: usize = 64 << 10;
-/// Between two attempts to write to a pipe that is full and was made non-blocking by the process that shares it.
+/// Between two attempts to write to a full pipe that another process has made non-blocking.
 const RETRY: Duration = Duration::from_millis(10);
 
 /// The queue of one writer thread.
@@ -27,21 +27,21 @@ pub(super) struct Queue {
     state: Mutex<State>,
     /// Signalled when lines were queued.
     queued: Condvar,
-    /// Signalled when the writer has written, or given up, all that it took.
+    /// Signalled when the writer has written or dropped all lines that it took.
     written: Condvar,
     lost: AtomicU64,
 }
 
 #[derive(Default)]
 struct State {
-    /// Whole lines.
+    /// Complete lines.
     bytes: Vec<u8>,
     is_writing: bool,
 }
 
 impl Queue {
-    /// Starts the thread that writes to `sink`. `report` is called on it with the number of lines that were lost since
-    /// the last report, and may log.
+    /// Starts the thread that writes to `sink`. It calls `report`, which may log, with the number of lines lost since the
+    /// last report.
     ///
     /// # Errors
     /// The thread cannot be started.
@@ -73,9 +73,9 @@ impl Queue {
         self.queued.notify_one();
     }
 
-    /// Waits until all lines that were queued so far are written, for no longer than `patience`.
-    pub(super) fn flush(&self, patience: Duration) {
-        let deadline = Instant::now() + patience;
+    /// Waits until all queued lines are written, for `timeout` at most.
+    pub(super) fn flush(&self, timeout: Duration) {
+        let deadline = Instant::now() + timeout;
         let mut state = self.state();
         while state.is_writing || !state.bytes.is_empty() {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -86,18 +86,18 @@ impl Queue {
         }
     }
 
-    /// How many lines were lost since the start.
+    /// The number of lines lost since the start.
     pub(super) fn lost(&self) -> u64 {
         self.lost.load(Ordering::Relaxed)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // Lines are whole between any two statements: a panic elsewhere spoils nothing.
+        // The state is consistent between any two statements: a panic while it was locked does no harm.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// How full the queue may be for a line of this level: details never take the room of what an operator must see.
+/// How full the queue may be for a line of this level: details take no room from warnings and errors.
 fn room(level: Level) -> usize {
     match level {
         Level::ERROR | Level::WARN => MAX_QUEUED_BYTES,
@@ -109,7 +109,7 @@ fn room(level: Level) -> usize {
 struct Writer<S, R> {
     queue: Arc<Queue>,
     sink: S,
-    /// The last write ended within a line.
+    /// The last write ended in the middle of a line.
     is_line_torn: bool,
     /// Lost lines that have been reported.
     reported: u64,
@@ -156,7 +156,7 @@ impl<S: Write, R: Fn(u64)> Writer<S, R> {
     }
 }
 
-/// How many of the bytes the sink took before it failed: all of them, if it did not.
+/// The number of bytes written before the sink failed: all of them if it did not.
 fn write_all(sink: &mut impl Write, bytes: &[u8]) -> usize {
     let mut taken = 0;
     while taken < bytes.len() {
@@ -165,7 +165,7 @@ fn write_all(sink: &mut impl Write, bytes: &[u8]) -> usize {
             Ok(n) => taken += n,
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) if error.kind() == ErrorKind::WouldBlock => thread::sleep(RETRY),
-            // A full disk, a reader that went.
+            // The disk is full, or the reader has closed the pipe.
             Err(_) => break,
         }
     }
@@ -181,10 +181,10 @@ mod tests {
 
     use super::*;
 
-    /// Enough for any write here; a flush that takes this long has failed.
+    /// Far longer than any write here takes.
     const PATIENCE: Duration = Duration::from_secs(10);
 
-    /// A queue in front of a pipe that takes 64 KiB until somebody reads, and the reports of lost lines.
+    /// A queue in front of a pipe that holds 64 KiB until it is read, and the reports of lost lines.
     fn piped() -> (Arc<Queue>, PipeReader, mpsc::Receiver<u64>) {
         let (reader, writer) = io::pipe().unwrap();
         let (reports, reported) = mpsc::channel();
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_come_out_whole_and_in_order_and_flush_waits_for_the_last() {
+    fn lines_are_written_complete_and_in_order_and_flush_waits_for_the_last() {
         let (queue, mut reader, _) = piped();
         (0..500).for_each(|number| queue.push(&line(number), Level::INFO));
         queue.flush(PATIENCE);
@@ -212,10 +212,10 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_that_stands_still_costs_lines_that_are_counted_and_reported_and_holds_up_no_thread() {
+    fn lines_that_a_stalled_reader_loses_are_counted_and_reported_and_block_no_thread() {
         let (queue, mut reader, reported) = piped();
         let count = 4 * MAX_QUEUED_BYTES / 100;
-        // On this thread: it comes back from each push, although the pipe is full.
+        // Each push returns to this thread although the pipe is full.
         (0..count).for_each(|number| queue.push(&line(number), Level::INFO));
         let lost = queue.lost() as usize;
         assert!((count / 2..count).contains(&lost), "{lost} of {count}");
@@ -227,16 +227,16 @@ mod tests {
         assert!(kept.is_sorted(), "the order is kept");
         assert_eq!(reported.recv_timeout(PATIENCE), Ok(lost as u64));
         queue.push(&line(7), Level::INFO);
-        assert_eq!(read_lines(&mut reader, 1), [7], "it goes on");
+        assert_eq!(read_lines(&mut reader, 1), [7], "later lines are written");
         assert!(reported.try_recv().is_err(), "each lost line is reported once");
     }
 
-    /// Takes nothing until it is let go.
+    /// Blocks until it is released.
     struct Stuck(mpsc::Receiver<()>);
 
     impl Write for Stuck {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            // Its error is that the test is over.
+            // An error means that the test has ended.
             let _ = self.0.recv();
             Ok(bytes.len())
         }
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn details_leave_room_for_lines_that_matter() {
+    fn low_levels_leave_room_for_warnings_and_errors() {
         let (_let_go, stuck) = mpsc::channel();
         let queue = Queue::start(Stuck(stuck), |_| ()).unwrap();
         queue.push(&line(0), Level::INFO);
@@ -267,7 +267,7 @@ mod tests {
         }
     }
 
-    /// Takes so many bytes, then fails as often as it is told to, then takes all.
+    /// Accepts some bytes, then fails a number of times, then accepts everything.
     struct Faulty {
         room: usize,
         failures: usize,
@@ -300,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn after_a_full_disk_the_next_line_begins_on_a_line_of_its_own() {
+    fn after_a_full_disk_the_next_line_starts_on_a_new_line() {
         let (queue, written, reported) = faulty(5, ErrorKind::StorageFull);
         queue.push(b"the first\n", Level::INFO);
         queue.flush(PATIENCE);
@@ -312,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pipe_that_would_block_is_tried_again_and_loses_nothing() {
+    fn a_write_that_would_block_is_repeated_and_loses_nothing() {
         let (queue, written, _) = faulty(5, ErrorKind::WouldBlock);
         queue.push(b"the first\n", Level::INFO);
         queue.flush(PATIENCE);
