@@ -157,14 +157,14 @@ struct Summary {
     bytes_out: u64,
     skips: u64,
     refused: u64,
-    dropped: u64,
+    send_timeouts: u64,
     memory: Memory,
     open_files: u64,
     open_files_limit: u64,
     listen: Listen,
     has_api: bool,
     may_read: bool,
-    may_act: bool,
+    may_write: bool,
 }
 
 #[derive(Serialize)]
@@ -180,8 +180,8 @@ struct Memory {
     counted_bytes: usize,
     /// What `counted_bytes` is made of.
     kinds: BTreeMap<&'static str, usize>,
-    given_up_bytes: u64,
-    ended: u64,
+    freed_bytes: u64,
+    ended_connections: u64,
 }
 
 impl Memory {
@@ -192,8 +192,8 @@ impl Memory {
             budget_bytes: memory.budget(),
             counted_bytes: memory.bytes(),
             kinds: MemoryKind::ALL.iter().map(|&kind| (kind.name(), memory.of(kind))).collect(),
-            given_up_bytes: relief.given_up_bytes,
-            ended: relief.ended,
+            freed_bytes: relief.given_up_bytes,
+            ended_connections: relief.ended,
         }
     }
 }
@@ -229,14 +229,14 @@ async fn summary(
         bytes_out: sum(|core| core.bytes_out.iter().sum()),
         skips: sum(|core| core.skips),
         refused: relay.refusals().iter().map(|(_, count)| count).sum(),
-        dropped: sum(|core| ends(core, "send_timeout")),
+        send_timeouts: sum(|core| ends(core, "send_timeout")),
         memory: Memory::of(relay.memory()),
         open_files: system::open_files(),
         open_files_limit: system::open_files_limit(),
         listen: Listen { rtmp: relay.addresses().to_vec(), http: control.addresses(granted) },
         has_api: client.scope == Scope::All,
         may_read: granted.read,
-        may_act: granted.write,
+        may_write: granted.write,
     })
 }
 

@@ -96,7 +96,7 @@ fn process(writer: &mut Writer<'_>, control: &Control) -> fmt::Result {
     let relief = memory.relief();
     let given_up = [(NO_LABELS, relief.given_up_bytes)];
     let help = "Segments that logs gave up because limits.memory_budget was exceeded";
-    writer.counter("memory_given_up", help, Some(Unit::Bytes), given_up)?;
+    writer.counter("memory_freed", help, Some(Unit::Bytes), given_up)?;
     let files = [(NO_LABELS, system::open_files() as f64)];
     writer.gauge("open_files", "Descriptors that are open", None, files)?;
     let limit = [(NO_LABELS, system::open_files_limit() as f64)];
@@ -127,7 +127,7 @@ fn of_cores(writer: &mut Writer<'_>, control: &Control, cores: &[Arc<CoreReport>
     writer.gauge("players", "Players now", None, players)?;
     let busy = cores.iter().map(|core| (core_label(core), control.history.core(core.core).busy));
     writer.gauge("core_busy_ratio", "Share of the last seconds that was spent in passes", None, busy)?;
-    writer.counter("connects", "Connections that were let in", None, counter(|core| core.connects))?;
+    writer.counter("connections_accepted", "Connections that were let in", None, counter(|core| core.connects))?;
     writer.counter("received", "Received", Some(Unit::Bytes), counter(|core| core.bytes_in))?;
     let sent = cores.iter().flat_map(|core| {
         Protocol::ALL
@@ -152,7 +152,7 @@ fn of_cores(writer: &mut Writer<'_>, control: &Control, cores: &[Arc<CoreReport>
             .zip(core.ends)
             .map(|(reason, count)| (core_and(core, "reason", reason), count))
     });
-    writer.counter("ends", "Connections that ended, by reason", None, ends)?;
+    writer.counter("connections_closed", "Connections that ended, by reason", None, ends)?;
     let pass = cores.iter().map(|core| (core_label(core), scaled(&core.pass_us, 1e-6)));
     writer.histogram("pass", "How long passes took", Unit::Seconds, pass)?;
     let send = cores.iter().map(|core| (core_label(core), scaled(&core.send_bytes, 1.0)));
@@ -236,7 +236,7 @@ fn of_streams(
     let interval = some(|told| told.stream.facts.key_frame_interval_ms.map(|ms| f64::from(ms) / 1e3));
     writer.gauge("stream_key_frame_interval", "Between two key frames", Some(Unit::Seconds), interval)?;
     let silence = some(|told| told.stream.silent_ms.map(|ms| ms as f64 / 1e3));
-    writer.gauge("stream_silence", "Since a publisher was heard", Some(Unit::Seconds), silence)
+    writer.gauge("stream_idle", "Since a publisher was heard", Some(Unit::Seconds), silence)
 }
 
 /// Those that are published before those that are waited for, and the earlier before the later: so nobody who comes

@@ -24,7 +24,7 @@ pub(super) struct Stream {
     pub(super) name: String,
     pub(super) is_live: bool,
     pub(super) uptime_ms: Option<u64>,
-    pub(super) silent_ms: Option<u64>,
+    pub(super) idle_ms: Option<u64>,
     pub(super) publisher: Option<Publisher>,
     pub(super) video: Option<Video>,
     pub(super) video_tracks: usize,
@@ -101,7 +101,7 @@ impl Stream {
             name: report.name.to_string(),
             is_live: report.is_live,
             uptime_ms: has_published.then(|| now_ms.saturating_sub(facts.since_ms)),
-            silent_ms: report.silent_ms,
+            idle_ms: report.silent_ms,
             publisher: report
                 .publisher
                 .filter(|_| report.is_live)

@@ -273,7 +273,6 @@ pub enum Event {
         /// `app/name`.
         stream: String,
         /// How it gets the stream.
-        #[serde(rename = "wire")]
         protocol: Protocol,
     },
     /// A player is gone, or has stopped.
@@ -285,7 +284,6 @@ pub enum Event {
         /// `app/name`.
         stream: String,
         /// How it gets the stream.
-        #[serde(rename = "wire")]
         protocol: Protocol,
         /// Why, where the connection ends with it.
         reason: Option<String>,

@@ -48,7 +48,7 @@ fn a_summary_tells_of_the_relay() {
     let summary = json_when(&relay, "/api/v1/summary", |json| json["cores"] == 2);
     assert_eq!(summary["version"], env!("CARGO_PKG_VERSION"));
     assert_eq!(summary["is_draining"], false);
-    for key in ["has_api", "may_read", "may_act"] {
+    for key in ["has_api", "may_read", "may_write"] {
         assert_eq!(summary[key], true, "{key}");
     }
     assert_eq!(summary["listen"]["rtmp"], serde_json::json!([relay.address().to_string()]));

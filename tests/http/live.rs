@@ -447,5 +447,5 @@ fn facts_of_a_stream_are_what_its_encoder_sends() {
     assert!((1.0..=100.0).contains(&stream["video"]["fps"].as_f64().unwrap()), "{stream}");
     assert_eq!(stream["audio"]["codec_string"], "mp4a.40.2");
     assert_eq!(stream["encoder"], "fanfare's tests");
-    assert!(stream["publisher"]["id"].is_u64() && stream["silent_ms"].is_u64(), "{stream}");
+    assert!(stream["publisher"]["id"].is_u64() && stream["idle_ms"].is_u64(), "{stream}");
 }

@@ -51,7 +51,7 @@ fn metrics_are_openmetrics_and_tell_of_cores_and_streams() {
     };
     assert_eq!(sum("fanfare_players{", "protocol=\"rtmp\""), 1.0);
     assert_eq!(sum("fanfare_publishers{", ""), 1.0);
-    assert_eq!(sum("fanfare_connects_total{", ""), 2.0);
+    assert_eq!(sum("fanfare_connections_accepted_total{", ""), 2.0);
     assert_eq!(sum("fanfare_streams{", "state=\"live\""), 1.0);
     assert_eq!(sum("fanfare_stream_players{", "stream=\"live/a\""), 1.0);
     assert_eq!(sum("fanfare_build_info{", env!("CARGO_PKG_VERSION")), 1.0);

@@ -46,7 +46,7 @@ fn without_a_token_nobody_sees_an_address_and_nobody_acts() {
     assert_eq!(events(&relay, "").status, 401);
     assert_eq!(events(&relay, &format!("?token={}", relay.token())).status, 200);
     let summary = get(&relay, "/api/v1/summary").json();
-    assert_eq!((&summary["may_read"], &summary["may_act"]), (&false.into(), &false.into()));
+    assert_eq!((&summary["may_read"], &summary["may_write"]), (&false.into(), &false.into()));
 
     for id in [&list["players"][0]["id"], &publishers["publishers"][0]["id"]] {
         for kind in ["players", "publishers"] {
@@ -108,7 +108,7 @@ fn with_a_token_for_reading_all_but_watching_asks_for_one() {
     }
     assert_eq!(get(&relay, "/live/nobody.flv").status, 404, "watching is no reading");
     let summary = |token| get(&relay, &format!("/api/v1/summary?token={token}")).json();
-    let may = |token| (summary(token)["may_read"] == true, summary(token)["may_act"] == true);
+    let may = |token| (summary(token)["may_read"] == true, summary(token)["may_write"] == true);
     assert_eq!(
         [may("act-token"), may("read-token"), may("wrong-token")],
         [(true, true), (true, false), (false, false)]

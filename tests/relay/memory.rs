@@ -125,7 +125,7 @@ impl Siege {
         let summary = get(&self.relay, "/api/v1/summary");
         let (_, body) = summary.split_once("\r\n\r\n").unwrap();
         let summary: serde_json::Value = serde_json::from_str(body).unwrap();
-        summary["memory"]["ended"].as_u64().unwrap()
+        summary["memory"]["ended_connections"].as_u64().unwrap()
     }
 
     fn finish(mut self) {

@@ -177,7 +177,7 @@ class Stream(threading.Thread):
             for data in self.headers + self.group:
                 client.push(data)
             self.clients.append(client)
-        emit("playing", id=client.id, peer=client.address, stream=self.name, wire=client.protocol)
+        emit("playing", id=client.id, peer=client.address, stream=self.name, protocol=client.protocol)
         return True
 
     def end_players(self):
@@ -190,7 +190,7 @@ class Stream(threading.Thread):
         with self.lock:
             if client in self.clients:
                 self.clients.remove(client)
-        emit("play_ended", id=client.id, peer=client.address, stream=self.name, wire=client.protocol, reason=reason, duration_ms=int((time.monotonic() - client.since) * 1000))
+        emit("play_ended", id=client.id, peer=client.address, stream=self.name, protocol=client.protocol, reason=reason, duration_ms=int((time.monotonic() - client.since) * 1000))
 
     def all_clients(self):
         return self.clients + (self.fake_clients if self.live else [])
@@ -203,7 +203,7 @@ class Stream(threading.Thread):
         video = {"codec": "H.264", "codec_string": "avc1.640016", "width": 640, "height": 360, "fps": 30.0 if "live_stream" in self.name else 25.0, "key_frame_interval_ms": 2000} if self.has_video else None
         stream = {
             "name": self.name, "is_live": self.live, "uptime_ms": self.uptime() if self.live else None,
-            "silent_ms": (int((time.monotonic() - self.heard) * 1000) if self.tags else 8) if self.live else None,
+            "idle_ms": (int((time.monotonic() - self.heard) * 1000) if self.tags else 8) if self.live else None,
             "publisher": {"id": self.publisher, "address": self.address if may_read else None} if self.live else None,
             "video": video, "audio": {"codec": "AAC", "codec_string": "mp4a.40.2", "sample_rate": 44100, "channels": 1},
             "encoder": "Lavf59.27.100", "kbps": self.kbps(), "bytes_in": self.bytes_in, "frames_in": self.frames_in,
@@ -245,7 +245,7 @@ def emit(event, **fields):
         scene.event_ready.notify_all()
 
 
-def summary(may_read, may_act):
+def summary(may_read, may_write):
     all_clients = [c for s in scene.all() for c in s.all_clients()]
     kbps_in = sum(s.kbps() for s in scene.all())
     return {
@@ -253,12 +253,12 @@ def summary(may_read, may_act):
         "streams": {"live": len(scene.live()), "waiting": len(scene.all()) - len(scene.live())},
         "publishers": len(scene.live()), "players": by_protocol(all_clients), "connections": len(all_clients) + len(scene.live()),
         "kbps_in": kbps_in, "kbps_out": sum(s.kbps() * len(s.all_clients()) for s in scene.all()),
-        "bytes_in": kbps_in * now_ms() // 8, "bytes_out": kbps_in * now_ms(), "skips": 2, "refused": 0, "dropped": 1,
+        "bytes_in": kbps_in * now_ms() // 8, "bytes_out": kbps_in * now_ms(), "skips": 2, "refused": 0, "send_timeouts": 1,
         "memory": {"resident_bytes": 48_300_000, "budget_bytes": 4294967296, "counted_bytes": 12_900_000,
             "kinds": {"segments": 12_000_000, "headers": 4_000, "input": 496_000, "output": 0, "connections": 400_000, "http": 0},
-            "given_up_bytes": 0, "ended": 0},
+            "freed_bytes": 0, "ended_connections": 0},
         "open_files": 45 + len(all_clients), "open_files_limit": 20000,
-        "listen": {"rtmp": ["0.0.0.0:1936"], "http": [f"0.0.0.0:{PORT}"]}, "has_api": scene.has_api, "may_read": may_read, "may_act": may_act,
+        "listen": {"rtmp": ["0.0.0.0:1936"], "http": [f"0.0.0.0:{PORT}"]}, "has_api": scene.has_api, "may_read": may_read, "may_write": may_write,
     }
 
 
@@ -322,7 +322,7 @@ class Handler(BaseHTTPRequestHandler):
     def given(self, query):
         return self.headers.get("Authorization", "").removeprefix("Bearer ") or query.get("token", "")
 
-    def may_act(self, query):
+    def may_write(self, query):
         return scene.has_api and self.given(query) == "mock-token"
 
     def may_read(self, query):
@@ -387,7 +387,7 @@ class Handler(BaseHTTPRequestHandler):
         if self.command == "DELETE":
             return self.delete(path, query)
         if path == "summary":
-            return self.answer(200, summary(self.may_read(query), self.may_act(query)))
+            return self.answer(200, summary(self.may_read(query), self.may_write(query)))
         if path == "streams":
             return self.answer(200, {"streams": [s.as_json(self.may_read(query)) for s in scene.all()]})
         if path == "cores":
@@ -418,7 +418,7 @@ class Handler(BaseHTTPRequestHandler):
         self.answer(200, {"total": len(rows), "players": rows[offset:offset + limit]})
 
     def delete(self, path, query):
-        if not self.may_act(query):
+        if not self.may_write(query):
             return self.answer(401, {"error": "a token is needed to act"})
         kind, _, number = path.partition("/")
         for stream in scene.all():

@@ -53,7 +53,7 @@ export class EventLog {
 function line(event) {
   const at = new Date(event.at);
   const details = [
-    event.wire?.replaceAll('_', '-'), event.peer, event.limit && `limit: ${event.limit}`, event.reason,
+    event.protocol?.replaceAll('_', '-'), event.peer, event.limit && `limit: ${event.limit}`, event.reason,
     event.duration_ms !== undefined && event.duration_ms !== null && `after ${duration(event.duration_ms)}`,
   ].filter(Boolean).join(' · ');
   return h('li', { 'data-event': event.event },

@@ -73,7 +73,7 @@ export class LivePlayer {
       return;
     }
     if (this.engine) {
-      const isStuck = now - this.lastFrame.at > STUCK_MS && stream.silent_ms < 1000;
+      const isStuck = now - this.lastFrame.at > STUCK_MS && stream.idle_ms < 1000;
       if (isStuck && this.state !== 'blocked' && !document.hidden) this.lose('stuck');
       else if (now - this.joined.at > TRACKS_MS && this.lacksTrack(stream)) this.connect();
       return;

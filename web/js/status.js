@@ -79,7 +79,7 @@ export class StatusView {
   }
 
   async refresh(summary, signal) {
-    const { has_api, may_read, may_act } = summary;
+    const { has_api, may_read, may_write } = summary;
     const stream = this.filter.value || null;
     const [cores, publishers, page, streams, history] = await Promise.all([
       has_api ? ifAllowed(api.cores(signal)) : null,
@@ -89,7 +89,7 @@ export class StatusView {
       has_api ? ifAllowed(this.remember(summary, signal)) : null,
     ]);
     if (signal.aborted) return;
-    this.rights.hidden = may_act || !has_api;
+    this.rights.hidden = may_write || !has_api;
     this.locked.hidden = Boolean(may_read);
     text(this.locked, has_api ? `Addresses, players and events are for operators only. ${token.get() ? 'The relay did not accept this token.' : 'Enter the token to see them.'}`
       : 'The operator’s view is on a separate address.');
@@ -224,13 +224,13 @@ function makeNumber() {
   };
 }
 
-function numbersOf({ kbps_in, kbps_out, bytes_in, bytes_out, skips, dropped, refused, memory, open_files, open_files_limit, players, connections }) {
+function numbersOf({ kbps_in, kbps_out, bytes_in, bytes_out, skips, send_timeouts, refused, memory, open_files, open_files_limit, players, connections }) {
   return [
     { label: 'Out', value: rate(kbps_out), beside: `${bytes(bytes_out)} since start` },
     { label: 'In', value: rate(kbps_in), beside: `${bytes(bytes_in)} since start` },
     { label: 'Connections', value: number(connections), beside: `players: RTMP ${number(players.rtmp)}, HTTP ${number(players.http_flv)}, WebSocket ${number(players.websocket_flv)}` },
     { label: 'Skips', value: number(skips), beside: 'slow players moved to a key frame' },
-    { label: 'Drops', value: number(dropped), beside: 'accepted no data for too long', isAlarm: dropped > 0 },
+    { label: 'Drops', value: number(send_timeouts), beside: 'accepted no data for too long', isAlarm: send_timeouts > 0 },
     { label: 'Refused', value: number(refused), beside: 'by a limit', isAlarm: refused > 0 },
     { label: 'Memory', value: bytes(memory.resident_bytes), beside: `${bytes(memory.counted_bytes)} of ${bytes(memory.budget_bytes)} budget`, isAlarm: memory.counted_bytes > 0.9 * memory.budget_bytes },
     { label: 'Open files', value: number(open_files), beside: `of ${number(open_files_limit)}`, isAlarm: open_files > 0.9 * open_files_limit },

@@ -74,8 +74,8 @@ export class StreamsView {
         text(blank, now.video?.codec ?? (now.audio ? `${now.audio.codec}, audio only` : 'no media yet'));
         text(viewers, plural(now.players.total, 'player'));
         text(facts, videoText(now.video) ?? audioText(now.audio) ?? 'Waiting for the first frame');
-        text(flow, `${rate(now.kbps)} · ${now.silent_ms > 3000 ? `no data for ${duration(now.silent_ms)}` : `up ${duration(now.uptime_ms)}`}`);
-        flow.classList.toggle('alarm', now.silent_ms > 3000);
+        text(flow, `${rate(now.kbps)} · ${now.idle_ms > 3000 ? `no data for ${duration(now.idle_ms)}` : `up ${duration(now.uptime_ms)}`}`);
+        flow.classList.toggle('alarm', now.idle_ms > 3000);
       },
       close: () => this.stills.remove(frame),
     };
