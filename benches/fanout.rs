@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use fanfare::endpoint::SendBuffer;
 use fanfare::fanout::{Hub, PlayerKey, Policy};
 use fanfare::flv::{Frame, FrameKind};
 use fanfare::net::ring::{Completion, Ring, RingSize};
@@ -119,16 +120,16 @@ impl Bench {
             for &owner in round {
                 let socket = self.sockets[owner % self.sockets.len()].0.as_raw_fd();
                 let batch = self.hub.next_batch(self.players[owner], false, self.now_ms);
-                self.ring.send(socket, owner, batch.expect("a picture is due"));
+                self.ring.send(socket, owner, SendBuffer::Plain(batch.expect("a picture is due")));
                 under_way += 1;
             }
             self.ring.submit().expect("the kernel takes it");
             while under_way > 0 {
-                let Some(Completion::Sent { owner, batch, result }) = self.ring.complete() else {
+                let Some(Completion::Sent { owner, buffer, result }) = self.ring.complete() else {
                     panic!("a send to a socket with room completes at once");
                 };
                 let n = result.expect("it is connected");
-                assert_eq!(n, batch.bytes().len());
+                assert_eq!(n, buffer.bytes().len());
                 self.hub.sent(self.players[owner], n, true);
                 under_way -= 1;
             }

@@ -9,8 +9,10 @@
 // io_uring, axum or hyper: `fanfare-rtmp/src` links to them.
 pub use fanfare_rtmp::{amf0, flv, http, rtmp};
 
+pub mod access;
 pub mod config;
 pub mod control;
+pub mod endpoint;
 pub mod fanout;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;

@@ -25,8 +25,8 @@ use super::{
     system, unread,
 };
 use crate::{
-    net::{
-        Protocol,
+    endpoint::{
+        Protocol, ReasonKind,
         report::{ConnectionReport, CoreReport, Role, StreamReport},
     },
     stream::{self, MemoryKind},
@@ -229,7 +229,7 @@ async fn summary(
         bytes_out: sum(|core| core.bytes_out.iter().sum()),
         skips: sum(|core| core.skips),
         refused: relay.refusals().iter().map(|(_, count)| count).sum(),
-        send_timeouts: sum(|core| ends(core, "send_timeout")),
+        send_timeouts: sum(|core| core.ends[ReasonKind::SendTimeout.index()]),
         memory: Memory::of(relay.memory()),
         open_files: system::open_files(),
         open_files_limit: system::open_files_limit(),
@@ -243,11 +243,6 @@ async fn summary(
 fn players_of(cores: &[Arc<CoreReport>]) -> Players {
     let of = |protocol: Protocol| cores.iter().map(|core| core.players[protocol.index()]).sum();
     Players::of(Protocol::ALL.map(of))
-}
-
-/// How many ended for this reason.
-fn ends(core: &CoreReport, reason: &str) -> u64 {
-    CoreReport::ENDS.iter().position(|name| *name == reason).map_or(0, |index| core.ends[index])
 }
 
 #[derive(Serialize)]
@@ -274,7 +269,7 @@ async fn stream(
 ) -> Result<Response, HttpError> {
     let none = || HttpError::not_found("there is no such stream");
     if let Some(name) = name.strip_suffix("/still.flv") {
-        let make = || control.relay.key_frame(name);
+        let make = || stills::key_frame(control.relay.registry(), name);
         return Ok(stills::response(control.stills.of(
             name,
             control.relay.memory(),

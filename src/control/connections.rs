@@ -7,7 +7,10 @@ use std::{
 
 use tokio::sync::Mutex;
 
-use crate::net::{Handle, Stalled, report::ConnectionReport};
+use crate::{
+    endpoint::{Stalled, report::ConnectionReport},
+    net::Handle,
+};
 
 /// How old the list may be.
 const MAX_AGE: Duration = Duration::from_millis(500);

@@ -11,8 +11,8 @@ use bytes::Bytes;
 
 use crate::{
     amf0::{self, Value},
+    endpoint::report::StreamReport,
     flv::codec::{self, AudioConfig, VideoConfig},
-    net::report::StreamReport,
     stream::Facts,
 };
 

@@ -7,7 +7,7 @@ use axum::{
 };
 use serde::Serialize;
 
-use crate::net::Stalled;
+use crate::endpoint::Stalled;
 
 /// Why a request cannot be served: a status and a reason.
 #[derive(Debug, PartialEq)]

@@ -19,7 +19,7 @@ use futures_util::{Stream, StreamExt, stream};
 use serde::Serialize;
 use tokio::sync::broadcast::{self, error::RecvError};
 
-use crate::net::{Handle, report::Event};
+use crate::{endpoint::report::Event, net::Handle};
 
 /// Past events that a newcomer is told.
 const PAST: usize = 200;

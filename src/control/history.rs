@@ -9,9 +9,12 @@ use std::{
 
 use serde::Serialize;
 
-use crate::net::{
-    Handle, Protocol,
-    report::{CoreReport, StreamReport},
+use crate::{
+    endpoint::{
+        Protocol,
+        report::{CoreReport, StreamReport},
+    },
+    net::Handle,
 };
 
 /// Between two samples.

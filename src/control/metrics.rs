@@ -23,11 +23,11 @@ use super::{
     system,
 };
 use crate::{
-    logging,
-    net::{
-        Protocol,
+    endpoint::{
+        Protocol, ReasonKind,
         report::{CoreReport, Histogram, StreamReport},
     },
+    logging,
     stream::MemoryKind,
 };
 
@@ -147,10 +147,10 @@ fn of_cores(writer: &mut Writer<'_>, control: &Control, cores: &[Arc<CoreReport>
     writer.counter("passes", "Passes over the players", None, counter(|core| core.passes))?;
     writer.counter("skips", "Players moved ahead to a key frame", None, counter(|core| core.skips))?;
     let ends = cores.iter().flat_map(|core| {
-        CoreReport::ENDS
-            .iter()
+        ReasonKind::ALL
+            .into_iter()
             .zip(core.ends)
-            .map(|(reason, count)| (core_and(core, "reason", reason), count))
+            .map(|(reason, count)| (core_and(core, "reason", reason.label()), count))
     });
     writer.counter("connections_closed", "Connections that ended, by reason", None, ends)?;
     let pass = cores.iter().map(|core| (core_label(core), scaled(&core.pass_us, 1e-6)));
@@ -353,7 +353,7 @@ fn with<const N: usize, K: AsRef<str>, V: AsRef<str>>(
 mod tests {
     use super::*;
     use crate::{
-        net::report::{LAG_MS, PASS_US},
+        endpoint::report::{LAG_MS, PASS_US},
         rtmp::name::Address,
         stream::Facts,
     };

@@ -95,7 +95,7 @@ async fn serve(control: Arc<Control>, listeners: Vec<(TcpListener, Scope)>) {
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tick.tick().await;
-        control.relay.look_at_cores();
+        control.relay.check_cores();
         control.history.sample(&control.relay);
         control.stills.tidy(Instant::now());
         control.descriptions.retain(|name| control.relay.stream(name).is_some());
@@ -200,13 +200,13 @@ mod tests {
         };
         until("its health says so", "core 0 does not answer");
         // From then on no request waits, and nothing piles up in its mail.
-        let (asked, waiting) = (Instant::now(), relay.waiting_tasks(0));
+        let (asked, waiting) = (Instant::now(), relay.waiting_mail(0));
         for _ in 0..100 {
             assert_eq!(ask(address, "DELETE", "/api/v1/players/7").0, unavailable);
         }
         assert!(asked.elapsed() < Duration::from_secs(10), "{:?}", asked.elapsed());
-        assert_eq!(relay.waiting_tasks(0), waiting);
-        relay.lay_out_report(0);
+        assert_eq!(relay.waiting_mail(0), waiting);
+        relay.publish_report(0);
         until("the other one is named", "core 1 does not answer");
     }
 }

@@ -36,7 +36,7 @@ use super::{
     state::Control,
 };
 use crate::{
-    net::{HttpPlayer, Refusal, Ticket},
+    endpoint::{HttpPlayer, Refusal, Ticket},
     stream::MemoryKind,
 };
 
@@ -131,7 +131,7 @@ fn as_player(
     ticket: Ticket,
     live: Live,
     rest: bytes::Bytes,
-) -> std::io::Result<HttpPlayer> {
+) -> std::io::Result<HttpPlayer<std::net::TcpStream>> {
     let socket = socket.into_std()?;
     let Live { stream, form, start, head } = live;
     Ok(HttpPlayer { socket, peer, ticket, stream, form, start, head, rest })

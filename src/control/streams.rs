@@ -9,12 +9,12 @@ use super::{
     history::{Rates, Watched},
 };
 use crate::{
+    endpoint::{Protocol, report::StreamReport},
     flv::{
         audio,
         codec::{self, AudioConfig, VideoConfig},
         video,
     },
-    net::{Protocol, report::StreamReport},
     stream::Facts,
 };
 

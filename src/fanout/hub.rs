@@ -64,6 +64,11 @@ impl Hub {
         }
     }
 
+    /// Another policy is in force.
+    pub fn set_policy(&mut self, policy: Policy) {
+        self.policy = policy;
+    }
+
     /// Players on this core.
     pub fn len(&self) -> usize {
         self.players.len()

@@ -32,6 +32,11 @@ impl Pump {
         }
     }
 
+    /// Another latency budget is in force.
+    pub fn set_latency_budget(&mut self, latency_budget: Duration) {
+        self.latency_budget_us = latency_budget.as_micros() as u64;
+    }
+
     /// Some stream has grown.
     pub fn grew(&mut self, now_us: u64) {
         self.grown_us.get_or_insert(now_us);

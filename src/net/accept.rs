@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::core::Core;
+use super::turn::Core;
 
 /// Accepts under way on one listener. A busy core looks at them once a turn, a few milliseconds long: with so many,
 /// ten thousand players can come within a second or two.
@@ -49,7 +49,7 @@ impl Acceptor {
     async fn run(&self) {
         loop {
             let accepted = self.listener.accept().await;
-            if self.core.borrow().is_draining {
+            if self.core.borrow().is_draining() {
                 return;
             }
             match accepted {

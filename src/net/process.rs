@@ -3,40 +3,31 @@
 use std::{
     cell::RefCell,
     io::{self, PipeReader, Write},
-    net::{SocketAddr, TcpListener},
+    net::{SocketAddr, TcpListener, TcpStream},
     rc::Rc,
-    sync::{Arc, atomic::AtomicU64},
+    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
 
-use arc_swap::ArcSwap;
-use tokio::sync::mpsc;
+use tokio::sync::{broadcast, mpsc};
 
 use super::{
     accept::accept,
     allocator::give_memory_back,
-    common::{Common, Mail, Mailboxes},
-    core::Core,
-    gate::Gate,
-    handle::{Handle, Outside},
+    handle::{Events, Handle},
     listener,
     memlock::{self, patiently},
-    memory::Largest,
     ring::RingSize,
     signals::Signals,
-    similar::{Similar, Summary},
-    vacated::Vacated,
+    turn::Core,
 };
 use crate::{
-    config::{Config, Limits},
-    http::{ChunkedFormat, FlvFormat, websocket::WebSocketFormat},
+    access::{self, Access},
+    config::Config,
+    endpoint::{Mail, Mailboxes, Shared, Summary, report},
     logging,
-    rtmp::{
-        chunk::{self, MediaFormat, MessageBytes, OUT_CHUNK_SIZE},
-        session::SessionConfig,
-    },
-    stream::{Bounds, Form, Formats, MemoryKind, NotifyPublisher, Registry, Retention, Signal},
+    stream::{MemoryKind, PublisherId, Registry, Signal},
 };
 
 /// Runs the relay until a signal stops it. `beside` is called before the first connection is taken, and starts what is
@@ -70,7 +61,7 @@ pub fn run(
 
 /// A relay whose threads run.
 struct Relay {
-    common: Arc<Common>,
+    parts: Parts,
     addresses: Vec<SocketAddr>,
     stops: Vec<TcpListener>,
     event: mpsc::UnboundedReceiver<Event>,
@@ -87,23 +78,25 @@ impl Relay {
         let cores = config.core_count();
         let ring_size =
             memlock::largest_that_fits(cores).await.map_err(|error| explain_refusal(&error, cores))?;
-        let (common, wakes) = common(config, ring_size).map_err(|error| format!("cannot start: {error}"))?;
-        beside(Handle::new(common.clone(), &addresses)).await?;
+        let (parts, wakes) =
+            Parts::new(config, Box::new(access::Open)).map_err(|error| format!("cannot start: {error}"))?;
+        beside(parts.handle(&addresses)).await?;
         let (events, event) = mpsc::unbounded_channel();
         for (number, (listeners, wake)) in listeners.into_iter().zip(wakes).enumerate() {
-            let (common, events) = (common.clone(), events.clone());
+            let (parts, events) = (parts.clone(), events.clone());
             thread::Builder::new()
                 .name(format!("core-{number}"))
-                .spawn(move || run_core(number, common, listeners, wake, events))
+                .spawn(move || run_core(number, parts, ring_size, listeners, wake, events))
                 .map_err(|error| format!("cannot start a thread: {error}"))?;
         }
-        Ok(Self { common, addresses, stops, event })
+        Ok(Self { parts, addresses, stops, event })
     }
 
     /// Sees the cores start, and sees them out.
     async fn run(mut self, signals: &mut Signals, started: impl FnOnce(&[SocketAddr])) -> Result<(), String> {
-        let Self { common, addresses, stops, event } = &mut self;
-        for _ in 0..common.signals.len() {
+        let Self { parts, addresses, stops, event } = &mut self;
+        let shared = &parts.shared;
+        for _ in 0..shared.signals().len() {
             match event.recv().await {
                 Some(Event::Started) => {}
                 Some(Event::Failed(reason)) => return Err(reason),
@@ -119,35 +112,35 @@ impl Relay {
                     Some(Event::Failed(reason)) => reason,
                     _ => "a core ended by itself".to_owned(),
                 }),
-                _ = tick.tick() => log_summaries(common, false),
+                _ = tick.tick() => log_summaries(parts, false),
             }
         };
-        let patience = common.config().shutdown_timeout;
+        let patience = shared.config().shutdown_timeout;
         let drain_ms = patience.as_millis() as u64;
         // What is still held while nobody publishes or plays is a leak.
-        let (streams, log_bytes) = held(&common.registry);
+        let (streams, log_bytes) = held(shared.registry());
         tracing::info!(signal = name, drain_ms, streams, log_bytes, "stopping: no new connections");
-        common.outside.drain();
-        common.mailboxes.post_to_all(|| Mail::Drain);
+        shared.drain();
+        (0..shared.signals().len()).for_each(|core| parts.mailboxes.post(core, Mail::Drain));
         stops.iter().for_each(listener::stop);
         tokio::select! {
             // Every core drops its sender when it has drained.
             () = async { while event.recv().await.is_some() {} } => {
-                let (streams, log_bytes) = held(&common.registry);
+                let (streams, log_bytes) = held(shared.registry());
                 tracing::info!(streams, log_bytes, "stopped");
             }
             () = tokio::time::sleep(patience) => tracing::warn!("stopped with connections still open after drain"),
             name = signals.next_stop() => tracing::warn!(signal = name, "stopped at once"),
         }
-        log_summaries(common, true);
+        log_summaries(parts, true);
         Ok(())
     }
 }
 
-/// Logs how many lines were held back because they were similar to others.
-fn log_summaries(common: &Common, is_last: bool) {
-    let now_ms = common.started.elapsed().as_millis() as u64;
-    for Summary { kind, network, suppressed } in common.similar.summaries(now_ms, is_last) {
+/// Logs how many lines were suppressed because they were similar to others.
+fn log_summaries(parts: &Parts, is_last: bool) {
+    let now_ms = parts.started.elapsed().as_millis() as u64;
+    for Summary { kind, network, suppressed } in parts.shared.log_limits().summaries(now_ms, is_last) {
         let (kind, network) = (kind.name(), network.map_or("several".to_owned(), |it| it.to_string()));
         tracing::info!(kind, network, suppressed, "similar lines suppressed");
     }
@@ -167,21 +160,23 @@ enum Event {
 /// One core's thread, from its start to its drain.
 fn run_core(
     number: usize,
-    common: Arc<Common>,
+    parts: Parts,
+    ring_size: RingSize,
     listeners: Vec<TcpListener>,
     wake: PipeReader,
     events: mpsc::UnboundedSender<Event>,
 ) {
     let _whole_or_not_at_all = AbortOnPanic(number);
-    if common.config().pin_cores {
+    let Parts { shared, mailboxes, started, .. } = parts;
+    if shared.config().pin_cores {
         pin(number);
     }
     let mut ring = tokio_uring::uring_builder();
     ring.setup_clamp();
     let mut runtime = tokio_uring::builder();
-    let builder = runtime.entries(common.ring_size.accepts).uring_builder(&ring);
-    let cores = common.signals.len();
-    let rings = Core::new(number, common, wake)
+    let builder = runtime.entries(ring_size.accepts).uring_builder(&ring);
+    let cores = shared.signals().len();
+    let rings = Core::new(number, shared, mailboxes, wake, ring_size, started)
         .and_then(|core| Ok((core, patiently(|| tokio_uring::Runtime::new(builder))?)));
     let (core, runtime) = match rings {
         Ok((core, runtime)) => (Rc::new(RefCell::new(core)), runtime),
@@ -220,76 +215,53 @@ impl Drop for AbortOnPanic {
     }
 }
 
-/// What the cores share, and the reading end of each one's wake.
-pub(super) fn common(config: Config, ring_size: RingSize) -> io::Result<(Arc<Common>, Vec<PipeReader>)> {
-    let mut wakes = Vec::new();
-    let mut signals = Vec::new();
-    for _ in 0..config.core_count() {
-        let (reader, writer) = io::pipe()?;
-        wakes.push(reader);
-        signals.push(Signal::new(move || {
-            // One byte a sleep: the pipe cannot be full, and its reader lives as long as the process.
-            let _ = (&writer).write(&[1]);
-        }));
+/// What a relay consists of beside its threads.
+#[derive(Clone)]
+struct Parts {
+    shared: Arc<Shared>,
+    mailboxes: Arc<Mailboxes<TcpStream>>,
+    events: broadcast::Sender<report::Event>,
+    started: Instant,
+}
+
+impl Parts {
+    /// Also returns the reading end of each core's wake.
+    fn new(config: Config, access: Box<dyn Access>) -> io::Result<(Self, Vec<PipeReader>)> {
+        let mut wakes = Vec::new();
+        let mut signals = Vec::new();
+        for _ in 0..config.core_count() {
+            let (reader, writer) = io::pipe()?;
+            wakes.push(reader);
+            signals.push(Signal::new(move || {
+                // One byte per sleep: the pipe cannot be full, and its reader lives as long as the process.
+                let _ = (&writer).write(&[1]);
+            }));
+        }
+        let signals: Arc<[Signal]> = signals.into();
+        let mailboxes = Arc::new(Mailboxes::new(signals.clone()));
+        let to_publishers = mailboxes.clone();
+        let notify_name = move |connection: PublisherId, notice| {
+            to_publishers.post(connection.core, Mail::Name { connection, notice });
+        };
+        let events = Events::new();
+        let sender = events.0.clone();
+        let shared = Shared::new(config, signals, access, Box::new(events), notify_name);
+        Ok((Self { shared, mailboxes, events: sender, started: Instant::now() }, wakes))
     }
-    let signals: Arc<[Signal]> = signals.into();
-    let cores = signals.len();
-    let retention = Retention {
-        buffer_bytes: config.play.stream_buffer,
-        keep_ms: u32::try_from(config.play.max_lag.as_millis()).unwrap_or(u32::MAX),
-    };
-    let bounds = Bounds { streams: config.limits.streams, memory_bytes: config.limits.memory_budget };
-    let formats: Formats = |form| match form {
-        Form::Rtmp => Box::new(MediaFormat { chunk_size: OUT_CHUNK_SIZE }),
-        Form::HttpFlv => Box::new(FlvFormat),
-        Form::WebsocketFlv => Box::new(WebSocketFormat),
-        Form::HttpFlvChunked => Box::new(ChunkedFormat),
-    };
-    let mailboxes = Arc::new(Mailboxes::new(signals.clone()));
-    let to_publishers = mailboxes.clone();
-    let notify: NotifyPublisher =
-        Box::new(move |id, notice| to_publishers.post(id.core, Mail::Name { id, notice }));
-    let registry = Registry::new(signals.clone(), retention, bounds, formats, notify);
-    let similar = Similar::new(config.log.lines_per_network);
-    let common = Common {
-        gate: Gate::new(config.limits.clone()),
-        session: session_config(&config.limits),
-        vacated: Vacated::new(config.publish.publisher_grace, config.limits.streams),
-        config: ArcSwap::from_pointee(config),
-        ring_size,
-        registry: Arc::new(registry),
-        signals,
-        mailboxes,
-        started: Instant::now(),
-        next_id: AtomicU64::new(1),
-        outside: Outside::new(cores),
-        largest: Largest::new(cores),
-        similar,
-    };
-    Ok((Arc::new(common), wakes))
+
+    fn handle(&self, addresses: &[SocketAddr]) -> Handle {
+        let Self { shared, mailboxes, events, started } = self.clone();
+        Handle::new(shared, mailboxes, events, addresses, started)
+    }
 }
 
 /// A relay none of whose cores runs: all of them stand still.
 #[cfg(test)]
 pub(crate) fn without_cores(config: Config) -> Handle {
-    Handle::new(common(config, RingSize::LARGEST).expect("pipes").0, &[])
+    Parts::new(config, Box::new(access::Open)).expect("pipes").0.handle(&[])
 }
 
-fn session_config(limits: &Limits) -> SessionConfig {
-    // The configuration is in range: 24 bits.
-    let bytes = |bytes: usize| u32::try_from(bytes).unwrap_or(u32::MAX);
-    let message_bytes = MessageBytes {
-        video: bytes(limits.video_message),
-        audio: bytes(limits.audio_message),
-        data: bytes(limits.data_message),
-        command: bytes(limits.command_message),
-    };
-    let (partial_messages, partial_bytes) = (limits.partial_messages, limits.partial_bytes);
-    let limits = chunk::Limits { message_bytes, partial_messages, partial_bytes, ..Default::default() };
-    SessionConfig { limits }
-}
-
-/// A relay needs a descriptor a connection.
+/// A relay needs a descriptor per connection.
 fn raise_file_limit() {
     match rlimit::increase_nofile_limit(u64::MAX) {
         Ok(limit) => tracing::debug!(limit, "file limit"),
@@ -350,7 +322,13 @@ mod tests {
     };
 
     use super::*;
-    use crate::rtmp::client::{Client, ClientConfig, Event, Role};
+    use crate::{
+        access::{Decision, Question},
+        rtmp::{
+            chunk::OUT_CHUNK_SIZE,
+            client::{Client, ClientConfig, Event, Role},
+        },
+    };
 
     /// Runs a core in a process of its own, which is this test again, and panics on it when a stream begins.
     #[test]
@@ -385,21 +363,25 @@ mod tests {
         assert_eq!(status.signal(), Some(libc::SIGABRT));
     }
 
+    /// Panics on the core's thread.
+    struct Panics;
+
+    impl Access for Panics {
+        fn decide(&self, _question: &Question) -> Decision {
+            panic!("injected")
+        }
+    }
+
     fn publish_to_a_core_that_panics() {
         crate::logging::start(&Config::default().log).unwrap();
         let config = Config { cores: 1, ..Config::default() };
-        let (mut shared, mut wakes) = common(config, RingSize::LARGEST).unwrap();
-        let signals = shared.signals.clone();
-        let it = Arc::get_mut(&mut shared).unwrap();
-        let bounds = Bounds { streams: 1, memory_bytes: 1 << 20 };
-        let retention = Retention { buffer_bytes: 1 << 20, keep_ms: 1_000 };
-        let formats: Formats = |_| panic!("injected");
-        let registry = Registry::new(signals, retention, bounds, formats, Box::new(|_, _| ()));
-        it.registry = Arc::new(registry);
+        let (parts, mut wakes) = Parts::new(config, Box::new(Panics)).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let (events, _event) = mpsc::unbounded_channel();
-        let core = thread::spawn(move || run_core(0, shared, vec![listener], wakes.remove(0), events));
+        let ring_size = RingSize::LARGEST;
+        let core =
+            thread::spawn(move || run_core(0, parts, ring_size, vec![listener], wakes.remove(0), events));
 
         let url = format!("rtmp://{address}/live/s").parse().unwrap();
         let config = ClientConfig { url, role: Role::Publish, chunk_size: OUT_CHUNK_SIZE, fmle: false };

@@ -15,7 +15,7 @@ use slab::Slab;
 use tokio::io::{Interest, unix::AsyncFd};
 
 pub use super::memlock::RingSize;
-use crate::fanout::Batch;
+use crate::endpoint::{Room, SendBuffer, Until};
 
 /// `IORING_SEND_ZC_REPORT_USAGE`: the notification of a send says whether its bytes were copied after all.
 const REPORT_USAGE: u16 = 1 << 3;
@@ -40,19 +40,21 @@ pub struct Ring {
 enum Operation {
     Send {
         owner: usize,
-        batch: Batch,
+        buffer: SendBuffer,
         uncopied: Option<RawFd>,
     },
     /// A send without a copy that has completed: the card may still read these bytes.
     Lent {
-        _batch: Batch,
+        _buffer: SendBuffer,
     },
     Receive {
         owner: usize,
         buffer: BytesMut,
+        room: Room,
     },
     Readable {
         owner: usize,
+        until: Until,
     },
     Wake {
         _value: Box<u64>,
@@ -68,11 +70,13 @@ enum Operation {
 #[allow(missing_docs)]
 pub enum Completion {
     /// A send: how many bytes the socket took.
-    Sent { owner: usize, batch: Batch, result: io::Result<usize> },
+    Sent { owner: usize, buffer: SendBuffer, result: io::Result<usize> },
     /// A receive: the buffer with what came appended, and how much that is; 0 is the peer's end.
-    Received { owner: usize, buffer: BytesMut, result: io::Result<usize> },
+    Received { owner: usize, buffer: BytesMut, room: Room, result: io::Result<usize> },
     /// The socket has something to read, or its end.
     Readable { owner: usize },
+    /// The peer has hung up.
+    HungUp { owner: usize },
     /// Another core called.
     Woken,
     /// [`Ring::tick`] has passed.
@@ -116,10 +120,10 @@ impl Ring {
         })
     }
 
-    /// Sends a batch. The socket stays open until the completion came.
-    pub fn send(&mut self, socket: RawFd, owner: usize, batch: Batch) {
-        let bytes = batch.bytes();
-        // The address stays good while the batch moves into `operations`: its bytes are on the heap.
+    /// Sends these bytes. The socket stays open until the completion came.
+    pub fn send(&mut self, socket: RawFd, owner: usize, buffer: SendBuffer) {
+        let bytes = buffer.bytes();
+        // The address stays good while the buffer moves into `operations`: its bytes are on the heap.
         let (address, len) = (bytes.as_ptr(), bytes.len() as u32);
         let uncopied = (bytes.len() >= self.zero_copy_from).then_some(socket);
         let entry = if uncopied.is_some() {
@@ -128,22 +132,26 @@ impl Ring {
         } else {
             opcode::Send::new(types::Fd(socket), address, len).flags(libc::MSG_NOSIGNAL).build()
         };
-        self.push(entry, Operation::Send { owner, batch, uncopied });
+        self.push(entry, Operation::Send { owner, buffer, uncopied });
     }
 
     /// Receives into the buffer's spare room, of which there must be some.
-    pub fn receive(&mut self, socket: RawFd, owner: usize, mut buffer: BytesMut) {
+    pub fn receive(&mut self, socket: RawFd, owner: usize, mut buffer: BytesMut, room: Room) {
         let spare = buffer.spare_capacity_mut();
         debug_assert!(!spare.is_empty(), "a receive into no room looks like the peer's end");
         let (address, len) = (spare.as_mut_ptr().cast::<u8>(), spare.len() as u32);
         let entry = opcode::Recv::new(types::Fd(socket), address, len).build();
-        self.push(entry, Operation::Receive { owner, buffer });
+        self.push(entry, Operation::Receive { owner, buffer, room });
     }
 
-    /// Waits until the socket can be read, with no memory lent.
-    pub fn readable(&mut self, socket: RawFd, owner: usize) {
-        let entry = opcode::PollAdd::new(types::Fd(socket), libc::POLLIN as u32).build();
-        self.push(entry, Operation::Readable { owner });
+    /// Waits until the socket can be read or its peer has hung up, with no memory lent.
+    pub fn readable(&mut self, socket: RawFd, owner: usize, until: Until) {
+        let events = match until {
+            Until::Input => libc::POLLIN,
+            Until::HangUp => libc::POLLRDHUP,
+        };
+        let entry = opcode::PollAdd::new(types::Fd(socket), events as u32).build();
+        self.push(entry, Operation::Readable { owner, until });
     }
 
     /// Waits for a call on this eventfd.
@@ -250,8 +258,8 @@ impl Ring {
     fn completion(&mut self, entry: &cqueue::Entry) -> Option<Completion> {
         let key = entry.user_data() as usize;
         let operation = if cqueue::more(entry.flags()) {
-            let Operation::Send { batch, .. } = &self.operations[key] else { return None };
-            let lent = Operation::Lent { _batch: batch.clone() };
+            let Operation::Send { buffer, .. } = &self.operations[key] else { return None };
+            let lent = Operation::Lent { _buffer: buffer.clone() };
             std::mem::replace(&mut self.operations[key], lent)
         } else {
             self.operations.remove(key)
@@ -261,13 +269,13 @@ impl Ring {
             errno => Err(io::Error::from_raw_os_error(errno.wrapping_neg())),
         };
         Some(match operation {
-            Operation::Send { owner, batch, uncopied } => match (&result, uncopied) {
+            Operation::Send { owner, buffer, uncopied } => match (&result, uncopied) {
                 (Err(error), Some(socket)) if is_unknown(error) => {
                     self.copy_from_now_on("this kernel or this network has no send without a copy");
-                    self.send(socket, owner, batch);
+                    self.send(socket, owner, buffer);
                     return None;
                 }
-                _ => Completion::Sent { owner, batch, result },
+                _ => Completion::Sent { owner, buffer, result },
             },
             Operation::Lent { .. } => {
                 if entry.result() as u32 & WAS_COPIED != 0 {
@@ -275,14 +283,15 @@ impl Ring {
                 }
                 return None;
             }
-            Operation::Receive { owner, mut buffer } => {
+            Operation::Receive { owner, mut buffer, room } => {
                 if let Ok(n) = result {
                     // SAFETY: the kernel has written `n` bytes from the start of the room that it was lent.
                     unsafe { buffer.set_len(buffer.len() + n) };
                 }
-                Completion::Received { owner, buffer, result }
+                Completion::Received { owner, buffer, room, result }
             }
-            Operation::Readable { owner } => Completion::Readable { owner },
+            Operation::Readable { owner, until: Until::Input } => Completion::Readable { owner },
+            Operation::Readable { owner, until: Until::HangUp } => Completion::HungUp { owner },
             Operation::Wake { .. } => Completion::Woken,
             Operation::Tick => Completion::Ticked,
             Operation::Alarm { .. } => Completion::Alarm,
@@ -340,6 +349,7 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
+    use crate::fanout::Batch;
 
     /// The relay's end and the peer's.
     fn connected() -> (TcpStream, TcpStream) {
@@ -360,8 +370,8 @@ mod tests {
         }
     }
 
-    fn own(bytes: &'static [u8]) -> Batch {
-        Batch::Own(Bytes::from_static(bytes))
+    fn own(bytes: &'static [u8]) -> SendBuffer {
+        SendBuffer::Plain(Batch::Own(Bytes::from_static(bytes)))
     }
 
     #[test]
@@ -442,7 +452,7 @@ mod tests {
         let mut ring = Ring::with_room(4, 8).expect("io_uring is to be had");
         let (reader, mut writer) = io::pipe().expect("a pipe");
         writer.write_all(&[1]).expect("it has room");
-        (0..40).for_each(|owner| ring.readable(reader.as_raw_fd(), owner));
+        (0..40).for_each(|owner| ring.readable(reader.as_raw_fd(), owner, Until::Input));
         let mut owners = Vec::new();
         loop {
             let before = owners.len();

@@ -110,7 +110,7 @@ impl Siege {
 
     /// Fails the test unless memory was short, and connections were ended for it.
     fn expect_ended(&self) {
-        self.relay.wait_for_log(&["limits.memory_budget was reached"]);
+        self.relay.wait_for_log(&["limits.memory_budget reached"]);
         assert!(self.ended() > 0);
     }
 

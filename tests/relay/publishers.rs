@@ -111,7 +111,7 @@ fn a_second_publisher_takes_over_where_the_operator_says_so() {
     let second = crowd.publish(&relay, "live/a");
     crowd.until("the first one is cut off", |crowd| crowd[first].is_closed);
     assert_goes_on(&mut crowd, &players, &one, 30, second, &two);
-    relay.wait_for_log(&["another publisher took the stream over"]);
+    relay.wait_for_log(&["another publisher took over the name"]);
 }
 
 /// The second publisher sends other headers and its frames from 0; players that had frames of the first up to

@@ -1,4 +1,4 @@
-//! Where a peer comes from, as far as limits care: its address, its network, and the block of networks around that.
+//! Where a peer comes from, as far as limits are concerned: its address, its network, and the block of networks around that.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

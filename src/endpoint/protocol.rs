@@ -1,11 +1,11 @@
-//! What is spoken on a connection. One protocol may have several form formats: the body of an HTTP response is framed
-//! for clients of HTTP/1.1 and bare for those of HTTP/1.0.
+//! What is spoken on a connection. One protocol may have its media in several forms: the body of an HTTP response
+//! is in chunks for clients of HTTP/1.1 and bare for those of HTTP/1.0.
 
 use serde::Serialize;
 
 use crate::stream::Form;
 
-/// What a peer and the relay speak: what the API, the metrics and the log call it.
+/// What a peer and the relay speak: as the API, the metrics and the log name it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[repr(u8)]
@@ -19,6 +19,15 @@ pub enum Protocol {
 }
 
 impl Protocol {
+    /// What is spoken to players that get their media in this form.
+    pub const fn of(form: Form) -> Self {
+        match form {
+            Form::Rtmp => Self::Rtmp,
+            Form::HttpFlv | Form::HttpFlvChunked => Self::HttpFlv,
+            Form::WebsocketFlv => Self::WebsocketFlv,
+        }
+    }
+
     /// How many there are.
     pub const COUNT: usize = 3;
     /// All of them, in the order of their index.
@@ -35,16 +44,6 @@ impl Protocol {
             Self::Rtmp => "rtmp",
             Self::HttpFlv => "http_flv",
             Self::WebsocketFlv => "websocket_flv",
-        }
-    }
-}
-
-impl From<Form> for Protocol {
-    fn from(form: Form) -> Self {
-        match form {
-            Form::Rtmp => Self::Rtmp,
-            Form::HttpFlv | Form::HttpFlvChunked => Self::HttpFlv,
-            Form::WebsocketFlv => Self::WebsocketFlv,
         }
     }
 }

@@ -1,5 +1,5 @@
-//! Who is let in: connections are counted here, in all and by where they come from, and what is refused is counted
-//! too. Looked at when a connection comes, shakes hands or goes; never on the way of a frame.
+//! Which connections are admitted: counts them, in all and by where they come from, and counts what is refused. Consulted
+//! when a connection comes, shakes hands or goes; never on the data path of a frame.
 
 use std::{
     collections::HashMap,
@@ -16,15 +16,13 @@ const BETWEEN_LINES_MS: u64 = 10_000;
 /// An origin is counted as an address, as a network and as a block.
 const LEVELS: usize = 3;
 
-/// The door of the process.
-pub(super) struct Gate {
-    limits: Limits,
-    /// What each level may have, from the address to the block.
-    levels: [Level; LEVELS],
+/// Counts all connections of the process.
+#[derive(Default)]
+pub struct Admission {
     inside: Mutex<Inside>,
 }
 
-/// Limits of one level, and what is said where they are reached.
+/// Limits of one level, and the refusals where they are reached.
 struct Level {
     connections: (usize, Refusal),
     handshakes: (usize, Refusal),
@@ -32,22 +30,22 @@ struct Level {
 
 /// Where a connection has come in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Door {
-    /// A handshake comes first, in which a peer may keep us waiting.
+pub enum Entrance {
+    /// A handshake comes first, in which a peer may keep the relay waiting.
     Rtmp,
-    /// No handshake. A flood of those of RTMP does not close this door.
+    /// No handshake. A flood of handshakes over RTMP refuses nobody here.
     Http,
 }
 
 /// A place inside. Dropping it gives the place back.
 pub struct Ticket {
-    gate: Arc<Gate>,
+    admission: Arc<Admission>,
     /// Whom it is counted for; none where it comes from one of `limits.exempt`.
     origin: Option<Origin>,
     is_shaking_hands: bool,
 }
 
-/// Why somebody was turned away.
+/// The limit for which a connection was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
     /// Connections in all.
@@ -107,40 +105,26 @@ struct Counts {
 #[derive(Clone, Copy, Default)]
 struct Refused {
     count: u64,
-    said_ms: Option<u64>,
+    logged_ms: Option<u64>,
 }
 
-impl Gate {
-    pub(super) fn new(limits: Limits) -> Arc<Self> {
-        let levels = [
-            Level {
-                connections: (limits.connections_per_address, Refusal::Address),
-                handshakes: (limits.handshakes_per_address, Refusal::AddressHandshakes),
-            },
-            Level {
-                connections: (limits.connections_per_network, Refusal::Network),
-                handshakes: (limits.handshakes_per_network, Refusal::NetworkHandshakes),
-            },
-            Level {
-                connections: (limits.connections_per_block, Refusal::Block),
-                handshakes: (limits.handshakes_per_block, Refusal::BlockHandshakes),
-            },
-        ];
-        Arc::new(Self { limits, levels, inside: Mutex::default() })
-    }
-
+impl Admission {
     /// A place for a connection from this address.
     ///
     /// # Errors
     /// What limit it is beyond: of several, the one that concerns the fewest others. It is not counted then.
-    pub(super) fn admit(self: &Arc<Self>, address: IpAddr, door: Door) -> Result<Ticket, Refusal> {
-        let limits = &self.limits;
+    pub fn admit(
+        self: &Arc<Self>,
+        limits: &Limits,
+        address: IpAddr,
+        entrance: Entrance,
+    ) -> Result<Ticket, Refusal> {
         let origin = Origin::of(address);
         let is_counted = !limits.exempt.iter().any(|net| net.contains(&origin.address));
         let origin = is_counted.then_some(origin);
-        let is_shaking_hands = door == Door::Rtmp;
+        let is_shaking_hands = entrance == Entrance::Rtmp;
         let mut inside = self.inside();
-        for ((level, counts), key) in self.levels.iter().zip(&inside.levels).zip(keys(origin)) {
+        for ((level, counts), key) in levels(limits).iter().zip(&inside.levels).zip(keys(origin)) {
             let counts = counts.get(&key).copied().unwrap_or_default();
             if counts.connections >= level.connections.0 {
                 return Err(level.connections.1);
@@ -162,29 +146,29 @@ impl Gate {
             counts.connections += 1;
             counts.handshakes += usize::from(is_shaking_hands);
         }
-        Ok(Ticket { gate: self.clone(), origin, is_shaking_hands })
+        Ok(Ticket { admission: self.clone(), origin, is_shaking_hands })
     }
 
-    /// Somebody was turned away. Returns how many have been for this reason, if it is time to say so.
+    /// A connection was refused. Returns how many have been for this limit, if it is time to log it.
     pub(super) fn refused(&self, refusal: Refusal, now_ms: u64) -> Option<u64> {
         let mut inside = self.inside();
         let refused = &mut inside.refused[refusal as usize];
         refused.count += 1;
         let is_time =
-            refused.said_ms.is_none_or(|said_ms| now_ms.saturating_sub(said_ms) >= BETWEEN_LINES_MS);
+            refused.logged_ms.is_none_or(|logged_ms| now_ms.saturating_sub(logged_ms) >= BETWEEN_LINES_MS);
         is_time.then(|| {
-            refused.said_ms = Some(now_ms);
+            refused.logged_ms = Some(now_ms);
             refused.count
         })
     }
 
     /// How many are inside.
-    pub(super) fn connections(&self) -> usize {
+    pub fn connections(&self) -> usize {
         self.inside().connections
     }
 
-    /// How many were turned away, by reason.
-    pub(super) fn refusals(&self) -> Vec<(Refusal, u64)> {
+    /// How many were refused, by limit.
+    pub fn refusals(&self) -> Vec<(Refusal, u64)> {
         let inside = self.inside();
         Refusal::ALL.iter().map(|&refusal| (refusal, inside.refused[refusal as usize].count)).collect()
     }
@@ -199,7 +183,7 @@ impl Ticket {
     /// The handshake is over. Once is enough.
     pub(super) fn shook_hands(&mut self) {
         if std::mem::take(&mut self.is_shaking_hands) {
-            let mut inside = self.gate.inside();
+            let mut inside = self.admission.inside();
             inside.handshakes[usize::from(self.origin.is_some())] -= 1;
             for (counts, key) in inside.levels.iter_mut().zip(keys(self.origin)) {
                 if let Some(counts) = counts.get_mut(&key) {
@@ -213,7 +197,7 @@ impl Ticket {
 impl Drop for Ticket {
     fn drop(&mut self) {
         self.shook_hands();
-        let mut inside = self.gate.inside();
+        let mut inside = self.admission.inside();
         inside.connections -= 1;
         for (counts, key) in inside.levels.iter_mut().zip(keys(self.origin)) {
             if let Some(of_key) = counts.get_mut(&key) {
@@ -224,6 +208,24 @@ impl Drop for Ticket {
             }
         }
     }
+}
+
+/// What each level may have, from the address to the block.
+fn levels(limits: &Limits) -> [Level; LEVELS] {
+    [
+        Level {
+            connections: (limits.connections_per_address, Refusal::Address),
+            handshakes: (limits.handshakes_per_address, Refusal::AddressHandshakes),
+        },
+        Level {
+            connections: (limits.connections_per_network, Refusal::Network),
+            handshakes: (limits.handshakes_per_network, Refusal::NetworkHandshakes),
+        },
+        Level {
+            connections: (limits.connections_per_block, Refusal::Block),
+            handshakes: (limits.handshakes_per_block, Refusal::BlockHandshakes),
+        },
+    ]
 }
 
 /// Under what it is counted, from the address to the block; nothing where it is not.
@@ -254,18 +256,32 @@ const REFUSALS: usize = Refusal::ALL.len();
 mod tests {
     use super::*;
 
-    fn gate(change: impl FnOnce(&mut Limits)) -> Arc<Gate> {
+    /// An admission, and the limits in force.
+    struct Bench {
+        admission: Arc<Admission>,
+        limits: Limits,
+    }
+
+    impl std::ops::Deref for Bench {
+        type Target = Admission;
+
+        fn deref(&self) -> &Admission {
+            &self.admission
+        }
+    }
+
+    fn bench(change: impl FnOnce(&mut Limits)) -> Bench {
         let mut limits = Limits::default();
         change(&mut limits);
-        Gate::new(limits)
+        Bench { admission: Arc::default(), limits }
     }
 
-    fn enter(gate: &Arc<Gate>, address: &str) -> Result<Ticket, Refusal> {
-        gate.admit(address.parse().expect("an address"), Door::Rtmp)
+    fn enter(bench: &Bench, address: &str) -> Result<Ticket, Refusal> {
+        bench.admission.admit(&bench.limits, address.parse().expect("an address"), Entrance::Rtmp)
     }
 
-    fn enter_by_http(gate: &Arc<Gate>, address: &str) -> Result<Ticket, Refusal> {
-        gate.admit(address.parse().expect("an address"), Door::Http)
+    fn enter_by_http(bench: &Bench, address: &str) -> Result<Ticket, Refusal> {
+        bench.admission.admit(&bench.limits, address.parse().expect("an address"), Entrance::Http)
     }
 
     #[test]
@@ -280,34 +296,43 @@ mod tests {
             (|limits| limits.handshakes_per_network = 3, Refusal::NetworkHandshakes),
             (|limits| limits.handshakes_per_block = 3, Refusal::BlockHandshakes),
         ] {
-            let gate = gate(change);
+            let bench = bench(change);
             let mut inside: Vec<_> =
-                (0..3).map(|_| enter(&gate, "192.0.2.1").expect("below the limit")).collect();
-            assert_eq!(enter(&gate, "192.0.2.1").err(), Some(refusal));
+                (0..3).map(|_| enter(&bench, "192.0.2.1").expect("below the limit")).collect();
+            assert_eq!(enter(&bench, "192.0.2.1").err(), Some(refusal));
             inside.pop();
-            assert!(enter(&gate, "192.0.2.1").is_ok());
+            assert!(enter(&bench, "192.0.2.1").is_ok());
         }
     }
 
     #[test]
-    fn neighbours_share_a_network_and_others_are_not_in_it() {
-        let gate = gate(|limits| limits.connections_per_network = 1);
-        let _v4 = enter(&gate, "192.0.2.1").expect("the first");
-        assert_eq!(enter(&gate, "192.0.2.255").err(), Some(Refusal::Network));
-        assert!(enter(&gate, "192.0.3.1").is_ok());
-        let _v6 = enter(&gate, "2001:db8:0:7f::1").expect("the first");
-        assert_eq!(enter(&gate, "2001:db8:0:1::2").err(), Some(Refusal::Network), "the same /56");
-        assert!(enter(&gate, "2001:db8:0:100::1").is_ok());
-        assert_eq!(enter(&gate, "::ffff:192.0.2.9").err(), Some(Refusal::Network), "IPv4 in IPv6's clothes");
+    fn a_limit_that_is_lowered_refuses_the_next_one_and_ends_none() {
+        let mut bench = bench(|limits| limits.connections_per_address = 3);
+        let _inside = [enter(&bench, "192.0.2.1"), enter(&bench, "192.0.2.1")].map(Result::unwrap);
+        bench.limits.connections_per_address = 1;
+        assert_eq!(enter(&bench, "192.0.2.1").err(), Some(Refusal::Address));
+        assert_eq!(bench.connections(), 2);
     }
 
     #[test]
-    fn uncounted_networks_count_against_the_whole_alone() {
-        let gate = gate(|limits| {
+    fn neighbours_share_a_network_and_others_are_not_in_it() {
+        let bench = bench(|limits| limits.connections_per_network = 1);
+        let _v4 = enter(&bench, "192.0.2.1").expect("the first");
+        assert_eq!(enter(&bench, "192.0.2.255").err(), Some(Refusal::Network));
+        assert!(enter(&bench, "192.0.3.1").is_ok());
+        let _v6 = enter(&bench, "2001:db8:0:7f::1").expect("the first");
+        assert_eq!(enter(&bench, "2001:db8:0:1::2").err(), Some(Refusal::Network), "the same /56");
+        assert!(enter(&bench, "2001:db8:0:100::1").is_ok());
+        assert_eq!(enter(&bench, "::ffff:192.0.2.9").err(), Some(Refusal::Network), "IPv4 in IPv6's clothes");
+    }
+
+    #[test]
+    fn exempt_networks_count_against_the_whole_alone() {
+        let bench = bench(|limits| {
             (limits.connections_per_address, limits.handshakes_per_address, limits.connections) = (1, 1, 3);
         });
-        let _inside: Vec<_> = (0..3).map(|_| enter(&gate, "127.0.0.1").expect("loopback")).collect();
-        assert_eq!(enter(&gate, "127.0.0.1").err(), Some(Refusal::Connections));
+        let _inside: Vec<_> = (0..3).map(|_| enter(&bench, "127.0.0.1").expect("loopback")).collect();
+        assert_eq!(enter(&bench, "127.0.0.1").err(), Some(Refusal::Connections));
     }
 
     #[test]
@@ -318,20 +343,22 @@ mod tests {
             (|limits| limits.handshakes_per_network = 1, Refusal::NetworkHandshakes),
             (|limits| limits.handshakes_per_block = 1, Refusal::BlockHandshakes),
         ] {
-            let gate = gate(change);
-            let mut first = enter(&gate, "192.0.2.1").expect("the first");
+            let bench = bench(change);
+            let mut first = enter(&bench, "192.0.2.1").expect("the first");
             first.shook_hands();
             first.shook_hands();
-            let _second = enter(&gate, "192.0.2.1").expect("the first is through");
-            assert_eq!(enter(&gate, "192.0.2.1").err(), Some(refusal));
+            let _second = enter(&bench, "192.0.2.1").expect("the first is through");
+            assert_eq!(enter(&bench, "192.0.2.1").err(), Some(refusal));
             drop(first);
-            assert_eq!(enter(&gate, "192.0.2.1").err(), Some(refusal));
+            assert_eq!(enter(&bench, "192.0.2.1").err(), Some(refusal));
         }
     }
 
     /// As many handshakes from these addresses as are let in.
-    fn flood(gate: &Arc<Gate>, addresses: impl Iterator<Item = IpAddr>) -> Vec<Ticket> {
-        addresses.filter_map(|address| gate.admit(address, Door::Rtmp).ok()).collect()
+    fn flood(bench: &Bench, addresses: impl Iterator<Item = IpAddr>) -> Vec<Ticket> {
+        addresses
+            .filter_map(|address| bench.admission.admit(&bench.limits, address, Entrance::Rtmp).ok())
+            .collect()
     }
 
     #[test]
@@ -346,53 +373,58 @@ mod tests {
             ("the owner of an IPv6 /32", (0..100_000).map(|n| v6(n << 72)).collect()),
         ];
         for (who, addresses) in floods {
-            let gate = gate(|_| ());
-            let _flood = flood(&gate, addresses.into_iter());
+            let bench = bench(|_| ());
+            let _flood = flood(&bench, addresses.into_iter());
             for other in everybody_else {
-                assert!(enter(&gate, other).is_ok(), "{who} shuts the door for {other}");
-                assert!(enter_by_http(&gate, other).is_ok(), "{who} shuts HTTP's door for {other}");
+                assert!(enter(&bench, other).is_ok(), "{who} shuts the door for {other}");
+                assert!(enter_by_http(&bench, other).is_ok(), "{who} shuts HTTP's door for {other}");
             }
         }
     }
 
     #[test]
     fn handshakes_close_no_door_of_http() {
-        let gate = gate(|limits| (limits.handshakes, limits.handshakes_per_address) = (2, 1));
-        let _flood = flood(&gate, (0..10_u8).map(|n| [192, 0, 2, n].into()));
-        assert_eq!(enter(&gate, "198.51.100.7").err(), Some(Refusal::Handshakes), "RTMP's door is shut");
-        assert!(enter_by_http(&gate, "198.51.100.7").is_ok());
-        let _by_http = enter_by_http(&gate, "192.0.2.1").expect("for whoever shakes hands, too");
-        assert_eq!(gate.inside().handshakes, [0, 2]);
+        let bench = bench(|limits| (limits.handshakes, limits.handshakes_per_address) = (2, 1));
+        let _flood = flood(&bench, (0..10_u8).map(|n| [192, 0, 2, n].into()));
+        assert_eq!(enter(&bench, "198.51.100.7").err(), Some(Refusal::Handshakes), "RTMP's door is shut");
+        assert!(enter_by_http(&bench, "198.51.100.7").is_ok());
+        let _by_http = enter_by_http(&bench, "192.0.2.1").expect("for whoever shakes hands, too");
+        assert_eq!(bench.inside().handshakes, [0, 2]);
     }
 
     /// What comes through a proxy on this machine, and what comes by itself.
     #[test]
-    fn uncounted_networks_and_others_do_not_shut_the_door_for_each_other() {
+    fn exempt_networks_and_others_do_not_shut_the_door_for_each_other() {
         for (stranger, honest) in [("127.0.0.1", "198.51.100.7"), ("198.51.100.7", "127.0.0.1")] {
-            let gate = gate(|limits| limits.handshakes = 2);
-            let _strangers = [enter(&gate, stranger), enter(&gate, stranger)];
-            assert_eq!(enter(&gate, stranger).err(), Some(Refusal::Handshakes));
-            assert!(enter(&gate, honest).is_ok());
+            let bench = bench(|limits| limits.handshakes = 2);
+            let _strangers = [enter(&bench, stranger), enter(&bench, stranger)];
+            assert_eq!(enter(&bench, stranger).err(), Some(Refusal::Handshakes));
+            assert!(enter(&bench, honest).is_ok());
         }
     }
 
     #[test]
     fn nothing_is_kept_of_who_has_gone() {
-        let gate = gate(|_| ());
-        let mut through = enter(&gate, "192.0.2.1");
+        let bench = bench(|_| ());
+        let mut through = enter(&bench, "192.0.2.1");
         through.as_mut().expect("there is room").shook_hands();
-        drop((through, enter(&gate, "2001:db8::1"), enter(&gate, "127.0.0.1"), enter_by_http(&gate, "::1")));
-        let inside = gate.inside();
+        drop((
+            through,
+            enter(&bench, "2001:db8::1"),
+            enter(&bench, "127.0.0.1"),
+            enter_by_http(&bench, "::1"),
+        ));
+        let inside = bench.inside();
         assert_eq!((inside.connections, inside.handshakes), (0, [0, 0]));
         assert!(inside.levels.iter().all(HashMap::is_empty));
     }
 
     #[test]
     fn refusals_are_counted_each_and_said_now_and_then() {
-        let gate = gate(|_| ());
-        assert_eq!(gate.refused(Refusal::Address, 5), Some(1));
-        assert_eq!(gate.refused(Refusal::Address, 6), None);
-        assert_eq!(gate.refused(Refusal::Network, 7), Some(1), "another reason is another line");
-        assert_eq!(gate.refused(Refusal::Address, 5 + BETWEEN_LINES_MS), Some(3));
+        let bench = bench(|_| ());
+        assert_eq!(bench.refused(Refusal::Address, 5), Some(1));
+        assert_eq!(bench.refused(Refusal::Address, 6), None);
+        assert_eq!(bench.refused(Refusal::Network, 7), Some(1), "another reason is another line");
+        assert_eq!(bench.refused(Refusal::Address, 5 + BETWEEN_LINES_MS), Some(3));
     }
 }

@@ -1,4 +1,4 @@
-//! What is said on a connection beside its media: an RTMP session, or the little that HTTP leaves to say once the body
+//! What is spoken on a connection beside its media: an RTMP session, or the little that HTTP leaves to say once the body
 //! has begun.
 
 use std::collections::VecDeque;
@@ -18,8 +18,8 @@ use crate::{
     stream::Form,
 };
 
-/// One connection's side of the talk.
-pub(super) enum Dialogue {
+/// The relay's side of what is spoken on one connection.
+pub(super) enum PeerSession {
     Rtmp(Box<Session>),
     HttpFlv(Body),
     WebSocket(Box<WebSocket>),
@@ -36,14 +36,14 @@ pub(super) struct Body {
     has_ended: bool,
 }
 
-/// The words of a WebSocket that are not media.
+/// The frames of a WebSocket that are not media.
 #[derive(Debug, Default)]
 pub(super) struct WebSocket {
     reader: websocket::Reader,
     out: VecDeque<Bytes>,
     has_closed: bool,
-    /// Words that asked for an answer.
-    words: u64,
+    /// Frames that asked for an answer.
+    received: u64,
 }
 
 /// What a peer did wrong.
@@ -57,11 +57,12 @@ pub(super) enum Violation {
     AfterRequest(u64),
 }
 
-/// What a client may send after its request before that ends it. Some send an empty line, or the next request.
+/// What a client may send after its request before that ends the connection. Some send an empty line, or the next
+/// request.
 const MAX_AFTER_REQUEST: u64 = 64 << 10;
 
-impl Dialogue {
-    /// In what format the peer gets its media.
+impl PeerSession {
+    /// In what form the peer gets its media.
     pub(super) fn form(&self) -> Form {
         match self {
             Self::Rtmp(_) => Form::Rtmp,
@@ -72,10 +73,10 @@ impl Dialogue {
     }
 
     pub(super) fn protocol(&self) -> Protocol {
-        self.form().into()
+        Protocol::of(self.form())
     }
 
-    /// Takes the bytes of one read; then [`Dialogue::poll`] until there is nothing.
+    /// Takes the bytes of one read; then [`PeerSession::poll`] until there is nothing.
     pub(super) fn receive(&mut self, bytes: Bytes, now_ms: u64) -> Result<(), Violation> {
         match self {
             Self::Rtmp(session) => session.receive(bytes, now_ms)?,
@@ -108,7 +109,16 @@ impl Dialogue {
         }
     }
 
-    /// Whether the peer has said its last, and been answered.
+    /// Bytes of what the peer has sent and the relay has not used.
+    pub(super) fn held_bytes(&self) -> usize {
+        match self {
+            Self::Rtmp(session) => session.held_bytes(),
+            Self::HttpFlv(_) => 0,
+            Self::WebSocket(socket) => socket.reader.held(),
+        }
+    }
+
+    /// Whether the peer has sent its last, and been answered.
     pub(super) fn is_over(&self) -> bool {
         matches!(self, Self::WebSocket(socket) if socket.has_closed)
     }
@@ -120,7 +130,7 @@ impl Dialogue {
     }
 
     /// Nothing of what the peer has said is read any more: it is being closed.
-    pub(super) fn let_go_of_input(&mut self) {
+    pub(super) fn drop_input(&mut self) {
         match self {
             Self::Rtmp(session) => session.let_go_of_input(),
             Self::HttpFlv(_) => {}
@@ -133,7 +143,7 @@ impl Dialogue {
         match self {
             Self::Rtmp(session) => session.received_messages(),
             Self::HttpFlv(_) => 0,
-            Self::WebSocket(socket) => socket.words,
+            Self::WebSocket(socket) => socket.received,
         }
     }
 
@@ -141,7 +151,7 @@ impl Dialogue {
         matches!(self, Self::Rtmp(session) if session.is_holding())
     }
 
-    /// HTTP shakes no hands.
+    /// HTTP has no handshake.
     pub(super) fn has_shaken_hands(&self) -> bool {
         match self {
             Self::Rtmp(session) => session.has_shaken_hands(),
@@ -149,7 +159,7 @@ impl Dialogue {
         }
     }
 
-    /// Asks for a sign of life, where there is a way to ask.
+    /// Pings the peer, where its protocol has pings.
     pub(super) fn ping(&mut self, now_ms: u64) {
         match self {
             Self::Rtmp(session) => session.ping(now_ms),
@@ -158,26 +168,22 @@ impl Dialogue {
         }
     }
 
-    /// Answers a question of RTMP: HTTP asks none.
+    /// Answers a question of an RTMP session; nobody else asks. An answer to a question that is over changes nothing.
     pub(super) fn answer(&mut self, question: QuestionId, answer: Answer) {
         if let Self::Rtmp(session) = self {
             session.answer(question, answer);
         }
     }
 
-    pub(super) fn refuse_publish(
-        &mut self,
-        message_stream_id: MessageStreamId,
-        code: &str,
-        description: &str,
-    ) {
+    /// The stream that the peer publishes on this message stream is no longer its own.
+    pub(super) fn end_publish(&mut self, message_stream_id: MessageStreamId, code: &str, description: &str) {
         if let Self::Rtmp(session) = self {
             session.end_publish(message_stream_id, code, description);
         }
     }
 
-    /// Nobody published the stream in time.
-    pub(super) fn refuse_play(&mut self, code: &str, description: &str) {
+    /// The stream was not published in time.
+    pub(super) fn fail_play(&mut self, code: &str, description: &str) {
         match self {
             Self::Rtmp(session) => session.fail_play(code, description),
             Self::HttpFlv(body) => body.end(),
@@ -185,7 +191,7 @@ impl Dialogue {
         }
     }
 
-    /// The relay ends the connection: says why, or returns false where there is no way to say it. `code` is RTMP's.
+    /// The relay ends the connection: sends why, or returns false where the protocol has no way to. `code` is RTMP's.
     pub(super) fn close(&mut self, code: &str, description: &str) -> bool {
         match self {
             Self::Rtmp(session) => session.close(code, description),
@@ -197,7 +203,7 @@ impl Dialogue {
         }
     }
 
-    /// The peer broke the protocol: as [`Dialogue::close`].
+    /// The peer broke the protocol: as [`PeerSession::close`].
     pub(super) fn reject(&mut self, violation: &Violation) -> bool {
         match self {
             Self::WebSocket(socket) => {
@@ -235,7 +241,7 @@ impl WebSocket {
     fn poll(&mut self) -> Result<Option<Output>, Violation> {
         if self.out.is_empty() {
             let word = self.reader.next()?;
-            self.words += u64::from(word.is_some());
+            self.received += u64::from(word.is_some());
             match word {
                 Some(Word::Answer(answer)) => self.say(answer),
                 Some(Word::Close(answer)) => {
@@ -257,17 +263,12 @@ impl WebSocket {
         word
     }
 
-    /// Bytes of a word of the peer's that is half here.
-    pub(super) fn held_bytes(&self) -> usize {
-        self.reader.held()
-    }
-
     fn close(&mut self, code: CloseCode) {
         self.say(websocket::close(code));
         self.has_closed = true;
     }
 
-    /// Nothing is said behind a close (RFC 6455 §5.5.1).
+    /// Nothing is sent after a close (RFC 6455 §5.5.1).
     fn say(&mut self, word: Bytes) {
         if !self.has_closed {
             self.out.push_back(word);
@@ -280,41 +281,41 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_comes_after_a_request_is_passed_over_until_it_is_too_much() {
-        let mut dialogue = Dialogue::HttpFlv(Body::default());
-        assert!(dialogue.receive(vec![b'x'; MAX_AFTER_REQUEST as usize].into(), 0).is_ok());
-        assert!(dialogue.poll().expect("no violation").is_none());
-        let error = dialogue.receive(Bytes::from_static(b"x"), 0).expect_err("one past the limit");
+    fn what_comes_after_a_request_is_ignored_up_to_the_limit() {
+        let mut session = PeerSession::HttpFlv(Body::default());
+        assert!(session.receive(vec![b'x'; MAX_AFTER_REQUEST as usize].into(), 0).is_ok());
+        assert!(session.poll().expect("no violation").is_none());
+        let error = session.receive(Bytes::from_static(b"x"), 0).expect_err("one past the limit");
         assert!(error.to_string().starts_with("byte 65537: "), "{error}");
     }
 
     #[test]
-    fn a_chunked_body_says_its_end_once_and_another_one_ends_with_the_connection() {
+    fn a_chunked_body_is_ended_once_and_another_one_ends_with_the_connection() {
         for (body, end) in [(Body::chunked(), Some(LAST_CHUNK)), (Body::default(), None)] {
-            let mut dialogue = Dialogue::HttpFlv(body);
-            assert!(dialogue.poll().expect("no violation").is_none());
-            dialogue.end_play();
-            dialogue.refuse_play("NetStream.Play.StreamNotFound", "");
-            let said = dialogue.take_out();
+            let mut session = PeerSession::HttpFlv(body);
+            assert!(session.poll().expect("no violation").is_none());
+            session.end_play();
+            session.fail_play("NetStream.Play.StreamNotFound", "");
+            let said = session.take_out();
             assert_eq!(said.as_deref(), end);
-            assert!(dialogue.poll().expect("no violation").is_none());
+            assert!(session.poll().expect("no violation").is_none());
         }
     }
 
     #[test]
-    fn a_websocket_says_nothing_behind_its_close() {
-        let mut dialogue = Dialogue::WebSocket(Box::default());
-        dialogue.ping(0);
-        dialogue.end_play();
-        dialogue.ping(0);
-        dialogue.end_play();
-        let said: Vec<Bytes> = std::iter::from_fn(|| dialogue.poll().expect("no violation"))
+    fn a_websocket_sends_nothing_after_its_close() {
+        let mut session = PeerSession::WebSocket(Box::default());
+        session.ping(0);
+        session.end_play();
+        session.ping(0);
+        session.end_play();
+        let said: Vec<Bytes> = std::iter::from_fn(|| session.poll().expect("no violation"))
             .map(|output| match output {
                 Output::Send(bytes) => bytes,
                 other => panic!("{other:?}"),
             })
             .collect();
         assert_eq!(said, [websocket::ping(), websocket::close(CloseCode::GoingAway)]);
-        assert!(dialogue.is_over());
+        assert!(session.is_over());
     }
 }

@@ -1,5 +1,5 @@
-//! Keeps a stranger from flooding the log: of the lines of one kind about one network only so many are written within
-//! a while. Further ones are counted, and summed up in one line. Decides only; the caller writes.
+//! Keeps peers from flooding the log: of the lines of one kind about one network only so many are written within 10 s.
+//! Further ones are counted, and summed up in one line. Decides only; the caller writes.
 
 use std::{
     collections::HashMap,
@@ -39,11 +39,13 @@ pub enum LineKind {
     Takeover,
     /// A publisher is refused.
     PublishRefused,
+    /// A player is refused.
+    PlayRefused,
 }
 
 impl LineKind {
     /// Each of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Closed,
         Self::Violation,
         Self::Playing,
@@ -52,6 +54,7 @@ impl LineKind {
         Self::PublishEnded,
         Self::Takeover,
         Self::PublishRefused,
+        Self::PlayRefused,
     ];
 
     /// Its name in metrics and summaries.
@@ -65,23 +68,25 @@ impl LineKind {
             Self::PublishEnded => "publish_ended",
             Self::Takeover => "takeover",
             Self::PublishRefused => "publish_refused",
+            Self::PlayRefused => "play_refused",
         }
     }
 }
 
 /// What is to be written once: so many lines of this kind were not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Summary {
+pub struct Summary {
+    /// Which kind.
     pub kind: LineKind,
     /// The first address of the network that they are about; none where they are about several.
     pub network: Option<IpAddr>,
+    /// How many.
     pub suppressed: u64,
 }
 
-/// How many similar lines there have been.
-pub(super) struct Similar {
-    /// Lines per network, kind and [`WINDOW_MS`]; 0 is no limit.
-    limit: u32,
+/// How many lines there have been of each kind about each network.
+#[derive(Default)]
+pub struct LogLimits {
     kinds: Mutex<[Kind; LineKind::ALL.len()]>,
 }
 
@@ -105,19 +110,22 @@ struct Window {
     suppressed_ms: u64,
 }
 
-impl Similar {
-    pub(super) fn new(lines_per_network: usize) -> Self {
-        let limit = u32::try_from(lines_per_network).unwrap_or(u32::MAX);
-        Self { limit, kinds: Mutex::default() }
-    }
-
-    /// Whether a line of this kind about this peer is to be written. Where it is not, it is counted.
-    pub(super) fn may_write(&self, kind: LineKind, peer: IpAddr, now_ms: u64) -> bool {
-        if self.limit == 0 {
+impl LogLimits {
+    /// Whether a line of this kind about this peer is to be written; a suppressed one is counted. `lines_per_network` is
+    /// the limit per network, kind and [`WINDOW_MS`]; 0 is none.
+    pub(super) fn may_write(
+        &self,
+        lines_per_network: usize,
+        kind: LineKind,
+        peer: IpAddr,
+        now_ms: u64,
+    ) -> bool {
+        if lines_per_network == 0 {
             return true;
         }
+        let limit = u32::try_from(lines_per_network).unwrap_or(u32::MAX);
         let origin = Origin::of(peer);
-        let block_limit = self.limit.saturating_mul(NETWORKS_PER_BLOCK);
+        let block_limit = limit.saturating_mul(NETWORKS_PER_BLOCK);
         let kind = &mut self.kinds()[kind as usize];
         let Kind { networks, blocks, others, total } = kind;
         // The block first: what it may not cause takes no place among the networks.
@@ -126,7 +134,7 @@ impl Similar {
             Some(block) => {
                 if block.has_room(block_limit, now_ms) {
                     let may_write = match track(networks, origin.network) {
-                        Some(network) => network.take(self.limit, now_ms),
+                        Some(network) => network.take(limit, now_ms),
                         None => others.take(block_limit, now_ms),
                     };
                     block.lines += u32::from(may_write);
@@ -142,7 +150,7 @@ impl Similar {
     }
 
     /// What is to be summed up now; call it about once a second. With `is_last`, all that there is.
-    pub(super) fn summaries(&self, now_ms: u64, is_last: bool) -> Vec<Summary> {
+    pub fn summaries(&self, now_ms: u64, is_last: bool) -> Vec<Summary> {
         let mut summaries = Vec::new();
         for (kind, of) in LineKind::ALL.into_iter().zip(self.kinds().iter_mut()) {
             let mut own = Vec::new();
@@ -170,7 +178,7 @@ impl Similar {
     }
 
     /// How many lines were not written since the start, by kind.
-    pub(super) fn suppressed(&self) -> Vec<(LineKind, u64)> {
+    pub fn suppressed(&self) -> Vec<(LineKind, u64)> {
         LineKind::ALL.into_iter().zip(self.kinds().iter().map(|kind| kind.total)).collect()
     }
 
@@ -237,97 +245,98 @@ mod tests {
     }
 
     /// How many of so many lines are written.
-    fn written(similar: &Similar, kind: LineKind, peer: IpAddr, count: usize, now_ms: u64) -> usize {
-        (0..count).filter(|_| similar.may_write(kind, peer, now_ms)).count()
+    fn written(log_limits: &LogLimits, kind: LineKind, peer: IpAddr, count: usize, now_ms: u64) -> usize {
+        (0..count).filter(|_| log_limits.may_write(LIMIT, kind, peer, now_ms)).count()
     }
 
     #[test]
     fn at_the_limit_lines_are_written_and_one_past_it_is_summed_up_once() {
-        let similar = Similar::new(LIMIT);
+        let log_limits = LogLimits::default();
         let stranger = ip("192.0.2.1");
-        assert_eq!(written(&similar, LineKind::Closed, stranger, LIMIT, 0), LIMIT);
-        assert!(similar.summaries(WINDOW_MS, false).is_empty(), "nothing was suppressed");
-        assert_eq!(written(&similar, LineKind::Closed, stranger, LIMIT + 1, 20_000), LIMIT);
-        assert!(similar.summaries(20_000 + WINDOW_MS - 1, false).is_empty(), "not yet");
+        assert_eq!(written(&log_limits, LineKind::Closed, stranger, LIMIT, 0), LIMIT);
+        assert!(log_limits.summaries(WINDOW_MS, false).is_empty(), "nothing was suppressed");
+        assert_eq!(written(&log_limits, LineKind::Closed, stranger, LIMIT + 1, 20_000), LIMIT);
+        assert!(log_limits.summaries(20_000 + WINDOW_MS - 1, false).is_empty(), "not yet");
         let summary = Summary { kind: LineKind::Closed, network: Some(ip("192.0.2.0")), suppressed: 1 };
-        assert_eq!(similar.summaries(20_000 + WINDOW_MS, false), [summary]);
-        assert!(similar.summaries(20_000 + 2 * WINDOW_MS, true).is_empty(), "once");
-        assert_eq!(similar.suppressed()[LineKind::Closed as usize], (LineKind::Closed, 1));
+        assert_eq!(log_limits.summaries(20_000 + WINDOW_MS, false), [summary]);
+        assert!(log_limits.summaries(20_000 + 2 * WINDOW_MS, true).is_empty(), "once");
+        assert_eq!(log_limits.suppressed()[LineKind::Closed as usize], (LineKind::Closed, 1));
     }
 
     #[test]
     fn a_flood_takes_nothing_from_other_networks_and_other_kinds() {
-        let similar = Similar::new(LIMIT);
-        assert_eq!(written(&similar, LineKind::Playing, ip("192.0.2.1"), 100_000, 0), LIMIT);
-        assert_eq!(written(&similar, LineKind::Playing, ip("192.0.2.200"), 1, 0), 0, "the same network");
-        assert_eq!(written(&similar, LineKind::Playing, ip("192.0.3.1"), LIMIT, 0), LIMIT);
-        assert_eq!(written(&similar, LineKind::Publishing, ip("192.0.2.1"), LIMIT, 0), LIMIT);
+        let log_limits = LogLimits::default();
+        assert_eq!(written(&log_limits, LineKind::Playing, ip("192.0.2.1"), 100_000, 0), LIMIT);
+        assert_eq!(written(&log_limits, LineKind::Playing, ip("192.0.2.200"), 1, 0), 0, "the same network");
+        assert_eq!(written(&log_limits, LineKind::Playing, ip("192.0.3.1"), LIMIT, 0), LIMIT);
+        assert_eq!(written(&log_limits, LineKind::Publishing, ip("192.0.2.1"), LIMIT, 0), LIMIT);
     }
 
     #[test]
     fn a_flood_that_goes_on_gets_as_many_lines_in_each_window() {
-        let similar = Similar::new(LIMIT);
+        let log_limits = LogLimits::default();
         let (mut lines, mut suppressed, mut summaries) = (0, 0, 0);
         for now_ms in (0..10 * WINDOW_MS).step_by(100) {
-            lines += written(&similar, LineKind::Closed, ip("192.0.2.1"), 10, now_ms);
+            lines += written(&log_limits, LineKind::Closed, ip("192.0.2.1"), 10, now_ms);
             if now_ms % 1_000 == 0 {
-                let due = similar.summaries(now_ms, false);
+                let due = log_limits.summaries(now_ms, false);
                 summaries += due.len();
                 suppressed += due.iter().map(|it| it.suppressed).sum::<u64>();
             }
         }
         assert_eq!(summaries, 9, "one in each window but the last");
-        suppressed += similar.summaries(10 * WINDOW_MS, true).iter().map(|it| it.suppressed).sum::<u64>();
+        suppressed += log_limits.summaries(10 * WINDOW_MS, true).iter().map(|it| it.suppressed).sum::<u64>();
         assert_eq!(lines, 10 * LIMIT);
         assert_eq!(lines as u64 + suppressed, 10_000, "each line is written or summed up");
     }
 
     #[test]
     fn the_owner_of_a_block_causes_as_many_lines_as_some_networks_and_few_summaries() {
-        let similar = Similar::new(LIMIT);
+        let log_limits = LogLimits::default();
         let owner = |network: u32| {
             IpAddr::from(((0x2001_0db8_u128 << 96) | (u128::from(network) << 72)).to_be_bytes())
         };
         let lines: usize =
-            (0..100_000).map(|network| written(&similar, LineKind::Closed, owner(network), 1, 0)).sum();
+            (0..100_000).map(|network| written(&log_limits, LineKind::Closed, owner(network), 1, 0)).sum();
         assert_eq!(lines, LIMIT * NETWORKS_PER_BLOCK as usize);
-        assert!(similar.kinds()[LineKind::Closed as usize].networks.len() <= lines);
-        assert_eq!(written(&similar, LineKind::Closed, ip("2001:db9::1"), 1, 0), 1, "others go on");
-        let summaries = similar.summaries(WINDOW_MS, false);
+        assert!(log_limits.kinds()[LineKind::Closed as usize].networks.len() <= lines);
+        assert_eq!(written(&log_limits, LineKind::Closed, ip("2001:db9::1"), 1, 0), 1, "others go on");
+        let summaries = log_limits.summaries(WINDOW_MS, false);
         assert_eq!(summaries.len(), 1);
         assert_eq!(summaries[0].suppressed, 100_000 - lines as u64);
     }
 
     #[test]
     fn what_is_kept_is_bounded_and_forgotten() {
-        let similar = Similar::new(LIMIT);
+        let log_limits = LogLimits::default();
         let far_apart = |number: u32| IpAddr::from((number << 16).to_be_bytes());
         let count = 2 * MAX_TRACKED as u32;
-        let lines: usize =
-            (0..count).map(|number| written(&similar, LineKind::Closed, far_apart(number), LIMIT, 0)).sum();
+        let lines: usize = (0..count)
+            .map(|number| written(&log_limits, LineKind::Closed, far_apart(number), LIMIT, 0))
+            .sum();
         assert_eq!(lines, MAX_TRACKED * LIMIT + LIMIT * NETWORKS_PER_BLOCK as usize);
         {
-            let kind = &similar.kinds()[LineKind::Closed as usize];
+            let kind = &log_limits.kinds()[LineKind::Closed as usize];
             assert_eq!((kind.networks.len(), kind.blocks.len()), (MAX_TRACKED, MAX_TRACKED));
         }
-        assert_eq!(similar.summaries(WINDOW_MS, false).len(), 1);
-        let kind = &similar.kinds()[LineKind::Closed as usize];
+        assert_eq!(log_limits.summaries(WINDOW_MS, false).len(), 1);
+        let kind = &log_limits.kinds()[LineKind::Closed as usize];
         assert!(kind.networks.is_empty() && kind.blocks.is_empty());
     }
 
     #[test]
     fn the_worst_networks_are_named_and_the_others_summed_up_together() {
-        let similar = Similar::new(LIMIT);
+        let log_limits = LogLimits::default();
         for network in 0..10_u8 {
             written(
-                &similar,
+                &log_limits,
                 LineKind::Violation,
                 [10, network, 2, 1].into(),
                 LIMIT + 1 + usize::from(network),
                 0,
             );
         }
-        let summaries = similar.summaries(WINDOW_MS, false);
+        let summaries = log_limits.summaries(WINDOW_MS, false);
         let told: Vec<_> =
             summaries.iter().map(|it| (it.network.map(|it| it.to_string()), it.suppressed)).collect();
         let network = |number| Some(format!("10.{number}.2.0"));
@@ -336,6 +345,7 @@ mod tests {
 
     #[test]
     fn without_a_limit_each_line_is_written() {
-        assert_eq!(written(&Similar::new(0), LineKind::Closed, ip("192.0.2.1"), 10_000, 0), 10_000);
+        let log_limits = LogLimits::default();
+        assert!((0..10_000).all(|_| log_limits.may_write(0, LineKind::Closed, ip("192.0.2.1"), 0)));
     }
 }

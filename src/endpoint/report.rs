@@ -1,11 +1,11 @@
-//! What the relay tells of itself: plain values, taken at one moment. They are what the API, the metrics and the page
-//! are made of; nothing here is on the way of a frame.
+//! What the relay reports of itself: plain values, taken at one moment. The API, the metrics and the page are made of
+//! them; nothing here is on the data path of a frame.
 
 use std::{net::SocketAddr, sync::Arc};
 
 use serde::Serialize;
 
-use super::protocol::Protocol;
+use super::{protocol::Protocol, reason::ReasonKind};
 use crate::stream::{Facts, Stream};
 
 /// Upper bounds of the buckets of [`CoreReport::lag_ms`], milliseconds; one more bucket is beyond them.
@@ -68,7 +68,7 @@ impl<const BOUNDS: usize> Histogram<BOUNDS> {
 pub struct CoreReport {
     /// Its number, from 0.
     pub core: usize,
-    /// When this was laid out, milliseconds on the relay's clock: rates are made of two of these.
+    /// When this was taken, milliseconds on the relay's clock: rates are made of two of these.
     pub at_ms: u64,
     /// Connections now, whatever they do.
     pub connections: u64,
@@ -98,12 +98,12 @@ pub struct CoreReport {
     pub passes: u64,
     /// How long they took, microseconds.
     pub pass_us: Histogram<10>,
-    /// Bytes of each send to a player: how far frames were merged.
+    /// Bytes of each send to a player: how many frames were merged.
     pub send_bytes: Histogram<8>,
     /// How old the oldest message of each send to a player was, milliseconds.
     pub lag_ms: Histogram<10>,
-    /// Connections that ended, by reason: what [`CoreReport::ENDS`] names at the same place.
-    pub ends: [u64; CoreReport::ENDS.len()],
+    /// Connections that ended, by reason: indexed by [`ReasonKind::index`].
+    pub ends: [u64; ReasonKind::COUNT],
     /// Streams that are followed here, with what their players here got.
     pub streams: Vec<Followed>,
 }
@@ -124,28 +124,6 @@ pub struct Followed {
 }
 
 impl CoreReport {
-    /// Why connections end, as labels.
-    pub const ENDS: [&'static str; 18] = [
-        "closed_by_peer",
-        "socket_error",
-        "protocol_violation",
-        "refused",
-        "send_timeout",
-        "handshake_timeout",
-        "request_timeout",
-        "publisher_silence",
-        "publisher_rate",
-        "message_rate",
-        "unread_answers",
-        "stream_not_found",
-        "unpublished",
-        "other_media",
-        "taken_over",
-        "shutting_down",
-        "kicked",
-        "memory_budget",
-    ];
-
     /// An empty one.
     pub fn new(core: usize) -> Self {
         Self {
@@ -167,7 +145,7 @@ impl CoreReport {
             pass_us: Histogram::new(&PASS_US),
             send_bytes: Histogram::new(&SEND_BYTES),
             lag_ms: Histogram::new(&LAG_MS),
-            ends: [0; Self::ENDS.len()],
+            ends: [0; ReasonKind::COUNT],
             streams: Vec::new(),
         }
     }
@@ -178,7 +156,7 @@ impl CoreReport {
 pub struct StreamReport {
     /// `app/name`.
     pub name: Arc<str>,
-    /// Whether somebody publishes it now.
+    /// Whether it has a publisher now.
     pub is_live: bool,
     /// The connection that does.
     pub publisher: Option<u64>,
@@ -189,7 +167,8 @@ pub struct StreamReport {
 }
 
 impl StreamReport {
-    pub(super) fn of(stream: &Stream) -> Self {
+    /// Of this stream, as of now.
+    pub fn of(stream: &Stream) -> Self {
         let is_live = stream.is_live();
         Self {
             name: stream.shared_name(),
@@ -205,7 +184,7 @@ impl StreamReport {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
-    /// It has said nothing as yet of what it wants.
+    /// It has neither published nor played yet.
     Idle,
     /// It publishes a stream.
     Publisher,
@@ -238,7 +217,7 @@ pub struct ConnectionReport {
     pub lag_ms: Option<u64>,
 }
 
-/// Something that happened, for whoever listens.
+/// Something that happened.
 #[derive(Clone, Debug, Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
@@ -290,9 +269,9 @@ pub enum Event {
         /// How long it played, milliseconds.
         duration_ms: u64,
     },
-    /// Somebody was turned away by a limit; no more than one of a kind every 10 s is told.
+    /// A connection was refused because of a limit; at most one event per limit every 10 s.
     Refused {
-        /// Who.
+        /// Where it came from.
         peer: SocketAddr,
         /// The limit, as the configuration calls it.
         limit: String,

@@ -1,0 +1,93 @@
+//! What an endpoint asks of the world: a few operations on a socket, answers from elsewhere, the time. What completes
+//! comes back as calls of [`Endpoint`](super::Endpoint).
+
+use std::io;
+
+use super::transport::SendBuffer;
+use crate::access::Question;
+use crate::rtmp::session::QuestionId;
+use crate::stream::PublisherId;
+
+/// The sockets of one core. An implementation must call back once for each operation, in any order, whatever happened to
+/// the socket meanwhile.
+pub trait Io {
+    /// An open socket of a peer.
+    type Socket;
+
+    /// Sends these bytes: [`Endpoint::sent`](super::Endpoint::sent), which may have taken a part of them. At most one is
+    /// under way per socket.
+    fn send(&mut self, socket: &Self::Socket, key: usize, buffer: SendBuffer);
+
+    /// Receives: [`Endpoint::received`](super::Endpoint::received). At most one receive or wait for input is under way
+    /// per socket.
+    fn receive(&mut self, socket: &Self::Socket, key: usize, room: Room);
+
+    /// Waits, with no memory lent: until something has come ([`Endpoint::readable`](super::Endpoint::readable)), or until
+    /// the peer has hung up ([`Endpoint::hung_up`](super::Endpoint::hung_up)).
+    fn readable(&mut self, socket: &Self::Socket, key: usize, until: Until);
+
+    /// Shuts one direction or both. False where the peer has reset the connection.
+    fn shut(&mut self, socket: &Self::Socket, direction: Direction) -> bool;
+
+    /// Bytes that the socket took and the peer has not acknowledged; none where that is not known.
+    fn unacknowledged_bytes(&self, socket: &Self::Socket) -> Option<u32>;
+
+    /// The connection is over, and nothing of it is under way.
+    fn close(&mut self, socket: Self::Socket);
+
+    /// Asks somebody else who decides: [`Endpoint::deliver`](super::Endpoint::deliver) brings the verdict, late or never.
+    fn ask(&mut self, asked: Asked, question: Question);
+
+    /// The time at this very moment, microseconds since the relay started, monotonic: how long work has taken.
+    fn now_us(&self) -> u64;
+}
+
+/// Names a question that waits for its verdict.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// The connection that asks.
+    pub connection: PublisherId,
+    /// The question.
+    pub question: QuestionId,
+}
+
+/// How much a receive should have room for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Room {
+    /// A publisher's media.
+    Large,
+    /// A handshake, or a few commands.
+    #[default]
+    Small,
+}
+
+/// What [`Io::readable`] waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Until {
+    /// Input, or its end.
+    Input,
+    /// The end of input, or a reset, whatever input comes before it.
+    HangUp,
+}
+
+/// A direction of a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// What the peer sends.
+    Receive,
+    /// What the peer is sent.
+    Send,
+    /// Both.
+    Both,
+}
+
+/// Why a send or a receive failed.
+#[derive(Debug)]
+pub enum IoError {
+    /// Nothing is wrong: try again.
+    Interrupted,
+    /// The system has no memory for it at the moment.
+    Shortage,
+    /// The connection is over.
+    Broken(io::Error),
+}

@@ -1,0 +1,55 @@
+//! One core's business, without I/O: all its connections, who connects, publishes, plays, waits, is refused, ends. Bytes,
+//! completions, messages and time come in by the methods of [`Endpoint`]; sends, receives and questions go out through
+//! [`Io`]. Knows no socket, ring, runtime, clock or file, so a test runs it in virtual time.
+//!
+//! ```text
+//! admit, received, sent, readable, hung_up ─┐                     ┌─► Io: send, receive, readable, shut, close, ask
+//! deliver (mail, verdicts) ─────────────────┼─► Endpoint ─────────┤
+//! advance, tick, pass (time) ───────────────┘    session, hub     └─► Shared: registry, reports, events
+//! ```
+
+mod admission;
+mod backlog;
+mod clock;
+mod closing;
+mod connection;
+mod core;
+mod deadlines;
+mod drive;
+mod io;
+mod log_limits;
+mod mail;
+mod memory;
+mod notify;
+mod origin;
+mod play;
+mod protocol;
+mod publish;
+mod pulse;
+mod questions;
+mod reason;
+mod relief;
+pub mod report;
+mod retry;
+mod session;
+mod shared;
+mod slices;
+mod tasks;
+#[cfg(test)]
+mod tests;
+mod transfer;
+mod transport;
+mod vacated;
+
+pub use self::{
+    admission::{Admission, Entrance, Refusal, Ticket},
+    core::{Endpoint, IoCounts, TICK},
+    io::{Asked, Direction, Io, IoError, Room, Until},
+    log_limits::{LineKind, LogLimits, Summary},
+    mail::{HttpPlayer, Mail, Mailboxes, Reply},
+    protocol::Protocol,
+    pulse::Stalled,
+    reason::{Reason, ReasonKind},
+    shared::{EventSink, Shared},
+    transport::SendBuffer,
+};

@@ -1,0 +1,123 @@
+//! What a core does for players: a place in the stream, the pass that sends them what is new, how playing ends.
+
+use super::{
+    connection::{Connection, Playing, Sending},
+    core::Endpoint,
+    io::Io,
+    log_limits::LineKind,
+    reason::{Reason, ReasonKind},
+    report::Event,
+};
+use crate::{fanout::Ended, stream::Start};
+
+/// Players that a round of a pass sends to before completions are looked at: some 5 ms of the kernel's work.
+const PLAYERS_PER_ROUND: usize = 512;
+
+impl<I: Io> Endpoint<I> {
+    /// Gives the connection a place in a stream. What it played before must have ended.
+    pub(super) fn begin_play(&mut self, key: usize, name: Box<str>, start: Start) {
+        let connection = &mut self.connections[key];
+        let Connection { id, peer, bytes_out, .. } = *connection;
+        let protocol = connection.session.protocol();
+        let player = self.hub.join(key, &name, connection.session.form(), start, self.now.ms);
+        let is_live = self.hub.stream(player).is_live();
+        if self.shared.may_log(LineKind::Playing, peer, self.now.ms) {
+            tracing::info!(id, %peer, stream = &*name, protocol = protocol.name(), core = self.core, is_live, "playing");
+        }
+        self.shared.notify(|| Event::Playing { id, peer, stream: name.to_string(), protocol });
+        let since_ms = self.now.ms;
+        connection.playing = Some(Playing { key: player, name, since_ms, bytes_out_before: bytes_out });
+    }
+
+    /// The player stops, for whatever reason. What is being sent to it goes out whole.
+    pub(super) fn leave_stream(&mut self, key: usize) {
+        let connection = &mut self.connections[key];
+        let Some(playing) = connection.playing.take() else { return };
+        connection.idle_since_ms = self.now.patient_ms;
+        if connection.sending == Sending::Media {
+            connection.sending = Sending::Own;
+        }
+        self.hub.leave(playing.key);
+        let (id, peer) = (connection.id, connection.peer);
+        let bytes = connection.bytes_out - playing.bytes_out_before;
+        let duration_ms = self.now.ms - playing.since_ms;
+        if self.shared.may_log(LineKind::PlayEnded, peer, self.now.ms) {
+            tracing::info!(id, %peer, stream = &*playing.name, bytes, duration_ms, "play ended");
+        }
+        let protocol = connection.session.protocol();
+        self.shared.notify(|| {
+            let reason = connection.reason.as_ref().map(Reason::to_string);
+            let stream = playing.name.into_string();
+            Event::PlayEnded { id, peer, stream, protocol, reason, duration_ms }
+        });
+    }
+
+    /// Sends players of streams that have new data what they lack: goes on with the pass that is under way, or begins one
+    /// if it is time. Also notifies other cores of frames that have waited long enough. True if there was something to
+    /// send.
+    pub fn pass(&mut self) -> bool {
+        let now_us = self.io.now_us();
+        self.notify_due(now_us);
+        let signal = &self.shared.signals()[self.core];
+        if signal.has_grown() {
+            self.pump.grew(now_us);
+        }
+        if self.due.is_empty() {
+            // The last sends of a pass have been submitted since, and their completions have been looked at.
+            if let Some(pass_us) = self.pump.end(now_us) {
+                signal.set_pass_us(pass_us);
+                self.counts.passes += 1;
+                self.counts.pass_us.observe(pass_us);
+            }
+        }
+        if self.pump.due_us().is_some_and(|due_us| due_us <= now_us) {
+            for (first, bits) in signal.take_grown() {
+                self.hub.grown(first, bits, &mut self.due);
+            }
+            self.pump.begin(self.due.len(), now_us);
+        }
+        let rest = self.due.len().saturating_sub(PLAYERS_PER_ROUND);
+        let mut round = self.due.split_off(rest);
+        let was_busy = !round.is_empty();
+        for key in round.drain(..) {
+            // A pass lasts several rounds, in which connections end.
+            if self.connections.contains(key) {
+                self.flush(key);
+            }
+        }
+        was_busy
+    }
+
+    /// Ends the players whose time is up, and begins with those whose stream has shown what it holds.
+    pub(super) fn expire_players(&mut self) {
+        let mut due = Vec::new();
+        self.hub.wake(self.now.ms, &mut due);
+        due.into_iter().for_each(|key| self.flush(key));
+        let mut ended = Vec::new();
+        self.hub.expire(self.now.ms, &mut ended);
+        for (key, why) in ended {
+            let connection = &mut self.connections[key];
+            if connection.is_closing() {
+                continue;
+            }
+            let kind = match why {
+                Ended::NotFound => {
+                    let name = connection.playing.as_ref().map_or("", |playing| &playing.name);
+                    let description = format!("{name} is not being published.");
+                    connection.session.fail_play("NetStream.Play.StreamNotFound", &description);
+                    ReasonKind::StreamNotFound
+                }
+                Ended::Unpublished => {
+                    connection.session.end_play();
+                    ReasonKind::Unpublished
+                }
+                // It comes back, and is given the right headers.
+                Ended::OtherMedia => {
+                    connection.session.end_play();
+                    ReasonKind::OtherMedia
+                }
+            };
+            self.finish_after_session(key, kind.into());
+        }
+    }
+}

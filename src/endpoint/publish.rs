@@ -1,0 +1,330 @@
+//! What a core does for publishers: names taken, taken over and given back, frames appended to the log.
+
+use super::{
+    admission::Refusal,
+    connection::{Connection, OpenQuestion, PublishState, Publishing},
+    core::{Endpoint, millis},
+    io::Io,
+    log_limits::LineKind,
+    notify::Pending,
+    reason::{Reason, ReasonKind},
+    report::Event,
+};
+use crate::{
+    config,
+    flv::Frame,
+    http::paths,
+    rtmp::{
+        name::StreamName,
+        session::{Answer, MessageStreamId},
+    },
+    stream::{NoRoom, PublisherId, Refused},
+};
+
+/// How long a publisher that takes a name over waits for the one before it to let go.
+const HAND_OVER_MS: u64 = 3_000;
+
+impl<I: Io> Endpoint<I> {
+    /// A frame of a stream that the connection publishes goes into the stream's log.
+    pub(super) fn append(&mut self, key: usize, message_stream_id: MessageStreamId, frame: Frame) {
+        let now_ms = self.now.ms;
+        let Some(publishing) = self.connections[key].publishing_on(message_stream_id) else { return };
+        let Publishing { state: PublishState::Live(publication), frames, bytes, .. } = publishing else {
+            return;
+        };
+        *frames += 1;
+        *bytes += frame.payload.len() as u64;
+        self.counts.frames_in += 1;
+        match publication.lay(frame, now_ms) {
+            Ok(false) => {}
+            Ok(true) => self.notify_soon(key, message_stream_id),
+            Err(NoRoom { bytes }) => self.end_without_room(key, message_stream_id, bytes),
+        }
+    }
+
+    /// New frames of this stream wait for a video frame to go out with, but not for long.
+    fn notify_soon(&mut self, key: usize, message_stream_id: MessageStreamId) {
+        let connection_id = self.connections[key].id;
+        let due_us = self.io.now_us() + self.shared.config().play.merge_window.as_micros() as u64;
+        self.notify_at(Pending { due_us, key, connection_id, message_stream_id, has_waited: false });
+    }
+
+    fn notify_at(&mut self, pending: Pending) {
+        if let Some(publishing) = self.connections[pending.key].publishing_on(pending.message_stream_id) {
+            publishing.notify_at_us = pending.due_us;
+            self.notices.push(pending);
+        }
+    }
+
+    /// Notifies the cores of frames that have waited long enough.
+    pub(super) fn notify_due(&mut self, now_us: u64) {
+        while let Some(pending) = self.notices.pop_due(now_us) {
+            let Pending { due_us, key, connection_id, message_stream_id, has_waited } = pending;
+            let connection = self.connections.get_mut(key).filter(|it| it.id == connection_id);
+            let Some(publishing) = connection.and_then(|it| it.publishing_on(message_stream_id)) else {
+                continue;
+            };
+            // They went with a video frame, and others wait now: their time comes.
+            if publishing.notify_at_us != due_us {
+                continue;
+            }
+            let Some(publication) = publishing.publication_mut() else { continue };
+            match publication.picture_is_near(self.now.ms).filter(|_| !has_waited) {
+                Some(near_us) => {
+                    let budget_us = self.shared.config().play.latency_budget.as_micros() as u64;
+                    let due_us = now_us + near_us.min(budget_us);
+                    self.notify_at(Pending {
+                        due_us,
+                        key,
+                        connection_id,
+                        message_stream_id,
+                        has_waited: true,
+                    });
+                }
+                None => publication.tell(),
+            }
+        }
+    }
+
+    /// A publisher's message is larger than there is memory for.
+    fn end_without_room(&mut self, key: usize, message_stream_id: MessageStreamId, bytes: usize) {
+        let description = "This server has no memory left for a message of this size.";
+        let reason = Reason::with(
+            ReasonKind::MemoryBudget,
+            format!("limits.memory_budget leaves no room for a message of {bytes} bytes"),
+        );
+        self.end_publication(key, message_stream_id, "NetStream.Publish.Denied", description, reason);
+        self.shared.registry().memory().note_ended(1, self.now.ms);
+    }
+
+    /// Ends one stream that the connection publishes, and sends why; with the connection, unless it does something else
+    /// as well.
+    pub(super) fn end_publication(
+        &mut self,
+        key: usize,
+        message_stream_id: MessageStreamId,
+        code: &str,
+        description: &str,
+        reason: Reason,
+    ) {
+        let connection = &mut self.connections[key];
+        connection.session.end_publish(message_stream_id, code, description);
+        if connection.publishing.len() > 1 || connection.playing.is_some() {
+            self.unpublish(key, message_stream_id, &reason.to_string());
+        } else {
+            self.finish_after_session(key, reason);
+        }
+    }
+
+    /// A session asks to publish: whether it may is being decided from now on.
+    pub(super) fn begin_publish(&mut self, key: usize, message_stream_id: MessageStreamId, name: StreamName) {
+        let connection = &mut self.connections[key];
+        if connection.publishing.is_empty() {
+            (connection.rated_ms, connection.rated_bytes) = (self.now.ms, connection.bytes_in);
+        }
+        connection.publishing.push(Publishing {
+            message_stream_id,
+            name,
+            since_ms: self.now.ms,
+            frames: 0,
+            bytes: 0,
+            rated_bytes: 0,
+            state: PublishState::Asking,
+            notify_at_us: 0,
+        });
+    }
+
+    /// The connection may publish: under this name, if that is to be had.
+    pub(super) fn allow_publish(&mut self, key: usize, message_stream_id: MessageStreamId) {
+        let connection = &mut self.connections[key];
+        let (id, peer) = (connection.id, connection.peer);
+        let Some(publishing) = connection.publishing_on(message_stream_id) else { return };
+        let name = publishing.name.to_string();
+        if paths::is_reserved(&name) {
+            if self.shared.may_log(LineKind::PublishRefused, peer, self.now.ms) {
+                tracing::info!(id, %peer, stream = name, "publisher refused: name reserved for the API");
+            }
+            let description = format!("{name} cannot be watched over HTTP: its path is the API's.");
+            return self.refuse_publish(key, message_stream_id, "NetStream.Publish.BadName", description);
+        }
+        publishing.state = PublishState::WaitingForName { since_ms: self.now.patient_ms };
+        if let Err(refused) = self.try_publish(key, message_stream_id) {
+            let Refused::Busy { silent_ms } = refused else {
+                return self.deny_publisher(key, message_stream_id, refused);
+            };
+            let config = self.shared.config();
+            let publish = &config.publish;
+            let may_take_over = publish.on_second_publisher == config::SecondPublisher::Takeover
+                || silent_ms >= millis(publish.takeover_after);
+            if !may_take_over || self.is_draining {
+                return self.refuse_taken_name(key, message_stream_id);
+            }
+            if self.shared.may_log(LineKind::Takeover, peer, self.now.ms) {
+                tracing::info!(id, %peer, stream = name, silent_ms, "publisher takes over the name");
+            }
+            self.shared.registry().evict(&name, self.connection_id(key));
+        }
+    }
+
+    /// Publishes the name that the connection asked for, if it is free.
+    fn try_publish(&mut self, key: usize, message_stream_id: MessageStreamId) -> Result<(), Refused> {
+        let connection_id = self.connection_id(key);
+        let connection = &mut self.connections[key];
+        let (id, peer) = (connection.id, connection.peer);
+        let was_publishing = connection.is_publishing();
+        let Some(publishing) = connection.publishing_on(message_stream_id) else { return Ok(()) };
+        let name = publishing.name.to_string();
+        let publication = self.shared.registry().publish(&name, connection_id, self.now.ms)?;
+        publishing.state = PublishState::Live(publication);
+        publishing.since_ms = self.now.ms;
+        if self.shared.may_log(LineKind::Publishing, peer, self.now.ms) {
+            tracing::info!(id, %peer, stream = name, core = self.core, "publishing");
+        }
+        self.counts.publishers += 1;
+        self.shared.publisher_came(id, peer);
+        if !was_publishing {
+            self.publishers.push((key, id));
+        }
+        self.answer_publish(key, message_stream_id, Answer::Allow);
+        self.shared.notify(|| Event::Published { id, peer, stream: name });
+        Ok(())
+    }
+
+    /// The name has another publisher.
+    fn refuse_taken_name(&mut self, key: usize, message_stream_id: MessageStreamId) {
+        let connection = &mut self.connections[key];
+        let (id, peer) = (connection.id, connection.peer);
+        let Some(publishing) = connection.publishing_on(message_stream_id) else { return };
+        let name = publishing.name.to_string();
+        if self.shared.may_log(LineKind::PublishRefused, peer, self.now.ms) {
+            tracing::info!(id, %peer, stream = name, "publisher refused: name in use");
+        }
+        let description = format!("{name} is being published by another client.");
+        self.refuse_publish(key, message_stream_id, "NetStream.Publish.BadName", description);
+    }
+
+    /// The name is free, and there is no room for another stream.
+    fn deny_publisher(&mut self, key: usize, message_stream_id: MessageStreamId, refused: Refused) {
+        let (refusal, description) = match refused {
+            Refused::Streams => (Refusal::Streams, "This server has as many streams as it may have."),
+            _ => (Refusal::Memory, "This server has no memory left for another stream."),
+        };
+        let Connection { id, peer, .. } = self.connections[key];
+        self.refuse_publish(key, message_stream_id, "NetStream.Publish.Denied", description.to_owned());
+        self.shared.refused(refusal, id, peer, self.now.ms);
+    }
+
+    /// What the connection asked to publish it does not get to.
+    pub(super) fn refuse_publish(
+        &mut self,
+        key: usize,
+        message_stream_id: MessageStreamId,
+        code: &str,
+        description: String,
+    ) {
+        self.answer_publish(key, message_stream_id, Answer::Deny { code: code.to_owned(), description });
+        self.connections[key].take_publishing(message_stream_id);
+    }
+
+    fn answer_publish(&mut self, key: usize, message_stream_id: MessageStreamId, answer: Answer) {
+        let connection = &mut self.connections[key];
+        let asked = connection.asked.take_if(|asked| asked.publishes_on(message_stream_id));
+        if let Some(OpenQuestion { question, renamed, .. }) = asked {
+            let answer = match (answer, renamed) {
+                (Answer::Allow, Some(name)) => Answer::AllowAs(name),
+                (answer, _) => answer,
+            };
+            connection.session.answer(question, answer);
+        }
+    }
+
+    /// Other publishers take names over. One that is only closed would come back and take its name over in its turn,
+    /// so it is notified. What else the connection does goes on.
+    pub(super) fn give_way(&mut self, key: usize) {
+        let connection = &self.connections[key];
+        let is_wanted = |it: &&Publishing| it.publication().is_some_and(|it| it.is_wanted());
+        // The name that was asked for may be free by now, and what is published here another one.
+        let wanted: Vec<_> =
+            connection.publishing.iter().filter(is_wanted).map(|it| it.message_stream_id).collect();
+        for message_stream_id in wanted {
+            let (code, description) = ("NetStream.Publish.BadName", "Another client took the stream over.");
+            self.end_publication(key, message_stream_id, code, description, ReasonKind::TakenOver.into());
+        }
+        self.poll_session(key);
+    }
+
+    /// The publisher that was asked to go has gone.
+    pub(super) fn take_freed_name(&mut self, key: usize) {
+        if let Some((message_stream_id, _)) = self.waiting_for_name(key) {
+            match self.try_publish(key, message_stream_id) {
+                Ok(()) => {}
+                Err(Refused::Busy { .. }) => self.refuse_taken_name(key, message_stream_id),
+                Err(refused) => self.deny_publisher(key, message_stream_id, refused),
+            }
+            self.poll_session(key);
+            self.receive(key);
+        }
+    }
+
+    /// Gives up where the publisher that was asked to go has not gone in time.
+    pub(super) fn check_hand_over(&mut self, key: usize) {
+        let Some((message_stream_id, since_ms)) = self.waiting_for_name(key) else { return };
+        if self.now.patient_ms - since_ms >= HAND_OVER_MS {
+            self.refuse_taken_name(key, message_stream_id);
+            self.poll_session(key);
+            self.receive(key);
+        }
+    }
+
+    /// The stream that waits for its name, and since when, by the core's patient clock. There is at most one, for nothing
+    /// is read meanwhile.
+    fn waiting_for_name(&self, key: usize) -> Option<(MessageStreamId, u64)> {
+        let connection = &self.connections[key];
+        connection.publishing.iter().filter(|_| !connection.is_closing()).find_map(|it| match it.state {
+            PublishState::WaitingForName { since_ms } => Some((it.message_stream_id, since_ms)),
+            PublishState::Asking | PublishState::Live(_) => None,
+        })
+    }
+
+    /// The connection publishes this stream no longer, or asks for it no longer.
+    pub(super) fn unpublish(&mut self, key: usize, message_stream_id: MessageStreamId, reason: &str) {
+        let now_ms = self.now.ms;
+        let connection = &mut self.connections[key];
+        connection.asked.take_if(|asked| asked.publishes_on(message_stream_id));
+        let Some(publishing) = connection.take_publishing(message_stream_id) else { return };
+        connection.idle_since_ms = self.now.patient_ms;
+        let Publishing { name, since_ms, frames, bytes, state: PublishState::Live(mut publication), .. } =
+            publishing
+        else {
+            return;
+        };
+        publication.tick(now_ms);
+        let (id, peer, stream) = (connection.id, connection.peer, name.to_string());
+        // A publisher that sent nothing has shown no stream to wait for.
+        if frames > 0 {
+            let grace_ms = millis(self.shared.config().publish.publisher_grace);
+            self.shared.vacated.note(&stream, grace_ms, now_ms);
+        }
+        drop(publication);
+        if !connection.is_publishing() {
+            self.shared.publisher_went(id);
+        }
+        self.counts.publishers -= 1;
+        let duration_ms = now_ms - since_ms;
+        if self.shared.may_log(LineKind::PublishEnded, peer, now_ms) {
+            tracing::info!(id, %peer, stream, reason, bytes, frames, duration_ms, "publish ended");
+        }
+        self.shared.notify(|| Event::Unpublished {
+            id,
+            peer,
+            stream,
+            reason: reason.to_owned(),
+            duration_ms,
+        });
+    }
+
+    /// How other cores name this connection.
+    pub(super) fn connection_id(&self, key: usize) -> PublisherId {
+        PublisherId { core: self.core, key, connection_id: self.connections[key].id }
+    }
+}

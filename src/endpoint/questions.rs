@@ -1,0 +1,181 @@
+//! What a session asks: whether its peer may connect, publish, play. The rules decide at once, or somebody else is asked
+//! and the verdict comes later, or never: no core waits, and a verdict on a question that is over changes nothing.
+
+use super::{
+    connection::{About, OpenQuestion},
+    core::Endpoint,
+    io::{Asked, Io},
+    log_limits::LineKind,
+};
+use crate::{
+    access::{Action, Decision, Question, Verdict},
+    rtmp::{
+        name::{Address, StreamName},
+        session::{Answer, ConnectRequest, PlayRequest, PublishRequest, QuestionId},
+    },
+    stream::Start,
+};
+
+/// How long whoever decides may take, milliseconds. Less than encoders and players wait for an answer.
+pub(super) const VERDICT_TIMEOUT_MS: u64 = 10_000;
+
+impl<I: Io> Endpoint<I> {
+    pub(super) fn asks_to_connect(&mut self, key: usize, request: ConnectRequest) {
+        let ConnectRequest { question, app, query, .. } = request;
+        self.ask(key, question, About::Connect, Action::Connect, app, query);
+    }
+
+    pub(super) fn asks_to_publish(&mut self, key: usize, request: PublishRequest) {
+        let PublishRequest { question, message_stream_id, name, query } = request;
+        let full_name = name.to_string();
+        self.begin_publish(key, message_stream_id, name);
+        self.ask(key, question, About::Publish(message_stream_id), Action::Publish, full_name, query);
+    }
+
+    pub(super) fn asks_to_play(&mut self, key: usize, request: PlayRequest) {
+        self.leave_stream(key);
+        let (question, name, query) = (request.question, request.name.to_string(), request.query.clone());
+        self.ask(key, question, About::Play(request), Action::Play, name, query);
+    }
+
+    fn ask(
+        &mut self,
+        key: usize,
+        question: QuestionId,
+        about: About,
+        action: Action,
+        name: String,
+        query: String,
+    ) {
+        let connection = &mut self.connections[key];
+        let (peer, protocol) = (connection.peer, connection.session.protocol().name());
+        connection.asked = Some(OpenQuestion { question, about, asked_since_ms: None, renamed: None });
+        let asked = Question { action, name, query, peer, protocol };
+        match self.shared.access.decide(&asked) {
+            Decision::Verdict(verdict) => self.decide(key, verdict),
+            Decision::Ask => {
+                if let Some(open) = &mut self.connections[key].asked {
+                    open.asked_since_ms = Some(self.now.patient_ms);
+                }
+                let connection = self.connection_id(key);
+                self.io.ask(Asked { connection, question }, asked);
+            }
+        }
+    }
+
+    /// Somebody else has decided. Changes nothing where the question is over.
+    pub(super) fn decided(&mut self, asked: Asked, verdict: Verdict) {
+        let Some(key) = self.find(asked.connection) else { return };
+        let is_open = self.connections[key]
+            .asked
+            .as_ref()
+            .is_some_and(|open| open.question == asked.question && open.asked_since_ms.is_some());
+        if is_open {
+            self.decide(key, verdict);
+            self.go_on(key);
+        }
+    }
+
+    /// Denies what nobody has decided in time.
+    pub(super) fn check_verdict(&mut self, key: usize) {
+        let since_ms = self.connections[key].asked.as_ref().and_then(|open| open.asked_since_ms);
+        if since_ms.is_some_and(|since_ms| self.now.patient_ms - since_ms >= VERDICT_TIMEOUT_MS) {
+            self.decide(key, Verdict::Deny { reason: "no decision in time".to_owned() });
+            self.go_on(key);
+        }
+    }
+
+    /// After an answer: what the peer has sent since is read.
+    fn go_on(&mut self, key: usize) {
+        self.poll_session(key);
+        self.receive(key);
+        self.reap(key);
+    }
+
+    fn decide(&mut self, key: usize, verdict: Verdict) {
+        let Some(open) = &mut self.connections[key].asked else { return };
+        open.asked_since_ms = None;
+        let verdict = match verdict {
+            Verdict::AllowAs(name) => match StreamName::of_path(&name) {
+                Ok(name) => return self.allow(key, Some(name)),
+                Err(error) => {
+                    Verdict::Deny { reason: format!("another name was given, which is none: {error}") }
+                }
+            },
+            verdict => verdict,
+        };
+        match verdict {
+            Verdict::Allow | Verdict::AllowAs(_) => self.allow(key, None),
+            Verdict::Redirect(address) => self.turn_away(key, Answer::Redirect(address), "redirected"),
+            Verdict::Deny { reason } => {
+                let code = match self.connections[key].asked.as_ref().map(|open| &open.about) {
+                    Some(About::Publish(_)) => "NetStream.Publish.Denied",
+                    Some(About::Play(_)) => "NetStream.Play.Failed",
+                    Some(About::Connect) | None => "NetConnection.Connect.Rejected",
+                };
+                let answer = Answer::Deny { code: code.to_owned(), description: reason.clone() };
+                self.turn_away(key, answer, &reason);
+            }
+        }
+    }
+
+    fn allow(&mut self, key: usize, renamed: Option<StreamName>) {
+        let connection = &mut self.connections[key];
+        let Some(open) = &mut connection.asked else { return };
+        open.renamed = renamed;
+        if let About::Publish(message_stream_id) = open.about {
+            let renamed = open.renamed.clone();
+            if let Some((publishing, name)) = connection.publishing_on(message_stream_id).zip(renamed) {
+                publishing.name = name;
+            }
+            return self.allow_publish(key, message_stream_id);
+        }
+        let Some(open) = connection.asked.take() else { return };
+        match open.about {
+            About::Play(request) => self.allow_play(key, request, open.renamed),
+            About::Connect | About::Publish(_) => {
+                let answer = open.renamed.map_or(Answer::Allow, Answer::AllowAs);
+                connection.session.answer(open.question, answer);
+            }
+        }
+    }
+
+    fn allow_play(&mut self, key: usize, request: PlayRequest, renamed: Option<StreamName>) {
+        let PlayRequest { question, name, query, .. } = request;
+        let address = Address { name, query };
+        let start = match Start::requested(address.parameter("start")) {
+            Ok(requested) => requested.unwrap_or(self.shared.config().play.start),
+            Err(invalid) => {
+                let (code, description) = ("NetStream.Play.Failed".to_owned(), invalid.to_string());
+                return self.connections[key].session.answer(question, Answer::Deny { code, description });
+            }
+        };
+        let name = renamed.as_ref().unwrap_or(&address.name).to_string();
+        self.begin_play(key, name.into_boxed_str(), start);
+        let answer = renamed.map_or(Answer::Allow, Answer::AllowAs);
+        self.connections[key].session.answer(question, answer);
+    }
+
+    fn turn_away(&mut self, key: usize, answer: Answer, reason: &str) {
+        let connection = &mut self.connections[key];
+        let Some(OpenQuestion { question, about, .. }) = connection.asked.take() else { return };
+        let (id, peer) = (connection.id, connection.peer);
+        connection.session.answer(question, answer);
+        match about {
+            About::Connect => {}
+            About::Publish(message_stream_id) => {
+                let publishing = connection.take_publishing(message_stream_id);
+                let stream = publishing.map(|it| it.name.to_string()).unwrap_or_default();
+                if self.shared.may_log(LineKind::PublishRefused, peer, self.now.ms) {
+                    tracing::info!(id, %peer, stream, reason, "publisher refused: access denied");
+                }
+            }
+            About::Play(request) => {
+                if self.shared.may_log(LineKind::PlayRefused, peer, self.now.ms) {
+                    let stream = request.name.to_string();
+                    tracing::info!(id, %peer, stream, reason, "player refused: access denied");
+                }
+            }
+        }
+    }
+}

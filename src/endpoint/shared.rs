@@ -1,0 +1,295 @@
+//! What all cores share, and the control plane with them: the configuration in force, the registry, who is admitted, what
+//! each core has counted.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+};
+
+use arc_swap::{ArcSwap, Guard};
+
+use super::{
+    admission::{Admission, Refusal},
+    log_limits::{LineKind, LogLimits},
+    memory::Largest,
+    pulse::{Pulse, Stalled},
+    report::{CoreReport, Event},
+    vacated::Vacated,
+};
+use crate::{
+    access::Access,
+    config::{Config, Limits},
+    http::{ChunkedFormat, FlvFormat, websocket::WebSocketFormat},
+    rtmp::{
+        chunk::{self, MediaFormat, MessageBytes, OUT_CHUNK_SIZE},
+        session::SessionConfig,
+    },
+    stream::{Bounds, Form, NameNotice, PublisherId, Registry, Retention, Signal},
+};
+
+/// What all cores share.
+pub struct Shared {
+    config: ArcSwap<Config>,
+    pub(super) admission: Arc<Admission>,
+    pub(super) access: Box<dyn Access>,
+    registry: Arc<Registry>,
+    signals: Arc<[Signal]>,
+    next_id: AtomicU64,
+    pub(super) vacated: Vacated,
+    pub(super) largest: Largest,
+    log_limits: LogLimits,
+    events: Box<dyn EventSink>,
+    reports: Box<[ArcSwap<CoreReport>]>,
+    pulses: Box<[Pulse]>,
+    /// Where each publisher comes from, by the number of its connection, from the time it has its name until it stops.
+    publishers: papaya::HashMap<u64, SocketAddr>,
+    /// Players over HTTP that each core has been handed since the start.
+    handed: Box<[AtomicU64]>,
+    is_draining: AtomicBool,
+}
+
+/// Where events go.
+pub trait EventSink: Send + Sync {
+    /// Whether there is a listener: events are made only if so.
+    fn is_wanted(&self) -> bool;
+    /// Something happened.
+    fn send(&self, event: Event);
+}
+
+impl Shared {
+    /// Of a relay with as many cores as there are signals. `notify_name` leaves a notice in the mailbox of a
+    /// connection's core.
+    pub fn new(
+        config: Config,
+        signals: Arc<[Signal]>,
+        access: Box<dyn Access>,
+        events: Box<dyn EventSink>,
+        notify_name: impl Fn(PublisherId, NameNotice) + Send + Sync + 'static,
+    ) -> Arc<Self> {
+        let retention = Retention {
+            buffer_bytes: config.play.stream_buffer,
+            keep_ms: u32::try_from(config.play.max_lag.as_millis()).unwrap_or(u32::MAX),
+        };
+        let bounds = Bounds { streams: config.limits.streams, memory_bytes: config.limits.memory_budget };
+        let registry = Registry::new(signals.clone(), retention, bounds, format_of, Box::new(notify_name));
+        let cores = signals.len();
+        Arc::new(Self {
+            admission: Arc::default(),
+            access,
+            registry: Arc::new(registry),
+            signals,
+            next_id: AtomicU64::new(1),
+            vacated: Vacated::new(config.limits.streams),
+            largest: Largest::new(cores),
+            log_limits: LogLimits::default(),
+            events,
+            reports: (0..cores).map(|core| ArcSwap::from_pointee(CoreReport::new(core))).collect(),
+            pulses: (0..cores).map(|_| Pulse::default()).collect(),
+            publishers: papaya::HashMap::new(),
+            handed: (0..cores).map(|_| AtomicU64::new(0)).collect(),
+            is_draining: AtomicBool::new(false),
+            config: ArcSwap::from_pointee(config),
+        })
+    }
+
+    /// The configuration in force. It is replaced as a whole: take what you need when you decide, and keep nothing.
+    pub fn config(&self) -> Guard<Arc<Config>> {
+        self.config.load()
+    }
+
+    /// Puts another configuration in force. What [`Config::needs_restart`] names stays as it was at the start.
+    pub fn set_config(&self, config: Config) {
+        self.config.store(Arc::new(config));
+    }
+
+    /// All streams.
+    pub fn registry(&self) -> &Arc<Registry> {
+        &self.registry
+    }
+
+    /// One for each core.
+    pub fn signals(&self) -> &Arc<[Signal]> {
+        &self.signals
+    }
+
+    /// Who is admitted.
+    pub fn admission(&self) -> &Arc<Admission> {
+        &self.admission
+    }
+
+    /// Which log lines are suppressed.
+    pub fn log_limits(&self) -> &LogLimits {
+        &self.log_limits
+    }
+
+    /// What each session is given.
+    pub(super) fn session_config(&self) -> SessionConfig {
+        session_config(&self.config().limits)
+    }
+
+    /// A number that no connection has had.
+    pub fn next_connection_id(&self) -> u64 {
+        self.next_id.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Whether memory allows for one more connection of an encoder or a player.
+    pub(super) fn has_room_for_connection(&self, now_ms: u64) -> bool {
+        self.has_room_for_request() && !self.registry.memory().is_hopeless(now_ms)
+    }
+
+    /// Whether memory allows for one more connection of a request, which may be the operator's, who looks what is wrong.
+    pub fn has_room_for_request(&self) -> bool {
+        self.registry.memory().has_room_for_connection(self.admission.connections())
+    }
+
+    /// Whether a line of this kind about this peer is to be logged: it may be one of a flood.
+    pub(super) fn may_log(&self, kind: LineKind, peer: SocketAddr, now_ms: u64) -> bool {
+        self.log_limits.may_write(self.config().log.lines_per_network, kind, peer.ip(), now_ms)
+    }
+
+    /// A connection is refused: counted, and logged at most every 10 s.
+    pub fn refused(&self, refusal: Refusal, id: u64, peer: SocketAddr, now_ms: u64) {
+        tracing::debug!(id, %peer, limit = %refusal, "refused");
+        if let Some(refused) = self.admission.refused(refusal, now_ms) {
+            tracing::warn!(id, %peer, limit = %refusal, refused, "refused: limit reached");
+            self.notify(|| Event::Refused { peer, limit: refusal.to_string() });
+        }
+    }
+
+    /// Whether a viewer of this stream need not be turned away: it is live, or its encoder has just gone and has
+    /// `publish.publisher_grace` to come back.
+    pub fn can_be_watched(&self, name: &str, now_ms: u64) -> bool {
+        let is_live = self.registry.get(name).is_some_and(|stream| stream.is_live());
+        let grace_ms = self.config().publish.publisher_grace.as_millis() as u64;
+        is_live || self.vacated.is_known(name, grace_ms, now_ms)
+    }
+
+    /// Something happened. `event` is made only if there is a listener.
+    pub(super) fn notify(&self, event: impl FnOnce() -> Event) {
+        if self.events.is_wanted() {
+            self.events.send(event());
+        }
+    }
+
+    /// A publisher has its name.
+    pub(super) fn publisher_came(&self, connection_id: u64, peer: SocketAddr) {
+        self.publishers.pin().insert(connection_id, peer);
+    }
+
+    /// It publishes nothing any longer.
+    pub(super) fn publisher_went(&self, connection_id: u64) {
+        self.publishers.pin().remove(&connection_id);
+    }
+
+    /// Where the publisher with this connection comes from.
+    pub fn publisher_address(&self, connection_id: u64) -> Option<SocketAddr> {
+        self.publishers.pin().get(&connection_id).copied()
+    }
+
+    /// A core publishes its report.
+    pub fn set_report(&self, report: CoreReport) {
+        self.pulses[report.core].beat();
+        self.reports[report.core].store(Arc::new(report));
+    }
+
+    /// Each core's last report.
+    pub fn reports(&self) -> Vec<Arc<CoreReport>> {
+        self.reports.iter().map(ArcSwap::load_full).collect()
+    }
+
+    /// Checks whether each core is alive. To be called once a second.
+    pub fn check_pulses(&self) {
+        self.pulses.iter().for_each(Pulse::check);
+    }
+
+    /// Whether this core has not reported for some seconds.
+    pub fn is_stalled(&self, core: usize) -> bool {
+        self.pulses[core].is_stalled()
+    }
+
+    /// The first core that has not reported for some seconds, if there is one. A core that has drained need not.
+    pub fn stalled(&self) -> Option<Stalled> {
+        let core = self.pulses.iter().position(Pulse::is_stalled)?;
+        (!self.is_draining()).then_some(Stalled { core })
+    }
+
+    /// The core for the next player over HTTP: the one with the fewest players, of those that are not stalled. Those that
+    /// it was handed after its last report, which is half a second old, count as well; otherwise all that come meanwhile
+    /// would go to the same one.
+    pub fn choose_core(&self) -> usize {
+        let load = |core: &usize| {
+            let report = self.reports[*core].load();
+            let on_their_way = self.handed[*core].load(Ordering::Relaxed).saturating_sub(report.taken_in);
+            (self.is_stalled(*core), report.players.iter().sum::<u64>() + on_their_way)
+        };
+        let core = (0..self.reports.len()).min_by_key(load).unwrap_or(0);
+        self.handed[core].fetch_add(1, Ordering::Relaxed);
+        core
+    }
+
+    /// The relay is about to end.
+    pub fn drain(&self) {
+        self.is_draining.store(true, Ordering::Relaxed);
+        self.notify(|| Event::Draining);
+    }
+
+    /// Whether it is about to end, and takes no new connections.
+    pub fn is_draining(&self) -> bool {
+        self.is_draining.load(Ordering::Relaxed)
+    }
+}
+
+/// The wire format of a log.
+fn format_of(form: Form) -> Box<dyn crate::flv::WireFormat + Send + Sync> {
+    match form {
+        Form::Rtmp => Box::new(MediaFormat { chunk_size: OUT_CHUNK_SIZE }),
+        Form::HttpFlv => Box::new(FlvFormat),
+        Form::WebsocketFlv => Box::new(WebSocketFormat),
+        Form::HttpFlvChunked => Box::new(ChunkedFormat),
+    }
+}
+
+fn session_config(limits: &Limits) -> SessionConfig {
+    // The configuration is in range: 24 bits.
+    let bytes = |bytes: usize| u32::try_from(bytes).unwrap_or(u32::MAX);
+    let message_bytes = MessageBytes {
+        video: bytes(limits.video_message),
+        audio: bytes(limits.audio_message),
+        data: bytes(limits.data_message),
+        command: bytes(limits.command_message),
+    };
+    let (partial_messages, partial_bytes) = (limits.partial_messages, limits.partial_bytes);
+    let limits = chunk::Limits { message_bytes, partial_messages, partial_bytes, ..Default::default() };
+    SessionConfig { limits }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::endpoint::{protocol::Protocol, tests::shared};
+
+    /// As a core with so many players publishes it, having taken in so many that it was handed.
+    fn report(core: usize, players: u64, taken_in: u64) -> CoreReport {
+        let mut report = CoreReport::new(core);
+        report.players[Protocol::HttpFlv.index()] = players;
+        report.taken_in = taken_in;
+        report
+    }
+
+    #[test]
+    fn players_that_come_between_two_reports_are_spread_over_the_cores() {
+        let shared = shared(4, Config::default());
+        let mut counts = [0; 4];
+        (0..1_000).for_each(|_| counts[shared.choose_core()] += 1);
+        assert_eq!(counts, [250; 4]);
+        // All are in by now, and some have left one of them.
+        [250, 250, 240, 250].iter().enumerate().for_each(|(core, &players)| {
+            shared.set_report(report(core, players, 250));
+        });
+        (0..10).for_each(|_| assert_eq!(shared.choose_core(), 2));
+        assert_ne!(shared.choose_core(), 2);
+    }
+}

@@ -1,0 +1,207 @@
+//! What comes and goes on the sockets of a core: completed sends and receives, and what is sent and received next.
+
+use bytes::Bytes;
+
+use super::{
+    connection::{Phase, Sending},
+    core::Endpoint,
+    io::{Io, IoError, Room, Until},
+    reason::Reason,
+    retry::Retry,
+    transport::SendBuffer,
+};
+use crate::fanout::Batch;
+
+impl<I: Io> Endpoint<I> {
+    /// A receive has completed: what came, nothing where that is the peer's end, or why it failed.
+    pub fn received(&mut self, key: usize, result: Result<Bytes, IoError>) {
+        let connection = &mut self.connections[key];
+        connection.is_receiving = false;
+        match result {
+            Ok(bytes) if !bytes.is_empty() => {
+                connection.bytes_in += bytes.len() as u64;
+                self.counts.bytes_in += bytes.len() as u64;
+                connection.heard_ms = self.now.patient_ms;
+                if !connection.is_closing() {
+                    let bytes = connection.transport.open(bytes);
+                    self.feed(key, bytes);
+                }
+                self.receive(key);
+            }
+            Ok(_end) if !connection.is_closing() && connection.session.is_one_sided() => {
+                connection.has_finished = true;
+            }
+            Ok(_end) => self.end(key, Reason::peer_closed()),
+            Err(IoError::Interrupted) => self.receive(key),
+            Err(IoError::Shortage) => {
+                connection.is_receiving = true;
+                self.retries.push(Retry::Receive { key });
+            }
+            Err(IoError::Broken(error)) => self.end(key, Reason::socket(&error)),
+        }
+        self.reap(key);
+    }
+
+    /// Something can be received.
+    pub fn readable(&mut self, key: usize) {
+        self.io.receive(&self.connections[key].socket, key, Room::Small);
+    }
+
+    /// The peer has hung up, or its connection was reset. Where the relay does not read, this alone says so.
+    pub fn hung_up(&mut self, key: usize) {
+        let connection = &mut self.connections[key];
+        connection.is_watched = false;
+        // What it sent before is read as far as it can be, and its end comes with that.
+        if !connection.is_closing() && connection.session.is_holding() {
+            self.end(key, Reason::peer_closed());
+        }
+        self.reap(key);
+    }
+
+    /// A send has completed: the buffer, and how many of its bytes the socket took.
+    pub fn sent(&mut self, key: usize, mut buffer: SendBuffer, result: Result<usize, IoError>) {
+        let connection = &mut self.connections[key];
+        let what = std::mem::replace(&mut connection.sending, Sending::No);
+        match result {
+            Ok(n) => {
+                let progress = connection.transport.sent(&buffer, n);
+                connection.bytes_out += progress.socket_bytes as u64;
+                self.counts.bytes_out[connection.session.protocol().index()] += progress.socket_bytes as u64;
+                connection.progress_ms = self.now.patient_ms;
+                match (what, &connection.playing) {
+                    (Sending::Media, Some(playing)) => {
+                        self.hub.sent(playing.key, progress.log_bytes, progress.is_whole);
+                    }
+                    _ => buffer.advance(n),
+                }
+                let rest = buffer.bytes().len();
+                if what == Sending::Own {
+                    connection.own_bytes = connection.own_bytes.min(rest);
+                    self.recount(key);
+                }
+                if what == Sending::Own && rest > 0 {
+                    self.send(key, Sending::Own, buffer);
+                } else {
+                    self.flush(key);
+                }
+            }
+            Err(IoError::Interrupted) => self.send(key, what, buffer),
+            Err(IoError::Shortage) => {
+                connection.sending = what;
+                self.retries.push(Retry::Send { key, buffer });
+            }
+            Err(IoError::Broken(error)) => {
+                let reason = connection.broken_by(&error);
+                self.end(key, reason);
+            }
+        }
+        self.reap(key);
+    }
+
+    /// Takes up all that waits for the next tick.
+    pub(super) fn retry(&mut self) {
+        for retry in self.retries.take() {
+            let (Retry::Send { key, .. } | Retry::Receive { key }) = retry;
+            let connection = &mut self.connections[key];
+            match retry {
+                Retry::Send { buffer, .. } => {
+                    // It may have left its stream since.
+                    let what = std::mem::replace(&mut connection.sending, Sending::No);
+                    if connection.phase != Phase::Shut {
+                        self.send(key, what, buffer);
+                    }
+                }
+                Retry::Receive { .. } => {
+                    connection.is_receiving = false;
+                    self.receive(key);
+                }
+            }
+            self.reap(key);
+        }
+    }
+
+    /// Sends what is next for this connection, if nothing is under way: the rest of a message first, then what the
+    /// session has to say, then media.
+    pub(super) fn flush(&mut self, key: usize) {
+        let connection = &mut self.connections[key];
+        if connection.sending != Sending::No || connection.phase > Phase::Flushing {
+            return;
+        }
+        connection.progress_ms = self.now.patient_ms;
+        let player = connection.playing.as_ref().map(|playing| playing.key);
+        let has_own = !connection.outbox.is_empty();
+        let is_half_sent = player.is_some_and(|player| !self.hub.is_at_boundary(player));
+        if has_own && !is_half_sent {
+            let bytes = connection.take_outbox();
+            connection.own_bytes = bytes.len();
+            let buffer = connection.transport.seal(Batch::Own(bytes));
+            return self.send(key, Sending::Own, buffer);
+        }
+        let is_closing = connection.is_closing();
+        let only_rest = has_own || is_closing;
+        let batch = player.and_then(|player| self.hub.next_batch(player, only_rest, self.now.ms));
+        match batch {
+            Some(batch) => {
+                self.counts.send_bytes.observe(batch.bytes().len() as u64);
+                let lag_ms = player.and_then(|player| self.hub.lag_ms(player, self.now.ms));
+                self.counts.lag_ms.observe(lag_ms.unwrap_or(0).into());
+                let buffer = self.connections[key].transport.seal(batch);
+                self.send(key, Sending::Media, buffer);
+            }
+            None if is_closing => self.linger(key),
+            None => {}
+        }
+    }
+
+    fn send(&mut self, key: usize, what: Sending, buffer: SendBuffer) {
+        let connection = &mut self.connections[key];
+        connection.sending = what;
+        self.counts.sends += 1;
+        self.io.send(&connection.socket, key, buffer);
+    }
+
+    /// Waits for the peer's next bytes, if they are to be read now. A publisher's go straight into a buffer; no other
+    /// connection holds one meanwhile. While they are not to be read, what the peer sends waits in its socket, and only
+    /// its hang-up is waited for.
+    pub(super) fn receive(&mut self, key: usize) {
+        let connection = &mut self.connections[key];
+        if connection.is_receiving
+            || connection.has_finished
+            || connection.input.is_behind
+            || connection.phase == Phase::Shut
+        {
+            return;
+        }
+        if connection.session.is_holding() && !connection.is_closing() {
+            if !std::mem::replace(&mut connection.is_watched, true) {
+                self.io.readable(&connection.socket, key, Until::HangUp);
+            }
+            return;
+        }
+        connection.is_receiving = true;
+        if connection.is_publishing() {
+            self.io.receive(&connection.socket, key, Room::Large);
+        } else {
+            self.io.readable(&connection.socket, key, Until::Input);
+        }
+    }
+
+    /// What came on a connection goes to its session, which does it now or in its turn.
+    pub(super) fn feed(&mut self, key: usize, bytes: Bytes) {
+        let now_ms = self.now.ms;
+        let connection = &mut self.connections[key];
+        connection.publications().for_each(|publication| publication.heard(now_ms));
+        let outcome = connection.session.receive(bytes, now_ms);
+        if connection.phase == Phase::Handshake && connection.session.has_shaken_hands() {
+            connection.phase = Phase::Open;
+            connection.ticket.shook_hands();
+        }
+        match outcome {
+            Ok(()) => self.work_off(key),
+            Err(violation) => {
+                self.poll_session(key);
+                self.expel(key, &violation);
+            }
+        }
+    }
+}

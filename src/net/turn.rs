@@ -1,0 +1,361 @@
+//! One core's loop: takes turns, in each of which it does all that is there to do for its endpoint, and says when the
+//! next one is to begin. Knows no protocol.
+
+use std::{
+    cell::RefCell,
+    io::{self, PipeReader},
+    net::{Shutdown, SocketAddr, TcpStream as StdStream},
+    os::fd::AsRawFd,
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tokio_uring::net::TcpStream;
+
+use super::{
+    buffers::ReceiveSlab,
+    memlock::patiently,
+    queued::queued_bytes,
+    ring::{Completion, Ring, RingSize},
+};
+use crate::{
+    access::{Question, Verdict},
+    endpoint::{
+        Asked, Direction, Endpoint, Io, IoCounts, IoError, Mail, Mailboxes, Room, SendBuffer, Shared, TICK,
+        Until,
+    },
+    stream::Signal,
+};
+
+/// How long a core does its own work before accepting gets its turn, microseconds. Ends with the round that exceeds it.
+const TURN_US: u64 = 4_000;
+/// How long a core rests where the kernel takes no operation, and after how long of that it gives up.
+const REFUSED_REST: Duration = Duration::from_millis(5);
+const REFUSED_FOR: Duration = Duration::from_secs(10);
+/// The time is looked at after so many completions: at a slice each, they take a quarter of a turn.
+const COMPLETIONS_PER_LOOK: usize = 4;
+
+/// One core: its endpoint, and the loop around it. Its methods are called on its own thread alone.
+pub(super) struct Core {
+    number: usize,
+    endpoint: Endpoint<Sockets>,
+    shared: Arc<Shared>,
+    mailboxes: Arc<Mailboxes<StdStream>>,
+    wake: PipeReader,
+    /// When the pending alarm goes off, microseconds.
+    alarm_us: Option<u64>,
+    /// Since when the kernel has taken no operation.
+    refused_since: Option<Instant>,
+}
+
+/// The sockets of one core, their ring and their receive buffers.
+pub(super) struct Sockets {
+    number: usize,
+    ring: Ring,
+    buffers: ReceiveSlab,
+    mailboxes: Arc<Mailboxes<StdStream>>,
+    started: Instant,
+}
+
+/// What comes after a turn.
+enum Turn {
+    /// The ring says when to take the next.
+    Over,
+    /// The kernel took nothing: the next one is to be taken a little later, whatever completes.
+    Refused,
+    /// The kernel has taken nothing for too long.
+    Failed(io::Error),
+    /// Nothing ever: the core has drained.
+    Done,
+}
+
+impl Core {
+    /// A core for the calling thread. `started` is when the relay did.
+    ///
+    /// # Errors
+    /// The kernel refuses io_uring.
+    pub(super) fn new(
+        number: usize,
+        shared: Arc<Shared>,
+        mailboxes: Arc<Mailboxes<StdStream>>,
+        wake: PipeReader,
+        ring_size: RingSize,
+        started: Instant,
+    ) -> io::Result<Self> {
+        let zero_copy_threshold = shared.config().play.zero_copy_threshold;
+        let mut ring = patiently(|| Ring::new(zero_copy_threshold, ring_size))?;
+        ring.wake(wake.as_raw_fd());
+        ring.tick(TICK);
+        let sockets =
+            Sockets { number, ring, buffers: ReceiveSlab::default(), mailboxes: mailboxes.clone(), started };
+        let endpoint = Endpoint::new(number, shared.clone(), sockets);
+        Ok(Self { number, endpoint, shared, mailboxes, wake, alarm_us: None, refused_since: None })
+    }
+
+    /// Takes turns until the core has drained.
+    pub(super) async fn run(core: Rc<RefCell<Core>>) -> io::Result<()> {
+        let completions = core.borrow_mut().ring().completions()?;
+        loop {
+            let turn = core.borrow_mut().turn();
+            match turn {
+                Turn::Over => completions.readable().await?.clear_ready(),
+                Turn::Refused => tokio::time::sleep(REFUSED_REST).await,
+                Turn::Failed(error) => return Err(error),
+                Turn::Done => return Ok(()),
+            }
+        }
+    }
+
+    /// A connection has been accepted.
+    pub(super) fn admit(&mut self, socket: TcpStream, peer: SocketAddr) {
+        let mut random = [0; 32];
+        if let Err(error) = getrandom::fill(&mut random) {
+            tracing::warn!(%peer, %error, "connection refused: no random bytes for the handshake");
+            return;
+        }
+        self.endpoint.admit(socket, peer, random);
+        // Where it is not taken now, the next turn tries again.
+        let _ = self.ring().submit();
+    }
+
+    /// Whether no more connections are to be accepted.
+    pub(super) fn is_draining(&self) -> bool {
+        self.endpoint.is_draining()
+    }
+
+    /// Does what is there to do, for as long as a turn may take.
+    fn turn(&mut self) -> Turn {
+        self.signal().awake();
+        let end_us = self.now_us() + TURN_US;
+        loop {
+            self.endpoint.advance();
+            let mut was_busy = self.read_mail();
+            was_busy |= self.endpoint.work_off_tasks();
+            let submitted = self.ring().submit();
+            // No more than are there now: each may start a send that completes at once, and the other tasks would not
+            // get their turn while players catch up.
+            for number in 1..=self.ring().waiting() {
+                let Some(completion) = self.ring().complete() else { break };
+                was_busy = true;
+                self.completed(completion);
+                self.keep_within_memory();
+                if number.is_multiple_of(COMPLETIONS_PER_LOOK) && self.now_us() >= end_us {
+                    break;
+                }
+            }
+            was_busy |= self.endpoint.pass();
+            was_busy |= self.work_off_backlog(end_us);
+            self.keep_within_memory();
+            let is_over = self.now_us() >= end_us;
+            match submitted {
+                Ok(()) => self.refused_since = None,
+                Err(error) if is_over || !was_busy => return self.rest_from_refusal(error),
+                Err(_) => {}
+            }
+            if !was_busy {
+                return self.rest();
+            }
+            if is_over {
+                // The runtime looks at accepts only when its thread waits. It does not wait long.
+                self.ring().nudge();
+                return self.over();
+            }
+        }
+    }
+
+    /// The turn is over, and what was gathered goes to the kernel: nothing else would wake the core.
+    fn over(&mut self) -> Turn {
+        match self.ring().submit() {
+            Ok(()) => Turn::Over,
+            Err(error) => self.rest_from_refusal(error),
+        }
+    }
+
+    /// The kernel takes no operation. It may do so again in a moment; a core that can neither send nor receive for long
+    /// is of no use, and fails rather than spins.
+    fn rest_from_refusal(&mut self, error: io::Error) -> Turn {
+        let since = *self.refused_since.get_or_insert_with(Instant::now);
+        if since.elapsed() < REFUSED_FOR {
+            tracing::debug!(core = self.number, %error, "io_uring took nothing");
+            return Turn::Refused;
+        }
+        Turn::Failed(io::Error::new(error.kind(), format!("io_uring has taken nothing for 10 s: {error}")))
+    }
+
+    /// Nothing is left to do now.
+    fn rest(&mut self) -> Turn {
+        if self.endpoint.has_drained() {
+            return Turn::Done;
+        }
+        if let Some(due_us) = self.endpoint.due_us() {
+            self.set_alarm(due_us);
+        }
+        // Where a pass is due at a known time, no other core need wake this one: it counts as awake until the alarm.
+        if !self.endpoint.has_pass_due() && !self.signal().may_sleep() {
+            self.ring().nudge();
+        }
+        self.over()
+    }
+
+    fn completed(&mut self, completion: Completion) {
+        match completion {
+            Completion::Sent { owner, buffer, result } => {
+                self.endpoint.sent(owner, buffer, result.map_err(classify));
+            }
+            Completion::Received { owner, mut buffer, room, result } => {
+                let received = result.map(|_| buffer.split().freeze()).map_err(classify);
+                // The rest of the buffer is at hand for the next receive of the same connection.
+                self.endpoint.io().buffers.offer(room, buffer);
+                self.endpoint.received(owner, received);
+                self.endpoint.io().buffers.withdraw();
+            }
+            Completion::Readable { owner } => self.endpoint.readable(owner),
+            Completion::HungUp { owner } => self.endpoint.hung_up(owner),
+            Completion::Woken => {
+                let wake = self.wake.as_raw_fd();
+                self.ring().wake(wake);
+            }
+            Completion::Alarm => self.alarm_us = None,
+            Completion::Nudged => {}
+            Completion::Ticked => {
+                self.ring().tick(TICK);
+                let (submissions, completions) = self.ring().counts();
+                self.endpoint.tick(IoCounts { submissions, completions });
+            }
+        }
+    }
+
+    fn read_mail(&mut self) -> bool {
+        if !self.signal().take_posted() {
+            return false;
+        }
+        for mail in self.mailboxes.take(self.number) {
+            if let Some(mail) = mail.map_socket(blocking) {
+                self.endpoint.deliver(mail);
+            }
+        }
+        true
+    }
+
+    /// Gives connections of the backlog a slice each, at least one, and others until the turn is over or something else is
+    /// to be done. False where there was none.
+    fn work_off_backlog(&mut self, end_us: u64) -> bool {
+        let mut was_busy = false;
+        for _ in 0..self.endpoint.backlog_len() {
+            if !self.endpoint.work_off_backlog() {
+                break;
+            }
+            was_busy = true;
+            self.ring().look();
+            if self.ring().waiting() > 0 || self.signal().has_grown() || self.now_us() >= end_us {
+                break;
+            }
+        }
+        was_busy
+    }
+
+    fn keep_within_memory(&mut self) {
+        let buffer_bytes = self.endpoint.io().buffers.bytes();
+        self.endpoint.keep_within_memory(buffer_bytes);
+    }
+
+    fn set_alarm(&mut self, due_us: u64) {
+        if self.alarm_us.is_none_or(|alarm_us| due_us < alarm_us) {
+            self.alarm_us = Some(due_us);
+            let wait_us = due_us.saturating_sub(self.now_us()).max(1);
+            self.ring().alarm(Duration::from_micros(wait_us));
+        }
+    }
+
+    fn signal(&self) -> &Signal {
+        &self.shared.signals()[self.number]
+    }
+
+    fn ring(&mut self) -> &mut Ring {
+        &mut self.endpoint.io().ring
+    }
+
+    fn now_us(&mut self) -> u64 {
+        self.endpoint.io().now_us()
+    }
+}
+
+impl Io for Sockets {
+    type Socket = TcpStream;
+
+    fn send(&mut self, socket: &TcpStream, key: usize, buffer: SendBuffer) {
+        self.ring.send(socket.as_raw_fd(), key, buffer);
+    }
+
+    fn receive(&mut self, socket: &TcpStream, key: usize, room: Room) {
+        let buffer = self.buffers.take(room);
+        self.ring.receive(socket.as_raw_fd(), key, buffer, room);
+    }
+
+    fn readable(&mut self, socket: &TcpStream, key: usize, until: Until) {
+        self.ring.readable(socket.as_raw_fd(), key, until);
+    }
+
+    fn shut(&mut self, socket: &TcpStream, direction: Direction) -> bool {
+        let how = match direction {
+            Direction::Receive => Shutdown::Read,
+            Direction::Send => Shutdown::Write,
+            Direction::Both => Shutdown::Both,
+        };
+        socket.shutdown(how).is_ok()
+    }
+
+    fn unacknowledged_bytes(&self, socket: &TcpStream) -> Option<u32> {
+        queued_bytes(socket.as_raw_fd())
+    }
+
+    fn close(&mut self, socket: TcpStream) {
+        drop(socket);
+    }
+
+    /// No service answers questions: what the rules do not decide is denied.
+    fn ask(&mut self, asked: Asked, _question: Question) {
+        let verdict = Verdict::Deny { reason: "no service decides".to_owned() };
+        self.mailboxes.post(self.number, Mail::Verdict { asked, verdict });
+    }
+
+    fn now_us(&self) -> u64 {
+        self.started.elapsed().as_micros() as u64
+    }
+}
+
+/// What an error of a send or a receive means.
+fn classify(error: io::Error) -> IoError {
+    match error.raw_os_error() {
+        Some(libc::EINTR | libc::EAGAIN) => IoError::Interrupted,
+        Some(libc::ENOBUFS | libc::ENOMEM) => IoError::Shortage,
+        _ => IoError::Broken(error),
+    }
+}
+
+/// A socket as the ring wants it: it waits for sockets by itself, and only for those that block.
+fn blocking(socket: StdStream) -> Option<TcpStream> {
+    match socket.set_nonblocking(false) {
+        Ok(()) => Some(TcpStream::from_std(socket)),
+        Err(error) => {
+            tracing::debug!(%error, "a player's socket is gone");
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_peer_s_own_trouble_ends_its_connection() {
+        let classify = |errno| super::classify(io::Error::from_raw_os_error(errno));
+        assert!(matches!(classify(libc::EINTR), IoError::Interrupted));
+        assert!(matches!(classify(libc::ENOBUFS), IoError::Shortage));
+        assert!(matches!(classify(libc::ENOMEM), IoError::Shortage));
+        assert!(matches!(classify(libc::ECONNRESET), IoError::Broken(_)));
+        assert!(matches!(classify(libc::EPIPE), IoError::Broken(_)));
+    }
+}

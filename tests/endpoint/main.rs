@@ -1,0 +1,7 @@
+//! One core's business in virtual time: who connects, publishes, plays, waits, is refused and ends, and when. No socket, no
+//! thread, no sleep.
+
+#[path = "../support/world.rs"]
+mod world;
+
+mod publishing;
