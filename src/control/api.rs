@@ -26,7 +26,7 @@ use super::{
 };
 use crate::{
     endpoint::{
-        Protocol, ReasonKind,
+        self, Protocol, ReasonKind,
         report::{ConnectionReport, CoreReport, Role, StreamReport},
     },
     stream::{self, MemoryKind},
@@ -269,7 +269,7 @@ async fn stream(
 ) -> Result<Response, HttpError> {
     let none = || HttpError::not_found("there is no such stream");
     if let Some(name) = name.strip_suffix("/still.flv") {
-        let make = || stills::key_frame(control.relay.registry(), name);
+        let make = || endpoint::key_frame(control.relay.registry(), name);
         return Ok(stills::response(control.stills.of(
             name,
             control.relay.memory(),

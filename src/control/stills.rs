@@ -15,12 +15,7 @@ use axum::{
 use bytes::Bytes;
 
 use super::{error::HttpError, unread};
-use crate::{
-    flv::{FrameKind, Kinds, WireFormat},
-    http::FlvFormat,
-    rtmp::chunk::MediaFormat,
-    stream::{Form, KeyFrame, Memory, MemoryKind, Registry},
-};
+use crate::stream::{Memory, MemoryKind};
 
 /// A still is made anew no sooner than this: the page asks every few seconds.
 const FRESH: Duration = Duration::from_secs(1);
@@ -94,25 +89,6 @@ pub(super) fn response(file: Bytes) -> Response {
     response.extensions_mut().insert(unread::Counted);
     debug_assert_eq!(response.status(), StatusCode::OK);
     response
-}
-
-/// Sequence headers and the newest key frame of a stream, as a whole FLV file; none where the stream has none of it.
-pub(super) fn key_frame(registry: &Registry, name: &str) -> Option<Vec<u8>> {
-    let KeyFrame { headers, messages } = registry.get(name)?.log(Form::Rtmp).key_frame()?;
-    let rtmp = MediaFormat::default();
-    let mut file = FlvFormat.opening(Kinds { audio: false, video: true })?.to_vec();
-    for mut rest in std::iter::once(&headers).chain(&messages).map(|wire| &wire[..]) {
-        while let Some((frame, len)) = rtmp.read(rest) {
-            if frame.kind == FrameKind::Video {
-                let begin = file.len();
-                file.resize(begin + FlvFormat.wire_len(&frame), 0);
-                FlvFormat.write(&frame, &mut file[begin..]);
-            }
-            rest = &rest[len..];
-        }
-    }
-    file.shrink_to_fit();
-    Some(file)
 }
 
 #[cfg(test)]

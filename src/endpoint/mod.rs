@@ -34,6 +34,7 @@ mod retry;
 mod session;
 mod shared;
 mod slices;
+mod still;
 mod tasks;
 #[cfg(test)]
 mod tests;
@@ -51,5 +52,6 @@ pub use self::{
     pulse::Stalled,
     reason::{Reason, ReasonKind},
     shared::{EventSink, Shared},
+    still::key_frame,
     transport::SendBuffer,
 };
