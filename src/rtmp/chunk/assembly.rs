@@ -1,6 +1,5 @@
 //! The payload of one unfinished message, as it comes in: views of receive buffers while they are few, or large.
 
-use super::decoder::RECEIVE_BUFFER_BYTES;
 use crate::flv::{Payload, Run};
 use bytes::Bytes;
 
@@ -59,6 +58,8 @@ impl Assembly {
     }
 }
 
+/// What a view of a read is taken to hold: a whole receive buffer of its caller.
+pub(super) const RECEIVE_BUFFER_BYTES: usize = 64 << 10;
 /// A quarter of a receive buffer: such a view holds four times as much as it shows, at most.
 const LARGE_VIEW_BYTES: usize = RECEIVE_BUFFER_BYTES / 4;
 

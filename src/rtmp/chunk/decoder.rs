@@ -2,6 +2,7 @@
 //!
 //! Knows the wire; knows nothing of sockets, and opens no message but Set Chunk Size and Abort.
 
+use super::assembly::RECEIVE_BUFFER_BYTES;
 use super::chunk_stream::ChunkStream;
 use super::header::{Continuation, Fields, Header, HeaderBytes, MAX_HEADER_BYTES};
 use super::{ChunkSize, Error, Limits, Message};
@@ -413,8 +414,6 @@ fn is_media(message_type_id: u8) -> bool {
     !matches!(message_type_id, 1..=6 | 17 | 20)
 }
 
-/// What a view of a read is taken to hold: a whole receive buffer of its caller.
-pub(super) const RECEIVE_BUFFER_BYTES: usize = 64 << 10;
 /// Protocol control messages that the chunk layer acts on (§5.4.1, §5.4.2).
 const SET_CHUNK_SIZE: u8 = 1;
 const ABORT: u8 = 2;
