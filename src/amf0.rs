@@ -3,6 +3,8 @@
 //! Memory and work follow the bytes that are there, never a count that they name: see [`MAX_DEPTH`], [`MAX_VALUES`] and
 //! [`ErrorKind::TooMuchRepeated`] for what a peer can make of a message.
 
+#![forbid(unsafe_code)]
+
 /// Objects and arrays inside one another. The deepest real message, `connect` with its `videoFourCcInfoMap`, has two.
 pub const MAX_DEPTH: usize = 32;
 

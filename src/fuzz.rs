@@ -1,6 +1,8 @@
 //! The fuzz target of the stream log: its seeds, and a replay of its corpus by plain `cargo test`. The protocol's targets
 //! are in `fanfare-rtmp`; the check itself is in [`crate::stream::fuzz`].
 
+#![forbid(unsafe_code)]
+
 use bytes::Bytes;
 
 use crate::flv::FrameKind;

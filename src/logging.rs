@@ -1,6 +1,8 @@
 //! Starts the log: which lines are written, in which format, and where. They go to standard error; standard output is
 //! for the person who starts fanfare. Only the log's own thread waits for the reader of standard error.
 
+#![forbid(unsafe_code)]
+
 mod writer;
 
 use std::{

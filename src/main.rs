@@ -1,5 +1,7 @@
 //! The command line: merges flags, file and defaults, and starts the relay. Decides nothing about streams.
 
+#![forbid(unsafe_code)]
+
 use std::cell::Cell;
 use std::io::Write;
 use std::net::SocketAddr;

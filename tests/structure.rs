@@ -148,6 +148,28 @@ fn unsafe_code_lives_in_the_named_files() {
     assert_eq!(with_unsafe, UNSAFE.map(String::from).into());
 }
 
+/// It holds for all modules below the file that says so; only one with unsafe code below it cannot say so.
+#[test]
+fn all_other_files_forbid_unsafe_code() {
+    let sources = sources();
+    let forbidding: BTreeSet<String> = sources
+        .iter()
+        .filter(|source| source.text.contains("#![forbid(unsafe_code)]"))
+        .map(|source| source.path.trim_end_matches("/mod.rs").trim_end_matches(".rs").to_owned())
+        .collect();
+    for source in sources.iter().filter(|source| !UNSAFE.contains(&source.path.as_str())) {
+        let folder = source.path.strip_suffix("mod.rs");
+        if source.path == "src/lib.rs"
+            || folder.is_some_and(|it| UNSAFE.iter().any(|path| path.starts_with(it)))
+        {
+            continue;
+        }
+        let module = source.path.trim_end_matches("/mod.rs").trim_end_matches(".rs");
+        let is_covered = forbidding.iter().any(|it| module == it || module.starts_with(&format!("{it}/")));
+        assert!(is_covered, "{} lacks #![forbid(unsafe_code)]", source.path);
+    }
+}
+
 #[test]
 fn every_file_says_first_what_it_owns() {
     for source in sources() {

@@ -1,6 +1,8 @@
 //! Who may connect, publish and play. Decides from the question alone, or says that somebody else has to decide. Knows
 //! no connection, no socket and no clock.
 
+#![forbid(unsafe_code)]
+
 use std::net::SocketAddr;
 
 /// What a peer wants to do.

@@ -1,6 +1,8 @@
 //! The options that an operator has, with their defaults. A file is parsed once (`text`), every value is checked
 //! (`check`), and what cannot change while the relay runs is named (`restart`).
 
+#![forbid(unsafe_code)]
+
 mod check;
 mod fault;
 mod http;

@@ -127,7 +127,12 @@ fn of_cores(writer: &mut Writer<'_>, control: &Control, cores: &[Arc<CoreReport>
     writer.gauge("players", "Players now", None, players)?;
     let busy = cores.iter().map(|core| (core_label(core), control.history.core(core.core).busy));
     writer.gauge("core_busy_ratio", "Share of the last seconds that was spent in passes", None, busy)?;
-    writer.counter("connections_accepted", "Connections that were let in", None, counter(|core| core.connects))?;
+    writer.counter(
+        "connections_accepted",
+        "Connections that were let in",
+        None,
+        counter(|core| core.connects),
+    )?;
     writer.counter("received", "Received", Some(Unit::Bytes), counter(|core| core.bytes_in))?;
     let sent = cores.iter().flat_map(|core| {
         Protocol::ALL

@@ -1,6 +1,8 @@
 //! The control plane: the HTTP port, on a thread of its own. It serves the page, the API, events and metrics, and hands
 //! players that ask for a live body to the cores. No core ever waits for it.
 
+#![forbid(unsafe_code)]
+
 mod api;
 mod client;
 mod connections;

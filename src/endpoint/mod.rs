@@ -8,6 +8,8 @@
 //! advance, tick, pass (time) ───────────────┘    session, hub     └─► Shared: registry, reports, events
 //! ```
 
+#![forbid(unsafe_code)]
+
 mod admission;
 mod backlog;
 mod clock;

@@ -1,6 +1,8 @@
 //! The players of one core: where each stands in its stream's log and what it is sent next. One thread, no sockets,
 //! no atomics but the log's.
 
+#![forbid(unsafe_code)]
+
 mod batch;
 mod follower;
 mod hub;

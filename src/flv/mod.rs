@@ -1,5 +1,7 @@
 //! Frames and what their first bytes say: FLV tag headers, legacy and Enhanced, and what configurations of decoders say.
 //! Pure: no socket, no clock.
+
+#![forbid(unsafe_code)]
 pub mod audio;
 pub mod codec;
 pub mod data;

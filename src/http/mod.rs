@@ -2,6 +2,8 @@
 //! WebSocket message. Pure: no socket, no clock. Requests are the control plane's; sending is the fan-out's, as for
 //! every player.
 
+#![forbid(unsafe_code)]
+
 mod chunked;
 #[cfg(all(feature = "websocket", any(test, fuzzing)))]
 pub mod fuzz;

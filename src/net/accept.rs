@@ -1,5 +1,7 @@
 //! Accepts connections on one listener of one core, and waits where descriptors or memory are short.
 
+#![forbid(unsafe_code)]
+
 use std::{
     cell::{Cell, RefCell},
     io,

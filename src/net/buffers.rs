@@ -2,6 +2,8 @@
 //! round again when the last view is gone: in the steady state nothing is allocated. Connections that do not publish get
 //! small ones: they say little, and thousands of them may say it at once.
 
+#![forbid(unsafe_code)]
+
 use std::collections::VecDeque;
 
 use bytes::BytesMut;

@@ -1,6 +1,8 @@
 //! The relay as the control plane and other services hold it: what to ask of it, and what to hand to it. All of it may be
 //! called from any thread; cores are reached by mail, and by the reports that each of them publishes.
 
+#![forbid(unsafe_code)]
+
 use std::{
     net::{SocketAddr, TcpStream},
     sync::Arc,

@@ -1,5 +1,7 @@
 //! Listening sockets: one a core on each address, so the kernel spreads connections and no core hands one over.
 
+#![forbid(unsafe_code)]
+
 use std::{
     io,
     net::{SocketAddr, TcpListener},

@@ -2,6 +2,8 @@
 //! CAP_IPC_LOCK (those before 5.12, and again newer ones), and the usual limit for that is 8 MiB, for all processes of
 //! the user together.
 
+#![forbid(unsafe_code)]
+
 use std::{
     io, thread,
     time::{Duration, Instant},

@@ -1,5 +1,7 @@
 //! The process: starts a thread for each core, waits for a signal, sees the cores out.
 
+#![forbid(unsafe_code)]
+
 use std::{
     cell::RefCell,
     io::{self, PipeReader, Write},

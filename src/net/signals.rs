@@ -1,6 +1,8 @@
 //! Signals: which of them stop the relay. A signal that an operator or the environment may send ends it in no other way:
 //! those without a meaning are logged, and that is all.
 
+#![forbid(unsafe_code)]
+
 use std::{
     future::poll_fn,
     io,

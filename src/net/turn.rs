@@ -1,6 +1,8 @@
 //! One core's loop: takes turns, in each of which it does all that is there to do for its endpoint, and says when the
 //! next one is to begin. Knows no protocol.
 
+#![forbid(unsafe_code)]
+
 use std::{
     cell::RefCell,
     io::{self, PipeReader},

@@ -1,5 +1,7 @@
 //! Keeps the facts of a stream: counts what its publisher sends, and writes it down now and then for the control plane.
 
+#![forbid(unsafe_code)]
+
 use std::collections::BTreeSet;
 
 use bytes::Bytes;

@@ -1,6 +1,8 @@
 //! What is known of a stream from what its publisher has sent: counts, and the headers unopened. Written now and then
 //! by the publisher's core, read by whoever wants to tell of the stream.
 
+#![forbid(unsafe_code)]
+
 use bytes::Bytes;
 
 /// A stream, as its publisher of now has sent it so far.

@@ -1,5 +1,7 @@
 //! The wire formats in which a stream can be had, each with a log of its own.
 
+#![forbid(unsafe_code)]
+
 /// In what format a player gets a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]

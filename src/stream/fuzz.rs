@@ -1,6 +1,8 @@
 //! What holds for any frames at any times, for the tests and the fuzz target: the log is whole messages that a
 //! follower reads in order, within its buffer, and players begin where a message does.
 
+#![forbid(unsafe_code)]
+
 use std::sync::Arc;
 
 use super::{

@@ -1,5 +1,7 @@
 //! Where players of a log begin, as its writer says it and its readers take it.
 
+#![forbid(unsafe_code)]
+
 use std::sync::Arc;
 
 use super::{preamble::Preamble, segment::Segment};

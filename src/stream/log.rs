@@ -1,5 +1,7 @@
 //! The writer's end of a stream log: which segments there are, how large the next one is, which ones go.
 
+#![forbid(unsafe_code)]
+
 use std::collections::VecDeque;
 
 use super::{

@@ -1,6 +1,8 @@
 //! The one account of the memory that peers make the relay hold: how much there is of each kind, how much there may be,
 //! and what is each one's share where it is short. Who gives memory back, and in which order, ARCHITECTURE.md says.
 
+#![forbid(unsafe_code)]
+
 use std::sync::{
     Arc, Mutex, PoisonError,
     atomic::{AtomicIsize, AtomicU64, AtomicUsize, Ordering::Relaxed},

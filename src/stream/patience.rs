@@ -2,6 +2,8 @@
 //! machine that swaps, a core that is starved: for as long, its peers were not heard because nobody listened. Written by
 //! one core, read by all; knows no clock of its own.
 
+#![forbid(unsafe_code)]
+
 use std::{collections::VecDeque, sync::Arc};
 
 use arc_swap::ArcSwap;

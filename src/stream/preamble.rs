@@ -1,5 +1,7 @@
 //! What a joiner needs before its first frame: metadata and sequence headers as they are now.
 
+#![forbid(unsafe_code)]
+
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;

@@ -1,6 +1,8 @@
 //! Which streams there are, who publishes each, which cores follow it. Readers never lock; names are taken and given
 //! back by guards, so whatever ends a publisher frees its name.
 
+#![forbid(unsafe_code)]
+
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::{

@@ -1,6 +1,8 @@
 //! What a frame is to a relay: a header that joiners need, a place where they can begin, or something in between.
 //! Looks at the first bytes of the payload and opens no more of it.
 
+#![forbid(unsafe_code)]
+
 use crate::flv::{Frame, FrameKind, audio, data, video};
 
 /// What a frame is to a relay.

@@ -1,6 +1,8 @@
 //! What a stream's writer and its readers share: its logs, and what is known of it. Knows nothing of the writer, of the
 //! name's publisher, or of the map that the stream is in.
 
+#![forbid(unsafe_code)]
+
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;

@@ -1,6 +1,8 @@
 //! Which kinds of media the publisher of now has shown, for all cores. A header is no media, and metadata is none: an
 //! encoder may announce audio and never send any.
 
+#![forbid(unsafe_code)]
+
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::flv::{FrameKind, Kinds};

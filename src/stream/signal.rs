@@ -1,6 +1,8 @@
 //! How a core is notified of new data in streams, and of mail, which is kept elsewhere: one bit each and at most one
 //! system call per sleep, however many streams and players.
 
+#![forbid(unsafe_code)]
+
 use super::{
     patience::Patience,
     sync::{AtomicBool, AtomicU64, Ordering},

@@ -1,5 +1,7 @@
 //! Where a player begins, as the configuration and the address of a stream name it. There is this one parser.
 
+#![forbid(unsafe_code)]
+
 use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};

@@ -1,5 +1,7 @@
 //! A picture that stands still: the messages that show it, kept apart from the log, which goes on.
 
+#![forbid(unsafe_code)]
+
 use std::sync::Arc;
 
 use super::memory::{Held, Memory, MemoryKind};

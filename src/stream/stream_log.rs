@@ -1,5 +1,7 @@
 //! One log of a stream as its readers share it: where players begin, which segments there are, which cores follow.
 
+#![forbid(unsafe_code)]
+
 use std::sync::{
     Arc, Weak,
     atomic::{AtomicU32, AtomicU64, Ordering},

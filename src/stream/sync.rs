@@ -1,5 +1,7 @@
 //! The atomics of the log and the signals: std's, or loom's in a model.
 
+#![forbid(unsafe_code)]
+
 #[cfg(not(fanfare_loom))]
 pub(super) use std::sync::{
     Mutex, MutexGuard,

@@ -1,6 +1,8 @@
 //! Gives each frame its time on the stream's own line: it goes on when the encoder comes back, and when the encoder's
 //! clock jumps, starts again or stands still. Knows nothing of bytes.
 
+#![forbid(unsafe_code)]
+
 use smallvec::{SmallVec, smallvec};
 
 use crate::flv::FrameKind;

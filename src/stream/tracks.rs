@@ -1,6 +1,8 @@
 //! The video tracks of a publish: which one leads, and where its key frames begin. A key frame may be several messages:
 //! one per slice or NAL unit, one per track.
 
+#![forbid(unsafe_code)]
+
 use smallvec::SmallVec;
 
 /// Tracks that are told apart; OBS sends up to six. Frames of those beyond pass as if they could be decoded, and none of

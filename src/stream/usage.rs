@@ -1,6 +1,8 @@
 //! Who holds on to a stream: how many use it, which core follows it, who has its name. Lock-free but for the change of
 //! hands; knows nothing of names, of the map that they are in, or of the log.
 
+#![forbid(unsafe_code)]
+
 use std::sync::PoisonError;
 
 use super::sync::{AtomicU32, AtomicU64, AtomicUsize, Mutex, MutexGuard, Ordering, fence};

@@ -1,5 +1,7 @@
 //! The writer's end of one log: lays frames in one wire form, and moves the point where players join.
 
+#![forbid(unsafe_code)]
+
 use std::sync::Arc;
 
 use super::{

@@ -1,6 +1,8 @@
 //! What the publisher's core does with a frame: decides what it is, gives it its time, lays it into the log, moves
 //! the point where players join.
 
+#![forbid(unsafe_code)]
+
 use super::{
     chronicle::Chronicle,
     form::Form,
