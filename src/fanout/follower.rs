@@ -4,10 +4,10 @@ use std::{collections::VecDeque, rc::Rc, sync::Arc};
 
 use super::{
     batch::Local,
-    player::{Cursor, Place, Player, Wants},
+    player::{Cursor, Place, Player},
 };
 use crate::stream::{
-    Class, Follow, Form, Join, JoinPoint, Next, PointKind, Preamble, Segment, Stream, StreamLog,
+    self, Follow, Form, Join, JoinPoint, Next, PointKind, Preamble, Segment, Stream, StreamLog, Wants,
 };
 
 pub(super) struct Follower {
@@ -93,20 +93,12 @@ impl Follower {
             self.awaits_kinds = true;
             return false;
         }
-        let first = match wants {
-            // Nothing is nearer, and what is before it does not go with its preamble.
-            _ if point.kind == PointKind::Still => None,
-            Wants::Start | Wants::First => self.first_since(after, point, true),
-            Wants::KeyFrame => self.first_since(after, point, false),
-            Wants::Newest => None,
-        };
+        let first = wants.accepts_audio_before(point).and_then(|audio| self.first_since(after, point, audio));
         if let Some((local, offset, kind)) = first {
             self.put(player, Cursor::new(local, offset), kind, point);
             return true;
         }
-        // A player that asked for the next key frame asked for no wait where there are none.
-        let is_early = position(point) < after || wants == Wants::KeyFrame;
-        if is_early && point.kind == PointKind::KeyFrame {
+        if !wants.accepts(after, point) {
             return false;
         }
         self.place_at(player, point)
@@ -118,7 +110,7 @@ impl Follower {
         let Place::At(cursor) = &player.place else { return false };
         let after = cursor.position();
         match &**self.log().join() {
-            Join::At(point) if position(point) > after => self.place_at(player, point),
+            Join::At(point) if point.position() > after => self.place_at(player, point),
             _ => {
                 if self.has_left(after.0) {
                     player.place = Place::Waiting { since_ms: now_ms, after, wants: Wants::Newest };
@@ -143,16 +135,6 @@ impl Follower {
     /// Whether what follows segment `sequence` is no longer held.
     pub(super) fn has_left(&self, sequence: u64) -> bool {
         self.view.front().is_none_or(|oldest| sequence + 1 < oldest.sequence)
-    }
-
-    /// The log's end, as (segment, offset): what comes now comes at or after it.
-    pub(super) fn head(&self) -> (u64, u32) {
-        match self.log().newest() {
-            Some(segment) => (segment.sequence, segment.committed().bytes.len() as u32),
-            // Another form's log begins in this segment with what RTMP's has kept, and that first message has come
-            // already; if nothing is kept, it begins in the next one.
-            None => (self.log().oldest(), u32::from(self.form() != Form::Rtmp)),
-        }
     }
 
     fn place_at(&mut self, player: &mut Player, point: &JoinPoint) -> bool {
@@ -180,36 +162,18 @@ impl Follower {
         player.place_at(cursor, kind, point.preamble.as_ref(), self.stream().media().kinds());
     }
 
-    /// The first key frame, or audio where that will do, from `after` to `point` that can be decoded with the headers of
-    /// `point`: several points may have come and gone since a core looked last.
+    /// The first place since `after` where the player can begin: see [`stream::first_since`].
     fn first_since(
         &mut self,
         after: (u64, u32),
         point: &JoinPoint,
-        accepts_sound: bool,
+        accepts_audio: bool,
     ) -> Option<(Local, u32, PointKind)> {
-        let configuration = point.preamble.as_ref()?.configuration();
         let oldest = self.log().oldest_segment()?;
         self.adopt(&oldest)?;
-        let since = self.view.iter().filter(|local| local.sequence >= after.0);
-        for local in since.take_while(|local| local.sequence <= point.segment.sequence) {
-            let mut begin = 0;
-            for entry in local.committed().entries {
-                let at = (local.sequence, std::mem::replace(&mut begin, entry.end));
-                if at > position(point) {
-                    return None;
-                }
-                let kind = match entry.class {
-                    Class::KeyFrame => PointKind::KeyFrame,
-                    Class::Audio if accepts_sound => PointKind::Sound,
-                    _ => continue,
-                };
-                if at >= after && entry.configuration == configuration {
-                    return Some((local.clone(), at.1, kind));
-                }
-            }
-        }
-        None
+        let segments = self.view.iter().map(|local| (local, &***local));
+        let (local, offset, kind) = stream::first_since(segments, after, point, accepts_audio)?;
+        Some((local.clone(), offset, kind))
     }
 
     /// This core's hold on `segment`, with all between it and the view.
@@ -244,7 +208,3 @@ impl Follower {
 pub(super) const NOT_BEGUN: u32 = 0;
 /// That of the first publish.
 const FIRST_EPOCH: u32 = 1;
-
-fn position(point: &JoinPoint) -> (u64, u32) {
-    (point.segment.sequence, point.offset)
-}

@@ -8,9 +8,9 @@ use slab::Slab;
 use super::{
     batch::Batch,
     follower::{Follower, NOT_BEGUN},
-    player::{Place, Player, Video, Wants},
+    player::{Place, Player, Video},
 };
-use crate::stream::{Form, Join, Patience, PointKind, Registry, SLOTS, Start, Stream};
+use crate::stream::{Form, Patience, Registry, SLOTS, Start, Stream, Wants};
 
 /// How much patience players are shown; see the configuration for each.
 #[derive(Clone, Copy, Debug)]
@@ -95,22 +95,7 @@ impl Hub {
             }
         };
         let followed = &mut self.followers[follower];
-        let wants = match start {
-            _ if form == Form::Rtmp && followed.log().newest().is_none() => Wants::Start,
-            Start::Live => Wants::KeyFrame,
-            Start::KeyFrame => match &**followed.log().join() {
-                // No media has come yet.
-                Join::At(point) if point.kind == PointKind::Start => Wants::Start,
-                Join::At(_) => Wants::Newest,
-                Join::Nothing | Join::NextKeyFrame => Wants::First,
-            },
-        };
-        let after = match start {
-            Start::KeyFrame if wants == Wants::Newest => (0, 0),
-            // Of a log that begins for this player all is to come.
-            Start::KeyFrame if followed.log().newest().is_none() => (0, 0),
-            Start::KeyFrame | Start::Live => followed.head(),
-        };
+        let (wants, after) = Wants::on_arrival(start, form, followed.log());
         let waiting = Place::Waiting { since_ms: now_ms, after, wants };
         let key = self.players.insert(Player::new(owner, follower, followed.players.len(), waiting));
         followed.players.push(key);
@@ -319,7 +304,7 @@ impl Hub {
                             vacant_ms.and_then(|ms| ms.checked_sub(millis(self.policy.publisher_grace)));
                         let has_all = match place {
                             Place::At(cursor) => {
-                                player.preamble.is_empty() && cursor.position() == follower.head()
+                                player.preamble.is_empty() && cursor.position() == follower.log().end()
                             }
                             // It wants nothing of it.
                             _parked => true,

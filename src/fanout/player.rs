@@ -10,7 +10,7 @@ use bytes::{Buf, Bytes};
 use super::batch::{Batch, Local};
 use crate::{
     flv::Kinds,
-    stream::{Class, Entry, PointKind, Preamble, Segment},
+    stream::{Class, Entry, PointKind, Preamble, Segment, Wants},
 };
 
 /// Bytes of one send, rounded down to whole messages where there are several: so many that bytes and not calls
@@ -75,20 +75,6 @@ pub(super) enum Place {
     At(Cursor),
     /// Paused. Holds nothing of the log, and goes on here if that is still kept.
     Parked(Parked),
-}
-
-/// What a waiting player begins with. It may be long past when its core looks, with points since: what a player was
-/// promised is looked up in the log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Wants {
-    /// The log's first message: it was there before that.
-    Start,
-    /// The first audio or key frame: nothing could be joined when it came.
-    First,
-    /// The first key frame.
-    KeyFrame,
-    /// What is newest.
-    Newest,
 }
 
 /// Where a paused player stands, without a hold on the segment: a player may pause for as long as its stream lives.

@@ -3,11 +3,13 @@
 
 #![forbid(unsafe_code)]
 
-use std::sync::Arc;
+use std::{collections::VecDeque, sync::Arc};
+
+use bytes::Bytes;
 
 use super::{
-    Bounds, Class, Entry, Form, Join, Next, PointKind, PublisherId, Registry, Retention, Segment, Signal,
-    Stream, segment::INDEX_ENTRIES,
+    Bounds, Class, Entry, Form, Item, Join, PointKind, PublisherId, ReadFrame, ReadOptions, Reader, Registry,
+    Retention, Signal, Start, Stream, segment::INDEX_ENTRIES,
 };
 use crate::flv::{Frame, FrameKind, WireFormat};
 
@@ -51,7 +53,7 @@ pub fn check_any_bytes(mut bytes: &[u8]) {
     let id = PublisherId { core: 0, key: 0, connection_id: 1 };
     let follow = registry.follow(NAME, Form::Rtmp, 0, 0);
     let mut publication = Some(registry.publish(NAME, id, 0).expect("nobody else is here"));
-    let mut reader = Reader::default();
+    let mut follower = Follower::new(&registry);
     let mut now_ms = 0;
     while let Some((head, rest)) = bytes.split_first_chunk::<HEAD_BYTES>() {
         let [what, a, b, c, d, gone, gone_high, len] = *head;
@@ -62,6 +64,8 @@ pub fn check_any_bytes(mut bytes: &[u8]) {
             2 => FrameKind::Data,
             _ => {
                 drop(publication.take());
+                follower.follow(now_ms as u32);
+                assert!(!follower.is_within, "it sees the publish end");
                 assert!(matches!(**follow.log().join(), Join::Nothing));
                 publication = Some(registry.publish(NAME, id, now_ms).expect("the name is free again"));
                 bytes = rest;
@@ -76,14 +80,15 @@ pub fn check_any_bytes(mut bytes: &[u8]) {
             continue;
         }
         let frame = Frame { kind, timestamp_ms: u32::from_le_bytes([a, b, c, d]), payload: payload.into() };
+        follower.appended.push_back(frame.payload.to_bytes());
         publication.as_mut().expect("present between two frames").append(frame, now_ms);
-        reader.follow(follow.stream(), now_ms as u32);
+        follower.follow(now_ms as u32);
         check_join(follow.stream());
         let held = registry.memory().of(super::MemoryKind::Segments);
         assert!(held <= MOST_HELD, "{held} bytes");
     }
     drop(publication);
-    drop(reader);
+    drop(follower);
     drop(follow);
     assert_eq!((registry.len(), registry.memory().bytes()), (0, 0));
 }
@@ -103,57 +108,67 @@ fn check_join(stream: &Stream) {
     assert_eq!(point.kind == PointKind::KeyFrame, entries[at].class == Class::KeyFrame);
 }
 
-/// Reads all that is laid, without ever being late.
-#[derive(Default)]
-struct Reader {
-    segment: Option<Arc<Segment>>,
-    entries: usize,
+/// Reads what is appended, without ever being late.
+struct Follower {
+    reader: Reader,
+    /// Payloads that it has not passed by.
+    appended: VecDeque<Bytes>,
+    /// Whether it has read something of a publish and has not seen it end.
+    is_within: bool,
 }
 
-impl Reader {
-    fn follow(&mut self, stream: &Stream, now_ms: u32) {
-        if self.segment.is_none() {
-            self.segment = stream.log(Form::Rtmp).newest();
-        }
-        while let Some(segment) = &self.segment {
-            let next = segment.next();
-            let committed = segment.committed();
-            assert_eq!(committed.entries.last().map_or(0, |entry| entry.end as usize), committed.bytes.len());
-            for at in self.entries..committed.entries.len() {
-                let begin = at.checked_sub(1).map_or(0, |before| committed.entries[before].end as usize);
-                let end = committed.entries[at].end as usize;
-                let message = &committed.bytes[begin..end];
-                assert_eq!(Numbered::len(message), message.len(), "a message is whole");
-                assert_eq!(committed.entries[at].arrival_ms, now_ms);
-            }
-            self.entries = committed.entries.len();
-            match next {
-                Next::NotYet => return,
-                Next::Gone => panic!("a reader that is never late falls out of the log"),
-                Next::Segment(next) => (self.segment, self.entries) = (Some(next), 0),
+impl Follower {
+    fn new(registry: &Arc<Registry>) -> Self {
+        let options = ReadOptions { form: Form::Rtmp, start: Start::KeyFrame, retention_bytes: 0 };
+        let reader = registry.read(NAME, options, || ());
+        Self { reader, appended: VecDeque::new(), is_within: false }
+    }
+
+    /// What it reads are the frames that were appended, in their order: some are not for players.
+    fn follow(&mut self, now_ms: u32) {
+        while let Some(item) = self.reader.next().expect("a reader that is never late falls out of no log") {
+            self.is_within = !matches!(item, Item::Unpublished);
+            match item {
+                Item::Frame(ReadFrame { frame, arrival_ms, .. }) => {
+                    assert!(now_ms.wrapping_sub(arrival_ms).cast_signed() >= 0, "it has come");
+                    let payload = frame.payload.to_bytes();
+                    while self.appended.pop_front().expect("it was appended, once and in this place")
+                        != payload
+                    {}
+                }
+                Item::Header(frame) => assert!(!frame.payload.is_empty()),
+                Item::Unpublished => {}
             }
         }
     }
 }
 
-/// A frame's length, and the frame.
+/// A frame's length, its kind, and the frame.
 struct Numbered;
 
-impl Numbered {
-    fn len(message: &[u8]) -> usize {
-        let (len, _) = message.split_first_chunk().expect("a length");
-        u32::from_le_bytes(*len) as usize
-    }
-}
+/// Of the length and the kind.
+const NUMBERED_HEAD: usize = 5;
 
 impl WireFormat for Numbered {
     fn wire_len(&self, frame: &Frame) -> usize {
-        4 + frame.payload.len()
+        NUMBERED_HEAD + frame.payload.len()
     }
 
     fn write(&self, frame: &Frame, out: &mut [u8]) {
         let len = out.len() as u32;
         out[..4].copy_from_slice(&len.to_le_bytes());
-        assert_eq!(frame.payload.copy_prefix(&mut out[4..]), out.len() - 4);
+        out[4] = frame.kind as u8;
+        assert_eq!(frame.payload.copy_prefix(&mut out[NUMBERED_HEAD..]), out.len() - NUMBERED_HEAD);
+    }
+
+    fn read(&self, wire: &[u8]) -> Option<(Frame, usize)> {
+        let len = u32::from_le_bytes(*wire.first_chunk()?) as usize;
+        let message = wire.get(..len)?;
+        let kind = match message[4] {
+            8 => FrameKind::Audio,
+            9 => FrameKind::Video,
+            _ => FrameKind::Data,
+        };
+        Some((Frame { kind, timestamp_ms: 0, payload: message[NUMBERED_HEAD..].to_vec().into() }, len))
     }
 }

@@ -31,6 +31,13 @@ pub struct JoinPoint {
     pub epoch: u32,
 }
 
+impl JoinPoint {
+    /// Segment and offset.
+    pub fn position(&self) -> (u64, u32) {
+        (self.segment.sequence, self.offset)
+    }
+}
+
 /// What a player begins with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PointKind {

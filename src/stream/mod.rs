@@ -1,6 +1,7 @@
 //! A live stream as all cores share it: the log of its wire bytes, the point to join at, who publishes, who follows.
 //! No sockets, no RTMP session; nothing here blocks on the way of a frame.
 
+mod begin;
 mod cells;
 mod chronicle;
 mod facts;
@@ -12,6 +13,7 @@ mod log;
 mod memory;
 mod patience;
 mod preamble;
+mod reader;
 mod registry;
 mod role;
 mod segment;
@@ -25,9 +27,12 @@ mod sync;
 mod timeline;
 mod tracks;
 mod usage;
+mod walk;
+mod watchers;
 mod wire_log;
 mod writer;
 
+pub use begin::{Position, Wants, first_since};
 pub use facts::Facts;
 pub use form::Form;
 pub use join::{Join, JoinPoint, PointKind};
@@ -35,6 +40,7 @@ pub use log::Retention;
 pub use memory::{Held, Ledger, Memory, MemoryKind, Relief};
 pub use patience::Patience;
 pub use preamble::{Opened, Preamble};
+pub use reader::{Item, ReadFrame, ReadOptions, Reader, Skipped};
 pub use registry::{
     Bounds, Follow, NameNotice, NoRoom, NotifyPublisher, Publication, Refused, Registry, Stream,
 };
@@ -42,7 +48,7 @@ pub use segment::{Class, Committed, Entry, Next, Segment};
 pub use shown::Media;
 pub use signal::{SLOTS, Signal};
 pub use start::{InvalidStart, Start};
-pub use stream_log::{KeyFrame, StreamLog};
+pub use stream_log::StreamLog;
 pub use usage::PublisherId;
 pub use writer::Formats;
 

@@ -11,6 +11,7 @@ use super::{
     log::Retention,
     memory::{Held, Memory, MemoryKind},
     patience::Patience,
+    preamble::Format,
     shared::Shared,
     shown::Media,
     signal::Signal,
@@ -189,7 +190,13 @@ impl Registry {
         self.memory.enter_publisher(self.bounds.streams).then_some(()).ok_or(Refused::Streams)
     }
 
-    fn enter(self: &Arc<Self>, name: &str) -> Usage {
+    /// The wire format of logs of this form.
+    pub(super) fn format(&self, form: Form) -> Arc<Format> {
+        (self.formats)(form).into()
+    }
+
+    /// Becomes a user of the stream, which need not be published.
+    pub(super) fn enter(self: &Arc<Self>, name: &str) -> Usage {
         let streams = self.streams.pin();
         let find = || {
             streams.get(name).unwrap_or_else(|| {
@@ -429,9 +436,15 @@ impl Drop for Follow {
 }
 
 /// Counts as a user of the stream; the last one to leave takes it out of the registry.
-struct Usage {
+pub(super) struct Usage {
     registry: Arc<Registry>,
     stream: Arc<Stream>,
+}
+
+impl Usage {
+    pub(super) fn stream(&self) -> &Stream {
+        &self.stream
+    }
 }
 
 impl Drop for Usage {

@@ -8,15 +8,15 @@ use std::sync::{
 };
 
 use arc_swap::{ArcSwap, ArcSwapOption};
-use bytes::Bytes;
 
 use super::{
-    join::{Join, PointKind},
-    segment::{Class, Next, Segment},
+    join::Join,
+    segment::Segment,
     signal::Signal,
+    sync::Published,
     usage::Followers,
+    watchers::{Watcher, Watchers},
 };
-use crate::flv::Kinds;
 
 /// A stream in one wire form, for all cores. Empty while nobody wants it in that form.
 pub struct StreamLog {
@@ -28,18 +28,23 @@ pub struct StreamLog {
     oldest_segment: ArcSwap<Weak<Segment>>,
     /// Moves on with each publish, and where the log begins anew.
     epoch: AtomicU32,
+    /// The newest epochs, oldest first.
+    epoch_starts: Published<Vec<EpochStart>>,
     kept_from: AtomicU32,
     followers: Followers,
+    watchers: Watchers,
 }
 
-/// The key frame that players begin with.
-pub struct KeyFrame {
-    /// Metadata and sequence headers in the log's form, without an opening; of a picture that stands still, its messages
-    /// as well.
-    pub headers: Bytes,
-    /// Its messages, each in the log's form.
-    pub messages: Vec<Bytes>,
+/// Where the messages of an epoch begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct EpochStart {
+    pub epoch: u32,
+    /// Segment and offset.
+    pub position: (u64, u32),
 }
+
+/// Epochs whose starts are known. A reader that is further behind sees them as one.
+const MAX_EPOCH_STARTS: usize = 16;
 
 impl StreamLog {
     pub(super) fn new(cores: usize) -> Self {
@@ -49,8 +54,10 @@ impl StreamLog {
             oldest: AtomicU64::new(0),
             oldest_segment: ArcSwap::from_pointee(Weak::new()),
             epoch: AtomicU32::new(0),
+            epoch_starts: Published::new(Vec::new()),
             kept_from: AtomicU32::new(0),
             followers: Followers::none(cores),
+            watchers: Watchers::none(),
         }
     }
 
@@ -84,46 +91,27 @@ impl StreamLog {
         self.kept_from.load(Ordering::Acquire)
     }
 
-    /// The key frame that players begin with, all its messages that have come; none where there is none.
-    pub fn key_frame(&self) -> Option<KeyFrame> {
-        let join = self.join.load();
-        let Join::At(point) = &**join else { return None };
-        if !matches!(point.kind, PointKind::KeyFrame | PointKind::Still) {
+    /// The log's end, as segment and offset: what comes from now on comes at it or after it.
+    pub fn end(&self) -> (u64, u32) {
+        match self.newest() {
+            Some(segment) => (segment.sequence, segment.committed().bytes.len() as u32),
+            None => (self.oldest(), 0),
+        }
+    }
+
+    /// The epoch of the message at this position.
+    pub(super) fn epoch_at(&self, position: (u64, u32)) -> u32 {
+        let starts = self.epoch_starts.load();
+        starts.iter().rev().find(|start| start.position <= position).map_or(0, |start| start.epoch)
+    }
+
+    /// The start of the epoch after this one, where that is not behind `position`.
+    pub(super) fn next_epoch(&self, epoch: u32, position: (u64, u32)) -> Option<EpochStart> {
+        if self.epoch() == epoch {
             return None;
         }
-        let headers = point.preamble.as_ref().map(|preamble| {
-            let opened = preamble.wire(Kinds { audio: true, video: true });
-            opened.bytes.slice(opened.opening_len..)
-        });
-        let mut messages = Vec::new();
-        if point.kind == PointKind::Still {
-            // Its preamble has the pictures.
-            return Some(KeyFrame { headers: headers?, messages });
-        }
-        let mut segment = point.segment.clone();
-        let mut from = point.offset as usize;
-        let mut time = None;
-        loop {
-            let committed = segment.committed();
-            let first = committed.entries.partition_point(|entry| entry.end as usize <= from);
-            for entry in &committed.entries[first..] {
-                let is_of_it = entry.class == Class::KeyFrameRest || time.is_none();
-                let is_past_it = matches!(entry.class, Class::KeyFrame | Class::KeyFrameRest | Class::Video)
-                    && *time.get_or_insert(entry.timestamp_ms) != entry.timestamp_ms;
-                if is_past_it {
-                    return Some(KeyFrame { headers: headers.unwrap_or_default(), messages });
-                }
-                if is_of_it {
-                    messages.push(Bytes::copy_from_slice(&committed.bytes[from..entry.end as usize]));
-                }
-                from = entry.end as usize;
-            }
-            match segment.next() {
-                Next::Segment(next) => (segment, from) = (next, 0),
-                Next::NotYet | Next::Gone => break,
-            }
-        }
-        Some(KeyFrame { headers: headers.unwrap_or_default(), messages })
+        let starts = self.epoch_starts.load();
+        starts.iter().find(|start| start.epoch > epoch && start.position <= position).copied()
     }
 
     /// A core follows it: its signal says `slot` from now on.
@@ -135,13 +123,24 @@ impl StreamLog {
         self.followers.remove(core);
     }
 
-    /// Whether a core follows it; a writer may hear of it a frame late.
+    /// A reader on a thread of its own follows it.
+    pub(super) fn add_watcher(&self, watcher: &Arc<Watcher>) {
+        self.watchers.add(watcher);
+    }
+
+    pub(super) fn remove_watcher(&self, watcher: &Arc<Watcher>) {
+        self.watchers.remove(watcher);
+    }
+
+    /// Whether a core or another reader follows it; a writer may see a new one a frame late.
     pub(super) fn has_readers(&self) -> bool {
-        self.followers.iter().next().is_some()
+        self.followers.iter().next().is_some() || !self.watchers.is_empty()
     }
 
     pub(super) fn notify_followers(&self, signals: &[Signal]) {
         self.followers.to_tell().for_each(|(core, slot)| signals[core].grown(slot));
+        // After the fence of `to_tell`.
+        self.watchers.notify();
     }
 
     /// The longest that a core which follows takes for a pass, microseconds.
@@ -168,7 +167,16 @@ impl StreamLog {
 
     /// What is laid from now on is of the next epoch.
     pub(super) fn begin_epoch(&self) {
-        self.epoch.fetch_add(1, Ordering::Release);
+        let start = EpochStart { epoch: self.epoch() + 1, position: self.end() };
+        self.epoch_starts.update(|starts| {
+            // Nothing came in the epoch before.
+            starts.pop_if(|last| last.position == start.position);
+            if starts.len() == MAX_EPOCH_STARTS {
+                starts.remove(0);
+            }
+            starts.push(start);
+        });
+        self.epoch.store(start.epoch, Ordering::Release);
     }
 
     /// Has all players ended that began in an earlier epoch.

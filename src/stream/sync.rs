@@ -49,3 +49,49 @@ impl<T> Once<T> {
         self.value.get()
     }
 }
+
+/// A value that is read without a lock and rarely replaced.
+pub(super) struct Published<T> {
+    #[cfg(not(fanfare_loom))]
+    value: arc_swap::ArcSwap<T>,
+    #[cfg(fanfare_loom)]
+    value: Mutex<Arc<T>>,
+}
+
+impl<T: Clone> Published<T> {
+    pub(super) fn new(value: T) -> Self {
+        Self {
+            #[cfg(not(fanfare_loom))]
+            value: arc_swap::ArcSwap::from_pointee(value),
+            #[cfg(fanfare_loom)]
+            value: Mutex::new(Arc::new(value)),
+        }
+    }
+
+    #[cfg(not(fanfare_loom))]
+    pub(super) fn load(&self) -> arc_swap::Guard<Arc<T>> {
+        self.value.load()
+    }
+
+    #[cfg(fanfare_loom)]
+    pub(super) fn load(&self) -> Arc<T> {
+        self.value.lock().unwrap().clone()
+    }
+
+    /// Replaces the value by a changed copy. No change of another thread is lost.
+    pub(super) fn update(&self, change: impl Fn(&mut T)) {
+        #[cfg(not(fanfare_loom))]
+        self.value.rcu(|value| {
+            let mut copy = T::clone(value);
+            change(&mut copy);
+            copy
+        });
+        #[cfg(fanfare_loom)]
+        {
+            let mut value = self.value.lock().unwrap();
+            let mut copy = T::clone(&value);
+            change(&mut copy);
+            *value = Arc::new(copy);
+        }
+    }
+}

@@ -9,10 +9,11 @@ use super::{
     log::{LogWriter, Place},
     preamble::{Format, Headers, METADATA_MS, Preamble, has},
     role::{Part, Role},
-    segment::{Class, Entry, Next},
+    segment::{Class, Entry},
     shown::Holds,
     still::Still,
     stream_log::StreamLog,
+    walk::{Step, Walk},
 };
 use crate::flv::{Frame, Kinds, script};
 
@@ -259,23 +260,14 @@ impl WireLog {
 
     /// Reads back what has been laid from a point on, for as long as `take` wants more. True where that was all.
     fn read_from(&self, point: &JoinPoint, mut take: impl FnMut(Frame, Entry) -> bool) -> bool {
-        let mut from = point.offset as usize;
-        let mut segment = point.segment.clone();
-        loop {
-            let committed = segment.committed();
-            let first = committed.entries.partition_point(|entry| entry.end as usize <= from);
-            for entry in &committed.entries[first..] {
-                let read = self.format.read(&committed.bytes[from..entry.end as usize]);
-                from = entry.end as usize;
-                if !read.is_some_and(|(frame, _)| take(frame, *entry)) {
-                    return false;
-                }
+        let mut walk = Walk::at(point.segment.clone(), point.offset);
+        while let Step::Message(entry, bytes) = walk.peek() {
+            if !self.format.read(bytes).is_some_and(|(frame, _)| take(frame, entry)) {
+                return false;
             }
-            match segment.next() {
-                Next::Segment(next) => (segment, from) = (next, 0),
-                Next::NotYet | Next::Gone => return true,
-            }
+            walk.advance();
         }
+        true
     }
 
     fn preamble(&mut self, headers: &mut Headers) -> Preamble {
