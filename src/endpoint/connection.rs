@@ -37,7 +37,7 @@ pub(super) struct Connection<S> {
     pub publishing: Vec<Publishing>,
     pub playing: Option<Playing>,
     /// What its session has asked and was not answered: one at most, for nothing is read meanwhile.
-    pub asked: Option<OpenQuestion>,
+    pub asked: Option<Box<OpenQuestion>>,
     /// The session's bytes that wait for a message boundary.
     pub outbox: Vec<u8>,
     /// Bytes of its own send that is under way.

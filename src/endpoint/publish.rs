@@ -229,7 +229,7 @@ impl<I: Io> Endpoint<I> {
     fn answer_publish(&mut self, key: usize, message_stream_id: MessageStreamId, answer: Answer) {
         let connection = &mut self.connections[key];
         let asked = connection.asked.take_if(|asked| asked.publishes_on(message_stream_id));
-        if let Some(OpenQuestion { question, renamed, .. }) = asked {
+        if let Some(OpenQuestion { question, renamed, .. }) = asked.map(|asked| *asked) {
             let answer = match (answer, renamed) {
                 (Answer::Allow, Some(name)) => Answer::AllowAs(name),
                 (answer, _) => answer,

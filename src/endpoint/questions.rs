@@ -49,7 +49,8 @@ impl<I: Io> Endpoint<I> {
     ) {
         let connection = &mut self.connections[key];
         let (peer, protocol) = (connection.peer, connection.session.protocol().name());
-        connection.asked = Some(OpenQuestion { question, about, asked_since_ms: None, renamed: None });
+        let open = OpenQuestion { question, about, asked_since_ms: None, renamed: None };
+        connection.asked = Some(Box::new(open));
         let asked = Question { action, name, query, peer, protocol };
         match self.shared.access.decide(&asked) {
             Decision::Verdict(verdict) => self.decide(key, verdict),
@@ -158,7 +159,8 @@ impl<I: Io> Endpoint<I> {
 
     fn turn_away(&mut self, key: usize, answer: Answer, reason: &str) {
         let connection = &mut self.connections[key];
-        let Some(OpenQuestion { question, about, .. }) = connection.asked.take() else { return };
+        let Some(asked) = connection.asked.take() else { return };
+        let OpenQuestion { question, about, .. } = *asked;
         let (id, peer) = (connection.id, connection.peer);
         connection.session.answer(question, answer);
         match about {
