@@ -140,7 +140,7 @@ fn announce(rtmp: &[SocketAddr], http: Option<Started>, format: LogFormat) {
             let page = http.first().map(|first| format!("http://{}/", reachable(first))).unwrap_or_default();
             tracing::info!(version = VERSION, ?rtmp, ?http, page, "listening");
             match token {
-                Some(TokenNotice::Made { file, .. } | TokenNotice::Kept(file)) => {
+                Some(TokenNotice::Generated { file, .. } | TokenNotice::Stored(file)) => {
                     tracing::info!(file = %file.display(), "API token is in a file");
                 }
                 // It is stored nowhere else.
@@ -157,8 +157,8 @@ fn announce(rtmp: &[SocketAddr], http: Option<Started>, format: LogFormat) {
 fn token_lines(token: &TokenNotice) -> String {
     match token {
         TokenNotice::Configured => String::new(),
-        TokenNotice::Kept(file) => format!("  Token:    in {}\n", file.display()),
-        TokenNotice::Made { token, file } => format!(
+        TokenNotice::Stored(file) => format!("  Token:    in {}\n", file.display()),
+        TokenNotice::Generated { token, file } => format!(
             "  Token:    {token}\n            for the API, to disconnect players and publishers; stored in {}\n",
             file.display()
         ),

@@ -1,5 +1,5 @@
-//! The routes, and what they answer: the API's JSON, made of reports. Who may ask is decided before a handler is
-//! reached, who may act in `rights`.
+//! The routes, and the responses of the API: JSON made from reports. Access is checked before a handler runs; which
+//! token gives which right is in `rights`.
 
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Instant};
 
@@ -18,7 +18,7 @@ use super::{
     error::HttpError,
     history::{self, Sample, Watched},
     metrics, page,
-    rights::{self, Asker, Granted, Right, Rights},
+    rights::{self, Credentials, Granted, Right, Rights},
     state::{self, Control},
     stills,
     streams::{Players, Stream},
@@ -32,13 +32,13 @@ use crate::{
     stream::{self, MemoryKind},
 };
 
-/// Players in one answer.
-const MOST_PLAYERS: usize = 1_000;
-/// Where it may begin: more than there can be.
-const MOST_OFFSET: usize = 1_000_000;
+/// Players in one response.
+const MAX_PLAYERS: usize = 1_000;
+/// More players than there can be.
+const MAX_OFFSET: usize = 1_000_000;
 
 type Shared = State<Arc<Control>>;
-type Answer<T> = Result<Json<T>, HttpError>;
+type JsonResult<T> = Result<Json<T>, HttpError>;
 
 pub(super) fn router(control: Arc<Control>) -> Router {
     Router::new()
@@ -59,22 +59,23 @@ pub(super) fn router(control: Arc<Control>) -> Router {
         .route("/api/v1/history", get(samples))
         .route("/api/v1/config", get(config))
         .route("/api/v1/events", get(events))
-        .fallback(|| async { HttpError::not_found("there is nothing at this address") })
+        .fallback(|| async { HttpError::not_found("not found") })
         .method_not_allowed_fallback(|| async { HttpError::method() })
         .layer(middleware::from_fn_with_state(control.clone(), guard))
         .with_state(control)
 }
 
-/// Before each handler: whether the address serves the API, and whether this one may ask for it. After it: what
-/// browsers are told about every response.
+/// Before each handler: checks that the address serves the API and that the request has the right to it. After it: adds
+/// the headers that every response has.
 async fn guard(State(control): Shared, mut request: Request, next: Next) -> Response {
     let Some(&client) = request.extensions().get::<Client>() else {
-        return HttpError::new(StatusCode::INTERNAL_SERVER_ERROR, "a request without a peer").into_response();
+        return HttpError::new(StatusCode::INTERNAL_SERVER_ERROR, "internal error: the request has no peer")
+            .into_response();
     };
     let headers = request.headers().clone();
     let config = control.relay.config();
     let needed = rights::needed(request.method(), request.uri().path());
-    let mut response = match may(&control.rights(&config), client, &request, needed) {
+    let mut response = match check(&control.rights(&config), client, &request, needed) {
         Ok(granted) => {
             request.extensions_mut().insert(granted);
             let response = next.run(request).await;
@@ -95,8 +96,8 @@ async fn guard(State(control): Shared, mut request: Request, next: Next) -> Resp
     response
 }
 
-/// What a request may do beyond what it asks for; the error says why it may not even do that.
-fn may(
+/// Checks that a request has the right to what it requests, and returns which rights it has beyond that.
+fn check(
     tokens: &Rights<'_>,
     client: Client,
     request: &Request,
@@ -106,22 +107,21 @@ fn may(
         return Ok(Granted::default());
     };
     if client.scope == Scope::WithoutApi {
-        // What a viewer's page needs is where the streams are; and not even a token makes an operator of one who comes
-        // this way.
+        // What a viewer's page needs is served where the streams are. Everything else is not, whatever the token.
         return match right {
             Right::Watch => Ok(Granted::default()),
-            _ => Err(HttpError::not_found("API and metrics have an address of their own here")),
+            _ => Err(HttpError::not_found("the API and the metrics are on a separate address")),
         };
     }
-    let asker = Asker { uri: request.uri(), headers: request.headers() };
-    // A browser asks what it may ask without a token.
+    let credentials = Credentials { uri: request.uri(), headers: request.headers() };
+    // A browser sends its preflight request without a token.
     if request.method() != Method::OPTIONS {
-        tokens.check(right, asker)?;
+        tokens.check(right, credentials)?;
     }
-    Ok(tokens.granted(asker))
+    Ok(tokens.granted(credentials))
 }
 
-/// Whether the relay does its work: a core that stands still serves none of its connections, whatever the others do.
+/// Whether the relay works: a stalled core serves none of its connections, even if the others do.
 async fn health(State(control): Shared) -> Response {
     match control.relay.stalled() {
         None => "ok".into_response(),
@@ -178,7 +178,7 @@ struct Memory {
     resident_bytes: u64,
     budget_bytes: usize,
     counted_bytes: usize,
-    /// What `counted_bytes` is made of.
+    /// `counted_bytes` by kind.
     kinds: BTreeMap<&'static str, usize>,
     freed_bytes: u64,
     ended_connections: u64,
@@ -256,18 +256,18 @@ async fn streams(State(control): Shared, Extension(granted): Extension<Granted>)
     let mut streams = Vec::with_capacity(reports.len());
     for report in reports.iter().filter(|report| control.shows(&report.name, granted)) {
         let watched = watched.get(&report.name).copied().unwrap_or_default();
-        streams.push(tell(&control, granted, report, watched));
+        streams.push(describe(&control, granted, report, watched));
     }
     Json(Streams { streams })
 }
 
-/// Also of one that is not listed: a client that knows its name may watch it.
+/// Also serves streams that are not listed: a client that knows the name may watch.
 async fn stream(
     State(control): Shared,
     Extension(granted): Extension<Granted>,
     Path(name): Path<String>,
 ) -> Result<Response, HttpError> {
-    let none = || HttpError::not_found("there is no such stream");
+    let none = || HttpError::not_found("no such stream");
     if let Some(name) = name.strip_suffix("/still.flv") {
         let make = || endpoint::key_frame(control.relay.registry(), name);
         return Ok(stills::response(control.stills.of(
@@ -279,10 +279,10 @@ async fn stream(
     }
     let report = control.relay.stream(&name).ok_or_else(none)?;
     let watched = history::watched(&control.relay.cores()).get(&report.name).copied().unwrap_or_default();
-    Ok(Json(tell(&control, granted, &report, watched)).into_response())
+    Ok(Json(describe(&control, granted, &report, watched)).into_response())
 }
 
-fn tell(control: &Control, granted: Granted, report: &StreamReport, watched: Watched) -> Stream {
+fn describe(control: &Control, granted: Granted, report: &StreamReport, watched: Watched) -> Stream {
     let publisher = report.publisher.filter(|_| report.is_live && granted.read);
     let publisher = publisher.and_then(|id| control.relay.publisher_address(id));
     let now_ms = control.relay.uptime().as_millis() as u64;
@@ -315,15 +315,18 @@ struct Player {
     lag_ms: Option<u64>,
 }
 
-async fn players(State(control): Shared, page: Result<Query<Page>, QueryRejection>) -> Answer<PlayerList> {
+async fn players(
+    State(control): Shared,
+    page: Result<Query<Page>, QueryRejection>,
+) -> JsonResult<PlayerList> {
     let Query(page) = page.map_err(|error| HttpError::bad_request(error.body_text()))?;
     let limit = page.limit.unwrap_or(100);
-    if !(1..=MOST_PLAYERS).contains(&limit) {
-        return Err(HttpError::bad_request(format!("limit is outside 1 to {MOST_PLAYERS}")));
+    if !(1..=MAX_PLAYERS).contains(&limit) {
+        return Err(HttpError::bad_request(format!("limit is out of range: 1 to {MAX_PLAYERS}")));
     }
     let offset = page.offset.unwrap_or(0);
-    if offset > MOST_OFFSET {
-        return Err(HttpError::bad_request(format!("offset is beyond {MOST_OFFSET}")));
+    if offset > MAX_OFFSET {
+        return Err(HttpError::bad_request(format!("offset is out of range: 0 to {MAX_OFFSET}")));
     }
     let all = control.connections.list(&control.relay).await?;
     let is_wanted = |it: &&ConnectionReport| {
@@ -357,7 +360,7 @@ struct PublisherList {
 #[derive(Serialize)]
 struct Publisher {
     id: u64,
-    /// For those who may read.
+    /// Only for clients that may read.
     address: Option<SocketAddr>,
     stream: String,
     core: usize,
@@ -365,8 +368,11 @@ struct Publisher {
     bytes_in: u64,
 }
 
-/// To those who may not read no more than the streams tell of them.
-async fn publishers(State(control): Shared, Extension(granted): Extension<Granted>) -> Answer<PublisherList> {
+/// Clients that may not read get no more than the list of streams contains.
+async fn publishers(
+    State(control): Shared,
+    Extension(granted): Extension<Granted>,
+) -> JsonResult<PublisherList> {
     let all = control.connections.list(&control.relay).await?;
     let is_shown = |it: &&ConnectionReport| {
         it.role == Role::Publisher && control.shows(it.stream.as_deref().unwrap_or_default(), granted)
@@ -391,14 +397,14 @@ async fn end(
     uri: Uri,
 ) -> Result<StatusCode, HttpError> {
     if !granted.write {
-        return Err(HttpError::new(StatusCode::UNAUTHORIZED, "a token is needed to act"));
+        return Err(HttpError::new(StatusCode::UNAUTHORIZED, "this request needs the token of [api] token"));
     }
-    let id = id.parse().map_err(|_| HttpError::bad_request("an id is a number"))?;
+    let id = id.parse().map_err(|_| HttpError::bad_request("the id is not a number"))?;
     let stream = rights::parameter(&uri, "stream").filter(|_| role == Role::Publisher);
     if !control.relay.end(id, role, stream.map(Arc::from)).await? {
-        return Err(HttpError::not_found("there is no such connection"));
+        return Err(HttpError::not_found("no such connection"));
     }
-    tracing::info!(id, by = %client.peer, "ended by the API");
+    tracing::info!(id, by = %client.peer, "disconnected by the API");
     control.connections.forget().await;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -424,7 +430,7 @@ struct Core {
 }
 
 async fn cores(State(control): Shared) -> Json<Cores> {
-    let tell = |report: Arc<CoreReport>| {
+    let core = |report: Arc<CoreReport>| {
         let rates = control.history.core(report.core);
         Core {
             core: report.core,
@@ -440,7 +446,7 @@ async fn cores(State(control): Shared) -> Json<Cores> {
             bytes_per_send: report.send_bytes.sum().checked_div(report.send_bytes.count()).unwrap_or(0),
         }
     };
-    Json(Cores { cores: control.relay.cores().into_iter().map(tell).collect() })
+    Json(Cores { cores: control.relay.cores().into_iter().map(core).collect() })
 }
 
 #[derive(Serialize)]

@@ -49,20 +49,20 @@ fn is_own(origin: &HeaderValue, request: &HeaderMap) -> bool {
     matches!((origin, host), (Some((_, of_page)), Some(host)) if of_page.eq_ignore_ascii_case(host))
 }
 
-/// To OPTIONS: the methods that the address has, from what the routes say to one that it has not.
+/// The response to OPTIONS, with the methods that the routes report in Allow for a method they do not have.
 pub(super) fn options(response: Response) -> Response {
     let Some(allow) = response.headers().get(header::ALLOW).and_then(|allow| allow.to_str().ok()) else {
         return response;
     };
     let allow: Vec<&str> = allow.split(',').map(str::trim).chain(["OPTIONS"]).collect();
-    let mut answer = preflight(&allow.join(", "));
+    let mut with_methods = preflight(&allow.join(", "));
     for (name, value) in response.headers().iter().filter(|(name, _)| *name != header::CONTENT_TYPE) {
-        answer.headers_mut().entry(name).or_insert_with(|| value.clone());
+        with_methods.headers_mut().entry(name).or_insert_with(|| value.clone());
     }
-    answer
+    with_methods
 }
 
-/// The answer to OPTIONS. What a page of another origin may do is to read.
+/// The response to OPTIONS. A page of another origin may only read.
 pub(super) fn preflight(allow: &str) -> Response {
     let mut response = StatusCode::NO_CONTENT.into_response();
     let headers = response.headers_mut();
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn an_origin_is_allowed_to_the_letter() {
+    fn an_origin_must_match_exactly() {
         assert_eq!(allowed(&["*"], "https://a.example").as_deref(), Some("*"));
         let one = ["https://a.example"];
         assert_eq!(allowed(&one, "https://a.example").as_deref(), Some("https://a.example"));
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn a_websocket_is_for_allowed_pages_the_own_one_and_programs() {
+    fn a_websocket_may_be_opened_by_allowed_pages_the_relay_s_own_and_programs() {
         let origins = ["https://a.example".to_owned()];
         let some = Origins(&origins);
         let host = (header::HOST, "relay:8080");

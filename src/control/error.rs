@@ -1,4 +1,4 @@
-//! What a request is told that cannot be served: a status and a reason, as JSON.
+//! The response to a request that cannot be served: a status, and the reason as JSON.
 
 use axum::{
     Json,
@@ -41,7 +41,7 @@ impl HttpError {
     }
 
     pub(super) fn method() -> Self {
-        Self::new(StatusCode::METHOD_NOT_ALLOWED, "this method is not for this address; see Allow")
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "method not allowed; see Allow")
     }
 }
 

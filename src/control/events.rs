@@ -1,5 +1,5 @@
-//! What happens, as it happens: the relay's events with their time and a number, the newest of them kept, and all of
-//! them as server-sent events for whoever asks.
+//! The relay's events, each with its time and a number: keeps the newest ones and sends all of them to clients as
+//! server-sent events.
 
 use std::{
     collections::VecDeque,
@@ -21,29 +21,29 @@ use tokio::sync::broadcast::{self, error::RecvError};
 
 use crate::{endpoint::report::Event, net::Handle};
 
-/// Past events that a newcomer is told.
-const PAST: usize = 200;
-/// Events that a listener may be behind before it misses some.
-const BEHIND: usize = 1024;
-/// So that neither side, nor a proxy between them, takes a quiet connection for a dead one.
+/// Past events that a new client gets.
+const MAX_PAST: usize = 200;
+/// Events that a client may lag before it misses some.
+const MAX_LAG: usize = 1024;
+/// Keeps the connection alive while there are no events, for both sides and for proxies between them.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 /// Events since the start.
 pub(super) struct Events {
     /// Taken by [`Events::collect`].
     source: Mutex<Option<broadcast::Receiver<Event>>>,
-    inside: Mutex<Inside>,
-    told: broadcast::Sender<Arc<Told>>,
+    state: Mutex<State>,
+    clients: broadcast::Sender<Arc<NumberedEvent>>,
 }
 
 #[derive(Default)]
-struct Inside {
+struct State {
     last: u64,
-    past: VecDeque<Arc<Told>>,
+    past: VecDeque<Arc<NumberedEvent>>,
 }
 
-/// An event, its number and its text.
-struct Told {
+/// An event with its number, as JSON.
+struct NumberedEvent {
     number: u64,
     json: String,
 }
@@ -56,7 +56,7 @@ struct Body<'a> {
 }
 
 impl Events {
-    /// From now on.
+    /// Events from now on.
     pub(super) fn new(relay: &Handle) -> Self {
         Self::from(relay.events())
     }
@@ -64,8 +64,8 @@ impl Events {
     fn from(source: broadcast::Receiver<Event>) -> Self {
         Self {
             source: Mutex::new(Some(source)),
-            inside: Mutex::default(),
-            told: broadcast::Sender::new(BEHIND),
+            state: Mutex::default(),
+            clients: broadcast::Sender::new(MAX_LAG),
         }
     }
 
@@ -74,34 +74,34 @@ impl Events {
         let Ok(json) = serde_json::to_string(&Body { at, event }) else {
             return;
         };
-        let mut inside = self.inside();
-        inside.last += 1;
-        let told = Arc::new(Told { number: inside.last, json });
-        if inside.past.len() == PAST {
-            inside.past.pop_front();
+        let mut state = self.state();
+        state.last += 1;
+        let event = Arc::new(NumberedEvent { number: state.last, json });
+        if state.past.len() == MAX_PAST {
+            state.past.pop_front();
         }
-        inside.past.push_back(told.clone());
-        // Within the lock: a newcomer gets each event once, among the past ones or from here.
-        let _ = self.told.send(told);
+        state.past.push_back(event.clone());
+        // While locked, so that a new client gets each event once, either as a past one or from here.
+        let _ = self.clients.send(event);
     }
 
-    /// Events came faster than they were taken. The gap in the numbers tells every listener.
+    /// Events came faster than they were collected. Clients see a gap in the numbers.
     fn note_missed(&self, missed: u64) {
-        self.inside().last += missed;
-        tracing::debug!(missed, "events came faster than they could be passed on");
+        self.state().last += missed;
+        tracing::debug!(missed, "events lost: they came too fast");
     }
 
-    /// Past events after `last`, then all that come.
-    fn since(&self, last: Option<u64>) -> impl Stream<Item = Arc<Told>> + use<> {
-        let inside = self.inside();
-        // A number that is yet to come was of the relay before this one.
-        let last = last.filter(|&last| last <= inside.last).unwrap_or(0);
-        let past: Vec<_> = inside.past.iter().filter(|told| told.number > last).cloned().collect();
-        let live = stream::unfold(self.told.subscribe(), |mut live| async {
+    /// Past events after `last`, then all later ones.
+    fn since(&self, last: Option<u64>) -> impl Stream<Item = Arc<NumberedEvent>> + use<> {
+        let state = self.state();
+        // A higher number than the last is from an earlier run of the relay.
+        let last = last.filter(|&last| last <= state.last).unwrap_or(0);
+        let past: Vec<_> = state.past.iter().filter(|event| event.number > last).cloned().collect();
+        let live = stream::unfold(self.clients.subscribe(), |mut live| async {
             loop {
                 match live.recv().await {
-                    Ok(told) => return Some((told, live)),
-                    // The gap in the numbers tells the listener.
+                    Ok(event) => return Some((event, live)),
+                    // The client sees a gap in the numbers.
                     Err(RecvError::Lagged(_)) => {}
                     Err(RecvError::Closed) => return None,
                 }
@@ -125,17 +125,17 @@ impl Events {
         }
     }
 
-    /// The answer to `GET /api/v1/events`. `request` are the headers of the request.
+    /// The response to `GET /api/v1/events`. `request` are the headers of the request.
     pub(super) fn response(&self, request: &HeaderMap) -> Response {
         let last = request.get("last-event-id").and_then(|value| value.to_str().ok()?.trim().parse().ok());
-        let events = self.since(last).map(|told| {
-            Ok::<_, Infallible>(sse::Event::default().id(told.number.to_string()).data(&told.json))
+        let events = self.since(last).map(|event| {
+            Ok::<_, Infallible>(sse::Event::default().id(event.number.to_string()).data(&event.json))
         });
         Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response()
     }
 
-    fn inside(&self) -> MutexGuard<'_, Inside> {
-        self.inside.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -151,31 +151,31 @@ mod tests {
         events
     }
 
-    /// The numbers that are there without waiting.
-    fn numbers(stream: &mut (impl Stream<Item = Arc<Told>> + Unpin)) -> Vec<u64> {
-        std::iter::from_fn(|| stream.next().now_or_never().flatten()).map(|told| told.number).collect()
+    /// The numbers of the events that are available without waiting.
+    fn numbers(stream: &mut (impl Stream<Item = Arc<NumberedEvent>> + Unpin)) -> Vec<u64> {
+        std::iter::from_fn(|| stream.next().now_or_never().flatten()).map(|event| event.number).collect()
     }
 
     #[test]
-    fn a_newcomer_hears_the_newest_and_then_what_comes_each_once() {
-        let events = events(PAST as u64 + 7);
+    fn a_new_client_gets_the_newest_events_and_then_later_ones_each_once() {
+        let events = events(MAX_PAST as u64 + 7);
         let mut stream = Box::pin(events.since(None));
         let past = numbers(&mut stream);
-        assert_eq!((past.len(), past[0], past[PAST - 1]), (PAST, 8, PAST as u64 + 7));
+        assert_eq!((past.len(), past[0], past[MAX_PAST - 1]), (MAX_PAST, 8, MAX_PAST as u64 + 7));
         events.note(&Event::Draining, SystemTime::UNIX_EPOCH);
-        assert_eq!(numbers(&mut stream), [PAST as u64 + 8]);
+        assert_eq!(numbers(&mut stream), [MAX_PAST as u64 + 8]);
     }
 
     #[test]
-    fn one_who_comes_back_hears_what_it_missed() {
+    fn a_client_that_reconnects_gets_what_it_missed() {
         let events = events(9);
         assert_eq!(numbers(&mut Box::pin(events.since(Some(7)))), [8, 9]);
         assert_eq!(numbers(&mut Box::pin(events.since(Some(9)))).len(), 0);
-        assert_eq!(numbers(&mut Box::pin(events.since(Some(10)))).len(), 9, "of a relay before this one");
+        assert_eq!(numbers(&mut Box::pin(events.since(Some(10)))).len(), 9, "from an earlier run");
     }
 
     #[test]
-    fn events_that_were_missed_are_a_gap_in_the_numbers() {
+    fn lost_events_are_a_gap_in_the_numbers() {
         let events = events(2);
         events.note_missed(3);
         events.note(&Event::Draining, SystemTime::UNIX_EPOCH);
@@ -188,7 +188,7 @@ mod tests {
         let peer = ([192, 0, 2, 1], 5).into();
         let stream = "live/a".to_owned();
         events.note(&Event::Published { id: 7, peer, stream: stream.clone() }, SystemTime::UNIX_EPOCH);
-        let json: serde_json::Value = serde_json::from_str(&events.inside().past[0].json).unwrap();
+        let json: serde_json::Value = serde_json::from_str(&events.state().past[0].json).unwrap();
         let expected = serde_json::json!({"at": "1970-01-01T00:00:00.000Z", "event": "published", "id": 7,
             "peer": "192.0.2.1:5", "stream": "live/a"});
         assert_eq!(json, expected);

@@ -1,5 +1,5 @@
-//! Rates and the last minutes: made of the reports' counts, looked at once a second. Holds no more than a few numbers a
-//! stream and core.
+//! Rates, and samples of the last minutes: calculated once per second from the counts of the reports. Keeps a few numbers
+//! per stream and core.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -19,21 +19,21 @@ use crate::{
 
 /// Between two samples.
 pub(super) const INTERVAL: Duration = Duration::from_secs(1);
-/// Samples that are kept: a quarter of an hour.
-const SAMPLES: usize = 900;
-/// What a rate is made of, milliseconds: short enough to be now, long enough for a picture in it.
+/// Samples that are kept: 15 minutes.
+const MAX_SAMPLES: usize = 900;
+/// The time over which a rate is calculated, milliseconds: short enough to be current, long enough for several frames.
 const WINDOW_MS: u64 = 5_000;
-/// A count that has not been told anew for this long has stood still, milliseconds.
-const STILL_MS: u64 = 2_500;
+/// A count that has not been reported for this long has not changed, milliseconds.
+const UNCHANGED_AFTER_MS: u64 = 2_500;
 
-/// Rates and samples up to now.
+/// Rates and samples until now.
 #[derive(Default)]
 pub(super) struct History {
-    inside: Mutex<Inside>,
+    state: Mutex<State>,
 }
 
 #[derive(Default)]
-struct Inside {
+struct State {
     cores: HashMap<usize, CoreWindows>,
     streams: HashMap<Arc<str>, StreamWindows>,
     samples: VecDeque<Sample>,
@@ -49,18 +49,18 @@ pub(super) struct Sample {
     pub(super) busy: f64,
 }
 
-/// What a stream or core moved over the last seconds.
+/// Rates of a stream or core over the last seconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Rates {
     pub(super) kbps_in: u64,
     pub(super) kbps_out: u64,
-    /// Pictures a second; of a stream.
+    /// Video frames per second; only for a stream.
     pub(super) fps: Option<f64>,
-    /// Share of the time that was spent in passes; of a core.
+    /// Fraction of the time spent in passes; only for a core.
     pub(super) busy: f64,
 }
 
-/// Who watches a stream, on all cores.
+/// The players of a stream on all cores.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Watched {
     pub(super) players: [u64; Protocol::COUNT],
@@ -79,7 +79,7 @@ struct CoreWindows {
 struct StreamWindows {
     since_ms: u64,
     bytes_in: Window,
-    pictures: Window,
+    video_frames: Window,
     bytes_out: Window,
 }
 
@@ -88,7 +88,7 @@ struct StreamWindows {
 struct Window(VecDeque<(u64, u64)>);
 
 impl Window {
-    /// The count was `value` at `at_ms`. One that goes down has begun anew.
+    /// Records that the count was `value` at `at_ms`. A count that decreases has restarted.
     fn note(&mut self, at_ms: u64, value: u64) {
         match self.0.back() {
             Some(&(last_ms, _)) if at_ms <= last_ms => return,
@@ -96,21 +96,21 @@ impl Window {
             _ => {}
         }
         self.0.push_back((at_ms, value));
-        // The oldest one is at the window's beginning or before it.
+        // The oldest one is at the start of the window or before it.
         while self.0.get(1).is_some_and(|&(second_ms, _)| second_ms + WINDOW_MS <= at_ms) {
             self.0.pop_front();
         }
     }
 
-    /// What is told at times of its own, and no more when it stands still.
-    fn note_or_still(&mut self, at_ms: u64, value: u64, now_ms: u64) {
+    /// Records a count that is reported at its own times, and not at all while it does not change.
+    fn note_or_unchanged(&mut self, at_ms: u64, value: u64, now_ms: u64) {
         self.note(at_ms, value);
-        if at_ms + STILL_MS <= now_ms {
+        if at_ms + UNCHANGED_AFTER_MS <= now_ms {
             self.note(now_ms, value);
         }
     }
 
-    /// How many a second; none before there are two counts.
+    /// The rate per second; none before there are two counts.
     fn per_second(&self) -> Option<f64> {
         let (&(first_ms, first), &(last_ms, last)) = (self.0.front()?, self.0.back()?);
         (last_ms > first_ms).then(|| (last - first) as f64 * 1_000.0 / (last_ms - first_ms) as f64)
@@ -122,61 +122,61 @@ impl Window {
 }
 
 impl History {
-    /// Looks at the relay. To be called once a second.
+    /// Takes a sample. To be called once per second.
     pub(super) fn sample(&self, relay: &Handle) {
         let (cores, streams) = (relay.cores(), relay.streams());
         self.note(&cores, &streams, relay.uptime().as_millis() as u64);
     }
 
     fn note(&self, cores: &[Arc<CoreReport>], streams: &[StreamReport], now_ms: u64) {
-        let mut inside = self.inside();
+        let mut state = self.state();
         for core in cores {
-            inside.cores.entry(core.core).or_default().note(core);
+            state.cores.entry(core.core).or_default().note(core);
         }
         let watched = watched(cores);
-        let told_ms = cores.iter().map(|core| core.at_ms).max().unwrap_or(now_ms);
+        let reported_ms = cores.iter().map(|core| core.at_ms).max().unwrap_or(now_ms);
         for stream in streams {
             let watched = watched.get(&stream.name).copied().unwrap_or_default();
-            let windows = inside.streams.entry(stream.name.clone()).or_default();
-            windows.note(stream, watched, told_ms, now_ms);
+            let windows = state.streams.entry(stream.name.clone()).or_default();
+            windows.note(stream, watched, reported_ms, now_ms);
         }
-        inside.streams.retain(|name, _| streams.binary_search_by(|stream| stream.name.cmp(name)).is_ok());
-        let rates = inside.all();
+        state.streams.retain(|name, _| streams.binary_search_by(|stream| stream.name.cmp(name)).is_ok());
+        let rates = state.all();
         let players = cores.iter().flat_map(|core| core.players).sum();
-        if inside.samples.len() == SAMPLES {
-            inside.samples.pop_front();
+        if state.samples.len() == MAX_SAMPLES {
+            state.samples.pop_front();
         }
         let Rates { kbps_in, kbps_out, busy, .. } = rates;
-        inside.samples.push_back(Sample { at_ms: now_ms, players, kbps_in, kbps_out, busy });
+        state.samples.push_back(Sample { at_ms: now_ms, players, kbps_in, kbps_out, busy });
     }
 
-    /// Of a stream.
+    /// The rates of a stream.
     pub(super) fn stream(&self, name: &str) -> Rates {
-        self.inside().streams.get(name).map(StreamWindows::rates).unwrap_or_default()
+        self.state().streams.get(name).map(StreamWindows::rates).unwrap_or_default()
     }
 
-    /// Of a core.
+    /// The rates of a core.
     pub(super) fn core(&self, core: usize) -> Rates {
-        self.inside().cores.get(&core).map(CoreWindows::rates).unwrap_or_default()
+        self.state().cores.get(&core).map(CoreWindows::rates).unwrap_or_default()
     }
 
-    /// Of all cores; as busy as the busiest of them.
+    /// The rates of all cores together; `busy` is that of the busiest core.
     pub(super) fn all(&self) -> Rates {
-        self.inside().all()
+        self.state().all()
     }
 
-    /// The oldest first.
+    /// The samples, the oldest first.
     pub(super) fn samples(&self) -> Vec<Sample> {
-        self.inside().samples.iter().copied().collect()
+        self.state().samples.iter().copied().collect()
     }
 
-    fn inside(&self) -> MutexGuard<'_, Inside> {
-        // Counts are whole between any two statements.
-        self.inside.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, State> {
+        // The state is consistent between any two statements.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Inside {
+impl State {
     fn all(&self) -> Rates {
         self.cores.values().map(CoreWindows::rates).fold(Rates::default(), |all, core| Rates {
             kbps_in: all.kbps_in + core.kbps_in,
@@ -200,39 +200,39 @@ impl CoreWindows {
             kbps_in: self.bytes_in.kbps(),
             kbps_out: self.bytes_out.kbps(),
             fps: None,
-            // Three digits are more than it is worth.
+            // More digits mean nothing.
             busy: (busy.min(1.0) * 1_000.0).round() / 1_000.0,
         }
     }
 }
 
 impl StreamWindows {
-    fn note(&mut self, stream: &StreamReport, watched: Watched, told_ms: u64, now_ms: u64) {
+    fn note(&mut self, stream: &StreamReport, watched: Watched, reported_ms: u64, now_ms: u64) {
         let facts = &stream.facts;
         if self.since_ms != facts.since_ms {
-            // Another publish.
+            // Another publisher.
             *self = Self {
                 since_ms: facts.since_ms,
                 bytes_out: std::mem::take(&mut self.bytes_out),
                 ..Self::default()
             };
         }
-        self.bytes_in.note_or_still(facts.now_ms, facts.bytes, now_ms);
-        self.pictures.note_or_still(facts.now_ms, facts.pictures, now_ms);
-        self.bytes_out.note(told_ms, watched.bytes_out.iter().sum());
+        self.bytes_in.note_or_unchanged(facts.now_ms, facts.bytes, now_ms);
+        self.video_frames.note_or_unchanged(facts.now_ms, facts.pictures, now_ms);
+        self.bytes_out.note(reported_ms, watched.bytes_out.iter().sum());
     }
 
     fn rates(&self) -> Rates {
         Rates {
             kbps_in: self.bytes_in.kbps(),
             kbps_out: self.bytes_out.kbps(),
-            fps: self.pictures.per_second(),
+            fps: self.video_frames.per_second(),
             busy: 0.0,
         }
     }
 }
 
-/// Who watches what, all cores together.
+/// The players of each stream, added up over all cores.
 pub(super) fn watched(cores: &[Arc<CoreReport>]) -> HashMap<Arc<str>, Watched> {
     let mut all: HashMap<Arc<str>, Watched> = HashMap::new();
     for followed in cores.iter().flat_map(|core| &core.streams) {
@@ -256,29 +256,29 @@ mod tests {
     }
 
     #[test]
-    fn a_rate_is_of_the_last_seconds_and_by_the_times_of_the_counts() {
+    fn a_rate_covers_the_last_seconds_by_the_times_of_the_counts() {
         assert_eq!(window(&[(0, 0)]).per_second(), None);
         assert_eq!(window(&[(0, 0), (1_100, 110)]).per_second(), Some(100.0));
-        // The burst at the beginning is long over.
+        // The burst at the start is before the window.
         let points = [(0, 0), (1_000, 1_000_000), (3_000, 1_000_000), (6_500, 1_000_000), (8_000, 1_000_000)];
         assert_eq!(window(&points).per_second(), Some(0.0));
-        // Told twice at one time: once is enough.
+        // Reported twice for the same time: the first one counts.
         assert_eq!(window(&[(0, 0), (1_000, 50), (1_000, 60)]).per_second(), Some(50.0));
     }
 
     #[test]
-    fn a_count_that_begins_anew_is_no_negative_rate() {
+    fn a_count_that_restarts_gives_no_negative_rate() {
         assert_eq!(window(&[(0, 500), (1_000, 10)]).per_second(), None);
         assert_eq!(window(&[(0, 500), (1_000, 10), (2_000, 20)]).per_second(), Some(10.0));
     }
 
     #[test]
-    fn a_count_that_nobody_tells_any_more_stands_still() {
+    fn a_count_that_is_no_longer_reported_has_the_rate_0() {
         let mut window = window(&[(0, 0), (1_000, 1_000)]);
-        window.note_or_still(1_000, 1_000, 2_000);
+        window.note_or_unchanged(1_000, 1_000, 2_000);
         assert_eq!(window.per_second(), Some(1_000.0));
         for now_ms in (4_000..10_000).step_by(1_000) {
-            window.note_or_still(1_000, 1_000, now_ms);
+            window.note_or_unchanged(1_000, 1_000, now_ms);
         }
         assert_eq!(window.per_second(), Some(0.0));
     }
@@ -298,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sample_adds_the_cores_and_is_as_busy_as_the_busiest() {
+    fn a_sample_adds_up_the_cores_and_has_the_highest_busy() {
         let history = History::default();
         let mut quiet = CoreReport::new(1);
         history.note(&[core(0, 0, 0)], &[], 10);
@@ -312,23 +312,23 @@ mod tests {
     }
 
     #[test]
-    fn samples_are_bounded_and_the_oldest_goes_first() {
+    fn samples_are_bounded_and_the_oldest_is_dropped_first() {
         let history = History::default();
-        (0..SAMPLES as u64 + 5).for_each(|second| history.note(&[], &[], second * 1_000));
+        (0..MAX_SAMPLES as u64 + 5).for_each(|second| history.note(&[], &[], second * 1_000));
         let samples = history.samples();
-        assert_eq!((samples.len(), samples[0].at_ms), (SAMPLES, 5_000));
+        assert_eq!((samples.len(), samples[0].at_ms), (MAX_SAMPLES, 5_000));
     }
 
     #[test]
-    fn a_publish_has_rates_of_its_own_and_a_stream_that_is_gone_has_none() {
+    fn a_new_publisher_has_its_own_rates_and_a_stream_that_has_ended_has_none() {
         let history = History::default();
         history.note(&[], &[stream(5, 1_000, 0)], 1_000);
         history.note(&[], &[stream(5, 2_000, 30_000)], 2_000);
         assert_eq!(history.stream("live/a"), Rates { kbps_in: 240, fps: Some(30.0), ..Rates::default() });
-        // The encoder came back: the counts of the one before are no part of its rates.
+        // The encoder has reconnected: counts from before are not part of its rates.
         history.note(&[], &[stream(2_500, 3_000, 60_000)], 3_000);
         assert_eq!(history.stream("live/a").kbps_in, 0);
         history.note(&[], &[], 4_000);
-        assert!(history.inside().streams.is_empty());
+        assert!(history.state().streams.is_empty());
     }
 }

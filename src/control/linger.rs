@@ -1,5 +1,5 @@
-//! The end of a connection whose last words are to be read: closing a socket with unread bytes in it takes from the
-//! peer what it has not read yet.
+//! Closes a connection so that the peer can read the last response: if a socket is closed with unread bytes in it, the
+//! kernel resets the connection, and the peer loses what it has not read yet.
 
 use std::time::Duration;
 
@@ -9,17 +9,17 @@ use tokio::{
     time::timeout,
 };
 
-/// How long the peer has to see the end.
-const PATIENCE: Duration = Duration::from_secs(1);
-/// How much of what it still says is read.
-const MOST_BYTES: usize = 256 << 10;
+/// How long the peer has to close its side.
+const TIMEOUT: Duration = Duration::from_secs(1);
+/// How much of what it still sends is read.
+const MAX_BYTES: usize = 256 << 10;
 
-/// Says the end, and waits a moment for the peer's.
+/// Ends the sending side, and waits a moment until the peer does the same.
 pub(super) async fn close(mut socket: TcpStream) {
     let ended = async {
         socket.shutdown().await?;
         let mut buffer = [0; 4096];
-        let mut left = MOST_BYTES;
+        let mut left = MAX_BYTES;
         while left > 0 {
             match socket.read(&mut buffer).await? {
                 0 => break,
@@ -28,6 +28,6 @@ pub(super) async fn close(mut socket: TcpStream) {
         }
         std::io::Result::Ok(())
     };
-    // Whatever comes of it, the socket is closed now.
-    let _ = timeout(PATIENCE, ended).await;
+    // Whatever the outcome, the socket is closed now.
+    let _ = timeout(TIMEOUT, ended).await;
 }

@@ -1,5 +1,5 @@
-//! A request for a live body: `/app/name.flv`, over HTTP or as a WebSocket. Says what to answer, or what the player is
-//! to be sent and where it begins; the sending is a core's.
+//! Requests for a stream: `/app/name.flv`, over HTTP or WebSocket. Decides on the response, or on the format and the start
+//! of a player that a core then serves.
 
 use std::time::SystemTime;
 
@@ -24,7 +24,7 @@ use crate::{
     stream::{Form, Start},
 };
 
-/// What a core needs to know of a player, and its response's head.
+/// A player for a core, and the head of its response.
 pub(super) struct Live {
     pub(super) stream: String,
     pub(super) form: Form,
@@ -34,13 +34,13 @@ pub(super) struct Live {
 
 const METHODS: &str = "GET, HEAD, OPTIONS";
 
-/// Whether this is the address of a live body: not the page's, whose files have other endings, nor the API's.
-pub(super) fn is_asked_for(uri: &Uri) -> bool {
+/// Whether this is the path of a stream. The page's files end otherwise, and the API's paths are excluded.
+pub(super) fn is_stream(uri: &Uri) -> bool {
     let path = uri.path();
     path.ends_with(".flv") && !paths::is_of_api(path)
 }
 
-/// The player that this request becomes; or, in the error, the whole response to it.
+/// The player that this request becomes, or in the error the complete response.
 pub(super) fn answer<B: HttpBody>(control: &Control, request: &Request<B>) -> Result<Live, Box<Response>> {
     let config = control.relay.config();
     let origins = state::stream_origins(&config);
@@ -56,7 +56,7 @@ pub(super) fn answer<B: HttpBody>(control: &Control, request: &Request<B>) -> Re
             return Err(with_origin(origins, request.headers(), response));
         }
     }
-    let (stream, start) = wanted(control, request).map_err(refuse)?;
+    let (stream, start) = requested(control, request).map_err(refuse)?;
     let form = form(request);
     let head = match form {
         Form::WebsocketFlv => websocket_head(origins, request)
@@ -77,10 +77,10 @@ pub(super) fn answer<B: HttpBody>(control: &Control, request: &Request<B>) -> Re
     Ok(Live { stream, form, start, head })
 }
 
-/// Which stream, and where it begins.
-fn wanted<B: HttpBody>(control: &Control, request: &Request<B>) -> Result<(String, Start), HttpError> {
+/// The stream, and where the player starts.
+fn requested<B: HttpBody>(control: &Control, request: &Request<B>) -> Result<(String, Start), HttpError> {
     if !request.body().is_end_stream() {
-        return Err(HttpError::bad_request("a request for a stream has no body"));
+        return Err(HttpError::bad_request("a request for a stream cannot have a body"));
     }
     let path = percent_encoding::percent_decode_str(request.uri().path()).decode_utf8();
     let path = path.map_err(|_| HttpError::bad_request("the path is not UTF-8"))?;
@@ -89,12 +89,12 @@ fn wanted<B: HttpBody>(control: &Control, request: &Request<B>) -> Result<(Strin
     let requested = requested.map_err(|error| HttpError::bad_request(error.to_string()))?;
     let start = requested.unwrap_or(control.relay.config().play.start);
     if control.relay.is_draining() {
-        return Err(HttpError::new(StatusCode::SERVICE_UNAVAILABLE, "the relay is about to stop"));
+        return Err(HttpError::new(StatusCode::SERVICE_UNAVAILABLE, "the relay is shutting down"));
     }
     let name = name.to_string();
-    // What players of RTMP wait for alone is not there.
+    // A stream that only RTMP players wait for does not exist for HTTP.
     if !control.relay.can_be_watched(&name) {
-        return Err(HttpError::not_found(format!("nobody publishes {name}")));
+        return Err(HttpError::not_found(format!("{name} is not published")));
     }
     Ok((name, start))
 }
@@ -104,13 +104,13 @@ fn body_headers() -> HeaderMap {
         (header::CONTENT_TYPE, HeaderValue::from_static("video/x-flv")),
         (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
         (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
-        // It ends with the stream: there is no length, and no next request.
+        // The body ends with the stream: it has no length, and there is no next request.
         (header::CONNECTION, HeaderValue::from_static("close")),
     ])
 }
 
-/// Chunks tell a client where the body ends from where the connection broke; HTTP/1.0, which nginx speaks to what it
-/// proxies by default, does not know them.
+/// With chunks a client can tell the end of the body from a broken connection. HTTP/1.0, which nginx uses for proxied
+/// requests by default, has no chunks.
 fn form<B>(request: &Request<B>) -> Form {
     match request.version() {
         _ if is_websocket(request) => Form::WebsocketFlv,
@@ -119,8 +119,8 @@ fn form<B>(request: &Request<B>) -> Form {
     }
 }
 
-/// Every player and browser says what it is or what it accepts. A request that does neither comes from a client that
-/// writes it by hand and reads its socket as it comes, as cameras' viewers in firmware do: chunks would be noise to it.
+/// Every player and browser sends one of these headers. A request with none of them comes from a client that writes its
+/// request by hand and reads the raw socket, as viewers in the firmware of cameras do: it cannot parse chunks.
 fn has_http_library(headers: &HeaderMap) -> bool {
     [header::USER_AGENT, header::ACCEPT, header::TE].iter().any(|name| headers.contains_key(name))
 }
@@ -133,16 +133,15 @@ fn is_websocket<B>(request: &Request<B>) -> bool {
 fn websocket_head<B>(origins: Origins<'_>, request: &Request<B>) -> Result<Bytes, Box<Response>> {
     let headers = request.headers();
     let refuse = |status, reason: &str| Box::new(HttpError::new(status, reason).into_response());
-    let is_opening = request.method() == Method::GET
+    let is_valid = request.method() == Method::GET
         && request.version() == Version::HTTP_11
         && has_word(headers, &header::CONNECTION, "upgrade");
-    if !is_opening {
-        let reason = "a WebSocket opens with GET, HTTP/1.1 and Connection: Upgrade";
+    if !is_valid {
+        let reason = "a WebSocket handshake is a GET request with HTTP/1.1 and Connection: Upgrade";
         return Err(refuse(StatusCode::BAD_REQUEST, reason));
     }
     if headers.get(header::SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
-        let mut response =
-            refuse(StatusCode::UPGRADE_REQUIRED, "only version 13 of WebSocket is spoken here");
+        let mut response = refuse(StatusCode::UPGRADE_REQUIRED, "the WebSocket version must be 13");
         let headers = response.headers_mut();
         headers.insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
         headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
@@ -153,10 +152,10 @@ fn websocket_head<B>(origins: Origins<'_>, request: &Request<B>) -> Result<Bytes
         .get(header::SEC_WEBSOCKET_KEY)
         .filter(|key| BASE64_STANDARD.decode(key.as_bytes()).is_ok_and(|nonce| nonce.len() == 16));
     let Some(key) = key else {
-        return Err(refuse(StatusCode::BAD_REQUEST, "Sec-WebSocket-Key is not 16 bytes in base64"));
+        return Err(refuse(StatusCode::BAD_REQUEST, "Sec-WebSocket-Key must be 16 bytes in base64"));
     };
     if !origins.may_open(headers) {
-        return Err(refuse(StatusCode::FORBIDDEN, "http.allow_origins does not name this page's origin"));
+        return Err(refuse(StatusCode::FORBIDDEN, "the origin of this page is not in http.allow_origins"));
     }
     let accept = derive_accept_key(key.as_bytes());
     let mut response = HeaderMap::from_iter([
@@ -169,13 +168,13 @@ fn websocket_head<B>(origins: Origins<'_>, request: &Request<B>) -> Result<Bytes
     Ok(head("101 Switching Protocols", &response))
 }
 
-/// Whether a list in a header has this word.
+/// Whether a comma-separated header contains this word.
 fn has_word(headers: &HeaderMap, name: &header::HeaderName, word: &str) -> bool {
     let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
     values.flat_map(|value| value.split(',')).any(|found| found.trim().eq_ignore_ascii_case(word))
 }
 
-/// A response's head as its bytes.
+/// The head of a response as bytes.
 fn head(status: &str, headers: &HeaderMap) -> Bytes {
     let mut head =
         format!("HTTP/1.1 {status}\r\nDate: {}\r\n", httpdate::fmt_http_date(SystemTime::now())).into_bytes();
@@ -199,8 +198,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn paths_of_page_and_api_are_no_streams() {
-        let is = |path: &str| is_asked_for(&path.parse().unwrap());
+    fn paths_of_the_page_and_the_api_are_not_streams() {
+        let is = |path: &str| is_stream(&path.parse().unwrap());
         assert!(is("/live/a.flv") && is("/live/a.flv?start=live") && is("/a.flv"));
         assert!(
             !is("/live/a") && !is("/api/v1/streams/live/a/still.flv") && !is("/api/v1/a.flv") && !is("/")
@@ -209,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn a_word_of_a_header_s_list_is_found_whatever_its_case() {
+    fn a_word_in_a_header_s_list_is_found_in_any_case() {
         let headers =
             HeaderMap::from_iter([(header::CONNECTION, HeaderValue::from_static("keep-alive, Upgrade"))]);
         assert!(has_word(&headers, &header::CONNECTION, "upgrade"));

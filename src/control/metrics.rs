@@ -1,4 +1,4 @@
-//! `/metrics`: the reports in OpenMetrics, in base units. What `packaging/` asks of them, a test holds.
+//! `/metrics`: the reports in OpenMetrics, in base units. A test checks that every metric used in `packaging/` exists.
 
 use std::{collections::HashMap, fmt, sync::Arc};
 
@@ -32,11 +32,11 @@ use crate::{
 };
 
 const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-/// What streams beyond `http.metrics_max_streams` are called together. No name begins with a slash, so no stream can take
-/// this one's labels: a series that is there twice makes Prometheus throw the whole scrape away.
+/// The label of the streams beyond `http.metrics_max_streams`, added up. No stream name starts with a slash, so no stream
+/// has this label: Prometheus rejects a scrape with a duplicate series.
 const OTHERS: &str = "/others";
 
-/// `GET /metrics`: to those who may not read, without the name of any stream.
+/// `GET /metrics`. Clients that may not read get no stream names.
 pub(super) async fn scrape(
     State(control): State<Arc<Control>>,
     Extension(granted): Extension<Granted>,
@@ -53,7 +53,7 @@ pub(super) async fn scrape(
     }
 }
 
-/// The relay as it is when it is asked.
+/// Collects the metrics at the time of the scrape.
 struct Scrape {
     control: Arc<Control>,
     granted: Granted,
@@ -78,11 +78,11 @@ impl Collector for Scrape {
 
 fn process(writer: &mut Writer<'_>, control: &Control) -> fmt::Result {
     let relay = &control.relay;
-    writer.info("build", "What runs", &[("version", env!("CARGO_PKG_VERSION"))])?;
+    writer.info("build", "Version of fanfare", &[("version", env!("CARGO_PKG_VERSION"))])?;
     let uptime = relay.uptime().as_secs_f64();
-    writer.gauge("uptime", "Time since the start", Some(Unit::Seconds), [(NO_LABELS, uptime)])?;
+    writer.gauge("uptime", "Time since the relay started", Some(Unit::Seconds), [(NO_LABELS, uptime)])?;
     let is_draining = f64::from(u8::from(relay.is_draining()));
-    writer.gauge("draining", "1 while the relay is about to end", None, [(NO_LABELS, is_draining)])?;
+    writer.gauge("draining", "1 while the relay is shutting down", None, [(NO_LABELS, is_draining)])?;
     let memory = relay.memory();
     let totals = [
         ("resident", system::resident_bytes()),
@@ -91,25 +91,30 @@ fn process(writer: &mut Writer<'_>, control: &Control) -> fmt::Result {
     ];
     let kinds = MemoryKind::ALL.iter().map(|&kind| (kind.name(), memory.of(kind) as u64));
     let bytes = totals.into_iter().chain(kinds).map(|(kind, bytes)| ([("kind", kind)], bytes as f64));
-    let help = "Memory in use, limits.memory_budget, what counts against it, and of what kinds that is";
+    let help = "Memory in use, limits.memory_budget, what counts against the budget, and its parts by kind";
     writer.gauge("memory", help, Some(Unit::Bytes), bytes)?;
     let relief = memory.relief();
-    let given_up = [(NO_LABELS, relief.given_up_bytes)];
-    let help = "Segments that logs gave up because limits.memory_budget was exceeded";
-    writer.counter("memory_freed", help, Some(Unit::Bytes), given_up)?;
+    let freed = [(NO_LABELS, relief.given_up_bytes)];
+    let help = "Segments that were dropped because limits.memory_budget was exceeded";
+    writer.counter("memory_freed", help, Some(Unit::Bytes), freed)?;
     let files = [(NO_LABELS, system::open_files() as f64)];
-    writer.gauge("open_files", "Descriptors that are open", None, files)?;
+    writer.gauge("open_files", "Open file descriptors", None, files)?;
     let limit = [(NO_LABELS, system::open_files_limit() as f64)];
-    writer.gauge("open_files_limit", "Descriptors that may be open", None, limit)?;
+    writer.gauge("open_files_limit", "Limit on open file descriptors", None, limit)?;
     let refusals = relay.refusals().into_iter().map(|(limit, count)| {
         ([("limit", limit.to_string().trim_start_matches("limits.").to_owned())], count)
     });
-    writer.counter("refusals", "Who was turned away, by limit", None, refusals)?;
+    writer.counter("refusals", "Refused connections and publishers, by limit", None, refusals)?;
     let lost = [(NO_LABELS, logging::lost_lines())];
-    writer.counter("log_lines_lost", "Log lines that standard error did not take in time", None, lost)?;
+    writer.counter(
+        "log_lines_lost",
+        "Log lines lost because standard error was not read in time or not writable",
+        None,
+        lost,
+    )?;
     let suppressed =
         relay.suppressed_lines().into_iter().map(|(kind, count)| ([("kind", kind.name())], count));
-    let help = "Log lines that log.lines_per_network held back, by kind";
+    let help = "Log lines suppressed by log.lines_per_network, by kind";
     writer.counter("log_lines_suppressed", help, None, suppressed)
 }
 
@@ -117,57 +122,67 @@ fn of_cores(writer: &mut Writer<'_>, control: &Control, cores: &[Arc<CoreReport>
     let gauge =
         |of: fn(&CoreReport) -> u64| cores.iter().map(move |core| (core_label(core), of(core) as f64));
     let counter = |of: fn(&CoreReport) -> u64| cores.iter().map(move |core| (core_label(core), of(core)));
-    writer.gauge("connections", "Connections now", None, gauge(|core| core.connections))?;
-    writer.gauge("publishers", "Publishers now", None, gauge(|core| core.publishers))?;
+    writer.gauge("connections", "Current connections", None, gauge(|core| core.connections))?;
+    writer.gauge("publishers", "Current publishers", None, gauge(|core| core.publishers))?;
     let players = cores.iter().flat_map(|core| {
         Protocol::ALL.map(|protocol| {
             (core_and(core, "protocol", protocol.name()), core.players[protocol.index()] as f64)
         })
     });
-    writer.gauge("players", "Players now", None, players)?;
+    writer.gauge("players", "Current players", None, players)?;
     let busy = cores.iter().map(|core| (core_label(core), control.history.core(core.core).busy));
-    writer.gauge("core_busy_ratio", "Share of the last seconds that was spent in passes", None, busy)?;
-    writer.counter(
-        "connections_accepted",
-        "Connections that were let in",
+    writer.gauge(
+        "core_busy_ratio",
+        "Fraction of the last seconds spent in passes over the players",
         None,
-        counter(|core| core.connects),
+        busy,
     )?;
-    writer.counter("received", "Received", Some(Unit::Bytes), counter(|core| core.bytes_in))?;
+    writer.counter("connections_accepted", "Accepted connections", None, counter(|core| core.connects))?;
+    writer.counter("received", "Bytes received", Some(Unit::Bytes), counter(|core| core.bytes_in))?;
     let sent = cores.iter().flat_map(|core| {
         Protocol::ALL
             .map(|protocol| (core_and(core, "protocol", protocol.name()), core.bytes_out[protocol.index()]))
     });
-    writer.counter("sent", "Sent", Some(Unit::Bytes), sent)?;
-    writer.counter("received_frames", "Frames from publishers", None, counter(|core| core.frames_in))?;
-    writer.counter("sends", "Sends handed to the kernel", None, counter(|core| core.sends))?;
-    let submissions = counter(|core| core.submissions);
+    writer.counter("sent", "Bytes sent", Some(Unit::Bytes), sent)?;
     writer.counter(
-        "submissions",
-        "Calls into the kernel that handed over sends and receives",
+        "received_frames",
+        "Frames received from publishers",
         None,
-        submissions,
+        counter(|core| core.frames_in),
     )?;
-    writer.counter("completions", "Completions of these", None, counter(|core| core.completions))?;
+    writer.counter("sends", "Sends submitted to the kernel", None, counter(|core| core.sends))?;
+    let submissions = counter(|core| core.submissions);
+    writer.counter("submissions", "System calls that submitted sends and receives", None, submissions)?;
+    writer.counter(
+        "completions",
+        "Completions of sends and receives",
+        None,
+        counter(|core| core.completions),
+    )?;
     writer.counter("passes", "Passes over the players", None, counter(|core| core.passes))?;
-    writer.counter("skips", "Players moved ahead to a key frame", None, counter(|core| core.skips))?;
+    writer.counter(
+        "skips",
+        "How often a player that lagged was moved to a key frame",
+        None,
+        counter(|core| core.skips),
+    )?;
     let ends = cores.iter().flat_map(|core| {
         ReasonKind::ALL
             .into_iter()
             .zip(core.ends)
             .map(|(reason, count)| (core_and(core, "reason", reason.label()), count))
     });
-    writer.counter("connections_closed", "Connections that ended, by reason", None, ends)?;
+    writer.counter("connections_closed", "Closed connections, by reason", None, ends)?;
     let pass = cores.iter().map(|core| (core_label(core), scaled(&core.pass_us, 1e-6)));
-    writer.histogram("pass", "How long passes took", Unit::Seconds, pass)?;
+    writer.histogram("pass", "Duration of passes over the players", Unit::Seconds, pass)?;
     let send = cores.iter().map(|core| (core_label(core), scaled(&core.send_bytes, 1.0)));
-    writer.histogram("send_size", "Size of each send to a player", Unit::Bytes, send)?;
+    writer.histogram("send_size", "Size of sends to players", Unit::Bytes, send)?;
     let lag = cores.iter().map(|core| (core_label(core), scaled(&core.lag_ms, 1e-3)));
-    writer.histogram("lag", "Age of the oldest message in each send to a player", Unit::Seconds, lag)
+    writer.histogram("lag", "Age of the oldest message in sends to players", Unit::Seconds, lag)
 }
 
-/// A stream that has metrics of its own.
-struct Told<'a> {
+/// A stream, its players and its rates.
+struct Row<'a> {
     stream: &'a StreamReport,
     watched: Watched,
     rates: Rates,
@@ -183,79 +198,99 @@ fn of_streams(
     let live = streams.iter().filter(|stream| stream.is_live).count();
     let counts = [("live", live), ("waiting", streams.len() - live)];
     let counts = counts.map(|(state, count)| ([("state", state)], count as f64));
-    writer.gauge("streams", "Streams that are published, and that are waited for", None, counts)?;
+    writer.gauge("streams", "Streams that are published (live) or waited for (waiting)", None, counts)?;
 
     let all_watched = history::watched(cores);
     let named = if granted.read { control.relay.config().http.metrics_max_streams } else { 0 };
-    let (own, others) = chosen(streams, named);
-    let tell = |stream| told(control, &all_watched, stream);
-    let own: Vec<Told<'_>> = own.into_iter().map(tell).collect();
-    let others: Vec<Told<'_>> = others.into_iter().map(tell).collect();
+    let (own, others) = select(streams, named);
+    let row = |stream| row(control, &all_watched, stream);
+    let own: Vec<Row<'_>> = own.into_iter().map(row).collect();
+    let others: Vec<Row<'_>> = others.into_iter().map(row).collect();
 
     let by_protocol = |of: fn(&Watched) -> [u64; Protocol::COUNT]| {
-        own.iter().flat_map(move |told| {
-            let counts = of(&told.watched);
+        own.iter().flat_map(move |row| {
+            let counts = of(&row.watched);
             Protocol::ALL
-                .map(|protocol| (stream_and_protocol(&told.stream.name, protocol), counts[protocol.index()]))
+                .map(|protocol| (stream_and_protocol(&row.stream.name, protocol), counts[protocol.index()]))
         })
     };
     let other_players = Protocol::ALL.into_iter().filter(|_| !others.is_empty()).map(|protocol| {
-        let count = others.iter().map(|told| told.watched.players[protocol.index()]).sum::<u64>();
+        let count = others.iter().map(|row| row.watched.players[protocol.index()]).sum::<u64>();
         (stream_and_protocol(OTHERS, protocol), count)
     });
     let players = by_protocol(|watched| watched.players).chain(other_players);
     let players = players.map(|(labels, count)| (labels, count as f64));
-    writer.gauge("stream_players", "Players of a stream now", None, players)?;
+    writer.gauge("stream_players", "Current players of a stream", None, players)?;
 
     let rate = |of: fn(&Rates) -> u64| {
-        let bytes = move |told: &Told<'_>| of(&told.rates) as f64 * 125.0;
+        let bytes = move |row: &Row<'_>| of(&row.rates) as f64 * 125.0;
         let rest = (!others.is_empty()).then(|| (stream_label(OTHERS), others.iter().map(bytes).sum()));
-        own.iter().map(move |told| (stream_label(&told.stream.name), bytes(told))).chain(rest)
+        own.iter().map(move |row| (stream_label(&row.stream.name), bytes(row))).chain(rest)
     };
     let per_second = || Some(Unit::Other("bytes_per_second".to_owned()));
-    writer.gauge("stream_received", "What a publisher sends", per_second(), rate(|rates| rates.kbps_in))?;
+    writer.gauge(
+        "stream_received",
+        "Rate at which a publisher sends",
+        per_second(),
+        rate(|rates| rates.kbps_in),
+    )?;
     writer.gauge(
         "stream_sent",
-        "What a stream's players are sent",
+        "Rate at which the players of a stream are sent data",
         per_second(),
         rate(|rates| rates.kbps_out),
     )?;
 
-    // Of the others no counts: what streams come and go among them would turn back a sum.
+    // The other streams have no counters: when one of them ends, the sum would decrease.
     let counter =
-        |of: fn(&Told<'_>) -> u64| own.iter().map(move |told| (stream_label(&told.stream.name), of(told)));
-    let bytes_in = counter(|told| told.stream.facts.bytes);
-    writer.counter("stream_received", "Payload of a publish", Some(Unit::Bytes), bytes_in)?;
-    let frames = counter(|told| told.stream.facts.frames);
-    writer.counter("stream_received_frames", "Frames of a publish", None, frames)?;
+        |of: fn(&Row<'_>) -> u64| own.iter().map(move |row| (stream_label(&row.stream.name), of(row)));
+    let bytes_in = counter(|row| row.stream.facts.bytes);
+    writer.counter(
+        "stream_received",
+        "Media bytes received from a publisher",
+        Some(Unit::Bytes),
+        bytes_in,
+    )?;
+    let frames = counter(|row| row.stream.facts.frames);
+    writer.counter("stream_received_frames", "Frames received from a publisher", None, frames)?;
     let sent = by_protocol(|watched| watched.bytes_out);
-    writer.counter("stream_sent", "Sent to a stream's players", Some(Unit::Bytes), sent)?;
-    let skips = counter(|told| told.watched.skips);
-    writer.counter("stream_skips", "Players of a stream moved ahead to a key frame", None, skips)?;
+    writer.counter("stream_sent", "Bytes sent to the players of a stream", Some(Unit::Bytes), sent)?;
+    let skips = counter(|row| row.watched.skips);
+    writer.counter(
+        "stream_skips",
+        "How often a player of a stream that lagged was moved to a key frame",
+        None,
+        skips,
+    )?;
 
-    let some = |of: fn(&Told<'_>) -> Option<f64>| {
-        own.iter().filter_map(move |told| of(told).map(|value| (stream_label(&told.stream.name), value)))
+    let some = |of: fn(&Row<'_>) -> Option<f64>| {
+        own.iter().filter_map(move |row| of(row).map(|value| (stream_label(&row.stream.name), value)))
     };
-    let fps = some(|told| told.rates.fps);
-    writer.gauge("stream_frames_per_second", "Pictures a publisher sends", None, fps)?;
-    let interval = some(|told| told.stream.facts.key_frame_interval_ms.map(|ms| f64::from(ms) / 1e3));
-    writer.gauge("stream_key_frame_interval", "Between two key frames", Some(Unit::Seconds), interval)?;
-    let silence = some(|told| told.stream.silent_ms.map(|ms| ms as f64 / 1e3));
-    writer.gauge("stream_idle", "Since a publisher was heard", Some(Unit::Seconds), silence)
+    let fps = some(|row| row.rates.fps);
+    writer.gauge("stream_frames_per_second", "Video frames per second from a publisher", None, fps)?;
+    let interval = some(|row| row.stream.facts.key_frame_interval_ms.map(|ms| f64::from(ms) / 1e3));
+    writer.gauge(
+        "stream_key_frame_interval",
+        "Time between the last two key frames",
+        Some(Unit::Seconds),
+        interval,
+    )?;
+    let silence = some(|row| row.stream.silent_ms.map(|ms| ms as f64 / 1e3));
+    writer.gauge("stream_idle", "Time since a publisher sent anything", Some(Unit::Seconds), silence)
 }
 
-/// Those that are published before those that are waited for, and the earlier before the later: so nobody who comes
-/// takes the place of one who has one.
-fn chosen(streams: &[StreamReport], most: usize) -> (Vec<&StreamReport>, Vec<&StreamReport>) {
+/// The streams with metrics of their own, and the others. Published streams come before those that are waited for, and
+/// earlier ones before later ones, so that a new stream does not replace one that has metrics.
+fn select(streams: &[StreamReport], max: usize) -> (Vec<&StreamReport>, Vec<&StreamReport>) {
     let mut all: Vec<_> = streams.iter().collect();
     all.sort_by_key(|stream| (!stream.is_live, stream.facts.since_ms));
-    let others = all.split_off(most.min(all.len()));
+    let others = all.split_off(max.min(all.len()));
     (all, others)
 }
 
-fn told<'a>(control: &Control, watched: &HashMap<Arc<str>, Watched>, stream: &'a StreamReport) -> Told<'a> {
+fn row<'a>(control: &Control, watched: &HashMap<Arc<str>, Watched>, stream: &'a StreamReport) -> Row<'a> {
     let watched = watched.get(&stream.name).copied().unwrap_or_default();
-    Told { stream, watched, rates: control.history.stream(&stream.name) }
+    Row { stream, watched, rates: control.history.stream(&stream.name) }
 }
 
 type Labels<const N: usize> = [(&'static str, String); N];
@@ -278,16 +313,16 @@ fn stream_and_protocol(name: &str, protocol: Protocol) -> Labels<2> {
     [("stream", escaped(name)), ("protocol", protocol.name().to_owned())]
 }
 
-/// Names are whatever publishers choose, and the encoder writes a label's value as it is.
+/// Publishers choose the names, and the encoder does not escape labels.
 fn escaped(value: &str) -> String {
     value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }
 
-/// A histogram in other units: its sum, its count, its buckets.
+/// A histogram in base units: sum, count, buckets.
 type Scaled = (f64, u64, Vec<(f64, u64)>);
 
 fn scaled<const BOUNDS: usize>(histogram: &Histogram<BOUNDS>, factor: f64) -> Scaled {
-    // Divided rather than multiplied where that is exact: a bound is written as it is read.
+    // Divided rather than multiplied where that is exact, so that bounds are printed without rounding errors.
     let scale = |value: u64| if factor < 1.0 { value as f64 / (1.0 / factor).round() } else { value as f64 };
     let buckets = histogram.buckets().map(|(bound, count)| (bound.map_or(f64::MAX, scale), count));
     (scale(histogram.sum()), histogram.count(), buckets.collect())
@@ -341,7 +376,7 @@ impl Writer<'_> {
     }
 }
 
-/// A row with these labels, or the one row there is without.
+/// The row with these labels, or the only row if there are none.
 fn with<const N: usize, K: AsRef<str>, V: AsRef<str>>(
     metric: &mut MetricEncoder<'_>,
     labels: &[(K, V); N],
@@ -369,19 +404,19 @@ mod tests {
     }
 
     #[test]
-    fn streams_that_came_first_have_metrics_of_their_own_and_nobody_takes_their_place() {
+    fn the_earliest_streams_have_metrics_of_their_own_and_keep_them() {
         let streams =
             [stream("a", true, 30), stream("b", false, 0), stream("c", true, 10), stream("d", true, 20)];
         let names =
             |streams: Vec<&StreamReport>| streams.iter().map(|it| it.name.to_string()).collect::<String>();
-        let (own, others) = chosen(&streams, 2);
+        let (own, others) = select(&streams, 2);
         assert_eq!((names(own).as_str(), names(others).as_str()), ("cd", "ab"));
-        assert_eq!(chosen(&streams, 0).1.len(), 4);
-        assert_eq!(chosen(&streams, 9).0.len(), 4);
+        assert_eq!(select(&streams, 0).1.len(), 4);
+        assert_eq!(select(&streams, 9).0.len(), 4);
     }
 
     #[test]
-    fn no_stream_is_called_as_all_others_together() {
+    fn no_stream_can_have_the_label_of_the_others() {
         for (app, key) in
             [("", OTHERS), (OTHERS, ""), ("/", OTHERS), ("", "(others)"), ("", "//others"), ("", "%2Fothers")]
         {
@@ -391,12 +426,12 @@ mod tests {
     }
 
     #[test]
-    fn a_name_cannot_end_its_label() {
+    fn a_stream_name_cannot_end_its_label() {
         assert_eq!(escaped("a\"} 1\n\\"), "a\\\"} 1\\n\\\\");
     }
 
     #[test]
-    fn histograms_are_in_base_units_and_end_without_a_bound() {
+    fn histograms_are_in_base_units_and_end_with_an_unbounded_bucket() {
         let mut lag = Histogram::new(&LAG_MS);
         lag.observe(50);
         let (sum, count, buckets) = scaled(&lag, 1e-3);

@@ -1,5 +1,5 @@
-//! The control plane: the HTTP port, on a thread of its own. It serves the page, the API, events and metrics, and hands
-//! players that ask for a live body to the cores. No core ever waits for it.
+//! The control plane: HTTP, on a thread of its own. It serves the page, the API, events and metrics, and passes players
+//! that request a stream over HTTP to the cores. No core ever waits for it.
 
 #![forbid(unsafe_code)]
 
@@ -7,8 +7,8 @@ mod api;
 mod client;
 mod connections;
 mod cors;
-mod described;
-mod ebb;
+mod descriptions;
+
 mod error;
 mod events;
 mod history;
@@ -16,7 +16,7 @@ mod linger;
 mod live;
 mod metrics;
 mod page;
-mod patience;
+
 mod rights;
 mod server;
 mod state;
@@ -24,7 +24,9 @@ mod stills;
 mod streams;
 mod system;
 mod token;
+mod trim;
 mod unread;
+mod write_timeout;
 
 use std::{
     net::{SocketAddr, TcpListener},
@@ -34,25 +36,26 @@ use std::{
 };
 
 use client::Scope;
-use ebb::Ebb;
+
 use state::Control;
 pub use token::TokenNotice;
+use trim::Trim;
 
 use crate::net::{self, Handle};
 
-/// What the start-up lines say of HTTP.
+/// HTTP after its start, for the start-up lines.
 pub struct Started {
     /// The addresses in force.
     pub addresses: Vec<SocketAddr>,
-    /// Where the token to act with is.
+    /// Where the token for writing comes from.
     pub token: TokenNotice,
 }
 
-/// Binds the addresses for HTTP and serves them from a thread of its own, as long as the process lives. None where HTTP
-/// is not wanted or not to be had.
+/// Binds the addresses for HTTP and serves them on a thread of its own as long as the process lives. None if no address
+/// is configured, or if no default address can be bound.
 ///
 /// # Errors
-/// What kept it from starting, as one line.
+/// Why it cannot start, as one line.
 pub async fn start(relay: Handle) -> Result<Option<Started>, String> {
     let config = relay.config();
     let http = net::bind_http(&config.listen.http, config.listen.is_default_http).await?;
@@ -71,7 +74,7 @@ pub async fn start(relay: Handle) -> Result<Option<Started>, String> {
     }
     let (token, notice) = token::obtain(&config.api)?;
     if let TokenNotice::ForThisRun { why, .. } = &notice {
-        tracing::warn!(reason = why, "the token for the API is not kept");
+        tracing::warn!(reason = why, "API token not stored");
     }
     let control = Arc::new(Control::new(relay, token, http));
     let cannot = |error| format!("cannot start the thread for HTTP: {error}");
@@ -85,23 +88,23 @@ async fn serve(control: Arc<Control>, listeners: Vec<(TcpListener, Scope)>) {
     for (listener, scope) in listeners {
         match tokio::net::TcpListener::from_std(listener) {
             Ok(listener) => drop(tokio::spawn(server::serve(control.clone(), listener, scope))),
-            Err(error) => tracing::error!(%error, "an address for HTTP cannot be waited on"),
+            Err(error) => tracing::error!(%error, "HTTP listener failed"),
         }
     }
     tokio::spawn({
         let control = control.clone();
         async move { control.events.collect().await }
     });
-    let mut ebb = Ebb::default();
+    let mut trim = Trim::default();
     let mut tick = tokio::time::interval(history::INTERVAL);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tick.tick().await;
         control.relay.check_cores();
         control.history.sample(&control.relay);
-        control.stills.tidy(Instant::now());
+        control.stills.drop_old(Instant::now());
         control.descriptions.retain(|name| control.relay.stream(name).is_some());
-        if ebb.has_come(control.relay.connection_count()) {
+        if trim.is_due(control.relay.connection_count()) {
             net::give_free_pages_back();
         }
     }
@@ -118,7 +121,7 @@ mod tests {
     use super::*;
     use crate::config::Config;
 
-    const TOKEN: &str = "to-act-in-tests-with";
+    const TOKEN: &str = "token-for-writing";
 
     /// Status line and body.
     fn ask(address: SocketAddr, method: &str, path: &str) -> (String, String) {
@@ -153,7 +156,7 @@ mod tests {
         let started = start(relay.clone()).await.expect("it starts").expect("HTTP is wanted");
         let head = |token: &str, path: &str| ask_with(token, started.addresses[0], "GET", path).0;
         let may_read = |token: &str| head(token, "/api/v1/config").starts_with("HTTP/1.1 200 ");
-        let another = "another-token-to-act-with";
+        let another = "another-token-for-writing";
         assert_eq!((may_read(TOKEN), may_read(another)), (true, false));
         assert!(!head(TOKEN, "/api/v1/summary").contains("access-control-allow-origin"));
         assert!(head(TOKEN, "/live/a.flv").contains("access-control-allow-origin: *"));
@@ -167,13 +170,13 @@ mod tests {
         assert!(head(another, "/api/v1/summary").contains("access-control-allow-origin: *"));
         assert!(!head(another, "/live/a.flv").contains("access-control-allow-origin"));
 
-        // One that is removed: that of the start holds until there is another start.
+        // If the token is removed, the one of the start stays in force until the next start.
         relay.set_config(Config { api: Default::default(), ..config(1) });
         assert_eq!((may_read(TOKEN), may_read(another), may_read("")), (true, false, false));
     }
 
     #[tokio::test]
-    async fn a_core_that_stands_still_is_named_in_time_and_keeps_nobody_waiting() {
+    async fn a_stalled_core_is_named_in_time_and_delays_no_request() {
         let relay = net::without_cores(config(2));
         let started = start(relay.clone()).await.expect("it starts").expect("HTTP is wanted");
         let address = started.addresses[0];
@@ -189,9 +192,9 @@ mod tests {
                 "{path} {body}"
             );
         }
-        // Of three, two had to wait for a core that nothing was known of.
+        // Two of the three requests waited for a core that was not yet known to be stalled.
         assert!(asked.elapsed() < Duration::from_secs(10), "{:?}", asked.elapsed());
-        assert_eq!(ask(address, "GET", "/api/v1/streams").0, "HTTP/1.1 200 OK", "that needs no core");
+        assert_eq!(ask(address, "GET", "/api/v1/streams").0, "HTTP/1.1 200 OK", "it needs no core");
 
         let until = |what: &str, wanted: &str| {
             let deadline = Instant::now() + Duration::from_secs(20);
@@ -200,8 +203,8 @@ mod tests {
                 thread::sleep(Duration::from_millis(50));
             }
         };
-        until("its health says so", "core 0 does not answer");
-        // From then on no request waits, and nothing piles up in its mail.
+        until("the health check names it", "core 0 does not answer");
+        // From then on no request waits, and its mailbox does not grow.
         let (asked, waiting) = (Instant::now(), relay.waiting_mail(0));
         for _ in 0..100 {
             assert_eq!(ask(address, "DELETE", "/api/v1/players/7").0, unavailable);

@@ -1,4 +1,4 @@
-//! The page: the files under `web/`, which are in the binary.
+//! The page: serves the files under `web/`, which are compiled into the binary.
 
 use axum::{
     http::{HeaderMap, HeaderValue, StatusCode, Uri, header},
@@ -16,7 +16,7 @@ use super::error::HttpError;
 #[exclude = ".*"]
 struct Files;
 
-/// The page runs its own code alone, and is shown in nobody else's.
+/// The page runs only its own code, and no other site may embed it.
 const POLICY: &str = "default-src 'self'; media-src 'self' blob:; img-src 'self' data: blob:; \
                       connect-src 'self' ws: wss:; style-src 'self'; script-src 'self'; \
                       worker-src 'self' blob:; object-src 'none'; base-uri 'none'; form-action 'none'; \
@@ -27,7 +27,7 @@ pub(super) async fn index(headers: HeaderMap) -> Response {
     file("index.html", &headers)
 }
 
-/// `/assets/…` is all that it needs.
+/// `/assets/…`: all files of the page.
 pub(super) async fn asset(uri: Uri, headers: HeaderMap) -> Response {
     file(uri.path().trim_start_matches("/assets/"), &headers)
 }
@@ -38,13 +38,13 @@ fn file(path: &str, request: &HeaderMap) -> Response {
     };
     let tag = tag(&file);
     let mut headers = HeaderMap::new();
-    // The next start may bring another page: kept, and asked for again.
+    // Browsers cache it but revalidate: the next start may serve another page.
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
     if let Ok(tag) = HeaderValue::from_str(&tag) {
         headers.insert(header::ETAG, tag);
     }
-    if has(request, &tag) {
+    if matches(request, &tag) {
         return (StatusCode::NOT_MODIFIED, headers).into_response();
     }
     if let Ok(kind) = HeaderValue::from_str(kind(&file)) {
@@ -53,7 +53,7 @@ fn file(path: &str, request: &HeaderMap) -> Response {
     (headers, file.data).into_response()
 }
 
-/// Text is UTF-8, which its type does not say by itself.
+/// Text files are UTF-8, which the type alone does not say.
 fn kind(file: &EmbeddedFile) -> &str {
     match file.metadata.mimetype() {
         "text/html" => "text/html; charset=utf-8",
@@ -68,8 +68,8 @@ fn tag(file: &EmbeddedFile) -> String {
     format!("\"{hash}\"")
 }
 
-/// If-None-Match, weak or strong: the same for files.
-fn has(request: &HeaderMap, tag: &str) -> bool {
+/// Whether If-None-Match has this tag, weak or strong: for files both are the same.
+fn matches(request: &HeaderMap, tag: &str) -> bool {
     let known = request.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok()).unwrap_or_default();
     known.split(',').any(|known| matches!(known.trim(), "*") || known.trim().trim_start_matches("W/") == tag)
 }
@@ -79,14 +79,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_page_is_in_the_binary_and_what_is_about_it_is_not() {
+    fn the_page_is_in_the_binary_without_notes_and_hidden_files() {
         assert!(Files::get("index.html").is_some());
         let about = Files::iter().find(|path| path.ends_with(".md") || path.starts_with('.'));
         assert_eq!(about, None);
     }
 
     #[test]
-    fn a_file_that_is_known_is_not_sent_again() {
+    fn a_file_that_the_browser_has_is_not_sent_again() {
         let first = file("index.html", &HeaderMap::new());
         assert_eq!(first.status(), StatusCode::OK);
         let tag = first.headers()[header::ETAG].clone();
@@ -101,14 +101,14 @@ mod tests {
     }
 
     #[test]
-    fn no_path_leads_out_of_the_page() {
+    fn no_path_leads_outside_the_page() {
         for path in ["../Cargo.toml", "/etc/passwd", "", "assets/../index.html"] {
             assert_eq!(file(path, &HeaderMap::new()).status(), StatusCode::NOT_FOUND, "{path}");
         }
     }
 
     #[test]
-    fn no_file_is_at_the_path_of_a_stream() {
+    fn no_file_has_the_path_of_a_stream() {
         assert!(Files::iter().all(|path| !path.ends_with(".flv")), "an app may be called assets");
     }
 }

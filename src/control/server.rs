@@ -1,5 +1,5 @@
-//! HTTP connections: accepted, let in or turned away, served; and taken back from the server whole, as a socket, when a
-//! request asks for a live body. What is served is elsewhere.
+//! HTTP connections: accepts or refuses them, serves them, and takes the socket back from the HTTP server when a request
+//! for a stream makes it a player. The responses are made elsewhere.
 
 use std::{
     fmt,
@@ -32,35 +32,35 @@ use super::{
     client::{Client, Scope},
     cors, linger,
     live::{self, Live},
-    patience::Patient,
     state::Control,
+    write_timeout::WriteTimeout,
 };
 use crate::{
     endpoint::{HttpPlayer, Refusal, Ticket},
     stream::MemoryKind,
 };
 
-/// The largest head of a request: a token and the cookies of a neighbour on the same host fit.
-const MOST_HEAD_BYTES: usize = 16 << 10;
-/// A connection with its task, and as much of its head and of small responses as is here at a time: measured.
+/// The largest head of a request: a token and the cookies of another service on the same host fit.
+const MAX_HEAD_BYTES: usize = 16 << 10;
+/// Memory of a connection with its task, buffers and small responses: measured.
 const CONNECTION_BYTES: usize = 16 << 10;
-/// Lines of it. Browsers send about twenty.
-const MOST_HEADERS: usize = 64;
-/// Between two attempts to accept, when there are no descriptors left.
-const PAUSE: Duration = Duration::from_millis(100);
-/// Connections that are told why they are turned away, at a time; in a flood, the others are closed without a word.
-const MOST_TOLD: usize = 64;
+/// Headers of a request. Browsers send about twenty.
+const MAX_HEADERS: usize = 64;
+/// Between two attempts to accept when there are no file descriptors left.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Refused connections that get a response at the same time; in a flood, others are closed without one.
+const MAX_REFUSALS: usize = 64;
 
-/// Takes connections as long as the process lives.
+/// Accepts connections as long as the process lives.
 pub(super) async fn serve(control: Arc<Control>, listener: TcpListener, scope: Scope) {
     let router = api::router(control.clone());
-    let told = Arc::new(Semaphore::new(MOST_TOLD));
+    let refusals = Arc::new(Semaphore::new(MAX_REFUSALS));
     loop {
         let (socket, peer) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
-                tracing::debug!(%error, "HTTP: cannot accept");
-                tokio::time::sleep(PAUSE).await;
+                tracing::debug!(%error, "HTTP accept failed");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
             }
         };
@@ -75,9 +75,9 @@ pub(super) async fn serve(control: Arc<Control>, listener: TcpListener, scope: S
                 tokio::spawn(connection(socket, ticket, service));
             }
             Err(refusal) => {
-                if let Ok(place) = told.clone().try_acquire_owned() {
+                if let Ok(place) = refusals.clone().try_acquire_owned() {
                     tokio::spawn(async move {
-                        turn_away(socket, refusal).await;
+                        refuse(socket, refusal).await;
                         drop(place);
                     });
                 }
@@ -86,19 +86,19 @@ pub(super) async fn serve(control: Arc<Control>, listener: TcpListener, scope: S
     }
 }
 
-/// Serves a connection until it ends, or becomes a player's.
+/// Serves a connection until it ends or becomes a player.
 async fn connection(socket: TcpStream, ticket: Ticket, service: Requests) {
     let control = service.control.clone();
     let (peer, live) = (service.client.peer, service.live.clone());
     let held = control.relay.memory().hold(MemoryKind::Connections, CONNECTION_BYTES);
     let relay = control.relay.clone();
-    let socket = Patient::new(socket, move || relay.config().play.send_timeout);
+    let socket = WriteTimeout::new(socket, move || relay.config().play.send_timeout);
     let mut connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(control.relay.config().http.header_timeout)
-        .max_buf_size(MOST_HEAD_BYTES)
-        .max_headers(MOST_HEADERS)
-        // Whoever has said all it has to say may still be waiting for the answer.
+        .max_buf_size(MAX_HEAD_BYTES)
+        .max_headers(MAX_HEADERS)
+        // A client that has closed its sending side may still wait for the response.
         .half_close(true)
         .serve_connection(TokioIo::new(socket), service);
     let outcome = poll_fn(|cx| connection.poll_without_shutdown(cx)).await;
@@ -107,24 +107,24 @@ async fn connection(socket: TcpStream, ticket: Ticket, service: Requests) {
     let live = live.lock().unwrap_or_else(PoisonError::into_inner).take();
     match (live, outcome) {
         (Some(live), Err(error)) if error.is_user() => {
-            // Its core counts it from now on.
+            // From now on its core counts it.
             drop(held);
             let player = as_player(socket, peer, ticket, live, parts.read_buf);
             match player {
                 Ok(player) => control.relay.play(player),
-                Err(error) => tracing::debug!(%peer, %error, "HTTP: a socket cannot be handed to a core"),
+                Err(error) => tracing::debug!(%peer, %error, "HTTP socket cannot be passed to a core"),
             }
         }
         (_, outcome) => {
             if let Err(error) = outcome {
-                tracing::debug!(%peer, %error, "HTTP: ended");
+                tracing::debug!(%peer, %error, "HTTP connection ended");
             }
             linger::close(socket).await;
         }
     }
 }
 
-/// Gives up waiting on the socket here: a core's ring waits on it from now on.
+/// Removes the socket from this runtime: from now on the ring of a core waits on it.
 fn as_player(
     socket: TcpStream,
     peer: SocketAddr,
@@ -137,35 +137,35 @@ fn as_player(
     Ok(HttpPlayer { socket, peer, ticket, stream, form, start, head, rest })
 }
 
-/// The way to the routes, and around them for live bodies.
+/// Passes requests to the routes, except requests for streams.
 struct Requests {
     control: Arc<Control>,
     router: TowerToHyperService<Router>,
     client: Client,
-    /// What the connection is to become.
+    /// The player that the connection becomes.
     live: Arc<Mutex<Option<Live>>>,
 }
 
-/// Ends the service of a connection without a byte being written: it goes on as a player's. Nothing that was written
-/// before is lost: hyper reads no request before the response to the one before has gone to the socket whole.
+/// Ends the HTTP service of a connection, which becomes a player, without writing anything. Earlier responses are not
+/// lost: hyper reads the next request only after the response to the one before is completely in the socket.
 #[derive(Debug)]
-struct HandedOver;
+struct BecomesPlayer;
 
-impl fmt::Display for HandedOver {
+impl fmt::Display for BecomesPlayer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the connection is a player's now")
+        f.write_str("the connection becomes a player")
     }
 }
 
-impl std::error::Error for HandedOver {}
+impl std::error::Error for BecomesPlayer {}
 
 impl Service<Request<Incoming>> for Requests {
     type Response = Response<Body>;
-    type Error = HandedOver;
-    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, HandedOver>> + Send>>;
+    type Error = BecomesPlayer;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, BecomesPlayer>> + Send>>;
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
-        if !live::is_asked_for(request.uri()) {
+        if !live::is_stream(request.uri()) {
             request.extensions_mut().insert(self.client);
             let is_options = request.method() == Method::OPTIONS;
             let response = self.router.call(request);
@@ -180,7 +180,7 @@ impl Service<Request<Incoming>> for Requests {
         let answer = match live::answer(&self.control, &request) {
             Ok(live) => {
                 *self.live.lock().unwrap_or_else(PoisonError::into_inner) = Some(live);
-                Err(HandedOver)
+                Err(BecomesPlayer)
             }
             Err(response) => Ok(*response),
         };
@@ -188,13 +188,13 @@ impl Service<Request<Incoming>> for Requests {
     }
 }
 
-/// Says why, and closes.
-async fn turn_away(mut socket: TcpStream, refusal: Refusal) {
+/// Responds with the reason, and closes.
+async fn refuse(mut socket: TcpStream, refusal: Refusal) {
     let body = format!("{{\"error\":\"{refusal} is reached\"}}");
     let head = "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nRetry-After: 10\r\n\
                 Connection: close\r\nCache-Control: no-store\r\n";
     let response = format!("{head}Content-Length: {}\r\n\r\n{body}", body.len());
-    // It is new, so there is room for a few bytes.
+    // The connection is new, so its send buffer has room.
     if socket.write_all(response.as_bytes()).await.is_ok() {
         linger::close(socket).await;
     }

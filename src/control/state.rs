@@ -6,7 +6,7 @@ use super::{
     client::Scope,
     connections::Connections,
     cors::Origins,
-    described::Descriptions,
+    descriptions::Descriptions,
     events::Events,
     history::History,
     rights::{Granted, Rights},

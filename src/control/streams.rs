@@ -1,11 +1,11 @@
-//! A stream as the API tells of it: what its publisher has sent, read from headers and metadata.
+//! A stream in the API: what its publisher sends, from sequence headers and metadata.
 
 use std::net::SocketAddr;
 
 use serde::Serialize;
 
 use super::{
-    described::{Description, Metadata},
+    descriptions::{Description, Metadata},
     history::{Rates, Watched},
 };
 use crate::{
@@ -42,7 +42,7 @@ pub(super) struct Stream {
 #[derive(Debug, Serialize)]
 pub(super) struct Publisher {
     pub(super) id: u64,
-    /// For those who may read.
+    /// Only for clients that may read.
     pub(super) address: Option<SocketAddr>,
 }
 
@@ -64,7 +64,7 @@ pub(super) struct Audio {
     channels: Option<u8>,
 }
 
-/// Players by their protocol.
+/// Players by protocol.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub(super) struct Players {
     rtmp: u64,
@@ -86,7 +86,7 @@ impl Players {
 }
 
 impl Stream {
-    /// `publisher` is where it comes from, for those who may read; `now_ms` is on the relay's clock.
+    /// `publisher` is its address, for clients that may read; `now_ms` is on the relay's clock.
     pub(super) fn of(
         report: &StreamReport,
         description: &Description,
@@ -121,40 +121,42 @@ impl Stream {
     }
 }
 
-/// Sequence headers are what decoders go by, so they go before what the encoder says in its metadata, which may be of
-/// another time or another encoder.
+/// Decoders use the sequence headers, so these take precedence over the metadata, which may be from another time or
+/// another encoder.
 fn video(facts: &Facts, description: &Description, measured_fps: Option<f64>) -> Option<Video> {
     let message = facts.video.as_ref().or(facts.video_header.as_ref())?;
     let VideoConfig { codec_string, width, height, frame_rate } = description.video.clone();
-    let Metadata { width: said_width, height: said_height, frame_rate: said_rate, .. } = description.metadata;
-    // Both sides are of one source.
-    let size =
-        width.zip(height).map_or((said_width, said_height), |(width, height)| (Some(width), Some(height)));
+    let Metadata { width: metadata_width, height: metadata_height, frame_rate: metadata_rate, .. } =
+        description.metadata;
+    // Width and height are from the same source.
+    let size = width
+        .zip(height)
+        .map_or((metadata_width, metadata_height), |(width, height)| (Some(width), Some(height)));
     Some(Video {
         codec: video::Header::parse(message).codec.to_string(),
         codec_string,
         width: size.0,
         height: size.1,
-        fps: true_rate([frame_rate, said_rate], measured_fps),
+        fps: self::frame_rate([frame_rate, metadata_rate], measured_fps),
         key_frame_interval_ms: facts.key_frame_interval_ms,
     })
 }
 
-/// What an encoder says is exact, if it is true: counting is right to a picture or two.
-fn true_rate(said: [Option<f64>; 2], measured: Option<f64>) -> Option<f64> {
-    let mut said = said.into_iter().flatten();
+/// A nominal frame rate is exact if it is right; a measured one is off by a frame or two.
+fn frame_rate(nominal: [Option<f64>; 2], measured: Option<f64>) -> Option<f64> {
+    let mut nominal = nominal.into_iter().flatten();
     match measured {
-        Some(measured) => said
-            .find(|said| (said - measured).abs() <= said / 10.0)
+        Some(measured) => nominal
+            .find(|nominal| (nominal - measured).abs() <= nominal / 10.0)
             .or_else(|| Some((measured * 10.0).round() / 10.0)),
-        None => said.next(),
+        None => nominal.next(),
     }
 }
 
 fn audio(facts: &Facts, description: &Description) -> Option<Audio> {
     let message = facts.audio.as_ref().or(facts.audio_header.as_ref())?;
     let header = &description.audio;
-    // A codec that needs no header says the same in each frame.
+    // A codec without a sequence header has the values in each frame.
     let AudioConfig { codec_string, sample_rate, channels } = codec::audio_frame(message);
     let metadata = &description.metadata;
     Some(Audio {
@@ -214,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_of_h264_and_aac_is_told_in_full() {
+    fn a_stream_of_h264_and_aac_has_all_fields() {
         let json = serde_json::to_value(of(facts(), Some(29.4))).unwrap();
         assert_eq!(
             json["video"],
@@ -231,14 +233,14 @@ mod tests {
     }
 
     #[test]
-    fn an_encoder_that_says_a_wrong_frame_rate_is_not_believed() {
+    fn a_wrong_nominal_frame_rate_is_ignored() {
         assert_eq!(of(facts(), Some(14.96)).video.unwrap().fps, Some(15.0));
         assert_eq!(of(facts(), None).video.unwrap().fps, Some(30.0));
         assert_eq!(of(Facts { metadata: None, ..facts() }, Some(25.04)).video.unwrap().fps, Some(25.0));
     }
 
     #[test]
-    fn headers_go_before_metadata_which_may_be_of_another_time() {
+    fn sequence_headers_take_precedence_over_metadata() {
         // 1918 x 1078 at 29.97, and 48 kHz in one channel.
         let record = b"\x01\x64\0\x28\xff\xe1\0\x1a\x67\x64\0\x28\xac\xd9\x40\x78\x02\x27\xa9\xb0\x11\0\0\x03\x03\xe9\0\0\
                        \xea\x60\x0f\x18\x31\x96";
@@ -256,18 +258,18 @@ mod tests {
             assert_eq!((video.width, video.height, video.fps), (Some(1918), Some(1078), Some(29.97)));
             assert_eq!((audio.sample_rate, audio.channels), (Some(48_000), Some(1)));
         }
-        // The header is not true of this encoder's pace, and the metadata are.
+        // The header has the wrong frame rate, and the metadata the right one.
         assert_eq!(
             of(with(metadata(&[("framerate", 15.0.into())])), Some(14.8)).video.unwrap().fps,
             Some(15.0)
         );
-        // G.711 has no header, and says all by itself.
+        // G.711 has no sequence header; its frames have the values.
         let plain = Facts { audio: Some(Bytes::from_static(b"\x72\xd5")), audio_header: None, ..facts() };
         assert_eq!(of(plain, None).audio.unwrap().sample_rate, Some(8_000));
     }
 
     #[test]
-    fn what_was_not_sent_is_null() {
+    fn a_value_that_was_not_sent_is_null() {
         let stream = of(Facts::default(), None);
         assert!(stream.video.is_none() && stream.audio.is_none() && stream.encoder.is_none());
         assert_eq!(stream.uptime_ms, None);
@@ -280,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn enhanced_codecs_are_known_by_their_four_cc() {
+    fn enhanced_codecs_are_identified_by_four_cc() {
         let video = Bytes::from_static(b"\x90hvc1\x01\x01\x60\0\0\0\xb0\0\0\0\0\0\x5d\xf0");
         let audio = Bytes::from_static(b"\x90OpusOpusHead\x01\x02");
         let stream = of(

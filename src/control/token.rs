@@ -1,5 +1,5 @@
-//! The token to act with, where the configuration names none: made at the first start, and kept in a file that its
-//! owner alone may read. Shows it to nobody; the start-up lines do.
+//! The token for writing, if the configuration has none: generated at the first start and stored in a file that only its
+//! owner can read. Does not print it; the start-up lines do.
 
 use std::{
     ffi::OsString,
@@ -13,37 +13,37 @@ use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 
 use crate::config::{self, Api, MAX_TOKEN_BYTES};
 
-/// Where the token to act with is: what the start-up lines say of it.
+/// Where the token for writing comes from, for the start-up lines.
 pub enum TokenNotice {
-    /// In the configuration.
+    /// From the configuration.
     Configured,
-    /// In this file, since an earlier start.
-    Kept(PathBuf),
-    /// Made now, and kept in this file for later starts.
-    Made {
-        /// To be shown once.
+    /// From this file, since an earlier start.
+    Stored(PathBuf),
+    /// Generated now, and stored in this file for later starts.
+    Generated {
+        /// To be printed once.
         token: String,
-        /// Where it is kept.
+        /// The file that stores it.
         file: PathBuf,
     },
-    /// Made now, and kept nowhere.
+    /// Generated now, and stored nowhere.
     ForThisRun {
-        /// To be shown, since it is nowhere else.
+        /// To be printed, because it is nowhere else.
         token: String,
-        /// Why it is not kept.
+        /// Why it is not stored.
         why: String,
     },
 }
 
-/// 192 bits: beyond guessing, and without padding in base64.
+/// 192 bits: cannot be guessed, and needs no padding in base64.
 const RANDOM_BYTES: usize = 24;
-/// Permissions of others than the owner and its group.
+/// Permission bits of users other than the owner and its group.
 const OTHERS: u32 = 0o007;
 
-/// The token in force. A file that cannot be used is left as it is.
+/// The token in force. A file that cannot be used is not changed.
 ///
 /// # Errors
-/// The system has no random bytes.
+/// The system provides no random bytes.
 pub(super) fn obtain(api: &Api) -> Result<(String, TokenNotice), String> {
     obtain_with(api, |name| std::env::var_os(name))
 }
@@ -61,12 +61,12 @@ fn obtain_with(
     };
     let new = random_token()?;
     let Some(file) = file else {
-        let why = "neither STATE_DIRECTORY nor XDG_STATE_HOME nor HOME says where; set api.token_file";
+        let why = "STATE_DIRECTORY, XDG_STATE_HOME and HOME are not set; set api.token_file";
         return Ok((new.clone(), TokenNotice::ForThisRun { token: new, why: why.to_owned() }));
     };
-    Ok(match read_or_keep(&file, &new) {
-        Ok(Some(token)) => (token, TokenNotice::Kept(file)),
-        Ok(None) => (new.clone(), TokenNotice::Made { token: new, file }),
+    Ok(match read_or_store(&file, &new) {
+        Ok(Some(token)) => (token, TokenNotice::Stored(file)),
+        Ok(None) => (new.clone(), TokenNotice::Generated { token: new, file }),
         Err(error) => {
             let why = format!("{}: {error}", file.display());
             (new.clone(), TokenNotice::ForThisRun { token: new, why })
@@ -74,15 +74,15 @@ fn obtain_with(
     })
 }
 
-/// The token that the file has; or none, and the file has the new one from now on.
-fn read_or_keep(file: &Path, new: &str) -> io::Result<Option<String>> {
+/// The token in the file; or none, after the new one was stored in it.
+fn read_or_store(file: &Path, new: &str) -> io::Result<Option<String>> {
     match read(file) {
         Err(error) if error.kind() == ErrorKind::NotFound => {}
         outcome => return outcome.map(Some),
     }
-    match keep(file, new) {
+    match store(file, new) {
         Ok(()) => Ok(None),
-        // Another relay that starts at the same time was first.
+        // Another relay has started at the same time and was first.
         Err(error) if error.kind() == ErrorKind::AlreadyExists => read(file).map(Some),
         Err(error) => Err(error),
     }
@@ -92,19 +92,19 @@ fn read(path: &Path) -> io::Result<String> {
     let file = File::open(path)?;
     let mode = file.metadata()?.mode();
     if mode & OTHERS != 0 {
-        let what = format!("everybody may use it (mode {:o}); chmod 600 it, or remove it", mode & 0o777);
+        let what = format!("other users can access it (mode {:o}); chmod 600 it or remove it", mode & 0o777);
         return Err(io::Error::other(what));
     }
     let mut text = String::new();
-    // With the end of its line.
+    // With a line ending.
     file.take(MAX_TOKEN_BYTES as u64 + 2).read_to_string(&mut text)?;
     let token = text.trim_end();
     config::check_token(token).map_err(io::Error::other)?;
     Ok(token.to_owned())
 }
 
-/// Whole or not at all, and never in the place of another one.
-fn keep(path: &Path, token: &str) -> io::Result<()> {
+/// Writes the file completely or not at all, and never replaces an existing one.
+fn store(path: &Path, token: &str) -> io::Result<()> {
     let directory = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
@@ -120,15 +120,15 @@ fn keep(path: &Path, token: &str) -> io::Result<()> {
 
 fn random_token() -> Result<String, String> {
     let mut bytes = [0; RANDOM_BYTES];
-    getrandom::fill(&mut bytes).map_err(|error| format!("cannot make a token for the API: {error}"))?;
+    getrandom::fill(&mut bytes).map_err(|error| format!("cannot generate a token for the API: {error}"))?;
     Ok(BASE64_URL_SAFE_NO_PAD.encode(bytes))
 }
 
-/// As systemd says; or else where the XDG Base Directory Specification keeps the state of a user's programs.
+/// In systemd's state directory, or else in the user's state directory of the XDG Base Directory Specification.
 fn default_file(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
-    // The specification has relative paths ignored.
+    // The specification requires that relative paths are ignored.
     let directory = |name: &str| variable(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    // One for each StateDirectory=, with colons between them.
+    // One path for each StateDirectory=, separated by colons.
     let of_service = variable("STATE_DIRECTORY").and_then(|all| {
         let first = PathBuf::from(all.to_str()?.split(':').next()?);
         first.is_absolute().then_some(first)
@@ -154,28 +154,28 @@ mod tests {
     fn why(notice: &TokenNotice) -> &str {
         match notice {
             TokenNotice::ForThisRun { why, .. } => why,
-            _ => panic!("it is kept"),
+            _ => panic!("it is stored"),
         }
     }
 
     #[test]
-    fn a_token_is_made_once_shown_once_and_its_owner_s_alone() {
+    fn a_token_is_generated_once_printed_once_and_readable_only_by_its_owner() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("made/for/it/token");
         let (first, notice) = start(&file);
-        assert!(matches!(&notice, TokenNotice::Made { token, .. } if *token == first));
+        assert!(matches!(&notice, TokenNotice::Generated { token, .. } if *token == first));
         assert_eq!(config::check_token(&first), Ok(()));
         assert_eq!(fs::metadata(&file).unwrap().mode() & 0o777, 0o600);
         assert_eq!(fs::metadata(file.parent().unwrap()).unwrap().mode() & 0o777, 0o700);
         let (second, notice) = start(&file);
-        assert!(second == first && matches!(notice, TokenNotice::Kept(kept) if kept == file));
+        assert!(second == first && matches!(notice, TokenNotice::Stored(stored) if stored == file));
         fs::remove_file(&file).unwrap();
         assert_ne!(start(&file).0, first);
-        assert_eq!(fs::read_dir(file.parent().unwrap()).unwrap().count(), 1, "nothing else is left behind");
+        assert_eq!(fs::read_dir(file.parent().unwrap()).unwrap().count(), 1, "no other file is left");
     }
 
     #[test]
-    fn of_relays_that_start_at_the_same_time_all_have_the_same_token() {
+    fn relays_that_start_at_the_same_time_have_the_same_token() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("token");
         let starts: Vec<_> = (0..16)
@@ -186,11 +186,14 @@ mod tests {
             .collect();
         let tokens: Vec<_> = starts.into_iter().map(|start| start.join().unwrap()).collect();
         assert!(tokens.iter().all(|(token, _)| *token == tokens[0].0));
-        assert_eq!(tokens.iter().filter(|(_, notice)| matches!(notice, TokenNotice::Made { .. })).count(), 1);
+        assert_eq!(
+            tokens.iter().filter(|(_, notice)| matches!(notice, TokenNotice::Generated { .. })).count(),
+            1
+        );
     }
 
     #[test]
-    fn a_file_that_cannot_be_used_is_left_alone_and_the_token_is_for_this_run() {
+    fn a_file_that_cannot_be_used_is_not_changed_and_the_token_is_for_this_run() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("token");
         for (text, mode, reason) in [
@@ -208,13 +211,13 @@ mod tests {
             assert!(!why(&notice).contains("of-ours"));
             assert!(token.len() == 32 && fs::read_to_string(&file).unwrap() == text);
         }
-        // A folder in its place, and a file in the place of its folder.
+        // A folder with the name of the file, and a file with the name of its folder.
         assert!(why(&start(folder.path()).1).contains(&folder.path().display().to_string()));
         assert!(why(&start(&file.join("token")).1).contains("token"));
     }
 
     #[test]
-    fn a_file_that_an_operator_wrote_is_taken_with_or_without_the_end_of_a_line() {
+    fn a_file_written_by_hand_is_accepted_with_or_without_a_line_ending() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("token");
         let longest = "x".repeat(MAX_TOKEN_BYTES);
@@ -229,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn a_configured_token_is_the_token_and_no_file_is_looked_at() {
+    fn with_a_configured_token_no_file_is_read_or_written() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("token");
         let api = Api { token: "configured-token".to_owned(), ..api_with(&file) };
@@ -238,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_configured_file_it_is_where_systemd_or_xdg_says() {
+    fn without_a_configured_file_the_token_is_in_the_state_directory_of_systemd_or_xdg() {
         let file = |variables: &[(&str, &str)]| {
             let variables: HashMap<_, _> = variables.iter().copied().collect();
             default_file(|name| variables.get(name).map(OsString::from))

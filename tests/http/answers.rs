@@ -1,4 +1,4 @@
-//! What the API and the page answer.
+//! Responses of the API and the page.
 
 use fanfare::rtmp::client::Role;
 
@@ -6,7 +6,7 @@ use crate::peer::{Http, Rtmp, ask_with, bearer, get, json_when};
 use crate::support::{Relay, SOON, Signal, eventually};
 
 #[test]
-fn the_page_is_served_under_a_strict_policy_and_not_twice() {
+fn the_page_is_served_with_a_strict_policy_and_cached() {
     let relay = Relay::start("");
     let page = get(&relay, "/");
     assert_eq!(page.status, 200);
@@ -18,7 +18,7 @@ fn the_page_is_served_under_a_strict_policy_and_not_twice() {
     assert!(!policy.contains("unsafe"), "{policy}");
     assert_eq!(page.header("x-content-type-options"), "nosniff");
     assert_eq!(page.header("referrer-policy"), "no-referrer");
-    assert_eq!(page.header("access-control-allow-origin"), "", "the page is for itself");
+    assert_eq!(page.header("access-control-allow-origin"), "", "other sites may not read the page");
     let known = format!("If-None-Match: {}\r\n", page.header("etag"));
     let again = ask_with(&relay, "GET", "/", &known);
     assert_eq!((again.status, again.body.len()), (304, 0));
@@ -27,7 +27,7 @@ fn the_page_is_served_under_a_strict_policy_and_not_twice() {
 }
 
 #[test]
-fn every_file_that_the_page_names_is_there() {
+fn every_file_of_the_page_is_served() {
     let relay = Relay::start("");
     let page = get(&relay, "/").text();
     let names = page.split('"').filter(|text| text.starts_with("assets/"));
@@ -43,7 +43,7 @@ fn every_file_that_the_page_names_is_there() {
 }
 
 #[test]
-fn a_summary_tells_of_the_relay() {
+fn the_summary_has_the_numbers_of_the_relay() {
     let relay = Relay::start("");
     let summary = json_when(&relay, "/api/v1/summary", |json| json["cores"] == 2);
     assert_eq!(summary["version"], env!("CARGO_PKG_VERSION"));
@@ -60,7 +60,7 @@ fn a_summary_tells_of_the_relay() {
 }
 
 #[test]
-fn a_stream_is_there_from_its_publisher_s_first_word_to_its_last() {
+fn a_stream_exists_from_publish_to_unpublish() {
     let relay = Relay::start("publish.publisher_grace = '0s'");
     assert_eq!(get(&relay, "/api/v1/streams").json(), serde_json::json!({"streams": []}));
     assert_eq!(get(&relay, "/api/v1/streams/live/a").status, 404);
@@ -81,7 +81,7 @@ fn a_stream_is_there_from_its_publisher_s_first_word_to_its_last() {
 }
 
 #[test]
-fn what_is_not_there_or_asked_wrongly_is_refused_with_a_reason_in_json() {
+fn missing_resources_and_invalid_requests_are_refused_with_a_reason_in_json() {
     let relay = Relay::start("");
     for (method, path, status) in [
         ("GET", "/nothing", 404),
@@ -106,7 +106,7 @@ fn what_is_not_there_or_asked_wrongly_is_refused_with_a_reason_in_json() {
 }
 
 #[test]
-fn of_a_connection_that_publishes_several_streams_each_is_listed_and_ended_by_itself() {
+fn streams_of_one_connection_are_listed_and_ended_one_by_one() {
     let relay = Relay::start("");
     let mut publisher = Rtmp::publishing(&relay, "live/a");
     publisher.publish_also(2, "b");
@@ -130,7 +130,7 @@ fn of_a_connection_that_publishes_several_streams_each_is_listed_and_ended_by_it
 }
 
 #[test]
-fn options_name_the_methods_of_an_address() {
+fn options_list_the_methods_of_a_path() {
     let relay = Relay::start("");
     for (path, status, allow) in [
         ("/api/v1/streams", 204, "GET, HEAD, OPTIONS"),
@@ -145,7 +145,7 @@ fn options_name_the_methods_of_an_address() {
 }
 
 #[test]
-fn the_configuration_is_shown_without_its_secrets() {
+fn the_configuration_is_served_without_secrets() {
     let relay = Relay::start("api.token = 'one-of-our-secrets'\nplay.max_lag = '7s'");
     let answer = ask_with(&relay, "GET", "/api/v1/config", &bearer("one-of-our-secrets"));
     let config = answer.json();
@@ -155,7 +155,7 @@ fn the_configuration_is_shown_without_its_secrets() {
 }
 
 #[test]
-fn history_grows_by_a_sample_a_second() {
+fn history_grows_by_one_sample_per_second() {
     let relay = Relay::start("");
     let history = json_when(&relay, "/api/v1/history", |json| json["samples"].as_array().unwrap().len() >= 3);
     assert_eq!(history["interval_ms"], 1000);
@@ -164,9 +164,9 @@ fn history_grows_by_a_sample_a_second() {
 }
 
 #[test]
-fn a_relay_that_is_about_to_stop_says_so() {
+fn a_relay_that_shuts_down_is_not_ready() {
     let relay = Relay::start("shutdown_timeout = '5m'");
-    // Reads nothing of what it is sent, so that the relay waits for it.
+    // Reads nothing, so that the relay waits for it.
     let mut publisher = Rtmp::publishing(&relay, "live/a");
     let _player = Rtmp::started(&relay, Role::Play, "live/a");
     for _ in 0..40 {
@@ -174,7 +174,7 @@ fn a_relay_that_is_about_to_stop_says_so() {
     }
     assert_eq!(get(&relay, "/readyz").text(), "ready");
     relay.signal(Signal::TERM);
-    let answer = eventually("it says that it is draining", SOON, || {
+    let answer = eventually("the relay is draining", SOON, || {
         let answer = get(&relay, "/readyz");
         (answer.status == 503).then_some(answer)
     });
@@ -186,7 +186,7 @@ fn a_relay_that_is_about_to_stop_says_so() {
 }
 
 #[test]
-fn pages_of_other_origins_play_streams_and_read_the_api_as_two_options_say() {
+fn two_options_say_which_origins_play_streams_and_read_the_api() {
     let from = "Origin: https://site.example\r\n";
     let allowed = |relay: &Relay, method: &str, path: &str| {
         ask_with(relay, method, path, from).header("access-control-allow-origin").to_owned()
@@ -215,7 +215,7 @@ fn pages_of_other_origins_play_streams_and_read_the_api_as_two_options_say() {
 }
 
 #[test]
-fn events_come_as_they_happen_and_the_past_ones_first() {
+fn past_events_come_first_and_then_events_as_they_happen() {
     let relay = Relay::start("");
     let _publisher = Rtmp::publishing(&relay, "live/a");
     relay.wait_for_publisher("live/a");
@@ -229,14 +229,14 @@ fn events_come_as_they_happen_and_the_past_ones_first() {
     let (next, event) = next_event(&mut first);
     assert_eq!((next, &event["stream"]), (id + 1, &"live/b".into()));
 
-    // One who comes back hears what it has not heard.
+    // A client that reconnects gets the events that it missed.
     let mut again = Http::connect(relay.http_address());
     again.say(&format!("GET /api/v1/events HTTP/1.1\r\nHost: x\r\n{token}Last-Event-ID: {id}\r\n\r\n"));
     again.head();
     assert_eq!(next_event(&mut again).0, id + 1);
 }
 
-/// The number and the data of the next one.
+/// The number and the data of the next event.
 fn next_event(http: &mut Http) -> (u64, serde_json::Value) {
     http.until(b"id: ");
     let id = String::from_utf8(http.until(b"\n")).unwrap();

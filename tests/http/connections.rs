@@ -1,4 +1,4 @@
-//! Connections to the HTTP port: kept, bounded in time and number, refused politely.
+//! Connections to the HTTP port: reuse, timeouts, limits, refusals.
 
 use std::io::Write;
 use std::net::{Shutdown, TcpStream};
@@ -8,7 +8,7 @@ use crate::peer::{Http, ask_with, bearer, get};
 use crate::support::{Relay, SOON, eventually};
 
 #[test]
-fn a_connection_serves_one_request_after_another_and_those_that_come_at_once() {
+fn a_connection_serves_several_requests_also_pipelined_ones() {
     let relay = Relay::start("");
     let mut http = Http::connect(relay.http_address());
     for _ in 0..3 {
@@ -23,7 +23,7 @@ fn a_connection_serves_one_request_after_another_and_those_that_come_at_once() {
 }
 
 #[test]
-fn a_head_that_does_not_come_to_its_end_is_cut_off_in_time() {
+fn a_request_header_that_does_not_end_in_time_ends_the_connection() {
     let relay = Relay::start("http.header_timeout = '1s'");
     let mut silent = Http::connect(relay.http_address());
     let mut slow = Http::connect(relay.http_address());
@@ -32,22 +32,22 @@ fn a_head_that_does_not_come_to_its_end_is_cut_off_in_time() {
     assert_eq!(idle.response().status, 200);
     let since = Instant::now();
     slow.say("GET /healthz HTTP/1.1\r\nHost: x\r\n");
-    // A line now and then must not prolong it.
+    // A line every 50 ms must not extend the timeout.
     while since.elapsed() < Duration::from_secs(4) && slow.socket.write_all(b"X: y\r\n").is_ok() {
         std::thread::sleep(Duration::from_millis(50));
     }
-    assert!(since.elapsed() < Duration::from_secs(4), "a head of a line every 50 ms went on");
+    assert!(since.elapsed() < Duration::from_secs(4), "a header with a line every 50 ms was accepted");
     assert_eq!(silent.until_closed(), b"");
     assert_eq!(idle.until_closed(), b"");
     assert!(since.elapsed() < SOON);
 }
 
 #[test]
-fn a_head_that_is_too_large_is_refused() {
+fn a_request_header_that_is_too_large_is_refused() {
     let relay = Relay::start("");
     for head in [format!("X: {}\r\n", "x".repeat(40 << 10)), "X: y\r\n".repeat(200)] {
         let mut http = Http::connect(relay.http_address());
-        // It may close before all of it is sent.
+        // The relay may close the connection before everything is sent.
         let _ = http.socket.write_all(format!("GET / HTTP/1.1\r\nHost: x\r\n{head}\r\n").as_bytes());
         assert_eq!(http.head().status, 431);
         http.until_closed();
@@ -57,12 +57,12 @@ fn a_head_that_is_too_large_is_refused() {
         http.say(nonsense);
         assert_eq!(http.head().status, 400, "{nonsense:?}");
     }
-    // A long token and many cookies are no attack.
+    // A long token and many cookies are accepted.
     assert_eq!(ask_with(&relay, "GET", "/", &format!("Cookie: {}\r\n", "x".repeat(10 << 10))).status, 200);
 }
 
 #[test]
-fn one_connection_past_the_limit_is_told_so_and_gets_in_when_one_leaves() {
+fn one_connection_over_the_limit_is_refused_until_another_one_ends() {
     let relay = Relay::start("limits.connections = 3");
     let mut inside: Vec<Http> = (0..3).map(|_| Http::connect(relay.http_address())).collect();
     for http in &mut inside {
@@ -73,7 +73,7 @@ fn one_connection_past_the_limit_is_told_so_and_gets_in_when_one_leaves() {
     assert_eq!(refused.status, 503);
     assert_eq!(refused.json()["error"], "limits.connections is reached");
     relay.wait_for_log(&["refused", "limits.connections "]);
-    // Publishers and players count among them.
+    // Publishers and players count as well.
     let mut rtmp = Http::connect(relay.address());
     assert_eq!(rtmp.until_closed(), b"");
     inside.pop();
@@ -81,21 +81,21 @@ fn one_connection_past_the_limit_is_told_so_and_gets_in_when_one_leaves() {
 }
 
 #[test]
-fn one_that_asks_and_does_not_read_is_given_up() {
+fn a_client_that_sends_requests_and_does_not_read_is_disconnected() {
     let relay = Relay::start("play.send_timeout = '1s'");
     let before = relay.open_sockets();
     let mut greedy = TcpStream::connect(relay.http_address()).unwrap();
     greedy.set_write_timeout(Some(Duration::from_millis(500))).unwrap();
     let many = "GET /api/v1/openapi.yaml HTTP/1.1\r\nHost: x\r\n\r\n".repeat(1_000);
     let error = (0..1_000).find_map(|_| greedy.write_all(many.as_bytes()).err());
-    assert!(error.is_some(), "it took questions for gigabytes");
+    assert!(error.is_some(), "it accepted gigabytes of requests");
     eventually("it is closed", SOON, || (relay.open_sockets() <= before).then_some(()));
     assert_eq!(get(&relay, "/healthz").status, 200);
     assert!(relay.resident_bytes() < 128 << 20);
 }
 
 #[test]
-fn what_clients_of_http_1_0_ask_is_answered_and_the_connection_closed() {
+fn an_http_1_0_request_is_answered_and_the_connection_closed() {
     let relay = Relay::start("");
     let mut http = Http::connect(relay.http_address());
     http.say("GET /healthz HTTP/1.0\r\n\r\n");
@@ -105,9 +105,9 @@ fn what_clients_of_http_1_0_ask_is_answered_and_the_connection_closed() {
 }
 
 #[test]
-fn a_client_that_has_said_all_is_still_answered() {
+fn a_client_that_closes_its_sending_side_still_gets_its_response() {
     let relay = Relay::start("");
-    // The cores are asked for the second: meanwhile the client's end is seen.
+    // The second response waits for the cores; meanwhile the server sees the end of the client's side.
     let token = bearer(&relay.token());
     for path in ["/healthz", "/api/v1/players"].repeat(20) {
         let mut http = Http::connect(relay.http_address());

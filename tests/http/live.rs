@@ -1,4 +1,4 @@
-//! Live bodies over HTTP: a connection of the server's becomes a player's, and nothing is lost or added on the way.
+//! Streams over HTTP: a connection of the HTTP server becomes a player's, and no byte is lost or added.
 
 use std::net::Shutdown;
 
@@ -9,7 +9,7 @@ use crate::peer::{Http, Response, Rtmp, ask_with, bearer, get, get_with_token, j
 use crate::support::{Relay, SOON, eventually};
 
 #[test]
-fn a_stream_that_nobody_publishes_or_a_bad_address_is_refused_with_a_reason() {
+fn an_unpublished_stream_or_an_invalid_path_is_refused_with_a_reason() {
     let relay = Relay::start("");
     let _publisher = Rtmp::publishing(&relay, "live/a");
     relay.wait_for_publisher("live/a");
@@ -20,42 +20,42 @@ fn a_stream_that_nobody_publishes_or_a_bad_address_is_refused_with_a_reason() {
         ("/live/%ff.flv", 400),
         ("/live/a%3fb.flv", 400),
         (&format!("/live/{}.flv", "x".repeat(300)), 400),
-        // A player of RTMP may wait for its encoder; a browser hears that there is none.
+        // An RTMP player may wait for its publisher; a browser gets an error.
         ("/live/waiting.flv", 404),
     ] {
         let answer = get(&relay, path);
         assert_eq!(answer.status, status, "{path}");
         assert!(answer.json()["error"].is_string());
-        assert_eq!(answer.header("access-control-allow-origin"), "*", "a page is to see why");
+        assert_eq!(answer.header("access-control-allow-origin"), "*", "a page can read the reason");
     }
     let body = ask_with(&relay, "GET", "/live/a.flv", "Content-Length: 5\r\n");
     assert_eq!(body.status, 400);
 }
 
 #[test]
-fn an_invalid_start_is_refused_with_the_same_sentence_over_http_and_rtmp() {
+fn an_invalid_start_is_refused_with_the_same_message_over_http_and_rtmp() {
     let relay = Relay::start("");
     let _publisher = Rtmp::publishing(&relay, "live/a");
     relay.wait_for_publisher("live/a");
     let over_http = get(&relay, "/live/a.flv?start=nonsense");
     assert_eq!(over_http.status, 400);
-    let sentence = "start must be keyframe or live".to_owned();
-    assert_eq!(over_http.json()["error"], sentence);
+    let message = "start must be keyframe or live".to_owned();
+    assert_eq!(over_http.json()["error"], message);
     let over_rtmp = Rtmp::refusal(&relay, Role::Play, "live/a?start=nonsense");
-    assert_eq!(over_rtmp, ("NetStream.Play.Failed".to_owned(), sentence));
-    // What players append that seek in files.
+    assert_eq!(over_rtmp, ("NetStream.Play.Failed".to_owned(), message));
+    // Players that seek in files append this.
     assert_eq!(ask_with(&relay, "HEAD", "/live/a.flv?start=0", "").status, 200);
     drop(Rtmp::started(&relay, Role::Play, "live/a?start=0"));
 }
 
 #[test]
-fn heads_and_preflights_of_live_bodies_are_answered_and_other_methods_refused() {
+fn head_and_preflight_requests_for_streams_are_answered_and_other_methods_refused() {
     let relay = Relay::start("");
     let _publisher = Rtmp::publishing(&relay, "live/a");
     relay.wait_for_publisher("live/a");
     let head = ask_with(&relay, "HEAD", "/live/a.flv", "");
     assert_eq!((head.status, head.header("content-type")), (200, "video/x-flv"));
-    assert_eq!(head.header("content-length"), "", "a live body has none");
+    assert_eq!(head.header("content-length"), "", "a stream has no length");
     assert_eq!(ask_with(&relay, "HEAD", "/live/nobody.flv", "").status, 404);
     let preflight = ask_with(&relay, "OPTIONS", "/live/a.flv", "Origin: https://site.example\r\n");
     assert_eq!((preflight.status, preflight.header("allow")), (204, "GET, HEAD, OPTIONS"));
@@ -65,7 +65,7 @@ fn heads_and_preflights_of_live_bodies_are_answered_and_other_methods_refused() 
 }
 
 #[test]
-fn a_live_body_is_flv_in_chunks_for_http_1_1_and_bare_for_http_1_0() {
+fn a_stream_is_flv_in_chunks_for_http_1_1_and_without_for_http_1_0() {
     let relay = Relay::start("");
     let mut publisher = Rtmp::publishing(&relay, "live/a");
     relay.wait_for_publisher("live/a");
@@ -99,7 +99,7 @@ fn a_live_body_is_flv_in_chunks_for_http_1_1_and_bare_for_http_1_0() {
 }
 
 #[test]
-fn a_client_that_says_nothing_of_itself_gets_the_bare_file() {
+fn a_client_that_sends_no_headers_gets_no_chunks() {
     let relay = Relay::start("");
     let mut publisher = Rtmp::publishing(&relay, "live/a");
     relay.wait_for_publisher("live/a");
@@ -113,8 +113,8 @@ fn a_client_that_says_nothing_of_itself_gets_the_bare_file() {
     http.until(b"first");
 }
 
-/// Reads a body to its end: the data of its chunks. One that does not end with the last chunk and then the connection
-/// fails the test.
+/// Reads a body to its end and returns the data of its chunks. The test fails if the body does not end with the last
+/// chunk and then the end of the connection.
 fn chunked_body(http: &mut Http) -> Vec<u8> {
     let mut body = Vec::new();
     loop {
@@ -130,7 +130,7 @@ fn chunked_body(http: &mut Http) -> Vec<u8> {
     }
 }
 
-/// All of a body that begins with a file's header and ends with a tag.
+/// Checks that a body starts with the header of an FLV file and ends with a complete tag.
 fn expect_whole_file(mut file: &[u8]) {
     file = file.strip_prefix(b"FLV\x01").map(|rest| &rest[9..]).expect("a file's header");
     while let Some(&[_, a, b, c, ..]) = file.first_chunk::<11>() {
@@ -140,21 +140,21 @@ fn expect_whole_file(mut file: &[u8]) {
 }
 
 #[test]
-fn a_body_ends_as_its_version_of_http_says_whatever_ends_it() {
-    // How it ends, and what makes it.
+fn a_body_ends_as_its_http_version_requires_whatever_ends_the_stream() {
+    // The cause, and how the test brings it about.
     type Ending = fn(&Relay, Rtmp) -> Option<Rtmp>;
     let endings: [(&str, Ending); 4] = [
-        ("the encoder goes and does not come back", |_, publisher| {
+        ("the encoder disconnects and does not reconnect", |_, publisher| {
             drop(publisher);
             None
         }),
-        ("the operator ends it", |relay, publisher| {
+        ("the operator disconnects it", |relay, publisher| {
             let list = json_when(relay, "/api/v1/players", |json| json["total"] == 1);
             let path = format!("/api/v1/players/{}", list["players"][0]["id"]);
             assert_eq!(ask_with(relay, "DELETE", &path, &bearer(&relay.token())).status, 204);
             Some(publisher)
         }),
-        ("the operator ends it amid frames", |relay, mut publisher| {
+        ("the operator disconnects it between frames", |relay, mut publisher| {
             let list = json_when(relay, "/api/v1/players", |json| json["total"] == 1);
             publisher.key_frame(&[7; 3_000_000]);
             let path = format!("/api/v1/players/{}", list["players"][0]["id"]);
@@ -174,7 +174,7 @@ fn a_body_ends_as_its_version_of_http_says_whatever_ends_it() {
             let mut http = Http::connect(relay.http_address());
             http.say(&format!("GET /live/a.flv HTTP/{version}\r\nHost: x\r\nUser-Agent: x\r\n\r\n"));
             assert_eq!(http.head().status, 200);
-            // The first player of a format gets its log with the next frame.
+            // The first player of a format gets data with the next frame.
             relay.wait_for_log(&["playing", "http_flv"]);
             publisher.inter_frame(b"next");
             let begun = http.until(b"first");
@@ -191,11 +191,11 @@ fn a_body_ends_as_its_version_of_http_says_whatever_ends_it() {
 }
 
 #[test]
-fn a_client_that_closes_its_sending_side_gets_its_live_body_all_the_same() {
+fn a_client_that_closes_its_sending_side_still_gets_its_stream() {
     let relay = Relay::start("publish.publisher_grace = '1s'");
     let mut publisher = Rtmp::publishing(&relay, "live/a");
     relay.wait_for_publisher("live/a");
-    // Before the relay has read its request, and when the body is under way.
+    // Before the relay has read the request, and after the body has begun.
     for is_at_once in [true, false] {
         let mut http = Http::connect(relay.http_address());
         http.say("GET /live/a.flv HTTP/1.1\r\nHost: x\r\nUser-Agent: x\r\n\r\n");
@@ -214,7 +214,7 @@ fn a_client_that_closes_its_sending_side_gets_its_live_body_all_the_same() {
         }
         assert_eq!(json_when(&relay, "/api/v1/players", |json| json["total"] == 1)["total"], 1);
         drop(http);
-        // The next frames find out that it has gone.
+        // When the next frames are sent, the relay notices that it has disconnected.
         publisher.until(&relay, "/api/v1/players", |json| json["total"] == 0);
         relay.wait_for_log(&["closed", "closed by peer"]);
     }
@@ -231,7 +231,7 @@ fn a_client_that_closes_its_sending_side_gets_its_live_body_all_the_same() {
 }
 
 #[test]
-fn a_viewer_that_comes_during_the_grace_waits_for_the_encoder_whether_others_wait_or_not() {
+fn a_viewer_that_connects_during_the_grace_waits_whether_others_wait_or_not() {
     let relay = Relay::start("publish.publisher_grace = '5s'");
     let publisher = Rtmp::publishing(&relay, "live/a");
     let announced = Rtmp::started(&relay, Role::Publish, "live/b");
@@ -239,7 +239,7 @@ fn a_viewer_that_comes_during_the_grace_waits_for_the_encoder_whether_others_wai
     drop((publisher, announced));
     relay.wait_for_publisher_gone("live/a");
     relay.wait_for_publisher_gone("live/b");
-    // Nobody has watched it so far: the first comes alone, the second does not.
+    // The stream had no viewers: the first one waits alone, the second one does not.
     let mut viewers = [(); 2].map(|()| {
         let mut http = Http::connect(relay.http_address());
         http.say("GET /live/a.flv HTTP/1.1\r\nHost: x\r\nUser-Agent: x\r\n\r\n");
@@ -247,26 +247,26 @@ fn a_viewer_that_comes_during_the_grace_waits_for_the_encoder_whether_others_wai
         http
     });
     assert_eq!(ask_with(&relay, "HEAD", "/live/a.flv", "").status, 200);
-    assert_eq!(get(&relay, "/live/b.flv").status, 404, "it never was more than a name");
+    assert_eq!(get(&relay, "/live/b.flv").status, 404, "it was never published");
     let _publisher = Rtmp::publishing(&relay, "live/a");
     viewers.iter_mut().for_each(|http| drop(http.until(b"first")));
 }
 
 #[test]
-fn a_name_is_no_longer_known_when_the_grace_is_over_whoever_waits_for_it() {
+fn after_the_grace_a_stream_does_not_exist_even_if_rtmp_players_wait_for_it() {
     let relay = Relay::start("publish.publisher_grace = '300ms'");
     let publisher = Rtmp::publishing(&relay, "live/a");
     still_with(&relay, b"first");
-    // A player of RTMP waits for longer than that.
+    // An RTMP player waits longer than that.
     let _waiting = Rtmp::started(&relay, Role::Play, "live/a");
     drop(publisher);
     relay.wait_for_publisher_gone("live/a");
     let gone = || (ask_with(&relay, "HEAD", "/live/a.flv", "").status == 404).then_some(());
-    eventually("the name is forgotten", SOON, gone);
+    eventually("the stream no longer exists", SOON, gone);
 }
 
 #[test]
-fn an_app_may_be_called_as_any_path_of_http_but_a_version_of_the_api() {
+fn an_app_may_have_the_name_of_any_http_path_except_the_api_versions() {
     let relay = Relay::start("");
     let names = [
         "api/a",
@@ -291,9 +291,9 @@ fn an_app_may_be_called_as_any_path_of_http_but_a_version_of_the_api() {
     for (path, status) in
         [("/api/v1/summary", 200), ("/assets/js/main.js", 200), ("/metrics", 200), ("/healthz", 200)]
     {
-        assert_eq!(get(&relay, path).status, status, "{path} is what it was");
+        assert_eq!(get(&relay, path).status, status, "{path} is unchanged");
     }
-    // Such a stream could not be watched over HTTP, so nobody begins to publish it.
+    // Such a stream could not be watched over HTTP, so publishing it is refused.
     for name in ["api/v1/a", "api/v1/streams/live/a/still", "api/v2/a"] {
         Rtmp::refused(&relay, name, "NetStream.Publish.BadName");
         assert_eq!(get_with_token(&relay, &format!("/{name}.flv")).status, 404, "{name}");
@@ -301,10 +301,10 @@ fn an_app_may_be_called_as_any_path_of_http_but_a_version_of_the_api() {
 }
 
 #[test]
-fn a_player_begins_where_its_address_says() {
+fn a_player_starts_where_its_url_says() {
     let relay = Relay::start("");
     let mut publisher = Rtmp::publishing(&relay, "live/a");
-    // A publisher is there before its key frame is.
+    // The publisher exists before its key frame does.
     still_with(&relay, b"first");
     let mut http = Http::connect(relay.http_address());
     http.say("GET /live/a.flv?start=live HTTP/1.1\r\nHost: x\r\nUser-Agent: x\r\n\r\n");
@@ -319,11 +319,11 @@ fn a_player_begins_where_its_address_says() {
 }
 
 #[test]
-fn a_connection_that_asked_for_the_page_goes_on_with_a_live_body_and_no_byte_between() {
+fn a_connection_that_requested_the_page_continues_with_a_stream_and_no_byte_between() {
     let relay = Relay::start("");
     let _publisher = Rtmp::publishing(&relay, "live/a");
     relay.wait_for_publisher("live/a");
-    // One after the other, and both at once.
+    // One request after the other, and both at once.
     let mut http = Http::connect(relay.http_address());
     http.say("GET / HTTP/1.1\r\nHost: x\r\nUser-Agent: x\r\n\r\n");
     assert_eq!(http.response().status, 200);
@@ -343,12 +343,12 @@ fn a_connection_that_asked_for_the_page_goes_on_with_a_live_body_and_no_byte_bet
 }
 
 #[test]
-fn responses_that_wait_for_their_reader_are_not_lost_to_a_live_body() {
+fn unread_responses_are_not_lost_when_the_connection_becomes_a_player() {
     let relay = Relay::start("");
     let mut publisher = Rtmp::publishing(&relay, "live/a");
     relay.wait_for_publisher("live/a");
     let mut http = Http::connect(relay.http_address());
-    // So much that some of it waits in the server, whatever the sockets hold.
+    // So much that some of it waits in the server, whatever the socket buffers hold.
     const PAGES: usize = 4_000;
     let pages = "GET /api/v1/openapi.yaml HTTP/1.1\r\nHost: x\r\nUser-Agent: x\r\n\r\n".repeat(PAGES);
     let mut writer = http.socket.try_clone().unwrap();
@@ -369,7 +369,7 @@ fn responses_that_wait_for_their_reader_are_not_lost_to_a_live_body() {
 }
 
 #[test]
-fn a_player_over_http_counts_and_can_be_ended_like_any_other() {
+fn a_player_over_http_is_counted_and_can_be_disconnected_like_any_other() {
     let relay = Relay::start("");
     let _publisher = Rtmp::publishing(&relay, "live/a");
     relay.wait_for_publisher("live/a");
@@ -388,7 +388,7 @@ fn a_player_over_http_counts_and_can_be_ended_like_any_other() {
 }
 
 #[test]
-fn a_still_is_a_whole_file_with_the_newest_key_frame() {
+fn a_still_is_a_complete_file_with_the_newest_key_frame() {
     let relay = Relay::start("");
     let mut publisher = Rtmp::publishing(&relay, "live/a");
     relay.wait_for_publisher("live/a");
@@ -400,8 +400,8 @@ fn a_still_is_a_whole_file_with_the_newest_key_frame() {
 }
 
 #[test]
-fn size_rate_and_channels_are_the_headers_also_after_a_change_in_mid_stream() {
-    // 1918 x 1078 at 29.97 frames a second, by x264; 48 kHz in one channel. What the metadata say is of before.
+fn size_rate_and_channels_follow_the_sequence_headers_also_after_a_change() {
+    // 1918 x 1078 at 29.97 frames per second, by x264; 48 kHz in one channel. The metadata has the values of before.
     const SET: &[u8] =
         b"\x01\x64\0\x28\xff\xe1\0\x1a\x67\x64\0\x28\xac\xd9\x40\x78\x02\x27\xa9\xb0\x11\0\0\x03\x03\
                          \xe9\0\0\xea\x60\x0f\x18\x31\x96";
@@ -422,9 +422,9 @@ fn size_rate_and_channels_are_the_headers_also_after_a_change_in_mid_stream() {
     assert_eq!((&stream["video_tracks"], &stream["audio_tracks"]), (&1.into(), &1.into()));
 }
 
-/// The still, once its key frame is this one.
+/// The still, as soon as it has this key frame.
 fn still_with(relay: &Relay, mark: &[u8]) -> Response {
-    eventually("the key frame is there", SOON, || {
+    eventually("the key frame has come", SOON, || {
         let still = get(relay, "/api/v1/streams/live/a/still.flv");
         (still.status == 200 && contains(&still.body, mark)).then_some(still)
     })
@@ -435,7 +435,7 @@ fn contains(bytes: &[u8], mark: &[u8]) -> bool {
 }
 
 #[test]
-fn facts_of_a_stream_are_what_its_encoder_sends() {
+fn the_fields_of_a_stream_match_what_its_encoder_sends() {
     let relay = Relay::start("");
     let mut publisher = Rtmp::publishing(&relay, "live/a");
     let stream = publisher.until(&relay, "/api/v1/streams/live/a", |json| {
@@ -443,7 +443,7 @@ fn facts_of_a_stream_are_what_its_encoder_sends() {
     });
     assert_eq!(stream["video"]["codec_string"], "avc1.64001F");
     assert_eq!(stream["video"]["width"], 1280);
-    // One every 40 ms, as this test sends them; on a busy machine they come in bursts.
+    // One frame every 40 ms, as this test sends them; on a busy machine they come in bursts.
     assert!((1.0..=100.0).contains(&stream["video"]["fps"].as_f64().unwrap()), "{stream}");
     assert_eq!(stream["audio"]["codec_string"], "mp4a.40.2");
     assert_eq!(stream["encoder"], "fanfare's tests");

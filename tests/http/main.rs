@@ -1,5 +1,5 @@
-//! The control plane of the built relay, over bare sockets: connections, the hand-over of players to the cores, the
-//! API, rights, events, metrics. Publishers and players of RTMP are our own client's. No other program takes part.
+//! The control plane of the built relay, over plain sockets: connections, players that move to the cores, the API,
+//! rights, events, metrics. Publishers and RTMP players use our own client. No other program takes part.
 
 mod answers;
 mod connections;

@@ -1,4 +1,4 @@
-//! `/metrics`, as a monitoring reads it; and that what `packaging/` asks for is there.
+//! `/metrics`, as a monitoring system reads it; and that every metric used in `packaging/` exists.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use fanfare::rtmp::client::Role;
 use crate::peer::{Rtmp, get, get_with_token, json_when};
 use crate::support::Relay;
 
-/// The samples: name with its labels, and value.
+/// The samples: name with labels, and value.
 fn samples(text: &str) -> Vec<(String, f64)> {
     let lines = text.lines().filter(|line| !line.starts_with('#'));
     let sample = |line: &str| {
@@ -16,24 +16,24 @@ fn samples(text: &str) -> Vec<(String, f64)> {
     };
     let samples: Vec<(String, f64)> = lines.map(sample).collect();
     let mut keys = BTreeSet::new();
-    samples
-        .iter()
-        .for_each(|(key, _)| assert!(keys.insert(key), "{key} is there twice: no scrape would be taken"));
+    samples.iter().for_each(|(key, _)| {
+        assert!(keys.insert(key), "{key} is there twice: Prometheus rejects the scrape")
+    });
     samples
 }
 
 /// The names of metrics in the queries of a file.
-fn asked_for(text: &str) -> BTreeSet<String> {
+fn used_in(text: &str) -> BTreeSet<String> {
     let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
     words.filter(|word| word.starts_with("fanfare_")).map(str::to_owned).collect()
 }
 
 #[test]
-fn metrics_are_openmetrics_and_tell_of_cores_and_streams() {
+fn metrics_are_openmetrics_and_cover_cores_and_streams() {
     let relay = Relay::start("");
     let _publisher = Rtmp::publishing(&relay, "live/a");
     let _player = Rtmp::started(&relay, Role::Play, "live/a");
-    // Each core tells of itself when it is its time.
+    // Each core reports at its own times.
     json_when(&relay, "/api/v1/cores", |json| {
         let sum = |of: fn(&serde_json::Value) -> &serde_json::Value| {
             json["cores"].as_array().unwrap().iter().filter_map(|core| of(core).as_u64()).sum::<u64>()
@@ -56,7 +56,7 @@ fn metrics_are_openmetrics_and_tell_of_cores_and_streams() {
     assert_eq!(sum("fanfare_stream_players{", "stream=\"live/a\""), 1.0);
     assert_eq!(sum("fanfare_build_info{", env!("CARGO_PKG_VERSION")), 1.0);
     assert!(sum("fanfare_memory_bytes{", "kind=\"resident\"") > 1e6);
-    assert!(sum("fanfare_received_bytes_total{", "") > 3_000.0, "a handshake alone is as much");
+    assert!(sum("fanfare_received_bytes_total{", "") > 3_000.0, "a handshake alone has as many bytes");
     for core in ["core=\"0\"", "core=\"1\""] {
         let inf = format!("le=\"+Inf\",{core}");
         assert_eq!(
@@ -68,9 +68,9 @@ fn metrics_are_openmetrics_and_tell_of_cores_and_streams() {
 }
 
 #[test]
-fn streams_beyond_the_bound_are_counted_together() {
+fn streams_beyond_the_limit_are_added_up() {
     let relay = Relay::start("http.metrics_max_streams = 2");
-    // Two of them would like to be taken for all others.
+    // Two of them try to have the label of the others.
     let names = ["(others)", "x/others", "live/2", "live/3"];
     let _publishers = names.map(|name| Rtmp::publishing(&relay, name));
     json_when(&relay, "/api/v1/summary", |json| json["streams"]["live"] == 4);
@@ -82,7 +82,7 @@ fn streams_beyond_the_bound_are_counted_together() {
 }
 
 #[test]
-fn without_a_token_the_metrics_count_all_and_name_no_stream() {
+fn without_a_token_the_metrics_add_up_all_streams_and_name_none() {
     let relay = Relay::start("");
     let _publishers: Vec<_> = (0..2).map(|i| Rtmp::publishing(&relay, &format!("live/{i}"))).collect();
     let _player = Rtmp::started(&relay, Role::Play, "live/1");
@@ -100,7 +100,7 @@ fn without_a_token_the_metrics_count_all_and_name_no_stream() {
 }
 
 #[test]
-fn whatever_a_stream_is_called_the_lines_stay_lines() {
+fn any_stream_name_is_escaped() {
     let relay = Relay::start("");
     let name = "live/\"}\\ 1";
     let _publisher = Rtmp::publishing(&relay, name);
@@ -113,12 +113,12 @@ fn whatever_a_stream_is_called_the_lines_stay_lines() {
 }
 
 #[test]
-fn every_metric_that_dashboard_and_alerts_ask_for_is_served() {
+fn every_metric_that_the_dashboard_and_the_alerts_use_exists() {
     let relay = Relay::start("");
     let mut publisher = Rtmp::publishing(&relay, "live/a");
     (0..3).for_each(|_| publisher.key_frame(b"again"));
     let _player = Rtmp::started(&relay, Role::Play, "live/a");
-    // What has a rate, or an interval, has been looked at twice.
+    // Until rates and intervals have two samples.
     publisher.until(&relay, "/api/v1/streams/live/a", |json| {
         json["video"]["key_frame_interval_ms"].is_u64() && json["kbps"].as_u64() > Some(0)
     });
@@ -129,10 +129,10 @@ fn every_metric_that_dashboard_and_alerts_ask_for_is_served() {
         ("grafana-dashboard.json", include_str!("../../packaging/grafana-dashboard.json")),
         ("alerts.yaml", include_str!("../../packaging/alerts.yaml")),
     ] {
-        let asked = asked_for(text);
-        assert!(asked.len() > 5, "{file} asks for {asked:?}");
-        let missing: Vec<_> = asked.difference(&served).collect();
-        assert!(missing.is_empty(), "{file} asks for {missing:?}, which is not among {served:?}");
+        let used = used_in(text);
+        assert!(used.len() > 5, "{file} uses {used:?}");
+        let missing: Vec<_> = used.difference(&served).collect();
+        assert!(missing.is_empty(), "{file} uses {missing:?}, which is not among {served:?}");
     }
     let _: serde_json::Value =
         serde_json::from_str(include_str!("../../packaging/grafana-dashboard.json")).unwrap();

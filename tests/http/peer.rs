@@ -1,4 +1,4 @@
-//! An HTTP client that hides nothing: bytes out, bytes in; and an RTMP client to have a stream.
+//! A plain HTTP client that shows every byte, and an RTMP client that publishes or plays.
 
 use std::collections::HashMap;
 use std::io::{ErrorKind, Read, Write};
@@ -17,11 +17,11 @@ use crate::support::{Relay, SOON, eventually};
 /// A connection to the HTTP port.
 pub struct Http {
     pub socket: TcpStream,
-    /// Read, and not looked at.
+    /// Read from the socket, but not used yet.
     pub unread: Vec<u8>,
 }
 
-/// A response, its body whole.
+/// A complete response.
 #[derive(Debug)]
 pub struct Response {
     pub status: u16,
@@ -42,7 +42,7 @@ impl Http {
         self.socket.write_all(text.as_bytes()).unwrap();
     }
 
-    /// Reads until `unread` ends with `end`'s first occurrence, and gives what is before and with it.
+    /// Reads up to the first occurrence of `end`, and returns everything up to and including it.
     pub fn until(&mut self, end: &[u8]) -> Vec<u8> {
         loop {
             if let Some(at) = self.unread.windows(end.len()).position(|window| window == end) {
@@ -61,7 +61,7 @@ impl Http {
         self.unread.drain(..count).collect()
     }
 
-    /// All until the relay closes.
+    /// Everything until the relay closes the connection.
     pub fn until_closed(&mut self) -> Vec<u8> {
         while self.read_more().is_ok() {}
         std::mem::take(&mut self.unread)
@@ -79,7 +79,7 @@ impl Http {
         Response { status: status.parse().unwrap(), headers: lines.map(header).collect(), body: Vec::new() }
     }
 
-    /// A response with Content-Length, or one without a body.
+    /// A response with Content-Length or without a body.
     pub fn response(&mut self) -> Response {
         let mut response = self.head();
         if let Some(length) = response.headers.get("content-length") {
@@ -118,7 +118,7 @@ impl Response {
     }
 }
 
-/// One request on a connection of its own; `headers` are lines with their ends.
+/// One request on its own connection; `headers` are lines with line endings.
 pub fn ask_with(relay: &Relay, method: &str, path: &str, headers: &str) -> Response {
     ask_at(relay.http_address(), method, path, headers)
 }
@@ -130,29 +130,29 @@ pub fn ask_at(address: SocketAddr, method: &str, path: &str, headers: &str) -> R
     if method == "HEAD" { http.head() } else { http.response() }
 }
 
-/// As a viewer: without a token.
+/// A request of a viewer: without a token.
 pub fn get(relay: &Relay, path: &str) -> Response {
     ask_with(relay, "GET", path, "")
 }
 
-/// As an operator, with the token that the relay made.
+/// A request of an operator, with the token that the relay generated.
 pub fn get_with_token(relay: &Relay, path: &str) -> Response {
     ask_with(relay, "GET", path, &bearer(&relay.token()))
 }
 
-/// The header that carries a token.
+/// The header with a token.
 pub fn bearer(token: &str) -> String {
     format!("Authorization: Bearer {token}\r\n")
 }
 
-/// The JSON at a path for an operator, once it is as wanted: the relay tells of its cores once a second.
+/// The JSON at a path for an operator, as soon as it is as wanted: the cores report once per second.
 pub fn json_when(
     relay: &Relay,
     path: &str,
     is_wanted: impl Fn(&serde_json::Value) -> bool,
 ) -> serde_json::Value {
     let last = std::cell::RefCell::new(serde_json::Value::Null);
-    eventually("the API says what is wanted", SOON, || {
+    eventually("the API has the wanted values", SOON, || {
         let json = get_with_token(relay, path).json();
         let found = is_wanted(&json).then(|| json.clone());
         last.replace(json);
@@ -163,7 +163,7 @@ pub fn json_when(
     })
 }
 
-/// A client of RTMP on a socket that blocks.
+/// An RTMP client on a blocking socket.
 pub struct Rtmp {
     client: Client,
     socket: TcpStream,
@@ -185,12 +185,12 @@ impl Rtmp {
         Self { client: Client::new(config, 0, [3; 32]), socket, now_ms: 0 }
     }
 
-    /// Asks to publish, and fails the test unless it is refused with this code.
+    /// Requests to publish; the test fails unless that is refused with this code.
     pub fn refused(relay: &Relay, name: &str, code: &str) {
         assert_eq!(Self::refusal(relay, Role::Publish, name).0, code, "{name}");
     }
 
-    /// Asks to publish or to play, and fails the test unless it is refused: with which code and description.
+    /// Requests to publish or play, and returns the code and the description of the refusal; the test fails without one.
     pub fn refusal(relay: &Relay, role: Role, name: &str) -> (String, String) {
         let mut rtmp = Self::new(relay, role, name);
         rtmp.until_event(|event| match event {
@@ -200,7 +200,7 @@ impl Rtmp {
         })
     }
 
-    /// Publishes, with metadata, headers and a key frame sent.
+    /// Publishes, and sends metadata, sequence headers and a key frame.
     pub fn publishing(relay: &Relay, name: &str) -> Self {
         let mut rtmp = Self::started(relay, Role::Publish, name);
         let metadata = Value::ecma_array([
@@ -218,7 +218,7 @@ impl Rtmp {
         rtmp
     }
 
-    /// Publishes another stream on the same connection, on a message stream of its own.
+    /// Publishes another stream on the same connection, on its own message stream.
     pub fn publish_also(&mut self, message_stream_id: u32, key: &str) {
         let body = Command::call("publish", 0.0, [key.into()]).to_bytes();
         self.client.send_message(&Message {
@@ -244,7 +244,7 @@ impl Rtmp {
         self.send(FrameKind::Video, [b"\x27\x01\0\0\0", mark].concat());
     }
 
-    /// Goes on with pictures until the API tells an operator of the stream what is wanted.
+    /// Sends video frames until the JSON at a path is as wanted.
     pub fn until(
         &mut self,
         relay: &Relay,

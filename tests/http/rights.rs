@@ -1,5 +1,5 @@
-//! Who may watch, read and act. All tokens and their spellings are in `control::rights`; here is what each address of a
-//! running relay gives to whom.
+//! Which request may watch, monitor, read and write. `control::rights` tests tokens in detail; these tests check what each
+//! path of a running relay serves.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -11,17 +11,17 @@ use fanfare::rtmp::client::Role;
 use crate::peer::{Http, Response, Rtmp, ask_at, ask_with, bearer, get, get_with_token, json_when};
 use crate::support::{Relay, SOON, eventually};
 
-/// What viewers need.
+/// Paths for viewers.
 const WATCHING: [&str; 4] =
     ["/api/v1/summary", "/api/v1/streams", "/api/v1/streams/live/a", "/api/v1/streams/live/a/still.flv"];
-/// What counts the relay.
+/// Paths for monitoring.
 const COUNTING: [&str; 4] = ["/metrics", "/api/v1/cores", "/api/v1/history", "/api/v1/publishers"];
-/// What is for operators alone.
+/// Paths for operators.
 const READING: [&str; 4] =
     ["/api/v1/players", "/api/v1/players?limit=7", "/api/v1/config", "/api/v1/nothing-yet"];
 
 #[test]
-fn without_a_token_nobody_sees_an_address_and_nobody_acts() {
+fn without_a_token_a_client_sees_no_addresses_and_changes_nothing() {
     let relay = Relay::start("");
     let _publisher = Rtmp::publishing(&relay, "live/a");
     let _player = Rtmp::started(&relay, Role::Play, "live/a");
@@ -60,10 +60,9 @@ fn without_a_token_nobody_sees_an_address_and_nobody_acts() {
     assert_eq!(get(&relay, "/api/v1/streams/live/a").json()["is_live"], true);
 }
 
-/// Reverse proxies and tunnels bring a stranger's bytes from an address of this machine, and the simplest of them add
-/// nothing to the request.
+/// Requests through reverse proxies and tunnels come from an address of this machine, and simple ones add no header.
 #[test]
-fn a_proxy_that_says_nothing_of_itself_makes_no_operator_of_a_stranger() {
+fn a_request_through_a_proxy_that_adds_no_header_has_no_more_rights() {
     let relay = Relay::start("");
     let mut publisher = Rtmp::publishing(&relay, "live/a");
     let list = json_when(&relay, "/api/v1/publishers", |json| json["publishers"][0]["id"].is_u64());
@@ -76,14 +75,14 @@ fn a_proxy_that_says_nothing_of_itself_makes_no_operator_of_a_stranger() {
         expect_unauthorized(&path, &ask_at(tunnel, "GET", "/api/v1/players", &host));
     }
     assert_eq!(get(&relay, "/api/v1/streams/live/a").json()["is_live"], true);
-    // The operator comes the same way.
+    // The operator comes through the same proxy.
     assert_eq!(ask_at(tunnel, "DELETE", &path, &bearer(&relay.token())).status, 204);
     publisher.expect_closed();
 }
 
 #[test]
-fn with_a_token_for_reading_all_but_watching_asks_for_one() {
-    let relay = Relay::start("api.read_token = 'read-token'\napi.token = 'act-token'");
+fn with_a_read_token_everything_except_watching_needs_a_token() {
+    let relay = Relay::start("api.read_token = 'read-token'\napi.token = 'write-token'");
     let _publisher = Rtmp::publishing(&relay, "live/a");
     relay.wait_for_publisher("live/a");
     wait_for_still(&relay);
@@ -93,12 +92,12 @@ fn with_a_token_for_reading_all_but_watching_asks_for_one() {
     for path in COUNTING.iter().chain(&READING) {
         expect_unauthorized(path, &get(&relay, path));
         let found = if path.ends_with("nothing-yet") { 404 } else { 200 };
-        for token in ["read-token", "act-token"] {
+        for token in ["read-token", "write-token"] {
             assert_eq!(ask_with(&relay, "GET", path, &bearer(token)).status, found, "{path}");
         }
         assert_eq!(ask_with(&relay, "GET", path, &bearer("wrong-token")).status, 401, "{path}");
     }
-    for (token, status) in [("read-token", 200), ("act-token", 200), ("wrong-token", 401)] {
+    for (token, status) in [("read-token", 200), ("write-token", 200), ("wrong-token", 401)] {
         assert_eq!(get(&relay, &format!("/metrics?token={token}")).status, status);
         assert_eq!(events(&relay, &format!("?token={token}")).status, status);
     }
@@ -106,18 +105,18 @@ fn with_a_token_for_reading_all_but_watching_asks_for_one() {
     for path in ["/", "/healthz", "/readyz"] {
         assert_eq!(get(&relay, path).status, 200, "{path}");
     }
-    assert_eq!(get(&relay, "/live/nobody.flv").status, 404, "watching is no reading");
+    assert_eq!(get(&relay, "/live/nobody.flv").status, 404, "watching needs no token");
     let summary = |token| get(&relay, &format!("/api/v1/summary?token={token}")).json();
     let may = |token| (summary(token)["may_read"] == true, summary(token)["may_write"] == true);
     assert_eq!(
-        [may("act-token"), may("read-token"), may("wrong-token")],
+        [may("write-token"), may("read-token"), may("wrong-token")],
         [(true, true), (true, false), (false, false)]
     );
 }
 
 #[test]
-fn whoever_may_act_ends_publishers_and_nobody_else_does() {
-    let relay = Relay::start("api.token = 'act-token'\napi.read_token = 'read-token'");
+fn only_the_token_for_writing_disconnects_publishers() {
+    let relay = Relay::start("api.token = 'write-token'\napi.read_token = 'read-token'");
     let mut publisher = Rtmp::publishing(&relay, "live/a");
     let id = eventually("the publisher is listed", SOON, || {
         let list = get(&relay, "/api/v1/publishers?token=read-token").json();
@@ -127,21 +126,21 @@ fn whoever_may_act_ends_publishers_and_nobody_else_does() {
     for headers in ["", &bearer("read-token"), &bearer("act-tokem")] {
         expect_unauthorized(&path, &ask_with(&relay, "DELETE", &path, headers));
     }
-    let token = bearer("act-token");
+    let token = bearer("write-token");
     let as_player = format!("/api/v1/players/{id}");
-    assert_eq!(ask_with(&relay, "DELETE", &as_player, &token).status, 404, "it is no player");
+    assert_eq!(ask_with(&relay, "DELETE", &as_player, &token).status, 404, "it is not a player");
     assert_eq!(get(&relay, "/api/v1/streams/live/a").json()["is_live"], true);
     assert_eq!(ask_with(&relay, "DELETE", &path, &token).status, 204);
     publisher.expect_closed();
-    assert_eq!(ask_with(&relay, "DELETE", &path, &token).status, 404, "it is gone");
+    assert_eq!(ask_with(&relay, "DELETE", &path, &token).status, 404, "it has ended");
     relay.wait_for_log(&["publish ended", "live/a", "ended by the operator"]);
-    relay.wait_for_log(&["ended by the API"]);
+    relay.wait_for_log(&["disconnected by the API"]);
     assert!(relay.log().iter().all(|line| !line.contains("-token")));
-    assert!(!relay.token_file().exists(), "none is made where one is configured");
+    assert!(!relay.token_file().exists(), "none is generated if one is configured");
 }
 
 #[test]
-fn the_token_of_the_first_start_ends_players_and_is_its_owner_s_alone() {
+fn the_token_of_the_first_start_disconnects_players_and_only_its_owner_can_read_it() {
     let relay = Relay::start("");
     let _publisher = Rtmp::publishing(&relay, "live/a");
     let mut player = Rtmp::started(&relay, Role::Play, "live/a");
@@ -157,11 +156,11 @@ fn the_token_of_the_first_start_ends_players_and_is_its_owner_s_alone() {
 }
 
 #[test]
-fn an_api_with_addresses_of_its_own_leaves_to_the_others_what_viewers_need() {
+fn with_a_separate_api_address_the_other_addresses_serve_only_what_viewers_need() {
     let relay = Relay::start("api.listen = ['127.0.0.1:0']");
     let _publisher = Rtmp::publishing(&relay, "live/a");
     wait_for_still(&relay);
-    // Not even with the token: that is what an address of its own is for.
+    // Not even with the token: that is the purpose of a separate address.
     for token in ["", &bearer(&relay.token())] {
         for path in COUNTING.iter().chain(&READING) {
             assert_eq!(ask_with(&relay, "GET", path, token).status, 404, "{path}");
@@ -188,7 +187,7 @@ fn an_api_with_addresses_of_its_own_leaves_to_the_others_what_viewers_need() {
 }
 
 #[test]
-fn a_name_that_is_not_listed_is_found_by_those_who_have_it_alone() {
+fn an_unlisted_stream_is_found_only_by_its_name() {
     let relay = Relay::start(
         "streams = [{ pattern = 'private/open', listed = true }, { pattern = 'private/*', listed = false }]",
     );
@@ -214,7 +213,7 @@ fn a_name_that_is_not_listed_is_found_by_those_who_have_it_alone() {
         let text = get(&relay, path).text();
         assert!(!text.contains("private/b") && !text.contains("private/c"), "{path}: {text}");
     }
-    // Who has the name watches.
+    // A client that knows the name can watch.
     assert_eq!(get(&relay, "/api/v1/streams/private/c/d").json()["name"], "private/c/d");
     let mut http = Http::connect(relay.http_address());
     http.say("GET /private/b.flv HTTP/1.1\r\nHost: x\r\n\r\n");
@@ -230,7 +229,7 @@ fn events(relay: &Relay, query: &str) -> Response {
 }
 
 fn wait_for_still(relay: &Relay) {
-    eventually("a key frame is there", SOON, || {
+    eventually("a key frame has come", SOON, || {
         (get(relay, "/api/v1/streams/live/a/still.flv").status == 200).then_some(())
     });
 }
@@ -240,7 +239,7 @@ fn expect_unauthorized(path: &str, answer: &Response) {
     assert!(answer.json()["error"].as_str().unwrap().contains("token"), "{path}");
 }
 
-/// As haproxy in TCP mode, stunnel or `ssh -L`: bytes, and no word of its own.
+/// As haproxy in TCP mode, stunnel or `ssh -L`: passes bytes on and adds none.
 fn tunnel_to(address: SocketAddr) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let own = listener.local_addr().unwrap();
@@ -264,6 +263,6 @@ fn pass_on(mut from: TcpStream, mut to: TcpStream) {
             _ => break,
         }
     }
-    // The other side may be gone already.
+    // The other side may have closed already.
     let _ = to.shutdown(Shutdown::Write);
 }

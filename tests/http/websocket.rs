@@ -1,4 +1,4 @@
-//! Live bodies as WebSockets: the opening handshake (RFC 6455 §4.2). What is in the messages is the cores' to test.
+//! Streams over WebSocket: the opening handshake (RFC 6455 §4.2). The messages are tested elsewhere.
 
 use std::io::Write;
 
@@ -20,7 +20,7 @@ fn opening(more: &str) -> String {
 }
 
 #[test]
-fn a_websocket_opens_and_its_first_message_is_the_head_of_a_file() {
+fn the_first_message_of_a_websocket_is_the_header_of_an_flv_file() {
     let relay = Relay::start("");
     let _publisher = Rtmp::publishing(&relay, "live/a");
     relay.wait_for_publisher("live/a");
@@ -35,7 +35,7 @@ fn a_websocket_opens_and_its_first_message_is_the_head_of_a_file() {
 }
 
 #[test]
-fn what_is_no_opening_of_a_websocket_is_refused() {
+fn an_invalid_websocket_handshake_is_refused() {
     let relay = Relay::start("http.allow_origins = ['https://site.example']");
     let _publisher = Rtmp::publishing(&relay, "live/a");
     relay.wait_for_publisher("live/a");
@@ -61,12 +61,12 @@ fn what_is_no_opening_of_a_websocket_is_refused() {
 }
 
 #[test]
-fn what_comes_in_one_piece_with_the_opening_is_heard() {
+fn a_message_that_comes_together_with_the_handshake_is_processed() {
     let relay = Relay::start("");
     let _publisher = Rtmp::publishing(&relay, "live/a");
     relay.wait_for_publisher("live/a");
     let mut http = Http::connect(relay.http_address());
-    // A ping with "hi" in it, under a mask of zeros.
+    // A ping with the payload "hi" and a mask of zeros.
     let request = format!("GET /live/a.flv HTTP/1.1\r\nHost: relay\r\n{}\r\n", opening(""));
     let mut bytes = request.into_bytes();
     bytes.extend([0x89, 0x82, 0, 0, 0, 0]);

@@ -383,7 +383,7 @@ class Handler(BaseHTTPRequestHandler):
         if not scene.has_api and not is_for_viewers:
             return self.answer(404, {"error": "the API and metrics are on another address"})
         if path in ("players", "events", "config") and not self.may_read(query):
-            return self.answer(401, {"error": "a token is needed to read"})
+            return self.answer(401, {"error": "this request needs a token: [api] read_token or token"})
         if self.command == "DELETE":
             return self.delete(path, query)
         if path == "summary":
@@ -419,7 +419,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def delete(self, path, query):
         if not self.may_write(query):
-            return self.answer(401, {"error": "a token is needed to act"})
+            return self.answer(401, {"error": "this request needs a token: [api] token"})
         kind, _, number = path.partition("/")
         for stream in scene.all():
             if kind == "publishers" and stream.live and stream.publisher == int(number):

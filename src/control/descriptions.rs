@@ -1,5 +1,5 @@
-//! What sequence headers and metadata say of each stream, read once for as long as they are the same: a list of streams
-//! costs no more than what has changed.
+//! What sequence headers and metadata say about each stream. They are parsed once for as long as they do not change, so a
+//! list of streams costs only the parsing of what changed.
 
 use std::{
     collections::HashMap,
@@ -16,32 +16,32 @@ use crate::{
     stream::Facts,
 };
 
-/// Headers that change faster than this are not read each time.
-const BETWEEN: Duration = Duration::from_secs(1);
-/// `onMetaData` beyond this is not read: real ones are below 1 KiB, those with an index of key frames some 10.
+/// Headers that change more often than this are not parsed each time.
+const MAX_AGE: Duration = Duration::from_secs(1);
+/// Larger `onMetaData` is not parsed: usually it is below 1 KiB, with an index of key frames about 10 KiB.
 const MAX_METADATA_BYTES: usize = 64 << 10;
-/// The longest text of metadata that is shown, in characters: names of encoders have a third of it.
-const MAX_TEXT: usize = 100;
+/// The longest text of metadata that is shown, in characters: three times a typical encoder's name.
+const MAX_TEXT_CHARS: usize = 100;
 
-/// All that has been read.
+/// The newest description of each stream.
 #[derive(Default)]
 pub(super) struct Descriptions {
-    by_name: Mutex<HashMap<Arc<str>, Known>>,
+    by_name: Mutex<HashMap<Arc<str>, Parsed>>,
 }
 
-struct Known {
-    read: Instant,
+struct Parsed {
+    at: Instant,
     since_ms: u64,
     headers: Headers,
     description: Arc<Description>,
 }
 
-/// Metadata and sequence headers, told apart by where they are in memory: as long as these are held, nothing else is
-/// there.
+/// Metadata and sequence headers, compared by their addresses in memory: while these are held, nothing else has the same
+/// address.
 #[derive(Clone)]
 struct Headers([Option<Bytes>; 3]);
 
-/// What headers say of a stream.
+/// What the headers say about a stream.
 #[derive(Debug, Default)]
 pub(super) struct Description {
     pub(super) video: VideoConfig,
@@ -49,7 +49,7 @@ pub(super) struct Description {
     pub(super) metadata: Metadata,
 }
 
-/// What of `onMetaData` is told. Its values are what an encoder says, so each is held to what it can be.
+/// The parts of `onMetaData` that the API shows. An encoder may send anything, so implausible values are dropped.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Metadata {
     pub(super) width: Option<u32>,
@@ -61,30 +61,30 @@ pub(super) struct Metadata {
 }
 
 impl Descriptions {
-    /// Of this stream, as its headers are now; or as they were within the last second.
+    /// The description of this stream from its current headers, or from those of up to a second ago.
     pub(super) fn of(&self, report: &StreamReport, now: Instant) -> Arc<Description> {
         let facts = &*report.facts;
         let headers = Headers::of(facts);
         let mut by_name = self.by_name();
-        if let Some(known) = by_name.get(&report.name) {
-            let is_fresh = now.saturating_duration_since(known.read) < BETWEEN;
-            if known.since_ms == facts.since_ms && (is_fresh || known.headers.are(&headers)) {
-                return known.description.clone();
+        if let Some(parsed) = by_name.get(&report.name) {
+            let is_fresh = now.saturating_duration_since(parsed.at) < MAX_AGE;
+            if parsed.since_ms == facts.since_ms && (is_fresh || parsed.headers.are(&headers)) {
+                return parsed.description.clone();
             }
         }
         let description = Arc::new(Description::of(facts));
-        let known = Known { read: now, since_ms: facts.since_ms, headers, description: description.clone() };
-        by_name.insert(report.name.clone(), known);
+        let parsed = Parsed { at: now, since_ms: facts.since_ms, headers, description: description.clone() };
+        by_name.insert(report.name.clone(), parsed);
         description
     }
 
-    /// Forgets the streams that are gone.
-    pub(super) fn retain(&self, is_there: impl Fn(&str) -> bool) {
-        self.by_name().retain(|name, _| is_there(name));
+    /// Drops streams that no longer exist.
+    pub(super) fn retain(&self, exists: impl Fn(&str) -> bool) {
+        self.by_name().retain(|name, _| exists(name));
     }
 
-    fn by_name(&self) -> MutexGuard<'_, HashMap<Arc<str>, Known>> {
-        // What is in it is whole between any two statements.
+    fn by_name(&self) -> MutexGuard<'_, HashMap<Arc<str>, Parsed>> {
+        // The map is consistent between any two statements.
         self.by_name.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -127,7 +127,7 @@ impl Metadata {
         let stereo = || values.get("stereo").and_then(Value::as_bool);
         let encoder = values.get("encoder").and_then(Value::as_str).map(|text| {
             let plain = text.chars().filter(|c| !c.is_control());
-            plain.take(MAX_TEXT).collect::<String>()
+            plain.take(MAX_TEXT_CHARS).collect::<String>()
         });
         Self {
             width: whole("width", 65_536.0),
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn headers_are_read_once_as_long_as_they_are_the_same() {
+    fn headers_are_parsed_once_while_they_do_not_change() {
         let (descriptions, start) = (Descriptions::default(), Instant::now());
         let bytes = metadata(640.0);
         // The facts are written anew, and hold the same bytes.
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn a_change_is_read_within_a_second_and_no_sooner_than_that_again() {
+    fn a_change_is_parsed_after_a_second_at_the_latest_and_at_most_once_per_second() {
         let (descriptions, start) = (Descriptions::default(), Instant::now());
         let width = |since_ms, width, at_ms| {
             let at = start + Duration::from_millis(at_ms);
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn metadata_is_read_up_to_its_bound() {
+    fn metadata_is_parsed_up_to_its_limit() {
         let of = |padding: usize| {
             let values = Value::EcmaArray(vec![
                 ("width".to_owned(), 640.0.into()),

@@ -1,4 +1,4 @@
-//! A socket whose peer has to take what it is sent: one that takes nothing for too long is given up.
+//! A socket that ends a write with an error if the peer accepts no data for too long.
 
 use std::{
     future::Future,
@@ -14,18 +14,18 @@ use tokio::{
     time::{Sleep, sleep},
 };
 
-/// The socket of a request.
-pub(super) struct Patient<P> {
+/// A socket with a timeout for writes.
+pub(super) struct WriteTimeout<P> {
     socket: TcpStream,
-    /// How long a write may wait, asked when it begins to.
-    patience: P,
+    /// The timeout in force, read when a write starts to wait.
+    timeout: P,
     /// Runs while a write waits for the peer.
-    giving_up: Option<Pin<Box<Sleep>>>,
+    timer: Option<Pin<Box<Sleep>>>,
 }
 
-impl<P: Fn() -> Duration> Patient<P> {
-    pub(super) fn new(socket: TcpStream, patience: P) -> Self {
-        Self { socket, patience, giving_up: None }
+impl<P: Fn() -> Duration> WriteTimeout<P> {
+    pub(super) fn new(socket: TcpStream, timeout: P) -> Self {
+        Self { socket, timeout, timer: None }
     }
 
     pub(super) fn into_socket(self) -> TcpStream {
@@ -34,15 +34,15 @@ impl<P: Fn() -> Duration> Patient<P> {
 
     fn written<T>(&mut self, cx: &mut Context<'_>, poll: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if poll.is_ready() {
-            self.giving_up = None;
+            self.timer = None;
             return poll;
         }
-        let giving_up = self.giving_up.get_or_insert_with(|| Box::pin(sleep((self.patience)())));
-        giving_up.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep((self.timeout)())));
+        timer.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
     }
 }
 
-impl<P: Unpin> AsyncRead for Patient<P> {
+impl<P: Unpin> AsyncRead for WriteTimeout<P> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -52,7 +52,7 @@ impl<P: Unpin> AsyncRead for Patient<P> {
     }
 }
 
-impl<P: Fn() -> Duration + Unpin> AsyncWrite for Patient<P> {
+impl<P: Fn() -> Duration + Unpin> AsyncWrite for WriteTimeout<P> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let poll = Pin::new(&mut self.socket).poll_write(cx, bytes);
         self.written(cx, poll)
@@ -87,13 +87,13 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_peer_that_takes_nothing_is_given_up() {
+    async fn a_write_fails_if_the_peer_accepts_nothing_in_time() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let _peer = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let socket = listener.accept().await.unwrap().0;
-        let mut patient = Patient::new(socket, || Duration::from_millis(100));
-        patient.write_all(b"little").await.unwrap();
-        let error = patient.write_all(&vec![0; 64 << 20]).await.unwrap_err();
+        let mut socket = WriteTimeout::new(socket, || Duration::from_millis(100));
+        socket.write_all(b"little").await.unwrap();
+        let error = socket.write_all(&vec![0; 64 << 20]).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     }
 }
