@@ -4,8 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use fanfare::{
     fanout::{Hub, PlayerKey, Policy},
-    flv::{Frame, FrameKind},
-    http::{FlvFormat, websocket::WebSocketFormat},
+    flv::{FlvFormat, Frame, FrameKind},
+    http::websocket::WebSocketFormat,
     rtmp::chunk::MediaFormat,
     stream::{
         Bounds, Form, MemoryKind, NoRoom, Publication, PublisherId, Refused, Registry, Retention, Signal,

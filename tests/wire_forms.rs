@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use fanfare::fanout::{Ended, Hub, PlayerKey, Policy};
-use fanfare::flv::{Frame, FrameKind};
-use fanfare::http::{ChunkedFormat, FlvFormat, websocket::WebSocketFormat};
+use fanfare::flv::{FlvFormat, Frame, FrameKind};
+use fanfare::http::{ChunkedFormat, websocket::WebSocketFormat};
 use fanfare::rtmp::chunk::MediaFormat;
 use fanfare::stream::{
-    Bounds, Form, MemoryKind, Publication, PublisherId, Registry, Retention, Signal, Start,
+    Bounds, Form, Item, MemoryKind, Publication, PublisherId, ReadOptions, Reader, Registry, Retention,
+    Signal, Start,
 };
 
 const NAME: &str = "live/s";
@@ -636,5 +637,52 @@ fn a_still_picture_keeps_neither_the_audio_since_nor_what_is_beyond_its_bound() 
         drop(got);
         bench.hub.leave(player);
         assert!(memory.of(MemoryKind::Headers) < 3 << 20, "{}", memory.of(MemoryKind::Headers));
+    }
+}
+
+/// What a reader of frames gets, each with its mark and its time; headers in brackets.
+fn read_frames(reader: &mut Reader) -> String {
+    let mark = |frame: &Frame| {
+        let payload = frame.payload.to_bytes();
+        let mark: String = payload
+            .iter()
+            .map(|&b| b as char)
+            .filter(|c| c.is_ascii_lowercase() || c.is_ascii_digit())
+            .collect();
+        format!("{mark}@{}", frame.timestamp_ms)
+    };
+    let mut frames = Vec::new();
+    while let Some(item) = reader.next().expect("it is not late") {
+        frames.push(match item {
+            Item::Header(frame) => format!("[{}]", mark(&frame)),
+            Item::Frame(read) => mark(&read.frame),
+            Item::Unpublished => "unpublished".to_owned(),
+        });
+    }
+    frames.join(" ")
+}
+
+#[test]
+fn a_reader_of_frames_gets_the_same_from_each_form_and_keeps_its_log_alive() {
+    for form in Form::ALL {
+        let mut bench = Bench::new();
+        let mut publication = with_a_group(&mut bench);
+        let options = ReadOptions { form, start: Start::KeyFrame, retention_bytes: 0 };
+        let mut reader = bench.registry.read(NAME, options, || ());
+        bench.lay(&mut publication, inter_frame(80, "i3"));
+        assert_eq!(read_frames(&mut reader), "[vh@0] [ah@0] k0@0 i1@40 a2@50 i3@80", "{form:?}");
+        // Longer than a log without readers is kept.
+        bench.now_ms += 60_000;
+        bench.lay(&mut publication, video_header("vh2"));
+        bench.lay(&mut publication, key_frame(120, "k4"));
+        assert_eq!(read_frames(&mut reader), "[vh2@0] k4@120", "{form:?}");
+        drop(publication);
+        assert_eq!(read_frames(&mut reader), "unpublished", "{form:?}");
+        let mut publication = bench.publish();
+        bench.lay(&mut publication, audio_header("other"));
+        bench.lay(&mut publication, audio(0, "a0"));
+        bench.now_ms += SETTLE_MS;
+        bench.lay(&mut publication, audio(1_000, "a1"));
+        assert!(read_frames(&mut reader).starts_with("[other@"), "{form:?}");
     }
 }

@@ -4,8 +4,8 @@ use std::io::{self, Read, Write};
 use std::{array, env, error::Error, hash::*, net::TcpStream, time::Instant};
 
 use bytes::Bytes;
+use fanfare_rtmp::flv::FlvFormat;
 use fanfare_rtmp::flv::{Kinds, WireFormat};
-use fanfare_rtmp::http::FlvFormat;
 use fanfare_rtmp::rtmp::client::{Client, ClientConfig, Event, Url};
 
 fn main() -> Result<(), Box<dyn Error>> {

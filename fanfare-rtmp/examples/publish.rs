@@ -7,7 +7,7 @@ use std::{array, env, error::Error, fs, hash::*, io::prelude::*, thread};
 
 use bytes::Bytes;
 use fanfare_rtmp::flv::WireFormat;
-use fanfare_rtmp::http::{BEFORE_TAGS_BYTES, FlvFormat};
+use fanfare_rtmp::flv::{BEFORE_TAGS_BYTES, FlvFormat};
 use fanfare_rtmp::rtmp::client::{Client, ClientConfig, Event, Url};
 
 fn main() -> Result<(), Box<dyn Error>> {

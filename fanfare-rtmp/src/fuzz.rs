@@ -5,7 +5,7 @@
 use bytes::Bytes;
 
 use crate::amf0;
-use crate::flv::{FrameKind, audio, codec, data, video};
+use crate::flv::{self, FlvFormat, Frame, FrameKind, Kinds, WireFormat, audio, codec, data, video};
 #[cfg(feature = "websocket")]
 use crate::http;
 use crate::rtmp::chunk::{self, Decoder, Limits, Message};
@@ -29,6 +29,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "codec", check: codec::check_any_bytes, seeds: codec_seeds },
     Target { name: "command", check: session::fuzz::check_any_command, seeds: command_seeds },
     Target { name: "flv_headers", check: check_flv_headers, seeds: flv_headers_seeds },
+    Target { name: "flv_tag", check: flv::read_at_any_cut, seeds: flv_tag_seeds },
     Target { name: "handshake", check: handshake::check_any_bytes, seeds: handshake_seeds },
     Target { name: "session", check: session::fuzz::check_any_bytes, seeds: session_seeds },
     #[cfg(feature = "websocket")]
@@ -89,6 +90,24 @@ fn flv_headers_seeds(capture: &[u8]) -> Vec<Vec<u8>> {
     media.map(|message| message.payload.to_bytes().iter().take(32).copied().collect()).collect()
 }
 
+/// The first frames as a file.
+fn flv_tag_seeds(capture: &[u8]) -> Vec<Vec<u8>> {
+    let messages = messages(capture);
+    let media = messages.iter().filter_map(|message| {
+        let payload = message.payload.to_bytes();
+        let payload = payload.slice(..payload.len().min(PAYLOAD_BYTES)).into();
+        Some(Frame { kind: kind(message)?, timestamp_ms: message.timestamp_ms, payload })
+    });
+    let mut file = vec![CUTS[2]];
+    file.extend(FlvFormat.opening(Kinds { audio: true, video: true }).unwrap_or_default());
+    for frame in media.take(FRAMES_PER_SEED) {
+        let begin = file.len();
+        file.resize(begin + FlvFormat.wire_len(&frame), 0);
+        FlvFormat.write(&frame, &mut file[begin..]);
+    }
+    vec![file]
+}
+
 /// Sequence headers, whole.
 fn codec_seeds(capture: &[u8]) -> Vec<Vec<u8>> {
     let messages = messages(capture);
@@ -113,6 +132,7 @@ fn websocket_seeds(capture: &[u8]) -> Vec<Vec<u8>> {
 }
 
 const FRAMES_PER_SEED: usize = 20;
+const PAYLOAD_BYTES: usize = 40;
 
 /// C0, C1 and C2.
 const HANDSHAKE_BYTES: usize = 1 + 2 * 1536;

@@ -17,8 +17,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use fanfare_rtmp::amf0::{self, Value};
+use fanfare_rtmp::flv::FlvFormat;
 use fanfare_rtmp::flv::{Frame, FrameKind, Kinds, WireFormat};
-use fanfare_rtmp::http::FlvFormat;
 use fanfare_rtmp::rtmp::client::Url;
 
 /// Far more than any of this takes.

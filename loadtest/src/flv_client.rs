@@ -204,9 +204,9 @@ const PING: u8 = 0x89;
 
 #[cfg(test)]
 mod tests {
-    use fanfare_rtmp::flv::{Kinds, WireFormat};
+    use fanfare_rtmp::flv::{FlvFormat, Kinds, WireFormat};
     use fanfare_rtmp::http::{
-        ChunkedFormat, FlvFormat, LAST_CHUNK,
+        ChunkedFormat, LAST_CHUNK,
         websocket::{self, WebSocketFormat},
     };
 

@@ -22,7 +22,8 @@ use super::{
 use crate::{
     access::Access,
     config::{Config, Limits},
-    http::{ChunkedFormat, FlvFormat, websocket::WebSocketFormat},
+    flv::FlvFormat,
+    http::{ChunkedFormat, websocket::WebSocketFormat},
     rtmp::{
         chunk::{self, MediaFormat, MessageBytes, OUT_CHUNK_SIZE},
         session::SessionConfig,

@@ -1,8 +1,7 @@
 //! The newest key frame of a stream as a file.
 
 use crate::{
-    flv::{FrameKind, Kinds, WireFormat},
-    http::FlvFormat,
+    flv::{FlvFormat, FrameKind, Kinds, WireFormat},
     stream::Registry,
 };
 

@@ -9,6 +9,12 @@ mod enhanced;
 pub mod frame;
 mod readable;
 pub mod script;
+mod tag;
+mod tag_reader;
 pub mod video;
 pub use enhanced::FourCc;
 pub use frame::{Frame, FrameKind, Kinds, Payload, Run, WireFormat};
+pub use tag::{BEFORE_TAGS_BYTES, FlvFormat};
+#[cfg(any(test, fuzzing))]
+pub use tag_reader::read_at_any_cut;
+pub use tag_reader::{TagError, TagReader};

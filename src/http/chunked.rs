@@ -5,8 +5,7 @@ use std::io::Write;
 
 use bytes::Bytes;
 
-use super::FlvFormat;
-use crate::flv::{Frame, Kinds, WireFormat};
+use crate::flv::{FlvFormat, Frame, Kinds, WireFormat};
 
 /// Lays frames as FLV tags, each in a chunk of its own, so that every message boundary is a chunk boundary.
 #[derive(Clone, Copy, Debug, Default)]
@@ -34,6 +33,15 @@ impl WireFormat for ChunkedFormat {
     fn opening(&self, kinds: Kinds) -> Option<Bytes> {
         let header = FlvFormat.opening(kinds)?;
         Some([format!("{:X}\r\n", header.len()).as_bytes(), &header, CRLF].concat().into())
+    }
+
+    fn read(&self, wire: &[u8]) -> Option<(Frame, usize)> {
+        let line = wire.windows(CRLF.len()).position(|two| two == CRLF)?;
+        let size = usize::from_str_radix(std::str::from_utf8(&wire[..line]).ok()?, 16).ok()?;
+        let rest = &wire[line + CRLF.len()..];
+        let (frame, _) = FlvFormat.read(rest.get(..size)?)?;
+        let is_whole = rest[size..].starts_with(CRLF);
+        is_whole.then_some((frame, line + CRLF.len() + size + CRLF.len()))
     }
 }
 
@@ -84,6 +92,11 @@ mod tests {
             let wire = lay(&ChunkedFormat, payload_len);
             assert!(wire.starts_with(format!("{size}\r\n").as_bytes()), "{payload_len}");
             assert_eq!(unwrapped(&wire), lay(&FlvFormat, payload_len));
+            let (frame, len) = ChunkedFormat.read(&[&wire[..], b"F\r\nnext"].concat()).expect("it is whole");
+            assert_eq!((frame.timestamp_ms, frame.payload.len(), len), (9, payload_len, wire.len()));
+            for end in (0..wire.len().min(30)).chain(wire.len().saturating_sub(30)..wire.len()) {
+                assert!(ChunkedFormat.read(&wire[..end]).is_none(), "{end} of {} bytes", wire.len());
+            }
         }
     }
 

@@ -8,9 +8,7 @@ mod chunked;
 #[cfg(all(feature = "websocket", any(test, fuzzing)))]
 pub mod fuzz;
 pub mod paths;
-mod tag;
 #[cfg(feature = "websocket")]
 pub mod websocket;
 
 pub use chunked::{ChunkedFormat, LAST_CHUNK};
-pub use tag::{BEFORE_TAGS_BYTES, FlvFormat};

@@ -9,8 +9,7 @@ use tungstenite::protocol::frame::{
     coding::{Control, Data, OpCode},
 };
 
-use super::FlvFormat;
-use crate::flv::{Frame, Kinds, WireFormat};
+use crate::flv::{FlvFormat, Frame, Kinds, WireFormat};
 
 /// Lays frames as FLV tags, each in a binary message of its own.
 #[derive(Clone, Copy, Debug, Default)]
@@ -31,6 +30,14 @@ impl WireFormat for WebSocketFormat {
 
     fn opening(&self, kinds: Kinds) -> Option<Bytes> {
         FlvFormat.opening(kinds).map(|header| whole(BINARY, &header))
+    }
+
+    fn read(&self, wire: &[u8]) -> Option<(Frame, usize)> {
+        let mut cursor = Cursor::new(wire);
+        let (_, payload_len) = FrameHeader::parse(&mut cursor).ok()??;
+        let end = usize::try_from(cursor.position().checked_add(payload_len)?).ok()?;
+        let (frame, _) = FlvFormat.read(wire.get(cursor.position() as usize..end)?)?;
+        Some((frame, end))
     }
 }
 
@@ -254,6 +261,12 @@ mod tests {
             let mut tag = vec![0; FlvFormat.wire_len(&frame)];
             FlvFormat.write(&frame, &mut tag);
             assert_eq!((out[0], &out[head_len..]), (0x82, &tag[..]), "{len} bytes");
+            let (frame, read) =
+                WebSocketFormat.read(&[&out[..], b"\x82\x7Fnext"].concat()).expect("it is whole");
+            assert_eq!((frame.timestamp_ms, frame.payload.len(), read), (9, len, out.len()));
+            for end in (0..out.len().min(30)).chain(out.len().saturating_sub(30)..out.len()) {
+                assert!(WebSocketFormat.read(&out[..end]).is_none(), "{end} of {} bytes", out.len());
+            }
         }
     }
 

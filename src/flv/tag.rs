@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::flv::{Frame, FrameKind, Kinds, WireFormat};
+use super::frame::{Frame, FrameKind, Kinds, WireFormat};
 
 /// Lays frames as the tags of an FLV file.
 #[derive(Clone, Copy, Debug, Default)]
@@ -31,15 +31,37 @@ impl WireFormat for FlvFormat {
     }
 
     fn read(&self, wire: &[u8]) -> Option<(Frame, usize)> {
-        let (&[kind, a, b, c, high, middle, low, top, ..], rest) =
-            wire.split_first_chunk::<TAG_HEADER_BYTES>()?;
-        let kinds = [FrameKind::Audio, FrameKind::Video, FrameKind::Data];
-        let kind = kinds.into_iter().find(|&known| known as u8 == kind)?;
-        let (payload, _size) = rest.split_at_checked(u32::from_be_bytes([0, a, b, c]) as usize)?;
-        let len = TAG_HEADER_BYTES + payload.len() + SIZE_BYTES;
-        let timestamp_ms = u32::from_be_bytes([top, high, middle, low]);
+        let header = TagHeader::parse(wire.first_chunk()?);
+        let kind = header.kind?;
+        let payload = wire[TAG_HEADER_BYTES..].get(..header.payload_len)?;
+        let len = header.tag_len() + SIZE_BYTES;
         let payload = Bytes::copy_from_slice(payload).into();
-        (len <= wire.len()).then_some((Frame { kind, timestamp_ms, payload }, len))
+        (len <= wire.len()).then_some((Frame { kind, timestamp_ms: header.timestamp_ms, payload }, len))
+    }
+}
+
+/// The header of a tag (FLV 10.1 §E.4.1).
+pub(super) struct TagHeader {
+    /// None for a kind that is no media, or for a payload that is encrypted.
+    pub kind: Option<FrameKind>,
+    pub payload_len: usize,
+    pub timestamp_ms: u32,
+}
+
+impl TagHeader {
+    pub(super) fn parse(header: &[u8; TAG_HEADER_BYTES]) -> Self {
+        let &[kind, a, b, c, high, middle, low, top, ..] = header;
+        let kinds = [FrameKind::Audio, FrameKind::Video, FrameKind::Data];
+        Self {
+            kind: kinds.into_iter().find(|&known| known as u8 == kind),
+            payload_len: u32::from_be_bytes([0, a, b, c]) as usize,
+            timestamp_ms: u32::from_be_bytes([top, high, middle, low]),
+        }
+    }
+
+    /// Bytes of the header and the payload, which is what PreviousTagSize says.
+    pub(super) fn tag_len(&self) -> usize {
+        TAG_HEADER_BYTES + self.payload_len
     }
 }
 
@@ -52,15 +74,15 @@ fn be24(len: usize) -> [u8; 3] {
 
 /// Bytes of an FLV file before its first tag: the header and a size of 0.
 pub const BEFORE_TAGS_BYTES: usize = FILE_HEADER_BYTES as usize + SIZE_BYTES;
-const FILE_HEADER_BYTES: u8 = 9;
-const TAG_HEADER_BYTES: usize = 11;
+pub(super) const FILE_HEADER_BYTES: u8 = 9;
+pub(super) const TAG_HEADER_BYTES: usize = 11;
 /// PreviousTagSize.
-const SIZE_BYTES: usize = 4;
+pub(super) const SIZE_BYTES: usize = 4;
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::flv::{FrameKind, Run};
+    use crate::flv::Run;
 
     fn lay(kind: FrameKind, timestamp_ms: u32, payload: &'static [u8]) -> Vec<u8> {
         let frame = Frame { kind, timestamp_ms, payload: Bytes::from_static(payload).into() };
