@@ -16,6 +16,8 @@ pub(super) const RENAMED: [(&str, &str); 10] = [
 
 #[cfg(test)]
 mod tests {
+    use std::{fs, path::Path};
+
     use super::*;
     use crate::config::Config;
 
@@ -42,5 +44,31 @@ mod tests {
         let file = "http.metrics_streams = 1\npin = true\n[play]\nmerge = '1ms'\n";
         let error = Config::from_toml("f", file).unwrap_err().to_string();
         assert!(error.starts_with("f:1:6: http.metrics_streams: "), "{error}");
+    }
+
+    /// The files in a folder and its subfolders.
+    fn files_in(folder: &Path) -> Vec<std::path::PathBuf> {
+        let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        entries.flat_map(|path| if path.is_dir() { files_in(&path) } else { vec![path] }).collect()
+    }
+
+    #[test]
+    fn neither_source_nor_documents_name_an_old_key() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let folders = ["src", "docs", "packaging", "loadtest/src"].map(|folder| root.join(folder));
+        let files = ["README.md", "ARCHITECTURE.md", "fanfare.toml"].map(|file| root.join(file));
+        let own = root.join(file!());
+        let all = folders.iter().flat_map(|folder| files_in(folder)).chain(files).filter(|file| *file != own);
+        let mut count = 0;
+        for file in all {
+            let Ok(text) = fs::read_to_string(&file) else { continue };
+            count += 1;
+            for (old, new) in RENAMED.iter().filter(|(old, _)| old.contains('.')) {
+                let continues = |rest: &str| rest.starts_with(|c: char| c.is_alphanumeric() || c == '_');
+                let is_there = text.match_indices(old).any(|(at, _)| !continues(&text[at + old.len()..]));
+                assert!(!is_there, "{} names {old}, which is now {new}", file.display());
+            }
+        }
+        assert!(count > 100, "{count} files");
     }
 }

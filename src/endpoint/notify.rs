@@ -1,5 +1,5 @@
-//! When a publisher's core notifies the others of new frames that wait for a video frame: after `play.merge`, or a little
-//! later where the video frame is about to come. A queue of deadlines; knows no connection.
+//! When a publisher's core notifies the others of new frames that wait for a video frame: after `play.merge_window`, or a
+//! little later where the video frame is about to come. A queue of deadlines; knows no connection.
 
 use std::{cmp::Reverse, collections::BinaryHeap};
 

@@ -58,7 +58,7 @@ reasons! {
     /// The peer asks for answers and does not read them.
     UnreadAnswers = "unread_answers", "answers not read";
     /// No publisher came in time.
-    StreamNotFound = "stream_not_found", "stream not published within play.play_wait";
+    StreamNotFound = "stream_not_found", "stream not published within play.wait_for_publisher";
     /// The publisher did not come back in time.
     Unpublished = "unpublished", "publisher did not come back within publish.publisher_grace";
     /// The stream's media changed.
