@@ -1,15 +1,15 @@
 //! AMF0 values to bytes and back (Action Message Format AMF 0, 2007). Knows nothing of RTMP commands.
 //!
-//! Memory and work follow the bytes that are there, never a count that they name: see [`MAX_DEPTH`], [`MAX_VALUES`] and
-//! [`ErrorKind::TooMuchRepeated`] for what a peer can make of a message.
+//! Memory and time depend on the number of bytes, never on a count in them: see [`MAX_DEPTH`], [`MAX_VALUES`] and
+//! [`ErrorKind::TooMuchRepeated`] for the limits.
 
 #![forbid(unsafe_code)]
 
-/// Objects and arrays inside one another. The deepest real message, `connect` with its `videoFourCcInfoMap`, has two.
+/// The maximum depth of nested objects and arrays. The deepest real message, `connect` with `videoFourCcInfoMap`, has two.
 pub const MAX_DEPTH: usize = 32;
 
-/// Values in one message, all levels together. The largest real one is the metadata of a played file with a seek
-/// index: 2 arrays x 1 key frame every 2 s x 4 h = 14 400. At 72 bytes each that is 1.2 MB.
+/// The maximum number of values in one message, on all levels. The largest real message is the metadata of a file with a
+/// seek index: 2 arrays x 1 key frame every 2 s x 4 h = 14 400. At 72 bytes each that is 1.2 MB.
 pub const MAX_VALUES: usize = 16_384;
 
 /// One AMF0 value (§2.1). References are resolved while reading, so a value is always a tree.
@@ -21,14 +21,14 @@ pub enum Value {
     Boolean(bool),
     /// §2.4 and §2.14: one type, written as a Long String when it is longer than 65 535 bytes.
     String(String),
-    /// §2.5: anonymous object; properties in the order of the wire.
+    /// §2.5: anonymous object, with its properties in wire order.
     Object(Vec<(String, Value)>),
     /// §2.7
     Null,
     /// §2.8
     Undefined,
-    /// §2.10: "associative array", the form of `onMetaData`. The count on the wire is a hint that encoders get wrong;
-    /// it is ignored when read and right when written.
+    /// §2.10: "associative array", as in `onMetaData`. Many encoders send a wrong count: it is ignored when read, and right
+    /// when written.
     EcmaArray(Vec<(String, Value)>),
     /// §2.12
     StrictArray(Vec<Value>),
@@ -47,7 +47,7 @@ pub enum Value {
     TypedObject {
         /// Name of the class.
         class: String,
-        /// Properties in the order of the wire.
+        /// Properties in wire order.
         properties: Vec<(String, Value)>,
     },
 }
@@ -73,7 +73,7 @@ impl Value {
         }
     }
 
-    /// The property `key`. Where a name comes twice the last one counts, as it does in ActionScript.
+    /// The property `key`. If there are several, the last one counts, as in ActionScript.
     pub fn get(&self, key: &str) -> Option<&Value> {
         let (_, value) = self.properties()?.iter().rfind(|(name, _)| name == key)?;
         Some(value)
@@ -120,44 +120,47 @@ impl From<bool> for Value {
 }
 
 /// Reads all values of a message body. References count from 0 in each body.
+///
+/// # Errors
+/// As [`Reader`].
 pub fn decode(bytes: &[u8]) -> Result<Vec<Value>, Error> {
     Reader::new(bytes).collect()
 }
 
-/// Why bytes are not AMF0 that we read, and where.
+/// Why bytes cannot be read as AMF0, and where.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("AMF0: {kind} at byte {position} of the message")]
 pub struct Error {
-    /// Offset from the start of the body: of the marker, or of the field that is cut short.
+    /// Offset from the start of the body: of the marker, or of the incomplete field.
     pub position: usize,
     /// What is wrong there.
     pub kind: ErrorKind,
 }
 
-/// What can be wrong with AMF0 bytes.
+/// The kinds of error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ErrorKind {
     /// The bytes end inside a value.
     #[error("the message ends inside a value")]
     Truncated,
-    /// A marker without meaning in the spec.
+    /// A marker that is not in the specification.
     #[error("unknown type marker {0:#04x}")]
     UnknownMarker(u8),
-    /// MovieClip (§2.6) and RecordSet (§2.16): reserved, their bytes are nowhere defined.
+    /// MovieClip (§2.6) and RecordSet (§2.16): reserved, without a defined format.
     #[error("reserved type {0}")]
     Reserved(&'static str),
-    /// §3.1: the value would go on in AMF3, which we do not read.
+    /// §3.1: an AMF3 value, which is not supported.
     #[error("an AMF3 value (avmplus-object-marker)")]
     Avmplus,
-    /// An Object End where a value belongs.
+    /// An Object End in place of a value.
     #[error("an object end outside of an object")]
     StrayObjectEnd,
-    /// A reference (§2.9) to an object that does not precede it whole.
+    /// A reference (§2.9) to an object that is not complete before it.
     #[error("a reference to object {0}, which does not precede it")]
     Reference(u16),
-    /// References make us read bytes again: as many as the message has, and no more. Without that they would multiply:
-    /// 277 bytes would be 15,000 values, and one long string in 64 KiB would be 350 MB.
+    /// References repeat more bytes than the message has. Without this limit 277 bytes could become 15,000 values, and one
+    /// long string in 64 KiB could become 350 MB.
     #[error("references repeat more bytes than the message has")]
     TooMuchRepeated,
     /// Deeper than [`MAX_DEPTH`].
@@ -168,27 +171,27 @@ pub enum ErrorKind {
     TooManyValues,
 }
 
-/// Reads the values of one message body one at a time; yields nothing more after an error.
+/// Reads the values of one message body, one at a time. Ends after an error.
 #[derive(Clone, Debug)]
 pub struct Reader<'a> {
     bytes: &'a [u8],
     position: usize,
     failed: bool,
-    /// Where each object and array began, in the order of the wire: what references count (§2.9). A reference is
-    /// resolved by reading its object once more, so messages without references pay nothing for them.
+    /// The position of each object and array, in wire order, as references count them (§2.9). A reference is resolved by
+    /// reading its object again, so messages without references cost nothing extra.
     objects: Vec<Referable>,
     values_left: usize,
     repeated_bytes_left: usize,
     /// [`Reader::lenient`].
     is_lenient: bool,
-    /// Where an object ended without its end.
+    /// Why an object has no end.
     cut: Option<Error>,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Referable {
     start: usize,
-    /// None while it is being read: a reference from inside would make a cycle.
+    /// None while it is being read: a reference from inside would be a cycle.
     end: Option<usize>,
 }
 
@@ -229,19 +232,19 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// As [`Reader::new`], for bytes of peers that get AMF wrong. Of an object, a property whose value cannot be read
-    /// (AMF3, or a type that nobody knows) is left out, and reading goes on at what looks like the next one. An object
-    /// without its end is what was read of it; the error comes in place of the value after it.
+    /// As [`Reader::new`], for peers that send wrong AMF. A property whose value cannot be read (AMF3, or an unknown type)
+    /// is skipped, and reading continues at what looks like the next property. An object without its end has the
+    /// properties that were read; the error follows in place of the next value.
     pub fn lenient(bytes: &'a [u8]) -> Self {
         Self { is_lenient: true, ..Self::new(bytes) }
     }
 
-    /// Bytes read so far. After a value: where the next one begins.
+    /// Bytes read so far: after a value, the position of the next one.
     pub fn position(&self) -> usize {
         self.position
     }
 
-    /// What has not been read.
+    /// The unread bytes.
     pub fn rest(&self) -> &'a [u8] {
         &self.bytes[self.position..]
     }
@@ -278,9 +281,9 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// What references can point at: an object or array, after its marker at `start`.
+    /// Reads an object or array, to which references can point, after its marker at `start`.
     fn object(&mut self, marker: u8, start: usize, depth: usize) -> Result<Value, Error> {
-        // Objects begin in the order of the wire: one that begins no later than the last is being read again.
+        // Objects begin in wire order: one that begins no later than the last is being read again.
         let first_time = self.objects.last().is_none_or(|last| last.start < start);
         let index = self.objects.len();
         if first_time {
@@ -310,12 +313,12 @@ impl<'a> Reader<'a> {
         Ok(value)
     }
 
-    /// Names and values up to the object end: an empty name and its marker. An empty name before any other marker
-    /// is a property.
+    /// Reads names and values up to the object end, which is an empty name and its marker. An empty name before any other
+    /// marker is a property.
     fn properties(&mut self, depth: usize) -> Result<Vec<(String, Value)>, Error> {
         let mut properties = Vec::new();
         while !self.rest().starts_with(&OBJECT_END) {
-            // One inside has ended without its end: so does this one.
+            // An object inside has no end: then this one has none either.
             if self.cut.is_some() {
                 return Ok(properties);
             }
@@ -337,11 +340,10 @@ impl<'a> Reader<'a> {
         Ok((self.short_text()?, self.value(depth)?))
     }
 
-    /// Goes on after a property that could not be read. False where the object ends here, for nothing more of it can be
-    /// made out.
+    /// Continues after a property that cannot be read. False if no further property is found: then the object ends here.
     fn recover(&mut self, error: Error) -> Result<bool, Error> {
         match error.kind {
-            // What bounds our work stays an error.
+            // These limit our work.
             ErrorKind::TooDeep | ErrorKind::TooManyValues | ErrorKind::TooMuchRepeated => return Err(error),
             ErrorKind::Truncated => {}
             ErrorKind::UnknownMarker(_)
@@ -349,7 +351,7 @@ impl<'a> Reader<'a> {
             | ErrorKind::Avmplus
             | ErrorKind::StrayObjectEnd
             | ErrorKind::Reference(_) => {
-                // Behind the marker: each byte is looked at once, however often this is done.
+                // After the marker: each byte is examined once, however often this happens.
                 let from = self.bytes.len().min(error.position + 1);
                 let next = (from..self.bytes.len()).find(|&at| may_be_property(&self.bytes[at..]));
                 if let Some(next) = next {
@@ -363,7 +365,7 @@ impl<'a> Reader<'a> {
         Ok(false)
     }
 
-    /// Reads the object that the reference at `start` points at, once more.
+    /// Reads the object of the reference at `start` again.
     fn referenced(&mut self, start: usize, depth: usize) -> Result<Value, Error> {
         let error = |kind| Error { position: start, kind };
         let index = u16::from_be_bytes(self.array()?);
@@ -391,8 +393,8 @@ impl<'a> Reader<'a> {
         self.text(usize::try_from(len).unwrap_or(usize::MAX))
     }
 
-    /// AMF0 text is UTF-8, but cameras and old encoders send names in their own code page. What is not UTF-8 is
-    /// read as Latin-1: the connection lives, and texts that differ stay different.
+    /// AMF0 text is UTF-8, but cameras and old encoders send names in their own code page. Text that is not UTF-8 is read as
+    /// Latin-1: the connection continues, and different texts stay different.
     fn text(&mut self, len: usize) -> Result<String, Error> {
         let bytes = self.take(len)?;
         Ok(match std::str::from_utf8(bytes) {
@@ -416,7 +418,7 @@ impl<'a> Reader<'a> {
 
     fn array<const N: usize>(&mut self) -> Result<[u8; N], Error> {
         let bytes = self.take(N)?;
-        Ok(bytes.try_into().expect("take gives N bytes"))
+        Ok(bytes.try_into().expect("take returns N bytes"))
     }
 
     fn take(&mut self, n: usize) -> Result<&'a [u8], Error> {
@@ -427,7 +429,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Whether bytes look like a property or an object's end: a short name of letters, then a marker that has a meaning.
+/// Whether bytes look like a property or an object end: a short name of letters, and a known marker.
 fn may_be_property(bytes: &[u8]) -> bool {
     let [0, len, rest @ ..] = bytes else { return false };
     let len = usize::from(*len);
@@ -437,24 +439,24 @@ fn may_be_property(bytes: &[u8]) -> bool {
             let is_known =
                 marker <= marker::TYPED_OBJECT && ![marker::MOVIE_CLIP, marker::RECORD_SET].contains(&marker);
             let is_name = |c: &u8| c.is_ascii_alphanumeric() || b"_-.$".contains(c);
-            is_known && (1..=MAX_NAME_TO_RECOVER_AT).contains(&len) && rest[..len].iter().all(is_name)
+            is_known && (1..=MAX_RECOVERED_NAME_BYTES).contains(&len) && rest[..len].iter().all(is_name)
         }
         None => false,
     }
 }
 
-/// The longest name of a property that real clients send in `connect` is `videoFourCcInfoMap`.
-const MAX_NAME_TO_RECOVER_AT: usize = 64;
+/// The longest property name that real clients send in `connect` is `videoFourCcInfoMap`.
+const MAX_RECOVERED_NAME_BYTES: usize = 64;
 
-/// The bytes of these values, one after the other: a message body.
+/// The bytes of these values in sequence: a message body.
 pub fn encode_all(values: &[Value]) -> Vec<u8> {
     let mut out = Vec::new();
     values.iter().for_each(|value| encode(value, &mut out));
     out
 }
 
-/// Appends the bytes of a value. A property or class name longer than 65 535 bytes, which AMF0 cannot express, is
-/// cut at a character.
+/// Appends the bytes of a value. A property or class name longer than 65 535 bytes, which AMF0 cannot express, is truncated
+/// at a character.
 pub fn encode(value: &Value, out: &mut Vec<u8>) {
     match value {
         Value::Number(number) => {
@@ -513,8 +515,8 @@ fn encode_properties(properties: &[(String, Value)], out: &mut Vec<u8>) {
 }
 
 fn encode_short_text(text: &str, out: &mut Vec<u8>) {
-    let longest = text.len().min(usize::from(u16::MAX));
-    let end = (0..=longest).rfind(|&end| text.is_char_boundary(end)).expect("0 is a boundary");
+    let max = text.len().min(usize::from(u16::MAX));
+    let end = (0..=max).rfind(|&end| text.is_char_boundary(end)).expect("0 is a boundary");
     let len = u16::try_from(end).expect("at most u16::MAX");
     out.extend_from_slice(&len.to_be_bytes());
     out.extend_from_slice(&text.as_bytes()[..end]);
@@ -526,11 +528,11 @@ fn encode_long_text(text: &str, out: &mut Vec<u8>) {
 }
 
 fn encode_u32(n: usize, out: &mut Vec<u8>) {
-    let n = u32::try_from(n).expect("a message is far below 4 GiB");
+    let n = u32::try_from(n).expect("a message is far smaller than 4 GiB");
     out.extend_from_slice(&n.to_be_bytes());
 }
 
-/// The bytes that end an object (§2.11): an empty name, then the marker.
+/// The end of an object (§2.11): an empty name and the marker.
 const OBJECT_END: [u8; 3] = [0, 0, marker::OBJECT_END];
 
 /// Type markers (§2.1, §3.1).
@@ -555,16 +557,16 @@ pub(crate) mod marker {
     pub const AVMPLUS: u8 = 0x11;
 }
 
-/// What holds for any bytes, for the tests below and the fuzz target: reading ends, and what was read is written
-/// and read again as the same values.
+/// For the tests below and the fuzz target: checks that reading any bytes ends, and that the values are the same after they
+/// have been written and read again.
 #[cfg(any(test, fuzzing))]
 pub fn check_any_bytes(bytes: &[u8]) {
     let lenient: Vec<Value> = Reader::lenient(bytes).map_while(Result::ok).collect();
     let Ok(values) = decode(bytes) else { return };
-    // What is right is read the same.
+    // Valid bytes are read the same by both readers.
     assert_eq!(encode_all(&lenient), encode_all(&values));
     let written = encode_all(&values);
-    let again = decode(&written).expect("what we write, we read");
+    let again = decode(&written).expect("our own bytes can be read");
     // By bytes: a NaN is not equal to itself.
     assert_eq!(encode_all(&again), written);
 }
@@ -583,7 +585,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_is_its_values_one_after_the_other() {
+    fn a_message_is_a_sequence_of_values() {
         let message =
             b"\x02\x00\x07connect\x00\x3f\xf0\0\0\0\0\0\0\x03\x00\x03app\x02\x00\x04live\x00\x00\x09\x05";
         let app = Value::object([("app", "live".into())]);
@@ -598,7 +600,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_cut_at_any_byte_is_an_error_and_ends_the_reading() {
+    fn a_value_cut_at_any_byte_is_an_error_and_ends_reading() {
         for (_, bytes) in one_of_each() {
             for cut in 1..bytes.len() {
                 let mut reader = Reader::new(&bytes[..cut]);
@@ -611,7 +613,7 @@ mod tests {
     }
 
     #[test]
-    fn the_count_of_an_ecma_array_is_only_a_hint() {
+    fn the_count_of_an_ecma_array_is_ignored() {
         for count in [0, 1, 7, u32::MAX] {
             let mut bytes = vec![marker::ECMA_ARRAY];
             bytes.extend_from_slice(&count.to_be_bytes());
@@ -622,7 +624,7 @@ mod tests {
     }
 
     #[test]
-    fn a_strict_array_costs_its_bytes_and_not_its_count() {
+    fn a_strict_array_uses_memory_for_its_bytes_not_for_its_count() {
         let error = decode(b"\x0a\xff\xff\xff\xff\x05\x05\x05\x05\x05").unwrap_err();
         assert_eq!(error, Error { position: 10, kind: ErrorKind::Truncated });
         let error = decode(b"\x0c\xff\xff\xff\xffabcde").unwrap_err();
@@ -636,7 +638,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_too_long_for_amf0_is_cut_at_a_character() {
+    fn a_name_too_long_for_amf0_is_truncated_at_a_character() {
         let mut bytes = vec![marker::OBJECT, 0xff, 0xff];
         bytes.resize(3 + 0xffff, 0xf6);
         bytes.extend_from_slice(b"\x05\x00\x00\x09");
@@ -656,7 +658,7 @@ mod tests {
     }
 
     #[test]
-    fn of_a_name_that_comes_twice_the_last_counts() {
+    fn the_last_of_several_properties_with_one_name_counts() {
         let value = Value::object([("a", 1.0.into()), ("b", true.into()), ("a", "x".into())]);
         assert_eq!(value.get("a").and_then(Value::as_str), Some("x"));
         assert_eq!(value.get("b").and_then(Value::as_bool), Some(true));
@@ -671,13 +673,13 @@ mod tests {
     }
 
     #[test]
-    fn a_reference_is_the_object_it_counts_to() {
-        // Object 0 holds array 1; then a reference to the array, and one to the object.
+    fn a_reference_is_the_object_with_its_number() {
+        // Object 0 contains array 1; after it a reference to the array, and one to the object.
         let both = b"\x03\x00\x01a\x0a\x00\x00\x00\x01\x05\x00\x00\x09\x07\x00\x01\x07\x00\x00";
         let array = Value::StrictArray(vec![Value::Null]);
         let object = Value::object([("a", array.clone())]);
         assert_eq!(decode(both), Ok(vec![object.clone(), array.clone(), object]));
-        // Array 0; array 1 holds a reference to it; then one to array 1, which is read with what it refers to.
+        // Array 0; array 1, which contains a reference to it; a reference to array 1, which is read with its reference.
         let nested = b"\x0a\x00\x00\x00\x01\x05\x0a\x00\x00\x00\x01\x07\x00\x00\x07\x00\x01\x05\x05\x05";
         let outer = Value::StrictArray(vec![array.clone()]);
         let nulls = [Value::Null, Value::Null, Value::Null];
@@ -685,7 +687,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reference_ahead_or_to_its_own_object_is_an_error() {
+    fn a_reference_to_a_later_or_to_its_own_object_is_an_error() {
         let error = decode(b"\x07\x00\x00").unwrap_err();
         assert_eq!(error, Error { position: 0, kind: ErrorKind::Reference(0) });
         let error = decode(b"\x0a\x00\x00\x00\x01\x07\x00\x00").unwrap_err();
@@ -694,7 +696,7 @@ mod tests {
 
     #[test]
     fn references_cannot_multiply_a_message() {
-        // Each array holds the one before it twice: 2^n values from 11n bytes.
+        // Each array contains the one before it twice: 2^n values from 11n bytes.
         let mut doubling = b"\x0a\x00\x00\x00\x01\x05".to_vec();
         for index in 0..30u8 {
             doubling.extend_from_slice(&[marker::STRICT_ARRAY, 0, 0, 0, 2, 7, 0, index, 7, 0, index]);
@@ -704,14 +706,14 @@ mod tests {
         let mut long = b"\x03\x00\x01a\x0c\x00\x00\x80\x00".to_vec();
         long.resize(9 + 0x8000, b'x');
         long.extend_from_slice(b"\x00\x00\x09\x07\x00\x00");
-        assert_eq!(decode(&long).map(|values| values.len()), Ok(2), "once as much as it has");
+        assert_eq!(decode(&long).map(|values| values.len()), Ok(2), "as many bytes as it has");
         long.extend_from_slice(b"\x07\x00\x00");
         assert_eq!(decode(&long).unwrap_err().kind, ErrorKind::TooMuchRepeated);
     }
 
     #[test]
     fn no_message_becomes_more_values_than_twice_its_bytes() {
-        // An array of 100 nulls, and references to it; then each to the one before.
+        // An array of 100 nulls, and references to it.
         let mut flat = [b"\x0a\x00\x00\x00\x64".as_slice(), &[marker::NULL; 100]].concat();
         flat.extend_from_slice(&b"\x07\x00\x00".repeat(57));
         assert_eq!(flat.len(), 276);
@@ -732,7 +734,7 @@ mod tests {
         }
     }
 
-    /// The properties that a lenient reader finds in an object of these bytes, and the error behind them.
+    /// The properties that a lenient reader finds in an object of these bytes, and the error after them.
     fn found(properties: &[u8]) -> (Vec<String>, Option<ErrorKind>) {
         let bytes = [&[marker::OBJECT], properties].concat();
         let mut reader = Reader::lenient(&bytes);
@@ -753,7 +755,7 @@ mod tests {
             b"\x12\xff\x00\x00\x20",
             b"\xff",
             b"\x07\x00\x63",
-            // An array, the second value of which is strange.
+            // An array whose second value cannot be read.
             b"\x0a\x00\x00\x00\x02\x05\x11\x04\x01",
         ];
         for value in strange {
@@ -769,12 +771,12 @@ mod tests {
     }
 
     #[test]
-    fn an_object_that_is_cut_anywhere_keeps_what_came_before() {
+    fn an_object_cut_at_any_byte_keeps_the_properties_before() {
         let wire = b"\x00\x03app\x02\x00\x04live\x00\x01o\x03\x00\x01i\x05\x00\x00\x09\x00\x01z\x01\x01";
         for cut in 0..wire.len() {
             let (names, after) = found(&wire[..cut]);
             let whole = [12, 23, 28].into_iter().filter(|&end| cut >= end).count();
-            // The object inside is what was read of it, and so is the one around it.
+            // The object inside is incomplete, and so is the one around it.
             let inside = usize::from((16..23).contains(&cut));
             assert_eq!(names, ["app", "o", "z"][..whole + inside], "cut at {cut}");
             assert_eq!(after, Some(ErrorKind::Truncated));
@@ -782,7 +784,7 @@ mod tests {
     }
 
     #[test]
-    fn what_bounds_our_work_is_an_error_to_a_lenient_reader_too() {
+    fn limits_apply_to_a_lenient_reader_as_well() {
         for bomb in [b"\x03\x00\x01x".repeat(MAX_DEPTH + 1), b"\x0a\x00\x00\xff\xff".repeat(40)] {
             let error = Reader::lenient(&bomb).next().unwrap().unwrap_err();
             assert_eq!(error.kind, ErrorKind::TooDeep);
@@ -813,7 +815,7 @@ mod tests {
     }
 
     #[test]
-    fn what_we_do_not_read_is_an_error_that_names_it() {
+    fn an_unsupported_type_is_an_error_that_names_it() {
         for (marker, text) in [
             (0x04, "AMF0: reserved type MovieClip at byte 1 of the message"),
             (0x09, "AMF0: an object end outside of an object at byte 1 of the message"),
@@ -875,7 +877,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_values_survive_the_way_to_bytes_and_back(values in prop::collection::vec(any_value(), 0..4)) {
+        fn any_values_are_the_same_after_a_round_trip(values in prop::collection::vec(any_value(), 0..4)) {
             let bytes = encode_all(&values);
             let read = decode(&bytes).unwrap();
             prop_assert_eq!(encode_all(&read), bytes);

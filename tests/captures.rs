@@ -1,4 +1,4 @@
-//! Replays what real clients said (`captures/`) to the server session, whole and cut anywhere.
+//! Replays the bytes of real clients (`captures/`) to the server's session, in one read and cut anywhere.
 
 use std::path::Path;
 
@@ -8,35 +8,35 @@ use fanfare::rtmp::session::{Answer, ConnectRequest, Output, QuestionId, Session
 use proptest::prelude::*;
 
 #[test]
-fn each_publisher_is_understood_whole() {
+fn each_publisher_is_read_in_one_read() {
     for publisher in &PUBLISHERS {
         publisher.expect(&replay(publisher.file, |bytes| vec![bytes]));
     }
 }
 
 #[test]
-fn each_player_is_understood_whole() {
+fn each_player_is_read_in_one_read() {
     for player in &PLAYERS {
         player.expect(&replay(player.file, |bytes| vec![bytes]));
     }
 }
 
 #[test]
-fn each_publisher_is_understood_a_byte_at_a_time() {
+fn each_publisher_is_read_byte_by_byte() {
     for publisher in &PUBLISHERS {
         publisher.expect(&replay(publisher.file, |bytes| pieces(bytes, &[1])));
     }
 }
 
 #[test]
-fn each_player_is_understood_a_byte_at_a_time() {
+fn each_player_is_read_byte_by_byte() {
     for player in &PLAYERS {
         player.expect(&replay(player.file, |bytes| pieces(bytes, &[1])));
     }
 }
 
 #[test]
-fn each_client_is_understood_however_late_its_requests_are_answered() {
+fn each_client_is_the_same_however_late_its_requests_are_answered() {
     for reads_to_wait in [1, 7, 1_000] {
         for publisher in &PUBLISHERS {
             publisher.expect(&replay_late(publisher.file, |bytes| pieces(bytes, &[500]), reads_to_wait));
@@ -48,13 +48,13 @@ fn each_client_is_understood_however_late_its_requests_are_answered() {
 }
 
 #[test]
-fn each_client_s_connect_says_where_it_goes_and_what_it_is() {
+fn each_client_s_connect_has_an_address_and_a_version() {
     for file in PUBLISHERS.iter().map(|it| it.file).chain(PLAYERS.iter().map(|it| it.file)) {
         let seen = replay(file, |bytes| vec![bytes]);
         let [connect] = &seen.connected[..] else { panic!("{file}: not one connect") };
         assert_eq!((connect.app.as_str(), connect.query.as_str()), ("live", ""), "{file}");
         assert!(connect.tc_url.starts_with("rtmp://"), "{file}: {}", connect.tc_url);
-        // GStreamer's elements on librtmp leave it out.
+        // GStreamer's elements on librtmp omit it.
         let has_version = !file.starts_with("gstreamer-1.22-rtmps");
         assert_eq!(!connect.flash_ver.is_empty(), has_version, "{file}: {}", connect.flash_ver);
         let is_obs = file.starts_with("obs");
@@ -68,7 +68,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn each_client_is_understood_however_the_reads_are_cut(sizes in prop::collection::vec(1_usize..3000, 1..40)) {
+    fn each_client_is_the_same_however_the_reads_are_cut(sizes in prop::collection::vec(1_usize..3000, 1..40)) {
         for publisher in &PUBLISHERS {
             publisher.expect(&replay(publisher.file, |bytes| pieces(bytes, &sizes)));
         }
@@ -78,16 +78,16 @@ proptest! {
     }
 }
 
-/// What a publisher's capture holds, counted by another reader of the same bytes.
+/// The contents of a publisher's capture, counted by another reader of the same bytes.
 struct Publisher {
     file: &'static str,
     name: &'static str,
     audio: usize,
     video: usize,
     data: usize,
-    /// Of the last sound and the last picture, in milliseconds.
+    /// The timestamps of the last audio and video frame, in milliseconds.
     last_ms: [u32; 2],
-    /// Whether it takes its leave: a capture may end earlier.
+    /// Whether it unpublishes: a capture may end earlier.
     ends: bool,
 }
 
@@ -117,11 +117,11 @@ impl Publisher {
     }
 }
 
-/// What a player's capture asks for.
+/// The request in a player's capture.
 struct Player {
     file: &'static str,
     query: &'static str,
-    /// Whether it takes its leave; most were killed or simply go.
+    /// Whether it stops; most were killed or only close the connection.
     ends: bool,
 }
 
@@ -148,7 +148,7 @@ impl Player {
     }
 }
 
-/// What the session made of a capture.
+/// The outputs of the session for a capture.
 #[derive(Default)]
 struct Seen {
     connected: Vec<ConnectRequest>,
@@ -156,7 +156,7 @@ struct Seen {
     published: Vec<(String, String)>,
     /// App, name and query.
     played: Vec<(String, String, String)>,
-    /// Kind and time of each frame.
+    /// Kind and timestamp of each frame.
     frames: Vec<(FrameKind, u32)>,
     unpublished: usize,
     stopped: usize,
@@ -169,12 +169,12 @@ impl Seen {
     }
 }
 
-/// Plays the capture to a session of which every request is allowed at once.
+/// Replays the capture to a session, and allows every request at once.
 fn replay(file: &str, cut: impl Fn(Bytes) -> Vec<Bytes>) -> Seen {
     replay_late(file, cut, 0)
 }
 
-/// Plays the capture to a session of which every request is allowed, this many reads later or at the end.
+/// Replays the capture to a session, and allows every request this many reads later, or at the end.
 fn replay_late(file: &str, cut: impl Fn(Bytes) -> Vec<Bytes>, reads_to_wait: usize) -> Seen {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/captures/{file}.bin"));
     let bytes = Bytes::from(std::fs::read(path).unwrap());
@@ -221,7 +221,7 @@ impl Seen {
     }
 }
 
-/// Cuts the bytes into pieces of these sizes, in turn, again and again.
+/// Cuts the bytes into pieces of these sizes, used in turn and repeatedly.
 fn pieces(mut bytes: Bytes, sizes: &[usize]) -> Vec<Bytes> {
     let mut pieces = Vec::new();
     for &size in sizes.iter().cycle() {

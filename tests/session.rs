@@ -1,4 +1,5 @@
-//! A server session against a client session in virtual time: no sockets, no clock, bytes cut anywhere.
+//! The server's session and the client connected to each other in virtual time, without sockets, with the bytes cut
+//! anywhere.
 
 use bytes::Bytes;
 use fanfare::amf0::{self, Value};
@@ -11,7 +12,7 @@ use fanfare::rtmp::session::{
 };
 use proptest::prelude::*;
 
-/// A client and the server it talks to, the two directions between them, and what each of them told.
+/// A client and a server, the bytes in both directions between them, and the outputs of both.
 struct Pair {
     client: Client,
     server: Session,
@@ -19,9 +20,9 @@ struct Pair {
     to_client: Vec<u8>,
     events: Vec<Event>,
     outputs: Vec<Output>,
-    /// Whether the server allows at once what is asked after `connect`.
+    /// Whether the server allows `publish` and `play` at once, as it does `connect`.
     allows: bool,
-    /// What was asked last.
+    /// The newest question.
     question: Option<QuestionId>,
     now_ms: u64,
 }
@@ -51,7 +52,7 @@ impl Pair {
         Self::new(config(Role::Play, address))
     }
 
-    /// Moves bytes until both are silent, in pieces of the lengths that `cut` gives.
+    /// Transfers bytes until both ends are idle, in pieces whose lengths `cut` returns.
     fn run(&mut self, mut cut: impl FnMut() -> usize) {
         loop {
             self.collect();
@@ -105,7 +106,7 @@ impl Pair {
         }
     }
 
-    /// Answers what was asked last.
+    /// Answers the newest question.
     fn answer(&mut self, answer: Answer) {
         assert!(self.server.answer(self.question.expect("a question"), answer));
     }
@@ -164,7 +165,7 @@ fn metadata() -> Frame {
     frame(FrameKind::Data, 0, amf0::encode_all(&values))
 }
 
-/// Metadata, sequence headers, and frames on both sides of the extended timestamp and of the wrap.
+/// Metadata, sequence headers, and frames before and after the extended timestamp and the wrap.
 fn stream() -> Vec<Frame> {
     let key_frame: Vec<u8> = [0x17, 1, 0, 0, 0].into_iter().chain((0..3000).map(|i| i as u8)).collect();
     vec![
@@ -187,7 +188,7 @@ fn live_key() -> StreamName {
     StreamName { app: "live".into(), name: "key".into() }
 }
 
-/// Publishes the stream above over bytes cut by `cut`, and checks that each frame arrives as it was sent.
+/// Publishes this stream with the bytes cut by `cut`, and checks that each frame arrives unchanged.
 fn publish_through(cut: impl FnMut() -> usize + Clone) {
     let mut pair = Pair::publisher("rtmp://host/live/key?token=1");
     pair.run(cut.clone());
@@ -203,7 +204,7 @@ fn publish_through(cut: impl FnMut() -> usize + Clone) {
     assert!(matches!(pair.outputs.last(), Some(Output::Unpublish { message_stream_id: 1 })));
 }
 
-/// Plays the stream above over bytes cut by `cut`.
+/// Plays this stream with the bytes cut by `cut`.
 fn play_through(cut: impl FnMut() -> usize + Clone) {
     let mut pair = Pair::player("rtmp://host/live/key?start=live");
     pair.run(cut.clone());
@@ -232,26 +233,26 @@ fn a_published_stream_arrives_byte_exact() {
 }
 
 #[test]
-fn a_player_gets_what_the_stream_log_holds() {
+fn a_played_stream_arrives_byte_exact() {
     play_through(|| usize::MAX);
 }
 
 #[test]
-fn pieces_of_any_one_length_change_nothing() {
+fn the_length_of_the_pieces_changes_nothing() {
     for len in (1..=64).chain([127, 128, 129, 1535, 1536, 1537, 3072, 3073, 3074]) {
         publish_through(|| len);
         play_through(|| len);
     }
 }
 
-/// The first piece each way ends at each byte of the dialogue in turn.
+/// The first piece in each direction ends at each byte in turn.
 #[test]
 fn any_one_cut_changes_nothing() {
     for first in 1..1600 {
         let mut cuts = [first, first].into_iter();
         publish_through(move || cuts.next().unwrap_or(usize::MAX));
     }
-    // Behind C0 and C1: C2 and connect, in one read or two.
+    // After C0 and C1: C2 and connect, in one read or two.
     for second in 1530..1800 {
         let mut cuts = [1537, usize::MAX, second].into_iter();
         publish_through(move || cuts.next().unwrap_or(usize::MAX));
@@ -297,22 +298,22 @@ fn a_client_without_fmle_commands_publishes_and_plays_too() {
 }
 
 #[test]
-fn a_refused_publisher_is_told_why_and_the_connection_closes() {
+fn a_denied_publisher_gets_the_reason_and_is_closed() {
     let mut pair = Pair::publisher("rtmp://host/live/key");
     pair.allows = false;
     pair.run_whole();
     assert!(!pair.started());
     pair.answer(Answer::Deny {
         code: "NetStream.Publish.BadName".into(),
-        description: "Someone else publishes this stream.".into(),
+        description: "The name is in use.".into(),
     });
     pair.run_whole();
     let status = Status {
         level: "error".into(),
         code: "NetStream.Publish.BadName".into(),
-        description: "Someone else publishes this stream.".into(),
+        description: "The name is in use.".into(),
     };
-    assert!(matches!(pair.events.last(), Some(Event::Status(told)) if *told == status));
+    assert!(matches!(pair.events.last(), Some(Event::Status(received)) if *received == status));
     let reason = CloseReason::Refused("NetStream.Publish.BadName".into());
     assert!(matches!(pair.outputs.last(), Some(Output::Close(why)) if *why == reason));
 }
@@ -323,24 +324,24 @@ fn an_answer_may_come_a_minute_later() {
         let mut pair = Pair::new(config(role, "rtmp://host/live/key"));
         pair.allows = false;
         pair.run_whole();
-        assert!(!pair.started() && pair.server.is_holding());
+        assert!(!pair.started() && pair.server.has_open_question());
         pair.now_ms += 60_000;
         pair.server.ping(pair.now_ms);
         pair.run_whole();
         pair.answer(Answer::Allow);
         pair.run_whole();
-        assert!(pair.started() && !pair.server.is_holding());
-        assert_eq!(pair.server.round_trip_ms(), Some(2), "the ping's answer waited for the other one");
+        assert!(pair.started() && !pair.server.has_open_question());
+        assert_eq!(pair.server.round_trip_ms(), Some(2), "the PingResponse was read after the answer");
     }
 }
 
 #[test]
-fn a_player_of_nothing_waits_and_is_told() {
-    let mut pair = Pair::player("rtmp://host/live/nobody");
+fn a_player_of_a_missing_stream_waits_and_gets_the_reason() {
+    let mut pair = Pair::player("rtmp://host/live/missing");
     pair.run_whole();
     pair.server.ping(1000);
     pair.run_whole();
-    pair.server.fail_play("NetStream.Play.StreamNotFound", "Nobody publishes this stream.");
+    pair.server.fail_play("NetStream.Play.StreamNotFound", "The stream is not published.");
     pair.run_whole();
     assert_eq!(pair.codes(), ["NetStream.Play.Start", "NetStream.Play.StreamNotFound"]);
     assert!(matches!(pair.outputs.last(), Some(Output::Close(_))));
@@ -355,7 +356,7 @@ fn both_sides_acknowledge_by_the_window() {
         pair.client.send_frame(&big);
         pair.run_whole();
     }
-    // 2.5 MB is the window: due behind the third frame and the sixth.
+    // The window is 2.5 MB: acknowledgements are due after the third and the sixth frame.
     assert_eq!(pair.client.peer_acknowledged_bytes(), pair.server.received_bytes());
 
     let mut pair = Pair::player("rtmp://host/live/key");
@@ -387,7 +388,7 @@ fn a_ping_measures_the_round_trip() {
 }
 
 #[test]
-fn wherever_a_client_cuts_its_address_it_means_the_same_stream() {
+fn wherever_a_client_splits_its_address_it_is_the_same_stream() {
     let ways = [("a/b", "c"), ("a", "b/c"), ("a/b/c", ""), ("a/b/_definst_", "mp4:c"), ("a/b", "c.flv")];
     for (app, key) in ways {
         let mut config = config(Role::Play, "rtmp://host/x/y");

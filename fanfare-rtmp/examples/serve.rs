@@ -54,5 +54,5 @@ fn converse(mut socket: TcpStream, players: &Mutex<Vec<TcpStream>>) -> Result<()
         }
     }
     session.end_play();
-    Ok(session.take_out().map_or(Ok(()), |bytes| socket.write_all(&bytes))?)
+    Ok(session.take_unsent().map_or(Ok(()), |bytes| socket.write_all(&bytes))?)
 }

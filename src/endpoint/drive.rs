@@ -70,7 +70,9 @@ impl<I: Io> Endpoint<I> {
                 player.into_iter().for_each(|it| self.hub.receive_video(it, wants))
             }
             Output::Close(CloseReason::Refused(code)) => self.finish(key, Reason::refused(&code)),
-            Output::Close(CloseReason::Name(error)) => self.finish(key, Reason::refused(&error.to_string())),
+            Output::Close(CloseReason::InvalidName(error)) => {
+                self.finish(key, Reason::refused(&error.to_string()))
+            }
             Output::Close(CloseReason::Redirected) => self.finish(key, Reason::refused("redirected")),
         }
     }

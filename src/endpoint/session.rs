@@ -103,7 +103,7 @@ impl PeerSession {
     /// What is to be sent, and nothing of what came since.
     pub(super) fn take_out(&mut self) -> Option<Bytes> {
         match self {
-            Self::Rtmp(session) => session.take_out(),
+            Self::Rtmp(session) => session.take_unsent(),
             Self::HttpFlv(body) => body.end.take(),
             Self::WebSocket(socket) => socket.take_word(),
         }
@@ -112,7 +112,7 @@ impl PeerSession {
     /// Bytes of what the peer has sent and the relay has not used.
     pub(super) fn held_bytes(&self) -> usize {
         match self {
-            Self::Rtmp(session) => session.held_bytes(),
+            Self::Rtmp(session) => session.memory_bytes(),
             Self::HttpFlv(_) => 0,
             Self::WebSocket(socket) => socket.reader.held(),
         }
@@ -132,7 +132,7 @@ impl PeerSession {
     /// Nothing of what the peer has said is read any more: it is being closed.
     pub(super) fn drop_input(&mut self) {
         match self {
-            Self::Rtmp(session) => session.let_go_of_input(),
+            Self::Rtmp(session) => session.discard_input(),
             Self::HttpFlv(_) => {}
             Self::WebSocket(socket) => socket.reader = Default::default(),
         }
@@ -148,13 +148,13 @@ impl PeerSession {
     }
 
     pub(super) fn is_holding(&self) -> bool {
-        matches!(self, Self::Rtmp(session) if session.is_holding())
+        matches!(self, Self::Rtmp(session) if session.has_open_question())
     }
 
     /// HTTP has no handshake.
     pub(super) fn has_shaken_hands(&self) -> bool {
         match self {
-            Self::Rtmp(session) => session.has_shaken_hands(),
+            Self::Rtmp(session) => session.is_handshake_done(),
             Self::HttpFlv(_) | Self::WebSocket(_) => true,
         }
     }

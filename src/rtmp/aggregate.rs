@@ -1,27 +1,28 @@
-//! Splits an aggregate message (RTMP 1.0 §7.1.6): FLV tags laid end to end, each with its length behind it.
+//! Splits an aggregate message (RTMP 1.0 §7.1.6): a sequence of FLV tags, each followed by its length.
 
 use bytes::{Buf, Bytes};
 
 use super::message::type_id;
 
-/// One message out of an aggregate.
+/// One message of an aggregate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SubMessage {
-    /// Its type id; never another aggregate.
+    /// The type id; never an aggregate.
     pub message_type_id: u8,
-    /// Absolute: the aggregate's timestamp for the first one, and the others as far from it as they say.
+    /// Absolute, in milliseconds modulo 2^32: the aggregate's timestamp for the first message; the others keep their
+    /// distance from it.
     pub timestamp_ms: u32,
     /// A view of the aggregate.
     pub body: Bytes,
 }
 
-/// What is wrong with an aggregate.
+/// Why an aggregate cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// A header, a body or a back pointer is cut short.
     #[error("aggregate is cut short in the message at its byte {0}")]
     Truncated(usize),
-    /// An aggregate inside.
+    /// An aggregate inside the aggregate.
     #[error("aggregate inside an aggregate at its byte {0}")]
     Nested(usize),
     /// More than `MAX_PARTS`.
@@ -29,8 +30,8 @@ pub enum Error {
     TooMany(usize),
 }
 
-/// The messages of an aggregate, in order; ends after an error. Not a `Vec`: a message of 16 MiB may hold a million
-/// empty ones.
+/// The messages of an aggregate, in order. Ends after an error. An iterator, since 16 MiB may contain a million empty
+/// messages.
 #[derive(Debug)]
 pub struct Parts {
     timestamp_ms: u32,
@@ -42,13 +43,13 @@ pub struct Parts {
 }
 
 impl Parts {
-    /// The messages of this aggregate.
+    /// For an aggregate with this timestamp in milliseconds and this body.
     pub fn new(timestamp_ms: u32, body: Bytes) -> Self {
         Self { timestamp_ms, first_ms: None, count: 0, whole_bytes: body.len(), rest: body }
     }
 
-    /// Bytes of the aggregate, which stay until its last part has been taken.
-    pub fn held_bytes(&self) -> usize {
+    /// Memory, bytes: the whole aggregate, until its last message has been taken.
+    pub fn memory_bytes(&self) -> usize {
         self.whole_bytes
     }
 }
@@ -79,7 +80,7 @@ impl Iterator for Parts {
     }
 }
 
-/// An FLV tag (FLV 10.1 §E.4.1) and the back pointer behind it, with its own timestamp.
+/// Takes an FLV tag (FLV 10.1 §E.4.1), with the tag's own timestamp, and the back pointer after it.
 fn take_tag(rest: &mut Bytes) -> Option<SubMessage> {
     let [message_type_id, l2, l1, l0, t2, t1, t0, t3, _, _, _] = *rest.first_chunk::<TAG_HEADER_BYTES>()?;
     let len = u32::from_be_bytes([0, l2, l1, l0]) as usize;
@@ -92,11 +93,11 @@ fn take_tag(rest: &mut Bytes) -> Option<SubMessage> {
     Some(SubMessage { message_type_id, timestamp_ms: u32::from_be_bytes([t3, t2, t1, t0]), body })
 }
 
-/// Messages of one aggregate. Flash Media Server gathers about a second: some hundred. So many cost a core a
-/// millisecond or two.
+/// Messages of one aggregate. Flash Media Server collects about one second, some hundred messages. This many cost 1 to
+/// 2 ms of CPU time.
 pub const MAX_PARTS: usize = 4096;
 const TAG_HEADER_BYTES: usize = 11;
-/// Its value is not looked at: encoders disagree whether it counts the header.
+/// The value is ignored: encoders disagree whether it includes the header.
 const BACK_POINTER_BYTES: usize = 4;
 
 #[cfg(test)]
@@ -112,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn times_are_rebased_on_the_first_message_s() {
+    fn timestamps_are_relative_to_the_first_message() {
         let body =
             [tag(9, 5000, b"v0"), tag(8, 5010, b"a"), tag(18, 4990, b""), tag(9, 5040, b"v1")].concat();
         let messages: Vec<_> = Parts::new(u32::MAX - 20, body.into()).map(|m| m.unwrap()).collect();
@@ -122,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn every_cut_of_an_aggregate_but_between_messages_is_an_error() {
+    fn an_aggregate_cut_inside_a_message_is_an_error() {
         let first = tag(9, 1 << 24, b"video");
         let body = Bytes::from([first.clone(), tag(8, 7, b"audio")].concat());
         for cut in 1..body.len() {
@@ -153,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_aggregate_holds_nothing() {
+    fn an_empty_aggregate_has_no_messages() {
         assert_eq!(Parts::new(0, Bytes::new()).count(), 0);
     }
 }

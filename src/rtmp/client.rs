@@ -1,4 +1,4 @@
-//! The client's side of one connection: publishes a stream or plays one. For tests, load, pushes and pulls.
+//! The client's end of one connection: publishes or plays one stream. For tests, load generators, push and pull.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -14,14 +14,14 @@ use super::message::{Control, UserControl, type_id};
 use crate::amf0::Value;
 use crate::flv::{Frame, FrameKind, Payload};
 
-/// What a client is to do.
+/// The options of a client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClientConfig {
     /// The stream.
     pub url: Url,
-    /// Publish it or play it.
+    /// Whether to publish or to play it.
     pub role: Role,
-    /// Of the chunks that it sends; announced once connected, unless it is the initial 128.
+    /// The size of its chunks, bytes; announced after `connect`, unless it is the initial 128.
     pub chunk_size: ChunkSize,
     /// Whether to send the commands of Flash Media Live Encoder as well (releaseStream, FCPublish, FCSubscribe), as
     /// FFmpeg and OBS do.
@@ -41,7 +41,7 @@ impl ClientConfig {
     }
 }
 
-/// What a client is there for.
+/// The direction of a client's stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     /// Sends a stream.
@@ -50,36 +50,36 @@ pub enum Role {
     Play,
 }
 
-/// An address, `rtmp://host:port/app/key?query`, cut at its last slash.
+/// An address, `rtmp://host:port/app/key?query`, split at its last slash.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Url {
     /// A name, an IPv4 address, or an IPv6 address without its brackets.
     pub host: String,
     /// 1935 unless given.
     pub port: u16,
-    /// What `connect` names; may hold `/`.
+    /// The app of `connect`; may contain `/`.
     pub app: String,
-    /// What `publish` and `play` name, with its `?query`; may be empty.
+    /// The stream name in `publish` or `play`, with its `?query`; may be empty.
     pub key: String,
 }
 
-/// Why a text is not an address.
+/// The text is not an address.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is not an address like rtmp://host/app/key")]
 pub struct UrlError(String);
 
-/// What a client wants done, or tells.
+/// What a client's caller has to do or to know.
 #[derive(Clone, Debug)]
 pub enum Event {
-    /// Bytes for the server. All that one call had to say is one `Send`.
+    /// Bytes for the server: all messages of one call.
     Send(Bytes),
-    /// The server lets us publish, or plays.
+    /// The server has accepted the publish, or begun to play.
     Started,
     /// A frame of the stream that we play.
     Frame(Frame),
-    /// What the server says: an onStatus, or the `_error` of a call.
+    /// An onStatus of the server, or the `_error` of a call.
     Status(Status),
-    /// The stream that we play is over.
+    /// The stream that we play has ended.
     Ended,
 }
 
@@ -90,15 +90,15 @@ pub struct Status {
     pub level: String,
     /// `NetStream.Publish.Start` and the like.
     pub code: String,
-    /// For people.
+    /// Text for people.
     pub description: String,
 }
 
-/// The client's side of one connection.
+/// The client's end of one connection.
 #[derive(Debug)]
 pub struct Client {
     config: Box<ClientConfig>,
-    /// Gone when it is done.
+    /// None once it is done.
     handshake: Option<Box<handshake::Client>>,
     stage: Stage,
     link: Link,
@@ -106,7 +106,7 @@ pub struct Client {
     events: VecDeque<Event>,
 }
 
-/// The answer that the client waits for.
+/// The answer that the client waits for, if it has not started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
     Connect,
@@ -116,11 +116,12 @@ enum Stage {
 }
 
 impl Client {
-    /// A connection that was just made; its first event is what to send. `random` goes into the handshake.
+    /// For a connection that was just opened; the first event is a `Send`. `random` is the seed of the handshake's random
+    /// bytes. Times are of any monotonic clock, in milliseconds.
     pub fn new(config: ClientConfig, now_ms: u64, random: [u8; 32]) -> Self {
         let handshake = handshake::Client::new(random);
         let mut link = Link::new(Limits::default(), now_ms);
-        link.shook_hands(0, &handshake.hello());
+        link.note_handshake(0, &handshake.hello());
         Self {
             config: Box::new(config),
             handshake: Some(Box::new(handshake)),
@@ -131,12 +132,15 @@ impl Client {
         }
     }
 
-    /// Takes the bytes of one read; then [`Client::poll`] until there is nothing.
+    /// Takes the bytes of one read. Then call [`Client::poll`] until it returns `None`.
+    ///
+    /// # Errors
+    /// The server has violated the protocol.
     pub fn receive(&mut self, mut bytes: Bytes, now_ms: u64) -> Result<(), Error> {
-        self.link.count(bytes.len(), now_ms);
+        self.link.note_received(bytes.len(), now_ms);
         if let Some(handshake) = &mut self.handshake {
             let progress = handshake.receive(&bytes).map_err(|error| self.link.violation(error))?;
-            self.link.shook_hands(progress.consumed, &progress.send);
+            self.link.note_handshake(progress.consumed, &progress.send);
             if !progress.done {
                 return Ok(());
             }
@@ -152,13 +156,13 @@ impl Client {
         Ok(())
     }
 
-    /// The next thing to do or to know.
+    /// The next event.
     pub fn poll(&mut self) -> Option<Event> {
-        let send = self.link.take_out().map(Event::Send);
+        let send = self.link.take_unsent().map(Event::Send);
         send.or_else(|| self.events.pop_front())
     }
 
-    /// Sends a frame, once [`Event::Started`] has come; metadata goes out behind `@setDataFrame`.
+    /// Sends a frame. Only after [`Event::Started`]. Metadata is sent after `@setDataFrame`.
     pub fn send_frame(&mut self, frame: &Frame) {
         let chunk_stream_id = match frame.kind {
             FrameKind::Audio => 4,
@@ -179,17 +183,17 @@ impl Client {
         self.link.control(Control::SetChunkSize(size));
     }
 
-    /// Sends a command of the caller's choice on our stream.
+    /// Sends any command on the client's message stream.
     pub fn send_command(&mut self, command: &Command) {
         self.link.command(self.message_stream_id, command);
     }
 
-    /// Sends any message: what real clients do and this one does not.
+    /// Sends any message.
     pub fn send_message(&mut self, message: &Message) {
         self.link.message(message);
     }
 
-    /// Stops publishing or playing, as FFmpeg does before it closes the connection.
+    /// Stops publishing or playing, with the commands that FFmpeg sends before it closes the connection.
     pub fn stop(&mut self) {
         if self.stage != Stage::Started {
             return;
@@ -200,12 +204,12 @@ impl Client {
         self.call(0, "deleteStream", transaction::NONE, [f64::from(self.message_stream_id).into()]);
     }
 
-    /// Bytes received, handshake and all.
+    /// Bytes received, including the handshake.
     pub fn received_bytes(&self) -> u64 {
         self.link.received_bytes()
     }
 
-    /// Bytes of ours that the server says it has.
+    /// Bytes that the server has acknowledged (§5.4.3).
     pub fn peer_acknowledged_bytes(&self) -> u64 {
         self.link.peer_acknowledged_bytes()
     }
@@ -225,7 +229,7 @@ impl Client {
                 let command = Command::from_message(message_type_id, &payload);
                 self.command(&command.map_err(|error| self.link.violation(error))?);
             }
-            // The one control message that the link leaves to us is StreamEOF.
+            // The link handles all control messages except StreamEOF.
             type_id::USER_CONTROL => self.events.push_back(Event::Ended),
             _ => {}
         }
@@ -265,7 +269,7 @@ impl Client {
         }
     }
 
-    /// In FFmpeg's order.
+    /// In the order of FFmpeg.
     fn create_stream(&mut self) {
         let ClientConfig { chunk_size, fmle, role, .. } = *self.config;
         if chunk_size != ChunkSize::INITIAL {
@@ -342,7 +346,7 @@ impl Url {
         })
     }
 
-    /// What `connect` calls `tcUrl`: the address without the key.
+    /// The `tcUrl` of `connect`: the address without the key.
     pub fn tc_url(&self) -> String {
         let Self { host, port, app, .. } = self;
         if host.contains(':') {
@@ -393,7 +397,7 @@ fn begins_with(payload: &Payload, text: &[u8]) -> bool {
     prefix[..len].starts_with(text)
 }
 
-/// Which answer is to which call; the same in every connection.
+/// Transaction ids: they match answers with calls, and are the same on every connection.
 mod transaction {
     pub const NONE: f64 = 0.0;
     pub const CONNECT: f64 = 1.0;
@@ -405,13 +409,13 @@ mod transaction {
     pub const FC_UNPUBLISH: f64 = 6.0;
 }
 
-/// As AMF0 strings.
+/// AMF0 strings.
 const SET_DATA_FRAME: &[u8] = b"\x02\x00\x0d@setDataFrame";
 const ON_METADATA: &[u8] = b"\x02\x00\x0aonMetaData";
 const SAMPLE_ACCESS: &[u8] = b"\x02\x00\x11|RtmpSampleAccess";
-/// The start argument of `play`. The default, -2, would let a server fall back to a recording.
+/// The start argument of `play`: live only. The default, -2, lets a server fall back to a recording.
 const LIVE_ONLY: f64 = -1000.0;
-/// What FFmpeg asks for.
+/// The value of FFmpeg.
 const BUFFER_MS: u32 = 3000;
 const DEFAULT_PORT: u16 = 1935;
 
@@ -420,7 +424,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_is_cut_at_its_last_slash() {
+    fn an_address_is_split_at_its_last_slash() {
         let table = [
             ("rtmp://host/live/key", ("host", 1935, "live", "key")),
             ("rtmp://host:1936/a/b/key?t=1/2", ("host", 1936, "a/b", "key?t=1/2")),
@@ -440,7 +444,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_address_is_refused() {
+    fn a_text_that_is_no_address_is_refused() {
         let texts = ["", "host", "http://host/live/key", "rtmp://host", "rtmp://host/", "rtmp:///live/key"];
         for text in
             texts.into_iter().chain(["rtmp://host:x/live", "rtmp://host:99999/live", "rtmp://[::1]x/live"])

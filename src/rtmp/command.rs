@@ -1,4 +1,4 @@
-//! Commands (RTMP 1.0 §7.1.1, §7.2) to bytes and back. Knows their shape, not what they do.
+//! Commands (RTMP 1.0 §7.1.1, §7.2) to bytes and back. Knows their format, not what they do.
 
 use super::message::type_id;
 use crate::amf0::{self, Value};
@@ -9,45 +9,48 @@ use crate::flv::Payload;
 pub struct Command {
     /// `connect`, `publish`, `_result`, `onStatus`, …
     pub name: String,
-    /// Pairs an answer with its call; 0 where none is expected.
+    /// Matches an answer with its call; 0 if no answer is expected.
     pub transaction_id: f64,
-    /// The command object: what `connect` says of the client, and null in nearly all others.
+    /// The command object: the properties of `connect`, and null in nearly all other commands.
     pub object: Value,
-    /// What follows the command object, as far as any command needs it.
+    /// The values after the command object, up to four.
     pub arguments: Vec<Value>,
-    /// Where reading ended before the message did: nothing behind it is known.
+    /// Why reading ended before the message did. Nothing after that position is known.
     pub unread: Option<amf0::Error>,
 }
 
-/// An argument, by what matters about it. One of another type is not an absent one.
+/// An argument of a command. One of another type than expected is not an absent one.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Argument<'a> {
-    /// Left out, or null, or undefined.
+    /// Missing, null or undefined.
     Absent,
-    /// Text.
+    /// A String.
     Text(&'a str),
     /// Anything else.
     Other(&'a Value),
-    /// It may be there, and cannot be read.
+    /// It cannot be read; it may be missing.
     Unreadable(amf0::Error),
 }
 
 /// Why a message is not a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// A command is parsed whole into values, so its length is bounded.
+    /// Longer than [`MAX_COMMAND_BYTES`]: commands are parsed into values as a whole.
     #[error("command of {0} bytes is longer than {MAX_COMMAND_BYTES}")]
     TooLong(usize),
     /// Not AMF0.
     #[error(transparent)]
     Amf0(#[from] amf0::Error),
     /// It does not begin with a string.
-    #[error("a command begins with its name")]
+    #[error("the command does not begin with its name")]
     NoName,
 }
 
 impl Command {
-    /// Parses a command message: AMF0 (20), or "AMF3" (17), which is a format byte and then AMF0 as well.
+    /// Parses a command message: AMF0 (20), or "AMF3" (17), which is a format byte followed by AMF0.
+    ///
+    /// # Errors
+    /// It is too long, or does not begin with a name.
     pub fn from_message(message_type_id: u8, payload: &Payload) -> Result<Self, Error> {
         if payload.len() > MAX_COMMAND_BYTES {
             return Err(Error::TooLong(payload.len()));
@@ -56,9 +59,12 @@ impl Command {
         Self::parse(&payload.skip(format_bytes).to_bytes())
     }
 
-    /// Parses AMF0, as far as any command needs it: encoders pad messages, leave out the end of the last object, or cut
-    /// the last argument. What cannot be read, such as an AMF3 value, matters to those alone who need it: see
+    /// Parses the body of a command, as far as it can be read: encoders pad messages, omit the end of the last object, or
+    /// truncate the last argument. A value that cannot be read, such as AMF3, is an error only where it is needed: see
     /// [`Command::argument`] and [`Command::read_object`].
+    ///
+    /// # Errors
+    /// It does not begin with a name.
     pub fn parse(body: &[u8]) -> Result<Self, Error> {
         let mut values = amf0::Reader::lenient(body);
         let Some(Value::String(name)) = values.next().transpose()? else {
@@ -69,7 +75,7 @@ impl Command {
         Ok(command)
     }
 
-    /// Cameras leave out what they have nothing to say about.
+    /// Cameras omit values that are empty.
     fn read(&mut self, values: &mut amf0::Reader) -> Result<(), amf0::Error> {
         let transaction_id = values.next().transpose()?;
         self.transaction_id = transaction_id.and_then(|id| id.as_number()).unwrap_or(0.0);
@@ -88,22 +94,22 @@ impl Command {
         Self { name: name.to_owned(), transaction_id, object: Value::Null, arguments, unread: None }
     }
 
-    /// `_result`: the answer to the call of this transaction id.
+    /// `_result`: the answer to the call with this transaction id.
     pub fn result(transaction_id: f64, value: Value) -> Self {
         Self::call("_result", transaction_id, [value])
     }
 
-    /// `_error`: the call failed, for the reason in the information object.
+    /// `_error`: the call with this transaction id failed, for the reason in the information object.
     pub fn error(transaction_id: f64, information: Value) -> Self {
         Self::call("_error", transaction_id, [information])
     }
 
-    /// `onStatus` (§7.2.2). FFmpeg gives up on any level but `status` and `warning`.
+    /// `onStatus` (§7.2.2). FFmpeg stops at the level `error`.
     pub fn on_status(information: Value) -> Self {
         Self::call("onStatus", 0.0, [information])
     }
 
-    /// Its message body, in AMF0.
+    /// The message body, in AMF0.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut body = Vec::with_capacity(TYPICAL_COMMAND_BYTES);
         amf0::encode(&self.name.as_str().into(), &mut body);
@@ -113,12 +119,12 @@ impl Command {
         body
     }
 
-    /// The argument of that index behind the command object, if it is text.
+    /// The argument at this index after the command object, if it is a String.
     pub fn text(&self, index: usize) -> Option<&str> {
         self.arguments.get(index)?.as_str()
     }
 
-    /// The argument of that index behind the command object.
+    /// The argument at this index after the command object.
     pub fn argument(&self, index: usize) -> Argument<'_> {
         match (self.arguments.get(index), self.unread) {
             (Some(Value::Null | Value::Undefined), _) | (None, None) => Argument::Absent,
@@ -128,8 +134,8 @@ impl Command {
         }
     }
 
-    /// The argument of that index as a truth value: a Boolean, or a Number that is not 0; `absent` where it is absent.
-    /// None where it is something else.
+    /// The argument at this index as a flag: a Boolean, or whether a Number is not 0; `absent` if it is absent. None if it
+    /// is something else.
     pub fn flag_or(&self, index: usize, absent: bool) -> Option<bool> {
         match self.argument(index) {
             Argument::Absent => Some(absent),
@@ -142,7 +148,7 @@ impl Command {
     /// The command object.
     ///
     /// # Errors
-    /// It could not be read.
+    /// It cannot be read.
     pub fn read_object(&self) -> Result<&Value, Error> {
         match self.unread {
             Some(error) if self.object == Value::Null && self.arguments.is_empty() => Err(error.into()),
@@ -156,8 +162,8 @@ pub fn information(level: &str, code: &str, description: &str) -> Value {
     Value::object([("level", level.into()), ("code", code.into()), ("description", description.into())])
 }
 
-/// The information object that sends a client to another address, as Flash Media Server's `redirectConnection` has it.
-/// The description repeats the address for the clients that know nothing of this but show errors.
+/// The information object that redirects a client to another address, in the form of Flash Media Server's
+/// `redirectConnection`. The description repeats the address, for clients that do not follow it but show errors.
 pub fn redirection(code: &str, address: &str) -> Value {
     let mut redirection = information("error", code, &format!("Redirected to {address}."));
     if let Value::Object(information) = &mut redirection {
@@ -167,15 +173,15 @@ pub fn redirection(code: &str, address: &str) -> Value {
     redirection
 }
 
-/// A connect with a page's URL and Enhanced RTMP's codec lists is about 1 KiB; a play name with a token, 4 KiB.
+/// A `connect` with a page's URL and Enhanced RTMP's codec lists has about 1 KiB, a `play` with a token 4 KiB.
 pub const MAX_COMMAND_BYTES: usize = 65_536;
-/// Those of `play`: name, start, duration, reset. No command that we know has more.
+/// `play` has four: name, start, duration, reset. No known command has more.
 const MAX_ARGUMENTS: usize = 4;
-/// An onStatus.
+/// The size of an onStatus.
 const TYPICAL_COMMAND_BYTES: usize = 160;
 
-/// What holds for any bytes, for the tests below and the fuzz target; the first is the message type. A command that
-/// is read is written and read again as the same one, and what it was read from is bounded.
+/// For the tests below and the fuzz target: checks a command message of any bytes, the first of which is the message
+/// type. A command that can be read is the same after it has been written and read again, and its length is bounded.
 #[cfg(any(test, fuzzing))]
 pub fn check_any_bytes(bytes: &[u8]) {
     let Some((message_type_id, body)) = bytes.split_first() else {
@@ -210,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn a_command_survives_the_round_trip() {
+    fn a_command_is_the_same_after_a_round_trip() {
         let mut command = Command::call("play", 4.0, [Value::from("key"), Value::from(-2000.0), true.into()]);
         command.object = Value::object([("app", "live".into())]);
         assert_eq!(Command::parse(&command.to_bytes()), Ok(command.clone()));
@@ -221,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn a_command_may_leave_out_all_but_its_name() {
+    fn a_command_may_omit_everything_but_its_name() {
         let command = Command::parse(b"\x02\x00\x07_result").unwrap();
         assert_eq!(command, Command { arguments: vec![], ..Command::result(0.0, Value::Null) });
     }
@@ -244,17 +250,17 @@ mod tests {
             assert_eq!(is_absent, cut == last, "cut at {cut}");
             assert_eq!(matches!(command.argument(1), Argument::Unreadable(_)), cut > last);
         }
-        // A bomb where nobody looks.
+        // A depth bomb after the last argument that is read.
         let bomb = [&whole[..], &b"\x05".repeat(10), &b"\x03\0\x01x".repeat(1_000)].concat();
         assert_eq!(Command::parse(&bomb).unwrap().unread, None);
     }
 
     #[test]
-    fn an_object_without_its_end_hides_what_may_come_after_it() {
+    fn arguments_after_an_object_without_its_end_are_unreadable_not_absent() {
         let connect = b"\x02\0\x07connect\0\x3f\xf0\0\0\0\0\0\0\x03\0\x03app\x02\0\x04live";
         let command = Command::parse(connect).unwrap();
         assert_eq!(command.read_object().unwrap().get("app"), Some(&"live".into()));
-        assert!(matches!(command.argument(0), Argument::Unreadable(_)), "not absent: it cannot be known");
+        assert!(matches!(command.argument(0), Argument::Unreadable(_)), "not absent: it is unknown");
         let unreadable = Command::parse(&[&connect[..19], b"\x11\x0a"].concat()).unwrap();
         assert!(matches!(unreadable.read_object(), Err(Error::Amf0(_))));
     }
@@ -277,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_command_says_why() {
+    fn bytes_that_are_no_command_are_an_error_with_the_reason() {
         assert_eq!(Command::parse(&[]), Err(Error::NoName));
         assert_eq!(Command::parse(&[5]), Err(Error::NoName));
         assert!(matches!(Command::parse(b"\x02\x00\x08_result"), Err(Error::Amf0(_))));

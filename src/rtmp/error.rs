@@ -1,24 +1,25 @@
-//! How a peer broke the protocol, and at which of its bytes: what a session and a client alike report.
+//! Protocol violations and their byte positions, for the server's session and the client.
 
 use super::{aggregate, chunk, command, handshake, message};
 
-/// A violation; the connection cannot go on. Whoever logs it knows the peer.
+/// A protocol violation of the peer. The connection cannot continue.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("byte {position}: {kind}")]
 pub struct Error {
-    /// Byte of the connection, handshake and all: where the wrong chunk is, or where the wrong message ends.
+    /// Byte of the connection, counted from the start of the handshake: where the wrong chunk begins, or where the wrong
+    /// message ends.
     pub position: u64,
     /// What is wrong.
     pub kind: ErrorKind,
 }
 
-/// What a peer did wrong.
+/// The kinds of violation.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ErrorKind {
     /// In the handshake.
     #[error(transparent)]
     Handshake(#[from] handshake::Error),
-    /// In the chunk layer; its own position counts from the end of the handshake.
+    /// In the chunk layer. Its own position counts from the end of the handshake.
     #[error(transparent)]
     Chunk(#[from] chunk::Error),
     /// In a control message.
@@ -30,13 +31,13 @@ pub enum ErrorKind {
     /// In an aggregate message.
     #[error(transparent)]
     Aggregate(#[from] aggregate::Error),
-    /// A command that needs a connection, before `connect`.
+    /// Another command before `connect`; the start of its name.
     #[error("{0:?} before connect")]
     NotConnected(String),
     /// A second `connect`.
     #[error("a second connect")]
     ConnectedTwice,
-    /// A client sends much without waiting for the answer to `connect`, `publish` or `play`.
-    #[error("{0} bytes before its request was answered")]
-    TooMuchHeld(usize),
+    /// More than 8 MiB while a `connect`, `publish` or `play` waits for its answer.
+    #[error("{0} bytes before the answer to connect, publish or play")]
+    TooMuchPending(usize),
 }

@@ -1,4 +1,4 @@
-//! What server and client do alike once hands are shaken: chunks both ways, acknowledgements, pings.
+//! What server and client have in common after the handshake: chunks in both directions, acknowledgements, pings.
 
 use bytes::Bytes;
 
@@ -8,36 +8,36 @@ use super::error::{Error, ErrorKind};
 use super::message::{Control, UserControl, type_id};
 use crate::amf0::{self, Value};
 
-/// One end of a connection, below the commands. What it has to say piles up in one buffer until it is taken.
+/// One end of a connection, below the commands. Messages to send accumulate in one buffer until they are taken.
 #[derive(Debug)]
 pub(super) struct Link {
     decoder: Decoder,
     encoder: Encoder,
-    out: Vec<u8>,
-    /// Bytes of the peer's handshake, which the decoder never saw.
+    unsent: Vec<u8>,
+    /// Bytes of the peer's handshake, which the decoder does not count.
     handshake_bytes: u64,
-    /// Bytes received, handshake and all. As librtmp counts.
+    /// Bytes received, including the handshake, as librtmp counts.
     received: u64,
-    /// `received` when we last acknowledged.
+    /// `received` at the last acknowledgement.
     acknowledged: u64,
-    /// Bytes after which we acknowledge; 0 for never.
+    /// Bytes after which we acknowledge; 0 means never.
     window_bytes: u32,
     /// The window that we announced last.
     announced_window_bytes: u32,
-    /// Bytes of ours that the peer has acknowledged; its counter, unwrapped.
+    /// Bytes that the peer has acknowledged: its 32-bit counter, extended to 64 bits.
     peer_acknowledged: u64,
     /// When the connection began.
     started_ms: u64,
-    /// When the caller last said what time it is.
+    /// The caller's newest time.
     now_ms: u64,
     round_trip_ms: Option<u32>,
 }
 
-/// One message that came.
-pub(super) enum Taken {
-    /// There is nothing left to do about it.
-    Settled,
-    /// It is the caller's.
+/// One received message.
+pub(super) enum Received {
+    /// The link has handled it.
+    Handled,
+    /// The caller has to handle it.
     Message(Message),
 }
 
@@ -46,7 +46,7 @@ impl Link {
         Self {
             decoder: Decoder::new(limits),
             encoder: Encoder::new(),
-            out: Vec::new(),
+            unsent: Vec::new(),
             handshake_bytes: 0,
             received: 0,
             acknowledged: 0,
@@ -59,26 +59,26 @@ impl Link {
         }
     }
 
-    /// Takes note of bytes that came, whoever is going to read them.
-    pub fn count(&mut self, bytes: usize, now_ms: u64) {
+    /// Counts received bytes, of the handshake or not.
+    pub fn note_received(&mut self, bytes: usize, now_ms: u64) {
         self.received += bytes as u64;
         self.now_ms = now_ms;
     }
 
-    /// Takes note of bytes that the handshake read, and sends what it has to say.
-    pub fn shook_hands(&mut self, consumed: usize, send: &[u8]) {
+    /// Counts bytes that the handshake has read, and sends its answer.
+    pub fn note_handshake(&mut self, consumed: usize, send: &[u8]) {
         self.handshake_bytes += consumed as u64;
-        self.out.extend_from_slice(send);
+        self.unsent.extend_from_slice(send);
     }
 
-    /// Takes chunks; they have been counted.
+    /// Takes chunks, which have been counted.
     pub fn feed(&mut self, bytes: Bytes) {
         self.decoder.feed(bytes);
     }
 
-    /// Whether the payload of media is wanted: see [`Decoder::want_media`].
-    pub fn want_media(&mut self, wants_media: bool) {
-        self.decoder.want_media(wants_media);
+    /// See [`Decoder::set_wants_media`].
+    pub fn set_wants_media(&mut self, wants_media: bool) {
+        self.decoder.set_wants_media(wants_media);
     }
 
     /// Whether all bytes that were fed have been read.
@@ -86,26 +86,27 @@ impl Link {
         self.decoder.is_drained()
     }
 
-    /// The next message that is not settled here. Before the next `feed`, call this until there is none.
+    /// The next message for the caller. Call it until there is none, before the next `feed`.
     pub fn next(&mut self) -> Result<Option<Message>, Error> {
         loop {
             match self.take()? {
-                Some(Taken::Settled) => {}
-                Some(Taken::Message(message)) => return Ok(Some(message)),
+                Some(Received::Handled) => {}
+                Some(Received::Message(message)) => return Ok(Some(message)),
                 None => return Ok(None),
             }
         }
     }
 
-    /// As [`Link::next`], but gives the caller its turn after each message.
-    pub fn take(&mut self) -> Result<Option<Taken>, Error> {
+    /// As [`Link::next`], but returns after each message, so that the caller can stop.
+    pub fn take(&mut self) -> Result<Option<Received>, Error> {
         let Some(message) = self.decoder.next().map_err(|error| self.misread(error))? else {
             return Ok(None);
         };
-        Ok(Some(if self.settle(&message)? { Taken::Settled } else { Taken::Message(message) }))
+        Ok(Some(if self.handle_control(&message)? { Received::Handled } else { Received::Message(message) }))
     }
 
-    /// Acknowledges what came, if it is time: at most once a read, however small the window.
+    /// Acknowledges the received bytes if the window is full (§5.4.3). Called at most once per read, however small the
+    /// window is.
     pub fn acknowledge(&mut self) {
         let due = u64::from(self.window_bytes.max(MIN_WINDOW_BYTES));
         if self.window_bytes != 0 && self.received - self.acknowledged >= due {
@@ -115,47 +116,47 @@ impl Link {
     }
 
     /// Memory on the heap, bytes.
-    pub fn held_bytes(&self) -> usize {
-        self.out.capacity() + self.decoder.held_bytes()
+    pub fn memory_bytes(&self) -> usize {
+        self.unsent.capacity() + self.decoder.memory_bytes()
     }
 
-    /// Nothing of what the peer has said is read any more.
-    pub fn let_go_of_input(&mut self) {
+    /// Frees all input that has not been read.
+    pub fn discard_input(&mut self) {
         self.decoder.discard();
     }
 
-    /// A violation at the bytes read so far.
+    /// A violation at the current position.
     pub fn violation(&self, kind: impl Into<ErrorKind>) -> Error {
         Error { position: self.handshake_bytes + self.decoder.position(), kind: kind.into() }
     }
 
-    /// A violation where the decoder found it.
+    /// A violation at the decoder's position.
     fn misread(&self, error: chunk::Error) -> Error {
         Error { position: self.handshake_bytes + error.position(), kind: error.into() }
     }
 
-    /// Asks the peer for a sign of life.
+    /// Sends a PingRequest.
     pub fn ping(&mut self, now_ms: u64) {
         self.now_ms = now_ms;
         self.control(Control::User(UserControl::PingRequest(self.clock())));
     }
 
-    /// How long the last answered ping took.
+    /// The round-trip time of the last answered ping, in milliseconds.
     pub fn round_trip_ms(&self) -> Option<u32> {
         self.round_trip_ms
     }
 
-    /// Bytes received, handshake and all.
+    /// Bytes received, including the handshake.
     pub fn received_bytes(&self) -> u64 {
         self.received
     }
 
-    /// Bytes of ours that the peer says it has; it may say nothing, or lie.
+    /// Bytes that the peer has acknowledged. It may acknowledge none, or more than it got.
     pub fn peer_acknowledged_bytes(&self) -> u64 {
         self.peer_acknowledged
     }
 
-    /// Sends a control message. Set Chunk Size holds for what comes after it.
+    /// Sends a control message. Set Chunk Size applies to all messages after it.
     pub fn control(&mut self, control: Control) {
         self.send(ChunkStreamId::CONTROL.get(), control.message_type_id(), 0, control.to_bytes());
         match control {
@@ -165,7 +166,7 @@ impl Link {
         }
     }
 
-    /// Sends a command: on message stream 0 to the connection, else to a stream of it.
+    /// Sends a command; on message stream 0 it is about the connection.
     pub fn command(&mut self, message_stream_id: u32, command: &Command) {
         self.send(COMMAND_CHUNK_STREAM_ID, type_id::COMMAND_AMF0, message_stream_id, command.to_bytes());
     }
@@ -177,22 +178,22 @@ impl Link {
 
     /// Sends any message.
     pub fn message(&mut self, message: &Message) {
-        self.encoder.encode(message, &mut self.out);
+        self.encoder.encode(message, &mut self.unsent);
     }
 
-    /// What there is to send, whole messages; leaves no memory behind.
-    pub fn take_out(&mut self) -> Option<Bytes> {
-        (!self.out.is_empty()).then(|| std::mem::take(&mut self.out).into())
+    /// The messages to send so far. Keeps no buffer afterwards.
+    pub fn take_unsent(&mut self) -> Option<Bytes> {
+        (!self.unsent.is_empty()).then(|| std::mem::take(&mut self.unsent).into())
     }
 
-    /// As if a peer had sent so many bytes, all acknowledged.
+    /// As if the peer had sent this many bytes, and they had been acknowledged.
     #[cfg(test)]
     pub fn skip_received(&mut self, bytes: u64) {
         self.received += bytes;
         self.acknowledged = self.received;
     }
 
-    /// As if the peer had had so many bytes of ours, and acknowledged all.
+    /// As if the peer had acknowledged this many further bytes.
     #[cfg(test)]
     pub fn skip_sent(&mut self, bytes: u64) {
         self.peer_acknowledged += bytes;
@@ -209,10 +210,9 @@ impl Link {
         });
     }
 
-    /// Does what a control message asks, on whatever chunk stream it came: cameras use others than 2. Says whether
-    /// that was all.
-    fn settle(&mut self, message: &Message) -> Result<bool, Error> {
-        let mut body = [0; LONGEST_CONTROL_BYTES];
+    /// Handles a control message, on any chunk stream: cameras use others than 2. False if the caller has to handle it.
+    fn handle_control(&mut self, message: &Message) -> Result<bool, Error> {
+        let mut body = [0; MAX_CONTROL_BYTES];
         let len = message.payload.copy_prefix(&mut body);
         let control = Control::parse(message.message_type_id, &body[..len]);
         let Some(control) = control.map_err(|error| self.violation(error))? else {
@@ -221,11 +221,11 @@ impl Link {
         match control {
             Control::WindowAcknowledgementSize(window) => self.window_bytes = window,
             Control::Acknowledgement(number) => {
-                // A counter of 32 bits: how far it moved is what counts.
+                // The counter has 32 bits and wraps.
                 let moved = number.wrapping_sub(self.peer_acknowledged as u32);
                 self.peer_acknowledged += u64::from(moved);
             }
-            // §5.4.5: answered unless the peer has heard this very number from us.
+            // §5.4.5: answered unless this is the window that we announced last.
             Control::SetPeerBandwidth(window, _) if window != self.announced_window_bytes => {
                 self.control(Control::WindowAcknowledgementSize(window));
             }
@@ -237,29 +237,29 @@ impl Link {
                 self.round_trip_ms =
                     Some(round_trip).filter(|&ms| ms <= MAX_ROUND_TRIP_MS).or(self.round_trip_ms);
             }
-            // Only a client minds.
+            // For the client; the server ignores it.
             Control::User(UserControl::StreamEof(_)) => return Ok(false),
             Control::SetPeerBandwidth(..) | Control::User(_) | Control::SetChunkSize(_) => {}
         }
         Ok(true)
     }
 
-    /// What pings carry: milliseconds since the connection began, modulo 2^32.
+    /// The timestamp of a ping: milliseconds since the connection began, modulo 2^32.
     fn clock(&self) -> u32 {
         self.now_ms.saturating_sub(self.started_ms) as u32
     }
 }
 
-/// What we announce as window and as bandwidth, and what we acknowledge after when the peer names no window:
-/// Flash Media Server's own, and half a second at 40 Mbit/s.
+/// The window and bandwidth that we announce, and the window for our acknowledgements if the peer announces none: the
+/// value of Flash Media Server, and half a second at 40 Mbit/s.
 pub(super) const WINDOW_BYTES: u32 = 2_500_000;
-/// A peer that wants an answer to each byte gets one for each 4 KiB, of 16 bytes: 0.4 %.
+/// For peers that announce a tiny window. An acknowledgement has 16 bytes: 0.4 % of 4 KiB.
 const MIN_WINDOW_BYTES: u32 = 4096;
-/// An event, a message stream id and a buffer length. Whatever stands behind is padding.
-const LONGEST_CONTROL_BYTES: usize = 10;
-/// An answer to a ping later than this is no answer to ours.
+/// An event, a message stream id and a buffer length. Any bytes after them are padding.
+const MAX_CONTROL_BYTES: usize = 10;
+/// A PingResponse later than this is not an answer to our PingRequest.
 const MAX_ROUND_TRIP_MS: u32 = 600_000;
-/// As Flash Media Server and FFmpeg have it.
+/// As in Flash Media Server and FFmpeg.
 const COMMAND_CHUNK_STREAM_ID: u32 = 3;
-/// As [`super::chunk::MediaFormat`] has it.
+/// As in [`super::chunk::MediaFormat`].
 const DATA_CHUNK_STREAM_ID: u32 = 5;

@@ -20,25 +20,25 @@ pub mod type_id {
     pub const AGGREGATE: u8 = 22;
 }
 
-/// Control messages travel on this chunk stream and on message stream 0 (§5.4).
+/// Control messages are sent on this chunk stream and on message stream 0 (§5.4).
 pub const CONTROL_CHUNK_STREAM_ID: u32 = 2;
 
-/// A protocol control message. Abort is the chunk layer's own and never sent.
+/// A protocol control message. Abort is handled in the chunk layer and never sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Control {
-    /// The sender's chunks are this long from now on (§5.4.1).
+    /// The size of the sender's further chunks (§5.4.1).
     SetChunkSize(ChunkSize),
     /// Bytes received so far, modulo 2^32 (§5.4.3).
     Acknowledgement(u32),
     /// An event of a stream or connection (§7.1.7).
     User(UserControl),
-    /// Bytes after which the receiver is to acknowledge (§5.4.4); 0 in practice means never.
+    /// Bytes after which the receiver has to acknowledge (§5.4.4). In practice 0 means never.
     WindowAcknowledgementSize(u32),
-    /// Bytes that may be under way unacknowledged, and how binding that is (§5.4.5).
+    /// Bytes that may be unacknowledged, and how strict that limit is (§5.4.5).
     SetPeerBandwidth(u32, LimitType),
 }
 
-/// How binding a SetPeerBandwidth is.
+/// How strict the limit of a SetPeerBandwidth is (§5.4.5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 #[allow(missing_docs)]
@@ -51,17 +51,17 @@ pub enum LimitType {
 /// A user control event (§7.1.7). Ids are message stream ids, times are milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UserControl {
-    /// A stream can be used.
+    /// A stream is ready.
     StreamBegin(u32),
-    /// Playback of a stream is over.
+    /// A stream has ended.
     StreamEof(u32),
     /// A stream has no data for now.
     StreamDry(u32),
-    /// How many milliseconds the player buffers.
+    /// The player's buffer for a stream, in milliseconds.
     SetBufferLength(u32, u32),
-    /// A stream is a recorded one.
+    /// A stream is a recording.
     StreamIsRecorded(u32),
-    /// Asks for a PingResponse with the same number.
+    /// Asks for a PingResponse with the same timestamp, in milliseconds.
     PingRequest(u32),
     /// Answers a PingRequest.
     PingResponse(u32),
@@ -69,26 +69,29 @@ pub enum UserControl {
     Unknown(u16),
 }
 
-/// A control message that is shorter than its type demands.
+/// A control message that is too short for its type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("control message of type {message_type_id} has {len} bytes")]
 pub struct Truncated {
-    /// Type of the message.
+    /// The message type.
     pub message_type_id: u8,
-    /// Bytes it has.
+    /// Length of its body, bytes.
     pub len: usize,
 }
 
 impl Control {
-    /// Parses the body of a message. `None`: not a control message for the session; bytes behind the end of one
-    /// are ignored, as some encoders pad.
+    /// Parses the body of a message. `None` if it is no control message, or one of the chunk layer. Further bytes are
+    /// ignored: some encoders pad.
+    ///
+    /// # Errors
+    /// The body is too short.
     pub fn parse(message_type_id: u8, body: &[u8]) -> Result<Option<Self>, Truncated> {
         let truncated = Truncated { message_type_id, len: body.len() };
         let number = || read_u32(body, 0).ok_or(truncated);
         Ok(Some(match message_type_id {
             type_id::ACKNOWLEDGEMENT => Self::Acknowledgement(number()?),
             type_id::WINDOW_ACKNOWLEDGEMENT_SIZE => Self::WindowAcknowledgementSize(number()?),
-            // The limit type is left out by some; what we do does not depend on it.
+            // Some peers omit the limit type, which makes no difference to us.
             type_id::SET_PEER_BANDWIDTH => {
                 Self::SetPeerBandwidth(number()?, limit_type(body.get(4).copied()))
             }
@@ -97,7 +100,7 @@ impl Control {
         }))
     }
 
-    /// Its message type id.
+    /// The message type id.
     pub fn message_type_id(&self) -> u8 {
         match self {
             Self::SetChunkSize(_) => type_id::SET_CHUNK_SIZE,
@@ -108,7 +111,7 @@ impl Control {
         }
     }
 
-    /// Its message body.
+    /// The message body.
     pub fn to_bytes(&self) -> Vec<u8> {
         match *self {
             Self::SetChunkSize(size) => size.get().to_be_bytes().to_vec(),

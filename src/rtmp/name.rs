@@ -1,15 +1,15 @@
-//! Which stream a client means: one normal form for the many ways clients spell an address.
+//! Stream names: one normal form for the many ways in which clients write an address.
 //!
-//! Clients cut `rtmp://host/a/b/key` into an app and a key at different slashes (FFmpeg after the first or second,
-//! OBS at its two fields, with either one empty). So the cut means nothing here: app and key are joined, cleaned,
-//! and cut again at the last slash.
+//! Clients split `rtmp://host/a/b/key` into an app and a key at different slashes (FFmpeg after the first or second, OBS
+//! between its two fields, either of which may be empty). Therefore app and key are joined, normalized, and split again
+//! at the last slash.
 
 use std::{borrow::Cow, fmt};
 
-/// The name of a stream: what a publisher and its players have in common. Displays as `app/name`.
+/// The name of a stream, the same for its publisher and its players. Displays as `app/name`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct StreamName {
-    /// All path components but the last; may hold `/`, may be empty.
+    /// All path components but the last; may contain `/`, may be empty.
     pub app: String,
     /// The last path component: the stream key. Never empty.
     pub name: String,
@@ -20,32 +20,32 @@ pub struct StreamName {
 pub struct Address {
     /// The stream.
     pub name: StreamName,
-    /// Parameters of app and key, joined by `&`, without the `?`; empty when there were none. May hold secrets:
-    /// not for the log.
+    /// The parameters of app and key, joined by `&`, without the `?`; empty if there are none. May contain secrets: not for
+    /// the log.
     pub query: String,
 }
 
-/// Why a name is refused.
+/// Why a name is not valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// Neither app nor key holds a path component.
+    /// Neither app nor key has a path component.
     #[error("no stream name")]
     Empty,
-    /// What should be a name is a number, an object or the like.
+    /// The name is a number, an object or the like.
     #[error("the stream's name is not text")]
     NotText,
-    /// Path or query is longer than its bound.
+    /// Path or query is too long.
     #[error("{part} of {len} bytes is longer than {max}")]
     TooLong {
         /// `path` or `query`.
         part: &'static str,
-        /// How long it is, in bytes.
+        /// Its length, bytes.
         len: usize,
-        /// How long it may be.
+        /// The limit, bytes.
         max: usize,
     },
     /// A character that could forge a log line, or `.` and `..`, which could leave a directory.
-    #[error("{part} holds {what}, which is not allowed")]
+    #[error("{part} contains {what}, which is not allowed")]
     Forbidden {
         /// `path` or `query`.
         part: &'static str,
@@ -54,27 +54,29 @@ pub enum Error {
     },
 }
 
-/// What a name must not hold.
+/// What a name must not contain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Forbidden {
-    /// A control character, a line separator or one that reverses the direction of text.
+    /// A control character, a line separator or a character that changes the direction of text.
     Character(char),
     /// `.` or `..` as a path component.
     Dots,
 }
 
 impl Address {
-    /// The normal form of a `connect` command's `app` and `tcUrl` and of the key of `publish` or `play`.
+    /// The normal form of `connect`'s `app` and `tcUrl` and the key of `publish` or `play`.
     ///
-    /// - `?query` is cut off app and key; both are kept. The path of `tc_url` stands in for an empty app.
-    /// - Percent signs are decoded, once, where that gives UTF-8, as they are over HTTP: a space can be typed in no
-    ///   client's address but as `%20`, and OBS sends it as it is. What appears by it is looked at as if it had been
-    ///   there: a `/` separates.
-    /// - Empty components and `_definst_` (the default instance of an app) are left out.
-    /// - `flv:`, `mp4:` and the like before a component, and `.flv` behind the last, are left out: FFmpeg and VLC
-    ///   add and strip them by the look of the name.
-    /// - An empty key is legal where the app has a component left to be one: OBS users put all of
+    /// - `?query` is split off app and key; both are kept. The path of `tc_url` replaces an empty app.
+    /// - Percent signs are decoded once, if the result is UTF-8, as over HTTP: clients accept a space only as `%20`, and
+    ///   OBS sends that unchanged. Decoded characters count like others: a `/` separates.
+    /// - Empty components and `_definst_` (the default instance of an app) are removed.
+    /// - `flv:`, `mp4:` and the like before a component, and `.flv` after the last one, are removed: FFmpeg and VLC add
+    ///   and remove them depending on the name.
+    /// - An empty key is allowed if the app has a component to use instead: some OBS users put all of
     ///   `rtmp://host/live/key` into the server field.
+    ///
+    /// # Errors
+    /// The name is empty, too long, or contains something that it must not.
     pub fn parse(app: &str, tc_url: &str, key: &str) -> Result<Self, Error> {
         let (app_path, app_query) = path_and_query(app, tc_url);
         let (key_path, key_query) = split_query(key);
@@ -89,8 +91,8 @@ impl Address {
         Ok(Self { name, query })
     }
 
-    /// The value of a query parameter, as it was written; of the last one if it is there twice, so that the key's
-    /// wins over the app's.
+    /// The value of a query parameter, as sent. If there are several, the last one counts, so that the key's takes
+    /// precedence over the app's.
     pub fn parameter(&self, key: &str) -> Option<&str> {
         self.query
             .rsplit('&')
@@ -100,7 +102,7 @@ impl Address {
 }
 
 impl StreamName {
-    /// The normal form of the path of a URL of HTTP, its percent signs decoded: the same as for a key of RTMP.
+    /// The normal form of the path of an HTTP URL whose percent signs have been decoded: the same as for an RTMP key.
     ///
     /// # Errors
     /// As [`Address::parse`].
@@ -110,7 +112,7 @@ impl StreamName {
 
     fn of_decoded(app_path: &str, key_path: &str) -> Result<Self, Error> {
         bounded("path", app_path.len() + key_path.len(), MAX_PATH_BYTES)?;
-        // RTMP would cut an address at a `?`.
+        // RTMP would split an address at a `?`.
         let is_forbidden = |&c: &char| c == '?' || forges_logs(c);
         if let Some(character) = app_path.chars().chain(key_path.chars()).find(is_forbidden) {
             return Err(Error::Forbidden { part: "path", what: Forbidden::Character(character) });
@@ -130,12 +132,12 @@ impl StreamName {
     }
 }
 
-/// The text without its percent signs, where they stand for UTF-8; as it is where they do not.
+/// The text with its percent signs decoded, or unchanged if the result is not UTF-8.
 fn decoded(text: &str) -> Cow<'_, str> {
     percent_encoding::percent_decode_str(text).decode_utf8().unwrap_or(Cow::Borrowed(text))
 }
 
-/// Path and query of `connect`'s app, for which the path of its `tcUrl` stands in where it is empty. As they were sent.
+/// Path and query of `connect`'s app, or of its `tcUrl` if the app is empty; as sent.
 pub(super) fn path_and_query<'a>(app: &'a str, tc_url: &'a str) -> (&'a str, &'a str) {
     split_query(if app.is_empty() { path_of_url(tc_url) } else { app })
 }
@@ -144,7 +146,7 @@ fn split_query(text: &str) -> (&str, &str) {
     text.split_once('?').unwrap_or((text, ""))
 }
 
-/// What stands behind `scheme://host/`, with its query.
+/// The part after `scheme://host/`, with its query.
 fn path_of_url(url: &str) -> &str {
     url.split_once("://").and_then(|(_, rest)| rest.split_once('/')).map_or("", |(_host, path)| path)
 }
@@ -181,21 +183,21 @@ impl fmt::Display for Forbidden {
     }
 }
 
-/// App and key together: a name has to fit a file name (255 bytes on Linux), for recordings.
+/// App and key together, so that a name fits into a file name (255 bytes on Linux) for recordings.
 const MAX_PATH_BYTES: usize = 255;
 /// `%XX` for each byte of such a name.
 const MAX_ENCODED_PATH_BYTES: usize = 3 * MAX_PATH_BYTES;
-/// The longest text of an app or a key that may be an address: what is longer is refused, whatever is in it.
+/// An app or key that is longer is not valid, whatever it contains.
 pub const MAX_TEXT_BYTES: usize = MAX_ENCODED_PATH_BYTES + 1 + MAX_QUERY_BYTES;
-/// Signed tokens are a few hundred bytes; a JWT with claims may have 2 KiB.
+/// Signed tokens have a few hundred bytes, a JWT with claims up to 2 KiB.
 const MAX_QUERY_BYTES: usize = 4096;
-/// What Flash Media Server calls the instance of an app when none is named.
+/// Flash Media Server's name for the default instance of an app.
 const DEFAULT_INSTANCE: &str = "_definst_";
 /// File types that Flash clients put before a name.
 const PREFIXES: [&str; 6] = ["flv:", "mp4:", "mp3:", "f4v:", "id3:", "raw:"];
 
-/// What holds for any text, for the tests below and the fuzz target of commands: a name can neither forge a line of
-/// the log nor leave a directory, and is bounded.
+/// For the tests below and the fuzz target of commands: checks that the name from any text cannot forge a log line or
+/// leave a directory, and that its length is bounded.
 #[cfg(any(test, fuzzing))]
 pub fn check_any_text(app: &str, tc_url: &str, key: &str) {
     let Ok(Address { name, query }) = Address::parse(app, tc_url, key) else {
@@ -212,8 +214,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_spelling_of_an_address_means_the_same_stream() {
-        // app, tcUrl, key, what it means, query
+    fn every_form_of_an_address_is_the_same_stream() {
+        // app, tcUrl, key, name, query
         let table = [
             ("live", "", "key", "live/key", ""),
             ("live/", "", "/key", "live/key", ""),
@@ -243,15 +245,15 @@ mod tests {
             ("live", "", "key?", "live/key", ""),
             ("直播", "", "频道 1", "直播/频道 1", ""),
         ];
-        for (app, tc_url, key, meant, query) in table {
+        for (app, tc_url, key, name, query) in table {
             let address = Address::parse(app, tc_url, key).unwrap();
             let found = (address.name.to_string(), address.query.as_str());
-            assert_eq!(found, (meant.to_owned(), query), "{app:?} {tc_url:?} {key:?}");
+            assert_eq!(found, (name.to_owned(), query), "{app:?} {tc_url:?} {key:?}");
         }
     }
 
     #[test]
-    fn percent_signs_are_decoded_once_where_they_stand_for_utf_8() {
+    fn percent_signs_are_decoded_once_if_the_result_is_utf_8() {
         let table = [
             ("live", "a%20b", "live/a b"),
             ("live", "caf%C3%A9", "live/café"),
@@ -264,7 +266,7 @@ mod tests {
             // Once.
             ("live", "%2541", "live/%41"),
             ("live", "%252e%252e", "live/%2e%2e"),
-            // No percent signs that mean anything.
+            // These cannot be decoded.
             ("live", "50%", "live/50%"),
             ("live", "%zz%4", "live/%zz%4"),
             ("live", "caf%E9", "live/caf%E9"),
@@ -273,7 +275,7 @@ mod tests {
         for (app, key, meant) in table {
             let address = Address::parse(app, "", key).unwrap();
             assert_eq!(address.name.to_string(), meant, "{app:?} {key:?}");
-            // Over HTTP all of the path is decoded before it gets here.
+            // Over HTTP the whole path is decoded before.
             if let Ok(path) = percent_encoding::percent_decode_str(&format!("/{app}/{key}")).decode_utf8() {
                 assert_eq!(StreamName::of_path(&path), Ok(address.name), "{path:?}");
             }
@@ -283,23 +285,23 @@ mod tests {
     }
 
     #[test]
-    fn what_appears_by_decoding_is_refused_as_if_it_had_been_there() {
+    fn decoded_characters_are_refused_like_others() {
         let refused = |key| Address::parse("live", "", key).unwrap_err().to_string();
-        assert_eq!(refused("a%0Ab"), "path holds character U+000A, which is not allowed");
-        assert_eq!(refused("a%00"), "path holds character U+0000, which is not allowed");
-        assert_eq!(refused("a%3Fb"), "path holds character U+003F, which is not allowed");
-        assert_eq!(refused("%E2%80%AEa"), "path holds character U+202E, which is not allowed");
-        assert_eq!(refused("%2e%2e"), "path holds a component of dots, which is not allowed");
-        assert_eq!(refused("..%2fa"), "path holds a component of dots, which is not allowed");
+        assert_eq!(refused("a%0Ab"), "path contains character U+000A, which is not allowed");
+        assert_eq!(refused("a%00"), "path contains character U+0000, which is not allowed");
+        assert_eq!(refused("a%3Fb"), "path contains character U+003F, which is not allowed");
+        assert_eq!(refused("%E2%80%AEa"), "path contains character U+202E, which is not allowed");
+        assert_eq!(refused("%2e%2e"), "path contains a component of dots, which is not allowed");
+        assert_eq!(refused("..%2fa"), "path contains a component of dots, which is not allowed");
         assert_eq!(Address::parse("", "", "%2F"), Err(Error::Empty));
     }
 
     #[test]
-    fn a_path_of_http_means_what_a_key_of_rtmp_means() {
+    fn an_http_path_is_the_same_stream_as_an_rtmp_key() {
         let meant = |path| StreamName::of_path(path).map(|name| name.to_string());
         assert_eq!(meant("/live//key.flv").as_deref(), Ok("live/key"));
         assert_eq!(meant("/a/b/c.flv").as_deref(), Ok("a/b/c"));
-        assert!(meant("/live/a?b.flv").is_err(), "RTMP would cut it there");
+        assert!(meant("/live/a?b.flv").is_err(), "RTMP would split it there");
         assert!(meant("/live/../key.flv").is_err() && meant("//").is_err());
     }
 
@@ -308,13 +310,13 @@ mod tests {
         let refused = |app, key| Address::parse(app, "", key).unwrap_err().to_string();
         assert_eq!(refused("", ""), "no stream name");
         assert_eq!(refused("/", "_definst_"), "no stream name");
-        assert_eq!(refused("live", "a\nb"), "path holds character U+000A, which is not allowed");
-        assert_eq!(refused("live\u{1b}[2J", "a"), "path holds character U+001B, which is not allowed");
-        assert_eq!(refused("live", "a?b=\r"), "query holds character U+000D, which is not allowed");
-        assert_eq!(refused("live", "\u{202e}a"), "path holds character U+202E, which is not allowed");
-        assert_eq!(refused("live/..", "a"), "path holds a component of dots, which is not allowed");
-        assert_eq!(refused("live", ".."), "path holds a component of dots, which is not allowed");
-        assert_eq!(refused("live", "...flv"), "path holds a component of dots, which is not allowed");
+        assert_eq!(refused("live", "a\nb"), "path contains character U+000A, which is not allowed");
+        assert_eq!(refused("live\u{1b}[2J", "a"), "path contains character U+001B, which is not allowed");
+        assert_eq!(refused("live", "a?b=\r"), "query contains character U+000D, which is not allowed");
+        assert_eq!(refused("live", "\u{202e}a"), "path contains character U+202E, which is not allowed");
+        assert_eq!(refused("live/..", "a"), "path contains a component of dots, which is not allowed");
+        assert_eq!(refused("live", ".."), "path contains a component of dots, which is not allowed");
+        assert_eq!(refused("live", "...flv"), "path contains a component of dots, which is not allowed");
     }
 
     #[test]
@@ -336,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn the_key_s_parameters_win_over_the_app_s() {
+    fn the_key_s_parameters_take_precedence_over_the_app_s() {
         let address = Address::parse("live?start=live", "", "key?start=keyframe&x").unwrap();
         assert_eq!(address.parameter("start"), Some("keyframe"));
         assert_eq!(address.parameter("x"), None);

@@ -1,9 +1,9 @@
-//! The payload of one unfinished message, as it comes in: views of receive buffers while they are few, or large.
+//! The payload of one unfinished message: views of receive buffers while they are few or large, otherwise a copy.
 
 use crate::flv::{Payload, Run};
 use bytes::Bytes;
 
-/// Views of receive buffers while they are few; bytes of its own from then on.
+/// Views of receive buffers while there are few; its own bytes from then on.
 #[derive(Debug, Default)]
 pub(super) struct Assembly {
     views: Payload,
@@ -16,13 +16,13 @@ impl Assembly {
         self.gathered.len() + self.views.len()
     }
 
-    /// Memory that it holds, bytes: each view may be the only one of its receive buffer.
-    pub fn held_bytes(&self) -> usize {
+    /// Memory, bytes. Each view counts as a whole receive buffer, since it may be the only one.
+    pub fn memory_bytes(&self) -> usize {
         let views = self.views.runs().iter().map(|run| run.wire_len().max(RECEIVE_BUFFER_BYTES));
         self.gathered.capacity() + views.sum::<usize>()
     }
 
-    /// Views that hold a buffer many times their size.
+    /// The number of views that keep a buffer many times their size.
     pub fn small_views(&self) -> usize {
         self.views.runs().iter().filter(|run| run.wire_len() < LARGE_VIEW_BYTES).count()
     }
@@ -32,7 +32,7 @@ impl Assembly {
         self.views.run_count() > 0
     }
 
-    /// Adds what comes next.
+    /// Appends a run of payload.
     pub fn push(&mut self, run: Run) {
         if self.views.run_count() == MAX_VIEWS {
             self.gather();
@@ -40,7 +40,7 @@ impl Assembly {
         self.views.push(run);
     }
 
-    /// The whole payload; what follows is another message.
+    /// Returns the complete payload and starts a new one.
     pub fn take(&mut self) -> Payload {
         if !self.gathered.is_empty() {
             self.gather();
@@ -49,8 +49,8 @@ impl Assembly {
         std::mem::take(&mut self.views)
     }
 
-    /// Copies what views there are, and lets go of the buffers. Each byte is copied here once, plus what the buffer's
-    /// doubling costs; the length that the peer announced reserves nothing.
+    /// Copies the views and frees their buffers. Each byte is copied once, plus the cost of doubling the copy's buffer: no
+    /// memory is reserved for the announced length.
     pub fn gather(&mut self) {
         let Self { views, gathered } = self;
         views.pieces().for_each(|piece| gathered.extend_from_slice(piece));
@@ -58,13 +58,13 @@ impl Assembly {
     }
 }
 
-/// What a view of a read is taken to hold: a whole receive buffer of its caller.
+/// The memory that a view is assumed to keep: a whole receive buffer of the caller.
 pub(super) const RECEIVE_BUFFER_BYTES: usize = 64 << 10;
-/// A quarter of a receive buffer: such a view holds four times as much as it shows, at most.
+/// A quarter of a receive buffer: such a view keeps at most four times its own size.
 const LARGE_VIEW_BYTES: usize = RECEIVE_BUFFER_BYTES / 4;
 
-/// A message of 1 MB in reads of 32 KiB stays views. In many small reads it is gathered instead: a view holds on
-/// to its whole receive buffer, however few bytes it is of.
+/// A message of 1 MB in reads of 32 KiB remains views. In many small reads it is copied instead, since each view keeps its
+/// whole receive buffer.
 const MAX_VIEWS: usize = 32;
 
 #[cfg(test)]
@@ -72,7 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_message_in_many_small_reads_lets_go_of_their_buffers() {
+    fn a_message_in_many_small_reads_keeps_few_buffers() {
         let mut assembly = Assembly::default();
         let mut expected = Vec::new();
         for i in 0..1000 {

@@ -1,30 +1,30 @@
-//! What a chunk stream keeps from one header to the next (§5.3.1.2), its time, and its unfinished message.
+//! The state of a chunk stream: the fields that its next header inherits (§5.3.1.2), its time, and its unfinished message.
 
 use super::assembly::Assembly;
 use super::header::{Continuation, Fields};
 
-/// One chunk stream, by what its last header said.
+/// One chunk stream, with the fields of its last header.
 #[derive(Debug)]
 pub(super) struct ChunkStream {
     pub id: u32,
     pub timestamp_ms: u32,
     delta_ms: u32,
-    /// The last extended time field, unless the last time field was not extended.
+    /// The last time field, if it was extended.
     extended: Option<u32>,
     pub length: u32,
     pub message_type_id: u8,
     pub message_stream_id: u32,
-    /// Whether a message has begun and not ended.
+    /// Whether a message is unfinished.
     pub unfinished: bool,
-    /// Whether the message's payload is dropped as it comes.
-    pub is_passed_over: bool,
-    /// Payload bytes that were dropped.
-    pub passed_over: usize,
+    /// Whether the message's payload is dropped on arrival.
+    pub is_dropped: bool,
+    /// Payload bytes dropped so far.
+    pub dropped_bytes: usize,
     pub assembly: Assembly,
 }
 
 impl ChunkStream {
-    /// Nothing to inherit yet; time counts from 0.
+    /// A new chunk stream: time counts from 0.
     pub fn new(id: u32) -> Self {
         Self {
             id,
@@ -35,25 +35,25 @@ impl ChunkStream {
             message_type_id: 0,
             message_stream_id: 0,
             unfinished: false,
-            is_passed_over: false,
-            passed_over: 0,
+            is_dropped: false,
+            dropped_bytes: 0,
             assembly: Assembly::default(),
         }
     }
 
-    /// Payload bytes that the message still lacks.
+    /// Payload bytes of the message that are missing.
     pub fn remaining(&self) -> usize {
-        self.length as usize - self.assembly.len() - self.passed_over
+        self.length as usize - self.assembly.len() - self.dropped_bytes
     }
 
-    /// Drops what has come of the message, and what will. What is left of it comes out empty.
-    pub fn pass_over(&mut self) {
-        self.is_passed_over = true;
-        self.passed_over += self.assembly.len();
+    /// Drops the payload so far and all further payload of the message, which will be empty.
+    pub fn drop_payload(&mut self) {
+        self.is_dropped = true;
+        self.dropped_bytes += self.assembly.len();
         self.assembly = Assembly::default();
     }
 
-    /// Reads a header as the first of a message: fills in what it inherits, and moves time on, modulo 2^32.
+    /// Begins a message with this header: adds the fields that it inherits, and advances time, modulo 2^32.
     pub fn begin(&mut self, fields: Fields) {
         self.unfinished = true;
         match fields {
@@ -62,7 +62,7 @@ impl ChunkStream {
                 self.length = length;
                 self.message_type_id = message_type_id;
                 self.message_stream_id = message_stream_id;
-                // A type 3 that opens the next message adds this very time (§5.3.1.2.4).
+                // A type 3 header that begins the next message adds this time (§5.3.1.2.4).
                 self.delta_ms = time.ms;
                 self.extended = time.extended.then_some(time.ms);
             }
@@ -82,17 +82,16 @@ impl ChunkStream {
         }
     }
 
-    /// The header of its message's next chunk, as a type 3.
+    /// The type 3 header of the message's next chunk.
     pub fn continuation(&self) -> Continuation {
         Continuation::new(self.id, self.extended)
     }
 
-    /// Whether a header in the middle of a message is part of it. §5.3.1.2.4 has it that such a header *should* be
-    /// a type 3, so any may be: SRS takes types 1 and 2 when the length is the same, FFmpeg type 0 too. The time of
-    /// the message stays as its first chunk gave it. A sender that gives up a message has Abort to say so: a header
-    /// that announces another one (length, type, or the message stream and time of a type 0) is an error, because
-    /// we can't tell which of the two is true.
-    pub fn goes_on_with(&mut self, fields: Fields) -> bool {
+    /// Whether a header in the middle of a message continues it. By §5.3.1.2.4 such a header *should* have type 3, so any
+    /// type is possible: SRS accepts types 1 and 2 if the length is the same, FFmpeg also type 0. The time of the message
+    /// remains that of its first chunk. A sender aborts a message with Abort: a header of another message (by length,
+    /// type, or the message stream and time of a type 0) is an error, because we cannot know which of the two is right.
+    pub fn continues_with(&mut self, fields: Fields) -> bool {
         let (time, same) = match fields {
             Fields::Type0 { time, length, message_type_id, message_stream_id } => (
                 time,
@@ -109,10 +108,10 @@ impl ChunkStream {
         same
     }
 
-    /// How many of the bytes `after` a type-3 header repeat the extended timestamp: 4 or 0. FFmpeg repeats it, OBS
-    /// before 30 and rtmpdump don't: it is there when its value is. `None` while the bytes are equal as far as they
-    /// go. A peer that leaves it out is held up by that only when the last one to three bytes of a message happen
-    /// to be those of its time, and only until it sends another byte.
+    /// How many of the bytes `after` a type 3 header repeat the extended timestamp: 4 or 0. FFmpeg repeats it, OBS before
+    /// 30 and rtmpdump do not: it is repeated if its value is there. `None` if there are fewer than four bytes and all are
+    /// equal. For a peer that omits it this delays a message only if its last one to three bytes equal those of its time,
+    /// and only until the next byte arrives.
     pub fn repeated_time_len(&self, after: &[u8]) -> Option<usize> {
         let Some(value) = self.extended.map(u32::to_be_bytes) else {
             return Some(0);

@@ -1,6 +1,6 @@
-//! Puts messages together from chunks, at any cut of the bytes, without copying payload.
+//! Assembles messages from chunks, however the bytes are cut, without copying payload.
 //!
-//! Knows the wire; knows nothing of sockets, and opens no message but Set Chunk Size and Abort.
+//! Reads no message except Set Chunk Size and Abort.
 
 use super::assembly::RECEIVE_BUFFER_BYTES;
 use super::chunk_stream::ChunkStream;
@@ -23,20 +23,20 @@ use bytes::Bytes;
 /// ```
 #[derive(Debug)]
 pub struct Decoder {
-    /// What the peer may leave unfinished now, and what where media is wanted.
+    /// The limits now, and those of a connection whose media is wanted.
     limits: Limits,
     limits_with_media: Limits,
     /// Whether the payload of media is wanted.
     wants_media: bool,
     chunk_size: ChunkSize,
-    /// Searched from end to end: there are few, and a header comes once in a chunk at the most.
+    /// Searched linearly: there are few, at most once per chunk.
     streams: Vec<ChunkStream>,
-    /// The chunk whose payload comes next; a header does when there is none.
+    /// The chunk whose payload comes next; if there is none, a header comes next.
     open: Option<OpenChunk>,
-    /// A header that the last read ended within.
+    /// The part of a header at the end of the last read.
     carry: HeaderBytes,
     input: Bytes,
-    /// Bytes of `input` that are done with.
+    /// Bytes of `input` that have been read.
     at: usize,
     /// Bytes fed before `input`.
     before_input: u64,
@@ -49,12 +49,12 @@ pub struct Decoder {
 struct OpenChunk {
     /// Index of its chunk stream.
     stream: usize,
-    /// Payload bytes to come.
+    /// Missing payload bytes.
     left: usize,
 }
 
 impl Decoder {
-    /// At the first byte after the handshake, with the initial chunk size of 128.
+    /// For the start of a connection, with the initial chunk size of 128.
     pub fn new(limits: Limits) -> Self {
         Self {
             limits,
@@ -73,9 +73,9 @@ impl Decoder {
         }
     }
 
-    /// Whether the payload of media is wanted; it is from the start. If not, media messages come out empty, and the peer
-    /// may leave much less unfinished: what a connection needs that does not publish. To be changed between messages.
-    pub fn want_media(&mut self, wants_media: bool) {
+    /// Sets whether the payload of media is wanted, as it is initially. If not, media messages are empty, and the limits
+    /// are those of a connection that publishes nothing. To be called between messages.
+    pub fn set_wants_media(&mut self, wants_media: bool) {
         self.wants_media = wants_media;
         self.limits = self.limits_with_media;
         if !wants_media {
@@ -83,14 +83,14 @@ impl Decoder {
             for stream in self.streams.iter_mut().filter(|stream| stream.unfinished) {
                 if is_media(stream.message_type_id) {
                     self.partial_bytes -= stream.assembly.len();
-                    stream.pass_over();
+                    stream.drop_payload();
                 }
             }
         }
     }
 
-    /// Takes the bytes of one read. Call [`Decoder::next`] until it says `None` before the next one: what it has
-    /// not taken yet is copied.
+    /// Takes the bytes of one read. Before that, call [`Decoder::next`] until it returns `None`: otherwise the rest of the
+    /// previous read is copied.
     pub fn feed(&mut self, bytes: Bytes) {
         let rest = &self.input[self.at..];
         let joined = if rest.is_empty() { bytes } else { [rest, &bytes].concat().into() };
@@ -99,12 +99,11 @@ impl Decoder {
         self.at = 0;
     }
 
-    /// The next whole message, or `None` when that takes more bytes. Set Chunk Size and Abort are acted on, not
-    /// returned. An error is final: each call after it returns it again.
-    #[allow(
-        clippy::should_implement_trait,
-        reason = "an iterator that yields None is at its end; this is not"
-    )]
+    /// The next complete message, or `None` until more bytes arrive. Set Chunk Size and Abort are executed, not returned.
+    ///
+    /// # Errors
+    /// A violation. It is final: each further call returns it again.
+    #[allow(clippy::should_implement_trait, reason = "an iterator is at its end when it returns None")]
     pub fn next(&mut self) -> Result<Option<Message>, Error> {
         match self.failed {
             Some(error) => Err(error),
@@ -112,7 +111,7 @@ impl Decoder {
         }
     }
 
-    /// Drops what has been fed and not taken, and all messages begun: [`Decoder::next`] is not to be called again.
+    /// Frees the unread input and all unfinished messages. [`Decoder::next`] must not be called again.
     pub fn discard(&mut self) {
         self.before_input += self.at as u64;
         (self.input, self.at) = (Bytes::new(), 0);
@@ -122,20 +121,20 @@ impl Decoder {
         self.carry.clear();
     }
 
-    /// Whether all that was fed has been taken: what is fed now is not copied.
+    /// Whether all bytes have been read, so that the next [`Decoder::feed`] copies nothing.
     pub fn is_drained(&self) -> bool {
         self.at == self.input.len()
     }
 
-    /// Memory on the heap, bytes: unfinished messages, and the read that is not taken yet.
-    pub fn held_bytes(&self) -> usize {
-        let assemblies: usize = self.streams.iter().map(|stream| stream.assembly.held_bytes()).sum();
+    /// Memory on the heap, bytes: unfinished messages and unread input.
+    pub fn memory_bytes(&self) -> usize {
+        let assemblies: usize = self.streams.iter().map(|stream| stream.assembly.memory_bytes()).sum();
         let buffer = if self.wants_media { RECEIVE_BUFFER_BYTES } else { 0 };
         let input = if self.input.is_empty() { 0 } else { self.input.len().max(buffer) };
         input + assemblies + self.streams.capacity() * size_of::<ChunkStream>()
     }
 
-    /// Bytes taken since construction. A header that is cut off counts as far as it came.
+    /// Bytes read since construction, including the available part of an incomplete header.
     pub fn position(&self) -> u64 {
         self.before_input + self.at as u64
     }
@@ -165,17 +164,17 @@ impl Decoder {
                 }
             }
         }
-        self.let_go_of_buffers();
-        // The handle on the receive buffer goes back, so that its owner can use it again.
+        self.release_buffers();
+        // Drop the handle on the receive buffer, so that its owner can use it again.
         self.before_input += self.at as u64;
         self.input = Bytes::new();
         self.at = 0;
         Ok(None)
     }
 
-    /// A read has been taken to its end: no small rest of it may keep a whole receive buffer. Copied are those of peers that
-    /// leave many; a publisher that is cut within a message now and then costs nothing.
-    fn let_go_of_buffers(&mut self) {
+    /// At the end of a read: copies small views, each of which keeps a whole receive buffer, if there are many of them. A
+    /// publisher whose reads end within a message now and then has few.
+    fn release_buffers(&mut self) {
         let wants_media = self.wants_media;
         let unfinished = || self.streams.iter().filter(|stream| stream.unfinished);
         let small_views: usize = unfinished().map(|stream| stream.assembly.small_views()).sum();
@@ -189,7 +188,7 @@ impl Decoder {
         }
     }
 
-    /// Reads a header and applies it; `None` when it is cut off, which puts what there is aside.
+    /// Reads a header and applies it. `None` if it is incomplete: then its bytes move to `carry`.
     fn take_header(&mut self) -> Result<Option<OpenChunk>, Error> {
         let position = self.position() - self.carry.len() as u64;
         let rest = &self.input[self.at..];
@@ -224,12 +223,12 @@ impl Decoder {
         Ok(Some(OpenChunk { stream, left }))
     }
 
-    /// Begins a message, or goes on with one; returns the index of its chunk stream.
+    /// Begins or continues a message. Returns the index of its chunk stream.
     fn apply(&mut self, header: Header, known: Option<usize>, position: u64) -> Result<usize, Error> {
         let chunk_stream_id = header.chunk_stream_id;
         let index = match (known, header.fields) {
             (Some(index), _) => index,
-            // librtmp opens its ping with a type 1: time counts from 0.
+            // librtmp begins its ping with a type 1 header: time counts from 0.
             (None, Fields::Type0 { .. } | Fields::Type1 { .. }) => {
                 let limit = self.limits.chunk_streams;
                 if self.streams.len() >= limit {
@@ -245,15 +244,15 @@ impl Decoder {
         };
         let stream = &mut self.streams[index];
         if stream.unfinished {
-            if !stream.goes_on_with(header.fields) {
+            if !stream.continues_with(header.fields) {
                 return Err(Error::Contradiction { position, chunk_stream_id });
             }
             return Ok(index);
         }
         stream.begin(header.fields);
-        (stream.is_passed_over, stream.passed_over) =
+        (stream.is_dropped, stream.dropped_bytes) =
             (!self.wants_media && is_media(stream.message_type_id), 0);
-        let limits = if stream.is_passed_over { &self.limits_with_media } else { &self.limits };
+        let limits = if stream.is_dropped { &self.limits_with_media } else { &self.limits };
         let (length, limit) = (stream.length, limits.message_bytes.of(stream.message_type_id));
         if length > limit {
             return Err(Error::MessageBytes { position, length, limit });
@@ -266,16 +265,16 @@ impl Decoder {
         Ok(index)
     }
 
-    /// Takes what has come of a chunk's payload and, in the same run, of the chunks that go on with its message.
-    /// Returns the last of those, with what is left of it.
+    /// Takes the available payload of a chunk and, in the same run, of further chunks of its message. Returns the last of
+    /// them with its missing bytes.
     fn take_payload(&mut self, chunk: OpenChunk) -> Result<OpenChunk, Error> {
         let stream = &mut self.streams[chunk.stream];
         let before = stream.assembly.len();
         let left = if self.carry.is_empty() {
             let chunk_size = self.chunk_size.get();
             let reach = Reach::of(&self.input[self.at..], chunk.left, stream, chunk_size as usize);
-            if stream.is_passed_over {
-                stream.passed_over = stream.length as usize - reach.remaining;
+            if stream.is_dropped {
+                stream.dropped_bytes = stream.length as usize - reach.remaining;
             } else {
                 let bytes = self.input.slice(self.at..self.at + reach.end);
                 let run = Run::strided(bytes, reach.first as u32, chunk_size, reach.gap as u32);
@@ -284,10 +283,10 @@ impl Decoder {
             self.at += reach.end;
             reach.left
         } else {
-            // These looked like a repeated extended timestamp until the next read came. Three at most.
+            // Up to three bytes that looked like a repeated extended timestamp until the next read.
             let taken = chunk.left.min(self.carry.len());
-            if stream.is_passed_over {
-                stream.passed_over += taken;
+            if stream.is_dropped {
+                stream.dropped_bytes += taken;
             } else {
                 let bytes = Bytes::copy_from_slice(&self.carry[..taken]);
                 stream.assembly.push(Run::contiguous(bytes));
@@ -319,15 +318,15 @@ impl Decoder {
         }
     }
 
-    /// Holds from the next chunk on, also for messages that are unfinished (§5.4.1).
+    /// Applies to all further chunks, also of unfinished messages (§5.4.1).
     fn set_chunk_size(&mut self, message: &Message) -> Result<(), Error> {
         let raw = self.control_value(message)?;
         self.chunk_size = ChunkSize::new(raw).ok_or(Error::ChunkSize { position: self.position(), raw })?;
         Ok(())
     }
 
-    /// Drops the unfinished message of a chunk stream (§5.4.2). One that has none is no error: the message may
-    /// have been whole when its sender gave it up.
+    /// Drops the unfinished message of a chunk stream (§5.4.2). It is no error if there is none: the message may have been
+    /// complete when its sender aborted it.
     fn abort(&mut self, message: &Message) -> Result<(), Error> {
         let id = self.control_value(message)?;
         if let Some(index) = self.streams.iter().position(|stream| stream.id == id && stream.unfinished) {
@@ -349,22 +348,22 @@ impl Decoder {
     }
 }
 
-/// How far one run of payload reaches into a read.
+/// The extent of one run of payload in a read.
 struct Reach {
     /// Payload bytes before the first header.
     first: usize,
-    /// Bytes in all.
+    /// The length of the run, with its headers.
     end: usize,
-    /// Bytes of each header between: the same for the whole run.
+    /// The length of each header in it, which is the same for the whole run.
     gap: usize,
-    /// What its last chunk still lacks.
+    /// Missing bytes of the last chunk.
     left: usize,
-    /// What the message still lacks.
+    /// Missing bytes of the message.
     remaining: usize,
 }
 
 impl Reach {
-    /// Over the chunk that still lacks `left` bytes, and over those that go on with its message.
+    /// The run of the chunk with `left` missing bytes, and of further chunks of its message.
     fn of(rest: &[u8], left: usize, stream: &ChunkStream, chunk_size: usize) -> Self {
         let first = left.min(rest.len());
         let left = left - first;
@@ -376,10 +375,10 @@ impl Reach {
         reach
     }
 
-    /// Goes on over the chunks that follow in the same read, while they are of the same message and their headers
-    /// of the same length.
+    /// Extends the run over the next chunks in the read while they belong to the same message and their headers have the
+    /// same length.
     fn extend(&mut self, rest: &[u8], chunk_size: usize, continuation: Continuation) {
-        // Eight bytes hold the header and a byte of payload at least, so no run ends with a header.
+        // Eight bytes contain the header and at least one byte of payload, so no run ends with a header.
         let header_in = |bytes: &[u8]| match bytes.first_chunk() {
             Some(word) => continuation.len_in(u64::from_le_bytes(*word)),
             None => 0,
@@ -389,13 +388,13 @@ impl Reach {
             return;
         }
         self.gap = gap;
-        // All but the last chunk of a message are full. Nothing of them is looked at but the headers.
+        // All chunks of a message but the last are full. Only their headers are read.
         let full = (self.remaining - 1) / chunk_size;
         let full_chunks = rest[self.end..].chunks_exact(gap + chunk_size).take(full);
         let taken = full_chunks.take_while(|chunk| header_in(chunk) == gap).count();
         self.end += taken * (gap + chunk_size);
         self.remaining -= taken * chunk_size;
-        // The last one, or the one that the read ends within.
+        // The last chunk of the message or of the read.
         if header_in(&rest[self.end..]) == gap {
             let piece = self.remaining.min(chunk_size);
             let taken = piece.min(rest.len() - self.end - gap);
@@ -406,15 +405,15 @@ impl Reach {
     }
 }
 
-/// Small views that a publisher's unfinished messages may keep: those of a frame, and of what is interleaved with it.
+/// Small views that a publisher's unfinished messages may keep: of a frame, and of messages interleaved with it.
 const MAX_SMALL_VIEWS: usize = 4;
 
-/// Whether a message is of use only to a connection that publishes: anything but commands and control messages.
+/// Whether only a connection that publishes needs messages of this type: all but commands and control messages.
 fn is_media(message_type_id: u8) -> bool {
     !matches!(message_type_id, 1..=6 | 17 | 20)
 }
 
-/// Protocol control messages that the chunk layer acts on (§5.4.1, §5.4.2).
+/// Protocol control messages of the chunk layer (§5.4.1, §5.4.2).
 const SET_CHUNK_SIZE: u8 = 1;
 const ABORT: u8 = 2;
 
@@ -422,7 +421,7 @@ const ABORT: u8 = 2;
 mod tests {
     use super::*;
     use crate::rtmp::chunk::{
-        MAX_COMMAND_WITHOUT_MEDIA, MAX_PARTIAL_BYTES_WITHOUT_MEDIA, MAX_STREAMS_WITHOUT_MEDIA,
+        MAX_COMMAND_BYTES_WITHOUT_MEDIA, MAX_PARTIAL_BYTES_WITHOUT_MEDIA, MAX_STREAMS_WITHOUT_MEDIA,
     };
 
     #[derive(Debug, PartialEq)]
@@ -455,7 +454,7 @@ mod tests {
         Ok(seen)
     }
 
-    /// What `wire` decodes to, having seen that it is the same whole, cut in two at each place, and byte by byte.
+    /// The messages in `wire`, which are checked to be the same in one read, cut in two at each position, and byte by byte.
     fn decode(wire: &[u8]) -> Result<Vec<Seen>, Error> {
         let whole = decode_reads([wire]);
         for cut in 0..=wire.len() {
@@ -466,7 +465,7 @@ mod tests {
         whole
     }
 
-    /// Hex, and `byte*count` for a byte repeated.
+    /// Hex, with `byte*count` for a repeated byte.
     fn wire(text: &str) -> Vec<u8> {
         let mut out = Vec::new();
         for word in text.split_whitespace() {
@@ -491,7 +490,7 @@ mod tests {
     }
 
     #[test]
-    fn each_header_type_inherits_what_it_leaves_out() {
+    fn each_header_type_inherits_the_fields_that_it_omits() {
         let seen = decode(&wire(
             "04 0003E8 000002 08 01000000 AA01
              44 00000A 000003 09 BB0102
@@ -530,7 +529,7 @@ mod tests {
     }
 
     #[test]
-    fn two_and_three_byte_chunk_stream_ids_are_taken() {
+    fn chunk_stream_ids_may_have_two_or_three_bytes() {
         let seen = decode(&wire(
             "00 00 000001 000081 08 01000000 AA*128 C0 00 AB
              00 FF 000002 000081 08 01000000 AA*128 C0 FF AB
@@ -558,7 +557,7 @@ mod tests {
     }
 
     #[test]
-    fn an_extended_timestamp_left_out_of_type_3_is_not_missed() {
+    fn an_extended_timestamp_may_be_omitted_in_type_3() {
         let seen = decode(&wire(
             "06 FFFFFF 000102 09 01000000 01000000 AA*128 C6 BB*128 C6 CC01
              06 000005 000001 09 01000000 DD",
@@ -581,12 +580,12 @@ mod tests {
     }
 
     #[test]
-    fn payload_that_begins_like_a_left_out_extended_timestamp_stays_payload() {
+    fn payload_that_begins_like_an_omitted_extended_timestamp_stays_payload() {
         let seen = decode(&wire(
             "06 FFFFFF 000083 09 01000000 01020304 AA*128 C6 010203
              C6 01020304 BB*128 C6 01020305",
         ));
-        // The type 3 that opens the second message repeats the time, its continuation leaves it out.
+        // The type 3 that begins the second message repeats the time, its continuation omits it.
         let seen = seen.unwrap();
         assert_eq!(seen[0].4, payload("AA*128 010203"));
         assert_eq!(seen[1].1, 0x0204_0608);
@@ -603,7 +602,7 @@ mod tests {
     }
 
     #[test]
-    fn extended_left_out_and_chunks_shorter_than_it_decode_at_any_cut() {
+    fn chunks_shorter_than_an_omitted_extended_timestamp_decode_at_any_cut() {
         let seen = decode(&wire(
             "02 000000 000004 01 00000000 00000001
              06 FFFFFF 000004 09 01000000 01000000 C1 C6 01 C6 C6 C6 00
@@ -628,19 +627,19 @@ mod tests {
     }
 
     #[test]
-    fn a_type_3_that_opens_a_message_after_a_type_0_adds_that_time() {
+    fn a_type_3_that_begins_a_message_after_a_type_0_adds_that_time() {
         let seen = decode(&wire("06 000028 000001 09 01000000 AA C6 BB C6 CC 86 000005 DD C6 EE")).unwrap();
         assert_eq!(times(&seen), [40, 80, 120, 125, 130]);
     }
 
     #[test]
-    fn a_fresh_chunk_stream_may_begin_with_type_1_at_time_0() {
+    fn a_new_chunk_stream_may_begin_with_type_1_at_time_0() {
         let seen = decode(&wire("42 000007 000006 04 0006 00000001")).unwrap();
         assert_eq!(seen, [Seen(2, 7, 4, 0, payload("0006 00000001"))]);
     }
 
     #[test]
-    fn a_fresh_chunk_stream_that_begins_with_type_2_or_3_is_an_error() {
+    fn a_new_chunk_stream_that_begins_with_type_2_or_3_is_an_error() {
         let error = |header_type| Error::NothingToInherit { position: 13, chunk_stream_id: 5, header_type };
         let first = "04 000000 000001 08 01000000 AA";
         assert_eq!(decode(&wire(&format!("{first} 85 000001"))), Err(error(2)));
@@ -648,7 +647,7 @@ mod tests {
     }
 
     #[test]
-    fn interleaved_messages_come_out_in_the_order_they_end() {
+    fn interleaved_messages_are_returned_in_the_order_of_their_ends() {
         let seen = decode(&wire(
             "06 000000 000101 09 01000000 AA*128
              04 000000 000082 08 01000000 BB*128
@@ -661,7 +660,7 @@ mod tests {
     }
 
     #[test]
-    fn set_chunk_size_within_another_message_holds_from_its_next_chunk() {
+    fn set_chunk_size_within_another_message_applies_from_its_next_chunk() {
         let seen = decode(&wire(
             "06 000000 0000C9 09 01000000 AA*128
              02 000000 000004 01 00000000 00000040
@@ -687,7 +686,7 @@ mod tests {
     }
 
     #[test]
-    fn a_huge_chunk_size_is_clamped_and_reserves_nothing() {
+    fn a_huge_chunk_size_is_clamped_and_reserves_no_memory() {
         let seen = decode(&wire("02 000000 000004 01 00000000 7FFFFFFF 06 000000 000100 09 01000000 AA*256"))
             .unwrap();
         assert_eq!(seen[0].4.len(), 256);
@@ -724,7 +723,7 @@ mod tests {
     }
 
     #[test]
-    fn a_header_that_repeats_the_unfinished_message_goes_on_with_it() {
+    fn a_header_that_repeats_the_unfinished_message_continues_it() {
         let seen = decode(&wire(
             "06 000028 000084 09 01000000 AA*128 06 000028 000084 09 01000000 BBBBBBBB
              06 000050 000084 09 01000000 AA*128 46 000001 000084 09 CCCCCCCC
@@ -776,7 +775,7 @@ mod tests {
     }
 
     #[test]
-    fn a_length_that_lies_costs_what_was_sent() {
+    fn an_announced_length_uses_no_memory() {
         let mut decoder = Decoder::new(Limits::default());
         decoder.feed(wire("06 000000 FFFFFF 09 01000000 AA").into());
         assert!(decoder.next().unwrap().is_none());
@@ -787,13 +786,13 @@ mod tests {
     fn decoders() -> [Decoder; 2] {
         [false, true].map(|wants_media| {
             let mut decoder = Decoder::new(Limits::default());
-            decoder.want_media(wants_media);
+            decoder.set_wants_media(wants_media);
             decoder
         })
     }
 
     #[test]
-    fn media_that_nobody_wants_is_passed_over_at_any_cut() {
+    fn unwanted_media_is_dropped_at_any_cut() {
         // Video of 300 bytes in chunks of 128, a command between them, data, audio; then a command.
         let wire = wire(
             "04 000001 00012C 09 01000000 AA*128 03 000000 000002 14 00000000 0102 C4 AA*128
@@ -806,7 +805,7 @@ mod tests {
             for read in [&wire[..cut], &wire[cut..]].into_iter().flat_map(|part| part.chunks(step)) {
                 decoder.feed(Bytes::copy_from_slice(read));
                 seen.extend(drain(&mut decoder).unwrap());
-                assert!(decoder.partial_bytes <= 1, "of a command: media is not kept");
+                assert!(decoder.partial_bytes <= 1, "of a command: media is dropped");
             }
             assert_eq!((decoder.partial_bytes, decoder.partial_messages), (0, 0));
             seen.into_iter().map(|Seen(_, _, kind, _, payload)| (kind, payload.len())).collect::<Vec<_>>()
@@ -819,23 +818,23 @@ mod tests {
     }
 
     #[test]
-    fn media_begun_while_it_was_wanted_is_dropped_when_it_is_not() {
+    fn unfinished_media_is_dropped_when_it_is_no_longer_wanted() {
         let [_, mut decoder] = decoders();
         decoder.feed(wire("04 000001 0000FF 09 01000000 AA*128 C4 AA*100").into());
         assert!(drain(&mut decoder).unwrap().is_empty());
-        let before = decoder.held_bytes();
-        decoder.want_media(false);
+        let before = decoder.memory_bytes();
+        decoder.set_wants_media(false);
         assert_eq!(decoder.partial_bytes, 0);
-        assert!(decoder.held_bytes() + RECEIVE_BUFFER_BYTES <= before);
-        // And what is begun while it is not wanted stays so.
-        decoder.want_media(true);
+        assert!(decoder.memory_bytes() + RECEIVE_BUFFER_BYTES <= before);
+        // A message that began before media is wanted again remains dropped.
+        decoder.set_wants_media(true);
         decoder.feed(wire("AA*27 04 000002 000001 09 01000000 BB").into());
         let lens: Vec<_> = drain(&mut decoder).unwrap().iter().map(|seen| seen.4.len()).collect();
         assert_eq!(lens, [0, 1]);
     }
 
     #[test]
-    fn a_connection_that_publishes_nothing_may_leave_little_unfinished() {
+    fn a_connection_that_publishes_nothing_has_lower_limits() {
         let header = |stream: u8, length: u32, kind: u8| {
             [&[stream, 0, 0, 0][..], &length.to_be_bytes()[1..], &[kind, 0, 0, 0, 0]].concat()
         };
@@ -847,7 +846,7 @@ mod tests {
             for (kind, wants_media) in [(0, false), (1, true)] {
                 let mut decoders = decoders();
                 let decoder = &mut decoders[kind];
-                let command = header(3, MAX_COMMAND_WITHOUT_MEDIA + over, 20);
+                let command = header(3, MAX_COMMAND_BYTES_WITHOUT_MEDIA + over, 20);
                 let expected = if wants_media { Ok(0) } else { limited };
                 assert_eq!(result(decoder, command).map_err(drop), expected, "a command");
 
@@ -858,7 +857,7 @@ mod tests {
                     (0..streams).flat_map(|stream| [header(3 + stream, 200, 20), vec![1; 128]].concat());
                 assert_eq!(result(decoder, begun.collect()).map_err(drop), expected, "chunk streams");
 
-                // Sixteen commands begun, 128 bytes of each at a time.
+                // Sixteen unfinished commands, 128 bytes of each in turn.
                 let mut decoders = self::decoders();
                 let decoder = &mut decoders[kind];
                 let mut wire: Vec<u8> = Vec::new();
@@ -876,12 +875,12 @@ mod tests {
             }
         }
         let media = [header(4, 16_000_000, 9), vec![1; 128]].concat();
-        assert_eq!(result(&mut decoders()[0], media), Ok(0), "it is passed over, however large");
+        assert_eq!(result(&mut decoders()[0], media), Ok(0), "it is dropped, however large it is");
     }
 
-    /// What is left of a read that ends within messages keeps the read's buffer only if it is much of it, or one of a few.
+    /// A view at the end of a read keeps the receive buffer only if it is large or one of a few.
     #[test]
-    fn no_small_rest_keeps_a_whole_receive_buffer() {
+    fn many_small_views_do_not_keep_a_whole_receive_buffer() {
         let chunks = |count: u8, body: usize| -> Bytes {
             let chunk =
                 |stream: u8| [&[stream, 0, 0, 0, 0, 0xFF, 0xFF, 20, 0, 0, 0, 0][..], &vec![1; body]].concat();
@@ -899,25 +898,25 @@ mod tests {
         ] {
             let mut decoder = Decoder::new(limits);
             decoder.chunk_size = ChunkSize::new(body as u32).unwrap();
-            decoder.want_media(wants_media);
+            decoder.set_wants_media(wants_media);
             decoder.limits = limits;
-            // One read for each, and one for all: a message alone in its read is a view of it.
+            // All messages are in one read.
             let read = chunks(count, body);
             decoder.feed(read.clone());
             assert!(drain(&mut decoder).is_ok());
             assert_eq!(read.is_unique(), is_free, "{count} of {body} bytes");
-            let held = decoder.held_bytes() - decoder.streams.capacity() * size_of::<ChunkStream>();
+            let memory = decoder.memory_bytes() - decoder.streams.capacity() * size_of::<ChunkStream>();
             let sum = usize::from(count) * body;
             if is_free {
-                assert!((sum..=2 * sum + 16 * usize::from(count)).contains(&held), "{held} for {sum}");
+                assert!((sum..=2 * sum + 16 * usize::from(count)).contains(&memory), "{memory} for {sum}");
             } else {
-                assert_eq!(held, usize::from(count) * RECEIVE_BUFFER_BYTES, "counted as what it keeps");
+                assert_eq!(memory, usize::from(count) * RECEIVE_BUFFER_BYTES, "whole buffers");
             }
         }
     }
 
     #[test]
-    fn a_message_above_the_limit_of_its_kind_is_refused_at_its_header() {
+    fn a_message_above_the_limit_of_its_kind_is_an_error_at_its_header() {
         let message_bytes = crate::rtmp::chunk::MessageBytes { video: 40, audio: 30, data: 20, command: 10 };
         for (message_type_id, limit) in
             [(9, 40), (22, 40), (8, 30), (18, 20), (15, 20), (20, 10), (17, 10), (99, 10)]
@@ -956,7 +955,7 @@ mod tests {
     }
 
     #[test]
-    fn finished_and_aborted_messages_count_against_no_bound() {
+    fn finished_and_aborted_messages_count_towards_no_limit() {
         let mut decoder =
             Decoder::new(Limits { partial_messages: 2, partial_bytes: 300, ..Limits::default() });
         let round = wire(
@@ -980,7 +979,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_fed_before_the_last_ones_are_used_up_are_not_lost() {
+    fn bytes_fed_before_the_previous_ones_are_read_are_not_lost() {
         let mut decoder = Decoder::new(Limits::default());
         let two = wire("04 000001 000002 08 01000000 AA01 84 000001 AA02 84 0000");
         decoder.feed(two.into());
@@ -991,7 +990,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_in_thousands_of_reads_comes_out_whole() {
+    fn a_message_in_thousands_of_reads_is_complete() {
         let wire = wire("06 000000 001000 09 01000000 01*128");
         let mut decoder = Decoder::new(Limits::default());
         decoder.feed(wire.into());

@@ -1,34 +1,36 @@
-//! Cuts messages into chunks. Each message begins with a type-0 header and an absolute time, so that what a peer
-//! gets next never depends on what it got before: a player may join at any message.
+//! Splits messages into chunks. Each message begins with a type 0 header and an absolute time, and therefore does not
+//! depend on any message before it: a player may join at any message.
 
 use super::header::{self, Fields, Header, HeaderBytes};
 use super::{ChunkSize, ChunkStreamId, MAX_MESSAGE_BYTES, Message};
 use crate::flv::{Frame, FrameKind, Payload, Run, WireFormat};
 use bytes::Bytes;
 
-/// The chunk size of all media that we send, announced before the first of it. Most frames are one chunk, as
-/// contiguous as they can be; key frames are a few.
+/// The chunk size of all media that we send, announced before the first. Most frames are one contiguous chunk; key frames
+/// are a few.
 pub const OUT_CHUNK_SIZE: ChunkSize = ChunkSize::new(65536).expect("within 1..=16 777 215");
 
-/// The sending direction of one connection, for control messages and commands; a client's media too.
+/// The sending direction of one connection, for control messages and commands, and for the media of a client.
 #[derive(Clone, Copy, Debug)]
 pub struct Encoder {
     chunk_size: ChunkSize,
 }
 
 impl Encoder {
-    /// At the first byte after the handshake, with the initial chunk size of 128.
+    /// For the start of a connection, with the initial chunk size of 128.
     pub fn new() -> Self {
         Self { chunk_size: ChunkSize::INITIAL }
     }
 
-    /// Holds for what is encoded from now on: after the Set Chunk Size that announces it.
+    /// Sets the size of all further chunks. To be called after the Set Chunk Size message that announces it.
     pub fn set_chunk_size(&mut self, size: ChunkSize) {
         self.chunk_size = size;
     }
 
-    /// Appends the chunks of a message. A chunk stream id outside 2..=65599 and a payload above 16 777 215 bytes
-    /// are mistakes of the caller's.
+    /// Appends the chunks of a message.
+    ///
+    /// # Panics
+    /// The chunk stream id is outside 2..=65599, or the payload has more than 16 777 215 bytes.
     pub fn encode(&self, message: &Message, out: &mut Vec<u8>) {
         let id = ChunkStreamId::new(message.chunk_stream_id).expect("a chunk stream id is 2..=65599");
         let layout = Layout::new(
@@ -51,11 +53,11 @@ impl Default for Encoder {
     }
 }
 
-/// Lays media frames as every player gets them: one chunk stream id per kind, one message stream id, one chunk
-/// size, whoever the player is and whenever it joined.
+/// Writes media frames in the same form for every player: one chunk stream id per kind, one message stream id, one chunk
+/// size.
 #[derive(Clone, Copy, Debug)]
 pub struct MediaFormat {
-    /// The same for all players: [`OUT_CHUNK_SIZE`] but in tests.
+    /// The same for all players: [`OUT_CHUNK_SIZE`], except in tests.
     pub chunk_size: ChunkSize,
 }
 
@@ -109,7 +111,7 @@ impl WireFormat for MediaFormat {
     }
 }
 
-/// The headers of a message's chunks and how much payload goes between them.
+/// The headers of a message's chunks, and the length of the payload between them.
 struct Layout {
     type0: HeaderBytes,
     type3: HeaderBytes,
@@ -127,7 +129,7 @@ impl Layout {
         chunk_size: ChunkSize,
     ) -> Self {
         let length = u32::try_from(payload_len).ok().filter(|&length| length <= MAX_MESSAGE_BYTES);
-        let length = length.expect("a payload that we send came as a message, of 16 777 215 bytes at most");
+        let length = length.expect("a message has at most 16 777 215 bytes");
         Self {
             type0: header::type0(id, timestamp_ms, length, message_type_id, message_stream_id),
             type3: header::type3(id, timestamp_ms),
@@ -141,7 +143,7 @@ impl Layout {
         self.type0.len() + self.payload_len + further_chunks * self.type3.len()
     }
 
-    /// Fills `out`, which is [`Layout::wire_len`] long.
+    /// Fills `out`, which has [`Layout::wire_len`] bytes.
     fn write(&self, payload: &Payload, out: &mut [u8]) {
         let mut out = Out { left: out };
         out.put(&self.type0);
@@ -162,7 +164,7 @@ impl Layout {
     }
 }
 
-/// What is still to be filled.
+/// The part of the output that has not been written.
 struct Out<'a> {
     left: &'a mut [u8],
 }
@@ -175,14 +177,14 @@ impl Out<'_> {
     }
 }
 
-/// Ours by choice, the first that createStream gives out; every player's the same.
+/// The same for every player: the first that createStream gives out.
 const MEDIA_MESSAGE_STREAM_ID: u32 = 1;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn lay(kind: FrameKind, timestamp_ms: u32, payload: &[u8], chunk_size: u32) -> Vec<u8> {
+    fn write(kind: FrameKind, timestamp_ms: u32, payload: &[u8], chunk_size: u32) -> Vec<u8> {
         let format = MediaFormat { chunk_size: ChunkSize::new(chunk_size).unwrap() };
         let frame = Frame { kind, timestamp_ms, payload: payload.to_vec().into() };
         let mut out = vec![0; format.wire_len(&frame)];
@@ -192,34 +194,34 @@ mod tests {
 
     #[test]
     fn every_frame_begins_with_a_type_0_header_on_the_chunk_stream_of_its_kind() {
-        let audio = lay(FrameKind::Audio, 0x010203, b"a", 128);
+        let audio = write(FrameKind::Audio, 0x010203, b"a", 128);
         assert_eq!(audio, b"\x04\x01\x02\x03\0\0\x01\x08\x01\0\0\0a");
-        let data = lay(FrameKind::Data, 1, b"", 128);
+        let data = write(FrameKind::Data, 1, b"", 128);
         assert_eq!(data, b"\x05\0\0\x01\0\0\0\x12\x01\0\0\0");
-        let video = lay(FrameKind::Video, 1, b"12345", 2);
+        let video = write(FrameKind::Video, 1, b"12345", 2);
         assert_eq!(video, b"\x06\0\0\x01\0\0\x05\x09\x01\0\0\0\x31\x32\xC6\x33\x34\xC6\x35");
     }
 
     #[test]
     fn the_extended_timestamp_is_repeated_on_every_chunk() {
-        let frame = lay(FrameKind::Video, 0xFF_FFFF, b"12345", 2);
+        let frame = write(FrameKind::Video, 0xFF_FFFF, b"12345", 2);
         assert_eq!(
             frame,
             b"\x06\xFF\xFF\xFF\0\0\x05\x09\x01\0\0\0\0\xFF\xFF\xFF12\xC6\0\xFF\xFF\xFF34\xC6\0\xFF\xFF\xFF5"
         );
-        let before = lay(FrameKind::Video, 0xFF_FFFE, b"123", 2);
+        let before = write(FrameKind::Video, 0xFF_FFFE, b"123", 2);
         assert_eq!(before, b"\x06\xFF\xFF\xFE\0\0\x03\x09\x01\0\0\0\x31\x32\xC6\x33");
     }
 
     #[test]
-    fn a_payload_that_fills_its_chunks_has_no_empty_one_after() {
-        assert_eq!(lay(FrameKind::Video, 0, b"1234", 2).len(), 12 + 4 + 1);
-        assert_eq!(lay(FrameKind::Video, 0, &[1; 65536], OUT_CHUNK_SIZE.get()).len(), 12 + 65536);
-        assert_eq!(lay(FrameKind::Video, 0, &[1; 65537], OUT_CHUNK_SIZE.get()).len(), 12 + 65537 + 1);
+    fn a_payload_that_fills_its_chunks_is_followed_by_no_empty_chunk() {
+        assert_eq!(write(FrameKind::Video, 0, b"1234", 2).len(), 12 + 4 + 1);
+        assert_eq!(write(FrameKind::Video, 0, &[1; 65536], OUT_CHUNK_SIZE.get()).len(), 12 + 65536);
+        assert_eq!(write(FrameKind::Video, 0, &[1; 65537], OUT_CHUNK_SIZE.get()).len(), 12 + 65537 + 1);
     }
 
     #[test]
-    fn an_encoder_begins_at_128_and_goes_on_at_the_size_it_is_given() {
+    fn an_encoder_begins_with_chunks_of_128_bytes_until_it_gets_another_size() {
         let message = Message {
             chunk_stream_id: 3,
             timestamp_ms: 0,

@@ -1,10 +1,10 @@
-//! What has to hold for any bytes: the body of the fuzz target, driven by proptest here.
+//! The check of the fuzz target, which the property tests use as well.
 
 use super::{Decoder, Error, Limits};
 use bytes::Bytes;
 
-/// Decodes `data` after its first bytes, once in one read and once cut as they say, and panics when the two differ
-/// or a bound is broken; as a publisher's and as those of a connection that publishes nothing.
+/// Decodes `data` in one read, in pieces and byte by byte, and panics if the results differ or a limit is exceeded; for a
+/// publisher and for a connection that publishes nothing. The first four bytes are the lengths of the pieces.
 pub fn decode_at_any_cut(data: &[u8]) {
     let Some((cuts, wire)) = data.split_first_chunk::<4>() else {
         return;
@@ -16,7 +16,7 @@ pub fn decode_at_any_cut(data: &[u8]) {
     }
 }
 
-/// The bytes in pieces of one more than these lengths, in turn, again and again.
+/// Splits the bytes into pieces of these lengths plus one, repeatedly.
 pub(in crate::rtmp) fn pieces(mut wire: &[u8], cuts: [u8; 4]) -> impl Iterator<Item = &[u8]> {
     let mut lengths = cuts.into_iter().map(|cut| usize::from(cut) + 1).cycle();
     std::iter::from_fn(move || {
@@ -26,14 +26,14 @@ pub(in crate::rtmp) fn pieces(mut wire: &[u8], cuts: [u8; 4]) -> impl Iterator<I
     })
 }
 
-/// Twice what may be unfinished, for a buffer grows by doubling, and what is kept of chunk streams.
-const MAX_HELD_WITHOUT_MEDIA: usize = 40 << 10;
+/// Twice the limit of unfinished bytes, since a buffer grows by doubling, and the state of chunk streams.
+const MAX_MEMORY_WITHOUT_MEDIA: usize = 40 << 10;
 
 type Decoded = (Vec<(u32, u32, u8, u32, Bytes)>, Option<Error>);
 
 fn decode<'a>(reads: impl Iterator<Item = &'a [u8]>, wants_media: bool) -> Decoded {
     let mut decoder = Decoder::new(Limits::default());
-    decoder.want_media(wants_media);
+    decoder.set_wants_media(wants_media);
     let mut messages = Vec::new();
     for read in reads {
         decoder.feed(Bytes::copy_from_slice(read));
@@ -51,7 +51,7 @@ fn decode<'a>(reads: impl Iterator<Item = &'a [u8]>, wants_media: bool) -> Decod
                     ));
                 }
                 Ok(None) => {
-                    assert!(wants_media || decoder.held_bytes() < MAX_HELD_WITHOUT_MEDIA);
+                    assert!(wants_media || decoder.memory_bytes() < MAX_MEMORY_WITHOUT_MEDIA);
                     break;
                 }
                 Err(error) => return (messages, Some(error)),

@@ -1,4 +1,4 @@
-//! The wire form of chunk headers (§5.3.1), without what they inherit from the chunk before.
+//! Chunk headers in wire format (§5.3.1), without the fields that they inherit from the chunk before.
 
 use super::ChunkStreamId;
 use smallvec::SmallVec;
@@ -6,35 +6,34 @@ use smallvec::SmallVec;
 /// Basic header 3, message header 11, extended timestamp 4.
 pub(super) const MAX_HEADER_BYTES: usize = 18;
 
-/// In the 24-bit time field: the time is in the four bytes after the header.
+/// The value of the 24-bit time field if the time is in the four bytes after the header.
 pub(super) const EXTENDED: u32 = 0xFF_FFFF;
 
-/// A header as it is sent.
+/// The bytes of a header.
 pub(super) type HeaderBytes = SmallVec<[u8; MAX_HEADER_BYTES]>;
 
-/// A header as it was read.
+/// A header that was read.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Header {
     pub chunk_stream_id: u32,
     pub fields: Fields,
-    /// Bytes on the wire. A type 3's extended timestamp is not in it: whether it is there takes knowing what went
-    /// before.
+    /// Bytes on the wire, without the extended timestamp of a type 3: whether there is one depends on the headers before.
     pub wire_len: usize,
 }
 
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Fields {
-    /// Says everything; the time is absolute.
+    /// Has all fields; the time is absolute.
     Type0 { time: Time, length: u32, message_type_id: u8, message_stream_id: u32 },
     /// Inherits the message stream; the time is a delta, as in type 2.
     Type1 { delta: Time, length: u32, message_type_id: u8 },
-    /// Inherits the shape of the message too.
+    /// Inherits the length and type of the message as well.
     Type2 { delta: Time },
     /// Inherits everything.
     Type3,
 }
 
-/// A time field: milliseconds, and whether they were in the extended timestamp.
+/// A time in milliseconds, and whether it was in the extended timestamp.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Time {
     pub ms: u32,
@@ -42,7 +41,7 @@ pub(super) struct Time {
 }
 
 impl Header {
-    /// The header at the beginning of `bytes`, or `None` when it is cut off.
+    /// The header at the start of `bytes`, or `None` if it is incomplete.
     pub fn parse(bytes: &[u8]) -> Option<Self> {
         let &first = bytes.first()?;
         let (chunk_stream_id, basic_len) = match first & 0x3F {
@@ -78,7 +77,7 @@ impl Header {
 }
 
 impl Time {
-    /// The time in the first three bytes of `header`, or in the first four of `after`; and how many of those.
+    /// The time in the first three bytes of `header` or the first four of `after`, and how many bytes of `after` it takes.
     fn parse(header: &[u8], after: &[u8]) -> Option<(Self, usize)> {
         match be24(header, 0) {
             EXTENDED => {
@@ -91,7 +90,7 @@ impl Time {
 }
 
 impl Fields {
-    /// 0..=3, as on the wire.
+    /// The type on the wire, 0..=3.
     pub fn header_type(&self) -> u8 {
         match self {
             Self::Type0 { .. } => 0,
@@ -102,7 +101,7 @@ impl Fields {
     }
 }
 
-/// The header that goes on with a message: type 3, as it reads in the eight bytes at its place. All its forms fit.
+/// The type 3 header that continues a message, for a comparison with eight bytes at once. All its forms fit.
 #[derive(Clone, Copy)]
 pub(super) struct Continuation {
     basic: u64,
@@ -112,7 +111,7 @@ pub(super) struct Continuation {
 }
 
 impl Continuation {
-    /// For a chunk stream whose last time field was this extended one, if it was.
+    /// For a chunk stream whose last time field was this extended timestamp, or not extended.
     pub fn new(chunk_stream_id: u32, extended: Option<u32>) -> Self {
         let (basic, basic_len) = basic_header(3, chunk_stream_id);
         Self {
@@ -123,8 +122,8 @@ impl Continuation {
         }
     }
 
-    /// Bytes of the header that `word`, read little-endian, begins with; 0 when it is any other. Some peers repeat
-    /// the extended timestamp in it and some don't: it is there when its value is.
+    /// The length of this header at the start of `word`, which is read little-endian; 0 if another header is there. Some
+    /// peers repeat the extended timestamp in it: it is repeated if its value is there.
     #[inline]
     pub fn len_in(&self, word: u64) -> usize {
         if word & self.mask != self.basic {
@@ -137,7 +136,7 @@ impl Continuation {
     }
 }
 
-/// The type-0 header of a message.
+/// The type 0 header of a message.
 pub(super) fn type0(
     id: ChunkStreamId,
     timestamp_ms: u32,
@@ -155,7 +154,7 @@ pub(super) fn type0(
     header
 }
 
-/// The type-3 header of the further chunks of a message that began with [`type0`].
+/// The type 3 header of the further chunks of a message that began with [`type0`].
 pub(super) fn type3(id: ChunkStreamId, timestamp_ms: u32) -> HeaderBytes {
     let mut header = HeaderBytes::new();
     put_basic(&mut header, 3, id);

@@ -1,7 +1,7 @@
-//! The chunk layer (RTMP 1.0 §5.3): messages cut into chunks, and chunk streams interleaved on one connection.
+//! The chunk layer (RTMP 1.0 §5.3): messages are split into chunks, and chunk streams are interleaved on one connection.
 //!
-//! Owns what both directions share: the types of the wire, the bounds and the errors. It opens no message but the
-//! two that are about chunks themselves, Set Chunk Size and Abort.
+//! This file has the types, limits and errors of both directions. The layer reads no message except the two about chunks
+//! themselves, Set Chunk Size and Abort.
 
 mod assembly;
 mod chunk_stream;
@@ -18,31 +18,31 @@ pub use encoder::{Encoder, MediaFormat, OUT_CHUNK_SIZE};
 
 use crate::flv::Payload;
 
-/// One RTMP message, whole.
+/// A complete RTMP message.
 #[derive(Clone, Debug)]
 pub struct Message {
-    /// The chunk stream that it came or goes on, 2..=65599.
+    /// The chunk stream that it is received or sent on, 2..=65599.
     pub chunk_stream_id: u32,
     /// Absolute time in milliseconds, modulo 2^32.
     pub timestamp_ms: u32,
-    /// What the payload is: 20 a command, 9 video, …
+    /// The type of the payload: 20 is a command, 9 is video, …
     pub message_type_id: u8,
-    /// The stream within the connection that it belongs to; 0 is the connection itself.
+    /// The message stream that it belongs to; 0 is the connection itself.
     pub message_stream_id: u32,
-    /// The body, at most 16 777 215 bytes.
+    /// The body, 16 777 215 bytes at most.
     pub payload: Payload,
 }
 
-/// The most payload bytes that a chunk carries: 1..=16 777 215 (§5.4.1).
+/// The maximum payload of a chunk, bytes: 1..=16 777 215 (§5.4.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ChunkSize(u32);
 
 impl ChunkSize {
-    /// What both directions begin with.
+    /// The initial size in both directions.
     pub const INITIAL: Self = Self(128);
 
-    /// As a Set Chunk Size message gives it. `None` for 0 and for a set top bit; more than a message can be long
-    /// is the same as its longest.
+    /// From the value of a Set Chunk Size message. `None` for 0 and if the top bit is set. Sizes above the maximum length of
+    /// a message become that length.
     pub const fn new(raw: u32) -> Option<Self> {
         match raw {
             0 | 0x8000_0000.. => None,
@@ -51,18 +51,18 @@ impl ChunkSize {
         }
     }
 
-    /// Bytes.
+    /// The size, bytes.
     pub const fn get(self) -> u32 {
         self.0
     }
 }
 
-/// Names a chunk stream: 2..=65599 (§5.3.1.1).
+/// Identifies a chunk stream: 2..=65599 (§5.3.1.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ChunkStreamId(u32);
 
 impl ChunkStreamId {
-    /// Protocol control messages go here.
+    /// The chunk stream of protocol control messages.
     pub const CONTROL: Self = Self(2);
 
     /// `None` outside 2..=65599.
@@ -79,30 +79,28 @@ impl ChunkStreamId {
     }
 }
 
-/// How much a peer may leave unfinished at one time. What it announces costs nothing, only what it sends.
+/// Limits on what a peer may send. Announced lengths use no memory, only received bytes do.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Bytes of one message, by its kind.
+    /// The maximum length of one message, by its kind.
     pub message_bytes: MessageBytes,
-    /// Messages begun and not ended. Real peers interleave two or three (audio and commands within a video frame).
-    /// Each holds on to 32 receive buffers at most, so this is also what bounds the memory of buffers that are
-    /// otherwise done with.
+    /// Unfinished messages. Real peers interleave two or three (audio and commands within a video frame). Each keeps up to
+    /// 32 receive buffers, so this also bounds the memory of buffers that are otherwise unused.
     pub partial_messages: usize,
-    /// Payload bytes of messages begun and not ended, together: one message of the largest size and as much again
-    /// for what is interleaved with it.
+    /// Payload bytes of all unfinished messages together: one message of the maximum size, and as much again for messages
+    /// that are interleaved with it.
     pub partial_bytes: usize,
-    /// Chunk streams with a header to inherit from. Real peers use under ten.
+    /// Chunk streams. Real peers use fewer than ten.
     pub chunk_streams: usize,
 }
 
 impl Limits {
-    /// For a connection that publishes nothing: `connect` is 2 KiB, a play name with its token 4 KiB, and none of its media
-    /// is kept.
+    /// For a connection that publishes nothing: a `connect` has 2 KiB, a `play` with a token 4 KiB, and its media is dropped.
     fn without_media(self) -> Self {
         let MessageBytes { command, .. } = self.message_bytes;
         Self {
             message_bytes: MessageBytes {
-                command: command.min(MAX_COMMAND_WITHOUT_MEDIA),
+                command: command.min(MAX_COMMAND_BYTES_WITHOUT_MEDIA),
                 ..self.message_bytes
             },
             partial_messages: self.partial_messages.min(MAX_STREAMS_WITHOUT_MEDIA),
@@ -112,21 +110,21 @@ impl Limits {
     }
 }
 
-/// How large one message may be, bytes. The wire has 24 bits for it.
+/// The maximum length of one message, bytes; 24 bits on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MessageBytes {
-    /// Video, and Aggregate, which holds some.
+    /// Video, and aggregates, which contain it.
     pub video: u32,
     /// Audio.
     pub audio: u32,
     /// Data and shared objects, in AMF0 or AMF3.
     pub data: u32,
-    /// Commands, control messages, and what the spec does not know.
+    /// Commands, control messages, and types that are not in the specification.
     pub command: u32,
 }
 
 impl MessageBytes {
-    /// For a message of this type.
+    /// The limit for a message of this type.
     pub fn of(&self, message_type_id: u8) -> u32 {
         match message_type_id {
             9 | 22 => self.video,
@@ -154,24 +152,24 @@ impl Default for Limits {
     }
 }
 
-/// What a peer got wrong, and at which byte of all that it sent. The connection can't go on after it: chunk
-/// boundaries are lost.
+/// A violation of the chunk format, with the position among the bytes after the handshake. The connection cannot continue:
+/// the chunk boundaries are lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// A type 2 or 3 chunk on a chunk stream that had no header yet.
+    /// A header of type 2 or 3 on a new chunk stream.
     #[error("chunk stream {chunk_stream_id} begins with a header of type {header_type}")]
     NothingToInherit {
-        /// Where the header begins.
+        /// The start of the header.
         position: u64,
         /// The chunk stream.
         chunk_stream_id: u32,
         /// 2 or 3.
         header_type: u8,
     },
-    /// A header in the middle of a message announces another one: the message was given up without Abort.
+    /// A header in the middle of a message begins another one without an Abort.
     #[error("a header on chunk stream {chunk_stream_id} contradicts the message it is part of")]
     Contradiction {
-        /// Where the header begins.
+        /// The start of the header.
         position: u64,
         /// The chunk stream.
         chunk_stream_id: u32,
@@ -179,9 +177,9 @@ pub enum Error {
     /// [`Limits::message_bytes`].
     #[error("a message of {length} bytes is announced, {limit} are allowed")]
     MessageBytes {
-        /// Where the header begins.
+        /// The start of the header.
         position: u64,
-        /// As announced.
+        /// The announced length, bytes.
         length: u32,
         /// The limit.
         limit: u32,
@@ -189,7 +187,7 @@ pub enum Error {
     /// [`Limits::chunk_streams`].
     #[error("more than {limit} chunk streams")]
     ChunkStreams {
-        /// Where the header begins.
+        /// The start of the header.
         position: u64,
         /// The limit.
         limit: usize,
@@ -197,7 +195,7 @@ pub enum Error {
     /// [`Limits::partial_messages`].
     #[error("more than {limit} unfinished messages")]
     PartialMessages {
-        /// Where the header begins.
+        /// The start of the header.
         position: u64,
         /// The limit.
         limit: usize,
@@ -205,7 +203,7 @@ pub enum Error {
     /// [`Limits::partial_bytes`].
     #[error("unfinished messages of more than {limit} bytes together")]
     PartialBytes {
-        /// How far the bytes were read.
+        /// The end of the bytes that were read.
         position: u64,
         /// The limit.
         limit: usize,
@@ -213,25 +211,25 @@ pub enum Error {
     /// Set Chunk Size to 0, or with the top bit set.
     #[error("a chunk size of {raw}")]
     ChunkSize {
-        /// Where the message ends.
+        /// The end of the message.
         position: u64,
-        /// As sent.
+        /// The value in the message.
         raw: u32,
     },
     /// Set Chunk Size or Abort with fewer than four bytes.
     #[error("a control message of type {message_type_id} with {length} bytes")]
     ControlLength {
-        /// Where the message ends.
+        /// The end of the message.
         position: u64,
         /// 1 or 2.
         message_type_id: u8,
-        /// Bytes it has.
+        /// Its length, bytes.
         length: usize,
     },
 }
 
 impl Error {
-    /// At which byte of those that the decoder was fed, counted from 0.
+    /// The position in all bytes that the decoder was fed, from 0.
     pub fn position(&self) -> u64 {
         match *self {
             Error::NothingToInherit { position, .. }
@@ -246,14 +244,15 @@ impl Error {
     }
 }
 
-/// Bytes of one command of a connection that publishes nothing.
-pub const MAX_COMMAND_WITHOUT_MEDIA: u32 = 16 << 10;
-/// Bytes of its unfinished messages together: one command of that size, and control messages.
+/// The maximum length of a command on a connection that publishes nothing, bytes.
+pub const MAX_COMMAND_BYTES_WITHOUT_MEDIA: u32 = 16 << 10;
+/// The maximum of its unfinished messages together, bytes: one command of that length, and control messages.
 pub const MAX_PARTIAL_BYTES_WITHOUT_MEDIA: usize = (16 << 10) + 256;
-/// Its chunk streams, and its unfinished messages. Players use three, encoders before they publish as well.
+/// The maximum number of its chunk streams, and of its unfinished messages. Players use three, and so do encoders before
+/// they publish.
 pub const MAX_STREAMS_WITHOUT_MEDIA: usize = 16;
 
-/// A message's length has 24 bits.
+/// The length of a message has 24 bits.
 const MAX_MESSAGE_BYTES: u32 = 0xFF_FFFF;
 
 #[cfg(test)]
@@ -261,7 +260,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn chunk_size_is_one_to_a_message_s_longest() {
+    fn a_chunk_size_is_1_to_the_maximum_length_of_a_message() {
         assert_eq!(ChunkSize::new(0), None);
         assert_eq!(ChunkSize::new(0x8000_0080), None);
         assert_eq!(ChunkSize::new(1).map(ChunkSize::get), Some(1));

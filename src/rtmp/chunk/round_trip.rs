@@ -1,5 +1,5 @@
-//! What is encoded decodes to itself, whatever header types a sender chose, however it interleaved its chunks and
-//! wherever the reads end. The generators aim at the edges of the wire's fields.
+//! Encoded messages decode to themselves, whichever header types a sender chooses, however it interleaves its chunks and
+//! wherever the reads end. The generators prefer the limits of the wire's fields.
 
 use super::{ChunkSize, Decoder, Encoder, Limits, MediaFormat, Message};
 use crate::flv::{Frame, FrameKind, Payload, Run, WireFormat};
@@ -38,7 +38,7 @@ proptest! {
     }
 
     #[test]
-    fn media_frames_decode_to_themselves_and_fill_their_length_exactly(
+    fn media_frames_decode_to_themselves_and_have_exactly_their_wire_length(
         frame_message in message(),
         kind in prop::sample::select(vec![FrameKind::Audio, FrameKind::Video, FrameKind::Data]),
         chunk_size in chunk_size(),
@@ -54,12 +54,12 @@ proptest! {
         let begin = wire.len();
         wire.resize(begin + format.wire_len(&frame), 0);
         format.write(&frame, &mut wire[begin..]);
-        // What is laid is read back, whatever comes behind it, and nothing is read of a part of it.
-        let laid = [&wire[begin..], b"next"].concat();
-        let (read, len) = format.read(&laid).expect("it is whole");
-        prop_assert_eq!((read.kind, read.timestamp_ms, len), (kind, frame.timestamp_ms, laid.len() - 4));
+        // A frame is read back, whatever follows it; a part of a frame is not.
+        let written = [&wire[begin..], b"next"].concat();
+        let (read, len) = format.read(&written).expect("it is complete");
+        prop_assert_eq!((read.kind, read.timestamp_ms, len), (kind, frame.timestamp_ms, written.len() - 4));
         prop_assert_eq!(read.payload.to_bytes(), frame.payload.to_bytes());
-        prop_assert!(format.read(&laid[..len - 1]).is_none());
+        prop_assert!(format.read(&written[..len - 1]).is_none());
         let id = match kind { FrameKind::Audio => 4, FrameKind::Data => 5, FrameKind::Video => 6 };
         let expected = TestMessage { id, kind: kind as u8, message_stream_id: 1, ..frame_message };
         prop_assert_eq!(decode(&wire, &[usize::MAX]), vec![expected]);
@@ -71,16 +71,16 @@ proptest! {
     }
 
     #[test]
-    fn bytes_of_the_wire_s_own_words_decode_the_same_at_any_cut(
-        words in prop::collection::vec(prop::sample::select(WORDS.to_vec()), 0..40),
+    fn fragments_of_chunks_decode_the_same_at_any_cut(
+        fragments in prop::collection::vec(prop::sample::select(FRAGMENTS.to_vec()), 0..40),
         cuts in any::<[u8; 4]>(),
     ) {
-        super::fuzz::decode_at_any_cut(&[&cuts[..], &words.concat()].concat());
+        super::fuzz::decode_at_any_cut(&[&cuts[..], &fragments.concat()].concat());
     }
 }
 
-/// Headers and fields whose every concatenation is near to something that decodes.
-const WORDS: [&[u8]; 14] = [
+/// Headers and fields: most sequences of them are close to something that decodes.
+const FRAGMENTS: [&[u8]; 14] = [
     b"\x06\0\0\x01\0\0\x03\x09\x01\0\0\0",
     b"\x06\xFF\xFF\xFF\0\0\x07\x09\x01\0\0\0\x01\xC6\xC6\x01",
     b"\x04\0\0\x01\0\0\x00\x08\x01\0\0\0",
@@ -125,7 +125,7 @@ fn message() -> impl Strategy<Value = TestMessage> {
     let kind = prop::sample::select(vec![8, 9, 18, 20]);
     let length =
         prop_oneof![prop::sample::select(vec![0, 1, 127, 128, 129, 255, 256, 257, 384, 1000]), 0..600usize];
-    // Bytes that can be taken for headers and extended timestamps.
+    // Bytes that can be mistaken for headers and extended timestamps.
     let byte = prop_oneof![Just(0xC6u8), Just(0xC3), Just(0xFF), Just(0), Just(1), any::<u8>()];
     let payload = length.prop_flat_map(move |length| prop::collection::vec(byte.clone(), length));
     (id, timestamp_ms, kind, 0..3u32, payload).prop_map(
@@ -173,19 +173,19 @@ fn decode(wire: &[u8], reads: &[usize]) -> Vec<TestMessage> {
     messages
 }
 
-/// Sends messages as a peer may: each header as short as it can be or longer, chunks of several messages mixed.
+/// Sends messages as a peer may: with headers of any possible type, and chunks of several messages interleaved.
 #[derive(Default)]
 struct Sender {
     chunk_size: usize,
     repeats_extended: bool,
     choices: Vec<u8>,
     chosen: usize,
-    /// By chunk stream: the last message, the time field that a type 3 stands for, and whether it was extended.
+    /// By chunk stream: the last message, and the time field that a type 3 stands for.
     last: HashMap<u32, (TestMessage, u32)>,
 }
 
 impl Sender {
-    /// Returns the messages in the order in which they end.
+    /// Returns the messages in the order of their ends.
     fn send(mut self, messages: &[TestMessage], wire: &mut Vec<u8>) -> Vec<TestMessage> {
         let mut waiting = messages.to_vec();
         let mut begun: Vec<(TestMessage, usize)> = Vec::new();
@@ -206,7 +206,7 @@ impl Sender {
                 let id = begun[index].0.id;
                 let time = self.last[&id].1;
                 put_basic(wire, 3, id);
-                // Left out, unless the payload would then be taken for it.
+                // Omitted, unless the payload would be mistaken for it.
                 let value = time.to_be_bytes();
                 if time >= 0xFF_FFFF && (self.repeats_extended || self.looks_like(&begun[index], value)) {
                     wire.extend(value);
@@ -223,8 +223,7 @@ impl Sender {
         ended
     }
 
-    /// Whether the bytes after a header could begin with `value`: a message that ends before four bytes, or whose
-    /// chunk does, is too short to tell.
+    /// Whether the payload after a header begins like `value`, as far as the chunk goes.
     fn looks_like(&self, (message, sent): &(TestMessage, usize), value: [u8; 4]) -> bool {
         let ahead = &message.payload[*sent..message.payload.len().min(sent + self.chunk_size.min(4))];
         ahead == &value[..ahead.len()]

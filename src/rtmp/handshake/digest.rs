@@ -1,8 +1,8 @@
-//! The digest forms of the handshake, as Flash Player 9 brought them: a HMAC-SHA256 hidden in C1 and S1, and a
-//! signature at the end of C2 and S2. In no spec of Adobe's; FFmpeg, Flash and old encoders send them.
+//! The handshake with digests, introduced in Flash Player 9: a HMAC-SHA256 inside C1 and S1, and a signature at the end
+//! of C2 and S2. No specification of Adobe describes it; FFmpeg, Flash and old encoders send it.
 //!
-//! The keys are public and prove nothing. What counts is that a client which sent a digest gets one back: Flash
-//! plays no H.264 otherwise, and FFmpeg checks what it gets.
+//! The keys are public and prove nothing. But a client that has sent a digest needs one in return: otherwise Flash plays
+//! no H.264, and FFmpeg checks it.
 
 use super::{PACKET_LEN, Packet};
 use hmac::{Hmac, Mac};
@@ -19,7 +19,7 @@ pub fn server_full_key() -> Vec<u8> {
     [SERVER_KEY, &KEY_TAIL].concat()
 }
 
-/// Which half of the packet holds the digest. Implementations do not agree which one is called 0.
+/// Which half of the packet contains the digest. Implementations disagree which one is scheme 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scheme {
     /// The first half: FFmpeg, Flash up to 10.
@@ -28,14 +28,14 @@ pub enum Scheme {
     One,
 }
 
-/// A digest that a packet carries.
+/// The digest of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Found {
     pub scheme: Scheme,
     pub digest: [u8; DIGEST_LEN],
 }
 
-/// The digest that a packet carries under this key, if it carries one.
+/// Finds the packet's digest with this key, if it has one.
 pub fn find(packet: &Packet, key: &[u8]) -> Option<Found> {
     [Scheme::Zero, Scheme::One].into_iter().find_map(|scheme| {
         let at = scheme.position(packet);
@@ -44,14 +44,14 @@ pub fn find(packet: &Packet, key: &[u8]) -> Option<Found> {
     })
 }
 
-/// Writes the packet's digest into it: over all of its bytes but the digest's own.
-pub fn imprint(packet: &mut Packet, scheme: Scheme, key: &[u8]) {
+/// Writes the digest into the packet. It covers all bytes of the packet except its own.
+pub fn write_digest(packet: &mut Packet, scheme: Scheme, key: &[u8]) {
     let at = scheme.position(packet);
     let digest = hmac(key, &[&packet[..at], &packet[at + DIGEST_LEN..]]);
     packet[at..at + DIGEST_LEN].copy_from_slice(&digest);
 }
 
-/// Signs S2 at its end, under a key made of the server's full key and the digest that came in C1.
+/// Writes the signature at the end of S2. Its key is the HMAC of C1's digest with the server's full key.
 pub fn sign(packet: &mut Packet, peer_digest: &[u8; DIGEST_LEN], full_key: &[u8]) {
     let key = hmac(full_key, &[peer_digest]);
     let (signed, signature) = packet.split_at_mut(PACKET_LEN - DIGEST_LEN);
@@ -59,8 +59,8 @@ pub fn sign(packet: &mut Packet, peer_digest: &[u8; DIGEST_LEN], full_key: &[u8]
 }
 
 impl Scheme {
-    /// Where the digest is: each half has 764 bytes, of which the first four say, by their sum, where in the other
-    /// 760 the 32 bytes lie.
+    /// The position of the digest. Each half has 764 bytes: the sum of the first four is the offset of the 32 bytes within
+    /// the other 760.
     fn position(self, packet: &Packet) -> usize {
         let half = match self {
             Self::Zero => 8,
@@ -82,7 +82,7 @@ const DIGEST_LEN: usize = 32;
 /// The packet without its time and version, halved.
 const HALF_LEN: usize = (PACKET_LEN - 8) / 2;
 
-/// What follows the text in the full keys.
+/// The bytes after the text in the full keys.
 const KEY_TAIL: [u8; 32] = [
     0xf0, 0xee, 0xc2, 0x4a, 0x80, 0x68, 0xbe, 0xe8, 0x2e, 0x00, 0xd0, 0xd1, 0x02, 0x9e, 0x7e, 0x57, 0x6e,
     0xec, 0x5d, 0x2d, 0x29, 0x80, 0x6f, 0xab, 0x93, 0xb8, 0xe6, 0x36, 0xcf, 0xeb, 0x31, 0xae,
@@ -92,7 +92,7 @@ const KEY_TAIL: [u8; 32] = [
 mod tests {
     use super::*;
 
-    // The expected bytes were computed apart from this code, with Python's hmac and hashlib.
+    // The expected bytes were computed with Python's hmac and hashlib.
 
     fn counting() -> Packet {
         std::array::from_fn(|i| (i * 7 % 251) as u8)
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn a_digest_is_found_where_other_implementations_put_it() {
+    fn a_digest_is_at_the_position_of_other_implementations() {
         for (scheme, at, hex) in [
             (Scheme::Zero, 278, "043c48a656b74dfbb0b2f019c99c24655a14f06be57b01fa458f547bfeefc4e0"),
             (Scheme::One, 1350, "a608ce1f0fece42e79eaf2bf474f05edb004fffec4dc30ea48b2b6bdeb9bdae4"),
@@ -116,14 +116,14 @@ mod tests {
             assert_eq!(find(&packet, PLAYER_KEY), Some(Found { scheme, digest }));
             assert_eq!(find(&packet, SERVER_KEY), None);
 
-            let mut imprinted = counting();
-            imprint(&mut imprinted, scheme, PLAYER_KEY);
-            assert_eq!(imprinted, packet);
+            let mut with_digest = counting();
+            write_digest(&mut with_digest, scheme, PLAYER_KEY);
+            assert_eq!(with_digest, packet);
         }
     }
 
     #[test]
-    fn the_signature_is_that_of_other_implementations() {
+    fn the_signature_is_the_same_as_in_other_implementations() {
         let mut packet = counting();
         sign(&mut packet, &[0x5a; DIGEST_LEN], &server_full_key());
         let signature = unhex("08675f7c4ecb0c3aebb95cd9b31c1a97fa57a20f6f507ebde09ae745e62948c4");
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn a_digest_lies_inside_its_half_wherever_the_sum_puts_it() {
+    fn a_digest_is_inside_its_half_for_every_sum() {
         for sum in 0..=4 * 255 {
             let mut packet = [0; PACKET_LEN];
             for half in [8, 772] {

@@ -1,4 +1,4 @@
-//! The handshake (RTMP 1.0 §5.2), server and client: three packets each way, then chunks begin.
+//! The handshake (RTMP 1.0 §5.2), server and client: three packets in each direction, followed by chunks.
 //!
 //! ```text
 //! client ─ C0 C1 ─► server      C0, S0: the version, one byte       C1, S1: 1536 bytes, mostly random
@@ -6,8 +6,9 @@
 //! client ─ C2 chunks … ─► server                                    or a signature, see `digest`
 //! ```
 //!
-//! Takes its input at any cut and says how much of it was handshake. What a waiting connection holds is what its
-//! peer sent, 1537 bytes at most. Nobody checks the peer's last packet: librtmp and others fill it with zeros.
+//! Takes its input in pieces of any length and reports how much of it belongs to the handshake. A waiting connection uses
+//! memory for the bytes of its peer, 1537 at most. The peer's last packet is not checked: librtmp and others fill it
+//! with zeros.
 
 mod digest;
 
@@ -19,25 +20,25 @@ pub const PACKET_LEN: usize = 1536;
 
 type Packet = [u8; PACKET_LEN];
 
-/// What [`Server::receive`] or [`Client::receive`] made of its input.
+/// The result of [`Server::receive`] or [`Client::receive`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Progress {
-    /// Bytes of the input that belong to the handshake. Once `done`, those behind them are the first chunks.
+    /// Bytes of the input that belong to the handshake. Once `done`, the bytes after them are the first chunks.
     pub consumed: usize,
-    /// Bytes to send now; mostly empty.
+    /// Bytes to send now; usually empty.
     pub send: Bytes,
-    /// Whether the handshake is over: the peer has sent all of it, and all of ours has been handed out.
+    /// Whether the handshake is complete: the peer has sent all of it, and all of ours has been returned in `send`.
     pub done: bool,
 }
 
-/// Why a peer's first bytes end its connection.
+/// Why the peer's first bytes are no RTMP handshake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A request in HTTP, or in RTMPT, which is RTMP inside of HTTP.
+    /// An HTTP request, or RTMPT, which is RTMP inside HTTP.
     #[error("the peer speaks HTTP, this port speaks RTMP")]
     Http,
-    /// The header of the PROXY protocol (HAProxy), version 1 or 2: a proxy in front sends it, and is not to.
+    /// The header of the PROXY protocol (HAProxy), version 1 or 2, which a proxy in front must not send.
     #[error(
         "the peer sends a PROXY protocol header (v{0}), which this port does not expect: turn it off in the proxy"
     )]
@@ -45,15 +46,15 @@ pub enum Error {
     /// A TLS ClientHello.
     #[error("the peer speaks TLS (rtmps), this port speaks plain RTMP")]
     Tls,
-    /// Versions 6, 8 and 9: the encrypted forms.
+    /// Versions 6, 8 and 9: encrypted RTMP.
     #[error("the peer asks for encrypted RTMP (rtmpe, version {0}), which is not supported")]
     Encrypted(u8),
-    /// 32 and above are no versions (§5.2.2), so that text protocols can be told from RTMP.
+    /// 32 and above are no versions (§5.2.2), so that text protocols differ from RTMP.
     #[error("the peer does not speak RTMP: its first byte is {0:#04x}")]
     NotRtmp(u8),
 }
 
-/// The server's side of one connection.
+/// The server's end of the handshake.
 #[derive(Clone, Debug)]
 pub struct Server {
     exchange: Exchange,
@@ -61,8 +62,8 @@ pub struct Server {
 }
 
 impl Server {
-    /// Memory that it holds, bytes.
-    pub fn held_bytes(&self) -> usize {
+    /// Memory, bytes.
+    pub fn memory_bytes(&self) -> usize {
         let received = match &self.exchange {
             Exchange::First(received) => received.capacity(),
             Exchange::Second(_) => 0,
@@ -70,13 +71,16 @@ impl Server {
         size_of::<Self>() + received
     }
 
-    /// `random`: what the random parts of S1 and S2 are drawn from.
+    /// `random` is the seed of the random parts of S1 and S2.
     pub fn new(random: [u8; 32]) -> Self {
         Self { exchange: Exchange::default(), random }
     }
 
-    /// Takes what the client sent next. S0, S1 and S2 are handed out together, as soon as C1 is whole; they carry
-    /// a digest if C1 carried one, of the same scheme.
+    /// Takes the client's next bytes. Returns S0, S1 and S2 together once C1 is complete. They have a digest if C1 has one,
+    /// of the same scheme.
+    ///
+    /// # Errors
+    /// The first bytes are no RTMP handshake.
     pub fn receive(&mut self, input: &[u8]) -> Result<Progress, Error> {
         self.exchange.receive(input, |c1| {
             let mut random = Random::new(&self.random);
@@ -84,7 +88,7 @@ impl Server {
             let mut s2 = *c1;
             if let Some(found) = digest::find(c1, digest::PLAYER_KEY) {
                 s1[VERSION].copy_from_slice(&SERVER_VERSION);
-                digest::imprint(&mut s1, found.scheme, digest::SERVER_KEY);
+                digest::write_digest(&mut s1, found.scheme, digest::SERVER_KEY);
                 s2 = random.packet();
                 digest::sign(&mut s2, &found.digest, &digest::server_full_key());
             }
@@ -97,7 +101,7 @@ impl Server {
     }
 }
 
-/// The client's side of one connection, without a digest.
+/// The client's end of the handshake, without a digest.
 #[derive(Clone, Debug)]
 pub struct Client {
     exchange: Exchange,
@@ -105,12 +109,12 @@ pub struct Client {
 }
 
 impl Client {
-    /// `random`: what the random part of C1 is drawn from.
+    /// `random` is the seed of the random part of C1.
     pub fn new(random: [u8; 32]) -> Self {
         Self { exchange: Exchange::default(), random }
     }
 
-    /// C0 and C1: to be sent first.
+    /// C0 and C1, which are sent first.
     pub fn hello(&self) -> Bytes {
         let mut send = BytesMut::with_capacity(1 + PACKET_LEN);
         send.put_u8(RTMP_VERSION);
@@ -118,18 +122,21 @@ impl Client {
         send.freeze()
     }
 
-    /// Takes what the server sent next; hands out C2 as soon as S1 is whole.
+    /// Takes the server's next bytes. Returns C2 once S1 is complete.
+    ///
+    /// # Errors
+    /// The first bytes are no RTMP handshake.
     pub fn receive(&mut self, input: &[u8]) -> Result<Progress, Error> {
         self.exchange.receive(input, |s1| Bytes::copy_from_slice(s1))
     }
 }
 
-/// What both sides do: take the peer's version and first packet, answer, take its second packet.
+/// The part that is the same for both ends: take the peer's version and first packet, answer, take its second packet.
 #[derive(Clone, Debug)]
 enum Exchange {
-    /// The version and the first packet, as far as they have come.
+    /// The bytes so far of the version and the first packet.
     First(Vec<u8>),
-    /// The second packet, which is not looked at: bytes still to come. 0 when the handshake is over.
+    /// The number of missing bytes of the second packet, which is ignored. 0 when the handshake is complete.
     Second(usize),
 }
 
@@ -167,9 +174,9 @@ impl Exchange {
     }
 }
 
-/// §5.2.2: to a version that it does not know a server answers with 3, and the client goes on or goes away. Only
-/// what cannot go on is an error. The first byte decides, but where a PROXY header may begin: then as many as that takes,
-/// so that no cut of the input changes the answer. False where more has to come.
+/// §5.2.2: a server answers a version that it does not know with 3, and the client continues or closes. Only what cannot
+/// continue is an error. The first byte decides, except if a PROXY header may begin there: then as many bytes as that
+/// takes, so that the result does not depend on how the input is cut. False if more bytes are needed.
 fn check_first_bytes(version: u8, received: &[u8]) -> Result<bool, Error> {
     for (header, proxy_version) in [(PROXY_V1, 1), (PROXY_V2, 2)] {
         if received.starts_with(header) {
@@ -181,7 +188,7 @@ fn check_first_bytes(version: u8, received: &[u8]) -> Result<bool, Error> {
     }
     match version {
         6 | 8 | 9 => Err(Error::Encrypted(version)),
-        // The content type of a TLS handshake record. As a version it would be reserved.
+        // The content type of a TLS handshake record; a reserved version in RTMP.
         22 => Err(Error::Tls),
         0..=31 => Ok(true),
         // GET, HEAD, POST, PUT, PATCH, PRI, DELETE, OPTIONS, CONNECT, TRACE.
@@ -190,8 +197,7 @@ fn check_first_bytes(version: u8, received: &[u8]) -> Result<bool, Error> {
     }
 }
 
-/// Random bytes out of a seed: SHA-256 over seed and counter. They need not be secret, only differ from one
-/// connection to the next.
+/// Random bytes from a seed: SHA-256 of seed and counter. They need not be secret, only different for each connection.
 struct Random<'a> {
     seed: &'a [u8; 32],
     counter: u64,
@@ -202,7 +208,7 @@ impl<'a> Random<'a> {
         Self { seed, counter: 0 }
     }
 
-    /// A packet of time 0, version 0 (§5.2.3) and random bytes.
+    /// A packet with time 0, version 0 (§5.2.3) and random bytes.
     fn packet(&mut self) -> Packet {
         let mut packet = [0; PACKET_LEN];
         for block in packet[RANDOM_START..].chunks_mut(32) {
@@ -215,24 +221,24 @@ impl<'a> Random<'a> {
     }
 }
 
-/// How the headers of the PROXY protocol begin.
+/// The starts of the PROXY protocol's headers.
 const PROXY_V1: &[u8] = b"PROXY ";
 const PROXY_V2: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 
-/// What we answer to every version that we can talk to.
+/// Our answer to every version that can continue.
 const RTMP_VERSION: u8 = 3;
 
-/// Four bytes that RTMP 1.0 calls zero; peers with a digest put their own version there.
+/// Four bytes that are zero in RTMP 1.0; peers with a digest put their own version there.
 const VERSION: std::ops::Range<usize> = 4..8;
 
-/// After time and version.
+/// The random bytes begin after time and version.
 const RANDOM_START: usize = 8;
 
-/// FFmpeg looks for our digest only if the first number is 3 or more. This one is Adobe Media Server 5.0.17.
+/// FFmpeg looks for our digest only if the first number is 3 or more. This is Adobe Media Server 5.0.17.
 const SERVER_VERSION: [u8; 4] = [5, 0, 17, 0];
 
-/// What holds for any bytes, for the tests below and the fuzz target: the first byte says how they are cut, and the
-/// cut changes nothing.
+/// For the tests below and the fuzz target: checks that how the input is cut changes nothing. The first byte is the length
+/// of the pieces.
 #[cfg(any(test, fuzzing))]
 pub fn check_any_bytes(bytes: &[u8]) {
     let Some((piece, input)) = bytes.split_first() else {
@@ -275,7 +281,7 @@ mod tests {
     fn digest_input(scheme: Scheme) -> Vec<u8> {
         let mut c1 = Random::new(&[9; 32]).packet();
         c1[VERSION].copy_from_slice(&[9, 0, 124, 2]);
-        digest::imprint(&mut c1, scheme, digest::PLAYER_KEY);
+        digest::write_digest(&mut c1, scheme, digest::PLAYER_KEY);
         [&[3], c1.as_slice(), &[0; PACKET_LEN]].concat()
     }
 
@@ -284,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn a_plain_client_gets_its_packet_echoed_in_one_buffer_with_s0_and_s1() {
+    fn a_plain_client_gets_s0_s1_and_its_own_packet_in_one_buffer() {
         let input = plain_input();
         let c1 = &input[1..=PACKET_LEN];
         let progress = Server::new(SERVER_RANDOM).receive(&input[..=PACKET_LEN]).unwrap();
@@ -298,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_with_a_digest_gets_one_of_the_same_scheme_and_its_own_signed() {
+    fn a_client_with_a_digest_gets_one_of_the_same_scheme_and_a_signature() {
         for scheme in [Scheme::Zero, Scheme::One] {
             let input = digest_input(scheme);
             let Found { digest: client_digest, .. } =
@@ -317,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn any_cut_of_the_input_leads_to_the_same_answer_and_leaves_the_first_chunk() {
+    fn the_answer_is_the_same_at_any_cut_and_the_first_chunk_is_left() {
         for input in [plain_input(), digest_input(Scheme::Zero), digest_input(Scheme::One)] {
             let whole = Server::new(SERVER_RANDOM).receive(&input).unwrap();
             assert!(whole.done);
@@ -327,7 +333,11 @@ mod tests {
                 let first = server.receive(&input[..cut]).unwrap();
                 assert_eq!(first.consumed, cut.min(1 + 2 * PACKET_LEN));
                 assert_eq!(first.done, cut > 2 * PACKET_LEN);
-                assert_eq!(first.send.is_empty(), cut <= PACKET_LEN, "the answer goes out when C1 is whole");
+                assert_eq!(
+                    first.send.is_empty(),
+                    cut <= PACKET_LEN,
+                    "the answer is sent when C1 is complete"
+                );
                 let second = server.receive(&input[cut..]).unwrap();
                 assert!(second.done);
                 assert_eq!([first.send, second.send].concat(), whole.send);
@@ -337,7 +347,7 @@ mod tests {
     }
 
     #[test]
-    fn input_that_comes_byte_by_byte_is_taken_until_the_handshake_is_over() {
+    fn byte_by_byte_the_input_is_taken_until_the_handshake_is_complete() {
         let input = plain_input();
         let mut server = Server::new(SERVER_RANDOM);
         let taken = input.iter().map(|byte| server.receive(&[*byte]).unwrap());
@@ -347,7 +357,7 @@ mod tests {
     }
 
     #[test]
-    fn our_client_and_our_server_understand_each_other() {
+    fn our_client_and_our_server_complete_the_handshake() {
         let (mut client, mut server) = (Client::new([1; 32]), Server::new([2; 32]));
         let to_client = server.receive(&client.hello()).unwrap().send;
         let mut from_server = to_client.to_vec();
@@ -362,7 +372,7 @@ mod tests {
     }
 
     #[test]
-    fn the_client_takes_the_servers_answer_at_any_cut() {
+    fn the_client_accepts_the_server_s_answer_at_any_cut() {
         let hello = Client::new([1; 32]).hello();
         let answer = Server::new([2; 32]).receive(&hello).unwrap().send;
         for cut in 0..=answer.len() {
@@ -385,7 +395,7 @@ mod tests {
     }
 
     #[test]
-    fn another_protocol_on_this_port_is_named_at_its_first_byte() {
+    fn another_protocol_on_this_port_is_recognized_at_its_first_byte() {
         for (input, error) in [
             (b"GET / HTTP/1.1\r\n".as_slice(), Error::Http),
             (b"POST /open/1 HTTP/1.1\r\n", Error::Http),
@@ -403,7 +413,7 @@ mod tests {
     }
 
     #[test]
-    fn a_proxy_protocol_header_is_named_as_such() {
+    fn a_proxy_protocol_header_is_an_error_that_names_it() {
         let v1 = b"PROXY TCP4 192.0.2.1 192.0.2.2 50000 1935\r\n\x03".as_slice();
         let v2 = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c".as_slice();
         for (input, version, needed) in [(v1, 1, 6), (v2, 2, 12)] {
@@ -415,7 +425,7 @@ mod tests {
             }
         }
         assert_eq!(Server::new(SERVER_RANDOM).receive(b"PRI * HTTP/2.0\r\n"), Err(Error::Http));
-        // A version that is no version and ends like no header: it is answered.
+        // This version byte is that of a PROXY header, and what follows is not: it is answered.
         let mut input = plain_input();
         input[0] = b'\r';
         assert!(Server::new(SERVER_RANDOM).receive(&input).unwrap().done);

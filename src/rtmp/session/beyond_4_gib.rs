@@ -1,5 +1,5 @@
-//! Acknowledgements count in 32 bits (RTMP 1.0 §5.4.3). Some encoders stop at 4 GiB where the other side's counter does:
-//! client and session go over it here, either way.
+//! Acknowledgements have 32 bits (RTMP 1.0 §5.4.3), and some encoders stop at 4 GiB if the other side's counter does not
+//! wrap. Client and session pass that point here, in both directions.
 
 use super::*;
 use crate::flv::{FrameKind, WireFormat};
@@ -18,7 +18,7 @@ struct Pair {
 }
 
 impl Pair {
-    /// One that is started, and has had [`SKIPPED`] bytes of media.
+    /// A connection that has started and has transferred [`SKIPPED`] bytes of media.
     fn new(role: Role) -> Self {
         let url = "rtmp://host/live/s".parse().unwrap();
         let config = ClientConfig { url, role, chunk_size: OUT_CHUNK_SIZE, fmle: true };
@@ -30,7 +30,7 @@ impl Pair {
             Role::Play => (pair.client.link(), &mut pair.session.link),
         };
         receiver.skip_received(SKIPPED);
-        // What was said before the media is acknowledged with it.
+        // The bytes before the media are acknowledged as well.
         sender.skip_sent(receiver.received_bytes());
         pair
     }
@@ -64,8 +64,8 @@ impl Pair {
     }
 }
 
-/// Sends frames until four windows behind 4 GiB have come; at no time more than a window is unacknowledged.
-fn go_over(pair: &mut Pair, send: impl Fn(&mut Pair, &Frame), counts: impl Fn(&Pair) -> (u64, u64)) {
+/// Sends frames until four windows after 4 GiB have arrived. Never more than one window is unacknowledged.
+fn pass_4_gib(pair: &mut Pair, send: impl Fn(&mut Pair, &Frame), counts: impl Fn(&Pair) -> (u64, u64)) {
     let payload = Bytes::from(vec![0x27; FRAME_BYTES]);
     for sent in 1.. {
         send(pair, &Frame { kind: FrameKind::Video, timestamp_ms: 0, payload: payload.clone().into() });
@@ -82,7 +82,7 @@ fn go_over(pair: &mut Pair, send: impl Fn(&mut Pair, &Frame), counts: impl Fn(&P
 
 #[test]
 fn a_publisher_s_bytes_are_acknowledged_beyond_4_gib() {
-    go_over(
+    pass_4_gib(
         &mut Pair::new(Role::Publish),
         |pair, frame| pair.client.send_frame(frame),
         |pair| (pair.session.received_bytes(), pair.client.peer_acknowledged_bytes()),
@@ -92,7 +92,7 @@ fn a_publisher_s_bytes_are_acknowledged_beyond_4_gib() {
 #[test]
 fn a_player_acknowledges_our_bytes_beyond_4_gib() {
     let format = MediaFormat { chunk_size: OUT_CHUNK_SIZE };
-    go_over(
+    pass_4_gib(
         &mut Pair::new(Role::Play),
         |pair, frame| {
             let mut wire = vec![0; format.wire_len(frame)];

@@ -1,32 +1,32 @@
-//! What a client says of itself in `connect`, and what we answer (RTMP 1.0 §7.2.1.1, Enhanced RTMP v2).
+//! `connect` and its answer (RTMP 1.0 §7.2.1.1, Enhanced RTMP v2).
 
 use super::*;
 use crate::rtmp::command::{self, information, redirection};
 use crate::rtmp::name::{MAX_TEXT_BYTES, path_and_query};
 
-/// What we keep of a `connect` command for as long as the connection lasts: a few hundred bytes, and app or tcUrl.
+/// The part of a `connect` command that is kept as long as the connection lasts: a few hundred bytes, and app or tcUrl.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Connect {
-    /// Of the command: answers to other calls must not have it.
+    /// The command's transaction id: answers to other calls must not have it.
     pub transaction_id: f64,
-    /// As it was sent.
+    /// As sent.
     pub app: String,
-    /// As it was sent, under `tcUrl` or `tcurl`; kept only where `app` is empty, when it stands in for it.
+    /// As sent, from `tcUrl` or `tcurl`. Kept only if `app` is empty: then it is used instead.
     pub tc_url: String,
-    /// Name and version of the client, fit for a log line; from `flashVer`.
+    /// Name and version of the client, from `flashVer`; 64 characters at most, safe to log.
     pub client: String,
-    /// 3 if the client would speak AMF3, else 0.
+    /// 3 if the client offers AMF3, else 0.
     pub object_encoding: u8,
-    /// What the client says about Enhanced RTMP, if it says anything.
+    /// The Enhanced RTMP properties, if there are any.
     pub enhanced: Option<Box<Enhanced>>,
 }
 
 /// Enhanced RTMP's part of `connect` (v2 "Enhancing NetConnection connect Command").
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Enhanced {
-    /// `fourCcList`: codecs by FourCC, or `*`.
+    /// `fourCcList`: FourCCs of codecs, or `*`; 32 at most, as in the maps below.
     pub four_cc_list: Vec<String>,
-    /// `videoFourCcInfoMap`: FourCC or `*` to [`CAN_DECODE`] and its like.
+    /// `videoFourCcInfoMap`: FourCC or `*`, and a mask of [`CAN_DECODE`], [`CAN_ENCODE`] and [`CAN_FORWARD`].
     pub video: Vec<(String, u8)>,
     /// `audioFourCcInfoMap`.
     pub audio: Vec<(String, u8)>,
@@ -38,7 +38,7 @@ pub struct Enhanced {
 pub const CAN_DECODE: u8 = 1;
 /// FourCcInfoMask: the peer encodes it.
 pub const CAN_ENCODE: u8 = 2;
-/// FourCcInfoMask: the peer passes it on unopened.
+/// FourCcInfoMask: the peer forwards it without decoding.
 pub const CAN_FORWARD: u8 = 4;
 
 impl Session {
@@ -56,10 +56,10 @@ impl Session {
 
     pub(super) fn answer_connect(&mut self, mut connect: Box<Connect>, answer: Answer) {
         match answer {
-            Answer::Allow => self.welcome(connect),
+            Answer::Allow => self.accept_connect(connect),
             Answer::AllowAs(name) => {
                 connect.replace_app(&name);
-                self.welcome(connect);
+                self.accept_connect(connect);
             }
             Answer::Redirect(address) => {
                 self.reject_connect(connect, redirection(REJECTED, &address), CloseReason::Redirected);
@@ -68,8 +68,8 @@ impl Session {
         }
     }
 
-    /// The order of Flash Media Server.
-    fn welcome(&mut self, connect: Box<Connect>) {
+    /// Sends the messages of a successful connect, in the order of Flash Media Server.
+    fn accept_connect(&mut self, connect: Box<Connect>) {
         self.link.control(Control::WindowAcknowledgementSize(WINDOW_BYTES));
         self.link.control(Control::SetPeerBandwidth(WINDOW_BYTES, LimitType::Dynamic));
         self.link.control(Control::User(UserControl::StreamBegin(0)));
@@ -84,11 +84,11 @@ impl Session {
         self.reject_connect(connect, information("error", code, description), reason);
     }
 
-    /// FFmpeg and librtmp take it for an answer by its transaction id, and show or read the description: it must have one.
+    /// FFmpeg and librtmp recognize the answer by its transaction id, and crash or hang if it has no description.
     fn reject_connect(&mut self, connect: Box<Connect>, information: Value, reason: CloseReason) {
         self.link.command(0, &Command::error(connect.transaction_id, information));
         self.connect = Some(connect);
-        self.shut();
+        self.stop_reading();
         self.outputs.push_back(Output::Close(reason));
     }
 }
@@ -102,9 +102,9 @@ impl ConnectRequest {
             question,
             app: path.to_owned(),
             query: query.to_owned(),
-            flash_ver: kept(text_of(object, "flashVer"), MAX_FLASH_VER_BYTES),
-            swf_url: kept(text_of(object, "swfUrl"), MAX_URL_BYTES),
-            page_url: kept(text_of(object, "pageUrl"), MAX_URL_BYTES),
+            flash_ver: truncated(text_of(object, "flashVer"), MAX_FLASH_VER_BYTES),
+            swf_url: truncated(text_of(object, "swfUrl"), MAX_URL_BYTES),
+            page_url: truncated(text_of(object, "pageUrl"), MAX_URL_BYTES),
             tc_url,
         }
     }
@@ -120,10 +120,10 @@ impl Connect {
         Ok(Self { transaction_id: command.transaction_id, ..connect })
     }
 
-    /// Memory that it holds, bytes.
-    pub fn held_bytes(&self) -> usize {
+    /// Memory, bytes.
+    pub fn memory_bytes(&self) -> usize {
         let texts = self.app.capacity() + self.tc_url.capacity() + self.client.capacity();
-        size_of::<Self>() + texts + self.enhanced.as_ref().map_or(0, |it| it.held_bytes())
+        size_of::<Self>() + texts + self.enhanced.as_ref().map_or(0, |it| it.memory_bytes())
     }
 
     fn of_object(object: &Value) -> Self {
@@ -140,46 +140,48 @@ impl Connect {
         }
     }
 
-    /// Has the client's streams under another path than its app's. Its parameters stay.
+    /// Replaces the path of the app and keeps its parameters.
     fn replace_app(&mut self, name: &StreamName) {
         let (_, query) = path_and_query(&self.app, &self.tc_url);
-        // It is decoded as an address again.
+        // `Address::parse` decodes it again.
         let path = name.to_string().replace('%', "%25");
         self.app = if query.is_empty() { path } else { format!("{path}?{query}") };
         self.tc_url = String::new();
     }
 
-    /// The `_result` of `connect`: the client is welcome.
+    /// The `_result` of a successful `connect`.
     pub fn answer(&self, transaction_id: f64) -> Command {
         let mut properties = vec![
-            // What FMLE and Flash look at: the version of a Flash Media Server that has live streams and data.
+            // FMLE and Flash check it: the version of a Flash Media Server that supports live streams and data.
             ("fmsVer".to_owned(), "FMS/3,5,7,7009".into()),
             ("capabilities".to_owned(), 31.0.into()),
             ("mode".to_owned(), 1.0.into()),
         ];
         if self.enhanced.is_some() {
-            // The truth about a relay: any codec passes through, none is opened.
+            // A relay forwards any codec and decodes none.
             let any = || Value::object([("*", f64::from(CAN_FORWARD).into())]);
             properties.push(("videoFourCcInfoMap".to_owned(), any()));
             properties.push(("audioFourCcInfoMap".to_owned(), any()));
         }
-        let mut welcome = information("status", "NetConnection.Connect.Success", "Connection succeeded.");
-        if let Value::Object(information) = &mut welcome {
-            // Commands with AMF3's leading byte are understood, so the client may keep its encoding.
+        let mut success = information("status", "NetConnection.Connect.Success", "Connection succeeded.");
+        if let Value::Object(information) = &mut success {
+            // We read commands with AMF3's leading byte, so the client may keep its encoding.
             information.push(("objectEncoding".to_owned(), f64::from(self.object_encoding).into()));
         }
-        let mut answer = Command::result(transaction_id, welcome);
+        let mut answer = Command::result(transaction_id, success);
         answer.object = Value::Object(properties);
         answer
     }
 }
 
 impl Enhanced {
-    /// Texts have four bytes at most, and an allocation each.
-    fn held_bytes(&self) -> usize {
+    /// Each string has up to four bytes and its own allocation.
+    fn memory_bytes(&self) -> usize {
         let codecs = self.video.capacity() + self.audio.capacity();
-        let entry = size_of::<(String, u8)>() + TEXT_BYTES;
-        size_of::<Self>() + codecs * entry + self.four_cc_list.capacity() * (size_of::<String>() + TEXT_BYTES)
+        let entry = size_of::<(String, u8)>() + MIN_ALLOCATION_BYTES;
+        size_of::<Self>()
+            + codecs * entry
+            + self.four_cc_list.capacity() * (size_of::<String>() + MIN_ALLOCATION_BYTES)
     }
 
     fn parse(object: &Value) -> Option<Self> {
@@ -197,7 +199,7 @@ impl Enhanced {
     }
 }
 
-/// A strict array of FourCCs; some encoders send an object with the indices as names, or one string.
+/// A strict array of FourCCs. Some encoders send an object with the indices as names, or one string.
 fn list(value: &Value) -> Vec<String> {
     let entries: Vec<&Value> = match value {
         Value::StrictArray(values) => values.iter().collect(),
@@ -227,41 +229,41 @@ fn is_four_cc(text: &&str) -> bool {
 }
 
 fn app_of(object: &Value) -> String {
-    kept(text_of(object, "app"), MAX_TEXT_BYTES)
+    truncated(text_of(object, "app"), MAX_TEXT_BYTES)
 }
 
 fn tc_url_of(object: &Value) -> String {
     let text = |key| object.get(key).and_then(Value::as_str);
     let tc_url = text("tcUrl").or(text("tcurl")).unwrap_or_default();
-    kept(tc_url, MAX_TEXT_BYTES + MAX_AUTHORITY_BYTES)
+    truncated(tc_url, MAX_TEXT_BYTES + MAX_AUTHORITY_BYTES)
 }
 
 fn text_of<'a>(object: &'a Value, key: &str) -> &'a str {
     object.get(key).and_then(Value::as_str).unwrap_or_default()
 }
 
-/// As much of a text as can be an address, and a character more, so that a longer one is refused when it is used.
-fn kept(text: &str, max: usize) -> String {
+/// The text up to `max` bytes and one character more, so that the address check still refuses a longer one.
+fn truncated(text: &str, max: usize) -> String {
     let end = text.char_indices().map(|(at, _)| at).find(|&at| at > max);
     text[..end.unwrap_or(text.len())].to_owned()
 }
 
-/// At most 64 characters, none of which moves the cursor.
+/// The first 64 characters without control characters.
 fn printable(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(64).collect()
 }
 
-/// The client has no permission to connect, or is to connect elsewhere (ActionScript's NetStatusEvent).
+/// The client may not connect, or has to connect elsewhere (ActionScript's NetStatusEvent).
 const REJECTED: &str = "NetConnection.Connect.Rejected";
-/// Real ones have 10 to 40.
+/// Real clients send 10 to 40.
 const MAX_FLASH_VER_BYTES: usize = 255;
-/// What browsers and proxies take for granted that an address has at the most.
+/// The length of a URL that browsers and proxies agree on.
 const MAX_URL_BYTES: usize = 2048;
 /// `rtmp://host:port/`, with a name of 253 bytes.
 const MAX_AUTHORITY_BYTES: usize = 280;
-/// The least that an allocator gives.
-const TEXT_BYTES: usize = 16;
-/// Enhanced RTMP v2 knows 12.
+/// The smallest allocation.
+const MIN_ALLOCATION_BYTES: usize = 16;
+/// Enhanced RTMP v2 defines 12.
 const MAX_CODECS: usize = 32;
 
 #[cfg(test)]
@@ -269,7 +271,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn connect_keeps_what_the_client_says_about_enhanced_rtmp() {
+    fn connect_keeps_the_enhanced_rtmp_properties() {
         let connect = Connect::of_object(&Value::object([
             ("app", "live".into()),
             ("tcUrl", "rtmp://host/live".into()),
@@ -298,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_that_is_too_long_is_kept_no_further_than_that_it_is_refused() {
+    fn an_address_that_is_too_long_is_truncated_and_still_refused() {
         use crate::rtmp::name::Address;
         let connect = |app: &str, tc_url: &str| {
             Connect::of_object(&Value::object([("app", app.into()), ("tcUrl", tc_url.into())]))
@@ -317,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_without_enhanced_rtmp_hears_nothing_of_it() {
+    fn a_client_without_enhanced_rtmp_gets_no_enhanced_rtmp_properties() {
         let connect = Connect::of_object(&Value::object([("tcurl", "rtmp://host/live".into())]));
         assert_eq!(connect.tc_url, "rtmp://host/live");
         assert_eq!(connect.enhanced, None);
@@ -326,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn four_cc_list_may_be_a_star() {
+    fn four_cc_list_may_be_an_asterisk() {
         let star = |value| {
             Connect::of_object(&Value::object([("fourCcList", value)])).enhanced.unwrap().four_cc_list
         };

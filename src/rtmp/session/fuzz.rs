@@ -1,5 +1,5 @@
-//! What holds for any bytes, for the tests and the fuzz target: they are taken without harm, and neither how they are cut
-//! nor when requests are answered changes anything but when bytes are acknowledged.
+//! The checks of the fuzz targets, which the property tests use as well: with any bytes, neither how they are cut nor when
+//! requests are answered changes the outputs, except for acknowledgements.
 
 use bytes::Bytes;
 
@@ -10,8 +10,8 @@ use crate::rtmp::error::Error;
 use crate::rtmp::message::type_id;
 use crate::rtmp::name::{self, StreamName};
 
-/// What holds for any command message, the first byte of which is its type: it reads as [`command::check_any_bytes`]
-/// has it, and a `connect` with any text in it names a stream that [`name::check_any_text`] allows, or none.
+/// Checks a command message of any bytes, the first of which is the message type, by [`command::check_any_bytes`]; and the
+/// stream name of a `connect`, by [`name::check_any_text`].
 pub fn check_any_command(bytes: &[u8]) {
     command::check_any_bytes(bytes);
     let Some((message_type_id, body)) = bytes.split_first() else {
@@ -24,8 +24,8 @@ pub fn check_any_command(bytes: &[u8]) {
     name::check_any_text(&connect.app, &connect.tc_url, command.text(0).unwrap_or_default());
 }
 
-/// The first four bytes say how the others are cut, the fifth how a client's requests are answered and how late; the
-/// others follow a handshake.
+/// Checks a session with any bytes after the handshake. The first four bytes are the lengths of the pieces, the fifth
+/// selects the answers and their delays.
 pub fn check_any_bytes(bytes: &[u8]) {
     let Some(([a, b, c, d, plan], input)) = bytes.split_first_chunk::<5>() else {
         return;
@@ -37,7 +37,7 @@ pub fn check_any_bytes(bytes: &[u8]) {
     assert_eq!(at_once, outcome(input.chunks(1), plan, true));
 }
 
-/// How each question is answered, and after how many further reads.
+/// The answer to each question, and its delay.
 #[derive(Clone, Copy)]
 struct Plan(u8);
 
@@ -56,29 +56,30 @@ impl Plan {
         }
     }
 
+    /// After how many further reads a question is answered.
     fn reads_to_wait(self, question: QuestionId) -> u32 {
         if self.0 == 0 { 0 } else { self.draw(question) >> 3 & 7 }
     }
 
-    /// A number of five bits and more for each question: any will do.
+    /// A pseudorandom number for each question, of at least six bits.
     fn draw(self, question: QuestionId) -> u32 {
         (u32::from(self.0) << 8 | question.0).wrapping_mul(0x9E37_79B1) >> 20
     }
 }
 
-/// A session with all that came of what it was given, but for when bytes are acknowledged.
+/// A session, and its outputs except for acknowledgements.
 struct Run {
     session: Session,
     plan: Plan,
     is_late: bool,
-    /// The open question with its answer, and how many more reads that waits.
+    /// The open question, its answer, and the number of reads until then.
     question: Option<(QuestionId, Answer, u32)>,
     sent: Decoder,
     handshake_bytes: usize,
     lines: Vec<String>,
 }
 
-/// What the session wants done and sends, and whether it found a violation.
+/// The outputs of the session, and whether there was a violation.
 fn outcome<'a>(pieces: impl Iterator<Item = &'a [u8]>, plan: Plan, is_late: bool) -> (Vec<String>, bool) {
     let mut run = Run {
         session: Session::new(&SessionConfig::default(), 0, [1; 32]),
@@ -97,11 +98,11 @@ impl Run {
     fn read_all<'a>(&mut self, pieces: impl Iterator<Item = &'a [u8]>) -> Result<(), Error> {
         for piece in std::iter::once(&HELLO[..]).chain(pieces) {
             self.session.receive(Bytes::copy_from_slice(piece), 0)?;
-            self.go_on()?;
-            // One that is answered may be followed by others that were held.
+            self.take_outputs()?;
+            // After the answer the next question may open at once.
             while let Some((question, answer, _)) = self.question.take_if(|(.., reads)| *reads == 0) {
                 self.answer(question, answer);
-                self.go_on()?;
+                self.take_outputs()?;
             }
             if let Some((.., reads)) = &mut self.question {
                 *reads -= 1;
@@ -109,14 +110,14 @@ impl Run {
         }
         while let Some((question, answer, _)) = self.question.take() {
             self.answer(question, answer);
-            self.go_on()?;
+            self.take_outputs()?;
         }
-        assert!(!self.session.is_holding());
+        assert!(!self.session.has_open_question());
         Ok(())
     }
 
-    /// Does what the session wants done until there is nothing.
-    fn go_on(&mut self) -> Result<(), Error> {
+    /// Takes outputs until there are none.
+    fn take_outputs(&mut self) -> Result<(), Error> {
         while let Some(output) = self.session.poll()? {
             let question = output.question();
             let is_connect = matches!(output, Output::Connect(_));
@@ -130,7 +131,7 @@ impl Run {
                 output => self.lines.push(format!("{output:?}")),
             }
             let Some(question) = question else { continue };
-            assert!(self.session.is_holding() && self.question.is_none(), "one at a time");
+            assert!(self.session.has_open_question() && self.question.is_none(), "one at a time");
             let answer = self.plan.answer(question, is_connect);
             if self.is_late {
                 self.question = Some((question, answer, self.plan.reads_to_wait(question)));
@@ -141,7 +142,7 @@ impl Run {
         Ok(())
     }
 
-    /// Answers, among answers to questions that are not open.
+    /// Answers the question, and tries answers to questions that are not open.
     fn answer(&mut self, question: QuestionId, answer: Answer) {
         for other in [question.0 - 1, question.0 + 1].map(QuestionId) {
             assert!(!self.session.answer(other, Answer::Allow));
@@ -154,7 +155,7 @@ impl Run {
         let of_handshake = self.handshake_bytes.min(bytes.len());
         self.handshake_bytes -= of_handshake;
         self.sent.feed(bytes.split_off(of_handshake));
-        while let Some(message) = self.sent.next().expect("what we send can be read") {
+        while let Some(message) = self.sent.next().expect("our own messages can be read") {
             if message.message_type_id != type_id::ACKNOWLEDGEMENT {
                 let (kind, id, body) =
                     (message.message_type_id, message.message_stream_id, message.payload.to_bytes());

@@ -1,11 +1,11 @@
-//! What becomes of messages that are no commands: audio, video and data of a number that publishes are its frames, one
-//! by one. Opens no payload further than the name of a data message.
+//! Audio, video and data messages become frames of the stream that is published on their message stream. Reads no
+//! payload further than its header, or the name of a data message.
 
 use super::*;
 use crate::flv::{FrameKind, Payload, data, video};
 use crate::rtmp::aggregate::Parts;
 
-/// An aggregate message of a stream, as far as it has not been read.
+/// The unread parts of an aggregate message.
 #[derive(Debug)]
 pub(super) struct Aggregate {
     message_stream_id: MessageStreamId,
@@ -13,16 +13,15 @@ pub(super) struct Aggregate {
 }
 
 impl Aggregate {
-    /// What its message holds, bytes.
-    pub fn held_bytes(&self) -> usize {
-        size_of::<Self>() + self.parts.held_bytes()
+    /// Memory, bytes.
+    pub fn memory_bytes(&self) -> usize {
+        size_of::<Self>() + self.parts.memory_bytes()
     }
 }
 
 impl Session {
-    /// Audio, video and data become frames. Other types (shared objects, and what nobody has defined) mean nothing
-    /// to us, and media of a number that publishes nothing goes nowhere: encoders send what they still have after
-    /// FCUnpublish.
+    /// Audio, video and data become frames. Messages of other types (shared objects and undefined types) are ignored, and
+    /// so is media on a message stream that publishes nothing: encoders still send some after FCUnpublish.
     pub(super) fn media(&mut self, message: Message) {
         let Some(id) = self.streams.media_of(message.message_stream_id) else { return };
         let Message { timestamp_ms, message_type_id, payload, .. } = message;
@@ -30,27 +29,26 @@ impl Session {
             let parts = Parts::new(timestamp_ms, payload.to_bytes());
             self.aggregate = Some(Box::new(Aggregate { message_stream_id: id, parts }));
         } else {
-            self.medium(id, message_type_id, timestamp_ms, payload);
+            self.frame(id, message_type_id, timestamp_ms, payload);
         }
     }
 
-    /// Takes one message out of the aggregate that is being read: so nothing of it is queued, however many there are.
-    /// False where it has none left.
+    /// Reads one part of the aggregate, so that never more than one is queued. False if none is left.
     pub(super) fn next_of_aggregate(&mut self) -> Result<bool, Error> {
         let Some(aggregate) = &mut self.aggregate else { return Ok(false) };
         let id = aggregate.message_stream_id;
-        // Its stream may have ended since.
+        // Its stream may have ended meanwhile.
         let part = self.streams.media_of(id).and_then(|_| aggregate.parts.next());
         let Some(part) = part.transpose().map_err(|error| self.link.violation(error))? else {
             self.aggregate = None;
             return Ok(false);
         };
         self.messages += 1;
-        self.medium(id, part.message_type_id, part.timestamp_ms, part.body.into());
+        self.frame(id, part.message_type_id, part.timestamp_ms, part.body.into());
         Ok(true)
     }
 
-    fn medium(&mut self, id: MessageStreamId, message_type_id: u8, timestamp_ms: u32, payload: Payload) {
+    fn frame(&mut self, id: MessageStreamId, message_type_id: u8, timestamp_ms: u32, payload: Payload) {
         let (kind, payload) = match message_type_id {
             type_id::AUDIO => (FrameKind::Audio, payload),
             type_id::VIDEO => (FrameKind::Video, payload),
@@ -58,7 +56,7 @@ impl Session {
             type_id::DATA_AMF3 => (FrameKind::Data, data::for_players(payload.skip(AMF3_FORMAT_BYTES))),
             _ => return,
         };
-        // An empty message is some encoders' sign of life and carries nothing.
+        // Some encoders send empty messages as keepalives.
         if !payload.is_empty() && (kind != FrameKind::Video || is_for_players(&payload)) {
             let frame = Frame { kind, timestamp_ms, payload };
             self.outputs.push_back(Output::Frame { message_stream_id: id, frame });
@@ -72,5 +70,5 @@ fn is_for_players(payload: &Payload) -> bool {
     video::Header::parse(&prefix[..len]).is_for_players(payload.len())
 }
 
-/// In front of AMF3 data: 0, for AMF0.
+/// At the start of AMF3 data: 0, for AMF0.
 const AMF3_FORMAT_BYTES: usize = 1;

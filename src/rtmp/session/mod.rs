@@ -1,26 +1,26 @@
-//! The server's side of one connection: bytes and time come in, bytes to send, requests and frames go out.
+//! The server's end of one connection: bytes and time come in; bytes to send, requests and frames go out.
 //!
 //! ```text
 //! handshake ─► Connect(request) ─ answer ─┬─► Publish(request) ─ answer ─► Frame, Frame, … ─► Unpublish ─┐
 //!                                         ├─► Play(request) ──── answer ─► Pause, … ────────► StopPlay ──┤
 //!                                         └──────────────────────────────────────────────────────────────┘
 //! ```
-//! `connect`, `publish` and `play` are numbered questions to the caller, of which one is open at a time. The answer may
-//! come at once or much later; until then nothing more is read. An answer to a question that is over changes nothing.
+//! `connect`, `publish` and `play` are numbered questions to the caller. One is open at a time: until its answer comes,
+//! at once or much later, no further message is read. An answer to a question that is not open changes nothing.
 //!
-//! Each `createStream` is answered with a number of its own, and each number may publish a stream of its own. Media to a
-//! player is not the session's business: it comes from the stream log, the same bytes for all players, and goes between
-//! what the session sends. So it is always on message stream 1, the first number that any client gets; a client that
-//! plays on another one gets its answers there. Those that publish and play on one connection do not look at the number.
+//! Each `createStream` creates a message stream, and each message stream may publish a stream of its own. The session
+//! sends no media to players: the caller inserts it between the session's messages, from a log whose bytes are the same
+//! for all players. It is therefore always on message stream 1, the first that a client gets; a client that plays on
+//! another message stream gets its answers there. Clients that publish and play on one connection ignore the message
+//! stream of media.
 //!
-//! Nothing is read ahead: [`Session::poll`] reads the next message when all that the one before brought about has been
-//! taken.
+//! [`Session::poll`] reads the next message once all outputs of the one before have been taken.
 
 mod connect;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
-mod holdings;
 mod media;
+mod memory;
 mod play;
 mod publish;
 mod question;
@@ -37,7 +37,7 @@ use bytes::Bytes;
 
 use self::{
     media::Aggregate,
-    publish::Asked,
+    publish::Requested,
     question::{About, Question},
     streams::Streams,
 };
@@ -45,59 +45,59 @@ use super::chunk::{Limits, Message, OUT_CHUNK_SIZE};
 use super::command::{Command, information, redirection};
 use super::error::{Error, ErrorKind};
 use super::handshake;
-use super::link::{Link, Taken, WINDOW_BYTES};
+use super::link::{Link, Received, WINDOW_BYTES};
 use super::message::{Control, LimitType, UserControl, type_id};
 use super::name::{self, Address, StreamName};
 use crate::amf0::Value;
 use crate::flv::Frame;
 
-/// What a session needs to know from the start; the same for all.
+/// The options of a session, the same for all.
 #[derive(Clone, Debug, Default)]
 pub struct SessionConfig {
-    /// What a peer may leave unfinished.
+    /// Limits on messages, chunk streams and unfinished messages.
     pub limits: Limits,
 }
 
-/// What a session wants done. Bytes to send come before all else, the rest is in order.
+/// What the caller has to do. `Send` comes before the other outputs of the same message; apart from that they are in order.
 #[derive(Clone, Debug)]
 pub enum Output {
-    /// Bytes for the peer: whole messages, but for the handshake. All that was said up to the next other output is one
-    /// `Send`.
+    /// Bytes for the peer: whole messages, except in the handshake. All messages up to the next output of another kind
+    /// are one `Send`.
     Send(Bytes),
-    /// The peer asks to connect, once. Until [`Session::answer`] nothing more is read: what it sends is held.
+    /// The peer asks to connect, once. Until [`Session::answer`] no further message is read.
     Connect(Box<ConnectRequest>),
     /// The peer asks to publish: as with `Connect`.
     Publish(PublishRequest),
     /// The peer asks to play: as with `Connect`.
     Play(PlayRequest),
-    /// A frame of a stream that the peer publishes; never an empty one.
+    /// A frame of a stream that the peer publishes. Its payload is not empty.
     Frame {
-        /// The number that the stream is published on.
+        /// The message stream that it is published on.
         message_stream_id: MessageStreamId,
         /// The frame.
         frame: Frame,
     },
-    /// The peer publishes this stream no longer; it may publish again.
+    /// The peer has stopped publishing this stream; it may publish again.
     Unpublish {
-        /// The number that the stream was published on.
+        /// The message stream that it was published on.
         message_stream_id: MessageStreamId,
     },
-    /// The peer plays no longer; it may play again.
+    /// The peer has stopped playing; it may play again.
     StopPlay,
-    /// The playing peer asks for no media for now (true), or for media again.
+    /// The player asks to pause its media (true), or to resume it.
     Pause(bool),
-    /// The playing peer asks for audio (true), or for none.
+    /// The player asks for audio (true), or for none.
     ReceiveAudio(bool),
-    /// The playing peer asks for video (true), or for none.
+    /// The player asks for video (true), or for none.
     ReceiveVideo(bool),
-    /// The connection is to be closed once all before it is sent. The last output.
+    /// Close the connection once everything before is sent. The last output.
     Close(CloseReason),
-    /// Nothing to do, but more has come than one call reads: call again, now or later.
+    /// Nothing to do, but one call does not read all that has arrived: call again, now or later.
     More,
 }
 
 impl Output {
-    /// The number of the question, if this is one: for [`Session::answer`].
+    /// The id for [`Session::answer`], if this output is a question.
     pub fn question(&self) -> Option<QuestionId> {
         match self {
             Self::Connect(request) => Some(request.question),
@@ -108,54 +108,54 @@ impl Output {
     }
 }
 
-/// Why the session ends a connection whose peer broke no rule of the protocol.
+/// Why the session closes a connection whose peer has not violated the protocol.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CloseReason {
-    /// The layer above refused; the status code.
+    /// The caller refused a request or ended a stream, with this status code.
     Refused(String),
-    /// The layer above sent the peer to another address.
+    /// The caller redirected the peer to another address.
     Redirected,
-    /// The peer asked for a name that no stream can have.
-    Name(name::Error),
+    /// The peer asked for a stream name that is not valid.
+    InvalidName(name::Error),
 }
 
-/// The server's side of one connection.
+/// The server's end of one connection.
 #[derive(Debug)]
 pub struct Session {
-    /// Gone when it is done.
+    /// None once it is done.
     handshake: Option<Box<handshake::Server>>,
     link: Link,
     connect: Option<Box<Connect>>,
     streams: Streams,
-    /// The message stream that it plays on, if it plays.
+    /// The message stream that the peer plays on, if it plays.
     plays_on: Option<MessageStreamId>,
-    /// What the caller has not answered yet.
+    /// The open question.
     question: Option<Box<Question>>,
     newest_question: QuestionId,
-    /// Whether a `publish` or `play` had a key: then the app alone is the name of no stream.
+    /// Whether a `publish` or `play` has had a key: from then on the app alone is not a stream name.
     has_named_a_key: bool,
     closing: bool,
-    /// What came before all that came earlier was read, as while a question is open. Copied, so that no receive
-    /// buffer waits with it.
-    held: Vec<u8>,
-    /// The rest of an aggregate message: its parts are read one at a time.
+    /// Bytes that arrived before the ones ahead of them were read, as while a question is open. A copy, so that they
+    /// keep no receive buffer.
+    pending: Vec<u8>,
+    /// The unread rest of an aggregate message: its parts are read one at a time.
     aggregate: Option<Box<Aggregate>>,
-    /// Bytes have come since the last acknowledgement was considered: one read is acknowledged at most once.
+    /// Whether bytes have arrived since the last check for an acknowledgement: at most one is sent per read.
     has_received: bool,
-    /// Messages read, those in aggregates among them.
+    /// Messages read, including those in aggregates.
     messages: u64,
     outputs: VecDeque<Output>,
-    /// A violation, to be reported after what came before it: nothing more is read.
+    /// A violation, to be reported after the outputs before it. Nothing more is read.
     failed: Option<Box<Error>>,
     has_failed: bool,
 }
 
 impl Session {
-    /// A connection that was just accepted. `random` goes into the handshake. Times are of any clock that never
-    /// goes back.
+    /// For a connection that was just accepted. `random` is the seed of the handshake's random bytes. Times are of any
+    /// monotonic clock, in milliseconds.
     pub fn new(config: &SessionConfig, now_ms: u64, random: [u8; 32]) -> Self {
         let mut link = Link::new(config.limits, now_ms);
-        link.want_media(false);
+        link.set_wants_media(false);
         Self {
             handshake: Some(Box::new(handshake::Server::new(random))),
             link,
@@ -166,7 +166,7 @@ impl Session {
             newest_question: QuestionId::default(),
             has_named_a_key: false,
             closing: false,
-            held: Vec::new(),
+            pending: Vec::new(),
             aggregate: None,
             has_received: false,
             messages: 0,
@@ -176,17 +176,19 @@ impl Session {
         }
     }
 
-    /// Takes the bytes of one read; they are read by [`Session::poll`]. Best called when that had nothing more to give:
-    /// what it has not read yet is bounded, and what comes meanwhile is copied. After an error the session has
-    /// nothing more to say.
+    /// Takes the bytes of one read, for [`Session::poll`]. Call it when `poll` returns `None`: otherwise the bytes are
+    /// copied, and limited to 8 MiB.
+    ///
+    /// # Errors
+    /// A violation in the handshake, or too many bytes before a request was answered. The session reads nothing more.
     pub fn receive(&mut self, mut bytes: Bytes, now_ms: u64) -> Result<(), Error> {
-        self.link.count(bytes.len(), now_ms);
+        self.link.note_received(bytes.len(), now_ms);
         if self.closing || self.has_failed {
             return Ok(());
         }
         if let Some(handshake) = &mut self.handshake {
             let progress = handshake.receive(&bytes).map_err(|error| self.link.violation(error))?;
-            self.link.shook_hands(progress.consumed, &progress.send);
+            self.link.note_handshake(progress.consumed, &progress.send);
             if !progress.done {
                 return Ok(());
             }
@@ -194,18 +196,18 @@ impl Session {
             bytes = bytes.slice(progress.consumed..);
         }
         self.has_received = true;
-        if self.is_holding() || !self.held.is_empty() || !self.link.is_drained() {
-            return self.hold(&bytes);
+        if self.has_open_question() || !self.pending.is_empty() || !self.link.is_drained() {
+            return self.keep_pending(&bytes);
         }
         self.link.feed(bytes);
         Ok(())
     }
 
-    /// The next thing to do; none where that takes more bytes, or an answer. Reads a few messages at the most, so a
-    /// caller may stop between any two calls and go on later.
+    /// The next thing to do; `None` until more bytes or an answer arrive. Reads 16 messages at most, so a caller can limit
+    /// how long one connection runs: it may stop between any two calls and continue later.
     ///
     /// # Errors
-    /// A violation; all that came before it has been given out.
+    /// A violation, after all outputs before it. The session reads nothing more.
     pub fn poll(&mut self) -> Result<Option<Output>, Error> {
         let mut has_more = true;
         for _ in 0..MESSAGES_PER_POLL {
@@ -224,7 +226,7 @@ impl Session {
         if !has_more && !self.closing && !self.has_failed && std::mem::take(&mut self.has_received) {
             self.link.acknowledge();
         }
-        if let Some(bytes) = self.link.take_out() {
+        if let Some(bytes) = self.link.take_unsent() {
             return Ok(Some(Output::Send(bytes)));
         }
         match (self.outputs.pop_front(), self.failed.take()) {
@@ -242,9 +244,9 @@ impl Session {
         }
     }
 
-    /// Answers the question of that number; then [`Session::poll`], which goes on with what came meanwhile. False where
-    /// that question is not open (it was answered, its connection is being closed, there never was one): then nothing
-    /// happens.
+    /// Answers an open question; then call [`Session::poll`], which continues with what has arrived meanwhile. Returns
+    /// false and does nothing if that question is not open: it was answered, the connection is being closed, or there
+    /// never was one.
     pub fn answer(&mut self, question: QuestionId, answer: Answer) -> bool {
         if self.closing || self.has_failed {
             return false;
@@ -260,14 +262,14 @@ impl Session {
         true
     }
 
-    /// What is to be sent by now. Reads nothing of what came: for a connection that is about to be closed.
-    pub fn take_out(&mut self) -> Option<Bytes> {
-        self.link.take_out()
+    /// The bytes to send so far, without reading any further message: for a connection that is about to be closed.
+    pub fn take_unsent(&mut self) -> Option<Bytes> {
+        self.link.take_unsent()
     }
 
-    /// The relay ends the connection, for a reason that is not one stream's: says so on all of its streams, or as the
-    /// answer to its `connect`, if the peer has come far enough to understand it. Reads no more, and lets go of what is
-    /// half here. `code` is `NetStream.…` or `NetConnection.…`. False where there is no way to say it.
+    /// Closes the connection for a reason that concerns no single stream: sends an error on each of its streams, or as the
+    /// answer to its `connect`. Reads no further message and frees unfinished ones. `code` is `NetStream.…` or
+    /// `NetConnection.…`. False if the peer has not sent `connect` yet: then there is no way to report an error.
     pub fn close(&mut self, code: &str, description: &str) -> bool {
         let question = self.question.take();
         let question_on = question.as_ref().and_then(|question| question.message_stream_id());
@@ -283,85 +285,85 @@ impl Session {
             let mut ids: Vec<_> =
                 published.iter().map(|it| it.id).chain(question_on).chain(self.plays_on).collect();
             if ids.is_empty() {
-                ids.push(self.streams.asked_on(0));
+                ids.push(self.streams.meant_by(0));
             }
             ids.dedup();
             ids.into_iter().for_each(|id| self.error(id, information("error", code, description)));
             self.outputs.push_back(Output::Close(CloseReason::Refused(code.to_owned())));
         }
-        self.shut();
+        self.stop_reading();
         is_connected
     }
 
-    /// Asks the peer for a sign of life, once it has connected.
+    /// Sends a PingRequest (§7.1.7), if the peer is connected. Its answer updates [`Session::round_trip_ms`].
     pub fn ping(&mut self, now_ms: u64) {
         if self.connect.is_some() {
             self.link.ping(now_ms);
         }
     }
 
-    /// Whether a question waits for its answer. A caller that can should stop reading meanwhile.
-    pub fn is_holding(&self) -> bool {
+    /// Whether a question is open. The caller should stop reading from the socket meanwhile.
+    pub fn has_open_question(&self) -> bool {
         self.question.is_some()
     }
 
     /// Whether the handshake is over.
-    pub fn has_shaken_hands(&self) -> bool {
+    pub fn is_handshake_done(&self) -> bool {
         self.handshake.is_none()
     }
 
-    /// What the client said of itself, once its `connect` has been answered.
+    /// The client's `connect`, once it has been answered.
     pub fn connect(&self) -> Option<&Connect> {
         self.connect.as_deref()
     }
 
-    /// How long the last answered ping took, in milliseconds.
+    /// The round-trip time of the last answered ping, in milliseconds.
     pub fn round_trip_ms(&self) -> Option<u32> {
         self.link.round_trip_ms()
     }
 
-    /// Bytes received, handshake and all.
+    /// Bytes received, including the handshake.
     pub fn received_bytes(&self) -> u64 {
         self.link.received_bytes()
     }
 
-    /// Messages read, those in aggregates among them.
+    /// Messages read, including those in aggregates.
     pub fn received_messages(&self) -> u64 {
         self.messages
     }
 
-    /// Bytes of ours that the peer says it has; it may say nothing, or lie.
+    /// Bytes that the peer has acknowledged (§5.4.3). It may acknowledge none, or more than it got.
     pub fn peer_acknowledged_bytes(&self) -> u64 {
         self.link.peer_acknowledged_bytes()
     }
 
-    fn hold(&mut self, bytes: &[u8]) -> Result<(), Error> {
-        let held = self.held.len() + bytes.len();
-        if held > MAX_HELD_BYTES {
+    fn keep_pending(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        let pending = self.pending.len() + bytes.len();
+        if pending > MAX_PENDING_BYTES {
             self.has_failed = true;
-            return Err(self.link.violation(ErrorKind::TooMuchHeld(held)));
+            return Err(self.link.violation(ErrorKind::TooMuchPending(pending)));
         }
-        self.held.extend_from_slice(bytes);
+        self.pending.extend_from_slice(bytes);
         Ok(())
     }
 
-    /// Reads one message, or one part of an aggregate. False where there is none to read now.
+    /// Reads one message, or one part of an aggregate. False if there is none to read now.
     fn step(&mut self) -> Result<bool, Error> {
-        if self.closing || self.has_failed || self.is_holding() {
+        if self.closing || self.has_failed || self.has_open_question() {
             return Ok(false);
         }
         if self.aggregate.is_some() && self.next_of_aggregate()? {
             return Ok(true);
         }
         match self.link.take()? {
-            Some(taken) => {
+            Some(received) => {
                 self.messages += 1;
-                if let Taken::Message(message) = taken {
+                if let Received::Message(message) = received {
                     self.message(message)?;
                 }
             }
-            None if self.held.is_empty() => return Ok(false),
-            None => self.link.feed(std::mem::take(&mut self.held).into()),
+            None if self.pending.is_empty() => return Ok(false),
+            None => self.link.feed(std::mem::take(&mut self.pending).into()),
         }
         Ok(true)
     }
@@ -380,20 +382,20 @@ impl Session {
         }
     }
 
-    /// Does what a command on message stream `on` asks, or answers as Flash Media Server does.
+    /// Executes a command that came on message stream `on`, and answers as Flash Media Server does.
     fn command(&mut self, on: MessageStreamId, command: &Command) -> Result<(), Error> {
         let transaction_id = command.transaction_id;
         if command.name == "connect" {
             return self.ask_to_connect(command);
         }
         if self.connect.is_none() {
-            return Err(self.link.violation(ErrorKind::NotConnected(word(&command.name))));
+            return Err(self.link.violation(ErrorKind::NotConnected(identifier_prefix(&command.name))));
         }
         let play_meant = self.play_meant(on);
         match command.name.as_str() {
             "createStream" => match self.streams.create() {
-                Some(id) => self.result(transaction_id, f64::from(id).into()),
-                None => self.fail(transaction_id, "There are as many streams as a connection may have."),
+                Some(id) => self.answer_result(transaction_id, f64::from(id).into()),
+                None => self.answer_error(transaction_id, "Too many message streams on this connection."),
             },
             "publish" => self.publish(on, command)?,
             "play" => self.play(on, command)?,
@@ -402,30 +404,30 @@ impl Session {
             "FCUnpublish" => {
                 self.unpublish_named(command);
                 self.notify("onFCUnpublish", "NetStream.Unpublish.Success", command);
-                self.acknowledge(transaction_id);
+                self.answer_call(transaction_id);
             }
             "FCPublish" => {
                 self.notify("onFCPublish", "NetStream.Publish.Start", command);
-                self.acknowledge(transaction_id);
+                self.answer_call(transaction_id);
             }
             "FCSubscribe" => {
                 self.notify("onFCSubscribe", "NetStream.Play.Start", command);
-                self.acknowledge(transaction_id);
+                self.answer_call(transaction_id);
             }
             "FCUnsubscribe" | "releaseStream" | "_checkbw" | "checkBandwidth" => {
-                self.acknowledge(transaction_id);
+                self.answer_call(transaction_id);
             }
-            // Live has no length.
-            "getStreamLength" => self.result(transaction_id, 0.0.into()),
+            // A live stream has no length.
+            "getStreamLength" => self.answer_result(transaction_id, 0.0.into()),
             "pause" | "pauseRaw" => {
                 if let (Some(id), Some(is_paused)) = (play_meant, command.flag_or(0, true)) {
                     self.pause(id, is_paused);
                 }
             }
-            // Live goes on where it is, but librtmp waits for this word, and FFmpeg gives up at an error.
+            // A live stream continues where it is, but librtmp waits for this answer, and FFmpeg stops at an error.
             "seek" => {
                 if let Some(id) = play_meant {
-                    self.status(id, "NetStream.Seek.Notify", "Live: the position stays.");
+                    self.status(id, "NetStream.Seek.Notify", "Live streams have no other position.");
                 }
             }
             "receiveAudio" => {
@@ -438,55 +440,56 @@ impl Session {
                     self.receive_kind(id, wanted, Output::ReceiveVideo);
                 }
             }
-            // Answers to calls that we never make, and a switch to another bit rate, of which we have one.
+            // Answers to calls that we never make, and a switch to another bit rate, of which there is only one.
             "_result" | "_error" | "onStatus" | "play2" => {}
-            unknown => self.fail(transaction_id, &format!("Method not found ({}).", echo(unknown))),
+            unknown => self
+                .answer_error(transaction_id, &format!("Method not found ({}).", printable_prefix(unknown))),
         }
         Ok(())
     }
 
-    /// Opens a question. There is none open, for nothing is read meanwhile.
+    /// Opens a question. None is open, since no message is read while one is.
     fn ask(&mut self, about: About) -> QuestionId {
-        // Wraps when the answer that would be mistaken is four billion questions late.
+        // After 2^32 questions an id is used again; the answer to the first of them is not that late.
         self.newest_question = QuestionId(self.newest_question.0.wrapping_add(1));
         let id = self.newest_question;
         self.question = Some(Box::new(Question { id, about }));
         id
     }
 
-    /// Says no about a stream that runs no longer.
+    /// Sends an error about a stream that does not run, or no longer.
     fn refuse(&mut self, id: MessageStreamId, code: &str, description: &str) {
         let reason = CloseReason::Refused(code.to_owned());
         self.refuse_with(id, information("error", code, description), reason);
     }
 
-    /// Says no to a name that no stream can have.
+    /// As [`Session::refuse`], about a stream name that is not valid.
     fn refuse_name(&mut self, id: MessageStreamId, code: &str, error: name::Error) {
-        self.refuse_with(id, information("error", code, &error.to_string()), CloseReason::Name(error));
+        self.refuse_with(id, information("error", code, &error.to_string()), CloseReason::InvalidName(error));
     }
 
-    /// Says where a stream is to be published or played instead.
+    /// As [`Session::refuse`], with the address to go to instead.
     fn redirect(&mut self, id: MessageStreamId, code: &str, address: &str) {
         self.refuse_with(id, redirection(code, address), CloseReason::Redirected);
     }
 
-    /// OBS hangs where the connection stays open, so it is closed unless something else goes on.
+    /// Closes the connection unless another stream runs on it: OBS waits forever on one that stays open.
     fn refuse_with(&mut self, id: MessageStreamId, information: Value, reason: CloseReason) {
         if self.closing {
             return;
         }
         self.error(id, information);
         if self.streams.published_count() == 0 && self.plays_on.is_none() {
-            self.shut();
+            self.stop_reading();
             self.outputs.push_back(Output::Close(reason));
         }
     }
 
-    /// What the peer still sends has to be read, and its end to be seen: but nobody looks at it.
-    fn shut(&mut self) {
+    /// The connection is closing: what the peer still sends is received, so that its end is noticed, and ignored.
+    fn stop_reading(&mut self) {
         self.closing = true;
         self.streams.end_all();
-        self.let_go_of_input();
+        self.discard_input();
     }
 
     fn status(&mut self, id: MessageStreamId, code: &str, description: &str) {
@@ -497,30 +500,30 @@ impl Session {
         self.link.command(id, &Command::on_status(information));
     }
 
-    /// FMLE's own notices: `onFCPublish` and the like, about the stream that the command names.
+    /// `onFCPublish` and the like, which Flash Media Live Encoder expects, about the stream that the command names.
     fn notify(&mut self, method: &str, code: &str, command: &Command) {
-        let description = echo(command.text(0).unwrap_or_default());
+        let description = printable_prefix(command.text(0).unwrap_or_default());
         let mut notice = Command::on_status(information("status", code, &description));
         notice.name = method.to_owned();
         self.link.command(0, &notice);
     }
 
-    /// The answer to a call that means nothing here. Some clients (xiu) call with the transaction id of `connect`, and
-    /// would take it for a second answer to that.
-    fn acknowledge(&mut self, transaction_id: f64) {
+    /// Answers a call that has no effect here. Some clients (xiu) reuse the transaction id of `connect`, and would take
+    /// the answer for a second one to `connect`.
+    fn answer_call(&mut self, transaction_id: f64) {
         let connect = self.connect.as_ref().map(|connect| connect.transaction_id);
         if connect != Some(transaction_id) {
-            self.result(transaction_id, Value::Undefined);
+            self.answer_result(transaction_id, Value::Undefined);
         }
     }
 
-    fn result(&mut self, transaction_id: f64, value: Value) {
+    fn answer_result(&mut self, transaction_id: f64, value: Value) {
         if transaction_id != 0.0 {
             self.link.command(0, &Command::result(transaction_id, value));
         }
     }
 
-    fn fail(&mut self, transaction_id: f64, description: &str) {
+    fn answer_error(&mut self, transaction_id: f64, description: &str) {
         if transaction_id != 0.0 {
             let information = information("error", "NetConnection.Call.Failed", description);
             self.link.command(0, &Command::error(transaction_id, information));
@@ -533,25 +536,24 @@ impl fmt::Display for CloseReason {
         match self {
             Self::Refused(code) => write!(f, "refused: {code}"),
             Self::Redirected => f.write_str("redirected"),
-            Self::Name(error) => write!(f, "refused: {error}"),
+            Self::InvalidName(error) => write!(f, "refused: {error}"),
         }
     }
 }
 
-/// What a peer said, as far as it is worth repeating: our commands stay within one chunk, and our log in its lines.
-fn echo(text: &str) -> String {
+/// The first 255 characters without control characters: for text of the peer in our commands, which have to fit one chunk.
+fn printable_prefix(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(255).collect()
 }
 
-/// What the name of a command begins with, as far as it looks like one: what else it holds may be an address with its
-/// secret.
-fn word(text: &str) -> String {
+/// The start of a command name, as far as it looks like one, for the log: the rest may be an address with a secret.
+fn identifier_prefix(text: &str) -> String {
     text.chars().take_while(|&c| c.is_ascii_alphanumeric() || c == '_').take(32).collect()
 }
 
-/// 3 s of a 20 Mbit/s stream: what an encoder that does not wait for its answer sends while a hook decides.
-const MAX_HELD_BYTES: usize = 8 << 20;
-/// Messages that one [`Session::poll`] reads where they ask for nothing: some microseconds.
+/// 3 s of a 20 Mbit/s stream: what an encoder that does not wait for the answer sends while a hook decides.
+const MAX_PENDING_BYTES: usize = 8 << 20;
+/// Messages that one [`Session::poll`] reads if they cause no output: some microseconds.
 const MESSAGES_PER_POLL: usize = 16;
 
 #[cfg(test)]

@@ -1,13 +1,12 @@
-//! What a peer plays: one stream at a time, and what a player may ask for meanwhile. Its media is not the session's
-//! business.
+//! Playing: one stream at a time, and what a player may request while it plays. The caller sends the media.
 
 use super::*;
 
 impl Session {
-    /// The player has waited in vain after it was allowed to play, or the relay ends the request to play: notifies the
-    /// peer, and closes unless it publishes. `code` is `NetStream.Play.StreamNotFound` or `.Failed`.
+    /// Ends the play, or the open request for one, with an error to the peer: for example when no stream has appeared in
+    /// time. Closes the connection unless it publishes. `code` is `NetStream.Play.StreamNotFound` or `.Failed`.
     ///
-    /// Without a play nothing happens.
+    /// Does nothing if the peer does not play.
     pub fn fail_play(&mut self, code: &str, description: &str) {
         let is_about_play = |question: &mut Box<Question>| matches!(question.about, About::Play { .. });
         let requested = self.question.take_if(is_about_play);
@@ -17,10 +16,10 @@ impl Session {
         }
     }
 
-    /// The stream that the peer plays has ended for good: FFmpeg and librtmp stop here. To be sent after the last media;
-    /// what becomes of the connection is the caller's to decide.
+    /// Notifies the player that its stream has ended; FFmpeg and librtmp stop here. To be sent after the last media. The
+    /// connection stays open.
     ///
-    /// Without a play that was allowed nothing happens.
+    /// Does nothing if no play has been allowed.
     pub fn end_play(&mut self) {
         if let Some(id) = self.plays_on.take() {
             self.status(id, "NetStream.Play.UnpublishNotify", "The stream has ended.");
@@ -30,7 +29,7 @@ impl Session {
 
     pub(super) fn answer_play(&mut self, id: MessageStreamId, resets: bool, answer: Answer) {
         match answer {
-            // Which stream's media follows is not the session's business.
+            // The caller sends the media of whichever stream it is.
             Answer::Allow | Answer::AllowAs(_) => self.start_play(id, resets),
             Answer::Redirect(address) => self.redirect(id, "NetStream.Play.Failed", &address),
             Answer::Deny { code, description } => self.refuse(id, &code, &description),
@@ -48,21 +47,21 @@ impl Session {
         self.link.data(id, &access);
     }
 
-    /// A second play takes the place of the first. Arguments: name, start, duration, reset.
+    /// Executes a `play` (§7.2.2.1). A second one replaces the first. Arguments: name, start, duration, reset.
     pub(super) fn play(&mut self, on: MessageStreamId, command: &Command) -> Result<(), Error> {
-        let id = self.streams.asked_on(on);
+        let id = self.streams.meant_by(on);
         let is_running = self.plays_on == Some(id);
-        match self.asked_for(command, is_running)? {
-            Asked::Stop if is_running => self.stop_play(),
-            Asked::Stop => {}
-            Asked::Stream(Address { name, query }) => {
+        match self.requested_stream(command, is_running)? {
+            Requested::Stop if is_running => self.stop_play(),
+            Requested::Stop => {}
+            Requested::Stream(Address { name, query }) => {
                 self.stop_play();
                 let resets = command.flag_or(3, false).unwrap_or(false);
                 let question = self.ask(About::Play { message_stream_id: id, resets });
                 let request = PlayRequest { question, message_stream_id: id, name, query };
                 self.outputs.push_back(Output::Play(request));
             }
-            Asked::Nonsense(error) => {
+            Requested::Invalid(error) => {
                 self.stop_play();
                 self.refuse_name(id, "NetStream.Play.StreamNotFound", error);
             }
@@ -76,8 +75,7 @@ impl Session {
         }
     }
 
-    /// The message stream that the peer plays on, if a command on message stream `on` is about that. Some clients send
-    /// all of theirs on 0.
+    /// The message stream that the peer plays on, if a command on `on` is about it. Some clients send all commands on 0.
     pub(super) fn play_meant(&self, on: MessageStreamId) -> Option<MessageStreamId> {
         self.plays_on.filter(|&id| on == 0 || on == id)
     }
@@ -88,7 +86,7 @@ impl Session {
         self.outputs.push_back(Output::Pause(is_paused));
     }
 
-    /// §7.2.2.4 and §7.2.2.5: that a kind of media goes on is notified, that it stops is not.
+    /// §7.2.2.4 and §7.2.2.5: the player is notified if a kind of media continues, not if it stops.
     pub(super) fn receive_kind(&mut self, id: MessageStreamId, wanted: bool, output: fn(bool) -> Output) {
         if wanted {
             self.status(id, "NetStream.Seek.Notify", "");

@@ -1,27 +1,27 @@
-//! What a peer publishes: which stream `publish` asks for, on which number, and how each of several ends by itself.
+//! Publishing: which stream a `publish` asks for, on which message stream, and how each of several streams ends on its own.
 
 use super::streams::MAX_PUBLICATIONS;
 use super::*;
 use crate::rtmp::command::Argument;
 
-/// What the first argument of `publish` or `play` asks for.
-pub(super) enum Asked {
+/// What a `publish` or `play` asks for, by its first argument.
+pub(super) enum Requested {
     Stream(Address),
-    /// `publish(false)` is how ActionScript's NetStream, and Wirecast, stop.
+    /// `publish(false)`: how ActionScript's NetStream, and Wirecast, stop.
     Stop,
-    Nonsense(name::Error),
+    Invalid(name::Error),
 }
 
 impl Session {
-    /// The relay ends the publish on this message stream, or the request for one: notifies the peer, and closes unless
-    /// it publishes another stream or plays. `code` is `NetStream.Publish.BadName` or `.Denied`.
+    /// Ends the publish on this message stream, or the open request for one, with an error to the peer. Closes the
+    /// connection unless another stream runs on it. `code` is `NetStream.Publish.BadName` or `.Denied`.
     ///
-    /// Without such a publish nothing happens.
+    /// Does nothing if there is no such publish.
     pub fn end_publish(&mut self, message_stream_id: MessageStreamId, code: &str, description: &str) {
         let is_about_it = |question: &mut Box<Question>| matches!(question.about, About::Publish { message_stream_id: id, .. } if id == message_stream_id);
         let was_requested = self.question.take_if(is_about_it).is_some();
         if was_requested || self.streams.end(message_stream_id).is_some() {
-            self.link.want_media(self.streams.published_count() > 0);
+            self.link.set_wants_media(self.streams.published_count() > 0);
             self.refuse(message_stream_id, code, description);
         }
     }
@@ -37,55 +37,59 @@ impl Session {
 
     fn start_publish(&mut self, id: MessageStreamId, name: StreamName, other_name: Option<StreamName>) {
         self.streams.publish(id, name, other_name);
-        self.link.want_media(true);
+        self.link.set_wants_media(true);
         self.link.control(Control::User(UserControl::StreamBegin(id)));
         self.status(id, "NetStream.Publish.Start", "Publishing.");
     }
 
-    /// Does what a `publish` asks. A second one on the same number takes the place of the first. Its type, `live` or
-    /// `record` or nothing, changes nothing.
+    /// Executes a `publish`. A second one on the same message stream replaces the first. The type (`live`, `record`,
+    /// `append` or none) is ignored.
     pub(super) fn publish(&mut self, on: MessageStreamId, command: &Command) -> Result<(), Error> {
-        let id = self.streams.asked_on(on);
-        let asked = self.asked_for(command, self.streams.is_published(id))?;
+        let id = self.streams.meant_by(on);
+        let requested = self.requested_stream(command, self.streams.is_published(id))?;
         self.unpublish(id);
-        match asked {
-            Asked::Stop => {}
-            Asked::Stream(_) if self.streams.published_count() == MAX_PUBLICATIONS => {
+        match requested {
+            Requested::Stop => {}
+            Requested::Stream(_) if self.streams.published_count() == MAX_PUBLICATIONS => {
                 let description = format!("A connection may publish {MAX_PUBLICATIONS} streams.");
                 self.refuse(id, "NetStream.Publish.Denied", &description);
             }
-            Asked::Stream(Address { name, query }) => {
+            Requested::Stream(Address { name, query }) => {
                 let question = self.ask(About::Publish { message_stream_id: id, name: name.clone() });
                 let request = PublishRequest { question, message_stream_id: id, name, query };
                 self.outputs.push_back(Output::Publish(request));
             }
-            Asked::Nonsense(error) => self.refuse_name(id, "NetStream.Publish.BadName", error),
+            Requested::Invalid(error) => self.refuse_name(id, "NetStream.Publish.BadName", error),
         }
         Ok(())
     }
 
-    /// What a `publish` or `play` names. Without a key the app alone is the name (OBS users put all of their address
-    /// into the server field), but only as long as no key was named on this connection: after that, and on a number
-    /// that `is_running`, no key means no stream.
-    pub(super) fn asked_for(&mut self, command: &Command, is_running: bool) -> Result<Asked, Error> {
+    /// The stream that a `publish` or `play` asks for. Without a key the app alone is the name (some OBS users put the
+    /// whole address into the server field), but only if no key has been used on this connection and the message stream
+    /// is not running: otherwise an empty key means to stop.
+    pub(super) fn requested_stream(
+        &mut self,
+        command: &Command,
+        is_running: bool,
+    ) -> Result<Requested, Error> {
         let key = match command.argument(0) {
             Argument::Text(key) => key,
             Argument::Absent => "",
-            Argument::Other(Value::Boolean(false)) => return Ok(Asked::Stop),
-            Argument::Other(_) => return Ok(Asked::Nonsense(name::Error::NotText)),
+            Argument::Other(Value::Boolean(false)) => return Ok(Requested::Stop),
+            Argument::Other(_) => return Ok(Requested::Invalid(name::Error::NotText)),
             Argument::Unreadable(error) => {
                 return Err(self.link.violation(crate::rtmp::command::Error::Amf0(error)));
             }
         };
         let has_key = !key.split('?').next().unwrap_or_default().is_empty();
         if !has_key && (is_running || self.has_named_a_key) {
-            return Ok(Asked::Stop);
+            return Ok(Requested::Stop);
         }
         self.has_named_a_key |= has_key;
-        Ok(self.address(key).map_or_else(Asked::Nonsense, Asked::Stream))
+        Ok(self.address(key).map_or_else(Requested::Invalid, Requested::Stream))
     }
 
-    /// FCUnpublish ends the stream that it names. Some encoders name none, and mean the only one.
+    /// FCUnpublish ends the stream that it names. Some encoders name none and mean the only one.
     pub(super) fn unpublish_named(&mut self, command: &Command) {
         let id = match command.argument(0) {
             Argument::Text(key) => {
@@ -100,7 +104,7 @@ impl Session {
         }
     }
 
-    /// deleteStream names a number; the one that it came on, where it names none.
+    /// deleteStream names a message stream, or means the one that it came on.
     pub(super) fn delete_stream(&mut self, on: MessageStreamId, command: &Command) {
         let id = match command.argument(0) {
             Argument::Other(Value::Number(id)) => *id as MessageStreamId,
@@ -111,8 +115,8 @@ impl Session {
         self.streams.delete(id);
     }
 
-    /// The number that a command on `on` is about, where it names none: on 0, the only one that is in use, if there is
-    /// one; 0 where there is none.
+    /// The message stream that a command on `on` is about if it names none. For 0 that is the only one in use, or 0 if
+    /// none or several are.
     pub(super) fn in_use(&self, on: MessageStreamId) -> MessageStreamId {
         match (on, self.streams.published_count(), self.plays_on) {
             (0, 0, Some(id)) => id,
@@ -122,7 +126,7 @@ impl Session {
         }
     }
 
-    /// Ends what is published or played on this number.
+    /// Ends the publish or play on this message stream.
     pub(super) fn end_stream(&mut self, id: MessageStreamId) {
         self.unpublish(id);
         if self.plays_on == Some(id) {
@@ -132,14 +136,14 @@ impl Session {
 
     fn unpublish(&mut self, id: MessageStreamId) {
         if self.streams.end(id).is_some() {
-            self.link.want_media(self.streams.published_count() > 0);
+            self.link.set_wants_media(self.streams.published_count() > 0);
             self.status(id, "NetStream.Unpublish.Success", "Stopped publishing.");
             self.outputs.push_back(Output::Unpublish { message_stream_id: id });
         }
     }
 
     fn address(&self, key: &str) -> Result<Address, name::Error> {
-        let connect = self.connect.as_ref().expect("only connect is heard before connect");
+        let connect = self.connect.as_ref().expect("no other command is executed before connect");
         Address::parse(&connect.app, &connect.tc_url, key)
     }
 }

@@ -1,39 +1,39 @@
-//! What a session asks its caller, one question at a time, and the answers that it takes.
+//! The questions that a session asks its caller, and their answers.
 
 use std::fmt;
 
 use super::{Connect, MessageStreamId};
 use crate::rtmp::name::StreamName;
 
-/// The number of a question: ascending, and a session gives no number twice.
+/// Identifies a question within its session: ascending, never used twice.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct QuestionId(pub(super) u32);
 
-/// A client asks to connect (RTMP 1.0 §7.2.1.1). Its texts are as they were sent, bounded in length: not for the log.
+/// A client asks to connect (RTMP 1.0 §7.2.1.1). The strings are as sent, only truncated: not for the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConnectRequest {
-    /// The number for [`Session::answer`](super::Session::answer).
+    /// For [`Session::answer`](super::Session::answer).
     pub question: QuestionId,
-    /// The path of `app`, or of `tcUrl` where `app` is empty.
+    /// The path of `app`, or of `tcUrl` if `app` is empty. 4.8 KiB at most, with `query`.
     pub app: String,
-    /// The parameters of `app`, or of `tcUrl` where `app` is empty, without `?`. May contain secrets.
+    /// The parameters of `app`, or of `tcUrl` if `app` is empty, without `?`. May contain secrets.
     pub query: String,
-    /// `tcUrl` with its parameters. May contain secrets.
+    /// `tcUrl` with its parameters. 5.1 KiB at most. May contain secrets.
     pub tc_url: String,
-    /// `flashVer`: name and version of the client.
+    /// `flashVer`: name and version of the client. 257 bytes at most.
     pub flash_ver: String,
-    /// `swfUrl`: address of the Flash file that connects. OBS sends its `tcUrl` again.
+    /// `swfUrl`: address of the Flash file that connects. OBS sends its `tcUrl` again. 2 KiB at most.
     pub swf_url: String,
-    /// `pageUrl`: address of the page with the player.
+    /// `pageUrl`: address of the page with the player. 2 KiB at most.
     pub page_url: String,
 }
 
 /// A client asks to publish a stream (§7.2.2.6).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PublishRequest {
-    /// The number for [`Session::answer`](super::Session::answer).
+    /// For [`Session::answer`](super::Session::answer).
     pub question: QuestionId,
-    /// The message stream that it is published on: identifies it in all that follows.
+    /// The message stream that it is published on. Identifies it in later outputs and calls.
     pub message_stream_id: MessageStreamId,
     /// The stream.
     pub name: StreamName,
@@ -44,9 +44,9 @@ pub struct PublishRequest {
 /// A client asks to play a stream (§7.2.2.1).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PlayRequest {
-    /// The number for [`Session::answer`](super::Session::answer).
+    /// For [`Session::answer`](super::Session::answer).
     pub question: QuestionId,
-    /// The message stream on which the client gets the answers; its media is always on message stream 1.
+    /// The message stream of the answers. The media is always on message stream 1.
     pub message_stream_id: MessageStreamId,
     /// The stream.
     pub name: StreamName,
@@ -57,34 +57,35 @@ pub struct PlayRequest {
 /// The answer to a question.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// The client gets what it asks for.
+    /// Allow the request.
     Allow,
-    /// The client gets what it asks for under another name, and is not notified of it. To `publish` and `play`: the
-    /// stream's name. To `connect`: the path that replaces the app's, as nginx-rtmp's hooks have it.
+    /// Allow the request under another name, without a notice to the client. For `publish` and `play` this is the name of
+    /// the stream; `FCUnpublish` may use either name. For `connect` it replaces the path of the app, as nginx-rtmp's
+    /// hooks can.
     AllowAs(StreamName),
-    /// The client is to go to this address, `rtmp://…`: an error with the property `ex: { code: 302, redirect }`, as
-    /// Flash Media Server has it, with the code `NetConnection.Connect.Rejected`, `NetStream.Publish.Denied` or
-    /// `NetStream.Play.Failed`. SRS follows it; FFmpeg, librtmp, OBS and GStreamer report an error, with the address
-    /// in its description.
+    /// Send the client to this address, `rtmp://…`: an error with the property `ex: { code: 302, redirect }` as from Flash
+    /// Media Server, and the code `NetConnection.Connect.Rejected`, `NetStream.Publish.Denied` or `NetStream.Play.Failed`.
+    /// SRS follows it. FFmpeg, librtmp, OBS and GStreamer do not: they report the error, whose description has the
+    /// address. The connection closes unless another stream runs on it.
     Redirect(String),
-    /// The client does not get what it asks for.
+    /// Deny the request. The connection closes unless another stream runs on it.
     Deny {
-        /// `NetStream.Publish.BadName`, `NetStream.Play.StreamNotFound` and the like. A `connect` is denied with
-        /// `NetConnection.Connect.Rejected` unless the code is another one of `NetConnection`.
+        /// The status code: `NetStream.Publish.BadName`, `NetStream.Play.StreamNotFound` and the like. For `connect`, a
+        /// code that does not begin with `NetConnection.` is replaced by `NetConnection.Connect.Rejected`.
         code: String,
-        /// For people. FFmpeg shows the first 255 bytes.
+        /// Text for people. FFmpeg shows the first 255 bytes.
         description: String,
     },
 }
 
-/// A question without its answer.
+/// An open question.
 #[derive(Debug)]
 pub(super) struct Question {
     pub id: QuestionId,
     pub about: About,
 }
 
-/// What a question is about, with what the answer needs.
+/// What a question is about, and the data that its answer needs.
 #[derive(Debug)]
 pub(super) enum About {
     Connect(Box<Connect>),
@@ -100,7 +101,7 @@ pub(super) enum About {
 }
 
 impl Question {
-    /// The message stream of the `publish` or `play` that it is about.
+    /// The message stream of the `publish` or `play`.
     pub fn message_stream_id(&self) -> Option<MessageStreamId> {
         match self.about {
             About::Connect(_) => None,
@@ -111,9 +112,9 @@ impl Question {
     }
 
     /// Memory on the heap, bytes.
-    pub fn held_bytes(&self) -> usize {
+    pub fn memory_bytes(&self) -> usize {
         match &self.about {
-            About::Connect(connect) => connect.held_bytes(),
+            About::Connect(connect) => connect.memory_bytes(),
             About::Publish { name, .. } => name.app.capacity() + name.name.capacity(),
             About::Play { .. } => 0,
         }

@@ -1,17 +1,17 @@
-//! The message streams of one connection: which numbers `createStream` has given out, and what is published on each.
-//! Several may be: an encoder of several bit rates publishes each under a name of its own.
+//! The message streams of one connection: which ids `createStream` has given out, and what is published on each. Several
+//! streams may be: an encoder with several bit rates publishes each under its own name.
 
 use crate::rtmp::name::StreamName;
 
-/// Names a message stream of a connection. 0 is the connection itself.
+/// Identifies a message stream of a connection. 0 is the connection itself.
 pub type MessageStreamId = u32;
 
-/// What a connection has of message streams. Owns no memory while nothing is published.
+/// The message streams of a connection. Uses no heap while nothing is published.
 #[derive(Debug, Default)]
 pub(super) struct Streams {
-    /// Bit n - 1 is set while number n is given out.
+    /// Bit n - 1 is set while message stream n exists.
     given: u64,
-    /// The number that was given out last.
+    /// The message stream that was created last.
     newest: MessageStreamId,
     publications: Vec<Published>,
 }
@@ -20,15 +20,15 @@ pub(super) struct Streams {
 #[derive(Debug)]
 pub(super) struct Published {
     pub id: MessageStreamId,
-    /// As the client names it.
+    /// The name that the client uses.
     name: StreamName,
-    /// As players know it, where that is another name: a client may have heard of it and use either.
+    /// The name that players use, if it is another one: the client may know it, and use either.
     other_name: Option<Box<StreamName>>,
 }
 
 impl Streams {
-    /// Gives out the lowest free number: the first stream is 1 on each connection, as encoders that never look at the
-    /// answer take for granted. None at [`MAX_CREATED_STREAMS`].
+    /// Gives out the lowest free id. The first one is 1: encoders that ignore the answer rely on it. None if there are
+    /// [`MAX_CREATED_STREAMS`] already.
     pub fn create(&mut self) -> Option<MessageStreamId> {
         let free = self.given.trailing_ones();
         (free < MAX_CREATED_STREAMS).then(|| {
@@ -38,26 +38,26 @@ impl Streams {
         })
     }
 
-    /// The number may be given out again.
+    /// The id may be given out again.
     pub fn delete(&mut self, id: MessageStreamId) {
         if let Some(bit) = id.checked_sub(1).filter(|&bit| bit < MAX_CREATED_STREAMS) {
             self.given &= !(1 << bit);
         }
     }
 
-    /// The stream that a `publish` or `play` is about. Some encoders send them on 0, and mean the stream that they have
-    /// just created; some create none.
-    pub fn asked_on(&self, id: MessageStreamId) -> MessageStreamId {
+    /// The message stream that a `publish` or `play` on `id` is about. Some encoders send them on 0 and mean the message
+    /// stream that they have just created, or 1 if they have created none.
+    pub fn meant_by(&self, id: MessageStreamId) -> MessageStreamId {
         if id == 0 { self.newest.max(1) } else { id }
     }
 
-    /// Begins to publish. What was published on this number must have ended.
+    /// Begins to publish. The previous publish on this message stream must have ended.
     pub fn publish(&mut self, id: MessageStreamId, name: StreamName, other_name: Option<StreamName>) {
         debug_assert!(!self.is_published(id));
         self.publications.push(Published { id, name, other_name: other_name.map(Box::new) });
     }
 
-    /// Ends what is published on this number.
+    /// Ends the publish on this message stream.
     pub fn end(&mut self, id: MessageStreamId) -> Option<Published> {
         let at = self.publications.iter().position(|it| it.id == id)?;
         let ended = self.publications.remove(at);
@@ -72,19 +72,19 @@ impl Streams {
         std::mem::take(&mut self.publications)
     }
 
-    /// Whether a stream is published on this number.
+    /// Whether a stream is published on this message stream.
     pub fn is_published(&self, id: MessageStreamId) -> bool {
         self.publications.iter().any(|it| it.id == id)
     }
 
-    /// The number that this stream is published on: the name that the client gave it counts before the other one.
+    /// The message stream that publishes this name. The names that the client uses take precedence.
     pub fn named(&self, name: &StreamName) -> Option<MessageStreamId> {
         let by_name = self.publications.iter().find(|it| it.name == *name);
         let by_other = || self.publications.iter().find(|it| it.other_name.as_deref() == Some(name));
         by_name.or_else(by_other).map(|it| it.id)
     }
 
-    /// The number of the one stream that is published; none where there are several.
+    /// The message stream of the only publish; none if there are several.
     pub fn only(&self) -> Option<MessageStreamId> {
         match self.publications.as_slice() {
             [only] => Some(only.id),
@@ -92,20 +92,20 @@ impl Streams {
         }
     }
 
-    /// The number of the stream that media of this number belongs to, if one is published there. 0 is no stream, and
-    /// several clients send all of their media on it: they mean the only one that there is.
+    /// The message stream whose publish gets the media that arrives on `id`. Some clients send all media on 0: that
+    /// belongs to the only publish.
     pub fn media_of(&self, id: MessageStreamId) -> Option<MessageStreamId> {
         let id = if id == 0 { self.only()? } else { id };
         self.is_published(id).then_some(id)
     }
 
-    /// How many are published.
+    /// How many streams are published.
     pub fn published_count(&self) -> usize {
         self.publications.len()
     }
 
     /// Memory on the heap, bytes.
-    pub fn held_bytes(&self) -> usize {
+    pub fn memory_bytes(&self) -> usize {
         let text = |name: &StreamName| name.app.capacity() + name.name.capacity();
         let names = self.publications.iter().map(|it| {
             text(&it.name) + it.other_name.as_ref().map_or(0, |name| size_of::<StreamName>() + text(name))
@@ -114,10 +114,11 @@ impl Streams {
     }
 }
 
-/// Numbers that a connection may have at a time; it deletes those that it needs no longer. Real clients have three.
+/// Message streams that a connection may have at a time. It can delete those that it no longer needs. Real clients have
+/// up to three.
 pub const MAX_CREATED_STREAMS: u32 = u64::BITS;
 
-/// Streams that a connection may publish at a time. Encoders of several bit rates have three to six.
+/// Streams that a connection may publish at a time. Encoders with several bit rates publish three to six.
 pub const MAX_PUBLICATIONS: usize = 8;
 
 #[cfg(test)]
@@ -129,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn each_number_is_given_once_until_it_is_deleted() {
+    fn an_id_is_given_out_again_only_after_it_is_deleted() {
         let mut streams = Streams::default();
         let given: Vec<_> = (0..MAX_CREATED_STREAMS).map(|_| streams.create().unwrap()).collect();
         assert_eq!(given, (1..=64).collect::<Vec<_>>());
@@ -143,12 +144,12 @@ mod tests {
     }
 
     #[test]
-    fn zero_means_the_stream_created_last_or_the_only_one_published() {
+    fn id_0_means_the_newest_stream_or_the_only_publish() {
         let mut streams = Streams::default();
-        assert_eq!(streams.asked_on(0), 1);
+        assert_eq!(streams.meant_by(0), 1);
         streams.create();
         streams.create();
-        assert_eq!((streams.asked_on(0), streams.asked_on(1)), (2, 1));
+        assert_eq!((streams.meant_by(0), streams.meant_by(1)), (2, 1));
         assert_eq!(streams.media_of(0), None);
         streams.publish(1, name("a"), None);
         assert_eq!((streams.media_of(0), streams.media_of(1), streams.media_of(2)), (Some(1), Some(1), None));
@@ -157,11 +158,11 @@ mod tests {
         assert!(streams.end(1).is_some() && streams.end(1).is_none());
         assert_eq!(streams.media_of(0), Some(2));
         streams.end_all();
-        assert_eq!(streams.held_bytes(), 0);
+        assert_eq!(streams.memory_bytes(), 0);
     }
 
     #[test]
-    fn a_stream_with_two_names_is_found_by_either_and_the_client_s_own_counts_first() {
+    fn a_stream_is_found_by_either_name_and_the_client_s_name_takes_precedence() {
         let mut streams = Streams::default();
         streams.publish(1, name("a"), Some(name("b")));
         assert_eq!((streams.named(&name("a")), streams.named(&name("b"))), (Some(1), Some(1)));

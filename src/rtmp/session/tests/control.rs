@@ -31,7 +31,7 @@ fn a_ping_waits_for_connect() {
 }
 
 #[test]
-fn an_unasked_ping_response_changes_nothing() {
+fn a_ping_response_without_a_request_changes_nothing() {
     let mut peer = Peer::connected();
     peer.control(Control::User(UserControl::PingResponse(u32::MAX - 5)));
     peer.control(Control::User(UserControl::PingResponse(1 << 31)));
@@ -47,15 +47,15 @@ fn a_bandwidth_that_we_did_not_announce_is_answered_by_a_window() {
 }
 
 #[test]
-fn a_tiny_window_does_not_make_us_answer_each_byte() {
+fn a_tiny_window_does_not_cause_an_acknowledgement_per_byte() {
     let mut peer = Peer::publishing();
     peer.control(Control::WindowAcknowledgementSize(1));
     let mut wire = Vec::new();
     peer.encoder.encode(&message(type_id::VIDEO, 0, &[7; 40_000]), &mut wire);
     let mut acknowledgements = 0;
     for byte in &wire {
-        let said = peer.receive(vec![*byte]).unwrap();
-        acknowledgements += said.iter().filter(|line| line.starts_with("Acknowledgement")).count();
+        let lines = peer.receive(vec![*byte]).unwrap();
+        acknowledgements += lines.iter().filter(|line| line.starts_with("Acknowledgement")).count();
     }
     assert!((5..=10).contains(&acknowledgements), "{acknowledgements}");
 }
@@ -65,16 +65,16 @@ fn a_window_of_0_means_no_acknowledgements() {
     let mut peer = Peer::publishing();
     peer.control(Control::WindowAcknowledgementSize(0));
     for _ in 0..100 {
-        let said = peer.message(type_id::VIDEO, 0, &vec![7; 100_000]);
-        assert!(said.iter().all(|line| line.starts_with("Video")));
+        let lines = peer.message(type_id::VIDEO, 0, &vec![7; 100_000]);
+        assert!(lines.iter().all(|line| line.starts_with("Video")));
     }
 }
 
 #[test]
-fn a_peer_that_names_no_window_is_acknowledged_all_the_same() {
+fn a_peer_that_announces_no_window_is_acknowledged_as_well() {
     let mut peer = Peer::publishing();
-    let said: Vec<_> = (0..30).flat_map(|_| peer.message(type_id::VIDEO, 0, &vec![7; 100_000])).collect();
-    assert_eq!(said.iter().filter(|line| line.starts_with("Acknowledgement")).count(), 1);
+    let lines: Vec<_> = (0..30).flat_map(|_| peer.message(type_id::VIDEO, 0, &vec![7; 100_000])).collect();
+    assert_eq!(lines.iter().filter(|line| line.starts_with("Acknowledgement")).count(), 1);
 }
 
 #[test]
@@ -84,11 +84,11 @@ fn the_acknowledgement_wraps_at_32_bits() {
     peer.session.link.skip_received((1 << 32) - 6000);
     let before = peer.session.received_bytes();
     assert!(before < 1 << 32);
-    let said = peer.message(type_id::VIDEO, 0, &vec![7; 10_000]);
+    let lines = peer.message(type_id::VIDEO, 0, &vec![7; 10_000]);
     let after = peer.session.received_bytes();
     assert!(after > 1 << 32);
     let acknowledgement = format!("Acknowledgement({})", after - (1 << 32));
-    assert_eq!(said, [format!("Video 0 {}", "\\u{7}".repeat(10_000)), acknowledgement]);
+    assert_eq!(lines, [format!("Video 0 {}", "\\u{7}".repeat(10_000)), acknowledgement]);
 }
 
 #[test]

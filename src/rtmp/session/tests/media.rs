@@ -1,4 +1,4 @@
-//! Media: what becomes a frame, and what comes before its time.
+//! Media: which messages become frames, and media before the answer to `publish`.
 
 use super::*;
 
@@ -12,7 +12,7 @@ fn an_encoder_that_does_not_wait_for_its_answer_loses_nothing() {
     peer.encoder.encode(&message(type_id::AUDIO, 10, b"a0"), &mut wire);
     let cut = wire.len() - 5;
     assert_eq!(peer.receive(wire[..cut].to_vec()).unwrap(), ["Publish live/key"]);
-    assert!(peer.session.is_holding());
+    assert!(peer.session.has_open_question());
     assert_eq!(peer.receive(wire[cut..].to_vec()).unwrap(), NOTHING);
     assert_eq!(peer.message(type_id::VIDEO, 40, b"v1"), NOTHING);
     peer.allow();
@@ -24,39 +24,39 @@ fn an_encoder_that_does_not_wait_for_its_answer_loses_nothing() {
         "Video 40 v1",
     ];
     assert_eq!(peer.transcript(), all);
-    assert_eq!(peer.session.held.capacity(), 0);
+    assert_eq!(peer.session.pending.capacity(), 0);
 }
 
 #[test]
-fn what_is_held_for_an_unanswered_publish_is_bounded() {
+fn bytes_before_the_answer_are_bounded() {
     let mut peer = Peer::connected();
     peer.call("publish", 0.0, ["key".into()]);
-    assert!(peer.receive(vec![0; MAX_HELD_BYTES]).is_ok());
+    assert!(peer.receive(vec![0; MAX_PENDING_BYTES]).is_ok());
     let error = peer.receive(vec![0]).unwrap_err();
-    assert_eq!(error.kind, ErrorKind::TooMuchHeld(MAX_HELD_BYTES + 1));
+    assert_eq!(error.kind, ErrorKind::TooMuchPending(MAX_PENDING_BYTES + 1));
 }
 
 #[test]
-fn what_is_held_may_be_wrong_too() {
+fn a_violation_before_the_answer_is_reported_after_it() {
     let mut peer = Peer::connected();
     peer.call("publish", 0.0, ["key".into()]);
     assert_eq!(peer.message(type_id::COMMAND_AMF0, 0, b"nonsense"), NOTHING);
     peer.allow();
     let mut outputs = std::iter::from_fn(|| peer.session.poll().transpose());
-    assert!(matches!(outputs.next(), Some(Ok(Output::Send(_)))), "what came before it is said");
+    assert!(matches!(outputs.next(), Some(Ok(Output::Send(_)))), "the answer is sent first");
     assert!(matches!(outputs.next(), Some(Err(error)) if matches!(error.kind, ErrorKind::Command(_))));
     assert!(outputs.next().is_none());
 }
 
 #[test]
-fn media_without_a_publish_goes_nowhere() {
+fn media_without_a_publish_is_ignored() {
     let mut peer = Peer::connected();
     assert_eq!(peer.message(type_id::VIDEO, 0, b"v"), NOTHING);
     assert_eq!(peer.message(type_id::DATA_AMF0, 0, b"d"), NOTHING);
 }
 
 #[test]
-fn set_data_frame_is_stripped_and_other_data_passes() {
+fn set_data_frame_is_removed_and_other_data_is_passed_on() {
     let mut peer = Peer::publishing();
     let wrapped = b"\x02\0\x0d@setDataFrame\x02\0\x0aonMetaData\x08\0\0\0\0\0\0\x09";
     let bare = peer.message(type_id::DATA_AMF0, 0, &wrapped[16..]);
@@ -97,20 +97,20 @@ fn amf3_data_and_commands_lose_their_format_byte() {
 }
 
 #[test]
-fn empty_messages_are_a_sign_of_life_and_no_frame() {
+fn empty_messages_are_keepalives_and_no_frames() {
     let mut peer = Peer::publishing();
     let types = [type_id::AUDIO, type_id::VIDEO, type_id::DATA_AMF0, type_id::DATA_AMF3, type_id::AGGREGATE];
     for message_type_id in types {
         assert_eq!(peer.message(message_type_id, 0, b""), NOTHING);
     }
     assert_eq!(peer.message(type_id::AUDIO, 5, b"a"), ["Audio 5 a"]);
-    for of_no_use in [b"\x57\0".as_slice(), b"\x52\0", b"\x17\x01", b"\x27\x01\0\0"] {
-        assert_eq!(peer.message(type_id::VIDEO, 0, of_no_use), NOTHING);
+    for unusable in [b"\x57\0".as_slice(), b"\x52\0", b"\x17\x01", b"\x27\x01\0\0"] {
+        assert_eq!(peer.message(type_id::VIDEO, 0, unusable), NOTHING);
     }
 }
 
 #[test]
-fn an_aggregate_becomes_frames_on_its_own_time() {
+fn an_aggregate_becomes_frames_relative_to_its_own_time() {
     let mut peer = Peer::publishing();
     let aggregate = b"\x09\0\0\x02\0\x13\x88\0\0\0\0v0\0\0\0\x0d\
                       \x08\0\0\x01\0\x13\x92\0\0\0\0a\0\0\0\x0c\
@@ -124,7 +124,7 @@ fn an_aggregate_becomes_frames_on_its_own_time() {
 }
 
 #[test]
-fn message_types_that_mean_nothing_to_us_are_ignored() {
+fn unknown_message_types_are_ignored() {
     let mut peer = Peer::publishing();
     for message_type_id in [0, 7, 10, 16, 19, 23, 255] {
         assert_eq!(peer.message(message_type_id, 0, b"?"), NOTHING);
@@ -144,10 +144,10 @@ fn payload_is_a_view_of_the_read() {
     assert_eq!(frame.payload.to_bytes().as_ptr(), wire[12..].as_ptr());
 }
 
-/// A message of 16 MB may hold a million, and a read of 64 KiB ten thousand: each call gives out one frame, or reads a
-/// few messages that ask for nothing.
+/// A message of 16 MB may contain a million others, and a read of 64 KiB ten thousand: each call returns one frame, or reads
+/// a few messages without output.
 #[test]
-fn however_much_has_come_one_call_reads_little_of_it() {
+fn however_much_has_arrived_one_call_reads_little_of_it() {
     let mut peer = Peer::publishing();
     let chunk_size = ChunkSize::new(1 << 20).unwrap();
     peer.encoder.set_chunk_size(chunk_size);
@@ -165,7 +165,7 @@ fn however_much_has_come_one_call_reads_little_of_it() {
     peer.session.receive(wire.into(), 0).unwrap();
     let (mut read, mut frames) = (before, 0);
     while let Some(output) = peer.session.poll().unwrap() {
-        assert!(peer.session.outputs.is_empty(), "nothing piles up");
+        assert!(peer.session.outputs.is_empty(), "no output is queued");
         assert!(peer.session.received_messages() - read <= MESSAGES_PER_POLL as u64);
         read = peer.session.received_messages();
         frames += usize::from(matches!(output, Output::Frame { .. }));
@@ -174,7 +174,7 @@ fn however_much_has_come_one_call_reads_little_of_it() {
 }
 
 #[test]
-fn what_comes_while_more_is_to_be_read_comes_after_it() {
+fn bytes_that_arrive_before_the_previous_ones_are_read_come_after_them() {
     let mut peer = Peer::publishing();
     let mut wires = [b"a", b"b", b"c"].map(|body| {
         let mut wire = Vec::new();
@@ -182,7 +182,7 @@ fn what_comes_while_more_is_to_be_read_comes_after_it() {
         peer.encoder.encode(&message(type_id::VIDEO, 0, body), &mut wire);
         Bytes::from(wire)
     });
-    // Cut within a message.
+    // Cut inside a message.
     wires[1] = [&wires[1][..], &wires[2][..20]].concat().into();
     wires[2] = wires[2].slice(20..);
     for wire in wires {

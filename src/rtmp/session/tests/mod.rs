@@ -1,5 +1,4 @@
-//! What the session says and does, word by word: each test sends messages as some client would, and reads the
-//! transcript of all that comes of it.
+//! The session message by message: each test sends messages as a client does, and compares the transcript of all outputs.
 
 use proptest::prelude::*;
 
@@ -8,29 +7,29 @@ use crate::amf0;
 use crate::rtmp::chunk::{ChunkSize, Encoder};
 
 mod control;
-mod holdings;
 mod media;
+mod memory;
 mod names;
 mod order;
 mod questions;
 mod streams;
 mod violations;
 
-/// A peer that sends what it is told to, and the session's transcript since last read.
+/// A client and the session that it talks to.
 struct Peer {
     session: Session,
     encoder: Encoder,
-    /// Of the session's chunks, in bytes.
+    /// The size of the session's chunks, bytes.
     chunk_size: usize,
-    /// The number of the newest question; 0 before the first.
+    /// The newest question; 0 before the first.
     question: QuestionId,
-    /// Whether `connect` is allowed at once, as a relay without rules does: then the transcript has nothing of it.
+    /// Whether `connect` is allowed at once. Then the transcript does not have the question.
     allows_connect: bool,
     now_ms: u64,
 }
 
 impl Peer {
-    /// Behind the handshake.
+    /// After the handshake.
     fn new() -> Self {
         let mut session = Session::new(&SessionConfig::default(), 0, [1; 32]);
         let mut hello = vec![0; HANDSHAKE_BYTES];
@@ -54,12 +53,12 @@ impl Peer {
         peer
     }
 
-    /// Allows what was asked last.
+    /// Allows the newest question.
     fn allow(&mut self) {
         assert!(self.session.answer(self.question, Answer::Allow));
     }
 
-    /// Denies what was asked last.
+    /// Denies the newest question.
     fn deny(&mut self, code: &str, description: &str) {
         assert!(self.session.answer(self.question, denial(code, description)));
     }
@@ -174,12 +173,12 @@ fn publish_line(request: &PublishRequest) -> String {
     format!("Publish {}{}", request.name, on(request.message_stream_id))
 }
 
-/// Which message stream a line is about: nothing is said about the first.
+/// The message stream of a line; empty for the first.
 fn on(id: MessageStreamId) -> String {
     if id == 1 { String::new() } else { format!(" on {id}") }
 }
 
-/// What the session sent, one line per message.
+/// The messages that the session sent, one line each.
 fn sent(bytes: &[u8], chunk_size: &mut usize) -> Vec<String> {
     let line = |(message_type_id, id, body): (u8, u8, Vec<u8>)| match message_type_id {
         type_id::SET_CHUNK_SIZE => {
@@ -200,8 +199,8 @@ fn sent(bytes: &[u8], chunk_size: &mut usize) -> Vec<String> {
     messages(bytes, chunk_size).into_iter().map(line).collect()
 }
 
-/// Type, message stream and body of each message that the session sent. Takes for granted, as some peers do, that each
-/// begins with a whole header and, once a chunk size has been announced, is one chunk.
+/// Type, message stream and body of each message that the session sent. Assumes, as some peers do, that each message begins
+/// with a type 0 header and, once a chunk size has been announced, is one chunk.
 fn messages(mut bytes: &[u8], chunk_size: &mut usize) -> Vec<(u8, u8, Vec<u8>)> {
     let mut messages = Vec::new();
     while let [chunk_stream, _, _, _, l2, l1, l0, message_type_id, id, 0, 0, 0, rest @ ..] = bytes {
@@ -246,10 +245,10 @@ const HANDSHAKE_BYTES: usize = 3073;
 const NOTHING: [&str; 0] = [];
 
 #[test]
-fn a_player_s_session_holds_a_few_hundred_bytes() {
+fn a_player_s_session_uses_a_few_hundred_bytes() {
     let peer = Peer::playing();
     let session = &peer.session;
     assert!(session.handshake.is_none());
-    assert_eq!((session.outputs.capacity(), session.held.capacity()), (0, 0));
+    assert_eq!((session.outputs.capacity(), session.pending.capacity()), (0, 0));
     assert!(size_of::<Session>() <= 512, "{}", size_of::<Session>());
 }

@@ -1,9 +1,9 @@
-//! Names, and what a client says of itself.
+//! Stream names, and the properties of `connect`.
 
 use super::*;
 
 #[test]
-fn the_parameters_of_the_address_are_passed_on_as_they_are() {
+fn the_parameters_of_the_address_are_passed_on_unchanged() {
     for query in ["", "start=live", "start=yesterday&token=a%20b", "start"] {
         let mut peer = Peer::connected();
         let play = Command::call("play", 0.0, [Value::from(format!("key?{query}"))]).to_bytes();
@@ -15,12 +15,12 @@ fn the_parameters_of_the_address_are_passed_on_as_they_are() {
     }
 }
 
-/// The value is AMF3, or of a type that nobody knows.
+/// The value is AMF3, or of an unknown type.
 #[test]
-fn a_connect_with_one_strange_property_keeps_its_app() {
-    for strange in [&b"\x11\x0a\x0b\x01\x07foo\x06\x07bar\x01"[..], b"\x11\x04\x05", b"\x20\x01", b"\x04"] {
+fn a_connect_with_an_unreadable_property_keeps_its_app() {
+    for value in [&b"\x11\x0a\x0b\x01\x07foo\x06\x07bar\x01"[..], b"\x11\x04\x05", b"\x20\x01", b"\x04"] {
         let connect = b"\x02\0\x07connect\0\x3f\xf0\0\0\0\0\0\0\x03";
-        let (x, app) = ([b"\0\x01x", strange].concat(), b"\0\x03app\x02\0\x04live");
+        let (x, app) = ([b"\0\x01x", value].concat(), b"\0\x03app\x02\0\x04live");
         for properties in [[&x[..], app].concat(), [app, &x[..]].concat()] {
             for end in [&b"\0\0\x09"[..], b""] {
                 let mut peer = Peer::new();
@@ -37,28 +37,28 @@ fn a_connect_with_one_strange_property_keeps_its_app() {
 }
 
 #[test]
-fn commands_that_are_padded_or_cut_do_what_they_say() {
+fn padded_or_truncated_commands_are_executed() {
     let mut peer = Peer::connected();
     let whole = Command::call("createStream", 2.0, []).to_bytes();
     for (given, padding) in
         [&b""[..], b"\0\0\0\0", b"\x09", b"\x03\0\x01a", b"\x11\x01"].into_iter().enumerate()
     {
-        let told = peer.message(type_id::COMMAND_AMF0, 0, &[&whole[..], padding].concat());
-        assert_eq!(told, [format!("_result 2 [Number({:?})] on 0", given as f64 + 1.0)]);
+        let lines = peer.message(type_id::COMMAND_AMF0, 0, &[&whole[..], padding].concat());
+        assert_eq!(lines, [format!("_result 2 [Number({:?})] on 0", given as f64 + 1.0)]);
     }
     for name in ["releaseStream", "FCPublish", "getStreamLength"] {
         let cut = Command::call(name, 2.0, [Value::from("key")]).to_bytes();
-        let told = peer.message(type_id::COMMAND_AMF0, 0, &cut[..cut.len() - 1]);
-        assert!(told.last().is_some_and(|line| line.starts_with("_result 2")), "{name}: {told:?}");
+        let lines = peer.message(type_id::COMMAND_AMF0, 0, &cut[..cut.len() - 1]);
+        assert!(lines.last().is_some_and(|line| line.starts_with("_result 2")), "{name}: {lines:?}");
     }
-    // Which stream is not to be guessed.
+    // The stream name is not guessed.
     let cut = Command::call("publish", 0.0, [Value::from("key")]).to_bytes();
     let error = peer.try_message(&message(type_id::COMMAND_AMF0, 0, &cut[..cut.len() - 1])).unwrap_err();
     assert!(matches!(error.kind, ErrorKind::Command(_)));
 }
 
 #[test]
-fn an_empty_key_is_part_of_the_app() {
+fn with_an_empty_key_the_app_is_the_name() {
     for arguments in [vec!["".into()], vec![], vec![Value::Null]] {
         let mut peer = Peer::new();
         let mut connect = Command::call("connect", 1.0, []);
@@ -69,7 +69,7 @@ fn an_empty_key_is_part_of_the_app() {
 }
 
 #[test]
-fn a_lower_case_tcurl_stands_in_for_the_app() {
+fn a_lower_case_tcurl_replaces_an_empty_app() {
     let mut peer = Peer::new();
     let mut connect = Command::call("connect", 1.0, []);
     connect.object = Value::object([("tcurl", "rtmp://host/live".into())]);
@@ -80,23 +80,23 @@ fn a_lower_case_tcurl_stands_in_for_the_app() {
 #[test]
 fn a_name_that_could_forge_a_log_line_is_refused() {
     let mut peer = Peer::connected();
-    let told = peer.call("publish", 0.0, ["a\nb".into()]);
-    assert_eq!(told[0], "onStatus NetStream.Publish.BadName on 1");
-    assert!(told[1].starts_with("Close(Name(Forbidden"));
+    let lines = peer.call("publish", 0.0, ["a\nb".into()]);
+    assert_eq!(lines[0], "onStatus NetStream.Publish.BadName on 1");
+    assert!(lines[1].starts_with("Close(InvalidName(Forbidden"));
     let mut peer = Peer::connected();
-    let told = peer.call("play", 0.0, ["..".into()]);
-    assert_eq!(told[0], "onStatus NetStream.Play.StreamNotFound on 1");
+    let lines = peer.call("play", 0.0, ["..".into()]);
+    assert_eq!(lines[0], "onStatus NetStream.Play.StreamNotFound on 1");
 }
 
 #[test]
-fn text_that_is_not_utf_8_is_a_name_all_the_same() {
+fn text_that_is_not_utf_8_is_a_valid_name() {
     let mut peer = Peer::connected();
     let body = b"\x02\0\x07publish\0\0\0\0\0\0\0\0\0\x05\x02\0\x04caf\xe9";
     assert_eq!(peer.message(type_id::COMMAND_AMF0, 0, body), ["Publish live/caf\u{e9}"]);
 }
 
 #[test]
-fn what_the_client_says_of_itself_is_kept() {
+fn the_properties_of_connect_are_kept() {
     let mut peer = Peer::new();
     let mut connect = Command::call("connect", 1.0, []);
     connect.object = Value::object([

@@ -1,9 +1,9 @@
-//! What is answered in which order and words, to one publish or play and to several on a connection.
+//! The answers and their order, for one publish or play and for several on a connection.
 
 use super::*;
 
 #[test]
-fn connect_is_answered_in_flash_media_server_s_order() {
+fn connect_is_answered_in_the_order_of_flash_media_server() {
     let mut peer = Peer::new();
     let mut connect = Command::call("connect", 1.0, []);
     connect.object = Value::object([("app", "live".into())]);
@@ -18,13 +18,13 @@ fn connect_is_answered_in_flash_media_server_s_order() {
 }
 
 #[test]
-fn ffmpeg_s_way_to_publish() {
+fn ffmpeg_s_commands_to_publish_are_answered() {
     let mut peer = Peer::connected();
     assert_eq!(peer.call("releaseStream", 2.0, ["key".into()]), ["_result 2 [Undefined] on 0"]);
     let notified = ["onFCPublish NetStream.Publish.Start on 0", "_result 3 [Undefined] on 0"];
     assert_eq!(peer.call("FCPublish", 3.0, ["key".into()]), notified);
     assert_eq!(peer.call("createStream", 4.0, []), ["_result 4 [Number(1.0)] on 0"]);
-    // Nothing is said before the stream is really ours.
+    // Nothing is sent before the answer.
     assert_eq!(peer.call("publish", 5.0, ["key".into(), "live".into()]), ["Publish live/key"]);
     peer.allow();
     assert_eq!(peer.transcript(), ["User(StreamBegin(1))", "onStatus NetStream.Publish.Start on 1"]);
@@ -40,7 +40,7 @@ fn ffmpeg_s_way_to_publish() {
 }
 
 #[test]
-fn ffmpeg_s_way_to_play() {
+fn ffmpeg_s_commands_to_play_are_answered() {
     let mut peer = Peer::connected();
     assert_eq!(peer.control(Control::WindowAcknowledgementSize(2_500_000)), NOTHING);
     assert_eq!(peer.call("createStream", 2.0, []), ["_result 2 [Number(1.0)] on 0"]);
@@ -60,31 +60,31 @@ fn ffmpeg_s_way_to_play() {
 }
 
 #[test]
-fn play_is_reset_when_asked() {
-    for (reset, said) in
+fn play_is_reset_on_request() {
+    for (reset, is_reset) in
         [(Value::from(true), true), (1.0.into(), true), (false.into(), false), (0.0.into(), false)]
     {
         let mut peer = Peer::connected();
         peer.call("play", 0.0, ["key".into(), (-2.0).into(), (-1.0).into(), reset]);
         peer.allow();
         let at = peer.transcript().iter().position(|line| line.contains("Play.Reset"));
-        assert_eq!(at, said.then_some(1));
+        assert_eq!(at, is_reset.then_some(1));
     }
 }
 
 #[test]
-fn a_refused_publish_gets_its_code_and_is_closed_behind_it() {
+fn a_denied_publish_gets_its_code_before_the_close() {
     let mut peer = Peer::connected();
     peer.call("publish", 0.0, ["key".into()]);
     peer.deny("NetStream.Publish.Denied", "No.");
     let reason = "Close(Refused(\"NetStream.Publish.Denied\"))";
     assert_eq!(peer.transcript(), ["onStatus NetStream.Publish.Denied on 1", reason]);
-    assert!(!peer.session.is_holding(), "what it still sends is read, so that its end is seen");
+    assert!(!peer.session.has_open_question(), "what it still sends is received, so that its end is noticed");
     assert_eq!(peer.call("publish", 0.0, ["other".into()]), NOTHING);
 }
 
 #[test]
-fn a_publisher_that_is_taken_over_is_told_and_closed() {
+fn a_publisher_whose_stream_is_taken_over_is_notified_and_closed() {
     let mut peer = Peer::publishing();
     peer.session.end_publish(1, "NetStream.Publish.BadName", "Taken over.");
     let reason = "Close(Refused(\"NetStream.Publish.BadName\"))";
@@ -93,15 +93,15 @@ fn a_publisher_that_is_taken_over_is_told_and_closed() {
 }
 
 #[test]
-fn a_player_that_waited_in_vain_is_told_and_closed() {
+fn a_player_whose_stream_never_appears_is_notified_and_closed() {
     let mut peer = Peer::playing();
-    peer.session.fail_play("NetStream.Play.StreamNotFound", "Nobody publishes this.");
+    peer.session.fail_play("NetStream.Play.StreamNotFound", "Not published.");
     let reason = "Close(Refused(\"NetStream.Play.StreamNotFound\"))";
     assert_eq!(peer.transcript(), ["onStatus NetStream.Play.StreamNotFound on 1", reason]);
 }
 
 #[test]
-fn a_stream_that_ends_for_good_is_unpublished_and_at_its_end() {
+fn the_end_of_a_stream_is_notified_by_unpublish_notify_and_stream_eof() {
     let mut peer = Peer::playing();
     peer.session.end_play();
     let ended = ["onStatus NetStream.Play.UnpublishNotify on 1", "User(StreamEof(1))"];
@@ -121,7 +121,7 @@ fn pause_and_seek_are_answered_without_an_error() {
 }
 
 #[test]
-fn a_player_may_leave_off_audio_or_video() {
+fn a_player_may_turn_audio_or_video_off() {
     let mut peer = Peer::playing();
     assert_eq!(peer.call("receiveAudio", 0.0, [false.into()]), ["ReceiveAudio(false)"]);
     let resumed =
@@ -130,7 +130,7 @@ fn a_player_may_leave_off_audio_or_video() {
 }
 
 #[test]
-fn commands_that_mean_nothing_now_are_never_fatal() {
+fn commands_without_a_stream_are_never_fatal() {
     let mut peer = Peer::connected();
     let commands =
         ["deleteStream", "closeStream", "receiveAudio", "receiveVideo", "pause", "seek", "play2", "_error"];
@@ -142,16 +142,16 @@ fn commands_that_mean_nothing_now_are_never_fatal() {
 }
 
 #[test]
-fn an_unknown_command_gets_an_error_if_it_awaits_an_answer() {
+fn an_unknown_command_gets_an_error_if_it_expects_an_answer() {
     let mut peer = Peer::connected();
     assert_eq!(peer.call("frobnicate", 9.0, []), ["_error 9 NetConnection.Call.Failed on 0"]);
     assert_eq!(peer.call("frobnicate", 0.0, []), NOTHING);
-    // However long its name: our commands stay within one chunk.
+    // Our commands fit one chunk, however long the name is.
     assert_eq!(peer.call(&"x".repeat(15_000), 9.0, []), ["_error 9 NetConnection.Call.Failed on 0"]);
 }
 
 #[test]
-fn all_that_one_read_brings_about_is_one_send() {
+fn all_answers_to_one_read_are_one_send() {
     let mut peer = Peer::connected();
     let mut wire = Vec::new();
     for id in [2.0, 3.0, 4.0] {
@@ -181,7 +181,7 @@ fn a_connection_may_publish_again() {
 }
 
 #[test]
-fn publish_needs_no_type_and_any_type_will_do() {
+fn publish_needs_no_type_and_accepts_any_type() {
     for arguments in
         [vec!["key".into()], vec!["key".into(), "record".into()], vec!["key".into(), Value::Null]]
     {
@@ -191,17 +191,17 @@ fn publish_needs_no_type_and_any_type_will_do() {
 }
 
 #[test]
-fn a_second_publish_takes_the_place_of_the_first() {
+fn a_second_publish_replaces_the_first() {
     let mut peer = Peer::publishing();
     let replaced = ["onStatus NetStream.Unpublish.Success on 1", "Unpublish", "Publish live/other"];
     assert_eq!(peer.call("publish", 0.0, ["other".into()]), replaced);
 }
 
 #[test]
-fn a_second_play_takes_the_place_of_the_first() {
+fn a_second_play_replaces_the_first() {
     let mut peer = Peer::playing();
     assert_eq!(peer.call("play", 0.0, ["other".into()]), ["StopPlay", "Play live/other"]);
-    // This one waits until the one before it is answered.
+    // This one waits for the answer to the one before.
     assert_eq!(peer.call("play", 0.0, ["third".into()]), NOTHING);
     peer.allow();
     assert_eq!(peer.transcript()[3..], ["StopPlay", "Play live/third"]);
@@ -220,13 +220,13 @@ fn one_connection_may_publish_and_play() {
         peer.call_on(1, "closeStream", []),
         ["onStatus NetStream.Unpublish.Success on 1", "Unpublish"]
     );
-    assert_eq!(peer.call_on(1, "pause", [true.into()]), NOTHING, "it plays on the other one");
+    assert_eq!(peer.call_on(1, "pause", [true.into()]), NOTHING, "it plays on message stream 2");
     assert_eq!(peer.call_on(2, "closeStream", []), ["StopPlay"]);
 }
 
 #[test]
-fn what_a_player_asks_for_in_the_same_read_as_play_is_done_once_it_plays() {
-    let asked = ["Play live/key"];
+fn commands_after_play_are_executed_once_it_is_allowed() {
+    let request = ["Play live/key"];
     let started = ["User(StreamBegin(1))", "onStatus NetStream.Play.Start on 1"];
     let mut wire = Vec::new();
     let mut peer = Peer::connected();
@@ -239,7 +239,7 @@ fn what_a_player_asks_for_in_the_same_read_as_play_is_done_once_it_plays() {
         let body = Command::call(name, 0.0, [argument]).to_bytes();
         peer.encoder.encode(&message(type_id::COMMAND_AMF0, 0, &body), &mut wire);
     }
-    assert_eq!(peer.receive(wire).unwrap(), asked);
+    assert_eq!(peer.receive(wire).unwrap(), request);
     peer.allow();
     let at_once = peer.transcript();
     assert_eq!(at_once[..2], started);
@@ -253,9 +253,9 @@ fn what_a_player_asks_for_in_the_same_read_as_play_is_done_once_it_plays() {
     ];
     assert_eq!(at_once[3..], done);
 
-    // What comes in later reads waits as well.
+    // Commands in later reads wait as well.
     let mut peer = Peer::connected();
-    assert_eq!(peer.call("play", 0.0, ["key".into()]), asked);
+    assert_eq!(peer.call("play", 0.0, ["key".into()]), request);
     for (name, wanted) in [("pause", true), ("receiveVideo", false), ("pause", false)] {
         assert_eq!(peer.call(name, 0.0, [wanted.into()]), NOTHING);
     }
@@ -280,5 +280,9 @@ fn a_call_with_connect_s_transaction_id_gets_no_second_answer_to_connect() {
         assert!(!peer.call(name, 1.0, ["key".into()]).iter().any(is_result), "{name}");
         assert!(peer.call(name, 2.0, ["key".into()]).iter().any(is_result), "{name}");
     }
-    assert_eq!(peer.call("createStream", 1.0, []), ["_result 1 [Number(1.0)] on 0"], "it waits for this one");
+    assert_eq!(
+        peer.call("createStream", 1.0, []),
+        ["_result 1 [Number(1.0)] on 0"],
+        "the client needs this answer"
+    );
 }

@@ -1,8 +1,8 @@
-//! Questions and answers: what each answer sends, that nothing is read before it, and that when it comes changes nothing.
+//! Questions and answers: the messages of each answer. No message is read before the answer, and its delay changes nothing.
 
 use super::*;
 
-/// A peer whose `connect` is not allowed before the test says so.
+/// A client whose `connect` waits for the answer of the test.
 fn unanswered() -> Peer {
     let mut peer = Peer::new();
     peer.allows_connect = false;
@@ -28,7 +28,7 @@ fn stream(name: &str) -> StreamName {
     StreamName { app: "other".to_owned(), name: name.to_owned() }
 }
 
-/// The one command that the session sends: its name and its information object.
+/// The name and the information object of the one command that the session sends.
 fn next_information(peer: &mut Peer) -> (String, Value) {
     let Ok(Some(Output::Send(bytes))) = peer.session.poll() else { panic!("nothing to send") };
     let [(type_id::COMMAND_AMF0, _, body)] = &messages(&bytes, &mut peer.chunk_size)[..] else {
@@ -39,7 +39,7 @@ fn next_information(peer: &mut Peer) -> (String, Value) {
 }
 
 #[test]
-fn connect_says_what_a_web_service_needs_to_know() {
+fn a_connect_request_has_what_a_web_service_needs() {
     let mut peer = Peer::new();
     let mut connect = Command::call("connect", 1.0, []);
     connect.object = Value::object([
@@ -61,11 +61,11 @@ fn connect_says_what_a_web_service_needs_to_know() {
         page_url: "https://host/page?x=1".into(),
     };
     assert_eq!(*request, expected);
-    assert!(peer.session.connect().is_none() && peer.session.is_holding());
+    assert!(peer.session.connect().is_none() && peer.session.has_open_question());
 }
 
 #[test]
-fn what_connect_says_is_bounded_and_may_be_missing() {
+fn the_strings_of_a_connect_request_are_bounded_and_may_be_missing() {
     let request = |object: Value| {
         let mut peer = Peer::new();
         let mut connect = Command::call("connect", 1.0, []);
@@ -89,7 +89,7 @@ fn what_connect_says_is_bounded_and_may_be_missing() {
 }
 
 #[test]
-fn connect_is_answered_when_the_answer_comes_and_not_before() {
+fn connect_is_not_answered_before_the_answer_arrives() {
     let mut peer = unanswered();
     assert_eq!(peer.command(&connect()), ["Connect live"]);
     peer.session.ping(1_000);
@@ -123,18 +123,18 @@ fn a_denied_connect_gets_an_error_of_these_bytes_and_is_closed() {
     let reason = CloseReason::Refused("NetConnection.Connect.Rejected".into());
     assert!(matches!(peer.session.poll(), Ok(Some(Output::Close(why))) if why == reason));
     assert_eq!(peer.call("publish", 0.0, ["key".into()]), NOTHING);
-    assert!(peer.session.held_bytes() < 1_000);
+    assert!(peer.session.memory_bytes() < 1_000);
 }
 
 #[test]
-fn a_code_of_its_own_kind_denies_connect_as_it_is() {
+fn connect_is_denied_with_any_code_of_net_connection() {
     let mut peer = unanswered();
     peer.command(&connect());
     peer.deny("NetConnection.Connect.InvalidApp", "");
     let (name, information) = next_information(&mut peer);
     assert_eq!(name, "_error");
     assert_eq!(information.get("code"), Some(&"NetConnection.Connect.InvalidApp".into()));
-    assert_eq!(information.get("description"), Some(&"".into()), "librtmp reads it without looking");
+    assert_eq!(information.get("description"), Some(&"".into()), "librtmp needs one");
 }
 
 #[test]
@@ -148,7 +148,7 @@ fn a_redirected_connect_gets_an_error_of_these_bytes_and_is_closed() {
         \0\x0bdescription\x02\0\x19Redirected to rtmp://b/c.\
         \0\x02ex\x03\0\x04code\0\x40\x72\xe0\0\0\0\0\0\0\x08redirect\x02\0\x0artmp://b/c\0\0\x09\0\0\x09";
     let header = [3, 0, 0, 0, 0, 0, body.len() as u8, 20, 0, 0, 0, 0];
-    // The chunk size is still the initial one.
+    // In chunks of the initial size.
     let expected = [&header[..], &body[..128], &[0xC3], &body[128..]].concat();
     assert!(matches!(peer.session.poll(), Ok(Some(Output::Send(bytes))) if bytes == expected));
     assert!(matches!(peer.session.poll(), Ok(Some(Output::Close(CloseReason::Redirected)))));
@@ -179,7 +179,7 @@ fn a_connect_under_another_name_puts_all_streams_there_and_keeps_the_parameters(
 }
 
 #[test]
-fn publish_and_play_under_another_name_begin_as_they_would_under_their_own() {
+fn publish_and_play_begin_the_same_under_another_name() {
     for ask in ["publish", "play"] {
         let [mut plain, mut renamed] = [Peer::connected(), Peer::connected()];
         for peer in [&mut plain, &mut renamed] {
@@ -192,7 +192,7 @@ fn publish_and_play_under_another_name_begin_as_they_would_under_their_own() {
 }
 
 #[test]
-fn a_client_may_unpublish_by_the_name_it_gave_or_by_the_one_it_was_given() {
+fn fc_unpublish_may_use_either_name() {
     for key in ["key", "other-key"] {
         let mut peer = Peer::connected();
         for (id, key, name) in [(1, "key", "other-key"), (2, "second", "other-second")] {
@@ -228,7 +228,7 @@ fn a_redirected_publish_or_play_gets_an_error_with_the_address_and_is_closed() {
 }
 
 #[test]
-fn a_denied_publish_or_play_gets_its_code_and_is_closed_unless_something_else_runs() {
+fn a_denied_publish_or_play_is_closed_unless_another_stream_runs() {
     for ask in ["publish", "play"] {
         let mut peer = Peer::connected();
         peer.call_on(2, ask, ["key".into()]);
@@ -241,7 +241,7 @@ fn a_denied_publish_or_play_gets_its_code_and_is_closed_unless_something_else_ru
             peer.call_on(2, ask, ["key".into()]);
             assert!(peer.session.answer(peer.question, answer));
             assert_eq!(peer.transcript().len(), 1, "{ask}");
-            assert_eq!(peer.video_on(1, b"v"), ["Video 0 v"], "what was published before goes on");
+            assert_eq!(peer.video_on(1, b"v"), ["Video 0 v"], "the other publish continues");
         }
     }
 }
@@ -264,17 +264,17 @@ fn an_answer_to_a_question_that_is_not_open_changes_nothing() {
     peer.allow();
     peer.transcript();
     expect_nothing(&mut peer, QuestionId(1));
-    // The one that is open is not the one that is answered.
+    // Another question is open.
     assert_eq!(peer.call("publish", 0.0, ["key".into()]), ["Publish live/key"]);
     assert_eq!(peer.question, QuestionId(2));
     expect_nothing(&mut peer, QuestionId(1));
-    assert!(peer.session.is_holding());
+    assert!(peer.session.has_open_question());
     peer.allow();
     peer.transcript();
     expect_nothing(&mut peer, QuestionId(2));
     peer.call("closeStream", 0.0, [Value::Null]);
     expect_nothing(&mut peer, QuestionId(2));
-    // The same name once more is another question.
+    // The same name again is another question.
     assert_eq!(peer.call("publish", 0.0, ["key".into()]), ["Publish live/key"]);
     expect_nothing(&mut peer, QuestionId(2));
     peer.deny("NetStream.Publish.Denied", "No.");
@@ -294,36 +294,36 @@ fn a_connection_that_is_being_closed_takes_no_answer() {
     }
     let mut peer = Peer::connected();
     peer.call("publish", 0.0, ["key".into()]);
-    peer.session.let_go_of_input();
-    assert!(!peer.session.answer(peer.question, Answer::Allow) && !peer.session.is_holding());
-    // After a violation as well.
+    peer.session.discard_input();
+    assert!(!peer.session.answer(peer.question, Answer::Allow) && !peer.session.has_open_question());
+    // Nor after a violation.
     let mut peer = Peer::connected();
     peer.call("publish", 0.0, ["key".into()]);
-    assert!(peer.receive(vec![0; MAX_HELD_BYTES + 1]).is_err());
+    assert!(peer.receive(vec![0; MAX_PENDING_BYTES + 1]).is_err());
     assert!(!peer.session.answer(peer.question, Answer::Allow));
     assert_eq!(peer.transcript(), NOTHING);
 }
 
 #[test]
-fn a_connection_that_is_closed_before_its_connect_is_answered_gets_that_as_the_answer() {
+fn closing_a_connection_answers_its_open_connect() {
     let mut peer = unanswered();
     peer.command(&connect());
     assert!(peer.session.close("NetConnection.Connect.AppShutdown", "The server is shutting down."));
     assert!(!peer.session.answer(peer.question, Answer::Allow));
     let code = "NetConnection.Connect.AppShutdown";
     assert_eq!(peer.transcript(), [format!("_error 1 {code} on 0"), format!("Close(Refused({code:?}))")]);
-    assert!(peer.session.close(code, "Again."), "it has been said");
+    assert!(peer.session.close(code, "Again."), "it has been sent");
     assert_eq!(peer.transcript(), NOTHING);
 }
 
 #[test]
-fn the_relay_may_end_a_request_that_it_has_not_answered() {
+fn an_open_request_may_be_ended_like_a_running_stream() {
     let end_publish: fn(&mut Session) = |session| session.end_publish(1, "NetStream.Failed", "Too slow.");
     let fail_play: fn(&mut Session) = |session| session.fail_play("NetStream.Failed", "Too slow.");
     for (ask, end) in [("publish", end_publish), ("play", fail_play)] {
         let mut peer = Peer::connected();
         peer.call(ask, 0.0, ["key".into()]);
-        // These are about something else.
+        // These concern another stream.
         peer.session.end_publish(2, "a", "b");
         peer.session.end_play();
         assert_eq!(peer.transcript(), NOTHING);
@@ -343,7 +343,7 @@ fn the_relay_may_end_a_request_that_it_has_not_answered() {
 }
 
 #[test]
-fn what_comes_in_the_same_read_as_a_request_is_looked_at_after_its_answer() {
+fn messages_in_the_same_read_as_a_request_are_read_after_its_answer() {
     let next = call("createStream", 9.0, Value::Null);
     let violation = wire(&message(type_id::SET_CHUNK_SIZE, 0, &[0; 4]));
     for ask in ["connect", "publish", "play"] {
@@ -352,9 +352,9 @@ fn what_comes_in_the_same_read_as_a_request_is_looked_at_after_its_answer() {
         let (mut good, mut bad) = (peer(), peer());
         assert_eq!(good.receive([&request[..], &next].concat()).unwrap().len(), 1, "{ask}");
         good.allow();
-        let told = good.transcript();
-        assert_eq!(told.last().unwrap(), "_result 9 [Number(1.0)] on 0", "{ask}");
-        assert!(told.len() > 2);
+        let lines = good.transcript();
+        assert_eq!(lines.last().unwrap(), "_result 9 [Number(1.0)] on 0", "{ask}");
+        assert!(lines.len() > 2);
 
         assert_eq!(bad.receive([&request[..], &violation].concat()).unwrap().len(), 1, "{ask}");
         bad.allow();
@@ -364,7 +364,7 @@ fn what_comes_in_the_same_read_as_a_request_is_looked_at_after_its_answer() {
         );
         assert!(bad.session.poll().is_err(), "{ask}");
 
-        // A refused client's mistakes no longer matter.
+        // After a denial, violations do not matter.
         let mut denied = peer();
         denied.receive([&request[..], &violation].concat()).unwrap();
         denied.deny("NetStream.Failed", "No.");
@@ -372,23 +372,23 @@ fn what_comes_in_the_same_read_as_a_request_is_looked_at_after_its_answer() {
     }
 }
 
-/// How the questions of a run are answered, in turn and over again.
+/// The answers to the questions of a run, used in turn and repeatedly.
 type Answers = Vec<Answer>;
 
-/// All that comes of these reads, but for when bytes are acknowledged. The nth question is answered after so many
-/// further reads.
+/// The transcript of these reads without acknowledgements. `waits` are the numbers of further reads until each question is
+/// answered, used in turn and repeatedly.
 fn run(reads: &[Vec<u8>], answers: &Answers, waits: &[usize]) -> Vec<String> {
     let mut peer = unanswered();
     let mut lines = Vec::new();
     let mut asked = 0;
-    // When the open question is to be answered.
+    // The read after which the open question is answered.
     let mut due = None;
     for number in 0.. {
         let Some(read) = reads.get(number) else { break };
         peer.session.receive(read.clone().into(), 0).unwrap();
         loop {
             peer.collect(&mut lines);
-            if due.is_none() && peer.session.is_holding() {
+            if due.is_none() && peer.session.has_open_question() {
                 due = Some(number + waits[asked % waits.len()]);
                 asked += 1;
             }
@@ -399,7 +399,7 @@ fn run(reads: &[Vec<u8>], answers: &Answers, waits: &[usize]) -> Vec<String> {
             assert!(peer.session.answer(peer.question, answers[(asked - 1) % answers.len()].clone()));
         }
     }
-    while peer.session.is_holding() {
+    while peer.session.has_open_question() {
         if due.take().is_none() {
             asked += 1;
         }
@@ -411,7 +411,7 @@ fn run(reads: &[Vec<u8>], answers: &Answers, waits: &[usize]) -> Vec<String> {
 }
 
 impl Peer {
-    /// The transcript up to a violation, which is its last line.
+    /// Collects the transcript up to a violation, which is the last line.
     fn collect(&mut self, lines: &mut Vec<String>) {
         loop {
             match self.session.poll() {
@@ -423,8 +423,8 @@ impl Peer {
     }
 }
 
-/// A client that publishes, plays and stops, and waits for no answer.
-fn hasty_client() -> Vec<Vec<u8>> {
+/// A client that publishes, plays and stops without waiting for answers.
+fn impatient_client() -> Vec<Vec<u8>> {
     let video = || wire(&message(type_id::VIDEO, 40, &[7; 140]));
     vec![
         connect_wire(),
@@ -443,8 +443,8 @@ fn hasty_client() -> Vec<Vec<u8>> {
 }
 
 #[test]
-fn a_hasty_client_is_understood_at_every_cut_however_late_the_answers() {
-    let wire = hasty_client().concat();
+fn a_client_that_waits_for_no_answer_has_the_same_result_at_every_cut_and_delay() {
+    let wire = impatient_client().concat();
     for answers in [
         vec![Answer::Allow],
         vec![Answer::Allow, Answer::AllowAs(stream("name"))],
@@ -462,10 +462,10 @@ fn a_hasty_client_is_understood_at_every_cut_however_late_the_answers() {
 }
 
 proptest! {
-    /// A script of commands and media, each in a read of its own, with answers that come some reads later.
+    /// Commands and media in one read each, with answers some reads later.
     #[test]
-    fn when_the_answers_come_changes_nothing(
-        script in prop::collection::vec(prop::sample::select(super::violations::sensible_messages()), 1..30),
+    fn the_delay_of_answers_changes_nothing(
+        script in prop::collection::vec(prop::sample::select(super::violations::real_messages()), 1..30),
         answers in prop::collection::vec(
             prop_oneof![
                 5 => Just(Answer::Allow),

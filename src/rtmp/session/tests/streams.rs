@@ -1,8 +1,8 @@
-//! Several message streams on one connection: each is published, refused and ended by itself.
+//! Several message streams on one connection: each is published, refused and ended on its own.
 
 use super::*;
 
-/// Publishes `a` on 1 and `b` on 2.
+/// A client that publishes `a` on message stream 1 and `b` on 2.
 fn two_bit_rates() -> Peer {
     let mut peer = Peer::connected();
     for (id, key) in [(1, "a"), (2, "b")] {
@@ -17,24 +17,24 @@ fn two_bit_rates() -> Peer {
     peer
 }
 
-/// What is said where the stream on this number ends.
+/// The transcript of the end of the publish on this message stream.
 fn ended(id: MessageStreamId) -> [String; 2] {
     [format!("onStatus NetStream.Unpublish.Success on {id}"), format!("Unpublish{}", on(id))]
 }
 
 #[test]
-fn media_belongs_to_the_number_that_it_comes_on() {
+fn media_belongs_to_the_publish_on_its_message_stream() {
     let mut peer = two_bit_rates();
     assert_eq!(peer.video_on(1, b"a0"), ["Video 0 a0"]);
     assert_eq!(peer.video_on(2, b"b0"), ["Video 0 b0 on 2"]);
-    for nobody_s in [0, 3, 7, u32::MAX] {
-        assert_eq!(peer.video_on(nobody_s, b"x"), NOTHING);
+    for unused in [0, 3, 7, u32::MAX] {
+        assert_eq!(peer.video_on(unused, b"x"), NOTHING);
     }
     let aggregate = b"\x09\0\0\x02\0\0\0\0\0\0\x01b1\0\0\0\x0d";
     let part = Message { message_stream_id: 2, ..message(type_id::AGGREGATE, 40, aggregate) };
     assert_eq!(peer.try_message(&part).unwrap(), ["Video 40 b1 on 2"]);
     let cut_short = Message { message_stream_id: 3, ..message(type_id::AGGREGATE, 40, &aggregate[..9]) };
-    assert_eq!(peer.try_message(&cut_short).unwrap(), NOTHING, "nobody's: it is passed over unopened");
+    assert_eq!(peer.try_message(&cut_short).unwrap(), NOTHING, "no publish there: it is ignored unread");
 }
 
 #[test]
@@ -51,9 +51,9 @@ fn each_way_to_stop_ends_the_stream_that_it_names() {
     ];
     for stop in stops {
         let mut peer = two_bit_rates();
-        let told: Vec<_> =
+        let lines: Vec<_> =
             stop(&mut peer).into_iter().filter(|line| !line.contains("onFCUnpublish")).collect();
-        assert_eq!(told, ended(1));
+        assert_eq!(lines, ended(1));
         assert_eq!(peer.video_on(1, b"a0"), NOTHING);
         assert_eq!(peer.video_on(2, b"b0"), ["Video 0 b0 on 2"]);
         assert_eq!(peer.call_on(1, "publish", ["c".into()]), ["Publish live/c"]);
@@ -61,7 +61,7 @@ fn each_way_to_stop_ends_the_stream_that_it_names() {
 }
 
 #[test]
-fn what_names_no_running_stream_ends_none() {
+fn a_stop_that_names_no_running_stream_ends_none() {
     let mut peer = two_bit_rates();
     let nothing: [(u32, &str, Value); 9] = [
         (0, "FCUnpublish", "c".into()),
@@ -75,10 +75,10 @@ fn what_names_no_running_stream_ends_none() {
         (3, "publish", false.into()),
     ];
     for (id, name, argument) in nothing {
-        let told = peer.call_on(id, name, [argument]);
+        let lines = peer.call_on(id, name, [argument]);
         assert!(
-            !told.iter().any(|line| line.contains("Unpublish") && !line.starts_with("on")),
-            "{name}: {told:?}"
+            !lines.iter().any(|line| line.contains("Unpublish") && !line.starts_with("on")),
+            "{name}: {lines:?}"
         );
         assert_eq!(peer.video_on(1, b"a0"), ["Video 0 a0"], "{name} on {id}");
         assert_eq!(peer.video_on(2, b"b0"), ["Video 0 b0 on 2"], "{name} on {id}");
@@ -86,7 +86,7 @@ fn what_names_no_running_stream_ends_none() {
 }
 
 #[test]
-fn a_stop_that_names_nothing_ends_the_only_stream() {
+fn a_stop_without_a_name_ends_the_only_stream() {
     for (name, argument) in
         [("FCUnpublish", Value::Null), ("FCUnpublish", "".into()), ("closeStream", Value::Null)]
     {
@@ -98,21 +98,21 @@ fn a_stop_that_names_nothing_ends_the_only_stream() {
 }
 
 #[test]
-fn a_stream_that_is_refused_or_taken_over_leaves_the_others_alone() {
+fn a_stream_that_is_denied_or_taken_over_does_not_affect_the_others() {
     let mut peer = two_bit_rates();
     assert_eq!(peer.call_on(3, "publish", ["c".into()]), ["Publish live/c on 3"]);
-    assert_eq!(peer.video_on(1, b"a0"), NOTHING, "held until there is an answer");
-    peer.deny("NetStream.Publish.BadName", "Taken.");
+    assert_eq!(peer.video_on(1, b"a0"), NOTHING, "it waits for the answer");
+    peer.deny("NetStream.Publish.BadName", "Name in use.");
     assert_eq!(peer.transcript(), ["onStatus NetStream.Publish.BadName on 3", "Video 0 a0"]);
     peer.session.end_publish(1, "NetStream.Publish.BadName", "Taken over.");
     assert_eq!(peer.transcript(), ["onStatus NetStream.Publish.BadName on 1"]);
     assert_eq!(peer.video_on(1, b"a1"), NOTHING);
     assert_eq!(peer.video_on(2, b"b0"), ["Video 0 b0 on 2"]);
-    let told = peer.call_on(3, "publish", ["..".into()]);
-    assert_eq!(told, ["onStatus NetStream.Publish.BadName on 3"], "a name that no stream can have");
-    peer.session.end_publish(1, "NetStream.Publish.Denied", "It is nobody's any more.");
+    let lines = peer.call_on(3, "publish", ["..".into()]);
+    assert_eq!(lines, ["onStatus NetStream.Publish.BadName on 3"], "the name is not valid");
+    peer.session.end_publish(1, "NetStream.Publish.Denied", "Not published any more.");
     assert_eq!(peer.transcript(), NOTHING);
-    // The last one: OBS hangs where the connection stays open.
+    // The last one: OBS waits forever if the connection stays open.
     peer.session.end_publish(2, "NetStream.Publish.Denied", "No.");
     let reason = "Close(Refused(\"NetStream.Publish.Denied\"))";
     assert_eq!(peer.transcript(), ["onStatus NetStream.Publish.Denied on 2", reason]);
@@ -126,10 +126,10 @@ fn streams_of_one_connection_are_bounded() {
         peer.allow();
         peer.transcript();
     }
-    let told = peer.call_on(20, "publish", ["more".into()]);
-    assert_eq!(told, ["onStatus NetStream.Publish.Denied on 20"]);
+    let lines = peer.call_on(20, "publish", ["more".into()]);
+    assert_eq!(lines, ["onStatus NetStream.Publish.Denied on 20"]);
     let replaced = [&ended(1)[..], &["Publish live/other".to_owned()]].concat();
-    assert_eq!(peer.call_on(1, "publish", ["other".into()]), replaced, "in place of one that runs");
+    assert_eq!(peer.call_on(1, "publish", ["other".into()]), replaced, "it replaces one that runs");
 
     let mut peer = Peer::connected();
     for id in 1..=MAX_CREATED_STREAMS {
@@ -143,9 +143,9 @@ fn streams_of_one_connection_are_bounded() {
     assert_eq!(peer.call("createStream", 2.0, []), ["_result 2 [Number(5.0)] on 0"]);
 }
 
-/// xiu publishes and sends all of its media on 0; other clients mix.
+/// xiu publishes and sends all media on message stream 0; other clients mix.
 #[test]
-fn clients_that_take_the_number_lightly_are_understood() {
+fn clients_may_use_message_stream_0_instead() {
     for (asks_on, sends_on) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
         for creates in [true, false] {
             let mut peer = Peer::connected();
@@ -158,18 +158,18 @@ fn clients_that_take_the_number_lightly_are_understood() {
             assert_eq!(peer.video_on(sends_on, b"v"), ["Video 0 v"]);
         }
     }
-    // Media of another number is not its own all the same.
+    // Media on another message stream does not belong to it.
     assert_eq!(Peer::publishing().video_on(7, b"v"), NOTHING);
 }
 
-/// `NetStream.publish(false)` is how ActionScript stops, and Wirecast.
+/// `NetStream.publish(false)` is how ActionScript and Wirecast stop.
 #[test]
-fn an_argument_that_is_no_name_begins_no_stream() {
+fn an_argument_that_is_no_name_starts_no_stream() {
     for nothing in [Value::from(false), Value::Null, "".into(), Value::Undefined, "?a=b".into()] {
         let mut peer = Peer::publishing();
         assert_eq!(peer.call("publish", 0.0, [nothing.clone()]), ended(1), "{nothing:?}");
         assert_eq!(peer.call("publish", 0.0, [nothing.clone()]), NOTHING, "again");
-        assert_eq!(peer.call_on(2, "publish", [nothing.clone()]), NOTHING, "nor on another number");
+        assert_eq!(peer.call_on(2, "publish", [nothing.clone()]), NOTHING, "nor on another message stream");
         let mut peer = Peer::playing();
         assert_eq!(peer.call("play", 0.0, [nothing.clone()]), ["StopPlay"], "{nothing:?}");
         assert_eq!(peer.call("play", 0.0, [nothing.clone()]), NOTHING, "again");
@@ -179,8 +179,11 @@ fn an_argument_that_is_no_name_begins_no_stream() {
     assert_eq!(peer.call("play", 0.0, [false.into()]), NOTHING);
     for wrong in [Value::from(true), 7.0.into(), Value::object([]), Value::StrictArray(vec!["key".into()])] {
         for (name, code) in [("publish", "Publish.BadName"), ("play", "Play.StreamNotFound")] {
-            let told = Peer::connected().call(name, 0.0, [wrong.clone()]);
-            assert_eq!(told, [format!("onStatus NetStream.{code} on 1"), "Close(Name(NotText))".to_owned()]);
+            let lines = Peer::connected().call(name, 0.0, [wrong.clone()]);
+            assert_eq!(
+                lines,
+                [format!("onStatus NetStream.{code} on 1"), "Close(InvalidName(NotText))".to_owned()]
+            );
         }
     }
 }
@@ -193,7 +196,7 @@ fn without_any_key_the_app_is_the_name_however_often_it_is_published() {
             assert_eq!(peer.call("publish", 0.0, [nothing.clone()]), ["Publish live"]);
             peer.allow();
             peer.transcript();
-            assert_eq!(peer.call("publish", 0.0, [nothing.clone()]), ended(1), "what runs is stopped by it");
+            assert_eq!(peer.call("publish", 0.0, [nothing.clone()]), ended(1), "it stops the one that runs");
         }
     }
 }
@@ -205,6 +208,6 @@ fn a_flag_of_another_type_changes_nothing() {
         for wrong in [Value::from("false"), Value::object([])] {
             assert_eq!(peer.call(name, 0.0, [wrong]), NOTHING, "{name}");
         }
-        assert!(!peer.call(name, 0.0, []).is_empty(), "{name} without one means yes");
+        assert!(!peer.call(name, 0.0, []).is_empty(), "{name}: absent means true");
     }
 }

@@ -1,9 +1,9 @@
-//! What no client may send, and any bytes at any cut.
+//! Violations of the protocol, and any bytes at any cut.
 
 use super::*;
 
 #[test]
-fn a_violation_says_what_and_at_which_byte() {
+fn a_violation_has_a_reason_and_a_position() {
     let mut peer = Peer::new();
     let body = Command::call("createStream", 2.0, []).to_bytes();
     let error = peer.try_message(&message(type_id::COMMAND_AMF0, 0, &body)).unwrap_err();
@@ -33,7 +33,7 @@ fn a_short_control_message_is_a_violation() {
 }
 
 #[test]
-fn a_depth_bomb_and_an_endless_command_are_violations() {
+fn a_depth_bomb_and_a_command_that_is_too_long_are_violations() {
     for (name, mut peer) in
         [("connect", Peer::new()), ("publish", Peer::connected()), ("play", Peer::connected())]
     {
@@ -42,8 +42,8 @@ fn a_depth_bomb_and_an_endless_command_are_violations() {
         let error = peer.try_message(&message(type_id::COMMAND_AMF0, 0, &bomb)).unwrap_err();
         assert!(matches!(error.kind, ErrorKind::Command(crate::rtmp::command::Error::Amf0(_))), "{name}");
     }
-    let endless = vec![5; 100_000];
-    let error = Peer::connected().try_message(&message(type_id::COMMAND_AMF0, 0, &endless)).unwrap_err();
+    let too_long = vec![5; 100_000];
+    let error = Peer::connected().try_message(&message(type_id::COMMAND_AMF0, 0, &too_long)).unwrap_err();
     assert!(matches!(
         error.kind,
         ErrorKind::Chunk(crate::rtmp::chunk::Error::MessageBytes { length: 100_000, .. })
@@ -51,28 +51,28 @@ fn a_depth_bomb_and_an_endless_command_are_violations() {
 }
 
 #[test]
-fn what_comes_behind_a_request_that_is_refused_changes_nothing_however_it_is_cut() {
+fn messages_after_a_denied_request_change_nothing_at_any_cut() {
     let mut connect = Command::call("connect", 1.0, []);
     connect.object = Value::object([("app", "live".into())]);
     let [play, publish] = ["play", "publish"].map(|name| Command::call(name, 0.0, [Value::from("key")]));
     let bytes = |command: &Command| wire(&message(type_id::COMMAND_AMF0, 0, &command.to_bytes()));
     let a_violation = b"\x42\0\0\0\x01\0\x01\0".to_vec();
     let a_frame = wire(&message(type_id::VIDEO, 40, &[7; 300]));
-    for behind in [a_violation, bytes(&publish), bytes(&play), a_frame] {
-        let all_are_refused = [0, 0, 0, 0, 2];
-        let said = [&all_are_refused[..], &bytes(&connect), &bytes(&play), &behind].concat();
-        fuzz::check_any_bytes(&said);
+    for next in [a_violation, bytes(&publish), bytes(&play), a_frame] {
+        let all_are_denied = [0, 0, 0, 0, 2];
+        let input = [&all_are_denied[..], &bytes(&connect), &bytes(&play), &next].concat();
+        fuzz::check_any_bytes(&input);
     }
 }
 
 proptest! {
-    /// Bytes of no sense, and real messages between them.
+    /// Random bytes with real messages between them.
     #[test]
-    fn any_bytes_are_taken_the_same_at_any_cut(
+    fn any_bytes_have_the_same_result_at_any_cut(
         parts in prop::collection::vec(
             prop_oneof![
                 prop::collection::vec(any::<u8>(), 0..40),
-                prop::sample::select(sensible_messages()),
+                prop::sample::select(real_messages()),
             ],
             0..20,
         ),
@@ -82,7 +82,7 @@ proptest! {
     }
 }
 
-pub(super) fn sensible_messages() -> Vec<Vec<u8>> {
+pub(super) fn real_messages() -> Vec<Vec<u8>> {
     let mut connect = Command::call("connect", 1.0, []);
     connect.object = Value::object([("app", "live".into())]);
     let name = || [Value::from("key")];
