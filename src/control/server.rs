@@ -36,7 +36,7 @@ use super::{
     write_timeout::WriteTimeout,
 };
 use crate::{
-    endpoint::{HttpPlayer, Refusal, Ticket},
+    endpoint::{HttpPlayer, Refusal, Ticket, TransportKind},
     stream::MemoryKind,
 };
 
@@ -89,7 +89,7 @@ pub(super) async fn serve(control: Arc<Control>, listener: TcpListener, scope: S
 /// Serves a connection until it ends or becomes a player.
 async fn connection(socket: TcpStream, ticket: Ticket, service: Requests) {
     let control = service.control.clone();
-    let (peer, live) = (service.client.peer, service.live.clone());
+    let (id, peer, live) = (ticket.id(), service.client.peer, service.live.clone());
     let held = control.relay.memory().hold(MemoryKind::Connections, CONNECTION_BYTES);
     let relay = control.relay.clone();
     let socket = WriteTimeout::new(socket, move || relay.config().play.send_timeout);
@@ -112,12 +112,12 @@ async fn connection(socket: TcpStream, ticket: Ticket, service: Requests) {
             let player = as_player(socket, peer, ticket, live, parts.read_buf);
             match player {
                 Ok(player) => control.relay.play(player),
-                Err(error) => tracing::debug!(%peer, %error, "HTTP socket cannot be passed to a core"),
+                Err(error) => tracing::debug!(id, %peer, %error, "HTTP socket cannot be passed to a core"),
             }
         }
         (_, outcome) => {
             if let Err(error) = outcome {
-                tracing::debug!(%peer, %error, "HTTP connection ended");
+                tracing::debug!(id, %peer, %error, "HTTP connection ended");
             }
             linger::close(socket).await;
         }
@@ -134,7 +134,8 @@ fn as_player(
 ) -> std::io::Result<HttpPlayer<std::net::TcpStream>> {
     let socket = socket.into_std()?;
     let Live { stream, form, start, head } = live;
-    Ok(HttpPlayer { socket, peer, ticket, stream, form, start, head, rest })
+    let transport = TransportKind::Plain;
+    Ok(HttpPlayer { socket, peer, ticket, stream, form, transport, start, head, rest })
 }
 
 /// Passes requests to the routes, except requests for streams.

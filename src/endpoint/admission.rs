@@ -39,6 +39,7 @@ pub enum Entrance {
 
 /// A place inside. Dropping it gives the place back.
 pub struct Ticket {
+    id: u64,
     admission: Arc<Admission>,
     /// Whom it is counted for; none where it comes from one of `limits.exempt`.
     origin: Option<Origin>,
@@ -109,13 +110,14 @@ struct Refused {
 }
 
 impl Admission {
-    /// A place for a connection from this address.
+    /// A place for connection number `id`, which comes from this address.
     ///
     /// # Errors
     /// What limit it is beyond: of several, the one that concerns the fewest others. It is not counted then.
     pub fn admit(
         self: &Arc<Self>,
         limits: &Limits,
+        id: u64,
         address: IpAddr,
         entrance: Entrance,
     ) -> Result<Ticket, Refusal> {
@@ -146,7 +148,7 @@ impl Admission {
             counts.connections += 1;
             counts.handshakes += usize::from(is_shaking_hands);
         }
-        Ok(Ticket { admission: self.clone(), origin, is_shaking_hands })
+        Ok(Ticket { id, admission: self.clone(), origin, is_shaking_hands })
     }
 
     /// A connection was refused. Returns how many have been for this limit, if it is time to log it.
@@ -180,6 +182,11 @@ impl Admission {
 }
 
 impl Ticket {
+    /// The connection's number, unique in the process: what log lines and the API name it by.
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
     /// The handshake is over. Once is enough.
     pub(super) fn shook_hands(&mut self) {
         if std::mem::take(&mut self.is_shaking_hands) {
@@ -277,11 +284,11 @@ mod tests {
     }
 
     fn enter(bench: &Bench, address: &str) -> Result<Ticket, Refusal> {
-        bench.admission.admit(&bench.limits, address.parse().expect("an address"), Entrance::Rtmp)
+        bench.admission.admit(&bench.limits, 1, address.parse().expect("an address"), Entrance::Rtmp)
     }
 
     fn enter_by_http(bench: &Bench, address: &str) -> Result<Ticket, Refusal> {
-        bench.admission.admit(&bench.limits, address.parse().expect("an address"), Entrance::Http)
+        bench.admission.admit(&bench.limits, 1, address.parse().expect("an address"), Entrance::Http)
     }
 
     #[test]
@@ -357,7 +364,7 @@ mod tests {
     /// As many handshakes from these addresses as are let in.
     fn flood(bench: &Bench, addresses: impl Iterator<Item = IpAddr>) -> Vec<Ticket> {
         addresses
-            .filter_map(|address| bench.admission.admit(&bench.limits, address, Entrance::Rtmp).ok())
+            .filter_map(|address| bench.admission.admit(&bench.limits, 1, address, Entrance::Rtmp).ok())
             .collect()
     }
 

@@ -12,7 +12,7 @@ use super::{
     reason::Reason,
     report::Role,
     session::PeerSession,
-    transport::Transport,
+    transport::{Transport, TransportKind},
 };
 use crate::{
     fanout::PlayerKey,
@@ -157,20 +157,20 @@ pub(super) enum Sending {
 
 impl<S> Connection<S> {
     pub(super) fn new(
-        id: u64,
         socket: S,
         peer: SocketAddr,
         ticket: Ticket,
         session: PeerSession,
+        transport: TransportKind,
         now: Now,
     ) -> Self {
         let phase = if session.has_shaken_hands() { Phase::Open } else { Phase::Handshake };
         Self {
-            id,
+            id: ticket.id(),
             peer,
             ticket,
             socket,
-            transport: Transport::default(),
+            transport: Transport::new(transport),
             session,
             input: Input::default(),
             publishing: Vec::new(),

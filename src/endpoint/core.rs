@@ -13,10 +13,12 @@ use super::{
     mail::Mail,
     memory::MemoryAccount,
     notify::NotifyQueue,
+    protocol::Protocol,
     report::CoreReport,
     retry::RetryQueue,
     session::PeerSession,
     shared::Shared,
+    transport::Spoken,
 };
 use crate::{
     config::Config,
@@ -139,12 +141,14 @@ impl<I: Io> Endpoint<I> {
         }
     }
 
-    /// A connection has been accepted on a port for RTMP. `random` goes into the handshake. A refused one is closed.
-    pub fn admit(&mut self, socket: I::Socket, peer: SocketAddr, random: [u8; 32]) {
+    /// A connection has been accepted on a listener where this is spoken; RTMP, since requests of HTTP are accepted
+    /// elsewhere ([`Mail::Play`]). `random` goes into the handshake. A refused connection is closed.
+    pub fn admit(&mut self, socket: I::Socket, peer: SocketAddr, spoken: Spoken, random: [u8; 32]) {
+        debug_assert_eq!(spoken.protocol, Protocol::Rtmp);
         self.advance();
         let id = self.shared.next_connection_id();
         let admitted = match self.shared.has_room_for_connection(self.now.ms) {
-            true => self.shared.admission.admit(&self.shared.config().limits, peer.ip(), Entrance::Rtmp),
+            true => self.shared.admission.admit(&self.shared.config().limits, id, peer.ip(), Entrance::Rtmp),
             false => Err(Refusal::Memory),
         };
         let ticket = match admitted {
@@ -156,7 +160,7 @@ impl<I: Io> Endpoint<I> {
         };
         let session = Session::new(&self.shared.session_config(), self.now.ms, random);
         let session = PeerSession::Rtmp(Box::new(session));
-        let key = self.insert(Connection::new(id, socket, peer, ticket, session, self.now));
+        let key = self.insert(Connection::new(socket, peer, ticket, session, spoken.transport, self.now));
         tracing::debug!(id, %peer, core = self.core, "connected");
         self.receive(key);
     }

@@ -10,6 +10,7 @@ use super::{
     admission::Ticket,
     io::Asked,
     report::{ConnectionReport, Role},
+    transport::TransportKind,
 };
 use crate::{
     access::Verdict,
@@ -71,6 +72,8 @@ pub struct HttpPlayer<S> {
     pub stream: String,
     /// In what form it gets its media: any but RTMP's.
     pub form: Form,
+    /// How its bytes reach its socket.
+    pub transport: TransportKind,
     /// Where it begins.
     pub start: Start,
     /// What it is sent first: the response's head.
@@ -125,9 +128,19 @@ impl<S> Mail<S> {
                 Mail::End { connection_id, role, stream, reply }
             }
             Mail::Play(player) => {
-                let HttpPlayer { socket, peer, ticket, stream, form, start, head, rest } = *player;
+                let HttpPlayer { socket, peer, ticket, stream, form, transport, start, head, rest } = *player;
                 let socket = map(socket)?;
-                Mail::Play(Box::new(HttpPlayer { socket, peer, ticket, stream, form, start, head, rest }))
+                Mail::Play(Box::new(HttpPlayer {
+                    socket,
+                    peer,
+                    ticket,
+                    stream,
+                    form,
+                    transport,
+                    start,
+                    head,
+                    rest,
+                }))
             }
         })
     }

@@ -55,5 +55,5 @@ pub use self::{
     reason::{Reason, ReasonKind},
     shared::{EventSink, Shared},
     still::key_frame,
-    transport::SendBuffer,
+    transport::{SendBuffer, Spoken, TransportKind},
 };

@@ -62,7 +62,7 @@ impl<I: Io> Endpoint<I> {
 
     /// A player comes that has been admitted already. From now on it is like any other.
     fn take_in(&mut self, player: HttpPlayer<I::Socket>) {
-        let HttpPlayer { socket, peer, ticket, stream, form, start, head, rest } = player;
+        let HttpPlayer { socket, peer, ticket, stream, form, transport, start, head, rest } = player;
         self.counts.taken_in += 1;
         if self.is_draining {
             return self.io.close(socket);
@@ -72,8 +72,7 @@ impl<I: Io> Endpoint<I> {
             Form::HttpFlvChunked => PeerSession::HttpFlv(Body::chunked()),
             Form::HttpFlv | Form::Rtmp => PeerSession::HttpFlv(Body::default()),
         };
-        let id = self.shared.next_connection_id();
-        let mut connection = Connection::new(id, socket, peer, ticket, session, self.now);
+        let mut connection = Connection::new(socket, peer, ticket, session, transport, self.now);
         connection.outbox.extend_from_slice(&head);
         let key = self.insert(connection);
         self.begin_play(key, stream.into_boxed_str(), start);

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::{
-    connection::{Phase, Sending},
+    connection::{Connection, Phase, Sending},
     core::Endpoint,
     io::{Io, IoError, Room, Until},
     reason::Reason,
@@ -139,7 +139,12 @@ impl<I: Io> Endpoint<I> {
         }
         let is_closing = connection.is_closing();
         let only_rest = has_own || is_closing;
+        let skips = self.hub.skips();
         let batch = player.and_then(|player| self.hub.next_batch(player, only_rest, self.now.ms));
+        if self.hub.skips() != skips {
+            let Connection { id, peer, .. } = self.connections[key];
+            tracing::debug!(id, %peer, "player moved ahead");
+        }
         match batch {
             Some(batch) => {
                 self.counts.send_bytes.observe(batch.bytes().len() as u64);

@@ -3,13 +3,29 @@
 
 use bytes::Bytes;
 
+use super::protocol::Protocol;
 use crate::fanout::Batch;
 
+/// How bytes reach the sockets of a listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TransportKind {
+    /// As they are.
+    Plain,
+}
+
+/// What is spoken on a listener, and how its bytes reach their sockets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Spoken {
+    /// What is spoken.
+    pub protocol: Protocol,
+    /// How.
+    pub transport: TransportKind,
+}
+
 /// How the bytes of one connection reach its socket, and what comes from it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) enum Transport {
     /// As they are.
-    #[default]
     Plain,
 }
 
@@ -31,7 +47,18 @@ pub(super) struct Progress {
     pub is_whole: bool,
 }
 
+impl Spoken {
+    /// RTMP without encryption.
+    pub const RTMP: Self = Self { protocol: Protocol::Rtmp, transport: TransportKind::Plain };
+}
+
 impl Transport {
+    pub(super) fn new(kind: TransportKind) -> Self {
+        match kind {
+            TransportKind::Plain => Self::Plain,
+        }
+    }
+
     /// Prepares a batch for the socket.
     pub(super) fn seal(&mut self, batch: Batch) -> SendBuffer {
         match self {
@@ -80,7 +107,7 @@ mod tests {
 
     #[test]
     fn a_plain_transport_changes_no_byte_and_counts_both_alike() {
-        let mut transport = Transport::default();
+        let mut transport = Transport::new(TransportKind::Plain);
         let mut buffer = transport.seal(Batch::Own(Bytes::from_static(b"frame")));
         assert_eq!(buffer.bytes(), b"frame");
         let part = Progress { socket_bytes: 2, log_bytes: 2, is_whole: false };

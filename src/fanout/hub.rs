@@ -163,7 +163,6 @@ impl Hub {
         if is_moved && must_skip {
             self.skips += 1;
             follower.skips += 1;
-            tracing::debug!(stream = follower.stream().name(), owner = player.owner, "player moved ahead");
         }
         // As long as segments end here: all that is wanted may be in the next one.
         loop {

@@ -5,12 +5,12 @@
 use std::{
     cell::{Cell, RefCell},
     io,
-    net::TcpListener,
     rc::Rc,
     time::{Duration, Instant},
 };
 
-use super::turn::Core;
+use super::{listener::Listener, turn::Core};
+use crate::endpoint::Spoken;
 
 /// Accepts under way on one listener. A busy core looks at them once a turn, a few milliseconds long: with so many,
 /// ten thousand players can come within a second or two.
@@ -23,10 +23,12 @@ const PAUSE: Duration = Duration::from_millis(100);
 const BETWEEN_LINES: Duration = Duration::from_secs(10);
 
 /// Starts accepting, until the listener is stopped. Call it inside the core's runtime.
-pub(super) fn accept(core: &Rc<RefCell<Core>>, listener: TcpListener) {
+pub(super) fn accept(core: &Rc<RefCell<Core>>, listener: Listener) {
+    let Listener { socket, spoken } = listener;
     let acceptor = Rc::new(Acceptor {
         core: core.clone(),
-        listener: tokio_uring::net::TcpListener::from_std(listener),
+        listener: tokio_uring::net::TcpListener::from_std(socket),
+        spoken,
         is_paused: Cell::new(false),
         is_pause_logged: Cell::new(false),
         logged: Cell::new(None),
@@ -40,6 +42,7 @@ pub(super) fn accept(core: &Rc<RefCell<Core>>, listener: TcpListener) {
 struct Acceptor {
     core: Rc<RefCell<Core>>,
     listener: tokio_uring::net::TcpListener,
+    spoken: Spoken,
     is_paused: Cell<bool>,
     /// Whether the log has a line about the pause that goes on.
     is_pause_logged: Cell<bool>,
@@ -59,7 +62,7 @@ impl Acceptor {
                     if self.is_paused.replace(false) && self.is_pause_logged.replace(false) {
                         tracing::info!("accepting goes on");
                     }
-                    self.core.borrow_mut().admit(socket, peer);
+                    self.core.borrow_mut().admit(socket, peer, self.spoken);
                 }
                 Err(error) if is_short(&error) => {
                     let is_due = self.logged.get().is_none_or(|logged| logged.elapsed() >= BETWEEN_LINES);

@@ -241,11 +241,14 @@ impl Handle {
     /// # Errors
     /// The limit that is reached; that is counted, and logged at most every 10 s.
     pub fn admit(&self, peer: SocketAddr) -> Result<Ticket, Refusal> {
+        let id = self.shared.next_connection_id();
         let admitted = match self.shared.has_room_for_request() {
-            true => self.shared.admission().admit(&self.shared.config().limits, peer.ip(), Entrance::Http),
+            true => {
+                self.shared.admission().admit(&self.shared.config().limits, id, peer.ip(), Entrance::Http)
+            }
             false => Err(Refusal::Memory),
         };
-        admitted.inspect_err(|&refusal| self.shared.refused(refusal, 0, peer, self.now_ms()))
+        admitted.inspect_err(|&refusal| self.shared.refused(refusal, id, peer, self.now_ms()))
     }
 
     /// Hands a player to the core that has the fewest.

@@ -10,7 +10,7 @@ use std::{
 
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
-use crate::config::Config;
+use crate::{config::Config, endpoint::Spoken};
 
 /// Connections that wait to be accepted; the kernel's own limit (net.core.somaxconn) applies too.
 const BACKLOG: i32 = 4096;
@@ -27,21 +27,27 @@ const KEEPALIVE: TcpKeepalive = TcpKeepalive::new()
     .with_interval(Duration::from_secs(5))
     .with_retries(3);
 
+/// A listener of one core, which knows what is spoken on it.
+pub(super) struct Listener {
+    pub socket: TcpListener,
+    pub spoken: Spoken,
+}
+
 /// Binds every address once for each core. Returns the listeners by core, and the addresses in force.
 ///
 /// # Errors
 /// One line that names the address and the reason. An address that is one of the defaults and not known to this host
 /// (no IPv6) is left out, as long as another one works.
-pub async fn bind(config: &Config) -> Result<(Vec<Vec<TcpListener>>, Vec<SocketAddr>), String> {
+pub(super) async fn bind(config: &Config) -> Result<(Vec<Vec<Listener>>, Vec<SocketAddr>), String> {
     bind_within(PATIENCE, config).await
 }
 
 async fn bind_within(
     patience: Duration,
     config: &Config,
-) -> Result<(Vec<Vec<TcpListener>>, Vec<SocketAddr>), String> {
+) -> Result<(Vec<Vec<Listener>>, Vec<SocketAddr>), String> {
     let cores = config.core_count();
-    let mut by_core: Vec<Vec<TcpListener>> = (0..cores).map(|_| Vec::new()).collect();
+    let mut by_core: Vec<Vec<Listener>> = (0..cores).map(|_| Vec::new()).collect();
     let mut addresses = Vec::new();
     let mut left_out = None;
     let deadline = Instant::now() + patience;
@@ -49,6 +55,7 @@ async fn bind_within(
         match once_free(wanted, deadline, || bind_all(wanted, cores)).await {
             Ok((address, listeners)) => {
                 addresses.push(address);
+                let listeners = listeners.into_iter().map(|socket| Listener { socket, spoken: Spoken::RTMP });
                 by_core.iter_mut().zip(listeners).for_each(|(core, listener)| core.push(listener));
             }
             Err(error) if config.listen.is_default && is_unknown_family(&error) => {
@@ -193,9 +200,10 @@ mod tests {
         assert_eq!(by_core.len(), 2);
         let _peer = std::net::TcpStream::connect(addresses[0]).unwrap();
         // The kernel has chosen one of the two.
-        by_core.iter().flatten().for_each(|listener| listener.set_nonblocking(true).unwrap());
+        by_core.iter().flatten().for_each(|listener| listener.socket.set_nonblocking(true).unwrap());
         let accepted = loop {
-            if let Some((accepted, _)) = by_core.iter().flatten().find_map(|listener| listener.accept().ok())
+            if let Some((accepted, _)) =
+                by_core.iter().flatten().find_map(|listener| listener.socket.accept().ok())
             {
                 break accepted;
             }

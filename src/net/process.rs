@@ -18,7 +18,7 @@ use super::{
     accept::accept,
     allocator::give_memory_back,
     handle::{Events, Handle},
-    listener,
+    listener::{self, Listener},
     memlock::{self, patiently},
     ring::RingSize,
     signals::Signals,
@@ -76,7 +76,7 @@ impl Relay {
     ) -> Result<Self, String> {
         let (listeners, addresses) = listener::bind(&config).await?;
         let stops: Vec<TcpListener> =
-            listeners.iter().flatten().filter_map(|it| it.try_clone().ok()).collect();
+            listeners.iter().flatten().filter_map(|it| it.socket.try_clone().ok()).collect();
         let cores = config.core_count();
         let ring_size =
             memlock::largest_that_fits(cores).await.map_err(|error| explain_refusal(&error, cores))?;
@@ -164,7 +164,7 @@ fn run_core(
     number: usize,
     parts: Parts,
     ring_size: RingSize,
-    listeners: Vec<TcpListener>,
+    listeners: Vec<Listener>,
     wake: PipeReader,
     events: mpsc::UnboundedSender<Event>,
 ) {
@@ -326,6 +326,7 @@ mod tests {
     use super::*;
     use crate::{
         access::{Decision, Question},
+        endpoint::Spoken,
         rtmp::{
             chunk::OUT_CHUNK_SIZE,
             client::{Client, ClientConfig, Event, Role},
@@ -382,8 +383,16 @@ mod tests {
         let address = listener.local_addr().unwrap();
         let (events, _event) = mpsc::unbounded_channel();
         let ring_size = RingSize::LARGEST;
-        let core =
-            thread::spawn(move || run_core(0, parts, ring_size, vec![listener], wakes.remove(0), events));
+        let core = thread::spawn(move || {
+            run_core(
+                0,
+                parts,
+                ring_size,
+                vec![Listener { socket: listener, spoken: Spoken::RTMP }],
+                wakes.remove(0),
+                events,
+            )
+        });
 
         let url = format!("rtmp://{address}/live/s").parse().unwrap();
         let config = ClientConfig { url, role: Role::Publish, chunk_size: OUT_CHUNK_SIZE, fmle: false };

@@ -24,8 +24,8 @@ use super::{
 use crate::{
     access::{Question, Verdict},
     endpoint::{
-        Asked, Direction, Endpoint, Io, IoCounts, IoError, Mail, Mailboxes, Room, SendBuffer, Shared, TICK,
-        Until,
+        Asked, Direction, Endpoint, Io, IoCounts, IoError, Mail, Mailboxes, Room, SendBuffer, Shared, Spoken,
+        TICK, Until,
     },
     stream::Signal,
 };
@@ -110,13 +110,13 @@ impl Core {
     }
 
     /// A connection has been accepted.
-    pub(super) fn admit(&mut self, socket: TcpStream, peer: SocketAddr) {
+    pub(super) fn admit(&mut self, socket: TcpStream, peer: SocketAddr, spoken: Spoken) {
         let mut random = [0; 32];
         if let Err(error) = getrandom::fill(&mut random) {
             tracing::warn!(%peer, %error, "connection refused: no random bytes for the handshake");
             return;
         }
-        self.endpoint.admit(socket, peer, random);
+        self.endpoint.admit(socket, peer, spoken, random);
         // Where it is not taken now, the next turn tries again.
         let _ = self.ring().submit();
     }

@@ -18,7 +18,7 @@ use fanfare::{
     config::Config,
     endpoint::{
         Asked, Direction, Endpoint, EventSink, Io, IoCounts, IoError, Mail, Mailboxes, Room, SendBuffer,
-        Shared, TICK, Until, report::Event,
+        Shared, Spoken, TICK, Until, report::Event,
     },
     flv::Frame,
     rtmp::{
@@ -332,7 +332,7 @@ impl World {
     /// A peer connects from this address.
     pub fn connect_from(&mut self, core: usize, peer: SocketAddr) -> SocketId {
         let socket = self.socket();
-        self.cores[core].admit(socket, peer, [7; 32]);
+        self.cores[core].admit(socket, peer, Spoken::RTMP, [7; 32]);
         socket
     }
 
