@@ -4,4 +4,8 @@
 #[path = "../support/world.rs"]
 mod world;
 
+mod bench;
+mod deadlines;
 mod publishing;
+mod questions;
+mod refusals;

@@ -273,6 +273,8 @@ pub struct World {
     pub events: Events,
     /// When each core's next tick is due.
     ticks_us: Vec<u64>,
+    /// Cores that take no turns: see [`World::stop_core`].
+    stopped: Vec<bool>,
     connections: u32,
 }
 
@@ -303,7 +305,8 @@ impl World {
         let endpoint = |core| Endpoint::new(core, shared.clone(), FakeIo { core, net: net.clone() });
         let cores: Vec<_> = (0..cores).map(endpoint).collect();
         let ticks_us = vec![now_us + TICK.as_micros() as u64; cores.len()];
-        World { net, shared, mailboxes, cores, events, ticks_us, connections: 0 }
+        let stopped = vec![false; cores.len()];
+        World { net, shared, mailboxes, cores, events, ticks_us, stopped, connections: 0 }
     }
 
     pub fn now_ms(&self) -> u64 {
@@ -346,7 +349,7 @@ impl World {
         for _ in 0..MAX_ROUNDS {
             let mut was_busy = false;
             for core in 0..self.cores.len() {
-                was_busy |= self.round(core);
+                was_busy |= !self.stopped[core] && self.round(core);
             }
             if !was_busy {
                 return;
@@ -407,8 +410,10 @@ impl World {
 
     /// When something happens next by itself, microseconds: a tick, or what a core has due.
     pub fn next_us(&self) -> u64 {
-        let due = self.cores.iter().filter_map(Endpoint::due_us);
-        due.chain(self.ticks_us.iter().copied()).min().expect("there are ticks")
+        let running = |core: &usize| !self.stopped[*core];
+        let due = (0..self.cores.len()).filter(running).filter_map(|core| self.cores[core].due_us());
+        let ticks = (0..self.cores.len()).filter(running).map(|core| self.ticks_us[core]);
+        due.chain(ticks).min().unwrap_or(u64::MAX)
     }
 
     /// Lets so much time pass, with all that happens by itself in it.
@@ -430,6 +435,16 @@ impl World {
     /// The cores stand still for so long: nothing happens meanwhile.
     pub fn stand_still_ms(&mut self, ms: u64) {
         self.net.borrow_mut().now_us += ms * 1_000;
+    }
+
+    /// This core takes no turns until [`World::start_core`], while the others go on.
+    pub fn stop_core(&mut self, core: usize) {
+        self.stopped[core] = true;
+    }
+
+    /// This core takes turns again.
+    pub fn start_core(&mut self, core: usize) {
+        self.stopped[core] = false;
     }
 
     fn advance_to(&mut self, us: u64) {
