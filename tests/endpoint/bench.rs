@@ -22,7 +22,7 @@ use fanfare::{
         command::Command,
         message::type_id,
     },
-    stream::Form,
+    stream::{Form, Next},
 };
 
 use super::world::{Chance, Peer, SocketId, World};
@@ -129,11 +129,19 @@ pub fn is_live(world: &World, key: &str) -> bool {
     world.shared.registry().get(&format!("live/{key}")).is_some_and(|stream| stream.is_live())
 }
 
-/// Messages of media of `live/{key}` that are in the log's newest segment.
+/// Messages of media in the log of `live/{key}`.
 pub fn logged(world: &World, key: &str) -> usize {
     let stream = world.shared.registry().get(&format!("live/{key}"));
-    let segment = stream.and_then(|stream| stream.log(Form::Rtmp).newest());
-    segment.map_or(0, |segment| segment.committed().entries.len())
+    let mut segment = stream.and_then(|stream| stream.log(Form::Rtmp).oldest_segment());
+    let mut messages = 0;
+    while let Some(at) = segment {
+        messages += at.committed().entries.len();
+        segment = match at.next() {
+            Next::Segment(next) => Some(next),
+            Next::NotYet | Next::Gone => None,
+        };
+    }
+    messages
 }
 
 /// Whether the relay has sent its last on this connection, or has closed it.
@@ -232,6 +240,14 @@ pub fn report(world: &mut World, core: usize) -> Vec<ConnectionReport> {
     let (answer, reply) = Answer::wanted();
     world.mailboxes.post(core, Mail::Report(reply));
     world.settle();
+    answer.take().expect("it answers at once")
+}
+
+/// The same, with nothing else done meanwhile.
+pub fn report_now(world: &mut World, core: usize) -> Vec<ConnectionReport> {
+    let (answer, reply) = Answer::wanted();
+    world.cores[core].deliver(Mail::Report(reply));
+    while world.cores[core].work_off_tasks() {}
     answer.take().expect("it answers at once")
 }
 

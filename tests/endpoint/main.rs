@@ -4,8 +4,11 @@
 #[path = "../support/world.rs"]
 mod world;
 
+mod backlog;
 mod bench;
 mod deadlines;
+mod pausing;
 mod publishing;
 mod questions;
 mod refusals;
+mod transfer;

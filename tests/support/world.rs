@@ -367,22 +367,7 @@ impl World {
             self.mailboxes.take(core).into_iter().for_each(|mail| endpoint.deliver(mail));
         }
         was_busy |= endpoint.work_off_tasks();
-        let ready = |net: &Net| -> Vec<(u64, usize, Ready)> {
-            let sockets = net.sockets.iter().enumerate().filter(|(_, socket)| socket.is_in_use());
-            let ready =
-                sockets.flat_map(|(id, socket)| socket.ready(core).map(move |(order, it)| (order, id, it)));
-            let mut ready: Vec<_> = ready.collect();
-            ready.sort_unstable_by_key(|&(order, ..)| order);
-            ready
-        };
-        let mut batch = ready(&self.net.borrow());
-        while !batch.is_empty() {
-            was_busy = true;
-            let at = self.net.borrow_mut().chance.pick(batch.len());
-            let (_, socket, what) = batch.remove(at);
-            self.complete(core, SocketId(socket), what);
-            self.cores[core].keep_within_memory(0);
-        }
+        was_busy |= self.complete_all(core);
         let endpoint = &mut self.cores[core];
         was_busy |= endpoint.pass();
         was_busy |= endpoint.work_off_backlog();
@@ -392,6 +377,27 @@ impl World {
             self.ticks_us[core] = now_us + TICK.as_micros() as u64;
             endpoint.tick(IoCounts::default());
             was_busy = true;
+        }
+        was_busy
+    }
+
+    /// Completes all operations of a core that are ready now. False where there were none.
+    pub fn complete_all(&mut self, core: usize) -> bool {
+        let ready = |net: &Net| -> Vec<(u64, usize, Ready)> {
+            let sockets = net.sockets.iter().enumerate().filter(|(_, socket)| socket.is_in_use());
+            let ready =
+                sockets.flat_map(|(id, socket)| socket.ready(core).map(move |(order, it)| (order, id, it)));
+            let mut ready: Vec<_> = ready.collect();
+            ready.sort_unstable_by_key(|&(order, ..)| order);
+            ready
+        };
+        let mut batch = ready(&self.net.borrow());
+        let was_busy = !batch.is_empty();
+        while !batch.is_empty() {
+            let at = self.net.borrow_mut().chance.pick(batch.len());
+            let (_, socket, what) = batch.remove(at);
+            self.complete(core, SocketId(socket), what);
+            self.cores[core].keep_within_memory(0);
         }
         was_busy
     }
