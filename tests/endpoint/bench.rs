@@ -180,6 +180,7 @@ pub fn events(world: &World) -> Vec<Event> {
 
 /// Lets so much time pass, in which this peer reads what comes and answers pings.
 pub fn pass_talking(world: &mut World, peer: &mut Peer, ms: u64) {
+    world.talk(peer);
     for _ in 0..ms / 100 {
         world.pass_ms(100);
         world.talk(peer);

@@ -6,8 +6,13 @@ mod world;
 
 mod backlog;
 mod bench;
+mod configuration;
+mod control;
 mod deadlines;
+mod draining;
+mod memory;
 mod pausing;
+mod playing;
 mod publishing;
 mod questions;
 mod refusals;
