@@ -1,9 +1,10 @@
-//! fanfare: a live relay for Linux. Encoders publish RTMP, as many players as the machine can carry watch.
+//! fanfare: a live relay for Linux. Encoders publish over RTMP; as many players watch as the machine can carry.
 //!
-//! The modules in the order of the data: [`net`] receives bytes, [`rtmp`] makes messages and frames of them, which
-//! [`flv`] tells apart; [`stream`] lays them into a log that all cores share, [`fanout`] decides what each player of
-//! a core is sent next, and [`net`] sends it. Beside them [`control`] serves HTTP, whose players get what [`http`] lays.
-//! ARCHITECTURE.md tells the whole way.
+//! The modules in the order of the data: [`net`] receives bytes and passes them to the [`endpoint`] of its core, where
+//! [`rtmp`] makes messages and frames of them and [`flv`] reads the frames' headers. [`stream`] keeps the frames in a log
+//! that all cores share, [`fanout`] decides what each player of a core is sent next, and [`net`] sends it. The endpoint
+//! asks [`access`] who may connect, publish and play. [`control`] is a service beside the cores: the HTTP port, whose
+//! players get their media in the formats of [`http`]. ARCHITECTURE.md follows a frame, a question and a reload.
 
 // `src/amf0.rs`, `src/flv`, `src/http` and `src/rtmp` are compiled as a crate of their own, which others can use without
 // io_uring, axum or hyper: `fanfare-rtmp/src` links to them.

@@ -185,8 +185,12 @@ fn no_file_is_so_long_that_it_must_hold_a_second_idea() {
     }
 }
 
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
 fn sources() -> Vec<Source> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let root = root();
     let mut paths = Vec::new();
     collect(&root.join("src"), &mut paths);
     assert!(paths.len() > 20, "the source is where it was");
@@ -522,4 +526,56 @@ fn circles_are_found_through_groups_paths_and_what_a_mod_passes_on() {
         let expected = ["src/x/a.rs", "src/x/b.rs", "src/x/c.rs", "src/x/a.rs"].map(String::from);
         assert_eq!(circle(with), Some(expected.to_vec()), "{way}");
     }
+}
+
+/// Files and folders, and what stands in code spans: types, functions, options.
+#[test]
+fn what_architecture_md_names_exists() {
+    let text = fs::read_to_string(root().join("ARCHITECTURE.md")).expect("it is there");
+    let paths = paths_named_in(&text);
+    assert!(paths.len() > 50, "{paths:?}");
+    let exists = |path: &&str| root().join(path).exists() || root().join("src").join(path).exists();
+    let lost: Vec<_> = paths.into_iter().filter(|path| !exists(path)).collect();
+    assert!(lost.is_empty(), "ARCHITECTURE.md names {lost:?}");
+    let code: String = sources().into_iter().map(|source| source.code).collect();
+    let words: BTreeSet<_> = tokens(&code).into_iter().collect();
+    let names = names_in_code_spans(&text);
+    assert!(names.len() > 50, "{names:?}");
+    let lost: Vec<_> = names.into_iter().filter(|name| !words.contains(name)).collect();
+    assert!(lost.is_empty(), "ARCHITECTURE.md names {lost:?}");
+}
+
+#[test]
+fn each_file_of_the_endpoint_has_its_line_in_architecture_md() {
+    let text = fs::read_to_string(root().join("ARCHITECTURE.md")).expect("it is there");
+    for source in sources().iter().filter(|source| source.module == "endpoint") {
+        let file = source.path.trim_start_matches("src/");
+        assert!(
+            file == "endpoint/mod.rs" || text.contains(&format!("\n  {file} ")),
+            "ARCHITECTURE.md lacks {file}"
+        );
+    }
+}
+
+/// Files by their extension, folders by the slash at their end.
+fn paths_named_in(text: &str) -> BTreeSet<&str> {
+    const EXTENSIONS: [&str; 6] = [".rs", ".md", ".svg", ".toml", ".sh", ".py"];
+    let words = text.split(|c: char| !c.is_ascii_alphanumeric() && !"_-./".contains(c));
+    let words = words.map(|word| word.trim_end_matches('.')).filter(|word| word.len() > 1);
+    words.filter(|word| word.ends_with('/') || EXTENSIONS.iter().any(|end| word.ends_with(end))).collect()
+}
+
+/// The words of all spans like `Mail::Verdict`: between backticks, within a line, without a space, and no path.
+fn names_in_code_spans(text: &str) -> BTreeSet<&str> {
+    let lines = text.lines().filter(|line| !line.starts_with("```"));
+    let spans = lines.flat_map(|line| line.split('`').skip(1).step_by(2));
+    let spans = spans.filter(|span| !span.contains([' ', '/']) && paths_named_in(span).is_empty());
+    spans.flat_map(tokens).filter(|token| is_word(token)).collect()
+}
+
+#[test]
+fn paths_and_names_are_found_in_text() {
+    let text = "See `Mail::Verdict` in src/a/b.rs, (`c/`) and [d](docs/d.md). `not this`, nor `x/y`.";
+    assert_eq!(paths_named_in(text).into_iter().collect::<Vec<_>>(), ["c/", "docs/d.md", "src/a/b.rs"]);
+    assert_eq!(names_in_code_spans(text).into_iter().collect::<Vec<_>>(), ["Mail", "Verdict"]);
 }
