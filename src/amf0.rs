@@ -747,7 +747,7 @@ mod tests {
 
     #[test]
     fn one_property_that_cannot_be_read_does_not_lose_the_others() {
-        let strange: [&[u8]; 8] = [
+        let unreadable: [&[u8]; 8] = [
             b"\x11\x06\x09live",
             b"\x11\x0a\x0b\x01\x07app\x06\x09live\x01",
             b"\x11\x09\x03\x01\x06\x09hvc1",
@@ -758,7 +758,7 @@ mod tests {
             // An array whose second value cannot be read.
             b"\x0a\x00\x00\x00\x02\x05\x11\x04\x01",
         ];
-        for value in strange {
+        for value in unreadable {
             for end in [&b"\x00\x00\x09"[..], b"\x00\x00", b"\x00", b""] {
                 let wire =
                     [b"\x00\x03app\x02\x00\x04live\x00\x01x", value, b"\x00\x05tcUrl\x02\x00\x01u", end]

@@ -111,13 +111,14 @@ impl Question {
         }
     }
 
-    /// Memory on the heap, bytes.
+    /// Memory, bytes.
     pub fn memory_bytes(&self) -> usize {
-        match &self.about {
+        let about = match &self.about {
             About::Connect(connect) => connect.memory_bytes(),
             About::Publish { name, .. } => name.app.capacity() + name.name.capacity(),
             About::Play { .. } => 0,
-        }
+        };
+        size_of::<Self>() + about
     }
 }
 

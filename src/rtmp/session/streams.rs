@@ -135,8 +135,8 @@ mod tests {
         let given: Vec<_> = (0..MAX_CREATED_STREAMS).map(|_| streams.create().unwrap()).collect();
         assert_eq!(given, (1..=64).collect::<Vec<_>>());
         assert_eq!(streams.create(), None);
-        for strange in [0, 65, u32::MAX] {
-            streams.delete(strange);
+        for invalid in [0, 65, u32::MAX] {
+            streams.delete(invalid);
             assert_eq!(streams.create(), None);
         }
         streams.delete(7);
