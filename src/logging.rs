@@ -48,7 +48,7 @@ pub fn start(log: &Log) -> Result<(), String> {
     let (subscriber, reload) = subscriber(filter, log.format, Lines(queue));
     subscriber.try_init().map_err(|error| format!("logging cannot start: {error}"))?;
     if variable.is_none() {
-        // Its error is that it is set already, which `try_init` has excluded.
+        // It fails if it is set already; then `try_init` would have failed.
         let _ = FILTER.set(reload);
     }
     panic::set_hook(Box::new(log_panic));
@@ -58,12 +58,12 @@ pub fn start(log: &Log) -> Result<(), String> {
 /// Puts another filter in force, unless [`LEVEL_VARIABLE`] overrides the configuration or the log has not been started.
 pub fn set_filter(filter: &Filter) {
     if let Some(reload) = FILTER.get() {
-        // Its error is that the subscriber is gone; it lives as long as the process.
+        // It fails if the subscriber no longer exists, which lives as long as the process.
         let _ = reload.modify(|targets| *targets = self::targets(filter));
     }
 }
 
-/// What writes log lines, and the handle that replaces its filter.
+/// The subscriber that writes log lines, and the handle that replaces its filter.
 fn subscriber(
     filter: &Filter,
     format: LogFormat,
@@ -164,12 +164,12 @@ impl Write for Line<'_> {
     }
 }
 
-/// Not in a file or a journal, and not where a person wants none (<https://no-color.org>).
+/// Not in a file or a journal, and not if `NO_COLOR` is set (<https://no-color.org>).
 fn use_colours() -> bool {
     std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|it| it.is_empty())
 }
 
-/// As `tracing` takes it.
+/// The filter in the form of `tracing-subscriber`.
 fn targets(filter: &Filter) -> Targets {
     Targets::new().with_default(filter.default_level()).with_targets(filter.targets())
 }

@@ -43,7 +43,7 @@ struct Directive {
 }
 
 impl Filter {
-    /// The level for lines from modules that no target matches; without one, such lines are not written.
+    /// The level for modules that match no target; `OFF` if the filter has none.
     pub fn default_level(&self) -> LevelFilter {
         let mut levels = self.directives.iter().rev().filter(|directive| directive.target.is_empty());
         levels.next().map_or(LevelFilter::OFF, |directive| directive.level)
@@ -59,7 +59,7 @@ impl Filter {
 impl FromStr for Filter {
     type Err = String;
 
-    /// Strict: a misspelled level is not taken for the name of a module.
+    /// Strict: a misspelled level is an error, not the name of a module.
     fn from_str(text: &str) -> Result<Filter, String> {
         let directives = text.split(',').map(|directive| {
             let directive = directive.trim();

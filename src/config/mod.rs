@@ -149,7 +149,8 @@ impl Config {
         (self.listen.http, self.listen.is_default_http) = (addresses, false);
     }
 
-    /// The number of threads that serve connections, at least 1: `cores`, or one for each CPU that this process may use.
+    /// The number of threads that serve connections, at least 1: `cores`, or one for each CPU that this process may
+    /// use.
     pub fn core_count(&self) -> usize {
         let available = || std::thread::available_parallelism().map_or(1, usize::from);
         if self.cores == 0 { available().min(MAX_CORES) } else { self.cores }

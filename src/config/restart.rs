@@ -6,7 +6,7 @@ impl Config {
     /// The keys of options that differ in `new` and take effect only after a restart. All others take effect as soon as
     /// `new` is in force.
     ///
-    /// The patterns name every option, so that the compiler asks for a decision on each new one: `_` is an option that
+    /// The patterns name every option, so that a new one does not compile without a decision: `_` means that an option
     /// can change.
     pub fn needs_restart(&self, new: &Config) -> Vec<&'static str> {
         let Config {
@@ -24,7 +24,7 @@ impl Config {
         } = self;
         let Listen { rtmp, http: listen_http, is_default: _, is_default_http: _ } = listen;
         let Publish { on_second_publisher: _, takeover_after: _, publisher_grace: _ } = publish;
-        // A stream's log is sized when the registry is made: by stream_buffer, and by max_lag, which it must cover.
+        // Stream logs keep stream_buffer bytes and at least max_lag: the registry reads both once, at the start.
         let Play {
             start: _,
             wait_for_publisher: _,
@@ -36,7 +36,7 @@ impl Config {
             latency_budget: _,
             zero_copy_threshold,
         } = play;
-        // The registry has room for so many streams, and the account of memory so much to share out.
+        // Read once, at the start: by the registry and by the account of memory.
         let Limits {
             connections: _,
             connections_per_address: _,
@@ -62,7 +62,7 @@ impl Config {
             partial_bytes: _,
         } = limits;
         let Http { header_timeout: _, allow_origins: _, metrics_max_streams: _ } = http;
-        // A token that is made is made at the start.
+        // A token is generated only at the start.
         let Api { listen: api_listen, token, token_file, read_token: _, allow_origins: _ } = api;
         let Log { format, level: _, lines_per_network: _ } = log;
         let options = [

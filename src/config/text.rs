@@ -60,7 +60,7 @@ impl Config {
             Error::Wrong { file: name.to_owned(), line, column, what }
         };
 
-        // Parsed twice: for the place of each key and value, and for what they mean.
+        // Parsed twice: once for the places of keys and values, once for the values.
         let places =
             DeTable::parse(toml).map_err(|error| wrong(start(&error), "", &on_one_line(error.message())))?;
         let old_keys = RENAMED.iter().filter_map(|(old, new)| {

@@ -96,7 +96,7 @@ async fn guard(State(control): Shared, mut request: Request, next: Next) -> Resp
     response
 }
 
-/// Checks that a request has the right to what it requests, and returns which rights it has beyond that.
+/// Checks that a request has the right that it needs, and returns the rights that its token gives.
 fn check(
     tokens: &Rights<'_>,
     client: Client,
@@ -107,7 +107,7 @@ fn check(
         return Ok(Granted::default());
     };
     if client.scope == Scope::WithoutApi {
-        // What a viewer's page needs is served where the streams are. Everything else is not, whatever the token.
+        // The addresses of the streams serve what a viewer's page needs, and nothing else, whatever the token.
         return match right {
             Right::Watch => Ok(Granted::default()),
             _ => Err(HttpError::not_found("the API and the metrics are on a separate address")),

@@ -1,8 +1,8 @@
-//! The client of a request, and what the address that it came to serves.
+//! The client of a request, and the scope of the address that received it.
 
 use std::net::SocketAddr;
 
-/// What an address serves.
+/// What a listening address serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Scope {
     /// Everything.

@@ -1,4 +1,5 @@
-//! The list of all connections. It costs each core a walk over its own, so one list serves all requests of half a second.
+//! The list of all connections. To make it, each core walks over its connections, so all requests of half a second
+//! share one list.
 
 use std::{
     sync::Arc,

@@ -29,7 +29,8 @@ impl Origins<'_> {
         }
     }
 
-    /// Whether the request, if it comes from a page, may open a WebSocket: from an allowed page or from the relay's own.
+    /// Whether the request, if it comes from a page, may open a WebSocket: from an allowed page or from the relay's
+    /// own.
     pub(super) fn may_open(self, request: &HeaderMap) -> bool {
         let Some(origin) = request.get(header::ORIGIN) else {
             return true;

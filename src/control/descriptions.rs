@@ -1,5 +1,5 @@
-//! What sequence headers and metadata say about each stream. They are parsed once for as long as they do not change, so a
-//! list of streams costs only the parsing of what changed.
+//! What sequence headers and metadata say about each stream. They are parsed once for as long as they do not change, so
+//! a list of streams costs only the parsing of what changed.
 
 use std::{
     collections::HashMap,
@@ -36,8 +36,8 @@ struct Parsed {
     description: Arc<Description>,
 }
 
-/// Metadata and sequence headers, compared by their addresses in memory: while these are held, nothing else has the same
-/// address.
+/// Metadata and sequence headers, compared by their addresses in memory: while these are held, nothing else has the
+/// same address.
 #[derive(Clone)]
 struct Headers([Option<Bytes>; 3]);
 
@@ -160,7 +160,7 @@ mod tests {
     fn headers_are_parsed_once_while_they_do_not_change() {
         let (descriptions, start) = (Descriptions::default(), Instant::now());
         let bytes = metadata(640.0);
-        // The facts are written anew, and hold the same bytes.
+        // New facts with the same bytes.
         let first = descriptions.of(&report(1, bytes.clone()), start);
         for seconds in 0..100 {
             let again = descriptions.of(&report(1, bytes.clone()), start + Duration::from_secs(seconds));
@@ -181,13 +181,9 @@ mod tests {
             descriptions.of(&report(since_ms, metadata(width)), at).metadata.width
         };
         assert_eq!(width(1, 640.0, 0), Some(640));
-        assert_eq!(
-            width(1, 1280.0, 999),
-            Some(640),
-            "headers that change all the time are read once a second"
-        );
+        assert_eq!(width(1, 1280.0, 999), Some(640), "headers that keep changing are parsed once per second");
         assert_eq!(width(1, 1280.0, 1_000), Some(1280));
-        assert_eq!(width(2, 1920.0, 1_001), Some(1920), "another publish is another stream");
+        assert_eq!(width(2, 1920.0, 1_001), Some(1920), "another publisher is another stream");
     }
 
     #[test]

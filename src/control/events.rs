@@ -30,7 +30,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 /// Events since the start.
 pub(super) struct Events {
-    /// Taken by [`Events::collect`].
+    /// Until [`Events::collect`] takes it.
     source: Mutex<Option<broadcast::Receiver<Event>>>,
     state: Mutex<State>,
     clients: broadcast::Sender<Arc<NumberedEvent>>,

@@ -1,5 +1,5 @@
-//! Rates, and samples of the last minutes: calculated once per second from the counts of the reports. Keeps a few numbers
-//! per stream and core.
+//! Rates, and samples of the last minutes: calculated once per second from the counts of the reports. Keeps a few
+//! numbers per stream and core.
 
 use std::{
     collections::{HashMap, VecDeque},

@@ -1,5 +1,5 @@
-//! Requests for a stream: `/app/name.flv`, over HTTP or WebSocket. Decides on the response, or on the format and the start
-//! of a player that a core then serves.
+//! Requests for a stream: `/app/name.flv`, over HTTP or WebSocket. Decides on the response, or on the format and the
+//! start of a player that a core then serves.
 
 use std::time::SystemTime;
 

@@ -32,8 +32,8 @@ use crate::{
 };
 
 const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-/// The label of the streams beyond `http.metrics_max_streams`, added up. No stream name starts with a slash, so no stream
-/// has this label: Prometheus rejects a scrape with a duplicate series.
+/// The label of the streams beyond `http.metrics_max_streams`, added up. No stream name starts with a slash, so no
+/// stream has this label: Prometheus rejects a scrape with a duplicate series.
 const OTHERS: &str = "/others";
 
 /// `GET /metrics`. Clients that may not read get no stream names.

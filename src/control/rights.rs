@@ -6,7 +6,7 @@ use subtle::ConstantTimeEq;
 
 use super::error::HttpError;
 
-/// What a request needs.
+/// The right that a request needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Right {
     /// What a viewer needs: names of listed streams, their formats, stills. Every client has it.
@@ -19,7 +19,7 @@ pub(super) enum Right {
     Write,
 }
 
-/// What the token of a request allows, whatever it requested.
+/// The rights that the token of a request gives, whatever it requests.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Granted {
     /// It sees addresses of peers and names of unlisted streams.
@@ -43,8 +43,8 @@ pub(super) struct Credentials<'a> {
     pub(super) headers: &'a HeaderMap,
 }
 
-/// The right that a path of the API or the metrics needs; none for other paths. A path of the API that is not named here
-/// is for operators.
+/// The right that a path of the API or the metrics needs; none for other paths. A path of the API that is not named
+/// here is for operators.
 pub(super) fn needed(method: &Method, path: &str) -> Option<Right> {
     let below = |folder: &str| path.strip_prefix(folder).is_some_and(|rest| !rest.is_empty());
     match path {
@@ -207,7 +207,7 @@ mod tests {
         for path in ["/api/v1/players", "/api/v1/events", "/api/v1/config"] {
             assert_eq!(get(path), Some(Right::Read), "{path}");
         }
-        for path in ["/api/v1/what-comes-next", "/api/v1/players/7", "/api/", "/api", "/api/v1/%73treams"] {
+        for path in ["/api/v1/future", "/api/v1/players/7", "/api/", "/api", "/api/v1/%73treams"] {
             assert_eq!(get(path), Some(Right::Read), "{path}");
         }
         assert_eq!(delete("/api/v1/players/7"), Some(Right::Write));

@@ -1,5 +1,5 @@
-//! HTTP connections: accepts or refuses them, serves them, and takes the socket back from the HTTP server when a request
-//! for a stream makes it a player. The responses are made elsewhere.
+//! HTTP connections: accepts or refuses them, serves them, and takes the socket back from the HTTP server when a
+//! request for a stream makes it a player. The responses are made elsewhere.
 
 use std::{
     fmt,

@@ -1,4 +1,4 @@
-//! What all requests share. What depends on the configuration is taken from the one in force when it is needed.
+//! The state that all requests share. Values of the configuration are read from the one in force when they are needed.
 
 use std::net::SocketAddr;
 
@@ -14,10 +14,10 @@ use super::{
 };
 use crate::{config::Config, net::Handle};
 
-/// What all requests share.
+/// The state that all requests share.
 pub(super) struct Control {
     pub(super) relay: Handle,
-    /// The token in force since the start. It holds while the configuration has none.
+    /// The token since the start. It is in force while the configuration has none.
     pub(super) token: String,
     pub(super) history: History,
     pub(super) descriptions: Descriptions,

@@ -32,7 +32,7 @@ struct Still {
 }
 
 impl Stills {
-    /// The still of a stream; `make` makes one if there is none of the last second.
+    /// The still of a stream; calls `make` if there is none of the last second.
     ///
     /// # Errors
     /// There is no such stream or no key frame, or unread responses use too much memory.

@@ -1,5 +1,5 @@
-//! The token for writing, if the configuration has none: generated at the first start and stored in a file that only its
-//! owner can read. Does not print it; the start-up lines do.
+//! The token for writing, if the configuration has none: generated at the first start and stored in a file that only
+//! its owner can read. Does not print it; the start-up lines do.
 
 use std::{
     ffi::OsString,

@@ -1,5 +1,5 @@
-//! When to return free memory to the kernel: after many connections have ended. Their memory is scattered over the heap,
-//! and by itself the allocator returns only what is at the end of the heap.
+//! When to return free memory to the kernel: after many connections have ended. Their memory is scattered over the
+//! heap, and by itself the allocator returns only what is at the end of the heap.
 
 /// As many closed connections are worth a walk through the heap: each used 2 to 30 KiB.
 const MANY: usize = 256;

@@ -10,7 +10,7 @@ use axum::{
 use super::error::HttpError;
 use crate::stream::{Held, Memory, MemoryKind};
 
-/// Smaller responses are covered by what counts as a connection.
+/// Smaller responses are included in the memory that is counted for a connection.
 const SMALL_BYTES: u64 = 8 << 10;
 /// Unread responses may use this fraction of `limits.memory_budget`: one eighth.
 const SHARE: usize = 8;

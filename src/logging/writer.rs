@@ -40,8 +40,8 @@ struct State {
 }
 
 impl Queue {
-    /// Starts the thread that writes to `sink`. It calls `report`, which may log, with the number of lines lost since the
-    /// last report.
+    /// Starts the thread that writes to `sink`. It calls `report`, which may log, with the number of lines lost since
+    /// the last report.
     ///
     /// # Errors
     /// The thread cannot be started.

@@ -234,6 +234,9 @@ fn past_events_come_first_and_then_events_as_they_happen() {
     again.say(&format!("GET /api/v1/events HTTP/1.1\r\nHost: x\r\n{token}Last-Event-ID: {id}\r\n\r\n"));
     again.head();
     assert_eq!(next_event(&mut again).0, id + 1);
+    let _player = Rtmp::started(&relay, Role::Play, "live/a");
+    let (_, event) = next_event(&mut again);
+    assert_eq!((&event["event"], &event["protocol"]), (&"playing".into(), &"rtmp".into()));
 }
 
 /// The number and the data of the next event.

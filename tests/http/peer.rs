@@ -190,7 +190,8 @@ impl Rtmp {
         assert_eq!(Self::refusal(relay, Role::Publish, name).0, code, "{name}");
     }
 
-    /// Requests to publish or play, and returns the code and the description of the refusal; the test fails without one.
+    /// Requests to publish or play, and returns the code and the description of the refusal; the test fails without
+    /// one.
     pub fn refusal(relay: &Relay, role: Role, name: &str) -> (String, String) {
         let mut rtmp = Self::new(relay, role, name);
         rtmp.until_event(|event| match event {

@@ -1,5 +1,5 @@
-//! Which request may watch, monitor, read and write. `control::rights` tests tokens in detail; these tests check what each
-//! path of a running relay serves.
+//! Which request may watch, monitor, read and write. `control::rights` tests tokens in detail; these tests check what
+//! each path of a running relay serves.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
