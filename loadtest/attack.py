@@ -20,40 +20,40 @@ import measure
 import newcomer
 import servers
 
-# The relay may be this much slower for the honest than in quiet.
+# The p99 latency of honest players may be this many times that without an attack.
 MAX_SLOWER = 3
-# A latency of so little is as good as any: below it a ratio says nothing.
+# A p99 below this is always good: the ratio of small latencies means nothing.
 FINE_MS = 30
-# What the relay may hold on to: buffers at rest, and pages that the allocator keeps.
+# Memory that the relay may still use afterwards: idle buffers, and pages that the allocator keeps.
 KEPT_MB = 16
-# What it may take for an attack, where its budget says nothing else.
+# Memory that an attack may cost, unless the row has a budget of its own.
 MAX_GROWN_MB = 128
-# Whoever comes meanwhile is answered within this.
+# Newcomers are answered within this time.
 ANSWERS_WITHIN_S = 1
-# Everybody has been let go of within this.
+# Memory and descriptors are released within this time.
 RECOVERS_WITHIN_S = 15
-# Of the operators; attacks know it as well.
+# The API token; attacks know it as well.
 TOKEN = "attack-token"
-# In which nothing is done: what to compare with.
+# Time without an attack at the start of each run, for comparison.
 QUIET_S = 3
 
 
 @dataclass(frozen=True)
 class Row:
-    """One attack, and how the relay is set up for it."""
+    """One attack, and the configuration of the relay for it."""
 
     name: str
-    # What fanfare-load does; nothing, if it is "".
+    # The kind of attack of fanfare-load; "" for none.
     kind: str = ""
-    # Lines of the relay's configuration, with commas between them.
+    # Lines of the relay's configuration, separated by commas.
     config: str = ""
     log: str = "warn"
-    # Nobody reads the relay's standard error, which is a pipe.
+    # The relay's standard error is a pipe that is not read.
     unread_log: bool = False
-    # The relay is stopped for so many seconds.
+    # The relay is paused by SIGSTOP for this many seconds.
     stopped_s: float = 0
     grown_mb: float = MAX_GROWN_MB
-    # The attack takes all the memory that encoders may have.
+    # The attack uses all the memory that publishers may have.
     fills_budget: bool = False
 
 
@@ -62,10 +62,10 @@ def of_kinds(kinds: str) -> list[Row]:
 
 
 HTTP_KINDS = "slow-requests http-garbage api-flood vanishing-http-players deaf-http-players websocket-garbage".split()
-# A budget that an attack meets within seconds.
+# A budget that an attack exhausts within seconds.
 SMALL = 'limits.memory_budget="64MiB"'
 ROWS = [
-    *of_kinds("slow-handshakes single-bytes random-bytes garbage-behind-an-opening announced-lengths chunk-streams "
+    *of_kinds("slow-handshakes single-bytes random-bytes garbage-after-connect announced-lengths chunk-streams "
               "chunk-sizes pings acknowledgements silent-publishers headers-only vanishing-players deaf-players resets "
               "half-open create-streams plays"),
     *of_kinds(" ".join(HTTP_KINDS)),
@@ -75,10 +75,10 @@ ROWS = [
     Row("publishes-in-one-read", "publishes-in-one-read"),
     Row("refused-connections", "refused-connections", log="info"),
     Row("unread-log", "refused-connections", log="info", unread_log=True),
-    # What the thieves send may be read before what the encoder sent, by another core.
+    # Another core may read what the attackers send before what the encoder sent earlier.
     Row("name-thieves", "name-thieves", config="cores=2", stopped_s=4.5),
     Row("one-network", "one-network", config="limits.exempt=[]"),
-    *of_kinds("event-floods dear-metadata odd-names"),
+    *of_kinds("event-floods large-metadata odd-names"),
     *[Row(kind, kind, config=SMALL, grown_mb=80) for kind in
       "unfinished-messages pinned-buffers unread-preambles large-headers still-pictures".split()],
     Row("paused-players", "paused-players", config=SMALL + ',play.stream_buffer="8MiB"', grown_mb=80),
@@ -89,7 +89,7 @@ KINDS = dict.fromkeys(row.kind for row in ROWS if row.kind)
 
 
 class Relay:
-    """The relay under attack, its encoder, and what /proc says of it."""
+    """The relay under attack, its encoder, and its figures in /proc."""
 
     def __init__(self, row: Row, directory: Path):
         self.setup = (row.config, row.log, row.unread_log)
@@ -110,7 +110,7 @@ class Relay:
                                         stderr=(directory / "encoder.log").open("wb"))
         time.sleep(1)
 
-    def is_well(self) -> bool:
+    def is_running(self) -> bool:
         return self.process.poll() is None and self.encoder.poll() is None
 
     def resident_mb(self) -> float:
@@ -130,7 +130,7 @@ class Relay:
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def unserved_s(self) -> float:
-        """How long one of its threads, whichever it was longest, was ready to run and had no CPU: the machine's fault."""
+        """The longest time that one of its threads was runnable without a CPU: the machine is to blame for that."""
         longest = 0.0
         for thread in Path(f"/proc/{self.process.pid}/task").glob("*/schedstat"):
             try:
@@ -145,14 +145,14 @@ class Relay:
         return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
 
     def scrape_faults(self) -> list[str]:
-        """Series that are there twice, or lines that are none."""
+        """Series that occur twice, and lines that are not valid."""
         with urllib.request.urlopen(f"http://127.0.0.1:{self.http_port}/metrics?token={TOKEN}", timeout=10) as answer:
             return scrape_faults(answer.read().decode())
 
     def end(self) -> None:
         measure.end(self.encoder)
         if self.process.stderr:
-            # Who reads nothing would keep it waiting at its last words.
+            # The relay would block on its last log lines if the pipe stayed open unread.
             self.process.stderr.close()
         measure.end(self.process)
         self.log.close()
@@ -165,22 +165,22 @@ def scrape_faults(text: str) -> list[str]:
             continue
         series = re.fullmatch(r'([a-z_]+(?:\{(?:[a-z_]+="(?:[^"\\]|\\.)*",?)*\})?) \S+', line)
         if not series:
-            faults.append(f"not a line of metrics: {line[:80]}")
+            faults.append(f"invalid line in the metrics: {line[:80]}")
         elif series[1] in seen:
-            faults.append(f"twice in the metrics: {series[1]}")
+            faults.append(f"duplicate series in the metrics: {series[1]}")
         else:
             seen.add(series[1])
     return faults
 
 
 def attack(relay: Relay, row: Row, players: int, seconds: float) -> dict:
-    """One row; without a kind nothing is sent."""
+    """Runs one row; without a kind there is no attack."""
     before_mb, before_files = relay.resident_mb(), relay.files()
     seconds += row.stopped_s
     honest = relay.honest(players, seconds)
-    # The attack begins with the steady time, and goes on for as long as they are measured.
+    # The attack starts and ends with the measurement of the players.
     for line in honest.stderr:
-        if b"(coming)" not in line:
+        if b"(starting)" not in line:
             break
     at_mb, began, began_cpu = before_mb, time.monotonic(), relay.cpu_seconds()
     unserved_s, unserved_before_s = 0.0, relay.unserved_s()
@@ -198,12 +198,12 @@ def attack(relay: Relay, row: Row, players: int, seconds: float) -> dict:
             relay.process.send_signal(signal.SIGSTOP)
             time.sleep(row.stopped_s)
             relay.process.send_signal(signal.SIGCONT)
-        while honest.poll() is None and relay.is_well():
+        while honest.poll() is None and relay.is_running():
             at_mb = max(at_mb, relay.resident_mb())
             unserved_s = max(unserved_s, relay.unserved_s() - unserved_before_s)
-            # Once, while the attack is at its height.
+            # Once, towards the end of the attack.
             if not publishes.worst_s and time.monotonic() - began > seconds * 0.7:
-                publishes.note(lambda: newcomer.publish(relay.port, "newcomer"))
+                publishes.measure(lambda: newcomer.publish(relay.port, "newcomer"))
                 if row.kind == "odd-names":
                     wrong += relay.scrape_faults()
             time.sleep(0.1)
@@ -213,21 +213,21 @@ def attack(relay: Relay, row: Row, players: int, seconds: float) -> dict:
         wrong.append(str(error))
     if newcomers:
         newcomers.end()
-    if not relay.is_well():
+    if not relay.is_running():
         relay_died = relay.process.poll() is not None
-        wrong.append("the relay died" if relay_died else "the honest encoder was ended: "
+        wrong.append("the relay died" if relay_died else "the honest encoder was disconnected: "
                      + measure.last_lines(relay.directory / "encoder.log"))
         honest.terminate()
     honest.wait(60)
     did = ""
     if attacker:
-        # A relay that is dead, or was told to go, leaves nobody to attack.
+        # An attacker fails if the relay has died or was stopped.
         did = attacker.communicate(timeout=60)[1].strip().splitlines()[-1]
-        if attacker.returncode != 0 and relay.is_well():
+        if attacker.returncode != 0 and relay.is_running():
             raise RuntimeError(f"{row.kind}: {did}")
     result = json.loads((relay.directory / "honest.json").read_text())
     until = time.monotonic() + RECOVERS_WITHIN_S
-    while relay.is_well() and time.monotonic() < until and (
+    while relay.is_running() and time.monotonic() < until and (
             relay.files() > before_files or relay.resident_mb() > before_mb + KEPT_MB):
         time.sleep(0.1)
     checked, delivery, latency = result["checked"], result["delivery"], result["steady"]["latency_ms"]
@@ -249,42 +249,42 @@ def attack(relay: Relay, row: Row, players: int, seconds: float) -> dict:
 
 
 def faults(found: dict, row: Row) -> list[str]:
-    """What the honest or newcomers noticed, or the relay did not give back."""
+    """What honest players or newcomers noticed, and what the relay did not release."""
     wrong = []
     if found["held"] != found["players"]:
-        wrong.append(f"{found['players'] - found['held']} honest players sent away")
+        wrong.append(f"{found['players'] - found['held']} honest players disconnected")
     if found["lost"]:
         wrong.append(f"frames lost {found['lost']} times")
     if found["never"]:
-        wrong.append(f"{found['never']} frames never came")
-    # While a relay is stopped nothing comes, and all of it afterwards.
+        wrong.append(f"{found['never']} frames never arrived")
+    # While a relay is paused nothing arrives, and everything arrives afterwards.
     if not row.stopped_s:
         if found["stalled"] and not found["lost"] + found["never"]:
             wrong.append(f"{found['stalled']} players waited, up to {found['wait_ms']:.0f} ms")
         if found["p99_ms"] > max(MAX_SLOWER * found["quiet_p99_ms"], FINE_MS):
-            wrong.append(f"p99 {found['p99_ms']:.0f} ms, {found['quiet_p99_ms']:.0f} in quiet")
+            wrong.append(f"p99 {found['p99_ms']:.0f} ms, {found['quiet_p99_ms']:.0f} without the attack")
     for kind in ("rtmp", "http"):
         if found[kind].failed or found[kind].worst_s > ANSWERS_WITHIN_S:
             wrong.append(f"newcomers over {kind.upper()} waited {found[kind].text()} ms")
     if found["publishes"].failed and not row.fills_budget:
-        wrong.append(f"a new encoder was not let in: {found['publishes'].failed[0]}")
+        wrong.append(f"a new encoder was refused: {found['publishes'].failed[0]}")
     if found["at_mb"] > found["before_mb"] + row.grown_mb:
         wrong.append(f"memory grew by {found['at_mb'] - found['before_mb']:.0f} MB")
     if found["after_mb"] > found["before_mb"] + KEPT_MB:
-        wrong.append(f"{found['after_mb'] - found['before_mb']:.0f} MB kept")
+        wrong.append(f"{found['after_mb'] - found['before_mb']:.0f} MB not released")
     if found["leaked_files"]:
-        wrong.append(f"{found['leaked_files']} descriptors kept")
+        wrong.append(f"{found['leaked_files']} descriptors not released")
     return wrong
 
 
 def table(results: list[dict]) -> str:
     lines = [f"{compare.machine()}, {date.today().isoformat()}. Relay on one core, {results[0]['players']} honest "
              "players of 1 Mbit/s, encoder and attacker on another, loopback. Latency and its ratio to the quiet "
-             f"{QUIET_S} s before, in the same run.", "",
+             f"{QUIET_S} s before the attack, in the same run.", "",
              "| attack | what the attacker did | delivered in time | longest wait, ms | p50 / p99 ms | × quiet "
-             "| newcomers waited, RTMP / HTTP, ms | relay: cores / waited for one, of the time "
-             "| memory before / at most / after, MB "
-             "| what does not hold |",
+             "| newcomers waited, RTMP / HTTP, ms | relay: cores used / share of time without a CPU "
+             "| memory before / peak / after, MB "
+             "| failures |",
              "|---|---|---|---|---|---|---|---|---|---|"]
     for it in results:
         slower = it["p99_ms"] / it["quiet_p99_ms"] if it["quiet_p99_ms"] else 0
@@ -301,7 +301,7 @@ def main() -> int:
     names = {row.name: row for row in ROWS}
     parser.add_argument("rows", nargs="*", metavar="ROW", help=f"default: quiet {' '.join(names)}")
     parser.add_argument("--players", type=int, default=50)
-    parser.add_argument("--seconds", type=float, default=5, help="of each attack")
+    parser.add_argument("--seconds", type=float, default=5, help="length of each attack")
     parser.add_argument("--out", type=Path, default=compare.RESULTS / "attacks.md")
     options = parser.parse_args()
     unknown = [name for name in options.rows if name not in names]
@@ -316,18 +316,18 @@ def main() -> int:
                     if relay:
                         relay.end()
                     relay = Relay(row, Path(directory))
-                    # The first run fills what is kept for the next: it is not one to compare with.
+                    # The first run fills caches and pools, so it is no reference for memory.
                     attack(relay, Row("warm"), options.players, 0.5)
                 found = attack(relay, row, options.players, options.seconds)
                 results.append(found)
                 verdict |= bool(found["wrong"])
                 compare.say(f"{row.name:26} delivered {found['share']:.4f}  p99 {found['p99_ms']:6.1f} ms "
                             f"({found['quiet_p99_ms']:.1f})  newcomers {found['rtmp'].text()} / {found['http'].text()} ms"
-                            f"  {found['cores']:.2f} cores, waited {found['unserved']:.0%}  {found['at_mb']:.0f} MB  "
-                            f"{'; '.join(found['wrong']) or 'unnoticed'}  ({found['did']})")
+                            f"  {found['cores']:.2f} cores, without a CPU {found['unserved']:.0%}  {found['at_mb']:.0f} MB  "
+                            f"{'; '.join(found['wrong']) or 'passed'}  ({found['did']})")
                 options.out.write_text(table(results))
                 if found["wrong"]:
-                    # What is left of it would be blamed on the next one.
+                    # The next row gets a fresh relay, so that it does not suffer from this one.
                     relay.end()
                     relay = None
         finally:

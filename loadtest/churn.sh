@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# A day of coming and going in minutes: streams of ever new names, players that join, leave and come back, and every
-# third time all of them killed. What does the relay still hold when nobody is left?
+# A day of connections in minutes: streams under new names, players that join, leave and reconnect, and in every third
+# round all of them are killed. Reports what the relay still holds when no client is left.
 #
 #   ./churn.sh MINUTES [STREAMS] [PLAYERS]
 #
-# 100 STREAMS of 300 kbit/s and 300 PLAYERS at a time unless given; players stay for half a second. The relay's memory
-# and descriptors are printed each minute, after everybody has left. Exit code: 0 if at the end all descriptors are back,
-# memory is at most a quarter and 8 MB above that of half the time, and the relay says that it holds no stream and no byte
-# of one; 1 if not. What the C library keeps of what was freed still grows a little while it is at it; a leak grows more.
+# The defaults are 100 STREAMS of 300 kbit/s and 300 PLAYERS at a time; players stay for half a second. The relay's memory
+# and descriptors are printed every minute, after all clients have left. Exit code: 0 if at the end all descriptors are
+# closed, memory is at most 25 % + 8 MB above that at half time, and the relay logs that it holds no stream and no log
+# bytes; 1 if not. The memory that the C library caches grows a little meanwhile; a leak grows more.
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=common.sh
 source "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/common.sh"
@@ -16,11 +16,11 @@ minutes=${1-} streams=${2:-100} players=${3:-300}
 [[ $minutes != -h && $minutes != --help ]] || usage 0
 are_numbers "$minutes" "$streams" "$players" || usage
 
-# How often the relay has said this.
-said() { grep -c "$1" "$directory/relay.log" || true; }
+# How many lines of the relay's log match.
+logged() { grep -c "$1" "$directory/relay.log" || true; }
 files() { find "/proc/$relay_pid/fd" -mindepth 1 | wc -l; }
 
-# Everybody comes, under names that nobody had before, and leaves.
+# All clients connect, under new names, and leave.
 round() {
     local url=$address/live/churn-$1
     "$load" publish "$url" --streams "$streams" --bitrate 300k --gop 15 --seconds 4 2>"$directory/publish.log" &
@@ -33,7 +33,7 @@ round() {
         sleep 2.5
         kill -KILL "$publisher" "$watching"
     fi
-    # Whether the players missed something is for the other scripts to say.
+    # Whether players missed frames is what other scripts test.
     local could_not_run=2 code=0
     wait "$watching" 2>/dev/null || code=$?
     ((code != could_not_run)) || fail "the players: $(tail -n 1 "$directory/play.log")"
@@ -43,7 +43,7 @@ round() {
     started=("$relay_pid")
 }
 
-# Until all descriptors are back, or too long.
+# Waits until all descriptors are closed, for at most 10 s.
 recover() {
     local tries
     for ((tries = 0; tries < 100; tries++)); do
@@ -53,7 +53,7 @@ recover() {
 }
 
 report() {
-    echo "$1  $(said 'publish ended') publishers, $(said 'play ended') players have come and gone;" \
+    echo "$1  $(logged 'publish ended') publishers, $(logged 'play ended') players have left;" \
         "$(resident_kb "$relay_pid") kB, $(files) descriptors"
 }
 
@@ -61,7 +61,7 @@ build
 FANFARE_LOG=info start_relay all
 sleep 1
 first_files=$(files)
-report 'at first'
+report 'start'
 number=0 settled_kb=0 printed=0
 while ((SECONDS < minutes * 60)); do
     number=$((number + 1))
@@ -74,7 +74,7 @@ while ((SECONDS < minutes * 60)); do
         report "$printed min"
     fi
 done
-report 'at last'
+report 'end'
 last_kb=$(resident_kb "$relay_pid") last_files=$(files)
 kill -TERM "$relay_pid"
 wait "$relay_pid" || true
@@ -82,11 +82,11 @@ started=()
 held=$(sed -n 's/.*stopping: no new connections.* \(streams=.*\)/\1/p' "$directory/relay.log")
 
 verdict=0
-echo "memory       $settled_kb kB after half the time, $last_kb kB at the end"
+echo "memory       $settled_kb kB at half time, $last_kb kB at the end"
 ((last_kb <= settled_kb * 5 / 4 + 8000)) || verdict=1
 echo "descriptors  $first_files before, $last_files at the end"
 ((last_files <= first_files)) || verdict=1
 echo "held         $held"
 [[ $held == 'streams=0 log_bytes=0' ]] || verdict=1
-if ((verdict == 0)); then echo 'It holds.'; else echo 'It does NOT hold.'; fi
+if ((verdict == 0)); then echo 'Passed.'; else echo 'FAILED.'; fi
 exit "$verdict"

@@ -1,4 +1,4 @@
-# What the scripts here share. Sourced, not run.
+# Shared by the scripts in this folder. Sourced, not run.
 # shellcheck shell=bash
 
 here=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
@@ -6,7 +6,7 @@ root=$(dirname "$here")
 export load=$root/target/release/fanfare-load
 relay=$root/target/release/fanfare
 
-# Processes that this script started; ended when it ends, each by its id.
+# Processes that this script started; it ends each by its id when it exits.
 started=()
 directory=$(mktemp -d)
 trap 'end_all; rm -rf "$directory"' EXIT
@@ -27,7 +27,7 @@ end_all() {
 
 build() { cargo build --quiet --release --workspace --manifest-path "$root/Cargo.toml"; }
 
-# Starts the relay on a port of its own, on "all" CPUs or on the one given. Sets relay_pid and address.
+# Starts the relay on a free port, on "all" CPUs or on the given one. Sets relay_pid and address.
 start_relay() {
     local command=("$relay" --rtmp 127.0.0.1:0 --http 127.0.0.1:0 --log-level warn)
     [[ $1 == all ]] || command=(taskset -c "$1" "${command[@]}" --cores 1)

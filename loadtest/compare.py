@@ -1,17 +1,17 @@
 #!/usr/bin/env python3
 """Compares fanfare with other servers and with the bare send loop, under the same load.
 
-    ./compare.sh                        all of it: about an hour
-    ./compare.sh --quick                a first look: some minutes
-    ./compare.sh --draw                 table and plot again from results/compare.json, without a measurement
+    ./compare.sh                        everything: about an hour
+    ./compare.sh --quick                a short version: some minutes
+    ./compare.sh --draw                 table and plot from results/compare.json, without a measurement
     ./compare.sh --servers fanfare,bare:0 --tables 500x1M --sweep '' --rounds 10
 
-Servers run one after the other, interleaved: each round is a run of every server under the same load, so that what
-changes on the machine in an hour meets them all alike. Figures are medians over the rounds. A server that is not
-installed is left out, and the table says how to get it. Writes compare.json (every run), compare.md (table) and
-compare.svg (plot) to results/.
+Servers run one after another, interleaved: each round is a run of every server under the same load, so that changes of
+the machine over an hour affect all of them alike. Figures are medians over the rounds. A server that is not installed is
+skipped, and the table says how to install it. Writes compare.json (every run), compare.md (table) and compare.svg (plot)
+to results/.
 
-"of the bare loop" is MB per CPU-second as a ratio to what the bare loop has at the same p50 latency, between the
+"of the bare loop" is MB per CPU-second, relative to the bare send loop at the same p50 latency, interpolated between the
 windows (bare:0, bare:33, ...) that were measured in the same round.
 """
 
@@ -33,27 +33,27 @@ SERVERS = "fanfare,bare:0,bare:33,bare:100,nginx-rtmp,node-media-server"
 TABLES = "500x1M,2000x600k"
 SWEEP = "100,500,1000,2000,4000,6000,8000,9500"
 RESULTS = servers.HERE / "results"
-# Below this share a server is falling behind; the first second of a stream differs from the mean by so much.
+# Below this share a server falls behind; the first second of a stream may differ from the mean by this much.
 DELIVERED = 0.97
 
 
 def run(options: argparse.Namespace, results: dict, save) -> None:
-    """All measurements; `save` is called after each."""
+    """Runs all measurements; calls `save` after each."""
     names = [name for name in options.servers.split(",") if name]
     for loads, rounds, kind in ((options.tables, options.rounds, "table"), (options.sweep, options.sweep_rounds, "sweep")):
         for number in range(rounds):
-            fallen = set()
+            overloaded = set()
             for load in loads:
                 for name in names:
-                    if name in results["missing"] or name in fallen:
+                    if name in results["missing"] or name in overloaded:
                         continue
                     outcome = attempt(name, load, results)
                     if outcome is None:
                         continue
                     results["runs"].append({"kind": kind, "round": number, **outcome})
-                    # More players would only show the same, for minutes.
+                    # More players would only show the same again, and take minutes.
                     if kind == "sweep" and outcome.get("share_delivered", 0) < 0.9:
-                        fallen.add(name)
+                        overloaded.add(name)
                     save()
 
 
@@ -62,7 +62,7 @@ def attempt(name: str, load: measure.Load, results: dict) -> dict | None:
         outcome = measure.measure(name, load)
     except servers.Missing as missing:
         results["missing"][name] = str(missing)
-        say(f"left out: {missing}")
+        say(f"skipped: {missing}")
         return None
     except (RuntimeError, OSError, measure.subprocess.SubprocessError) as error:
         say(f"{name} with {load.players} players: {error}")
@@ -75,7 +75,7 @@ def attempt(name: str, load: measure.Load, results: dict) -> dict | None:
 
 
 def bare_at(p50_ms: float, bare: list[tuple[float, float]]) -> float | None:
-    """MB per CPU-second of the bare loop at that latency, on straight lines between (p50, MB per CPU-second)."""
+    """MB per CPU-second of the bare loop at that latency, interpolated linearly between (p50, MB per CPU-second)."""
     bare = sorted(bare)
     if not bare:
         return None
@@ -88,26 +88,26 @@ def bare_at(p50_ms: float, bare: list[tuple[float, float]]) -> float | None:
 
 
 def ratios(runs: list[dict], name: str) -> list[float]:
-    """Of a server to the bare loop at its latency, round by round."""
+    """Ratios of a server to the bare loop at the same latency, one per round."""
     found = []
     for own in (run for run in runs if run["server"] == name):
         bare = [(run["p50_ms"], run["mb_per_cpu_second"]) for run in runs
-                if run["round"] == own["round"] and run["server"].startswith("bare:") and is_sound(run)]
+                if run["round"] == own["round"] and run["server"].startswith("bare:") and is_complete(run)]
         at = bare_at(own["p50_ms"], bare)
         if at:
             found.append(own["mb_per_cpu_second"] / at)
     return found
 
 
-def is_sound(run: dict) -> bool:
-    """Whether every player came and stayed, and every frame that should have come did, in time."""
+def is_complete(run: dict) -> bool:
+    """Whether every player connected and stayed, and every frame arrived in time."""
     lost = run["gaps"] + run["skips"] + run["out_of_order"] + run["corrupt"] + run["connect_failures"]
     is_all = lost == 0 and run["held"] == run["players"] and run.get("stalled_players", 0) == 0
     return is_all and run["share_delivered"] >= DELIVERED
 
 
 def table(results: dict) -> str:
-    """One Markdown table for each load, and what was left out."""
+    """One Markdown table per load, and what was skipped."""
     lines = [f"{results['machine']}, {results['date']}. Server on one core, encoder and players on another, loopback; "
              f"medians of {results['rounds']} interleaved rounds.", ""]
     runs = [run for run in results["runs"] if run["kind"] == "table"]
@@ -120,7 +120,7 @@ def table(results: dict) -> str:
         for name in dict.fromkeys(run["server"] for run in here):
             lines.append(row(name, here))
         lines.append("")
-    lines += [f"Left out: {reason}  " for reason in results["missing"].values()]
+    lines += [f"Skipped: {reason}  " for reason in results["missing"].values()]
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -129,7 +129,7 @@ def row(name: str, runs: list[dict]) -> str:
     failed = [run["failed"] for run in runs if run["server"] == name and "failed" in run]
     if not own:
         return f"| {name} | failed: {failed[0]} | | | | | | | | | |"
-    # Runs of before were not asked.
+    # Older results do not have this figure.
     waits = [run["longest_wait_ms"] for run in own if "longest_wait_ms" in run]
     of_bare = ratios([run for run in runs if "failed" not in run], name)
 
@@ -144,16 +144,16 @@ def row(name: str, runs: list[dict]) -> str:
 
 
 def drawing(results: dict) -> str:
-    """CPU and latency over players."""
+    """The plot: CPU and latency over the number of players."""
     runs = [run for run in results["runs"] if run["kind"] == "sweep" and "failed" not in run]
     bitrates = " and ".join(dict.fromkeys(rate(run["bitrate"]) for run in runs))
     cpu, latency = {}, {}
     for name, players in dict.fromkeys((run["server"], run["players"]) for run in runs):
         own = [run for run in runs if (run["server"], run["players"]) == (name, players)]
-        sound = all(is_sound(run) for run in own)
+        complete = all(is_complete(run) for run in own)
         for lines, key in ((cpu, "cores"), (latency, "p99_ms")):
             value = statistics.median(run[key] for run in own)
-            lines.setdefault(name, []).append(plot.Point(players, value, sound))
+            lines.setdefault(name, []).append(plot.Point(players, value, complete))
     panels = [plot.Panel("CPU of the server, cores", cpu), plot.Panel("Latency p99, ms", latency, log=True)]
     return plot.svg(panels, f"players × {bitrates}", f"{results['machine']}, {results['date']}")
 
@@ -163,7 +163,7 @@ def rate(bitrate: str) -> str:
 
 
 def kept(path: Path, options: argparse.Namespace) -> list[dict]:
-    """What an earlier comparison on this machine found, of the kind that is not measured now."""
+    """Results of an earlier comparison on this machine, of the kinds that are not measured now."""
     if not path.exists():
         return []
     before = json.loads(path.read_text())
@@ -174,7 +174,7 @@ def kept(path: Path, options: argparse.Namespace) -> list[dict]:
 
 
 def machine() -> str:
-    model = "an unknown CPU"
+    model = "unknown CPU"
     for line in Path("/proc/cpuinfo").read_text().splitlines():
         if line.startswith("model name"):
             model = line.partition(":")[2].strip()
@@ -183,7 +183,7 @@ def machine() -> str:
 
 
 def loads(text: str, options: argparse.Namespace, bitrate: str = "") -> list[measure.Load]:
-    """`500x1M,2000x600k`, or numbers of players alone where there is one bitrate."""
+    """`500x1M,2000x600k`, or only numbers of players where there is one bitrate."""
     found = []
     for item in (item for item in text.split(",") if item):
         players, _, own_bitrate = item.partition("x")
@@ -199,17 +199,17 @@ def say(text: str) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--servers", default=SERVERS, help=f"default: {SERVERS}")
-    parser.add_argument("--xiu", action="store_true", help="xiu as well; it must have been built, which takes minutes")
+    parser.add_argument("--xiu", action="store_true", help="include xiu, which must be installed")
     parser.add_argument("--tables", default=TABLES, help=f"loads of the tables; default: {TABLES}")
-    parser.add_argument("--rounds", type=int, default=5, help="of each table")
+    parser.add_argument("--rounds", type=int, default=5, help="rounds per table")
     parser.add_argument("--sweep", default=SWEEP, help=f"players of the plot; default: {SWEEP}")
     parser.add_argument("--sweep-bitrate", default="600k")
     parser.add_argument("--sweep-rounds", type=int, default=1)
-    parser.add_argument("--seconds", type=float, default=10, help="steady time of each run")
+    parser.add_argument("--seconds", type=float, default=10, help="length of each measurement")
     parser.add_argument("--drain-every-ms", type=int, default=10, help="see fanfare-load play --help")
     parser.add_argument("--out", type=Path, default=RESULTS)
     parser.add_argument("--quick", action="store_true", help="one round of shorter runs, few points in the plot")
-    parser.add_argument("--draw", action="store_true", help="measure nothing")
+    parser.add_argument("--draw", action="store_true", help="draw from earlier results, without a measurement")
     options = parser.parse_args()
     if options.quick:
         options.rounds, options.seconds, options.sweep = 1, 4, "100,500,1000,2000"

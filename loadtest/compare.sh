@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds what is missing, then compares servers: see compare.py --help.
+# Builds the binaries, then compares servers: see compare.py --help.
 set -euo pipefail
 here=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
 cargo build --quiet --release --workspace --manifest-path "$here/../Cargo.toml"

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Shows in half a minute that it works: starts the relay, an encoder and players, and gives a verdict.
+# A test of half a minute: starts the relay, an encoder and players, and prints whether all worked.
 #
 #   ./demo.sh [PLAYERS]
 #
-# 200 PLAYERS unless given, of a synthetic stream whose every frame is numbered: a tenth of them is checked frame by
-# frame, a tenth comes and goes, a twentieth stalls. Three FFmpeg players watch what FFmpeg publishes meanwhile, if
-# FFmpeg is installed. Exit code: 0 if all is well, 1 if not.
+# The default is 200 PLAYERS of a synthetic stream with numbered frames: 10 % of them check every frame, 10 % disconnect
+# and reconnect, 5 % stall. If FFmpeg is installed, three FFmpeg players watch a stream of FFmpeg meanwhile. Exit code: 0
+# if all worked, 1 if not.
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=common.sh
 source "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/common.sh"
@@ -30,16 +30,16 @@ if command -v ffmpeg >/dev/null; then
     "$here/players.sh" 3 "$address/live/test" 10 >"$directory/players.out" 2>&1 &
     real=$!
 else
-    say 'no FFmpeg here: the synthetic stream alone'
+    say 'FFmpeg is not installed: only the synthetic stream is tested'
 fi
 verdict=0
 "$load" play "$address/live/load" --players "$players" --ramp 100 --seconds 10 \
     --parse 0.1 --churn 0.1 --stalled 0.05 --stall-for 4 --server-pid "$relay_pid" || verdict=1
 if ((real)); then
     wait "$real" || verdict=1
-    sed 's/^/real         /' "$directory/players.out"
+    sed 's/^/FFmpeg       /' "$directory/players.out"
 fi
 runs "$relay_pid" || { verdict=1; say "the relay ended: $(tail -n 3 "$directory/relay.log")"; }
 
-if ((verdict == 0)); then echo 'It works.'; else echo 'It does NOT work as it should.'; fi
+if ((verdict == 0)); then echo 'Passed.'; else echo 'FAILED.'; fi
 exit "$verdict"

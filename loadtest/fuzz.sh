@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# Runs the fuzz targets, each for so long, as many at once as there are CPUs.
+# Runs the fuzz targets, each for MINUTES, as many at the same time as there are CPUs.
 #
 #   ./fuzz.sh MINUTES [--keep] [TARGET...]
 #
-# MINUTES may be a fraction; the targets are all of them unless named (fuzz/fuzz_targets). They begin with
-# fuzz/corpus and with seeds cut from tests/captures, and find memory errors too. What they find by the way is in
-# fuzz/target/grown, and goes on from there the next time; --keep makes fuzz/corpus the smallest part of it that
-# reaches as much. Exit code: 0 if nothing failed; 1 if something did, with the input in fuzz/artifacts. Plain
-# `cargo test` replays the corpus.
+# MINUTES may be a fraction. By default all targets of fuzz/fuzz_targets run. They start with fuzz/corpus and with seeds
+# cut from tests/captures, and detect memory errors too. Inputs that reach new code are collected in fuzz/target/grown,
+# and the next run continues from there; --keep reduces them to the smallest set with the same coverage, as the new
+# fuzz/corpus. Exit code: 0 if nothing failed; 1 if something did, with the input in fuzz/artifacts. Plain `cargo test`
+# replays the corpus.
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=common.sh
 source "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/common.sh"
@@ -29,19 +29,19 @@ fi
 seconds=$(awk -v minutes="$minutes" 'BEGIN { printf "%d", minutes * 60 }')
 ((seconds > 0)) || usage
 
-# Longer inputs than fuzz.rs cuts its seeds to find little more, and slowly.
+# The limit of fanfare-rtmp/src/fuzz.rs for seeds: longer inputs find little more, and slowly.
 LIMITS=(-max_len=4096 -timeout=20 -rss_limit_mb=2048)
-# The most that is kept of a target, so that a checkout stays small.
-MOST_KEPT=100
+# Inputs kept per target, so that a checkout stays small.
+MAX_KEPT=100
 
 cd "$root/fuzz"
-# The sanitizer is a flag that only a nightly compiler takes otherwise.
+# The sanitizer flag is otherwise accepted only by a nightly compiler.
 RUSTC_BOOTSTRAP=1 cargo build --quiet --locked --release
 programs=$(dirname "$(find target -path '*/release/seeds' -type f -print -quit)")
 "$programs/seeds" "$directory/seeds" ../tests/captures/*.bin
 mkdir -p artifacts
 
-# Runs a target; what it said is in its log.
+# Runs a target, with its output in a log file.
 fuzz() {
     local target=$1
     mkdir -p "target/grown/$target" "corpus/$target"
@@ -55,11 +55,11 @@ keep() {
     mkdir -p "$directory/kept/$target"
     "$programs/$target" -set_cover_merge=1 "${LIMITS[@]}" "$directory/kept/$target" "corpus/$target" \
         "$directory/seeds/$target" "target/grown/$target" >"$directory/$target.merge.log" 2>&1 \
-        || { tail -n 5 "$directory/$target.merge.log"; fail "$target: its corpus could not be made smaller"; }
+        || { tail -n 5 "$directory/$target.merge.log"; fail "$target: its corpus could not be reduced"; }
     rm -rf "corpus/$target"
     mkdir -p "corpus/$target"
-    # The smallest, of which there may be many.
-    find "$directory/kept/$target" -type f -printf '%s %p\n' | sort -n | head -n "$MOST_KEPT" | cut -d ' ' -f 2- \
+    # The smallest inputs.
+    find "$directory/kept/$target" -type f -printf '%s %p\n' | sort -n | head -n "$MAX_KEPT" | cut -d ' ' -f 2- \
         | xargs cp --target-directory "corpus/$target"
 }
 

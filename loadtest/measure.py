@@ -2,13 +2,13 @@
 """Measures one server under one load, and prints one line of JSON.
 
     ./measure.sh fanfare --players 500 --bitrate 1M
-    ./measure.sh bare:33 --players 2000 --bitrate 600k      # the bare loop, merging 33 ms
+    ./measure.sh bare:33 --players 2000 --bitrate 600k      # the bare send loop, merging 33 ms
     ./measure.sh nginx-rtmp --players 500 --bitrate 1M --seconds 20
     ./measure.sh fanfare --players 500 --bitrate 1M --over http   # or ws: FLV by HTTP, or by WebSocket
 
-The server runs on one CPU (0), encoder and players on another (1), all on the loopback interface. Once all players
-have come and settled, a steady time begins: CPU time and memory of the server's process tree, bytes that the players
-received, and latency from the encoder's send to the players that are checked, are all of that same time.
+The server runs on one CPU (0), encoder and players on another (1), over the loopback interface. The measurement starts
+once all players have connected and settled: CPU time and memory of the server's process tree, bytes that the players
+received, and latency from the encoder's send to the checked players, all over the same time.
 """
 
 import argparse
@@ -31,7 +31,7 @@ STOPS_WITHIN_S = 10
 
 @dataclass(frozen=True)
 class Load:
-    """What players a server is given."""
+    """The load on a server."""
 
     players: int
     bitrate: str
@@ -49,7 +49,7 @@ class Load:
 
 
 def measure(server: str, load: Load, verbose: bool = False) -> dict:
-    """Starts the server, loads it, ends it. Raises servers.Missing, or RuntimeError when it does not work."""
+    """Starts the server, puts load on it, and stops it. Raises servers.Missing, or RuntimeError if that fails."""
     with tempfile.TemporaryDirectory(prefix="fanfare-load-") as name:
         directory = Path(name)
         port, http_port = free_port(), free_port()
@@ -67,8 +67,8 @@ def play(server_pid: int, port: int, http_port: int, load: Load, directory: Path
     url = f"rtmp://127.0.0.1:{port}/live/load"
     watched = url if load.over == "rtmp" else f"{load.over}://127.0.0.1:{http_port}/live/load.flv"
     on_load_cpu = [str(servers.LOAD), "--cpu", str(load.load_cpu)]
-    most_seconds = load.players / load.ramp + load.seconds + 60
-    publish = [*on_load_cpu, "publish", url, "--bitrate", load.bitrate, "--seconds", str(most_seconds)]
+    max_seconds = load.players / load.ramp + load.seconds + 60
+    publish = [*on_load_cpu, "publish", url, "--bitrate", load.bitrate, "--seconds", str(max_seconds)]
     with (directory / "publish.log").open("wb") as log:
         encoder = subprocess.Popen(publish, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
     try:
@@ -78,7 +78,7 @@ def play(server_pid: int, port: int, http_port: int, load: Load, directory: Path
                    "--parse", str(load.parse), "--seconds", str(load.seconds), "--json", str(result),
                    "--drain-every", str(load.drain_every_ms), "--server-pid", str(server_pid)]
         quiet = None if verbose else subprocess.DEVNULL
-        subprocess.run(players, timeout=most_seconds, stdout=quiet, stderr=quiet, check=False)
+        subprocess.run(players, timeout=max_seconds, stdout=quiet, stderr=quiet, check=False)
         if encoder.poll() is not None:
             raise RuntimeError(f"the encoder ended: {last_lines(directory / 'publish.log')}")
         if not result.exists():
@@ -89,7 +89,7 @@ def play(server_pid: int, port: int, http_port: int, load: Load, directory: Path
 
 
 def figures(server: str, load: Load, result: dict) -> dict:
-    """The line that is printed: what counts of a result, under names that say their units."""
+    """The line that is printed: the main figures of a result, under names with units."""
     steady = result["steady"]
     usage = steady["server"] or {}
     delivery = result["delivery"]
@@ -98,7 +98,7 @@ def figures(server: str, load: Load, result: dict) -> dict:
         "mb_per_cpu_second": usage.get("mb_per_cpu_second", 0),
         "cores": usage.get("cores", 0),
         "load_cores": steady["load_cores"],
-        # What came, and what of it came in time: a server that stands still has neither.
+        # What arrived, and what arrived in time: the lower one.
         "share_delivered": min(steady["bytes"] / wanted if wanted else 0, delivery["share"]),
         "longest_wait_p50_ms": delivery["longest_wait_ms"]["p50"],
         "longest_wait_ms": delivery["longest_wait_ms"]["max"],
@@ -151,7 +151,7 @@ def last_lines(log: Path) -> str:
 
 
 def raise_file_limit() -> None:
-    """For the servers, which inherit it."""
+    """The servers inherit it."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
@@ -161,12 +161,12 @@ def main() -> int:
     parser.add_argument("server", help="fanfare, bare:WINDOW_MS, " + ", ".join(servers.PEERS))
     parser.add_argument("--players", type=int, default=500)
     parser.add_argument("--bitrate", default="1M", help="of the stream: 600k, 1M")
-    parser.add_argument("--seconds", type=float, default=10, help="the steady time")
-    parser.add_argument("--ramp", type=float, default=500, help="new players a second")
+    parser.add_argument("--seconds", type=float, default=10, help="length of the measurement")
+    parser.add_argument("--ramp", type=float, default=500, help="new players per second")
     parser.add_argument("--parse", type=float, default=0.02, help="share of the players that are checked")
     parser.add_argument("--drain-every-ms", type=int, default=10, help="see fanfare-load play --help")
     parser.add_argument("--over", choices=["rtmp", "http", "ws"], default="rtmp", help="how players watch fanfare")
-    parser.add_argument("--server-cpus", default="0", help="as taskset -c has it: 0, 0-1")
+    parser.add_argument("--server-cpus", default="0", help="as for taskset -c: 0, 0-1")
     parser.add_argument("--load-cpu", type=int, default=1 if (os.cpu_count() or 1) > 1 else 0)
     parser.add_argument("--verbose", action="store_true", help="show the players' progress")
     options = vars(parser.parse_args())

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds what is missing, then measures one server under one load: see measure.py --help.
+# Builds the binaries, then measures one server under one load: see measure.py --help.
 set -euo pipefail
 here=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
 cargo build --quiet --release --workspace --manifest-path "$here/../Cargo.toml"

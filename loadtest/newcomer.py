@@ -1,4 +1,4 @@
-"""Newcomers to a relay that is under attack: how long until it answers them, over RTMP and over HTTP?"""
+"""Newcomers to a relay that is under attack: measures how long it takes to answer them, over RTMP and over HTTP."""
 
 import os
 import socket
@@ -7,14 +7,14 @@ import threading
 import time
 from dataclasses import dataclass, field
 
-# Nobody else comes from there.
+# No other client uses this source address.
 SOURCE = "127.9.9.9"
-PATIENCE_S = 5
+TIMEOUT_S = 5
 PAUSE_S = 0.25
 
 
 def amf(*values: object) -> bytes:
-    """The few types of AMF0 that are needed: numbers, strings, null, objects."""
+    """Encodes the AMF0 types that are needed here: numbers, strings, null, objects."""
     out = b""
     for value in values:
         match value:
@@ -33,57 +33,57 @@ def amf(*values: object) -> bytes:
 def command(message_stream_id: int, *values: object) -> bytes:
     body = amf(*values)
     if len(body) > 128:
-        raise ValueError("a command of more than one chunk")
+        raise ValueError("the command does not fit into one chunk")
     return b"\x03\0\0\0" + struct.pack(">I", len(body))[1:] + b"\x14" + struct.pack("<I", message_stream_id) + body
 
 
-def opening() -> bytes:
-    """All that a client says before it knows whether it may publish or play."""
+def connect() -> bytes:
+    """What a client sends before publish or play."""
     handshake = b"\x03" + bytes(8) + os.urandom(1528) + bytes(1536)
     return handshake + command(0, "connect", 1, {"app": "live"}) + command(0, "createStream", 2, None)
 
 
-def says(port: int, request: bytes, until: bytes) -> float:
-    """Connects, says it, and waits for that answer. Seconds; raises OSError if it does not come."""
+def request(port: int, message: bytes, until: bytes) -> float:
+    """Connects, sends `message`, and waits for `until` in the response. Returns seconds; raises OSError on failure."""
     begun = time.monotonic()
     with socket.socket() as connection:
-        connection.settimeout(PATIENCE_S)
+        connection.settimeout(TIMEOUT_S)
         connection.bind((SOURCE, 0))
         connection.connect(("127.0.0.1", port))
-        connection.sendall(request)
+        connection.sendall(message)
         seen = b""
         while until not in seen:
-            connection.settimeout(max(0.001, PATIENCE_S - (time.monotonic() - begun)))
+            connection.settimeout(max(0.001, TIMEOUT_S - (time.monotonic() - begun)))
             part = connection.recv(1 << 16)
             if not part:
-                raise ConnectionError(f"closed, without {until!r}")
+                raise ConnectionError(f"closed before {until!r}")
             seen = seen[-1000:] + part
     return time.monotonic() - begun
 
 
 def play(port: int, key: str) -> float:
-    return says(port, opening() + command(1, "play", 4, None, key), b"NetStream.Play.Start")
+    return request(port, connect() + command(1, "play", 4, None, key), b"NetStream.Play.Start")
 
 
 def publish(port: int, key: str) -> float:
-    return says(port, opening() + command(1, "publish", 3, None, key, "live"), b"NetStream.Publish.Start")
+    return request(port, connect() + command(1, "publish", 3, None, key, "live"), b"NetStream.Publish.Start")
 
 
 def get(port: int, path: str, until: bytes) -> float:
-    return says(port, f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode(), until)
+    return request(port, f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode(), until)
 
 
 @dataclass
 class Waits:
-    """What newcomers of one kind met."""
+    """How long newcomers of one kind waited."""
 
     worst_s: float = 0
     failed: list[str] = field(default_factory=list)
 
-    def note(self, asks) -> None:
+    def measure(self, attempt) -> None:
         begun = time.monotonic()
         try:
-            asks()
+            attempt()
         except OSError as error:
             self.failed.append(str(error) or type(error).__name__)
         self.worst_s = max(self.worst_s, time.monotonic() - begun)
@@ -93,7 +93,7 @@ class Waits:
 
 
 class Newcomers:
-    """Come one after the other, until they are told to end; over RTMP and over HTTP at a time."""
+    """Connect one after another until `end`, over RTMP and over HTTP at the same time."""
 
     def __init__(self, port: int, http_port: int, key: str):
         self.rtmp, self.http = Waits(), Waits()
@@ -101,14 +101,14 @@ class Newcomers:
         rtmp = [lambda: play(port, key)]
         http = [lambda: get(http_port, "/healthz", b"200 OK"),
                 lambda: get(http_port, f"/live/{key}.flv", b"FLV\x01")]
-        self.threads = [threading.Thread(target=self.come, args=it) for it in ((self.rtmp, rtmp), (self.http, http))]
+        self.threads = [threading.Thread(target=self.run, args=it) for it in ((self.rtmp, rtmp), (self.http, http))]
         for thread in self.threads:
             thread.start()
 
-    def come(self, waits: Waits, asks: list) -> None:
+    def run(self, waits: Waits, attempts: list) -> None:
         while not self.ended.wait(PAUSE_S):
-            for ask in asks:
-                waits.note(ask)
+            for attempt in attempts:
+                waits.measure(attempt)
 
     def end(self) -> None:
         self.ended.set()

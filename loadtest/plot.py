@@ -1,4 +1,4 @@
-"""Draws lines over a number of players as SVG. Knows nothing of servers; needs nothing but Python."""
+"""Draws lines over a number of players as SVG. Knows nothing about servers; needs only Python."""
 
 import math
 from dataclasses import dataclass
@@ -13,16 +13,16 @@ STYLE = "font-family:system-ui,sans-serif;font-size:12px"
 
 @dataclass(frozen=True)
 class Point:
-    """One measurement. One that is not sound (not all delivered, or gaps) is drawn hollow."""
+    """One measurement. An incomplete one (not all delivered, or gaps) is drawn hollow."""
 
     x: float
     y: float
-    is_sound: bool = True
+    is_complete: bool = True
 
 
 @dataclass(frozen=True)
 class Panel:
-    """One diagram: a title, and a line for each name. `log` is for values of many sizes, all above 0."""
+    """One diagram: a title, and a line per name. `log` draws a logarithmic axis, for values above 0."""
 
     title: str
     lines: dict[str, list[Point]]
@@ -63,7 +63,7 @@ def draw(panel: Panel, x_title: str, colours: dict[str, str]) -> list[str]:
         path = " ".join(f"{x_at(point.x):.1f},{y_at(point.y):.1f}" for point in line)
         parts.append(f'<polyline points="{path}" fill="none" stroke="{colours[name]}" stroke-width="2"/>')
         for point in line:
-            fill = colours[name] if point.is_sound else "#ffffff"
+            fill = colours[name] if point.is_complete else "#ffffff"
             parts.append(f'<circle cx="{x_at(point.x):.1f}" cy="{y_at(point.y):.1f}" r="3.5" fill="{fill}" '
                          f'stroke="{colours[name]}" stroke-width="1.5"/>')
     return parts
@@ -81,8 +81,8 @@ def legend(colours: dict[str, str], left: float) -> list[str]:
     return parts
 
 
-def text(x: float, y: float, words: str, anchor: str, fill: str = "#343a40", style: str = "") -> str:
-    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" fill="{fill}" style="{style}">{escape(words)}</text>'
+def text(x: float, y: float, content: str, anchor: str, fill: str = "#343a40", style: str = "") -> str:
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" fill="{fill}" style="{style}">{escape(content)}</text>'
 
 
 def scale(low: float, high: float, start: float, end: float, log: bool = False):
@@ -93,13 +93,13 @@ def scale(low: float, high: float, start: float, end: float, log: bool = False):
     return lambda value: start + (value - low) / (high - low) * (end - start)
 
 
-def nice_ticks(most: float) -> list[float]:
-    """0 and up to six steps of 1, 2 or 5 times a power of ten, the last one at `most` or above."""
+def nice_ticks(maximum: float) -> list[float]:
+    """0 and up to six steps of 1, 2 or 5 times a power of ten, the last one at `maximum` or above."""
     step = 1e-6
     while True:
         for factor in (1, 2, 5):
-            if step * factor * 6 >= most:
-                count = int(-(-most // (step * factor))) or 1
+            if step * factor * 6 >= maximum:
+                count = int(-(-maximum // (step * factor))) or 1
                 return [round(i * step * factor, 9) for i in range(count + 1)]
         step *= 10
 

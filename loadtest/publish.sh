@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Publishes with FFmpeg until it is stopped: a test picture with a tone, or a file in a loop as if it were live.
+# Publishes with FFmpeg until it is stopped: a test pattern with a tone, or a file in a loop, in real time.
 #
 #   ./publish.sh [URL] [FILE]
 #
-# URL is rtmp://127.0.0.1/live/stream unless given. FILE must hold H.264 and AAC: it is not encoded anew.
+# URL defaults to rtmp://127.0.0.1/live/stream. FILE must be H.264 and AAC: it is not re-encoded.
 set -euo pipefail
 [[ ${1-} != -h && ${1-} != --help ]] || { sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "$0"; exit 0; }
 

@@ -1,21 +1,20 @@
 #!/usr/bin/env bash
-# Runs the tests that stress what cores share with a sanitizer in the relay and in the tests: publishers and players
-# that come, go and are reset (tests/relay/stress.rs), and the unit tests of the log, the registry and the ring.
+# Runs the tests of what cores share with a sanitizer: publishers and players that connect, leave and are reset
+# (tests/relay/stress.rs), and the unit tests of the log, the registry and the ring.
 #
 #   ./sanitize.sh [address|thread] [FILTER...]
 #
-# address, the default, finds memory that is used after it was freed, beyond its end, or never freed. thread finds data
-# races between threads; it needs the standard library's source (rustup component add rust-src), for one that is not
-# built for it looks racy. What the kernel does on behalf of io_uring neither of them sees: that a buffer is written
-# when its completion says so is for the tests of net::ring to hold. FILTER names other tests than these.
-# Exit code: 0 if nothing was found; else what it was is in the output.
+# address, the default, finds use after free, access out of bounds, and leaks. thread finds data races between threads; it
+# needs the source of the standard library (rustup component add rust-src), because one built without it looks racy.
+# Neither sees what the kernel does for io_uring: the tests of net::ring check that a buffer is complete when its
+# completion arrives. FILTER selects other tests than these. Exit code: 0 if nothing was found.
 set -euo pipefail
 cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.."
 
 usage() { sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' loadtest/sanitize.sh; }
 
 TARGET=$(rustc -vV | awk '$1 == "host:" { print $2 }')
-# Names of tests, or a part of them.
+# Names of tests, or parts of names.
 FILTERS=(stress:: stream:: fanout::tests net::ring buffers::)
 
 kind=${1-address}
@@ -28,7 +27,7 @@ case $kind in
         folder=tsan
         std=(-Zbuild-std)
         if [[ ! -e $(rustc --print sysroot)/lib/rustlib/src/rust/library ]]; then
-            echo 'sanitize: no source of the standard library: rustup component add rust-src' >&2
+            echo 'sanitize: the source of the standard library is missing: rustup component add rust-src' >&2
             exit 2
         fi
         ;;
@@ -36,11 +35,11 @@ case $kind in
     *) usage >&2; exit 2 ;;
 esac
 
-# The sanitizers are flags that only a nightly compiler takes otherwise. A target by name keeps them out of build
+# The sanitizer flags are otherwise accepted only by a nightly compiler. An explicit target keeps them out of build
 # scripts and macros.
 export RUSTC_BOOTSTRAP=1 RUSTFLAGS="-Zsanitizer=$kind"
 export ASAN_OPTIONS="detect_stack_use_after_return=1:${ASAN_OPTIONS-}"
-# The map of names frees by epochs, with fences and membarrier(2) (seize), of which ThreadSanitizer knows nothing.
+# The registry's map frees memory by epochs, with fences and membarrier(2) (seize), which ThreadSanitizer does not model.
 known=$(mktemp)
 trap 'rm -f "$known"' EXIT
 printf 'race:papaya::\nrace:seize::\n' >"$known"

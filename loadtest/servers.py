@@ -1,7 +1,7 @@
 """The servers that measure.py and compare.py can start: how each is found, configured and started.
 
-Each gets a directory of its own and a port on 127.0.0.1, takes streams under /live/, and starts players at a key
-frame where it can. Other than that they run as they come.
+Each gets a directory of its own and a port on 127.0.0.1, accepts streams under /live/, and starts players at a key
+frame where it has that option. Everything else is left at its default.
 """
 
 import json
@@ -14,12 +14,12 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 LOAD = ROOT / "target/release/fanfare-load"
 RELAY = ROOT / "target/release/fanfare"
-# What npm and cargo install for a comparison; not part of the tree.
+# What npm and cargo install for a comparison, outside of the repository.
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fanfare-load"
 
 
 class Missing(Exception):
-    """A server is not on this machine; the text says how to get it."""
+    """A server is not installed; the text is how to get it."""
 
 
 def command(name: str, port: int, directory: Path, http_port: int = 0) -> list[str]:
@@ -35,7 +35,7 @@ def command(name: str, port: int, directory: Path, http_port: int = 0) -> list[s
 
 
 def fanfare(port: int, directory: Path, option: str, http_port: int) -> list[str]:
-    """On one core. `option` may hold lines of its configuration, with commas between them:
+    """On one core. `option` may be lines of its configuration, separated by commas:
     fanfare:cores=2,shutdown_timeout="0s"."""
     arguments = [need(RELAY), "--rtmp", f"127.0.0.1:{port}", "--http", f"127.0.0.1:{http_port}",
                  "--log-level", "warn"]

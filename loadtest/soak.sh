@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Runs the relay for a long time under players that come and go, stall and read slowly, and watches its memory.
+# Runs the relay for a long time with players that reconnect, stall and read slowly, and watches its memory.
 #
 #   ./soak.sh MINUTES [PLAYERS]
 #
-# 500 PLAYERS unless given, on three streams of 1 Mbit/s. The relay's memory is printed each minute. Exit code: 0 if
-# no frame was lost and memory at the end is at most a quarter and 16 MB above that of a tenth of the time; 1 if not.
+# The default is 500 PLAYERS, on three streams of 1 Mbit/s. The relay's memory is printed every minute. Exit code: 0 if
+# no frame was lost and memory at the end is at most 25 % + 16 MB above that after a tenth of the time; 1 if not.
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=common.sh
 source "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/common.sh"
@@ -42,5 +42,5 @@ cat "$directory/play.out"
 runs "$publisher" || { verdict=1; say "the encoder ended: $(tail -n 1 "$directory/publish.log")"; }
 echo "memory       $settled_kb kB after a tenth of the time, $last_kb kB at the end"
 ((last_kb <= settled_kb * 5 / 4 + 16000)) || verdict=1
-if ((verdict == 0)); then echo 'It holds.'; else echo 'It does NOT hold.'; fi
+if ((verdict == 0)); then echo 'Passed.'; else echo 'FAILED.'; fi
 exit "$verdict"

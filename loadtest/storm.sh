@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Has thousands of players come at once while others watch: does one fail, and do those that watch notice?
+# Connects thousands of players at once while others watch, and checks that none fails and that the others lose nothing.
 #
 #   ./storm.sh [PLAYERS] [RAMP] [WATCHERS]
 #
-# 8500 PLAYERS come, RAMP (2000) of them a second, while 1000 WATCHERS watch the same stream of 600 kbit/s. The relay
-# runs on CPU 0, all else on CPU 1. Exit code: 0 if nobody failed and nobody lost a frame, 1 if not.
+# 8500 PLAYERS connect, RAMP (2000) of them per second, while 1000 WATCHERS watch the same stream of 600 kbit/s. The relay
+# runs on CPU 0, everything else on CPU 1. Exit code: 0 if no player failed or lost a frame, 1 if not.
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=common.sh
 source "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/common.sh"
@@ -27,9 +27,9 @@ started+=("$watching")
 sleep $((watchers / 500 + 5))
 
 verdict=0
-say "$players players come, $ramp a second"
+say "$players players connect, $ramp per second"
 "$load" --cpu 1 play "$address/live/load" --players "$players" --ramp "$ramp" --seconds 5 --settle 1 || verdict=1
 wait "$watching" || verdict=1
-say "the $watchers that watched meanwhile:"
+say "the $watchers players that watched meanwhile:"
 cat "$directory/watchers.out"
 exit "$verdict"

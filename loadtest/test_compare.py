@@ -26,24 +26,24 @@ RESULTS = {"machine": "a machine", "date": "2026-01-01", "rounds": 2, "missing":
 
 
 class Compare(unittest.TestCase):
-    def test_the_bare_loop_is_taken_at_the_same_latency(self):
+    def test_the_bare_loop_is_interpolated_at_the_same_latency(self):
         bare = [(12.0, 400.0), (2.0, 200.0)]
         self.assertEqual([compare.bare_at(p50, bare) for p50 in (1, 2, 7, 12, 90)], [200, 200, 300, 400, 400])
         self.assertIsNone(compare.bare_at(1, []))
 
-    def test_ratios_are_of_the_same_round(self):
+    def test_ratios_compare_runs_of_the_same_round(self):
         runs = [run for run in RESULTS["runs"] if "failed" not in run]
         self.assertEqual(compare.ratios(runs, "fanfare"), [330 / 300, 1.2])
 
-    def test_a_bare_loop_that_lost_something_is_no_yardstick(self):
+    def test_a_bare_loop_that_lost_frames_is_not_used(self):
         runs = [outcome("bare:0", gaps=1), outcome("fanfare")]
         self.assertEqual(compare.ratios(runs, "fanfare"), [])
 
-    def test_the_table_has_a_row_for_each_server_and_says_what_is_missing(self):
+    def test_the_table_has_a_row_for_each_server_and_lists_what_is_missing(self):
         table = compare.table(RESULTS)
         self.assertIn("| fanfare | 225 | 1.15 | 0.30 | 4.5 / 8.0 | 1.0 / 2 | 7 | 500 | 1.00 | 40 | 0 |", table)
         self.assertIn("| other | failed: died |", table)
-        self.assertIn("Left out: xiu: cargo install xiu", table)
+        self.assertIn("Skipped: xiu: cargo install xiu", table)
 
     def test_the_plot_is_well_formed_and_has_each_point(self):
         runs = [outcome(server, kind="sweep", players=players, p99_ms=players / 10, share_delivered=share)
@@ -53,7 +53,7 @@ class Compare(unittest.TestCase):
         self.assertEqual(len(circles), 2 * 6 + 1)
         self.assertEqual(len(root.findall(".//{*}polyline")), 4)
 
-    def test_a_comparison_of_one_kind_keeps_the_other_of_the_same_machine(self):
+    def test_results_of_the_other_kind_are_kept_if_they_are_from_this_machine(self):
         with tempfile.TemporaryDirectory() as directory:
             path = Path(directory) / "compare.json"
             options = type("Options", (), {"tables": [measure.Load(1, "1M")], "sweep": []})
@@ -64,7 +64,7 @@ class Compare(unittest.TestCase):
             path.write_text(json.dumps({"machine": "another", "runs": runs}))
             self.assertEqual(compare.kept(path, options), [])
 
-    def test_loads_are_read_as_they_are_written(self):
+    def test_loads_are_parsed(self):
         options = type("Options", (), {"seconds": 3, "drain_every_ms": 10})
         (load,) = compare.loads("2000x600k", options)
         self.assertEqual((load.players, load.bits_per_second()), (2000, 600_000))
@@ -73,7 +73,7 @@ class Compare(unittest.TestCase):
 
 
 class Plot(unittest.TestCase):
-    def test_ticks_are_round_and_reach_over_all(self):
+    def test_ticks_are_round_numbers_and_cover_all_values(self):
         self.assertEqual(plot.nice_ticks(9500), [0, 2000, 4000, 6000, 8000, 10000])
         self.assertEqual(plot.nice_ticks(0.83), [0, 0.2, 0.4, 0.6, 0.8, 1.0])
         self.assertEqual(plot.decades([2.5, 600]), [1, 10, 100, 1000])

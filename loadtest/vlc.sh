@@ -3,9 +3,9 @@
 #
 #   ./vlc.sh N [URL] [SECONDS]
 #
-# URL is rtmp://127.0.0.1/live/stream, SECONDS is 10 unless given. VLC refuses to run as root: then the players run as
-# "nobody". Each decodes what it receives, so a machine carries few. Exit code: 0 if each player ran for the whole
-# time, 1 if not; VLC ends when it cannot open a stream, and when the stream ends.
+# URL defaults to rtmp://127.0.0.1/live/stream, SECONDS to 10. VLC refuses to run as root: then the players run as "nobody".
+# Each decodes what it receives, so one machine can run only a few. Exit code: 0 if each player ran for the whole time, 1
+# if not; VLC exits when it cannot open a stream, and when the stream ends.
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=common.sh
 source "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/common.sh"

@@ -1,4 +1,4 @@
-//! Reads what one player receives, frame by frame: is each whole, is it the next one, how old is it?
+//! Checks what one player receives, frame by frame: whether each is intact and the next one in order.
 
 use fanfare_rtmp::flv::{Frame, FrameKind, audio, video};
 use serde::Serialize;
@@ -12,48 +12,48 @@ use crate::source::marker_position;
 pub struct Checker {
     video: Order,
     audio: Order,
-    /// The video jumped to a key frame, and no audio has come since: it may jump as well.
+    /// The video jumped to a key frame, and no audio has arrived since: audio may jump as well.
     audio_may_jump: bool,
     tally: Tally,
 }
 
-/// What was found, in all that was checked.
+/// Counts over all checked frames.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Tally {
     /// Audio and video frames that carry a marker.
     pub frames: u64,
-    /// Times that frames were left out and the next one was no key frame: a broken picture.
+    /// Times that frames were missing and the next one was not a key frame: decoding breaks.
     pub gaps: u64,
-    /// Times that a server left out frames and went on at a key frame, as for a player that was too slow.
+    /// Times that frames were missing and the next one was a key frame, as when a server skips for a slow player.
     pub skips: u64,
-    /// Frames that were left out, by gaps and skips.
+    /// Frames missing in gaps and skips.
     pub missing: u64,
-    /// Frames whose number was not above the one before.
+    /// Frames whose number was not higher than the one before.
     pub out_of_order: u64,
-    /// Frames that carry no marker, or are not what was sent.
+    /// Frames without a marker, or with other bytes than were sent.
     pub corrupt: u64,
-    /// Times that the encoder began anew.
+    /// Times that the encoder restarted.
     pub restarts: u64,
 }
 
-/// What a frame is to the player.
+/// What kind of frame arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Seen {
     /// Metadata, a sequence header, or something corrupt.
     Other,
-    /// A frame of an encoder of ours.
+    /// A frame of one of our encoders.
     Frame {
         /// Audio or video.
         kind: Kind,
-        /// A picture to begin with.
+        /// Whether a player can start here.
         is_key_frame: bool,
-        /// What the encoder says of it.
+        /// The marker that it carries.
         marker: Marker,
     },
 }
 
 impl Checker {
-    /// Takes the next frame.
+    /// Checks the next frame.
     pub fn frame(&mut self, frame: &Frame) -> Seen {
         let bytes = frame.payload.to_bytes();
         if is_header(frame.kind, &bytes) {
@@ -77,7 +77,7 @@ impl Checker {
         Seen::Frame { kind, is_key_frame, marker }
     }
 
-    /// What was found so far.
+    /// The counts so far.
     pub fn tally(&self) -> Tally {
         self.tally
     }
@@ -98,13 +98,13 @@ impl Checker {
     fn audio(&mut self, marker: &Marker) {
         let may_jump = std::mem::take(&mut self.audio_may_jump);
         match self.audio.next(marker) {
-            // A restart is counted where the video has it, if there is any.
+            // A restart is counted by the video, if there is any.
             Step::Restart => self.tally.restarts += u64::from(self.video.last.is_none()),
             Step::Next => {}
             Step::Back => self.tally.out_of_order += 1,
             Step::Jump(missing) => {
                 self.tally.missing += missing;
-                // A jump of both is one skip, and the video has counted it.
+                // A jump of both is one skip, which the video has counted.
                 if !may_jump {
                     self.count_jump(false);
                 }
@@ -134,7 +134,7 @@ impl std::ops::AddAssign for Tally {
 }
 
 impl Tally {
-    /// Whether every frame came, whole and in order.
+    /// Whether every frame arrived, intact and in order.
     pub fn is_perfect(&self) -> bool {
         self.gaps + self.skips + self.out_of_order + self.corrupt == 0
     }
@@ -150,7 +150,7 @@ struct Order {
 enum Step {
     Next,
     Back,
-    /// So many were left out.
+    /// This many are missing.
     Jump(u64),
     Restart,
 }
@@ -162,7 +162,7 @@ impl Order {
             None => Step::Next,
             Some((before, _)) if before != source => Step::Restart,
             Some((_, last)) if sequence <= last => {
-                // What comes late is out of order once, not once more for each frame until it is made good.
+                // A late frame counts once, not again for each frame after it.
                 self.last = Some((source, last));
                 Step::Back
             }
@@ -187,7 +187,7 @@ mod tests {
 
     const SHAPE: Shape = Shape { bitrate: 500_000, fps: 30, gop: 30, audio: true };
 
-    /// Three seconds: key frames are the first, and those of the 2nd and 3rd second.
+    /// Three seconds, with a key frame at the start of each.
     fn frames() -> Vec<Frame> {
         let mut source = Source::new(SHAPE, 0, 1);
         (0..219).map(|_| source.next_frame(5)).collect()
@@ -206,14 +206,14 @@ mod tests {
     }
 
     #[test]
-    fn all_that_was_sent_is_perfect() {
-        let tally = check(&[Source::new(SHAPE, 0, 1).opening(), frames()].concat());
+    fn all_frames_in_order_are_perfect() {
+        let tally = check(&[Source::new(SHAPE, 0, 1).headers(), frames()].concat());
         assert!(tally.is_perfect());
         assert_eq!(tally, Tally { frames: 219, ..Tally::default() });
     }
 
     #[test]
-    fn a_player_may_begin_anywhere() {
+    fn a_player_may_start_at_any_frame() {
         assert_eq!(check(&frames()[50..]), Tally { frames: 169, ..Tally::default() });
     }
 
@@ -238,15 +238,15 @@ mod tests {
     }
 
     #[test]
-    fn a_jump_to_another_frame_than_a_key_frame_is_a_gap() {
+    fn a_jump_to_a_frame_that_is_no_key_frame_is_a_gap() {
         let frames = frames();
-        let behind_key_frame = videos(&frames)[31];
-        let tally = check(frames[..10].iter().chain(&frames[behind_key_frame..]));
+        let after_key_frame = videos(&frames)[31];
+        let tally = check(frames[..10].iter().chain(&frames[after_key_frame..]));
         assert_eq!((tally.skips, tally.gaps), (0, 2), "of video and of audio");
     }
 
     #[test]
-    fn two_frames_in_the_wrong_order_are_seen() {
+    fn two_swapped_frames_are_detected() {
         let mut frames = frames();
         let videos = videos(&frames);
         frames.swap(videos[7], videos[8]);
@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn an_encoder_that_begins_anew_is_no_disorder() {
+    fn a_restarted_encoder_is_not_out_of_order() {
         let mut again = Source::new(SHAPE, 0, 2);
         let again: Vec<_> = (0..50).map(|_| again.next_frame(6)).collect();
         let tally = check(frames().iter().chain(&again));

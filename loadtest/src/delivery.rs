@@ -1,10 +1,10 @@
-//! Holds what players received against what was sent to them in that time: what came in time, what came late, what never
-//! came, and how long each player waited for something that had been sent.
+//! Checks what players received against what was sent to them meanwhile: what arrived in time, what arrived late, what
+//! never arrived, and how long each player waited for something that had been sent.
 //!
-//! Each frame says by which schedule its encoder sends (see [`crate::marker`]), so a player knows what it is owed even
-//! when nothing comes any more. It is owed what is sent from the frame at which it joined to the moment at which it
-//! leaves: who comes late is owed nothing of what was before, and who is sent away is owed all that follows. What the
-//! load itself did to it, by standing still, is nobody's fault.
+//! Each frame carries its encoder's schedule (see [`crate::marker`]), so what a player should have got is known even when
+//! nothing arrives any more. A player is owed the frames from the one at which it joined until it leaves: nothing from
+//! before it joined, and, if the server disconnects it, everything until the end of the run. Time in which the load
+//! generator itself did not run is not counted.
 
 use std::collections::VecDeque;
 
@@ -14,49 +14,49 @@ use crate::marker::Marker;
 use crate::report::{Summary, Times};
 use crate::schedule::{Kind, Schedule};
 
-/// What became of the frames or bytes that players were owed.
+/// Totals of the frames or bytes that players were owed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Account {
-    /// Sent while the player watched.
+    /// Sent while the player was connected.
     pub owed: u64,
-    /// Came within the time that is allowed.
+    /// Arrived within the allowed time.
     pub in_time: u64,
-    /// Came, and later than that.
+    /// Arrived later than that.
     pub late: u64,
-    /// Left out by the server, which went on behind them.
+    /// Skipped by the server, which continued after them.
     pub left_out: u64,
-    /// Had not come when the player left, though the time for it was over.
+    /// Had not arrived in the allowed time when the player left.
     pub never: u64,
 }
 
-/// What a run of players found of it.
+/// The result of a run of players.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Delivery {
-    /// Came in time, of what was sent: 0 to 1, of the checked players or of the drained ones, whichever is less.
+    /// Share of what was sent that arrived in time, 0 to 1: the lower one of checked and drained players.
     pub share: f64,
-    /// What counts as late: older than this when it came, milliseconds.
+    /// A frame is late if it is older than this when it arrives; milliseconds.
     pub late_after_ms: f64,
-    /// Frames of the players that were checked.
+    /// Frames of the checked players.
     pub frames: Account,
-    /// Payload bytes of the players that were drained.
+    /// Payload bytes of the drained players.
     pub bytes: Account,
-    /// How old frames were when checked players got them, over all of the run; milliseconds.
+    /// Age of the frames when checked players got them, over the whole run; milliseconds.
     pub age_ms: Summary,
-    /// Of each player, the longest time that it got nothing although something had been sent to it; milliseconds.
+    /// The longest time per player in which it got nothing although something had been sent to it; milliseconds.
     pub longest_wait_ms: Summary,
-    /// Players that were left waiting for longer than is allowed, or got less than was sent.
+    /// Players that waited longer than allowed, or got less than was sent.
     pub stalled_players: u64,
-    /// How long the load itself did not run, in all; milliseconds. It is not blamed on the server.
+    /// Total time in which the load generator itself did not run, which is not held against the server; milliseconds.
     pub own_standstill_ms: f64,
 }
 
-/// The books of a run: what all players found so far.
+/// What all players of a run have received so far.
 #[derive(Debug)]
-pub struct Books {
+pub struct Tracker {
     late_after_ns: u64,
-    /// When the load itself did not run.
-    own: Stretches,
-    /// By stream.
+    /// When the load generator itself did not run.
+    own_pauses: Intervals,
+    /// Indexed by stream.
     encoders: Vec<Encoder>,
     frames: Account,
     bytes: Account,
@@ -65,56 +65,56 @@ pub struct Books {
     stalled_players: u64,
 }
 
-/// One connection of a player: open from the moment that the server plays.
+/// One connection of a player, from the moment that the server starts to play.
 #[derive(Clone, Debug)]
 pub struct Watch {
     stream: usize,
     started_ns: u64,
-    /// When something came last.
+    /// When something last arrived.
     arrived_ns: u64,
     longest_wait_ns: u64,
-    /// Of the newest frame.
+    /// Source of the newest frame.
     source: Option<u32>,
     schedule: Option<Schedule>,
-    /// When the encoder said that it ends.
-    over_ns: Option<u64>,
-    audio: Line,
-    video: Line,
+    /// When the encoder's last frame was due, if that has arrived.
+    ended_ns: Option<u64>,
+    audio: Numbering,
+    video: Numbering,
     account: Account,
     drained: Option<Drained>,
 }
 
-/// Frames of one kind.
+/// The numbering of one kind of frame.
 #[derive(Clone, Copy, Debug, Default)]
-struct Line {
+struct Numbering {
     source: Option<u32>,
-    /// The number of the next one.
+    /// The next number.
     next: u64,
 }
 
-/// Frames of one kind that have not come, and since when the player waits for the first of them.
+/// Frames of one kind that have not arrived, and since when the player has been waiting for the first of them.
 #[derive(Clone, Copy, Debug)]
 struct Missing {
     count: u64,
     since_ns: u64,
 }
 
-/// What is known of a player whose bytes are only counted.
+/// A player whose bytes are only counted.
 #[derive(Clone, Debug)]
 struct Drained {
-    /// What is sent from then on is owed.
+    /// What is sent from this time on is owed.
     from_ns: u64,
     bytes: u64,
-    /// Times in which nothing came, longer than is allowed.
+    /// Intervals in which nothing arrived, longer than allowed.
     silences: Vec<(u64, u64)>,
 }
 
-impl Books {
-    /// Nothing in them.
+impl Tracker {
+    /// No player has received anything yet.
     pub fn new(streams: usize, late_after_ns: u64) -> Self {
         Self {
             late_after_ns,
-            own: Stretches::default(),
+            own_pauses: Intervals::default(),
             encoders: vec![Encoder::default(); streams],
             frames: Account::default(),
             bytes: Account::default(),
@@ -124,48 +124,48 @@ impl Books {
         }
     }
 
-    /// The load itself did not run from one time to another.
-    pub fn stood_still(&mut self, from_ns: u64, to_ns: u64) {
-        self.own.add(from_ns, to_ns);
+    /// Records that the load generator itself did not run for a while.
+    pub fn record_own_pause(&mut self, from_ns: u64, to_ns: u64) {
+        self.own_pauses.add(from_ns, to_ns);
     }
 
-    /// Takes a frame that came to a player. Returns how old it was, if it was sent after the player's start.
+    /// Records a frame that a player received. Returns its age, if it was sent after the player started.
     pub fn frame(&mut self, watch: &mut Watch, kind: Kind, marker: &Marker, now_ns: u64) -> Option<u64> {
         if let Some(encoder) = self.encoders.get_mut(watch.stream) {
             encoder.sent(kind, marker);
         }
-        let age_ns = watch.frame(kind, marker, now_ns, &self.own, self.late_after_ns)?;
+        let age_ns = watch.frame(kind, marker, now_ns, &self.own_pauses, self.late_after_ns)?;
         self.ages.record(age_ns);
         Some(age_ns)
     }
 
-    /// From now on only the player's bytes are counted; its newest frame is the key frame at which it joined.
+    /// From now on only the player's bytes are counted. Its newest frame is the key frame at which it joined.
     pub fn drain(&self, watch: &mut Watch, now_ns: u64) {
         let joined_ns = watch.schedule.map(|schedule| schedule.due_ns(Kind::Video, watch.video.next));
         watch.drained = joined_ns.map(|from_ns| Drained { from_ns, bytes: 0, silences: Vec::new() });
         watch.arrived_ns = now_ns;
     }
 
-    /// Takes note of bytes that came to a player.
+    /// Records bytes that a player received.
     pub fn drained(&self, watch: &mut Watch, bytes: usize, now_ns: u64) {
         let Some(drained) = watch.drained.as_mut().filter(|_| bytes > 0) else { return };
         drained.bytes += bytes as u64;
         let since_ns = std::mem::replace(&mut watch.arrived_ns, now_ns);
-        self.silent(drained, since_ns, now_ns);
+        self.record_silence(drained, since_ns, now_ns);
         let interval_ns = watch.schedule.map_or(0, |schedule| schedule.shape.interval_ns());
-        let wait_ns = self.own.outside(since_ns, now_ns).saturating_sub(interval_ns);
+        let wait_ns = self.own_pauses.outside(since_ns, now_ns).saturating_sub(interval_ns);
         if wait_ns <= self.late_after_ns {
             watch.longest_wait_ns = watch.longest_wait_ns.max(wait_ns);
         }
     }
 
-    /// Whether this player waits for something right now, for longer than is allowed.
+    /// Whether this player has now been waiting longer than allowed.
     pub fn is_waiting(&self, watch: &Watch, now_ns: u64) -> bool {
-        let Some(schedule) = watch.schedule.filter(|_| watch.over_ns.is_none()) else { return false };
-        self.own.outside(watch.arrived_ns, now_ns) > self.late_after_ns + schedule.shape.interval_ns()
+        let Some(schedule) = watch.schedule.filter(|_| watch.ended_ns.is_none()) else { return false };
+        self.own_pauses.outside(watch.arrived_ns, now_ns) > self.late_after_ns + schedule.shape.interval_ns()
     }
 
-    /// Closes a player's account at `end_ns`.
+    /// Adds a player that leaves at `end_ns` to the totals.
     pub fn close(&mut self, watch: Watch, end_ns: u64) {
         let allowed_ns = self.late_after_ns;
         let until_ns = self.owed_until_ns(end_ns);
@@ -177,14 +177,14 @@ impl Books {
             let is_short = bytes.in_time < (bytes.owed as f64 * ENOUGH) as u64;
             self.stalled_players += u64::from(is_short || longest_ns > allowed_ns);
             self.waits.record(longest_ns);
-            // What it was owed until its join point was seen.
+            // Frames until its first key frame was seen.
             account.owed = account.in_time + account.late + account.left_out;
             self.frames += account;
             return;
         }
         for Missing { count, since_ns } in self.missing(&watch, until_ns) {
             account.never += count;
-            longest_ns = longest_ns.max(self.own.outside(since_ns, end_ns));
+            longest_ns = longest_ns.max(self.own_pauses.outside(since_ns, end_ns));
         }
         account.owed = account.in_time + account.late + account.left_out + account.never;
         self.stalled_players += u64::from(account.in_time < account.owed || longest_ns > allowed_ns);
@@ -192,17 +192,17 @@ impl Books {
         self.frames += account;
     }
 
-    /// Whether something that was due in time has not come to a player that is about to leave. It may be that the encoder
-    /// has not sent it: that is known once it comes.
-    pub fn lacks_something(&self, watch: &Watch, end_ns: u64) -> bool {
+    /// Whether frames that were due early enough have not arrived at a player that is about to leave. The encoder may not
+    /// have sent them, which their send time shows once they arrive.
+    pub fn is_missing_frames(&self, watch: &Watch, end_ns: u64) -> bool {
         let until_ns = self.owed_until_ns(end_ns);
         match &watch.drained {
-            Some(_) => watch.over_ns.is_none() && watch.arrived_ns < until_ns,
+            Some(_) => watch.ended_ns.is_none() && watch.arrived_ns < until_ns,
             None => self.missing(watch, until_ns).next().is_some(),
         }
     }
 
-    /// Sums up.
+    /// The totals.
     pub fn delivery(&self) -> Delivery {
         let shares = [self.frames, self.bytes].into_iter().filter(|account| account.owed > 0);
         let share = shares.map(|account| account.in_time as f64 / account.owed as f64).reduce(f64::min);
@@ -214,29 +214,31 @@ impl Books {
             age_ms: self.ages.summary(),
             longest_wait_ms: self.waits.summary(),
             stalled_players: self.stalled_players,
-            own_standstill_ms: self.own.total_ns as f64 / 1e6,
+            own_standstill_ms: self.own_pauses.total_ns as f64 / 1e6,
         }
     }
 
-    /// Until when what was sent must have come to a player that leaves: the last of it may still be under way, and what
-    /// came while the load did not run has not been read.
+    /// A player that leaves is owed what was sent before this time: later frames may still be under way, and what arrived
+    /// while the load generator did not run has not been read.
     fn owed_until_ns(&self, end_ns: u64) -> u64 {
         let allowed_ns = self.late_after_ns;
-        end_ns.saturating_sub(allowed_ns + self.own.overlap(end_ns.saturating_sub(2 * allowed_ns), end_ns))
+        end_ns.saturating_sub(
+            allowed_ns + self.own_pauses.overlap(end_ns.saturating_sub(2 * allowed_ns), end_ns),
+        )
     }
 
-    /// What a player that is not drained lacks of what was due before `until_ns`.
+    /// What was due before `until_ns` and has not arrived at a player that is not drained.
     fn missing(&self, watch: &Watch, until_ns: u64) -> impl Iterator<Item = Missing> {
-        let Watch { started_ns, arrived_ns, source, over_ns, audio, video, .. } = *watch;
-        // By what other players saw: this one may have got nothing at all, or nothing of the newest encoder.
+        let Watch { started_ns, arrived_ns, source, ended_ns, audio, video, .. } = *watch;
+        // As seen by other players: this one may have got nothing at all, or nothing of the newest encoder.
         let known = self.encoders.get(watch.stream).and_then(Encoder::newest);
         known.into_iter().flat_map(move |(newest, schedule)| {
-            let over_ns = over_ns.filter(|_| source == Some(newest));
-            let until_ns = until_ns.min(over_ns.unwrap_or(u64::MAX));
-            let of_kind = move |(kind, line): (Kind, Line)| {
-                let first = match line.source == Some(newest) {
-                    true => line.next,
-                    // It may have to wait for a key frame.
+            let ended_ns = ended_ns.filter(|_| source == Some(newest));
+            let until_ns = until_ns.min(ended_ns.unwrap_or(u64::MAX));
+            let of_kind = move |(kind, numbering): (Kind, Numbering)| {
+                let first = match numbering.source == Some(newest) {
+                    true => numbering.next,
+                    // The player may have to wait for a key frame.
                     false => {
                         let from_ns = started_ns.max(schedule.started_ns);
                         schedule.frames_before(kind, from_ns + schedule.shape.group_ns())
@@ -250,30 +252,30 @@ impl Books {
         })
     }
 
-    fn silent(&self, drained: &mut Drained, since_ns: u64, now_ns: u64) {
+    fn record_silence(&self, drained: &mut Drained, since_ns: u64, now_ns: u64) {
         let is_long = now_ns.saturating_sub(since_ns) > self.late_after_ns;
         if is_long && drained.silences.len() < MAX_SILENCES {
             drained.silences.push((since_ns, now_ns));
         }
     }
 
-    /// What a drained player was owed and got, and its longest wait.
+    /// The totals of a drained player, and its longest wait.
     fn close_drained(&self, watch: &Watch, drained: &Drained, end_ns: u64, until_ns: u64) -> (Account, u64) {
         let mut drained = drained.clone();
-        self.silent(&mut drained, watch.arrived_ns, end_ns);
+        self.record_silence(&mut drained, watch.arrived_ns, end_ns);
         let Some(encoder) = self.encoders.get(watch.stream) else { return (Account::default(), 0) };
         let owed = encoder.bytes_between(drained.from_ns, until_ns);
         let (mut late, mut longest_ns) = (0, 0);
         for &(since_ns, to_ns) in &drained.silences {
-            // An encoder that stood still itself had nothing to be waited for.
+            // While the encoder was paused there was nothing to wait for.
             let paused_ns = encoder.paused_ns(since_ns, to_ns);
-            let wait_ns = self.own.outside(since_ns, to_ns).saturating_sub(paused_ns);
+            let wait_ns = self.own_pauses.outside(since_ns, to_ns).saturating_sub(paused_ns);
             longest_ns = longest_ns.max(wait_ns);
             if wait_ns > self.late_after_ns && to_ns < end_ns {
                 late += encoder.bytes_between(since_ns, to_ns - self.late_after_ns);
             }
         }
-        // The rest of what was received is the wire's.
+        // What was received beyond that is chunk headers and the like.
         let received = drained.bytes.min(owed);
         let late = late.min(received);
         let account = Account { owed, in_time: received - late, late, left_out: 0, never: owed - received };
@@ -282,7 +284,7 @@ impl Books {
 }
 
 impl Watch {
-    /// Of a player of that stream, to which the server plays from now on.
+    /// A player of that stream, from the moment that the server starts to play.
     pub fn new(stream: usize, now_ns: u64) -> Self {
         Self {
             stream,
@@ -291,9 +293,9 @@ impl Watch {
             longest_wait_ns: 0,
             source: None,
             schedule: None,
-            over_ns: None,
-            audio: Line::default(),
-            video: Line::default(),
+            ended_ns: None,
+            audio: Numbering::default(),
+            video: Numbering::default(),
             account: Account::default(),
             drained: None,
         }
@@ -304,33 +306,33 @@ impl Watch {
         kind: Kind,
         marker: &Marker,
         now_ns: u64,
-        own: &Stretches,
+        own_pauses: &Intervals,
         late_after_ns: u64,
     ) -> Option<u64> {
-        let line = match kind {
+        let numbering = match kind {
             Kind::Audio => &mut self.audio,
             Kind::Video => &mut self.video,
         };
-        if line.source != Some(marker.source) {
-            *line = Line { source: Some(marker.source), next: marker.sequence };
+        if numbering.source != Some(marker.source) {
+            *numbering = Numbering { source: Some(marker.source), next: marker.sequence };
         }
-        let left_out = marker.sequence.checked_sub(line.next)?;
-        line.next = marker.sequence + 1;
+        let left_out = marker.sequence.checked_sub(numbering.next)?;
+        numbering.next = marker.sequence + 1;
         self.source = Some(marker.source);
         self.schedule = Some(marker.schedule);
-        self.over_ns = marker.is_last.then(|| marker.schedule.due_ns(kind, marker.sequence));
+        self.ended_ns = marker.is_last.then(|| marker.schedule.due_ns(kind, marker.sequence));
         let before_ns = std::mem::replace(&mut self.arrived_ns, now_ns);
-        // What was sent before the player came is as old as it should be.
+        // The age of frames that were sent before the player joined means nothing.
         if marker.sent_ns < self.started_ns {
             return None;
         }
         self.account.left_out += left_out;
-        let age_ns = own.outside(marker.sent_ns, now_ns);
+        let age_ns = own_pauses.outside(marker.sent_ns, now_ns);
         match age_ns > late_after_ns {
             true => self.account.late += 1,
             false => self.account.in_time += 1,
         }
-        let wait_ns = own.outside(before_ns.max(marker.sent_ns), now_ns);
+        let wait_ns = own_pauses.outside(before_ns.max(marker.sent_ns), now_ns);
         self.longest_wait_ns = self.longest_wait_ns.max(wait_ns);
         Some(age_ns)
     }
@@ -347,7 +349,7 @@ impl std::ops::AddAssign for Account {
 }
 
 impl Delivery {
-    /// Whether all that was sent came in time, to everybody.
+    /// Whether everything that was sent arrived in time, at every player.
     pub fn is_perfect(&self) -> bool {
         self.stalled_players == 0
             && self.frames.in_time == self.frames.owed
@@ -355,20 +357,20 @@ impl Delivery {
     }
 }
 
-/// What the frames say of the encoders of one stream.
+/// What is known about the encoders of one stream from their frames.
 #[derive(Clone, Debug, Default)]
 struct Encoder {
-    /// One after the other: of each its source, its schedule, its newest video frame, and whether it ended itself.
+    /// The runs in order.
     runs: Vec<Run>,
-    /// When it did not run itself.
-    pauses: Stretches,
+    /// When the encoder itself did not send.
+    pauses: Intervals,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Run {
     source: u32,
     schedule: Schedule,
-    /// Number and time of the newest video frame.
+    /// Number and send time of the newest video frame.
     newest: Option<(u64, u64)>,
     /// When the newest frame was due.
     due_ns: u64,
@@ -402,7 +404,7 @@ impl Encoder {
         self.runs.last().map(|run| (run.source, run.schedule))
     }
 
-    /// Payload bytes that were sent. A run ends with its last frame, or with the last one that came before another run.
+    /// Payload bytes that were sent. A run ends with its last frame, or with the last one seen before the next run.
     fn bytes_between(&self, from_ns: u64, to_ns: u64) -> u64 {
         let last = self.runs.len().saturating_sub(1);
         let runs = self.runs.iter().enumerate();
@@ -413,7 +415,7 @@ impl Encoder {
         bytes.sum()
     }
 
-    /// Within that time: pauses, the time from one run to the next, and that after the last one's end.
+    /// Time within that interval without an encoder: pauses, between two runs, and after the end of the last one.
     fn paused_ns(&self, from_ns: u64, to_ns: u64) -> u64 {
         let between = self.runs.windows(2).map(|runs| (runs[0].due_ns, runs[1].schedule.started_ns));
         let after = self.runs.last().filter(|run| run.is_over).map(|run| (run.due_ns, u64::MAX));
@@ -423,29 +425,29 @@ impl Encoder {
     }
 }
 
-/// Stretches of time that do not overlap; the newest ones, at most [`MAX_STRETCHES`].
+/// Intervals of time that do not overlap; only the newest [`MAX_INTERVALS`] are kept.
 #[derive(Clone, Debug, Default)]
-struct Stretches {
+struct Intervals {
     newest: VecDeque<(u64, u64)>,
     total_ns: u64,
 }
 
-impl Stretches {
+impl Intervals {
     fn add(&mut self, from_ns: u64, to_ns: u64) {
-        if self.newest.len() == MAX_STRETCHES {
+        if self.newest.len() == MAX_INTERVALS {
             self.newest.pop_front();
         }
         self.newest.push_back((from_ns, to_ns));
         self.total_ns += to_ns.saturating_sub(from_ns);
     }
 
-    /// How much of them is within that time.
+    /// How much of them is within that interval.
     fn overlap(&self, from_ns: u64, to_ns: u64) -> u64 {
         let newest_first = self.newest.iter().rev().take_while(|(_, end_ns)| *end_ns > from_ns);
         newest_first.map(|&(begin_ns, end_ns)| common_ns(begin_ns, end_ns, from_ns, to_ns)).sum()
     }
 
-    /// How much of that time is outside of them.
+    /// How much of that interval is outside of them.
     fn outside(&self, from_ns: u64, to_ns: u64) -> u64 {
         to_ns.saturating_sub(from_ns).saturating_sub(self.overlap(from_ns, to_ns))
     }
@@ -455,15 +457,16 @@ fn common_ns(begin_ns: u64, end_ns: u64, from_ns: u64, to_ns: u64) -> u64 {
     end_ns.min(to_ns).saturating_sub(begin_ns.max(from_ns))
 }
 
-/// Of the bytes of a drained player: where it joined within a frame is not known, nor what the wire adds.
+/// Share of a drained player's bytes that counts as complete: where in a frame it joined and the size of chunk headers
+/// are not known.
 const ENOUGH: f64 = 0.98;
-/// A silence is longer than [`Books::late_after_ns`]; more than this many are a stall of minutes, and well seen.
+/// Each is longer than [`Tracker::late_after_ns`]: more of them are a stall of minutes, which is detected anyway.
 const MAX_SILENCES: usize = 64;
-/// The last minutes of a load that stands still all the time.
-const MAX_STRETCHES: usize = 1_024;
-/// Encoders of one stream in one run of players.
+/// Some minutes of a load generator that pauses all the time.
+const MAX_INTERVALS: usize = 1_024;
+/// Encoder runs of one stream that are remembered.
 const MAX_RUNS: usize = 64;
-/// An encoder that is later than this stood still; below it is a busy machine.
+/// An encoder whose frame is later than this has paused; anything less is a busy machine.
 const MIN_PAUSE_NS: u64 = 100_000_000;
 
 #[cfg(test)]
@@ -474,11 +477,11 @@ mod tests {
     const MS: u64 = 1_000_000;
     const SECOND: u64 = 1_000 * MS;
     const SHAPE: Shape = Shape { bitrate: 1_000_000, fps: 30, gop: 30, audio: true };
-    /// The encoder's first frame; a player comes a second later.
+    /// The time of the encoder's first frame; players join a second later.
     const BEGIN: u64 = 100 * SECOND;
     const COMES: u64 = BEGIN + SECOND;
 
-    /// A frame of an encoder that began at `started_ns`.
+    /// A frame as it was sent.
     type Sent = (Kind, Marker);
 
     /// All frames of an encoder that sends each when it is due, until `end_ns`.
@@ -495,30 +498,30 @@ mod tests {
         frames
     }
 
-    /// What a player makes of frames that come when `arrives` says; it leaves at `end_ns`.
+    /// The result for a player that gets frames at the times that `arrives` returns, and leaves at `end_ns`.
     fn watched(frames: &[Sent], end_ns: u64, arrives: impl Fn(&Marker) -> Option<u64>) -> Delivery {
-        let mut books = Books::new(1, 500 * MS);
-        watch(&mut books, frames, end_ns, arrives);
-        books.delivery()
+        let mut tracker = Tracker::new(1, 500 * MS);
+        watch(&mut tracker, frames, end_ns, arrives);
+        tracker.delivery()
     }
 
-    fn watch(books: &mut Books, frames: &[Sent], end_ns: u64, arrives: impl Fn(&Marker) -> Option<u64>) {
+    fn watch(tracker: &mut Tracker, frames: &[Sent], end_ns: u64, arrives: impl Fn(&Marker) -> Option<u64>) {
         let mut watch = Watch::new(0, COMES);
         for (kind, marker) in frames {
             if let Some(at_ns) = arrives(marker).filter(|at_ns| *at_ns < end_ns) {
-                books.frame(&mut watch, *kind, marker, at_ns);
+                tracker.frame(&mut watch, *kind, marker, at_ns);
             }
         }
-        books.close(watch, end_ns);
+        tracker.close(watch, end_ns);
     }
 
-    /// As a relay should: from the key frame of the player's coming on, each frame 5 ms after it was sent.
+    /// As a relay should deliver: from the key frame at which the player joins, each frame 5 ms after it was sent.
     fn soon(marker: &Marker) -> Option<u64> {
         (marker.sent_ns >= BEGIN + SECOND).then(|| marker.sent_ns.max(COMES) + 5 * MS)
     }
 
     #[test]
-    fn all_that_was_sent_in_time_is_perfect_and_a_late_joiner_is_owed_nothing_of_before() {
+    fn timely_delivery_is_perfect_and_a_player_is_owed_nothing_from_before_it_joined() {
         let end_ns = BEGIN + 10 * SECOND;
         let found = watched(&frames(1, BEGIN, end_ns), end_ns, soon);
         assert!(found.is_perfect(), "{found}");
@@ -527,14 +530,14 @@ mod tests {
     }
 
     #[test]
-    fn frames_that_come_late_are_seen_and_so_is_the_wait_for_them() {
+    fn late_frames_and_the_wait_for_them_are_detected() {
         let end_ns = BEGIN + 10 * SECOND;
         let (stops_ns, goes_on_ns) = (BEGIN + 4 * SECOND, BEGIN + 6 * SECOND);
         let found = watched(&frames(1, BEGIN, end_ns), end_ns, |marker| {
             let at_ns = soon(marker)?;
             Some(if (stops_ns..goes_on_ns).contains(&at_ns) { goes_on_ns } else { at_ns })
         });
-        // Of two seconds the first one and a half: 73 frames a second.
+        // The frames of the first 1.5 of the 2 seconds, at 73 per second.
         assert!((100..=115).contains(&found.frames.late), "{found}");
         assert_eq!((found.frames.never, found.stalled_players), (0, 1));
         assert!((1_950.0..=2_001.0).contains(&found.longest_wait_ms.max), "{found}");
@@ -542,7 +545,7 @@ mod tests {
     }
 
     #[test]
-    fn frames_that_never_come_are_owed_all_the_same() {
+    fn frames_that_never_arrive_are_still_owed() {
         let end_ns = BEGIN + 11 * SECOND;
         let stops_ns = BEGIN + 5 * SECOND;
         let found = watched(&frames(1, BEGIN, end_ns), end_ns, |marker| {
@@ -553,25 +556,25 @@ mod tests {
     }
 
     #[test]
-    fn a_player_that_gets_nothing_or_no_audio_is_owed_what_others_got() {
+    fn a_player_that_gets_nothing_or_no_audio_is_owed_what_other_players_got() {
         let end_ns = BEGIN + 10 * SECOND;
         let frames = frames(1, BEGIN, end_ns);
-        let mut books = Books::new(1, 500 * MS);
-        watch(&mut books, &frames, end_ns, soon);
-        watch(&mut books, &frames, end_ns, |_| None);
-        assert_eq!(books.stalled_players, 1);
-        let never = books.frames.never;
-        // From the next key frame that it could have had.
+        let mut tracker = Tracker::new(1, 500 * MS);
+        watch(&mut tracker, &frames, end_ns, soon);
+        watch(&mut tracker, &frames, end_ns, |_| None);
+        assert_eq!(tracker.stalled_players, 1);
+        let never = tracker.frames.never;
+        // From the next key frame at which it could have started.
         assert!((530..=560).contains(&never), "{never} of 7.5 seconds");
         let video = |marker: &Marker| {
             soon(marker).filter(|_| marker.sent_ns == marker.schedule.due_ns(Kind::Video, marker.sequence))
         };
-        watch(&mut books, &frames, end_ns, video);
-        assert!((310..=330).contains(&(books.frames.never - never)), "audio of 7.5 seconds");
+        watch(&mut tracker, &frames, end_ns, video);
+        assert!((310..=330).contains(&(tracker.frames.never - never)), "audio of 7.5 seconds");
     }
 
     #[test]
-    fn frames_that_are_left_out_are_counted() {
+    fn skipped_frames_are_counted() {
         let end_ns = BEGIN + 10 * SECOND;
         let skipped = BEGIN + 4 * SECOND..BEGIN + 5 * SECOND;
         let found = watched(&frames(1, BEGIN, end_ns), end_ns, |marker| {
@@ -583,21 +586,21 @@ mod tests {
     }
 
     #[test]
-    fn what_an_encoder_did_not_send_is_owed_by_nobody() {
+    fn frames_that_an_encoder_did_not_send_are_not_owed() {
         let end_ns = BEGIN + 10 * SECOND;
-        // It stands still for two seconds, and makes up for them.
+        // It pauses for two seconds, and then catches up.
         let mut paused = frames(1, BEGIN, end_ns);
         for (_, marker) in &mut paused {
             if (BEGIN + 4 * SECOND..BEGIN + 6 * SECOND).contains(&marker.sent_ns) {
                 marker.sent_ns = BEGIN + 6 * SECOND;
             }
         }
-        // It ends after five seconds, and says so.
+        // It ends after five seconds with a last frame.
         let mut ended = frames(1, BEGIN, BEGIN + 5 * SECOND);
         ended.last_mut().unwrap().1.is_last = true;
-        // Another one begins three seconds later.
+        // Another one starts three seconds later.
         let restarted = [ended.clone(), frames(2, BEGIN + 8 * SECOND, end_ns)].concat();
-        // It is killed, and another one begins.
+        // It is killed, and another one starts.
         let killed = [frames(1, BEGIN, BEGIN + 5 * SECOND), frames(2, BEGIN + 8 * SECOND, end_ns)].concat();
         for frames in [paused, ended, restarted, killed] {
             let found = watched(&frames, end_ns, soon);
@@ -606,54 +609,54 @@ mod tests {
     }
 
     #[test]
-    fn who_lacks_something_at_the_end_waits_a_little_to_see_when_it_was_sent() {
+    fn a_frame_that_arrives_after_the_end_counts_by_its_send_time() {
         let end_ns = BEGIN + 10 * SECOND;
         let frames = frames(1, BEGIN, end_ns);
         let (before, after): (Vec<Sent>, Vec<Sent>) =
             frames.iter().partition(|(_, marker)| marker.sent_ns < BEGIN + 9 * SECOND);
         for (sent_ns, is_perfect) in [(end_ns + SECOND / 10, true), (BEGIN + 9 * SECOND, false)] {
-            let mut books = Books::new(1, 500 * MS);
+            let mut tracker = Tracker::new(1, 500 * MS);
             let mut watch = Watch::new(0, COMES);
             for (kind, marker) in &before {
-                books.frame(&mut watch, *kind, marker, soon(marker).unwrap_or(COMES));
+                tracker.frame(&mut watch, *kind, marker, soon(marker).unwrap_or(COMES));
             }
-            assert!(books.lacks_something(&watch, end_ns));
+            assert!(tracker.is_missing_frames(&watch, end_ns));
             for (kind, marker) in &after {
                 let marker = Marker { sent_ns, ..*marker };
-                books.frame(&mut watch, *kind, &marker, end_ns + SECOND / 5);
+                tracker.frame(&mut watch, *kind, &marker, end_ns + SECOND / 5);
             }
-            assert!(!books.lacks_something(&watch, end_ns));
-            books.close(watch, end_ns);
-            let found = books.delivery();
+            assert!(!tracker.is_missing_frames(&watch, end_ns));
+            tracker.close(watch, end_ns);
+            let found = tracker.delivery();
             assert_eq!(found.is_perfect(), is_perfect, "{found}");
         }
     }
 
     #[test]
-    fn what_the_load_itself_did_not_read_in_time_is_nobodys_fault() {
+    fn time_in_which_the_load_generator_did_not_run_is_not_counted() {
         let end_ns = BEGIN + 10 * SECOND;
         let (stops_ns, goes_on_ns) = (BEGIN + 4 * SECOND, BEGIN + 6 * SECOND);
-        let mut books = Books::new(1, 500 * MS);
-        books.stood_still(stops_ns, goes_on_ns);
-        watch(&mut books, &frames(1, BEGIN, end_ns), end_ns, |marker| {
+        let mut tracker = Tracker::new(1, 500 * MS);
+        tracker.record_own_pause(stops_ns, goes_on_ns);
+        watch(&mut tracker, &frames(1, BEGIN, end_ns), end_ns, |marker| {
             let at_ns = soon(marker)?;
             Some(if (stops_ns..goes_on_ns).contains(&at_ns) { goes_on_ns + 20 * MS } else { at_ns })
         });
-        let found = books.delivery();
+        let found = tracker.delivery();
         assert!(found.is_perfect(), "{found}");
         assert_eq!(found.own_standstill_ms, 2_000.0);
     }
 
-    /// A drained player beside a checked one: its bytes come every 10 ms, as `arrives` says.
+    /// The result for a drained player beside a checked one: its bytes arrive every 10 ms, as `arrives` returns.
     fn drained(frames: &[Sent], end_ns: u64, arrives: impl Fn(&Marker) -> Option<u64>) -> Delivery {
-        let mut books = Books::new(1, 500 * MS);
-        watch(&mut books, frames, end_ns, soon);
-        books.waits.clear();
+        let mut tracker = Tracker::new(1, 500 * MS);
+        watch(&mut tracker, frames, end_ns, soon);
+        tracker.waits.clear();
         let mut watch = Watch::new(0, COMES);
         let is_first = |(kind, marker): &&Sent| *kind == Kind::Video && marker.sent_ns >= BEGIN + SECOND;
         let first = frames.iter().find(is_first).unwrap();
-        books.frame(&mut watch, Kind::Video, &first.1, COMES + 5 * MS);
-        books.drain(&mut watch, COMES + 5 * MS);
+        tracker.frame(&mut watch, Kind::Video, &first.1, COMES + 5 * MS);
+        tracker.drain(&mut watch, COMES + 5 * MS);
         let mut arrivals: Vec<_> = frames
             .iter()
             .filter(|(_, marker)| marker.sent_ns > first.1.sent_ns)
@@ -662,14 +665,14 @@ mod tests {
         arrivals.sort_by_key(|(at_ns, ..)| *at_ns);
         for (at_ns, kind, sequence) in arrivals {
             let on_the_wire = SHAPE.frame_bytes(kind, sequence) + 12;
-            books.drained(&mut watch, on_the_wire, at_ns.next_multiple_of(10 * MS));
+            tracker.drained(&mut watch, on_the_wire, at_ns.next_multiple_of(10 * MS));
         }
-        books.close(watch, end_ns);
-        books.delivery()
+        tracker.close(watch, end_ns);
+        tracker.delivery()
     }
 
     #[test]
-    fn a_drained_player_that_is_left_waiting_or_gets_too_little_is_seen() {
+    fn a_drained_player_that_waits_or_gets_too_little_is_detected() {
         let end_ns = BEGIN + 10 * SECOND;
         let frames = frames(1, BEGIN, end_ns);
         let found = drained(&frames, end_ns, soon);
@@ -695,7 +698,7 @@ mod tests {
     }
 
     #[test]
-    fn a_drained_player_of_an_encoder_that_stood_still_or_ended_is_not_left_waiting() {
+    fn a_drained_player_does_not_count_as_waiting_while_the_encoder_is_paused_or_gone() {
         let end_ns = BEGIN + 10 * SECOND;
         let mut paused = frames(1, BEGIN, end_ns);
         for (_, marker) in &mut paused {

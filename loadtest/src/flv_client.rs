@@ -1,25 +1,25 @@
-//! The client's side of a stream over HTTP: asks for it, and reads FLV tags out of the body, bare or in chunks, or out of
-//! WebSocket messages. Knows no socket.
+//! The client's side of a stream over HTTP: requests it, and reads FLV tags from the body, bare or chunked, or from
+//! WebSocket messages. No I/O.
 
 use bytes::{Buf, Bytes, BytesMut};
 use fanfare_rtmp::flv::{Frame, FrameKind};
 use fanfare_rtmp::rtmp::client::{Event, Url};
 
-/// One request and its answer.
+/// One request and its response.
 #[derive(Debug)]
 pub struct FlvClient {
     framing: Framing,
-    /// What is to be said; taken once.
+    /// The request, until it is taken.
     request: Option<Bytes>,
     input: BytesMut,
-    /// The FLV file, out of its messages.
+    /// Bytes of the FLV file, without their framing.
     file: BytesMut,
-    /// Payload bytes of the message or chunk that is open.
+    /// Payload bytes that are missing from the current message or chunk.
     open: u64,
     stage: Stage,
 }
 
-/// What the FLV file comes in.
+/// How the FLV file is framed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Framing {
     Bare,
@@ -31,15 +31,15 @@ enum Framing {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
-    /// The response's head.
+    /// Reading the head of the response.
     Head,
-    /// The FLV header.
+    /// Reading the FLV file header.
     FileHeader,
     Tags,
 }
 
 impl FlvClient {
-    /// Asks for `/app/key.flv`, by WebSocket if `in_messages`.
+    /// Requests `/app/key.flv`, over WebSocket if `in_messages`.
     pub fn new(url: &Url, in_messages: bool) -> Self {
         let Url { host, port, app, key } = url;
         let (key, query) = key
@@ -63,15 +63,15 @@ impl FlvClient {
         }
     }
 
-    /// What is to be said, once.
+    /// The request, once.
     pub fn request(&mut self) -> Option<Bytes> {
         self.request.take()
     }
 
-    /// Takes what came.
+    /// Takes received bytes, and calls `event` for what they mean.
     ///
     /// # Errors
-    /// The answer is no stream, as one line.
+    /// The response is not a stream, as one line.
     pub fn receive(&mut self, bytes: &[u8], mut event: impl FnMut(Event)) -> Result<(), String> {
         self.input.extend_from_slice(bytes);
         if self.stage == Stage::Head {
@@ -97,7 +97,7 @@ impl FlvClient {
         Ok(())
     }
 
-    /// Moves on what is the file's.
+    /// Moves bytes of the file from `input` to `file`.
     fn unwrap(&mut self) -> Result<(), String> {
         match self.framing {
             Framing::Bare => self.file.unsplit(self.input.split()),
@@ -109,7 +109,7 @@ impl FlvClient {
 
     fn unwrap_chunks(&mut self) -> Result<(), String> {
         loop {
-            // The line's end that closes a chunk counts as open, and is no part of the file.
+            // The line end after a chunk is counted in `open`, and is not part of the file.
             let n = usize::try_from(self.open.saturating_sub(CRLF.len() as u64)).unwrap_or(usize::MAX);
             let n = n.min(self.input.len());
             self.file.unsplit(self.input.split_to(n));
@@ -119,7 +119,7 @@ impl FlvClient {
             }
             if self.open > 0 {
                 if self.input.split_to(CRLF.len()) != CRLF {
-                    return Err("a chunk that is longer than its size".to_owned());
+                    return Err("a chunk is longer than its size".to_owned());
                 }
                 self.open = 0;
             }
@@ -128,7 +128,7 @@ impl FlvClient {
             };
             let size = std::str::from_utf8(&self.input[..line]).ok();
             let size = size.and_then(|digits| u64::from_str_radix(digits, 16).ok());
-            let size = size.ok_or("a chunk without a size")?;
+            let size = size.ok_or("a chunk has no size")?;
             self.input.advance(line + CRLF.len());
             self.open = size + CRLF.len() as u64;
         }
@@ -165,7 +165,7 @@ impl FlvClient {
                 return Ok(None);
             }
             if !self.file.starts_with(b"FLV\x01") {
-                return Err("a body that is no FLV".to_owned());
+                return Err("the body is not FLV".to_owned());
             }
             self.file.advance(FILE_HEADER_BYTES);
             self.stage = Stage::Tags;
@@ -186,13 +186,13 @@ impl FlvClient {
         let mut tag = self.file.split_to(whole).freeze();
         let size = tag.split_off(TAG_HEADER_BYTES + len);
         if size[..] != ((TAG_HEADER_BYTES + len) as u32).to_be_bytes() {
-            return Err("a PreviousTagSize that is not the size of its tag".to_owned());
+            return Err("a PreviousTagSize differs from the size of its tag".to_owned());
         }
         Ok(Some(Frame { kind, timestamp_ms, payload: tag.split_off(TAG_HEADER_BYTES).into() }))
     }
 }
 
-/// The FLV header, and the PreviousTagSize of none.
+/// The FLV file header and the first PreviousTagSize, which is 0.
 const FILE_HEADER_BYTES: usize = 13;
 const TAG_HEADER_BYTES: usize = 11;
 const SIZE_BYTES: usize = 4;
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn frames_come_out_whole_however_the_answer_is_cut() {
+    fn frames_are_read_whole_at_any_cut_of_the_response() {
         let wanted = [(0, 0), (1, 5), (2, 100), (3, 130), (4, 70_000)];
         let body = wire(&FlvFormat, "HTTP/1.1 200 OK\r\nContent-Type: video/x-flv\r\n\r\n");
         let mut messages = wire(&WebSocketFormat, "HTTP/1.1 101 Switching Protocols\r\n\r\n");
@@ -259,9 +259,9 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_that_is_no_stream_is_told_by_its_first_line() {
+    fn a_response_that_is_no_stream_is_an_error_with_its_first_line() {
         assert_eq!(
-            read(false, &[b"HTTP/1.1 404 Not Found\r\n\r\nnobody"]),
+            read(false, &[b"HTTP/1.1 404 Not Found\r\n\r\nmissing"]),
             Err("HTTP/1.1 404 Not Found".to_owned())
         );
         assert!(read(false, &[b"HTTP/1.1 200 OK\r\n\r\n<!doctype html>"]).is_err());

@@ -1,10 +1,10 @@
-//! Load for RTMP relays. [`publish`] is a synthetic encoder, [`play`] holds thousands of players in one thread,
-//! [`attack`] sends what no client would, and [`limit`] is the yardstick: a server that does nothing but `send()`.
+//! Load for RTMP relays. [`publish`] is a synthetic encoder, [`play`] runs thousands of players in one thread,
+//! [`attack`] sends what no real client sends, and [`limit`] is the baseline: a server that only calls `send()`.
 //!
 //! ```text
-//! source ─ frames that carry number and time ─► publish ─► a server ─► play ─► checker, report
+//! source ─ frames with their number and send time ─► publish ─► a server ─► play ─► checker, report
 //! ```
-//! [`schedule`], [`source`], [`marker`], [`checker`] and [`delivery`] do no I/O. [`sys`] is where system calls are made.
+//! [`schedule`], [`source`], [`marker`], [`checker`] and [`delivery`] do no I/O. All system calls are in [`sys`].
 
 pub mod attack;
 pub mod checker;

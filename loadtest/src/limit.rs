@@ -1,9 +1,9 @@
-//! The yardstick: a server that does nothing but `send()`.
+//! The baseline: a server that only calls `send()`.
 //!
-//! One thread, one stream. The opening of a connection is answered by the protocol's session; from then on a player
-//! is a socket and a position, and each pass is a plain loop over all of them that sends what each lacks, in one
-//! call. It never skips, drops nobody but who is too far behind, and is clever about nothing: what a relay loses
-//! against it is the relay's own work.
+//! One thread, one stream. The protocol's session answers a connection until it plays. From then on a player is a socket
+//! and a position, and each pass is a plain loop over all players that sends each one everything it lacks, in one call. It
+//! never skips, drops only players that are too far behind, and optimises nothing: what a relay costs more than this is
+//! the relay's own work.
 
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,46 +15,47 @@ use fanfare_rtmp::flv::{Frame, FrameKind, WireFormat, audio, video};
 use fanfare_rtmp::rtmp::chunk::MediaFormat;
 use fanfare_rtmp::rtmp::session::{Answer, Output, Session, SessionConfig};
 
-use crate::link::Over;
+use crate::link::Disconnected;
 use crate::sys::{self, Poller, Received};
 
 /// How to serve.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
-    /// Where to listen; port 0 picks one.
+    /// Address to listen on; port 0 picks a free one.
     pub address: SocketAddr,
-    /// How long frames are gathered before they are sent. Zero: each is sent as it comes.
+    /// How long frames are collected before they are sent. Zero: each is sent at once.
     pub window: Duration,
     /// How long to serve.
     pub time: Duration,
 }
 
-/// What was done.
+/// Totals so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sent {
-    /// Players at present.
+    /// Current number of players.
     pub players: usize,
     /// Calls of `send()` for media.
     pub sends: u64,
     /// Bytes of media sent.
     pub bytes: u64,
-    /// Times that a socket was full.
+    /// Sends that filled the socket.
     pub full: u64,
-    /// Players that were too far behind, and were closed.
+    /// Players that were disconnected because they were too far behind.
     pub dropped: u64,
-    /// Bytes of the stream that players lack at present, all of them together.
-    pub owed: u64,
+    /// Bytes of the stream that all current players together lack.
+    pub pending: u64,
 }
 
-/// Serves until the time is over or `stop` is set. `listening` is told where, `told` each second what was done.
+/// Serves until the time is over or `stop` is set. Calls `listening` with the address, and `on_progress` every second with
+/// the totals so far.
 ///
 /// # Errors
-/// The address cannot be had, as one line.
+/// It cannot listen on the address, as one line.
 pub fn run(
     options: &Options,
     stop: &AtomicBool,
     listening: impl FnOnce(SocketAddr),
-    mut told: impl FnMut(Sent),
+    mut on_progress: impl FnMut(Sent),
 ) -> Result<Sent, String> {
     sys::raise_file_limit();
     let (mut server, address) =
@@ -63,26 +64,26 @@ pub fn run(
     let end_ns = sys::now_ns().saturating_add(sys::nanos(options.time));
     let window_ns = sys::nanos(options.window);
     let mut pass_ns = sys::now_ns();
-    let mut tell_ns = sys::now_ns() + SECOND_NS;
+    let mut report_ns = sys::now_ns() + SECOND_NS;
     let mut ready = Vec::new();
     loop {
         let now_ns = sys::now_ns();
         if now_ns >= end_ns || stop.load(Ordering::Relaxed) {
             return Ok(server.sent);
         }
-        if now_ns >= tell_ns {
-            tell_ns += SECOND_NS;
-            server.sent.owed = server.owed();
-            told(server.sent);
+        if now_ns >= report_ns {
+            report_ns += SECOND_NS;
+            server.sent.pending = server.pending();
+            on_progress(server.sent);
         }
-        let wake_ns = if window_ns > 0 { pass_ns.min(tell_ns) } else { tell_ns };
+        let wake_ns = if window_ns > 0 { pass_ns.min(report_ns) } else { report_ns };
         server.poller.wait(wake_ns.min(end_ns).saturating_sub(now_ns), &mut ready);
         for &number in &ready {
-            server.ready(number);
+            server.on_ready(number);
         }
         if sys::now_ns() >= pass_ns {
             server.pass();
-            // A window begins when the last one ends; one that was missed is not made up for.
+            // A window starts when the last one ends; a missed one is not made up for.
             pass_ns = (pass_ns + window_ns).max(sys::now_ns());
         }
     }
@@ -94,22 +95,22 @@ struct Server {
     slots: Vec<Slot>,
     free: Vec<usize>,
     log: Log,
-    /// The slot of whoever publishes.
+    /// The slot of the publisher.
     publisher: Option<usize>,
     /// The log's head at the last pass.
     passed: u64,
-    scrap: Vec<u8>,
+    scratch: Vec<u8>,
     sent: Sent,
 }
 
 enum Slot {
     Free,
-    Opening(Box<Opening>),
+    Session(Box<SessionPeer>),
     Playing(Playing),
 }
 
-/// A connection that the session speaks for: one that is new, and the publisher's.
-struct Opening {
+/// A connection with a session: a new one, or the publisher's.
+struct SessionPeer {
     socket: OwnedFd,
     session: Session,
     unsent: Vec<u8>,
@@ -118,10 +119,10 @@ struct Opening {
 /// A player.
 struct Playing {
     socket: OwnedFd,
-    /// How far in the log it is.
+    /// Its position in the log.
     at: u64,
     is_full: bool,
-    /// What comes before the log: the answers to its commands, metadata, sequence headers.
+    /// What is sent before the log: responses to its commands, metadata, sequence headers.
     unsent: Vec<u8>,
 }
 
@@ -138,13 +139,13 @@ impl Server {
             log: Log::new(),
             publisher: None,
             passed: 0,
-            scrap: vec![0; 64 << 10],
+            scratch: vec![0; 64 << 10],
             sent: Sent::default(),
         };
         Ok((server, address))
     }
 
-    /// The bare loop.
+    /// The bare send loop.
     fn pass(&mut self) {
         if self.passed == self.log.head() {
             return;
@@ -158,15 +159,15 @@ impl Server {
         }
     }
 
-    fn owed(&self) -> u64 {
+    fn pending(&self) -> u64 {
         let behind = self.slots.iter().map(|slot| match slot {
             Slot::Playing(player) => self.log.head() - player.at,
-            Slot::Free | Slot::Opening(_) => 0,
+            Slot::Free | Slot::Session(_) => 0,
         });
         behind.sum()
     }
 
-    fn ready(&mut self, number: usize) {
+    fn on_ready(&mut self, number: usize) {
         if number == LISTENER {
             while let Some(socket) = sys::accept(&self.listener) {
                 self.open(socket);
@@ -175,8 +176,8 @@ impl Server {
         }
         let outcome = match &mut self.slots[number] {
             Slot::Free => Ok(()),
-            Slot::Opening(_) => self.open_further(number),
-            Slot::Playing(player) => player.ready(&mut self.scrap, &self.log, &mut self.sent),
+            Slot::Session(_) => self.read_session(number),
+            Slot::Playing(player) => player.on_ready(&mut self.scratch, &self.log, &mut self.sent),
         };
         if outcome.is_err() {
             self.close(number);
@@ -191,7 +192,7 @@ impl Server {
         }
         let now_ns = sys::now_ns();
         let session = Session::new(&SessionConfig::default(), now_ns / 1_000_000, [now_ns as u8; 32]);
-        let slot = Slot::Opening(Box::new(Opening { socket, session, unsent: Vec::new() }));
+        let slot = Slot::Session(Box::new(SessionPeer { socket, session, unsent: Vec::new() }));
         match self.slots.get_mut(number) {
             Some(free) => *free = slot,
             None => self.slots.push(slot),
@@ -205,18 +206,20 @@ impl Server {
         self.publisher = self.publisher.filter(|publisher| *publisher != number);
     }
 
-    fn open_further(&mut self, number: usize) -> Result<(), Over> {
+    fn read_session(&mut self, number: usize) -> Result<(), Disconnected> {
         loop {
-            let Slot::Opening(opening) = &mut self.slots[number] else { return Ok(()) };
-            let n = match sys::receive(&opening.socket, &mut self.scrap) {
+            let Slot::Session(peer) = &mut self.slots[number] else { return Ok(()) };
+            let n = match sys::receive(&peer.socket, &mut self.scratch) {
                 Received::Bytes(n) => n,
-                Received::Nothing => return opening.flush(),
-                Received::Closed => return Err(Over("closed".to_owned())),
+                Received::Nothing => return peer.flush(),
+                Received::Closed => return Err(Disconnected("closed".to_owned())),
             };
-            let bytes = Bytes::copy_from_slice(&self.scrap[..n]);
-            opening.session.receive(bytes, sys::now_ns() / 1_000_000).map_err(|it| Over(it.to_string()))?;
-            let plays = opening.do_as_asked(number, &mut self.publisher, &mut self.log)?;
-            opening.flush()?;
+            let bytes = Bytes::copy_from_slice(&self.scratch[..n]);
+            peer.session
+                .receive(bytes, sys::now_ns() / 1_000_000)
+                .map_err(|it| Disconnected(it.to_string()))?;
+            let plays = peer.handle_outputs(number, &mut self.publisher, &mut self.log)?;
+            peer.flush()?;
             if plays {
                 self.play(number);
             }
@@ -225,8 +228,8 @@ impl Server {
 
     fn play(&mut self, number: usize) {
         let slot = std::mem::replace(&mut self.slots[number], Slot::Free);
-        let Slot::Opening(opening) = slot else { return };
-        let Opening { socket, mut unsent, .. } = *opening;
+        let Slot::Session(peer) = slot else { return };
+        let SessionPeer { socket, mut unsent, .. } = *peer;
         let at = self.log.join(&mut unsent);
         let mut player = Playing { socket, at, is_full: false, unsent };
         self.sent.players += 1;
@@ -238,16 +241,16 @@ impl Server {
     }
 }
 
-impl Opening {
-    /// Says whether the peer plays from now on.
-    fn do_as_asked(
+impl SessionPeer {
+    /// Returns whether the peer plays from now on.
+    fn handle_outputs(
         &mut self,
         number: usize,
         publisher: &mut Option<usize>,
         log: &mut Log,
-    ) -> Result<bool, Over> {
+    ) -> Result<bool, Disconnected> {
         let mut plays = false;
-        while let Some(output) = self.session.poll().map_err(|error| Over(error.to_string()))? {
+        while let Some(output) = self.session.poll().map_err(|error| Disconnected(error.to_string()))? {
             match output {
                 Output::Send(bytes) => self.unsent.extend_from_slice(&bytes),
                 Output::Connect(request) => {
@@ -259,7 +262,8 @@ impl Opening {
                 }
                 Output::Publish(request) => {
                     let code = "NetStream.Publish.BadName".to_owned();
-                    let denial = Answer::Deny { code, description: "There is one already.".to_owned() };
+                    let denial =
+                        Answer::Deny { code, description: "There is a publisher already.".to_owned() };
                     self.session.answer(request.question, denial);
                 }
                 Output::Play(request) => {
@@ -268,9 +272,9 @@ impl Opening {
                 }
                 Output::Frame { frame, .. } => log.append(&frame),
                 Output::Close(_) => {
-                    // What there is to say fits into an empty socket.
+                    // The response fits into an empty socket.
                     let _ = self.flush();
-                    return Err(Over("refused".to_owned()));
+                    return Err(Disconnected("refused".to_owned()));
                 }
                 _ => {}
             }
@@ -278,7 +282,7 @@ impl Opening {
         Ok(plays)
     }
 
-    fn flush(&mut self) -> Result<(), Over> {
+    fn flush(&mut self) -> Result<(), Disconnected> {
         let sent = sys::send(&self.socket, &self.unsent)?;
         self.unsent.drain(..sent);
         Ok(())
@@ -286,8 +290,8 @@ impl Opening {
 }
 
 impl Playing {
-    /// Sends all that it lacks; an error is its end.
-    fn send(&mut self, log: &Log, sent: &mut Sent) -> Result<(), Over> {
+    /// Sends everything that it lacks. An error ends the connection.
+    fn send(&mut self, log: &Log, sent: &mut Sent) -> Result<(), Disconnected> {
         self.is_full = false;
         if !self.unsent.is_empty() {
             let n = sys::send(&self.socket, &self.unsent)?;
@@ -300,7 +304,7 @@ impl Playing {
         }
         let Some(lacking) = log.from(self.at) else {
             sent.dropped += 1;
-            return Err(Over("too far behind".to_owned()));
+            return Err(Disconnected("too far behind".to_owned()));
         };
         if lacking.is_empty() {
             return Ok(());
@@ -314,27 +318,27 @@ impl Playing {
         Ok(())
     }
 
-    /// Ignores what a player says, and goes on where its socket was full.
-    fn ready(&mut self, scrap: &mut [u8], log: &Log, sent: &mut Sent) -> Result<(), Over> {
+    /// Ignores what the player sends, and continues after its socket was full.
+    fn on_ready(&mut self, scratch: &mut [u8], log: &Log, sent: &mut Sent) -> Result<(), Disconnected> {
         loop {
-            match sys::discard(&self.socket, scrap) {
-                Received::Bytes(n) if n == scrap.len() => {}
+            match sys::discard(&self.socket, scratch) {
+                Received::Bytes(n) if n == scratch.len() => {}
                 Received::Bytes(_) | Received::Nothing => break,
-                Received::Closed => return Err(Over("closed".to_owned())),
+                Received::Closed => return Err(Disconnected("closed".to_owned())),
             }
         }
         if self.is_full { self.send(log, sent) } else { Ok(()) }
     }
 }
 
-/// The stream, as the bytes that each player gets.
+/// The stream, as the bytes that every player gets.
 struct Log {
     bytes: Vec<u8>,
     /// The position of the first of `bytes`.
     base: u64,
-    /// Where the newest key frame begins.
+    /// Position of the newest key frame.
     key_frame: Option<u64>,
-    /// What a player that joins there needs before it: metadata, video and audio sequence header.
+    /// What a player that joins there gets first: metadata, video and audio sequence header.
     headers: [Vec<u8>; 3],
 }
 
@@ -347,7 +351,7 @@ impl Log {
         self.base + self.bytes.len() as u64
     }
 
-    /// All from a position on, unless that is no longer there.
+    /// All bytes from a position on, unless that is no longer in the log.
     fn from(&self, at: u64) -> Option<&[u8]> {
         self.bytes.get(usize::try_from(at.checked_sub(self.base)?).ok()?..)
     }
@@ -356,7 +360,7 @@ impl Log {
         let format = MediaFormat::default();
         let len = format.wire_len(frame);
         if self.bytes.len() + len > LOG_BYTES {
-            // Once in LOG_BYTES / 2, so that appending costs a copy and a half.
+            // Once per LOG_BYTES / 2, so that appending costs a copy and a half.
             let old = (LOG_BYTES / 2).max(len).min(self.bytes.len());
             self.bytes.drain(..old);
             self.base += old as u64;
@@ -380,7 +384,7 @@ impl Log {
         }
     }
 
-    /// Where a new player begins; what it needs before that is appended to `before`.
+    /// The position at which a new player starts; what it needs before that is appended to `before`.
     fn join(&self, before: &mut Vec<u8>) -> u64 {
         match self.key_frame.filter(|key_frame| *key_frame >= self.base) {
             Some(key_frame) => {
@@ -404,12 +408,12 @@ mod tests {
     use crate::source::{Shape, Source};
 
     #[test]
-    fn a_log_forgets_its_oldest_bytes_and_knows_it() {
+    fn a_full_log_drops_its_oldest_bytes_and_none_can_be_read_from_there() {
         let shape = Shape { bitrate: 100_000_000, fps: 30, gop: 30, audio: false };
         let mut source = Source::new(shape, 0, 0);
         let mut log = Log::new();
-        source.opening().iter().for_each(|frame| log.append(frame));
-        assert_eq!(log.join(&mut Vec::new()), 0, "before the first key frame it is the beginning");
+        source.headers().iter().for_each(|frame| log.append(frame));
+        assert_eq!(log.join(&mut Vec::new()), 0, "without a key frame a player starts at the beginning");
         while log.base == 0 {
             log.append(&source.next_frame(0));
         }
@@ -419,7 +423,7 @@ mod tests {
 
         let mut before = Vec::new();
         let joined = log.join(&mut before);
-        assert_eq!(log.from(joined).unwrap()[12], 0x17, "a key frame behind its chunk header");
+        assert_eq!(log.from(joined).unwrap()[12], 0x17, "a key frame after its chunk header");
         assert_eq!(before[7], 18, "metadata first");
     }
 }

@@ -1,4 +1,4 @@
-//! One socket with a client's session on it: what the session would say goes out, what comes in goes to it.
+//! One socket and its client session: sends what the session outputs, and feeds it what the socket receives.
 
 use std::io;
 use std::net::SocketAddr;
@@ -10,31 +10,31 @@ use fanfare_rtmp::rtmp::client::{Client, ClientConfig, Event};
 use crate::flv_client::FlvClient;
 use crate::sys::{self, Origin, Received};
 
-/// A connection of a client.
+/// A client's connection.
 #[derive(Debug)]
 pub struct Link {
     socket: OwnedFd,
     is_connected: bool,
-    /// The protocol, as long as it is followed.
+    /// The RTMP session, until [`Link::forget_protocol`].
     client: Option<Box<Client>>,
-    /// Likewise, where it is HTTP's.
+    /// The HTTP session, until [`Link::forget_protocol`].
     flv_client: Option<Box<FlvClient>>,
     is_rtmp: bool,
-    /// What the socket had no room for.
+    /// Bytes that the socket has not accepted yet.
     unsent: Vec<u8>,
     received_bytes: u64,
     sent_bytes: u64,
 }
 
-/// The connection is over: closed by the peer, broken, or against the protocol.
+/// Why the connection ended: closed by the peer, broken, or a protocol error.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Over(pub String);
+pub struct Disconnected(pub String);
 
 impl Link {
-    /// Begins to connect.
+    /// Starts to connect.
     ///
     /// # Errors
-    /// No port or file is left.
+    /// No free port or file descriptor.
     pub fn new(config: ClientConfig, target: SocketAddr, origin: Origin) -> io::Result<Self> {
         let now_ns = sys::now_ns();
         let client = Client::new(config, now_ns / 1_000_000, random(now_ns));
@@ -50,10 +50,10 @@ impl Link {
         })
     }
 
-    /// Begins to connect, to ask for a stream over HTTP.
+    /// Starts to connect, to request a stream over HTTP.
     ///
     /// # Errors
-    /// No port or file is left.
+    /// No free port or file descriptor.
     pub fn over_http(mut client: FlvClient, target: SocketAddr, origin: Origin) -> io::Result<Self> {
         Ok(Self {
             socket: sys::connect(target, origin)?,
@@ -67,11 +67,11 @@ impl Link {
         })
     }
 
-    /// Is told that the socket became ready; sends what waits.
+    /// To be called when the socket becomes ready. Sends what is pending.
     ///
     /// # Errors
-    /// It did not connect, or is broken.
-    pub fn ready(&mut self) -> Result<(), Over> {
+    /// It could not connect, or the connection is broken.
+    pub fn on_ready(&mut self) -> Result<(), Disconnected> {
         if !self.is_connected {
             sys::connected(&self.socket)?;
             self.is_connected = true;
@@ -79,27 +79,29 @@ impl Link {
         self.flush()
     }
 
-    /// Takes what came, `scrap.len()` and `limit` bytes at most, and tells what it means. Returns how many bytes it
-    /// was; fewer than asked for means that nothing is left.
+    /// Receives at most `scratch.len()` and `limit` bytes, and calls `event` for what they mean. Returns the number of bytes;
+    /// fewer than asked for means that nothing is left.
     ///
     /// # Errors
-    /// The connection is over.
+    /// The connection has ended.
     pub fn receive(
         &mut self,
-        scrap: &mut [u8],
+        scratch: &mut [u8],
         limit: usize,
         mut event: impl FnMut(Event),
-    ) -> Result<usize, Over> {
-        let len = scrap.len().min(limit);
-        let n = match sys::receive(&self.socket, &mut scrap[..len]) {
+    ) -> Result<usize, Disconnected> {
+        let len = scratch.len().min(limit);
+        let n = match sys::receive(&self.socket, &mut scratch[..len]) {
             Received::Bytes(n) => n,
             Received::Nothing => return Ok(0),
-            Received::Closed => return Err(Over("closed by the server".to_owned())),
+            Received::Closed => return Err(Disconnected("closed by the server".to_owned())),
         };
         self.received_bytes += n as u64;
         if let Some(client) = &mut self.client {
-            let bytes = Bytes::copy_from_slice(&scrap[..n]);
-            client.receive(bytes, sys::now_ns() / 1_000_000).map_err(|error| Over(error.to_string()))?;
+            let bytes = Bytes::copy_from_slice(&scratch[..n]);
+            client
+                .receive(bytes, sys::now_ns() / 1_000_000)
+                .map_err(|error| Disconnected(error.to_string()))?;
             while let Some(next) = client.poll() {
                 match next {
                     Event::Send(bytes) => self.unsent.extend_from_slice(&bytes),
@@ -108,21 +110,21 @@ impl Link {
             }
         }
         if let Some(client) = &mut self.flv_client {
-            client.receive(&scrap[..n], &mut event).map_err(Over)?;
+            client.receive(&scratch[..n], &mut event).map_err(Disconnected)?;
         }
         self.flush()?;
         Ok(n)
     }
 
-    /// Lets the kernel throw away what came, unread. Returns how many bytes it was.
+    /// Has the kernel discard what was received, unread. Returns the number of bytes.
     ///
     /// # Errors
-    /// The connection is over.
-    pub fn discard(&mut self, scrap: &mut [u8]) -> Result<usize, Over> {
-        let n = match sys::discard(&self.socket, scrap) {
+    /// The connection has ended.
+    pub fn discard(&mut self, scratch: &mut [u8]) -> Result<usize, Disconnected> {
+        let n = match sys::discard(&self.socket, scratch) {
             Received::Bytes(n) => n,
             Received::Nothing => return Ok(0),
-            Received::Closed => return Err(Over("closed by the server".to_owned())),
+            Received::Closed => return Err(Disconnected("closed by the server".to_owned())),
         };
         let before = self.received_bytes;
         self.received_bytes += n as u64;
@@ -134,18 +136,18 @@ impl Link {
         Ok(n)
     }
 
-    /// Follows the protocol no longer: only [`Link::discard`] makes sense from now on.
+    /// Drops the session: from now on only [`Link::discard`] makes sense.
     pub fn forget_protocol(&mut self) {
         self.client = None;
         self.flv_client = None;
         self.unsent.shrink_to_fit();
     }
 
-    /// Has the session say something, and sends it.
+    /// Calls `what` with the RTMP session, and sends what the session outputs.
     ///
     /// # Errors
     /// The connection is broken.
-    pub fn say(&mut self, what: impl FnOnce(&mut Client)) -> Result<(), Over> {
+    pub fn with_client(&mut self, what: impl FnOnce(&mut Client)) -> Result<(), Disconnected> {
         let Some(client) = &mut self.client else { return Ok(()) };
         what(client);
         while let Some(Event::Send(bytes)) = client.poll() {
@@ -154,7 +156,7 @@ impl Link {
         self.flush()
     }
 
-    /// Bytes that wait for room in the socket.
+    /// Bytes that the socket has not accepted yet.
     pub fn unsent_bytes(&self) -> usize {
         self.unsent.len()
     }
@@ -169,7 +171,7 @@ impl Link {
         self.sent_bytes
     }
 
-    fn flush(&mut self) -> Result<(), Over> {
+    fn flush(&mut self) -> Result<(), Disconnected> {
         if let (Some(client), true) = (&mut self.client, self.is_connected && self.sent_bytes == 0) {
             while let Some(Event::Send(bytes)) = client.poll() {
                 self.unsent.extend_from_slice(&bytes);
@@ -193,20 +195,20 @@ impl AsFd for Link {
     }
 }
 
-impl From<io::Error> for Over {
+impl From<io::Error> for Disconnected {
     fn from(error: io::Error) -> Self {
         Self(error.to_string())
     }
 }
 
-/// Handshakes must differ, not be secret.
+/// Handshakes must differ; they need not be secret.
 fn random(now_ns: u64) -> [u8; 32] {
     let mut random = [0; 32];
     random[..8].copy_from_slice(&now_ns.to_be_bytes());
     random
 }
 
-/// As the session acknowledges by itself: a server may want to hear of the player.
+/// As the session does by itself: a server may rely on acknowledgements.
 const ACKNOWLEDGE_EVERY: u64 = 2_500_000;
 /// Chunk stream 2, type 0, 4 bytes of message type 3.
 const ACKNOWLEDGEMENT_HEADER: &[u8] = b"\x02\0\0\0\0\0\x04\x03\0\0\0\0";

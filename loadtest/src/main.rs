@@ -1,4 +1,4 @@
-//! The command line. Decides nothing but what is printed.
+//! The command line: options in, progress and results out.
 
 use std::io::Write;
 use std::net::SocketAddr;
@@ -21,17 +21,17 @@ fn main() -> ExitCode {
     match start(cpu, command) {
         Ok(code) => code,
         Err(error) => {
-            say(format_args!("fanfare-load: {error}"));
+            log(format_args!("fanfare-load: {error}"));
             ExitCode::from(COULD_NOT_RUN)
         }
     }
 }
 
-/// Load for RTMP relays: publishers, thousands of players, and the bare send loop to compare with
+/// Load generator for RTMP relays: publishers, thousands of players, attacks, and a bare send loop as the baseline
 #[derive(Parser)]
 #[command(version, after_help = EXAMPLES, max_term_width = 100)]
 struct Cli {
-    /// Stay on this CPU
+    /// Pin the process to this CPU
     #[arg(long, global = true, value_name = "N")]
     cpu: Option<usize>,
     #[command(subcommand)]
@@ -40,14 +40,14 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Publish synthetic streams, whose frames carry their number and the time at which they were sent
+    /// Publish synthetic streams; each frame carries its number and the time at which it was sent
     Publish(Publish),
-    /// Play with many players, and check what they receive against what was sent. Exit code: 0 if all came, stayed and
-    /// got each frame in time, 1 if not
+    /// Play with many players, and check what they receive against what was sent. Exit code: 0 if all players connected,
+    /// stayed and got each frame in time, 1 if not
     Play(Play),
-    /// Do to a server what it must bear: sends what no client would
+    /// Attack a server with input that no real client sends
     Attack(Attack),
-    /// Serve one stream by a loop that does nothing but send(): the yardstick
+    /// Serve one stream by a loop that only calls send(): the baseline for comparisons
     Limit(Limit),
 }
 
@@ -55,10 +55,10 @@ enum Command {
 struct Publish {
     /// rtmp://127.0.0.1:1935/live/stream; further streams are stream-1, stream-2, …
     url: String,
-    /// How many streams
+    /// Number of streams
     #[arg(long, default_value = "1", value_parser = at_least_one)]
     streams: usize,
-    /// Bits per second of each, audio included: 600k, 2.5M
+    /// Bits per second per stream, audio included: 600k, 2.5M
     #[arg(long, default_value = "1M", value_parser = bits)]
     bitrate: u64,
     /// Video frames per second
@@ -67,13 +67,13 @@ struct Publish {
     /// Frames from one key frame to the next
     #[arg(long, default_value = "60")]
     gop: u32,
-    /// Leave out the audio, 43 frames a second of 64 kbit/s
+    /// Without audio, which is 43 frames per second at 64 kbit/s
     #[arg(long)]
     no_audio: bool,
-    /// Payload bytes of a chunk that is sent
+    /// Chunk size of what is sent, in bytes
     #[arg(long, default_value = "4096", value_parser = chunk_size)]
     chunk_size: ChunkSize,
-    /// Stop after this many
+    /// Stop after this many seconds
     #[arg(long, default_value = "3600", value_parser = seconds)]
     seconds: Duration,
     #[command(flatten)]
@@ -84,60 +84,60 @@ struct Publish {
 struct Play {
     /// rtmp://127.0.0.1:1935/live/stream, http://127.0.0.1:8080/live/stream.flv, or that with ws
     url: String,
-    /// How many players
+    /// Number of players
     #[arg(short = 'n', long, default_value = "100", value_parser = at_least_one)]
     players: usize,
-    /// Spread them over this many streams, named as `publish` names them
+    /// Spread the players over this many streams, named as `publish` names them
     #[arg(long, default_value = "1", value_parser = at_least_one)]
     streams: usize,
-    /// New players a second
+    /// New players per second
     #[arg(long, default_value = "500", value_parser = positive)]
     ramp: f64,
-    /// Share of the players whose frames are all checked, 0 to 1; the others' bytes are only counted
+    /// Share of players that check every frame, 0 to 1; for the others only bytes are counted
     #[arg(long, default_value = "0.02", value_name = "SHARE")]
     parse: f64,
-    /// Share that ceases to read after a while
+    /// Share of players that stop reading after a while
     #[arg(long, default_value = "0", value_name = "SHARE")]
     stalled: f64,
-    /// Share that reads at a rate of its own
+    /// Share of players that read at a limited rate
     #[arg(long, default_value = "0", value_name = "SHARE")]
     slow: f64,
-    /// Share that leaves and comes back, again and again
+    /// Share of players that disconnect and reconnect, again and again
     #[arg(long, default_value = "0", value_name = "SHARE")]
     churn: f64,
-    /// Seconds from the first picture to the stall
+    /// Seconds from the first key frame to the stall
     #[arg(long, default_value = "3", value_parser = seconds)]
     stall_after: Duration,
-    /// Seconds of the stall; 0 is for good
+    /// Length of the stall in seconds; 0 means for ever
     #[arg(long, default_value = "0", value_parser = seconds)]
     stall_for: Duration,
-    /// Bits per second that slow players read
+    /// Bits per second that slow players read at
     #[arg(long, default_value = "300k", value_parser = bits)]
     slow_bitrate: u64,
-    /// Seconds that those stay who come and go
+    /// Seconds that reconnecting players stay connected
     #[arg(long, default_value = "5", value_parser = seconds)]
     churn_stay: Duration,
-    /// Seconds that they stay away
+    /// Seconds until they reconnect
     #[arg(long, default_value = "1", value_parser = seconds)]
     churn_away: Duration,
-    /// Seconds from the last player's coming to the steady time
+    /// Seconds from the last player's connection to the start of the measurement
     #[arg(long, default_value = "3", value_parser = seconds)]
     settle: Duration,
-    /// Seconds of the steady time, in which latency and throughput are measured
+    /// Length of the measurement in seconds
     #[arg(long, default_value = "10", value_parser = seconds)]
     seconds: Duration,
-    /// Milliseconds between two times that players whose frames are not checked are drained; 0 drains whenever
-    /// something has come, at the price of a wake-up for the server's send()
+    /// Milliseconds between two reads of players whose frames are not checked; 0 reads whenever data arrives, at the
+    /// cost of a wake-up in the server's send()
     #[arg(long, default_value = "10", value_parser = milliseconds)]
     drain_every: Duration,
-    /// Milliseconds after which a frame is late; a player that gets nothing for so long, although something was sent,
+    /// Milliseconds after which a frame is late; a player that gets nothing for that long, although something was sent,
     /// has stalled
     #[arg(long, default_value = "500", value_parser = milliseconds)]
     late_after: Duration,
-    /// Take note of the CPU time and memory of this process and its children: the server's
+    /// Process ID of the server: report the CPU time and memory of it and its children
     #[arg(long, value_name = "PID")]
     server_pid: Option<u32>,
-    /// Write the result here as well, as JSON
+    /// Also write the result to this file, as JSON
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
     #[command(flatten)]
@@ -146,16 +146,16 @@ struct Play {
 
 #[derive(Args)]
 struct Attack {
-    /// How
+    /// The kind of attack
     #[arg(value_enum)]
     kind: attack::Kind,
-    /// rtmp://127.0.0.1:1935/live/stream, a stream that is published; http://127.0.0.1:8080/live/stream.flv for attacks
+    /// rtmp://127.0.0.1:1935/live/stream, a live stream; http://127.0.0.1:8080/live/stream.flv for attacks
     /// over HTTP
     url: String,
-    /// The HTTP port, 127.0.0.1:8080, for attacks that use both
+    /// The HTTP address, such as 127.0.0.1:8080, for attacks that use both
     #[arg(long, value_name = "ADDR")]
     http: Option<SocketAddr>,
-    /// Stop after this many
+    /// Stop after this many seconds
     #[arg(long, default_value = "10", value_parser = seconds)]
     seconds: Duration,
     #[command(flatten)]
@@ -164,20 +164,20 @@ struct Attack {
 
 #[derive(Args)]
 struct Limit {
-    /// Listen here
+    /// Address to listen on
     #[arg(long, default_value = "127.0.0.1:1935", value_name = "ADDR")]
     listen: SocketAddr,
-    /// Milliseconds for which frames are gathered before they are sent; 0 sends each at once
+    /// Milliseconds for which frames are collected before they are sent; 0 sends each frame at once
     #[arg(long, default_value = "0", value_parser = milliseconds)]
     window: Duration,
-    /// Stop after this many
+    /// Stop after this many seconds
     #[arg(long, default_value = "3600", value_parser = seconds)]
     seconds: Duration,
 }
 
 #[derive(Args)]
 struct Host {
-    /// The server is not on this machine, and is yours to load
+    /// Allow a server that is not on this machine: you confirm that you may put load on it
     #[arg(long)]
     i_own_this_host: bool,
 }
@@ -212,21 +212,17 @@ impl Publish {
         let published = publish::run(&options, stop, |published| {
             let mb = (published.bytes - before) as f64 / 1e6;
             before = published.bytes;
-            say(format_args!("publishing {:.3} MB/s, {} frames so far", mb, published.frames));
+            log(format_args!("publishing {:.3} MB/s, {} frames so far", mb, published.frames));
         })?;
-        say(format_args!("published {} frames, {:.1} MB", published.frames, published.bytes as f64 / 1e6));
+        log(format_args!("published {} frames, {:.1} MB", published.frames, published.bytes as f64 / 1e6));
         Ok(ExitCode::SUCCESS)
     }
 }
 
 impl Play {
     fn run(self, stop: &AtomicBool) -> Result<ExitCode, String> {
-        let shares = Shares {
-            checks: self.parse,
-            stalls: self.stalled,
-            reads_slowly: self.slow,
-            comes_and_goes: self.churn,
-        };
+        let shares =
+            Shares { checks: self.parse, stalls: self.stalled, reads_slowly: self.slow, churns: self.churn };
         shares.check()?;
         let options = play::Options {
             target: Target::resolve(&self.url, self.host.i_own_this_host)?,
@@ -247,7 +243,7 @@ impl Play {
             late_after: self.late_after,
             server_pid: self.server_pid,
         };
-        let report = play::run(&options, stop, |progress| say(format_args!("{}", line(progress))))?;
+        let report = play::run(&options, stop, |progress| log(format_args!("{}", line(progress))))?;
         print(&report);
         if let Some(path) = &self.json {
             let json = serde_json::to_string_pretty(&report).expect("a report is numbers and text");
@@ -261,12 +257,12 @@ impl Attack {
     fn run(self, stop: &AtomicBool) -> Result<ExitCode, String> {
         let target = Target::resolve(&self.url, self.host.i_own_this_host)?;
         if self.http.is_some_and(|http| http.ip() != target.address.ip()) {
-            return Err("--http is not on the host of the address".to_owned());
+            return Err("--http must be on the same host as the URL".to_owned());
         }
         let options = attack::Options { target, http: self.http, kind: self.kind, time: self.seconds };
         let done = attack::run(&options, stop)?;
-        say(format_args!(
-            "{} connections begun, {} ended by the server, {:.1} MB sent",
+        log(format_args!(
+            "{} connections opened, {} closed by the server, {:.1} MB sent",
             done.begun,
             done.ended,
             done.bytes as f64 / 1e6
@@ -279,16 +275,16 @@ impl Limit {
     fn run(self, stop: &AtomicBool) -> Result<ExitCode, String> {
         let Self { listen, window, seconds } = self;
         let options = limit::Options { address: listen, window, time: seconds };
-        let listening = |address| say(format_args!("listening on rtmp://{address}"));
+        let listening = |address| log(format_args!("listening on rtmp://{address}"));
         let mut before = limit::Sent::default();
         limit::run(&options, stop, listening, |sent| {
             let mb = (sent.bytes - before.bytes) as f64 / 1e6;
             let sends = sent.sends - before.sends;
-            say(format_args!(
-                "{} players  {mb:.1} MB/s  {sends} sends/s, {} to a full socket; {:.1} MB owed; {} dropped so far",
+            log(format_args!(
+                "{} players  {mb:.1} MB/s  {sends} sends/s, {} filled the socket; {:.1} MB pending; {} players dropped so far",
                 sent.players,
                 sent.full - before.full,
-                sent.owed as f64 / 1e6,
+                sent.pending as f64 / 1e6,
                 sent.dropped
             ));
             before = sent;
@@ -297,29 +293,29 @@ impl Limit {
     }
 }
 
-/// A second of a run of players.
+/// The progress line that is logged every second.
 fn line(progress: &Progress) -> String {
     let Progress { seconds, begun, watching, waiting, mb, latency, tally, lost, is_steady } = progress;
     format!(
-        "{seconds:4.0} s  {watching}/{begun} watch  {mb:.1} MB/s  p50 {:.1} p99 {:.1} ms  {} gaps {} skips  {lost} \
+        "{seconds:4.0} s  {watching}/{begun} watching  {mb:.1} MB/s  p50 {:.1} p99 {:.1} ms  {} gaps {} skips  {lost} \
          lost{}{}",
         latency.p50,
         latency.p99,
         tally.gaps,
         tally.skips,
-        if *waiting > 0 { format!("  {waiting} WAIT") } else { String::new() },
-        if *is_steady { "" } else { "  (coming)" }
+        if *waiting > 0 { format!("  {waiting} STALLED") } else { String::new() },
+        if *is_steady { "" } else { "  (starting)" }
     )
 }
 
-/// The result, to standard output.
+/// Prints the result to standard output.
 fn print(report: &Report) {
-    // Whoever closed it does not want to know.
+    // A closed standard output is not an error.
     let _ = writeln!(std::io::stdout(), "{report}");
 }
 
-/// How it goes, to standard error.
-fn say(text: std::fmt::Arguments) {
+/// Logs progress and errors to standard error.
+fn log(text: std::fmt::Arguments) {
     let _ = writeln!(std::io::stderr(), "{text}");
 }
 
@@ -338,36 +334,36 @@ fn bits(text: &str) -> Result<u64, String> {
 
 fn chunk_size(text: &str) -> Result<ChunkSize, String> {
     let size = text.parse().ok().and_then(ChunkSize::new);
-    size.ok_or_else(|| "a chunk has 1 to 16777215 bytes".to_owned())
+    size.ok_or_else(|| "a chunk size is 1 to 16777215 bytes".to_owned())
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {
-    let seconds = text.parse::<f64>().ok().filter(|seconds| (0.0..=MOST_SECONDS).contains(seconds));
-    seconds.map(Duration::from_secs_f64).ok_or_else(|| "seconds are 0 to 604800".to_owned())
+    let seconds = text.parse::<f64>().ok().filter(|seconds| (0.0..=MAX_SECONDS).contains(seconds));
+    seconds.map(Duration::from_secs_f64).ok_or_else(|| "expected seconds, 0 to 604800".to_owned())
 }
 
 fn milliseconds(text: &str) -> Result<Duration, String> {
     let milliseconds = text.parse().ok().filter(|milliseconds| *milliseconds <= 60_000);
-    milliseconds.map(Duration::from_millis).ok_or_else(|| "milliseconds are 0 to 60000".to_owned())
+    milliseconds.map(Duration::from_millis).ok_or_else(|| "expected milliseconds, 0 to 60000".to_owned())
 }
 
 fn at_least_one(text: &str) -> Result<usize, String> {
-    text.parse().ok().filter(|number| *number > 0).ok_or_else(|| "at least 1".to_owned())
+    text.parse().ok().filter(|number| *number > 0).ok_or_else(|| "must be at least 1".to_owned())
 }
 
 fn positive(text: &str) -> Result<f64, String> {
     text.parse()
         .ok()
         .filter(|number| (0.001..=1e6).contains(number))
-        .ok_or_else(|| "0.001 to 1000000".to_owned())
+        .ok_or_else(|| "must be 0.001 to 1000000".to_owned())
 }
 
-/// A week: nothing runs for ever.
-const MOST_SECONDS: f64 = 604_800.0;
+/// A week: every run ends.
+const MAX_SECONDS: f64 = 604_800.0;
 
-/// Exit code of a run in which not everything was as it should be.
+/// Exit code of a run in which a player failed or missed something.
 const NOT_PERFECT: u8 = 1;
-/// Exit code of a run that could not begin, or was cut short; clap uses the same.
+/// Exit code of a run that could not start or was cut short; clap uses the same.
 const COULD_NOT_RUN: u8 = 2;
 
 const EXAMPLES: &str = "\
@@ -389,7 +385,7 @@ mod tests {
     }
 
     #[test]
-    fn bitrates_are_read_as_people_write_them() {
+    fn bitrates_may_have_a_unit() {
         assert_eq!(["600k", "2.5M", "64000"].map(|text| bits(text).unwrap()), [600_000, 2_500_000, 64_000]);
         for text in ["", "k", "-1", "1G", "NaN"] {
             assert!(bits(text).is_err(), "{text}");
@@ -397,7 +393,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_runs_for_ever() {
+    fn every_run_has_an_end() {
         assert_eq!(seconds("1.5"), Ok(Duration::from_millis(1500)));
         for text in ["inf", "-1", "NaN", "604801"] {
             assert!(seconds(text).is_err(), "{text}");

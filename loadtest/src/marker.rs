@@ -1,31 +1,32 @@
-//! What each synthetic frame carries, so that a player can tell whether it is whole, whether one is missing before it,
-//! how long it was under way, and what has been sent besides it.
+//! What each synthetic frame carries, so that a player can check whether it is intact, whether one is missing before it,
+//! how old it is, and what else has been sent.
 
 use crate::schedule::{Schedule, Shape};
 
-/// Who sent a frame, which one it is, and when.
+/// Which encoder sent a frame, which one it is, and when it was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Marker {
-    /// Of the streams of one publisher.
+    /// Number of the stream among those of one publisher process.
     pub stream: u32,
-    /// One connection of an encoder: tells a restarted encoder, which counts from 0 again, from a lost order.
+    /// Identifies one connection of an encoder: distinguishes a restarted encoder, which counts from 0 again, from frames
+    /// out of order.
     pub source: u32,
-    /// Counts the frames of one kind (audio, video), from 0.
+    /// Number among the frames of one kind (audio, video), from 0.
     pub sequence: u64,
     /// CLOCK_MONOTONIC.
     pub sent_ns: u64,
-    /// By which the other frames are sent, before this one and after it.
+    /// When all other frames of this encoder are due.
     pub schedule: Schedule,
-    /// The encoder has ended: nothing comes after this one.
+    /// The encoder has ended: no frame follows.
     pub is_last: bool,
 }
 
 impl Marker {
-    /// Bytes of a marker.
+    /// Size of a marker, in bytes.
     pub const LEN: usize = 49;
 
-    /// Appends the marker, and filler that follows from it, until `out` has `len` bytes (a marker more than it had
-    /// at least).
+    /// Appends the marker, and filler that depends on it, until `out` has `len` bytes (at least as many as it had, and a
+    /// marker).
     pub fn write(&self, out: &mut Vec<u8>, len: usize) {
         let len = len.max(out.len() + Self::LEN);
         out.extend_from_slice(MAGIC);
@@ -48,7 +49,7 @@ impl Marker {
         }
     }
 
-    /// Reads the marker at `at` of a frame. `None`: it is not one of ours, its length is wrong, or a byte of it is.
+    /// Reads the marker at `at` of a frame. `None`: not one of ours, or its length or a byte of it is wrong.
     pub fn read(frame: &[u8], at: usize) -> Option<Self> {
         let mut fields = Fields(frame.get(at..at + Self::LEN)?);
         let magic = fields.take::<4>();
@@ -83,7 +84,7 @@ impl Marker {
         true
     }
 
-    /// Another place for each frame, so that the bytes of one are no other's.
+    /// Each frame starts elsewhere, so that no two frames have the same bytes.
     fn filler_start(&self) -> usize {
         let mixed = (self.sequence ^ u64::from(self.stream) << 32).wrapping_mul(0x9E37_79B9_7F4A_7C15);
         (mixed >> 40) as usize % FILLER.len()
@@ -104,7 +105,7 @@ const MAGIC: &[u8; 4] = b"fanf";
 const HAS_AUDIO: u8 = 1;
 const IS_LAST: u8 = 2;
 
-/// Never 0, so that it holds no start code of H.264. Its length has no small factor in common with frame lengths.
+/// Never 0, so that it has no H.264 start code. Its length shares no small factor with frame lengths.
 static FILLER: [u8; 65_521] = filler();
 
 const fn filler() -> [u8; 65_521] {
@@ -142,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn a_marker_survives_the_round_trip_in_frames_of_any_length() {
+    fn a_marker_reads_as_it_was_written_in_frames_of_any_length() {
         for len in [0, 51, 52, 1000, 70_000, 200_000] {
             let frame = frame(len);
             assert_eq!(frame.len(), len.max(2 + Marker::LEN));
@@ -151,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn a_changed_byte_is_seen_wherever_it_is() {
+    fn a_changed_byte_is_detected_wherever_it_is() {
         let whole = frame(90_000);
         for at in [2, 33, 36, 50, 51, 1000, 66_000, 89_999] {
             let mut frame = whole.clone();
@@ -161,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_or_additional_byte_is_seen() {
+    fn a_missing_or_additional_byte_is_detected() {
         let mut frame = frame(1000);
         assert_eq!(Marker::read(&frame[..999], 2), None);
         frame.push(FILLER[0]);

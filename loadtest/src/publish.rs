@@ -1,4 +1,4 @@
-//! Publishes synthetic streams at a steady pace.
+//! Publishes synthetic streams in real time.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use fanfare_rtmp::rtmp::chunk::ChunkSize;
 use fanfare_rtmp::rtmp::client::{ClientConfig, Event, Role};
 
-use crate::link::{Link, Over};
+use crate::link::{Disconnected, Link};
 use crate::source::{Shape, Source};
 use crate::sys::{self, Origin, Poller};
 use crate::target::Target;
@@ -14,13 +14,13 @@ use crate::target::Target;
 /// What to publish.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Where; further streams get a number behind their key.
+    /// The first stream; further ones get a number after the key.
     pub target: Target,
-    /// How many streams.
+    /// Number of streams.
     pub streams: usize,
-    /// What each is like.
+    /// Parameters of each stream.
     pub shape: Shape,
-    /// Of the chunks that are sent.
+    /// Chunk size of what is sent.
     pub chunk_size: ChunkSize,
     /// How long.
     pub time: Duration,
@@ -31,18 +31,18 @@ pub struct Options {
 pub struct Published {
     /// Frames sent.
     pub frames: u64,
-    /// Bytes sent, handshakes and all.
+    /// Bytes sent, handshakes included.
     pub bytes: u64,
 }
 
-/// Publishes until the time is over or `stop` is set. `told` is called each second with what was published.
+/// Publishes until the time is over or `stop` is set. Calls `on_progress` every second with the totals so far.
 ///
 /// # Errors
 /// A stream could not be published, or its connection ended, as one line.
 pub fn run(
     options: &Options,
     stop: &AtomicBool,
-    mut told: impl FnMut(Published),
+    mut on_progress: impl FnMut(Published),
 ) -> Result<Published, String> {
     options.shape.check()?;
     let mut poller = Poller::new().map_err(|error| error.to_string())?;
@@ -50,30 +50,30 @@ pub fn run(
     let end_ns = begun_ns.saturating_add(sys::nanos(options.time));
     let mut encoders = Vec::new();
     for number in 0..options.streams {
-        let encoder = Encoder::new(options, number).map_err(|Over(reason)| reason)?;
+        let encoder = Encoder::new(options, number).map_err(|Disconnected(reason)| reason)?;
         poller.add(&encoder.link, number).map_err(|error| error.to_string())?;
         encoders.push(encoder);
     }
-    let mut scrap = vec![0; 16 << 10];
+    let mut scratch = vec![0; 16 << 10];
     let mut ready = Vec::new();
-    let mut tell_ns = begun_ns + SECOND_NS;
+    let mut report_ns = begun_ns + SECOND_NS;
     loop {
         let now_ns = sys::now_ns();
-        let mut wake_ns = tell_ns.min(end_ns);
+        let mut wake_ns = report_ns.min(end_ns);
         for encoder in &mut encoders {
-            wake_ns = wake_ns.min(encoder.publish(now_ns).map_err(|over| encoder.failed(over))?);
+            wake_ns = wake_ns.min(encoder.publish(now_ns).map_err(|error| encoder.failed(error))?);
         }
         if now_ns >= end_ns || stop.load(Ordering::Relaxed) {
             break;
         }
-        if now_ns >= tell_ns {
-            tell_ns += SECOND_NS;
-            told(sum(&encoders));
+        if now_ns >= report_ns {
+            report_ns += SECOND_NS;
+            on_progress(sum(&encoders));
         }
         poller.wait(wake_ns.saturating_sub(sys::now_ns()), &mut ready);
         for &number in &ready {
             let encoder = &mut encoders[number];
-            encoder.ready(&mut scrap).map_err(|over| encoder.failed(over))?;
+            encoder.on_ready(&mut scratch).map_err(|error| encoder.failed(error))?;
         }
     }
     encoders.iter_mut().for_each(Encoder::end);
@@ -91,94 +91,96 @@ struct Encoder {
     name: String,
     link: Link,
     source: Source,
-    /// By which encoders of one process are apart, so that their frames are spread over time.
+    /// Time offset from the first encoder, so that the frames of many encoders are spread over time.
     phase_ns: u64,
-    /// Whether it has been let in.
+    /// Whether the server has accepted it.
     is_started: bool,
-    asked_ns: u64,
+    connected_ns: u64,
     frames: u64,
 }
 
 impl Encoder {
-    fn new(options: &Options, number: usize) -> Result<Self, Over> {
+    fn new(options: &Options, number: usize) -> Result<Self, Disconnected> {
         let url = options.target.stream(number);
         let name = url.to_string();
         let config = ClientConfig { url, role: Role::Publish, chunk_size: options.chunk_size, fmle: true };
-        let asked_ns = sys::now_ns();
+        let connected_ns = sys::now_ns();
         let frame_ns = SECOND_NS / u64::from(options.shape.fps);
         Ok(Self {
             name,
             link: Link::new(config, options.target.address, Origin::default())?,
-            source: Source::new(options.shape, number as u32, (asked_ns / 1_000_000) as u32),
+            source: Source::new(options.shape, number as u32, (connected_ns / 1_000_000) as u32),
             phase_ns: frame_ns * number as u64 / options.streams as u64,
             is_started: false,
-            asked_ns,
+            connected_ns,
             frames: 0,
         })
     }
 
-    fn ready(&mut self, scrap: &mut [u8]) -> Result<(), Over> {
-        self.link.ready()?;
+    fn on_ready(&mut self, scratch: &mut [u8]) -> Result<(), Disconnected> {
+        self.link.on_ready()?;
         let mut started = false;
         let mut refused = None;
-        while self.link.receive(scrap, usize::MAX, |event| match event {
+        while self.link.receive(scratch, usize::MAX, |event| match event {
             Event::Started => started = true,
             Event::Status(status) if status.level == "error" => {
                 refused = Some(format!("{} {}", status.code, status.description));
             }
             _ => {}
-        })? == scrap.len()
+        })? == scratch.len()
         {}
         if let Some(reason) = refused {
-            return Err(Over(reason));
+            return Err(Disconnected(reason));
         }
         if started {
             self.is_started = true;
             self.source.begin(sys::now_ns() + self.phase_ns);
-            let opening = self.source.opening();
-            self.link.say(|client| opening.iter().for_each(|frame| client.send_frame(frame)))?;
+            let headers = self.source.headers();
+            self.link.with_client(|client| headers.iter().for_each(|frame| client.send_frame(frame)))?;
         }
         Ok(())
     }
 
-    /// Sends what is due, and says when to come again.
-    fn publish(&mut self, now_ns: u64) -> Result<u64, Over> {
+    /// Sends the frames that are due, and returns when the next one is.
+    fn publish(&mut self, now_ns: u64) -> Result<u64, Disconnected> {
         if !self.is_started {
-            return match self.asked_ns + OPENING_NS {
-                until_ns if now_ns >= until_ns => Err(Over("no answer to publish".to_owned())),
+            return match self.connected_ns + START_TIMEOUT_NS {
+                until_ns if now_ns >= until_ns => {
+                    Err(Disconnected("timeout: publish was not answered".to_owned()))
+                }
                 until_ns => Ok(until_ns),
             };
         }
         while self.source.due_ns() <= now_ns {
             let frame = self.source.next_frame(sys::now_ns());
-            self.link.say(|client| client.send_frame(&frame))?;
+            self.link.with_client(|client| client.send_frame(&frame))?;
             self.frames += 1;
         }
         if self.link.unsent_bytes() > MAX_UNSENT_BYTES {
-            return Err(Over(format!(
-                "the server takes less than it is sent: {MAX_UNSENT_BYTES} bytes wait"
+            return Err(Disconnected(format!(
+                "the server reads more slowly than the bitrate: {MAX_UNSENT_BYTES} bytes are pending"
             )));
         }
         Ok(self.source.due_ns())
     }
 
-    /// Says that it was the last frame, and goes. It is over, whatever comes of it.
+    /// Sends a last frame and ends the stream. Errors no longer matter.
     fn end(&mut self) {
         if self.is_started {
             let frame = self.source.last_frame(sys::now_ns());
-            let _ = self.link.say(|client| client.send_frame(&frame));
+            let _ = self.link.with_client(|client| client.send_frame(&frame));
             self.frames += 1;
         }
-        let _ = self.link.say(|client| client.stop());
+        let _ = self.link.with_client(|client| client.stop());
     }
 
-    fn failed(&self, Over(reason): Over) -> String {
+    fn failed(&self, Disconnected(reason): Disconnected) -> String {
         format!("{}: {reason}", self.name)
     }
 }
 
 const SECOND_NS: u64 = 1_000_000_000;
-/// How long a server may take to let an encoder in.
-const OPENING_NS: u64 = 10 * SECOND_NS;
-/// An encoder drops frames at this point; a load that does so unseen would be no load.
+/// How long a server may take to accept a publisher.
+const START_TIMEOUT_NS: u64 = 10 * SECOND_NS;
+/// A real encoder would drop frames at this point, which would silently reduce the load.
 const MAX_UNSENT_BYTES: usize = 32 << 20;

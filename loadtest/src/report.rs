@@ -1,4 +1,4 @@
-//! What a run found, for people and as JSON.
+//! The result of a run, as text and as JSON.
 
 use std::fmt;
 
@@ -9,26 +9,26 @@ use crate::checker::Tally;
 use crate::delivery::Delivery;
 use crate::usage::Usage;
 
-/// Times in nanoseconds, three digits of each, up to an hour.
+/// Durations in nanoseconds, with three significant digits, up to an hour.
 #[derive(Clone, Debug)]
 pub struct Times(Histogram<u64>);
 
-/// What a run of players found.
+/// The result of a run of players.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Report {
-    /// Players that were to come.
+    /// Players that were to connect.
     pub players: usize,
-    /// Of them, how many are watching at the end, or stay away for now as they were told to.
+    /// How many of them are connected at the end, or about to reconnect as configured.
     pub held: usize,
-    /// Connections that never got as far as playing.
+    /// Connections that failed before the server started to play.
     pub connect_failures: u64,
-    /// Players that the server sent away, or whose connection broke.
+    /// Players that the server disconnected, or whose connection broke.
     pub disconnects: u64,
-    /// Players that were told that the stream is over.
+    /// Players that were notified of the end of the stream.
     pub ended: u64,
-    /// Players that came to play and saw no picture until they went, or until the end.
+    /// Players that got no key frame until they left, or until the end.
     pub without_picture: u64,
-    /// Connections that got as far as playing; players that come back count again.
+    /// Connections on which the server started to play; players that reconnect count again.
     pub connections: u64,
     /// Seconds from the first connection to the end.
     pub seconds: f64,
@@ -36,49 +36,49 @@ pub struct Report {
     pub bytes: u64,
     /// From connecting to the first key frame, milliseconds.
     pub first_key_frame_ms: Summary,
-    /// The players that read all at once.
+    /// Players that read everything at once.
     pub checked: Tally,
-    /// The players that stall or read slowly: they may be skipped.
+    /// Players that stall or read slowly: the server may skip frames for them.
     pub hindered: Tally,
-    /// What was received, of what was sent.
+    /// What was received of what was sent.
     pub delivery: Delivery,
-    /// Latency until the steady time began: what to compare it with, if something is done to the server from then on.
+    /// Latency before the measurement began: a reference if something is done to the server from then on.
     pub settling_latency_ms: Summary,
-    /// The time in which all had come and settled.
+    /// The measurement: the time after all players had connected and settled.
     pub steady: Steady,
     /// The first reasons why connections ended.
     pub reasons: Vec<String>,
 }
 
-/// What happened once all players had come.
+/// The measurement: the time after all players had connected and settled.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Steady {
-    /// How long it was.
+    /// Its length.
     pub seconds: f64,
     /// Bytes received.
     pub bytes: u64,
-    /// 10^6 bytes a second.
+    /// 10^6 bytes per second.
     pub mb_per_second: f64,
-    /// From an encoder's send to a checked player, milliseconds.
+    /// From the send of an encoder to a checked player, milliseconds.
     pub latency_ms: Summary,
-    /// CPUs that the load itself took. Near 1 it is the load that is measured.
+    /// CPUs that the load generator used. Near 1, the load generator is the bottleneck.
     pub load_cores: f64,
-    /// What the server took, if its process was named.
+    /// What the server used, if its process was given.
     pub server: Option<Server>,
 }
 
-/// What a server's processes took.
+/// What a server's processes used.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub struct Server {
     /// User and system time.
     pub cpu_seconds: f64,
-    /// CPUs that it took.
+    /// CPUs used.
     pub cores: f64,
-    /// 10^6 bytes delivered for each second of CPU.
+    /// 10^6 bytes delivered per second of CPU time.
     pub mb_per_cpu_second: f64,
     /// Resident memory at the end, 10^6 bytes.
     pub resident_mb: f64,
-    /// Resident memory before the first player came.
+    /// Resident memory before the first player connected.
     pub resident_before_mb: f64,
 }
 
@@ -99,17 +99,17 @@ impl Times {
         Self(Histogram::new_with_bounds(1, HOUR_NS, 3).expect("the bounds are valid"))
     }
 
-    /// Takes note of a time; longer than an hour is an hour.
+    /// Records a duration; more than an hour counts as an hour.
     pub fn record(&mut self, ns: u64) {
         self.0.saturating_record(ns);
     }
 
-    /// Forgets all.
+    /// Forgets everything.
     pub fn clear(&mut self) {
         self.0.reset();
     }
 
-    /// The points that are reported.
+    /// The percentiles that are reported.
     pub fn summary(&self) -> Summary {
         let at = |quantile| self.0.value_at_quantile(quantile) as f64 / 1e6;
         Summary {
@@ -129,7 +129,7 @@ impl Default for Times {
 }
 
 impl Steady {
-    /// Sums up. `server` is what its processes took, before the first player and in the steady time.
+    /// Computes the rates. `server` is its memory before the first player, and its usage during the measurement.
     pub fn new(seconds: f64, bytes: u64, latency: &Times, load: Usage, server: Option<(u64, Usage)>) -> Self {
         let mb = bytes as f64 / 1e6;
         let server = server.map(|(before_bytes, usage)| Server {
@@ -151,7 +151,7 @@ impl Steady {
 }
 
 impl Report {
-    /// Whether all players came, stayed, and got in time whatever was sent.
+    /// Whether all players connected, stayed, and got everything in time.
     pub fn is_perfect(&self) -> bool {
         self.held == self.players
             && self.connect_failures + self.disconnects + self.without_picture == 0
@@ -166,7 +166,7 @@ impl fmt::Display for Report {
         let Self { checked, hindered, delivery, steady, .. } = self;
         writeln!(
             f,
-            "players      {} of {} held; {} could not connect, {} were sent away, {} saw no picture",
+            "players      {} of {} held; {} could not connect, {} were disconnected, {} got no key frame",
             self.held, self.players, self.connect_failures, self.disconnects, self.without_picture
         )?;
         writeln!(f, "first key    {}", self.first_key_frame_ms)?;
@@ -178,7 +178,7 @@ impl fmt::Display for Report {
         writeln!(f, "latency      {}", steady.latency_ms)?;
         writeln!(
             f,
-            "throughput   {:.1} MB/s for {:.1} s; the load took {:.2} cores",
+            "throughput   {:.1} MB/s for {:.1} s; the load generator used {:.2} cores",
             steady.mb_per_second, steady.seconds, steady.load_cores
         )?;
         if let Some(server) = steady.server {
@@ -198,8 +198,8 @@ impl fmt::Display for Delivery {
         let Self { frames, bytes, .. } = self;
         writeln!(
             f,
-            "delivered    {:.4} of what was sent: of {} frames {} came in time, {} later than {:.0} ms; {} were left \
-             out, {} never came",
+            "delivered    {:.4} of what was sent: of {} frames {} arrived in time, {} later than {:.0} ms; {} were \
+skipped, {} never arrived",
             self.share,
             frames.owed,
             frames.in_time,
@@ -212,14 +212,14 @@ impl fmt::Display for Delivery {
             let mb = |bytes| bytes as f64 / 1e6;
             writeln!(
                 f,
-                "drained      of {:.1} MB {:.1} came in time, {:.1} late; {:.1} never came",
+                "drained      of {:.1} MB {:.1} arrived in time, {:.1} late; {:.1} never arrived",
                 mb(bytes.owed),
                 mb(bytes.in_time),
                 mb(bytes.late),
                 mb(bytes.never)
             )?;
         }
-        writeln!(f, "frames' age  {}", self.age_ms)?;
+        writeln!(f, "frame age    {}", self.age_ms)?;
         writeln!(
             f,
             "longest wait {} players; {} of them stalled",
@@ -228,7 +228,7 @@ impl fmt::Display for Delivery {
         if self.own_standstill_ms > 0.0 {
             writeln!(
                 f,
-                "the load     did not run for {:.0} ms, which is not counted",
+                "own pauses   the load generator did not run for {:.0} ms, which is not counted",
                 self.own_standstill_ms
             )?;
         }
@@ -255,7 +255,7 @@ impl fmt::Display for Summary {
 }
 
 const HOUR_NS: u64 = 3_600_000_000_000;
-/// What the kernel counts in.
+/// The kernel's clock tick.
 const MIN_CPU_SECONDS: f64 = 0.01;
 
 #[cfg(test)]
@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_is_perfect_only_if_all_came_stayed_and_got_each_frame() {
+    fn a_run_is_perfect_only_if_all_players_connected_stayed_and_got_each_frame() {
         let perfect = Report { players: 2, held: 2, ..Report::default() };
         assert!(perfect.is_perfect());
         let spoilt: [fn(&mut Report); 5] = [
@@ -294,11 +294,14 @@ mod tests {
             assert!(!report.is_perfect(), "{report}");
         }
         let skipped = Tally { skips: 1, missing: 9, ..Tally::default() };
-        assert!(Report { hindered: skipped, ..perfect }.is_perfect(), "a slow player may be skipped");
+        assert!(
+            Report { hindered: skipped, ..perfect }.is_perfect(),
+            "frames may be skipped for a slow player"
+        );
     }
 
     #[test]
-    fn the_json_has_what_scripts_read() {
+    fn the_json_has_the_keys_that_scripts_read() {
         let mut times = Times::new();
         times.record(2_000_000);
         let usage = Usage { cpu_seconds: 2.0, resident_bytes: 3_000_000 };

@@ -1,11 +1,11 @@
-//! Which frame of a synthetic stream is due when, and how large it is. Encoder and players compute it alike, so a player
-//! knows what has been sent from any one frame that it got.
+//! When each frame of a synthetic stream is due, and how large it is. Encoder and players compute the same, so a player
+//! that got one frame knows what has been sent since.
 
 use std::ops::Range;
 
 use crate::marker::Marker;
 
-/// What a stream is like.
+/// The parameters of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shape {
     /// Bits per second, audio included.
@@ -14,7 +14,7 @@ pub struct Shape {
     pub fps: u32,
     /// Frames from one key frame to the next.
     pub gop: u32,
-    /// Whether there is AAC, 43 frames a second of 64 kbit/s.
+    /// Whether there is AAC audio: 43 frames per second, 64 kbit/s.
     pub audio: bool,
 }
 
@@ -23,11 +23,11 @@ pub struct Shape {
 pub struct Schedule {
     /// Which frames there are.
     pub shape: Shape,
-    /// Of CLOCK_MONOTONIC.
+    /// CLOCK_MONOTONIC.
     pub started_ns: u64,
 }
 
-/// Audio or video: each kind has numbers of its own, from 0.
+/// Audio or video; each kind is numbered from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs)]
 pub enum Kind {
@@ -37,15 +37,15 @@ pub enum Kind {
 
 impl Shape {
     /// # Errors
-    /// What cannot be made, as one line.
+    /// Parameters that are out of range, as one line.
     pub fn check(&self) -> Result<(), String> {
-        let least = u64::from(self.fps) * MIN_VIDEO_BYTES as u64 * 8 + self.audio_bitrate();
+        let min = u64::from(self.fps) * MIN_VIDEO_BYTES as u64 * 8 + self.audio_bitrate();
         match self {
-            Self { fps: 1..=240, gop: 1..=6000, bitrate, .. } if (least..=MAX_BITRATE).contains(bitrate) => {
+            Self { fps: 1..=240, gop: 1..=6000, bitrate, .. } if (min..=MAX_BITRATE).contains(bitrate) => {
                 Ok(())
             }
             Self { fps: 1..=240, gop: 1..=6000, .. } => {
-                Err(format!("the bitrate must be {least} to {MAX_BITRATE} bits per second"))
+                Err(format!("the bitrate must be {min} to {MAX_BITRATE} bits per second"))
             }
             _ => Err("fps must be 1 to 240 and a group of pictures 1 to 6000 frames".to_owned()),
         }
@@ -80,7 +80,7 @@ impl Shape {
     pub fn offset_ns(&self, kind: Kind, number: u64) -> u64 {
         match kind {
             Kind::Video => number * SECOND_NS / u64::from(self.fps),
-            // 43 frames a second and a bit.
+            // A little over 43 frames per second.
             Kind::Audio => number * AUDIO_SAMPLES * SECOND_NS / AUDIO_SAMPLE_RATE,
         }
     }
@@ -116,12 +116,12 @@ impl Shape {
 }
 
 impl Schedule {
-    /// When a frame is due, of CLOCK_MONOTONIC.
+    /// When a frame is due, CLOCK_MONOTONIC.
     pub fn due_ns(&self, kind: Kind, number: u64) -> u64 {
         self.started_ns + self.shape.offset_ns(kind, number)
     }
 
-    /// How many frames of a kind have been due before `ns`: the number of the first that has not.
+    /// How many frames of a kind were due before `ns`, which is also the number of the first that was not.
     pub fn frames_before(&self, kind: Kind, ns: u64) -> u64 {
         if kind == Kind::Audio && !self.shape.audio {
             return 0;
@@ -149,18 +149,18 @@ impl Schedule {
 }
 
 const SECOND_NS: u64 = 1_000_000_000;
-/// How much larger a key frame is than the others.
+/// Size of a key frame, as a multiple of the other frames'.
 pub const KEY_FRAME_FACTOR: u64 = 5;
 /// The FLV tag's five bytes, a NAL unit's length and its type.
 pub const VIDEO_HEAD_BYTES: usize = 10;
-/// The least that a video frame has.
+/// Minimum size of a video frame.
 pub const MIN_VIDEO_BYTES: usize = VIDEO_HEAD_BYTES + Marker::LEN;
 
 const AUDIO_SAMPLE_RATE: u64 = 44_100;
-/// Of a frame.
+/// Per frame.
 const AUDIO_SAMPLES: u64 = 1024;
 const AUDIO_BITRATE: u64 = 64_000;
-/// 64 kbit/s at 43 frames a second.
+/// 64 kbit/s at 43 frames per second.
 const AUDIO_FRAME_BYTES: usize = 186;
 /// Key frames stay below a message's 16 MiB.
 const MAX_BITRATE: u64 = 400_000_000;
@@ -176,7 +176,7 @@ mod tests {
     ];
 
     #[test]
-    fn as_many_frames_are_due_as_have_a_time_before() {
+    fn frames_before_a_time_are_those_that_were_due_before_it() {
         for shape in SHAPES {
             let schedule = Schedule { shape, started_ns: 77 };
             for kind in [Kind::Audio, Kind::Video] {
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_between_two_times_are_those_of_the_frames() {
+    fn bytes_between_two_times_are_the_sum_of_the_frames_due() {
         for shape in SHAPES {
             let schedule = Schedule { shape, started_ns: 5 };
             let (from_ns, to_ns) = (1_234_567_890, 7_654_321_098);
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn shapes_that_cannot_be_made_are_refused() {
+    fn impossible_shapes_are_refused() {
         let shape = SHAPES[0];
         assert!(shape.check().is_ok());
         for shape in [

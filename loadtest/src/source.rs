@@ -1,5 +1,5 @@
-//! A synthetic encoder: which frame is due when, and its bytes. H.264 and AAC in all that a relay looks at; what a
-//! decoder would look at is filler.
+//! A synthetic encoder: when each frame is due, and its bytes. Everything that a relay parses is H.264 and AAC; what only a
+//! decoder would parse is filler.
 
 use bytes::Bytes;
 use fanfare_rtmp::amf0::{self, Value};
@@ -20,19 +20,19 @@ pub struct Source {
 }
 
 impl Source {
-    /// A stream that has not begun. `source` tells it from other runs of the same stream.
+    /// A stream that has not started. `source` distinguishes it from other runs of the same stream.
     pub fn new(shape: Shape, stream: u32, source: u32) -> Self {
         let schedule = Schedule { shape, started_ns: 0 };
         Self { schedule, stream, source, video_frames: 0, audio_frames: 0 }
     }
 
-    /// The first frame is due at `started_ns` of CLOCK_MONOTONIC; 0 unless this is called before it.
+    /// Sets when the first frame is due (CLOCK_MONOTONIC). To be called before the first frame.
     pub fn begin(&mut self, started_ns: u64) {
         self.schedule.started_ns = started_ns;
     }
 
     /// Metadata and sequence headers: what an encoder sends first.
-    pub fn opening(&self) -> Vec<Frame> {
+    pub fn headers(&self) -> Vec<Frame> {
         let Shape { bitrate, fps, audio, .. } = self.schedule.shape;
         let metadata = [
             Value::from("onMetaData"),
@@ -55,18 +55,18 @@ impl Source {
         frames
     }
 
-    /// When the next frame is due, of CLOCK_MONOTONIC.
+    /// When the next frame is due, CLOCK_MONOTONIC.
     pub fn due_ns(&self) -> u64 {
         let (kind, number) = self.next();
         self.schedule.due_ns(kind, number)
     }
 
-    /// The next frame, sent at `sent_ns` of CLOCK_MONOTONIC.
+    /// The next frame, sent at `sent_ns` (CLOCK_MONOTONIC).
     pub fn next_frame(&mut self, sent_ns: u64) -> Frame {
         self.frame(sent_ns, false)
     }
 
-    /// The next frame, before its time: it tells players that no other comes.
+    /// The next frame, before it is due: it tells players that no other follows.
     pub fn last_frame(&mut self, sent_ns: u64) -> Frame {
         self.frame(sent_ns, true)
     }
@@ -106,7 +106,7 @@ impl Source {
     }
 }
 
-/// Where the marker stands in a frame of that kind; `None` in frames that carry none.
+/// Position of the marker in a frame of that kind; `None` in frames without one.
 pub fn marker_position(kind: FrameKind, payload: &[u8]) -> Option<usize> {
     match (kind, payload) {
         (FrameKind::Audio, [0xAF, 1, ..]) => Some(AAC_FRAME.len()),
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn the_bitrate_is_what_was_asked_for() {
+    fn the_bitrate_is_the_configured_one() {
         for shape in [SHAPE, Shape { bitrate: 600_000, audio: false, gop: 25, fps: 25 }] {
             let bytes: usize = seconds(shape, 20).iter().map(|frame| frame.payload.len()).sum();
             let share = bytes as f64 * 8.0 / 20.0 / shape.bitrate as f64;
@@ -176,22 +176,22 @@ mod tests {
     }
 
     #[test]
-    fn a_relay_takes_it_for_h264_and_aac() {
+    fn it_parses_as_h264_and_aac() {
         let frames = seconds(SHAPE, 4);
         let is_key = |frame: &&Frame| video::Header::parse(&prefix(frame)).is_key_frame();
         let video: Vec<_> = frames.iter().filter(|frame| frame.kind == FrameKind::Video).collect();
         assert_eq!((video.len(), video.iter().filter(|frame| is_key(frame)).count()), (120, 2));
         assert!(is_key(&video[0]) && is_key(&video[60]));
-        assert_eq!(frames.len() - video.len(), 173, "43 a second of audio");
+        assert_eq!(frames.len() - video.len(), 173, "43 per second of audio");
         assert_eq!(video[0].payload.len(), 5 * video[1].payload.len());
 
-        let opening = Source::new(SHAPE, 0, 0).opening();
-        assert!(video::Header::parse(&prefix(&opening[1])).is_sequence_header());
-        assert!(audio::Header::parse(&opening[2].payload.to_bytes()).is_sequence_header());
+        let headers = Source::new(SHAPE, 0, 0).headers();
+        assert!(video::Header::parse(&prefix(&headers[1])).is_sequence_header());
+        assert!(audio::Header::parse(&headers[2].payload.to_bytes()).is_sequence_header());
     }
 
     #[test]
-    fn frames_come_in_the_order_of_their_times() {
+    fn timestamps_never_decrease() {
         let times: Vec<_> = seconds(SHAPE, 4).iter().map(|frame| frame.timestamp_ms).collect();
         assert!(times.is_sorted());
         assert_eq!((times[0], times[times.len() - 1] / 100), (0, 39));

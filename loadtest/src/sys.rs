@@ -1,4 +1,4 @@
-//! What is asked of the kernel: sockets that never block, readiness, time, limits. IPv4 and TCP alone.
+//! System calls: non-blocking TCP sockets, readiness, time, limits.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
@@ -12,21 +12,21 @@ use rustix::process::{Resource, Rlimit};
 use rustix::thread::{CpuSet, sched_setaffinity};
 use rustix::time::{ClockId, clock_gettime};
 
-/// CLOCK_MONOTONIC in nanoseconds: the same for all processes of a machine.
+/// CLOCK_MONOTONIC in nanoseconds, the same for all processes on a machine.
 pub fn now_ns() -> u64 {
     let now = clock_gettime(ClockId::Monotonic);
     now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }
 
-/// Nanoseconds of a duration; `u64::MAX` for centuries.
+/// A duration in nanoseconds; `u64::MAX` if it is longer than that.
 pub fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// Keeps this thread on one CPU.
+/// Pins this thread to one CPU.
 ///
 /// # Errors
-/// There is no such CPU, or it is not ours.
+/// There is no such CPU, or this process may not use it.
 pub fn pin(cpu: usize) -> io::Result<()> {
     if cpu >= CpuSet::MAX_CPU {
         return Err(io::ErrorKind::InvalidInput.into());
@@ -36,7 +36,7 @@ pub fn pin(cpu: usize) -> io::Result<()> {
     Ok(sched_setaffinity(None, &set)?)
 }
 
-/// Raises the number of files to the hard limit, and returns it.
+/// Raises the file descriptor limit to the hard limit, and returns it.
 pub fn raise_file_limit() -> u64 {
     let Rlimit { current, maximum } = rustix::process::getrlimit(Resource::Nofile);
     let raised = Rlimit { current: maximum, maximum };
@@ -46,21 +46,21 @@ pub fn raise_file_limit() -> u64 {
     }
 }
 
-/// What a peer gave, or that it gives no more.
+/// The outcome of a receive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Received {
-    /// So many bytes, at least one.
+    /// This many bytes, at least one.
     Bytes(usize),
-    /// None at present.
+    /// Nothing is there now.
     Nothing,
     /// The peer has closed the connection, or it broke.
     Closed,
 }
 
-/// A listening socket; `port` 0 picks one.
+/// A listening socket; port 0 picks a free one.
 ///
 /// # Errors
-/// The port is in use, or the address not ours.
+/// The port is in use, or the address is not of this machine.
 pub fn listen(address: SocketAddr) -> io::Result<(OwnedFd, SocketAddr)> {
     let socket = tcp_socket(&address)?;
     sockopt::set_socket_reuseaddr(&socket, true)?;
@@ -70,28 +70,28 @@ pub fn listen(address: SocketAddr) -> io::Result<(OwnedFd, SocketAddr)> {
     Ok((socket, bound.try_into()?))
 }
 
-/// The next connection that waits at a listening socket.
+/// Accepts the next connection of a listening socket, if one is waiting.
 pub fn accept(listener: &OwnedFd) -> Option<OwnedFd> {
     let socket = rustix::net::accept_with(listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC).ok()?;
     sockopt::set_tcp_nodelay(&socket, true).ok()?;
     Some(socket)
 }
 
-/// How a connection is made; by default as the kernel would have it.
+/// Socket options of a new connection; by default the kernel's.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Origin {
-    /// Our own address.
+    /// The local address.
     pub source: Option<Ipv4Addr>,
-    /// The most payload bytes of a segment.
+    /// The maximum segment size, in bytes.
     pub segment_bytes: Option<u32>,
     /// A fixed receive buffer, in bytes.
     pub receive_buffer: Option<usize>,
 }
 
-/// Begins to connect; writable once it is done.
+/// Starts to connect. The socket becomes writable once it is connected.
 ///
 /// # Errors
-/// No port or file is left.
+/// No free port or file descriptor.
 pub fn connect(target: SocketAddr, origin: Origin) -> io::Result<OwnedFd> {
     let socket = tcp_socket(&target)?;
     sockopt::set_tcp_nodelay(&socket, true)?;
@@ -110,15 +110,15 @@ pub fn connect(target: SocketAddr, origin: Origin) -> io::Result<OwnedFd> {
     }
 }
 
-/// How a connection that was begun and then became writable turned out.
+/// Whether a connection attempt succeeded, once the socket is writable.
 ///
 /// # Errors
-/// What the network said.
+/// Why it failed.
 pub fn connected(socket: &OwnedFd) -> io::Result<()> {
     Ok(sockopt::socket_error(socket)??)
 }
 
-/// Sends what the socket takes at present; 0 when it is full.
+/// Sends as much as the socket accepts now; 0 when it is full.
 ///
 /// # Errors
 /// The connection is broken.
@@ -135,26 +135,25 @@ pub fn receive(socket: &OwnedFd, into: &mut [u8]) -> Received {
     received(rustix::net::recv(socket, into, RecvFlags::DONTWAIT).map(|(_, n)| n))
 }
 
-/// Takes what is there, `scrap.len()` bytes at most, and lets the kernel throw it away: nothing is copied, and
-/// `scrap` is never touched.
-pub fn discard(socket: &OwnedFd, scrap: &mut [u8]) -> Received {
-    received(rustix::net::recv(socket, scrap, RecvFlags::DONTWAIT | RecvFlags::TRUNC).map(|(_, n)| n))
+/// Has the kernel discard received bytes, at most `scratch.len()`: nothing is copied, and `scratch` is not written to.
+pub fn discard(socket: &OwnedFd, scratch: &mut [u8]) -> Received {
+    received(rustix::net::recv(socket, scratch, RecvFlags::DONTWAIT | RecvFlags::TRUNC).map(|(_, n)| n))
 }
 
-/// Ends a connection without a packet, as a machine does that loses its power: the peer hears nothing until it sends
+/// Ends a connection without sending a packet, like a machine that loses power: the peer does not notice until it sends
 /// something itself.
 ///
 /// # Errors
-/// As [`may_vanish`]; then it was closed as ever.
+/// As [`may_vanish`]; the socket was then closed as usual.
 pub fn vanish(socket: OwnedFd) -> io::Result<()> {
-    // In repair a closed socket is only forgotten: it is meant to go on on another machine (tcp(7), CRIU).
+    // In repair mode a closed socket is only forgotten, because it is meant to continue on another machine (tcp(7), CRIU).
     set_repair(&socket)
 }
 
 /// Whether [`vanish`] is allowed.
 ///
 /// # Errors
-/// It needs CAP_NET_ADMIN where the socket was made.
+/// It needs CAP_NET_ADMIN in the network namespace of the socket.
 pub fn may_vanish() -> io::Result<()> {
     set_repair(&tcp_socket(&SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0).into())?)
 }
@@ -186,27 +185,26 @@ fn tcp_socket(address: &SocketAddr) -> io::Result<OwnedFd> {
     Ok(rustix::net::socket_with(family, SocketType::STREAM, flags, None)?)
 }
 
-/// Sockets, each known by a number, and which of them are ready: each is told once for each time it becomes so.
+/// An edge-triggered epoll instance of sockets, each identified by a number.
 pub struct Poller {
     epoll: OwnedFd,
     events: Vec<epoll::Event>,
 }
 
 impl Poller {
-    /// Nothing in it.
+    /// Without any socket.
     ///
     /// # Errors
-    /// No file is left.
+    /// No free file descriptor.
     pub fn new() -> io::Result<Self> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         Ok(Self { epoll, events: Vec::with_capacity(EVENTS) })
     }
 
-    /// Tells when the socket can be read, has room again after it had none, or is closed. Closing the socket takes
-    /// it out.
+    /// Adds a socket, which becomes ready when it is readable, writable again, or closed. Closing the socket removes it.
     ///
     /// # Errors
-    /// The kernel has no memory, or the socket is there already.
+    /// The kernel has no memory, or the socket was added before.
     pub fn add(&self, socket: impl AsFd, number: usize) -> io::Result<()> {
         let data = epoll::EventData::new_u64(number as u64);
         let flags =
@@ -214,16 +212,15 @@ impl Poller {
         Ok(epoll::add(&self.epoll, socket, data, flags)?)
     }
 
-    /// Takes a socket out.
+    /// Removes a socket.
     ///
     /// # Errors
-    /// It was not in.
+    /// It was not added.
     pub fn remove(&self, socket: impl AsFd) -> io::Result<()> {
         Ok(epoll::delete(&self.epoll, socket)?)
     }
 
-    /// Fills `ready` with the numbers of those that became ready, [`EVENTS`] at most, after `timeout_ns` at the
-    /// latest.
+    /// Waits up to `timeout_ns` and fills `ready` with the numbers of the sockets that became ready, at most [`EVENTS`].
     pub fn wait(&mut self, timeout_ns: u64, ready: &mut Vec<usize>) {
         ready.clear();
         self.events.clear();
@@ -231,13 +228,13 @@ impl Poller {
             tv_sec: (timeout_ns / 1_000_000_000) as i64,
             tv_nsec: (timeout_ns % 1_000_000_000) as i64,
         };
-        // Only a signal can fail it, and then there is nothing.
+        // It fails only if a signal interrupts it, with nothing ready.
         let _ = epoll::wait(&self.epoll, spare_capacity(&mut self.events), Some(&timeout));
         ready.extend(self.events.iter().map(|event| event.data.u64() as usize));
     }
 }
 
-/// How many ready sockets one [`Poller::wait`] tells of.
+/// Maximum of ready sockets per [`Poller::wait`].
 pub const EVENTS: usize = 256;
-/// The kernel cuts it to `net.core.somaxconn`.
+/// The kernel limits it to `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;

@@ -1,4 +1,4 @@
-//! Where load may go: to this very machine, unless its owner says otherwise.
+//! Which servers may be loaded: those on this machine, unless the user confirms that another one is theirs.
 
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::str::FromStr;
@@ -12,7 +12,7 @@ pub struct Target {
     pub url: Url,
     /// Of the server.
     pub address: SocketAddr,
-    /// How it is asked for.
+    /// How the stream is requested.
     pub protocol: Protocol,
 }
 
@@ -28,7 +28,8 @@ pub enum Protocol {
 }
 
 impl Target {
-    /// Resolves `rtmp://host:port/app/key`, or `http://host:port/app/key.flv`, or the same with `ws`. An address outside of this machine is refused unless `is_mine`.
+    /// Resolves `rtmp://host:port/app/key`, or `http://host:port/app/key.flv`, or the same with `ws`. An address
+    /// that is not on this machine is refused unless `is_mine`.
     ///
     /// # Errors
     /// What is wrong with the address, as one line.
@@ -40,22 +41,24 @@ impl Target {
         };
         let url = match protocol {
             Protocol::Rtmp => url.to_owned(),
-            // A port is needed: theirs is another one than RTMP's.
+            // The port must be given: their default is not RTMP's.
             Protocol::HttpFlv | Protocol::WebsocketFlv => format!("rtmp://{}", url.replacen(".flv", "", 1)),
         };
         let url = Url::from_str(&url).map_err(|error| error.to_string())?;
         let addresses = (url.host.as_str(), url.port).to_socket_addrs();
         let addresses: Vec<_> = addresses.map_err(|error| format!("{}: {error}", url.host))?.collect();
-        // Sources of many ports are made of 127.0.0.0/8.
+        // IPv4 first: players on loopback use many source addresses in 127.0.0.0/8.
         let address = addresses.iter().find(|it| it.is_ipv4()).or(addresses.first());
         let address = *address.ok_or_else(|| format!("{} has no address", url.host))?;
         if !address.ip().is_loopback() && !is_mine {
-            return Err(format!("{address} is not this machine. If it is yours to load: --i-own-this-host"));
+            return Err(format!(
+                "{address} is not this machine; if you may put load on it: --i-own-this-host"
+            ));
         }
         Ok(Self { url, address, protocol })
     }
 
-    /// The same server, the stream of that number: `key`, `key-1`, `key-2`, …
+    /// The URL of stream `number` on the same server: `key`, `key-1`, `key-2`, …
     pub fn stream(&self, number: usize) -> Url {
         let mut url = self.url.clone();
         if number > 0 {
@@ -71,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_this_machine_is_loaded_unless_its_owner_says_otherwise() {
+    fn other_machines_are_refused_unless_the_user_confirms_that_they_are_theirs() {
         assert!(Target::resolve("rtmp://127.0.0.1:1935/live/key", false).is_ok());
         assert!(Target::resolve("rtmp://localhost/live/key", false).is_ok());
         assert!(
@@ -82,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_says_in_what_form_the_stream_is_wanted() {
+    fn the_scheme_selects_the_protocol() {
         for (text, protocol) in [
             ("rtmp://127.0.0.1:8/live/key?start=live", Protocol::Rtmp),
             ("http://127.0.0.1:8/live/key.flv?start=live", Protocol::HttpFlv),
@@ -97,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn streams_are_told_apart_by_a_number_before_the_query() {
+    fn the_number_of_a_stream_goes_before_the_query() {
         let target = Target::resolve("rtmp://127.0.0.1/live/key?token=1", false).unwrap();
         assert_eq!(target.stream(0).key, "key?token=1");
         assert_eq!(target.stream(2).key, "key-2?token=1");

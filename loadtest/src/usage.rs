@@ -1,4 +1,4 @@
-//! What processes take of the machine: CPU time and memory, read from /proc.
+//! CPU time and memory of processes, read from /proc.
 
 use std::fs;
 
@@ -12,7 +12,7 @@ pub struct Usage {
 }
 
 impl Usage {
-    /// Of a process and all that descend from it; 0 if it is gone.
+    /// Of a process and all of its descendants; 0 if it is gone.
     pub fn of_tree(pid: u32) -> Self {
         let mut sum = Self::of(pid).unwrap_or_default();
         for child in children(pid) {
@@ -28,7 +28,7 @@ impl Usage {
         Self::of(std::process::id()).unwrap_or_default()
     }
 
-    /// What was taken since an earlier time, and the memory of now.
+    /// CPU time since an earlier reading, and the current memory.
     pub fn since(self, earlier: Self) -> Self {
         Self { cpu_seconds: self.cpu_seconds - earlier.cpu_seconds, ..self }
     }
@@ -40,8 +40,8 @@ impl Usage {
     /// proc_pid_stat(5): utime, stime, cutime and cstime are fields 14 to 17, rss is field 24. The name, field 2,
     /// may hold anything.
     fn parse(stat: &str) -> Option<Self> {
-        let (_, behind_name) = stat.rsplit_once(')')?;
-        let field = |number: usize| behind_name.split_ascii_whitespace().nth(number - 3)?.parse::<u64>().ok();
+        let (_, after_name) = stat.rsplit_once(')')?;
+        let field = |number: usize| after_name.split_ascii_whitespace().nth(number - 3)?.parse::<u64>().ok();
         let ticks = field(14)? + field(15)? + field(16)? + field(17)?;
         Some(Self {
             cpu_seconds: ticks as f64 / rustix::param::clock_ticks_per_second() as f64,
@@ -50,7 +50,7 @@ impl Usage {
     }
 }
 
-/// Each thread has its own.
+/// Children of all threads of a process.
 fn children(pid: u32) -> Vec<u32> {
     let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { return Vec::new() };
     let lists =
@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn this_process_takes_memory_and_a_process_that_is_gone_nothing() {
+    fn this_process_uses_memory_and_a_process_that_is_gone_uses_none() {
         assert!(Usage::of_self().resident_bytes > 100_000);
         assert_eq!(Usage::of_tree(u32::MAX), Usage::default());
     }

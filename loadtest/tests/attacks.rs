@@ -1,4 +1,4 @@
-//! What the attacks do to a peer.
+//! What the attacks do to a server, and what honest players notice of them.
 
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -19,18 +19,18 @@ use fanfare_rtmp::rtmp::chunk::ChunkSize;
 mod support;
 
 #[test]
-fn peers_of_half_open_connections_are_gone_and_nothing_says_so() {
+fn peers_of_half_open_connections_disappear_without_a_packet() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     if sys::may_vanish().is_err() {
-        // Not as root: then the attack says what it needs instead of closing politely.
+        // Without the capability the attack fails with what it needs, instead of closing normally.
         let refused = attack_for(Duration::from_millis(500), Kind::HalfOpen, address).unwrap_err();
         assert!(refused.contains("CAP_NET_ADMIN"), "{refused}");
         return;
     }
     let accepting = thread::spawn(move || {
         let connections = listener.incoming().map_while(Result::ok);
-        // The last one is our own.
+        // The last one is the test's own.
         connections
             .take_while(|it| !it.peer_addr().unwrap().ip().to_string().ends_with(".2"))
             .collect::<Vec<_>>()
@@ -44,27 +44,27 @@ fn peers_of_half_open_connections_are_gone_and_nothing_says_so() {
     assert!(done.begun > 10, "{done:?}");
     for mut connection in connections {
         connection.set_nonblocking(true).unwrap();
-        assert_eq!(read_to_the_end(&mut connection), ErrorKind::WouldBlock, "it was told");
-        // It is only by sending that one learns of it.
+        assert_eq!(read_to_the_end(&mut connection), ErrorKind::WouldBlock, "the server was notified");
+        // Only sending reveals it.
         connection.write_all(&[3]).unwrap();
         let deadline = Instant::now() + Duration::from_secs(10);
         while read_to_the_end(&mut connection) == ErrorKind::WouldBlock {
-            assert!(Instant::now() < deadline, "somebody is still there");
+            assert!(Instant::now() < deadline, "the peer is still there");
             thread::sleep(Duration::from_millis(1));
         }
     }
 }
 
 #[test]
-fn the_relay_ends_those_that_announce_messages_on_too_many_chunk_streams() {
+fn the_relay_closes_connections_that_announce_messages_on_too_many_chunk_streams() {
     let done = attack_for(Duration::from_secs(2), Kind::ChunkStreams, support::relay(1).rtmp).unwrap();
-    // But for the last ones, which it had no time to end.
+    // Except for the last ones, which it had no time to close.
     assert!(done.begun > 100 && done.ended + 50 >= done.begun, "{done:?}");
 }
 
-/// What `attack.sh` measures for seconds each, in short: nobody honest loses a frame.
+/// A short version of what `attack.sh` measures: no honest player loses a frame.
 #[test]
-fn honest_players_get_each_frame_whatever_one_connection_or_some_do_meanwhile() {
+fn honest_players_get_each_frame_during_every_attack() {
     let stop = AtomicBool::new(false);
     let noticed = thread::scope(|scope| {
         // Also when an assertion fails.
@@ -87,7 +87,7 @@ fn honest_players_get_each_frame_whatever_one_connection_or_some_do_meanwhile() 
             let attacker = scope.spawn(move || attack::run(&attack, until).unwrap());
             let report = play::run(&honest(&target), until, |_| {}).unwrap();
             let done = attacker.join().unwrap();
-            assert!(done.begun > 0 && done.bytes > 0, "{kind:?} did nothing: {done:?}");
+            assert!(done.begun > 0 && done.bytes > 0, "{kind:?} sent nothing: {done:?}");
             if !report.is_perfect() || encoder.is_finished() {
                 noticed.push(format!("{kind:?}: {done:?}\n{report}"));
             }
@@ -97,7 +97,7 @@ fn honest_players_get_each_frame_whatever_one_connection_or_some_do_meanwhile() 
     assert!(noticed.is_empty(), "{}", noticed.join("\n\n"));
 }
 
-/// The relay in a process of its own: what an attack left it to do ends with it.
+/// The relay in a process of its own, so that what an attack leaves behind ends with it.
 struct RelayProcess {
     process: Child,
     rtmp: SocketAddr,
@@ -125,7 +125,7 @@ impl Drop for RelayProcess {
     }
 }
 
-/// Started by [`RelayProcess`]; a test of nothing otherwise.
+/// Started by [`RelayProcess`]; otherwise it tests nothing.
 #[test]
 fn a_relay_for_other_tests() {
     if std::env::var_os(IS_RELAY).is_some() {
@@ -152,7 +152,7 @@ const IN_SHORT: [Kind; 20] = [
     Kind::RefusedConnections,
     Kind::NameThieves,
     Kind::EventFloods,
-    Kind::DearMetadata,
+    Kind::LargeMetadata,
     Kind::UnfinishedMessages,
     Kind::PinnedBuffers,
     Kind::UnreadPreambles,
@@ -189,7 +189,7 @@ fn honest(target: &Target) -> play::Options {
         settle: Duration::ZERO,
         time: Duration::from_secs(2),
         drain_every: Duration::from_millis(10),
-        // Unoptimised, and on a machine that does other work as well.
+        // Debug builds on busy machines are slow.
         late_after: Duration::from_secs(1),
         server_pid: None,
     }
@@ -215,7 +215,7 @@ impl Drop for SetWhenDropped<'_> {
     }
 }
 
-/// Reads all that is there, and gives what ended it; an end of the stream is `UnexpectedEof`.
+/// Reads everything that was received, and returns why it stopped; `UnexpectedEof` for the end of the stream.
 fn read_to_the_end(connection: &mut TcpStream) -> ErrorKind {
     loop {
         match connection.read(&mut [0; 4096]) {

@@ -1,4 +1,4 @@
-//! Encoder, server and players in one process: against the bare loop, and against the relay itself.
+//! Encoder, server and players in one process: with the bare loop as the server, and with the relay.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -32,10 +32,10 @@ fn every_player_of_the_bare_loop_gets_each_frame_in_order() {
 }
 
 #[test]
-fn players_of_the_relay_stall_read_slowly_and_come_and_go() {
+fn players_of_the_relay_may_stall_read_slowly_and_reconnect() {
     let address = support::relay(1).rtmp;
     let report = with_encoder(address, |target| {
-        let shares = Shares { checks: 0.25, stalls: 0.1, reads_slowly: 0.1, comes_and_goes: 0.25 };
+        let shares = Shares { checks: 0.25, stalls: 0.1, reads_slowly: 0.1, churns: 0.25 };
         play(&target, 40, 2, shares)
     });
     assert!(report.is_perfect(), "{report}");
@@ -50,7 +50,7 @@ fn players_over_http_and_websocket_get_each_frame_in_order() {
     let reports = with_encoder(rtmp, |_| {
         ["http", "ws"].map(|scheme| {
             let target = Target::resolve(&format!("{scheme}://{http}/live/load.flv"), false).unwrap();
-            play(&target, 20, 2, Shares { checks: 0.5, comes_and_goes: 0.25, ..Shares::default() })
+            play(&target, 20, 2, Shares { checks: 0.5, churns: 0.25, ..Shares::default() })
         })
     });
     for report in reports {
@@ -61,7 +61,7 @@ fn players_over_http_and_websocket_get_each_frame_in_order() {
 }
 
 #[test]
-fn players_of_a_stream_that_is_not_there_or_a_port_that_nobody_has_are_not_held() {
+fn players_of_a_missing_stream_or_a_closed_port_are_not_held() {
     let report = with_bare_loop(0, |address| {
         let target = Target::resolve(&format!("rtmp://{address}/live/nothing"), false).unwrap();
         play(&target, 3, 1, Shares { checks: 1.0, ..Shares::default() })
@@ -69,13 +69,13 @@ fn players_of_a_stream_that_is_not_there_or_a_port_that_nobody_has_are_not_held(
     assert_eq!((report.connect_failures, report.without_picture), (0, 3), "{report}");
     assert!(!report.is_perfect());
 
-    let nobody = Target::resolve("rtmp://127.0.0.1:1/live/nothing", false).unwrap();
-    let report = play(&nobody, 3, 1, Shares::default());
+    let closed = Target::resolve("rtmp://127.0.0.1:1/live/nothing", false).unwrap();
+    let report = play(&closed, 3, 1, Shares::default());
     assert_eq!((report.held, report.connect_failures), (0, 3), "{report}");
     assert!(report.reasons[0].contains("refused"), "{report}");
 }
 
-/// `players` for `seconds` after they have come.
+/// Runs `players` for `seconds` after they have connected.
 fn play(target: &Target, players: usize, seconds: u64, shares: Shares) -> Report {
     let options = play::Options {
         target: target.clone(),
@@ -103,7 +103,7 @@ fn with_bare_loop<T>(window_ms: u64, work: impl FnOnce(SocketAddr) -> T) -> T {
     let options = limit::Options {
         address: "127.0.0.1:0".parse().unwrap(),
         window: Duration::from_millis(window_ms),
-        time: MOST_TIME,
+        time: MAX_TIME,
     };
     let (listening, address) = mpsc::channel();
     let stop = AtomicBool::new(false);
@@ -117,7 +117,7 @@ fn with_bare_loop<T>(window_ms: u64, work: impl FnOnce(SocketAddr) -> T) -> T {
     })
 }
 
-/// An encoder of 1 Mbit/s with a key frame every second, which has sent a key frame when `work` begins.
+/// An encoder of 1 Mbit/s with a key frame every second, which has sent a key frame when `work` starts.
 fn with_encoder<T>(address: SocketAddr, work: impl FnOnce(Target) -> T) -> T {
     let target = Target::resolve(&format!("rtmp://{address}/live/load"), false).unwrap();
     let options = publish::Options {
@@ -125,7 +125,7 @@ fn with_encoder<T>(address: SocketAddr, work: impl FnOnce(Target) -> T) -> T {
         streams: 1,
         shape: Shape { bitrate: 1_000_000, fps: 30, gop: 30, audio: true },
         chunk_size: ChunkSize::new(4096).unwrap(),
-        time: MOST_TIME,
+        time: MAX_TIME,
     };
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
@@ -139,5 +139,5 @@ fn with_encoder<T>(address: SocketAddr, work: impl FnOnce(Target) -> T) -> T {
     })
 }
 
-/// Nothing here takes longer.
-const MOST_TIME: Duration = Duration::from_secs(60);
+/// Longer than any of the tests takes.
+const MAX_TIME: Duration = Duration::from_secs(60);

@@ -1,4 +1,4 @@
-//! Processes that are killed with all their connections, encoders and players alike: SIGKILL says nothing to anybody.
+//! Encoder and player processes that are killed by SIGKILL, with all their connections.
 
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 mod support;
 
-/// The one test in this file: the relay is in this process, and its sockets are counted.
+/// The only test in this file: the relay is in this process, whose sockets are counted.
 #[test]
-fn hundreds_of_players_and_encoders_killed_at_once_cost_others_nothing_and_free_their_names() {
+fn killing_hundreds_of_players_and_encoders_at_once_affects_no_other_player_and_frees_the_names() {
     const HONEST: usize = 10;
     const STREAMS: usize = 40;
     const PLAYERS: usize = 300;
@@ -27,16 +27,16 @@ fn hundreds_of_players_and_encoders_killed_at_once_cost_others_nothing_and_free_
         let mut players =
             Load::start(address, "play", "doomed", "--streams 40 -n 300 --ramp 1000 --seconds 600");
         wait_for_sockets(in_quiet + STREAMS + PLAYERS);
-        // Time for a name that is taken to end its encoder, and for pictures to be under way everywhere.
+        // Time for the relay to refuse an encoder whose name is in use, and for frames to be in flight to all players.
         thread::sleep(Duration::from_millis(500));
-        assert!(encoders.still_runs(), "the encoders were refused: is a name not free?");
+        assert!(encoders.still_runs(), "the encoders were refused: is a name still in use?");
         assert!(players.still_runs());
         // Dropping them kills them.
         drop((players, encoders));
         wait_for_sockets(in_quiet);
         assert!(honest.still_runs());
     }
-    assert_eq!(honest.stop(), Some(0), "the others were not all there, or missed a frame");
+    assert_eq!(honest.stop(), Some(0), "another player was disconnected, or missed a frame");
 }
 
 /// A process of the load generator; killed when it is dropped.
@@ -53,7 +53,7 @@ impl Load {
         self.0.try_wait().unwrap().is_none()
     }
 
-    /// Ends it politely, and gives its exit code.
+    /// Ends it by SIGTERM, and returns its exit code.
     fn stop(mut self) -> Option<i32> {
         rustix::process::kill_process(
             rustix::process::Pid::from_child(&self.0),
@@ -71,7 +71,7 @@ impl Drop for Load {
     }
 }
 
-/// Waits until this process has so many sockets.
+/// Waits until this process has this many sockets.
 fn wait_for_sockets(count: usize) {
     let deadline = Instant::now() + Duration::from_secs(20);
     while sockets() != count {

@@ -1,23 +1,23 @@
-//! The scripts beside the load generator: what of them can be checked without minutes of load.
+//! The scripts of the load generator, as far as they can be tested without minutes of load.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 #[test]
-fn tables_and_plots_are_computed_as_their_tests_say() {
+fn the_python_unit_tests_pass() {
     let output = run(Command::new("python3").args(["-m", "unittest"]).env("PYTHONDONTWRITEBYTECODE", "1"));
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 #[test]
-fn every_shell_script_parses_and_explains_itself() {
+fn every_shell_script_parses_and_has_a_help_text() {
     for script in shell_scripts() {
         let output = run(Command::new("bash").arg("-n").arg(&script));
         assert!(output.status.success(), "{}: {output:?}", script.display());
         if script.ends_with("common.sh") {
             continue;
         }
-        // These build first.
+        // These two build before they parse their options.
         let builds = ["measure.sh", "compare.sh"].iter().any(|name| script.ends_with(name));
         if !builds {
             let output = run(Command::new(&script).arg("--help"));

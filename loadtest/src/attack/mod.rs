@@ -1,4 +1,4 @@
-//! Peers that mean harm: connections that send what no client would, by a plan, for as long as they are told.
+//! Attackers: connections that send what no real client sends, by a plan, for a given time.
 
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-pub use plans::{End, Kind, Plan, Port, Troop};
+pub use plans::{End, Group, Kind, Plan, Port};
 
 use crate::sys::{self, Origin, Received};
 use crate::target::{Protocol, Target};
@@ -17,33 +17,33 @@ mod plans;
 mod starve;
 mod wire;
 
-/// What to do to whom.
+/// Which attack, and on which server.
 pub struct Options {
-    /// The server, and a stream that it has.
+    /// The server, and a live stream on it.
     pub target: Target,
-    /// The server's HTTP port, where an attack goes to both.
+    /// The server's HTTP address, for attacks that use both.
     pub http: Option<SocketAddr>,
     /// Which attack.
     pub kind: Kind,
-    /// How long.
+    /// How long the attack lasts.
     pub time: Duration,
 }
 
-/// What was done.
+/// Totals of an attack.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Done {
-    /// Connections that were begun.
+    /// Connections that were opened.
     pub begun: u64,
-    /// Those that the server ended, or refused.
+    /// Connections that the server closed or refused.
     pub ended: u64,
     /// Bytes sent.
     pub bytes: u64,
 }
 
-/// Attacks until the time is over or `stop` is set, then leaves as impolitely as the plan says.
+/// Attacks until the time is over or `stop` is set, then ends all connections as the plan says.
 ///
 /// # Errors
-/// No socket can be had, or one may not vanish, as one line.
+/// A socket could not be opened, or may not vanish, as one line.
 pub fn run(options: &Options, stop: &AtomicBool) -> Result<Done, String> {
     sys::raise_file_limit();
     let Options { target, http, kind, time } = options;
@@ -52,38 +52,36 @@ pub fn run(options: &Options, stop: &AtomicBool) -> Result<Done, String> {
         _ => (None, Some(target.address)),
     };
     let plan = Plan::new(*kind, &target.url);
-    if plan.troops.iter().any(|troop| troop.ends_with(End::Vanish)) {
+    if plan.groups.iter().any(|group| group.ends_with(End::Vanish)) {
         sys::may_vanish()
-            .map_err(|error| format!("only CAP_NET_ADMIN may set TCP_REPAIR, to vanish: {error}"))?;
+            .map_err(|error| format!("this attack sets TCP_REPAIR, which needs CAP_NET_ADMIN: {error}"))?;
     }
     let begun_ns = sys::now_ns();
     let mut attacks = Vec::new();
-    for troop in plan.troops {
-        let target = match troop.port {
-            Port::Rtmp => rtmp.ok_or("this attack is on an address that begins with rtmp")?,
-            Port::Http => {
-                http.ok_or("this attack is on an address that begins with http, or needs --http")?
-            }
+    for group in plan.groups {
+        let target = match group.port {
+            Port::Rtmp => rtmp.ok_or("this attack needs a URL that begins with rtmp")?,
+            Port::Http => http.ok_or("this attack needs a URL that begins with http, or --http")?,
         };
-        let begins_ns = begun_ns + sys::nanos(troop.after);
-        attacks.push(Attack { target, troop, begins_ns, peers: Vec::new(), done: Done::default() });
+        let begins_ns = begun_ns + sys::nanos(group.after);
+        attacks.push(Attack { target, group, begins_ns, peers: Vec::new(), done: Done::default() });
     }
     let end_ns = begun_ns.saturating_add(sys::nanos(*time));
     loop {
         let now_ns = sys::now_ns();
         if now_ns >= end_ns || stop.load(Ordering::Relaxed) {
-            return Ok(attacks.into_iter().map(Attack::leave).fold(Done::default(), Done::and));
+            return Ok(attacks.into_iter().map(Attack::leave).fold(Done::default(), Done::plus));
         }
         for attack in attacks.iter_mut().filter(|attack| now_ns >= attack.begins_ns) {
             attack.connect(now_ns)?;
             attack.step(now_ns);
         }
-        std::thread::sleep(STEP);
+        std::thread::sleep(STEP_INTERVAL);
     }
 }
 
 impl Done {
-    fn and(self, other: Self) -> Self {
+    fn plus(self, other: Self) -> Self {
         Self {
             begun: self.begun + other.begun,
             ended: self.ended + other.ended,
@@ -94,7 +92,7 @@ impl Done {
 
 struct Attack {
     target: SocketAddr,
-    troop: Troop,
+    group: Group,
     begins_ns: u64,
     peers: Vec<Peer>,
     done: Done,
@@ -102,51 +100,51 @@ struct Attack {
 
 struct Peer {
     socket: OwnedFd,
-    opening: Bytes,
-    /// Of the opening, and then of the flood.
+    setup: Bytes,
+    /// Bytes sent of the setup and then of the flood.
     sent: usize,
     next_ns: u64,
     end_ns: u64,
 }
 
 impl Attack {
-    /// Begins those that are missing, as fast as the plan allows.
+    /// Opens the missing connections, as fast as the plan allows.
     fn connect(&mut self, now_ns: u64) -> Result<(), String> {
-        let allowed = ((now_ns - self.begins_ns) as f64 / 1e9 * self.troop.ramp) as u64 + 1;
-        while self.peers.len() < self.troop.connections && self.done.begun < allowed {
-            let receive_buffer = (!self.troop.reads).then_some(DEAF_BUFFER_BYTES);
-            let source = self.troop.source.map(|source| source(self.done.begun));
+        let allowed = ((now_ns - self.begins_ns) as f64 / 1e9 * self.group.ramp) as u64 + 1;
+        while self.peers.len() < self.group.connections && self.done.begun < allowed {
+            let receive_buffer = (!self.group.reads).then_some(NON_READING_BUFFER_BYTES);
+            let source = self.group.source.map(|source| source(self.done.begun));
             let origin = Origin { source, receive_buffer, ..Origin::default() };
             let socket = sys::connect(self.target, origin).map_err(|error| error.to_string())?;
-            let end_ns = self.troop.end.map_or(u64::MAX, |(after, _)| now_ns + sys::nanos(after));
-            let opening = (self.troop.opening)(self.done.begun);
-            self.peers.push(Peer { socket, opening, sent: 0, next_ns: now_ns, end_ns });
+            let end_ns = self.group.end.map_or(u64::MAX, |(after, _)| now_ns + sys::nanos(after));
+            let setup = (self.group.setup)(self.done.begun);
+            self.peers.push(Peer { socket, setup, sent: 0, next_ns: now_ns, end_ns });
             self.done.begun += 1;
         }
         Ok(())
     }
 
     fn leave(self) -> Done {
-        self.peers.into_iter().for_each(|peer| peer.leave(&self.troop));
+        self.peers.into_iter().for_each(|peer| peer.leave(&self.group));
         self.done
     }
 
     fn step(&mut self, now_ns: u64) {
-        let Self { troop, peers, done, .. } = self;
-        let mut scrap = [0; 4096];
+        let Self { group, peers, done, .. } = self;
+        let mut scratch = [0; 4096];
         for leaving in peers.extract_if(.., |peer| now_ns >= peer.end_ns) {
-            leaving.leave(troop);
+            leaving.leave(group);
         }
         peers.retain_mut(|peer| {
-            if troop.reads && !peer.drain(&mut scrap) {
+            if group.reads && !peer.drain(&mut scratch) {
                 done.ended += 1;
                 return false;
             }
             if now_ns < peer.next_ns {
                 return true;
             }
-            peer.next_ns = now_ns + sys::nanos(troop.pause);
-            match peer.send(troop) {
+            peer.next_ns = now_ns + sys::nanos(group.write_interval);
+            match peer.send(group) {
                 Ok(n) => done.bytes += n as u64,
                 Err(error) if error.kind() == std::io::ErrorKind::NotConnected => {}
                 Err(_) => {
@@ -161,20 +159,20 @@ impl Attack {
 
 impl Peer {
     /// Ends the connection as the plan says.
-    fn leave(self, troop: &Troop) {
-        // Where either fails it is closed politely, which is no less a surprise.
-        if troop.ends_with(End::Reset) {
+    fn leave(self, group: &Group) {
+        // If either fails, the connection is closed normally, which the server does not expect either.
+        if group.ends_with(End::Reset) {
             let _ = socket2::SockRef::from(&self.socket).set_linger(Some(Duration::ZERO));
         }
-        if troop.ends_with(End::Vanish) {
+        if group.ends_with(End::Vanish) {
             let _ = sys::vanish(self.socket);
         }
     }
 
-    /// Reads what is there and forgets it. False once the server has closed.
-    fn drain(&self, scrap: &mut [u8]) -> bool {
+    /// Discards what was received. False once the server has closed the connection.
+    fn drain(&self, scratch: &mut [u8]) -> bool {
         loop {
-            match sys::discard(&self.socket, scrap) {
+            match sys::discard(&self.socket, scratch) {
                 Received::Bytes(_) => {}
                 Received::Nothing => return true,
                 Received::Closed => return false,
@@ -182,22 +180,22 @@ impl Peer {
         }
     }
 
-    /// The next piece.
-    fn send(&mut self, troop: &Troop) -> std::io::Result<usize> {
-        let in_flood = self.sent.checked_sub(self.opening.len());
-        let (rest, piece) = match in_flood {
-            None if troop.opening_piece > 0 => (&self.opening[self.sent..], troop.opening_piece),
-            None => (&self.opening[self.sent..], troop.piece),
-            Some(_) if troop.flood.is_empty() => return Ok(0),
-            Some(sent) => (&troop.flood[sent % troop.flood.len()..], troop.piece),
+    /// Sends the next part.
+    fn send(&mut self, group: &Group) -> std::io::Result<usize> {
+        let in_flood = self.sent.checked_sub(self.setup.len());
+        let (rest, write_bytes) = match in_flood {
+            None if group.setup_write_bytes > 0 => (&self.setup[self.sent..], group.setup_write_bytes),
+            None => (&self.setup[self.sent..], group.write_bytes),
+            Some(_) if group.flood.is_empty() => return Ok(0),
+            Some(sent) => (&group.flood[sent % group.flood.len()..], group.write_bytes),
         };
-        let n = sys::send(&self.socket, &rest[..rest.len().min(piece)])?;
+        let n = sys::send(&self.socket, &rest[..rest.len().min(write_bytes)])?;
         self.sent += n;
         Ok(n)
     }
 }
 
-/// Between two looks at all peers.
-const STEP: Duration = Duration::from_millis(2);
-/// What the kernel takes for a peer that does not read.
-const DEAF_BUFFER_BYTES: usize = 4096;
+/// Between two rounds through all peers.
+const STEP_INTERVAL: Duration = Duration::from_millis(2);
+/// Receive buffer of a peer that does not read.
+const NON_READING_BUFFER_BYTES: usize = 4096;

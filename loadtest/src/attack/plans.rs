@@ -1,4 +1,4 @@
-//! What each attack sends, and how: a table.
+//! The table of attacks: what each one sends, and how.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use fanfare_rtmp::rtmp::client::Url;
 use fanfare_rtmp::rtmp::message::{Control, UserControl, type_id};
 
 use super::wire::{
-    Openings, UPGRADE, announced_lengths, announced_on_many_chunk_streams, control, control_bytes,
+    ConnectionSetup, UPGRADE, announced_lengths, announced_on_many_chunk_streams, control, control_bytes,
     create_stream, handshake, headers, play, random, request,
 };
 use super::{pin, starve};
@@ -16,127 +16,127 @@ use super::{pin, starve};
 /// One kind of attack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Kind {
-    /// Thousands of handshakes, of each a byte a second
+    /// Thousands of handshakes, each at one byte per second
     SlowHandshakes,
-    /// The whole opening of a player, one byte at a time
+    /// The whole setup of a player, one byte at a time
     SingleBytes,
     /// Random bytes instead of a handshake
     RandomBytes,
-    /// A good opening, then random bytes
-    GarbageBehindAnOpening,
-    /// Messages of 16 MB announced on as many chunk streams as there are, of which nothing comes
+    /// A valid handshake and connect, then random bytes
+    GarbageAfterConnect,
+    /// Messages of 16 MB announced on 61 chunk streams per connection, without their data
     AnnouncedLengths,
-    /// Messages of 16 MB announced on two thousand chunk streams of each connection
+    /// Messages of 16 MB announced on 2,000 chunk streams per connection
     ChunkStreams,
     /// Set Chunk Size, again and again
     ChunkSizes,
-    /// Ping requests, whose answers are not read
+    /// Ping requests, whose responses are not read
     Pings,
-    /// Acknowledgements, millions of them
+    /// Millions of acknowledgements
     Acknowledgements,
-    /// Publishers of many names that send nothing
+    /// Publishers of 1,000 names that send no frame
     SilentPublishers,
     /// Publishers that send nothing but new headers
     HeadersOnly,
-    /// Players that connect and vanish
+    /// Players that disconnect 50 ms after they connected
     VanishingPlayers,
     /// Players that never read
     DeafPlayers,
-    /// Players that reset their connection while they are sent to
+    /// Players that reset their connection while frames are sent to them
     Resets,
-    /// Connections whose peer is gone without FIN or RST: some had said nothing, some connect, some publish
+    /// Connections whose peer disappears without FIN or RST: before the handshake, connected, or publishing
     HalfOpen,
     /// createStream, again and again
     CreateStreams,
     /// play of another stream, again and again, on the same connection
     Plays,
-    /// Over HTTP: thousands of requests, of each a byte a second
+    /// Over HTTP: thousands of requests, each at one byte per second
     SlowRequests,
-    /// Over HTTP: lines that are no request, and heads that do not end
+    /// Over HTTP: lines that are not requests, and headers that never end
     HttpGarbage,
-    /// Over HTTP: whatever the API and the metrics can be asked, as fast as it is answered
+    /// Over HTTP: requests to the API and the metrics, as fast as they are answered
     ApiFlood,
-    /// Over HTTP: players that connect and vanish
+    /// Over HTTP: players that disconnect 50 ms after they connected
     VanishingHttpPlayers,
     /// Over HTTP: players that never read
     DeafHttpPlayers,
-    /// Over WebSocket: players that send random bytes for frames, and pings without end
+    /// Over WebSocket: players that send random bytes instead of frames, and thousands of pings
     WebsocketGarbage,
-    /// A publisher with 8 MiB of sequence headers, and then key frames of two bytes
+    /// Publishers with 8 MiB of sequence headers, then key frames of two bytes
     KeyFrameCopies,
-    /// Aggregates of 16 MB with a million messages of one byte
+    /// Aggregate messages of 16 MB with a million messages of one byte
     Aggregates,
-    /// Commands whose references make 15,000 values of 300 bytes
+    /// Commands of 300 bytes whose references expand to 15,000 values
     AmfReferences,
-    /// Publishers that send messages of two bytes, 20 Mbit/s of them together
+    /// Publishers that send messages of two bytes, 20 Mbit/s in total
     TinyMessages,
-    /// Forty publishers that send messages of two bytes as fast as they are read
+    /// 40 publishers that send messages of two bytes as fast as they are read
     TinyMessageCrowd,
-    /// Players that want no video
+    /// Players that ask for no video
     PlayersWithoutVideo,
-    /// Players that pause and resume all the time, of a stream whose headers change all the time as well
+    /// Players that pause and resume all the time, on a stream whose headers change all the time
     PauseStorms,
-    /// Connections that publish one name after another: 25 bytes each, and two log lines
+    /// Connections that publish two names in turn: 25 bytes and two log lines each time
     PublishStorms,
-    /// The same, thousands of them in one write
+    /// The same, with thousands of publish commands in one write
     PublishesInOneRead,
-    /// Connections that are refused at once, thousands a second
+    /// Connections that are refused at once, thousands per second
     RefusedConnections,
-    /// Publishers of the honest stream's name, which come back as soon as they are refused
+    /// Publishers of the name of the honest stream, which reconnect as soon as they are refused
     NameThieves,
-    /// Handshakes of which nothing comes, from one network: 127.7.7.0/24
+    /// Connections that stop after the first byte, from one network: 127.7.7.0/24
     OneNetwork,
-    /// Publishers that come and go without end, and listeners to the events that do not read; needs --http
+    /// Publishers that connect and disconnect all the time, and clients that subscribe to events and do not read; needs --http
     EventFloods,
-    /// Publishers whose metadata has 16,000 values, and requests for the list of streams; needs --http
-    DearMetadata,
-    /// 150 streams, among them one that is called "(others)"
+    /// Publishers whose metadata has 15,000 values, and requests for the list of streams; needs --http
+    LargeMetadata,
+    /// 150 streams, one of them named "(others)"
     OddNames,
-    /// Players that send 32 MB of messages that do not end
+    /// Players that send 32 MB of messages that never end
     UnfinishedMessages,
-    /// Players of whom one chunk in each 64 KiB belongs to a message that does not end
+    /// Players that send one chunk of a message that never ends per 64 KiB of other data
     PinnedBuffers,
-    /// Players of a stream with 8 MiB of headers that read nothing
+    /// Players that read nothing, on a stream with 8 MiB of headers
     UnreadPreambles,
     /// Publishers with 12 MiB of headers
     LargeHeaders,
-    /// Requests for a still picture of 24 MB, whose answers are not read; needs --http
+    /// Requests for a still picture of 24 MB, whose responses are not read; needs --http
     StillPictures,
-    /// Players that join and pause, one after the other
+    /// Players that join and pause, one after another
     PausedPlayers,
-    /// Publishers that grow once they are in, in each wire form; needs --http
+    /// Publishers that send one endless group of pictures, with players of each format; needs --http
     GrowingPublishers,
 }
 
-/// How an attack goes about it: several kinds of connections at a time, such as a publisher and its players.
+/// The plan of an attack: groups of connections at the same time, such as a publisher and its players.
 pub struct Plan {
-    /// Each for itself.
-    pub troops: Vec<Troop>,
+    /// The groups.
+    pub groups: Vec<Group>,
 }
 
-/// Connections that all do the same.
-pub struct Troop {
-    /// Which of the server's ports they go to.
+/// Connections that all behave the same.
+pub struct Group {
+    /// Which port of the server they connect to.
     pub port: Port,
-    /// Where they come from: the number of a connection says it. Their own address, unless it is given.
+    /// The source address by the number of the connection; the kernel's choice if `None`.
     pub source: Option<fn(u64) -> Ipv4Addr>,
-    /// When the first one comes.
+    /// When the first one connects.
     pub after: Duration,
-    /// Connections at a time.
+    /// Connections at the same time.
     pub connections: usize,
-    /// New ones a second, at most.
+    /// Maximum of new connections per second.
     pub ramp: f64,
-    /// What each sends first; `number` is the connection's.
-    pub opening: Box<dyn Fn(u64) -> Bytes>,
-    /// What it goes on with, without end.
+    /// What each sends first, by the number of the connection.
+    pub setup: Box<dyn Fn(u64) -> Bytes>,
+    /// What it repeats after that, without end.
     pub flood: Vec<u8>,
-    /// Bytes of one write of the opening; 0 is as many as of the flood.
-    pub opening_piece: usize,
-    /// Bytes of one write of the flood.
-    pub piece: usize,
-    /// From one write of a connection to its next.
-    pub pause: Duration,
-    /// Whether it reads what comes.
+    /// Bytes per write of the setup; 0 for `write_bytes`.
+    pub setup_write_bytes: usize,
+    /// Bytes per write of the flood.
+    pub write_bytes: usize,
+    /// Time between two writes of a connection.
+    pub write_interval: Duration,
+    /// Whether it reads what it is sent.
     pub reads: bool,
     /// How long a connection lasts, and how it ends.
     pub end: Option<(Duration, End)>,
@@ -153,186 +153,186 @@ pub enum Port {
 /// How a connection ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
-    /// As sockets are closed.
+    /// A normal close.
     Close,
-    /// By a reset, at once.
+    /// A reset.
     Reset,
-    /// Without a packet, as a machine that loses its power.
+    /// Without a packet, like a machine that loses power.
     Vanish,
 }
 
-impl Troop {
-    /// A hundred that connect and say nothing: what an attack begins with.
-    pub fn still() -> Self {
+impl Group {
+    /// 100 connections that send nothing: the defaults of a group.
+    pub fn idle() -> Self {
         Self {
             port: Port::Rtmp,
             source: None,
             after: Duration::ZERO,
             connections: 100,
             ramp: 1_000.0,
-            opening: Box::new(|_| Bytes::new()),
+            setup: Box::new(|_| Bytes::new()),
             flood: Vec::new(),
-            opening_piece: 0,
-            piece: 64 << 10,
-            pause: Duration::from_millis(10),
+            setup_write_bytes: 0,
+            write_bytes: 64 << 10,
+            write_interval: Duration::from_millis(10),
             reads: true,
             end: None,
         }
     }
 
-    /// Whether its connections end so.
+    /// Whether its connections end this way.
     pub fn ends_with(&self, end: End) -> bool {
         self.end.is_some_and(|(_, with)| with == end)
     }
 }
 
 impl Plan {
-    /// The plan of this kind, against the stream of `url`.
+    /// The plan of this kind of attack, on the stream of `url`.
     pub fn new(kind: Kind, url: &Url) -> Self {
-        Self { troops: troops(kind, url) }
+        Self { groups: groups(kind, url) }
     }
 }
 
-fn troops(kind: Kind, url: &Url) -> Vec<Troop> {
-    let openings = Openings::new(url);
+fn groups(kind: Kind, url: &Url) -> Vec<Group> {
+    let setups = ConnectionSetup::new(url);
     let Url { app, key, .. } = url.clone();
     let live = format!("/{app}/{key}.flv");
-    let over_http = Troop { port: Port::Http, ..Troop::still() };
-    let still = Troop::still();
-    let troop = match kind {
-        Kind::SlowHandshakes => Troop {
+    let over_http = Group { port: Port::Http, ..Group::idle() };
+    let idle = Group::idle();
+    let group = match kind {
+        Kind::SlowHandshakes => Group {
             connections: 3_000,
-            opening: opening(|_| handshake()),
-            piece: 1,
-            pause: Duration::from_secs(1),
-            ..still
+            setup: setup(|_| handshake()),
+            write_bytes: 1,
+            write_interval: Duration::from_secs(1),
+            ..idle
         },
-        Kind::SingleBytes => Troop {
+        Kind::SingleBytes => Group {
             connections: 50,
-            opening: opening(move |_| openings.plays()),
-            piece: 1,
-            pause: Duration::from_millis(2),
+            setup: setup(move |_| setups.plays()),
+            write_bytes: 1,
+            write_interval: Duration::from_millis(2),
             end: Some((Duration::from_secs(8), End::Close)),
-            ..still
+            ..idle
         },
-        Kind::RandomBytes => Troop {
+        Kind::RandomBytes => Group {
             ramp: 500.0,
-            opening: opening(|number| random(number, 4_000)),
+            setup: setup(|number| random(number, 4_000)),
             end: Some((Duration::from_millis(200), End::Close)),
-            ..still
+            ..idle
         },
-        Kind::GarbageBehindAnOpening => Troop {
+        Kind::GarbageAfterConnect => Group {
             ramp: 500.0,
-            opening: opening(move |number| [openings.connected(), random(number, 20_000)].concat()),
+            setup: setup(move |number| [setups.connected(), random(number, 20_000)].concat()),
             end: Some((Duration::from_millis(200), End::Close)),
-            ..still
+            ..idle
         },
-        Kind::AnnouncedLengths => Troop {
+        Kind::AnnouncedLengths => Group {
             ramp: 500.0,
-            opening: opening(move |_| [openings.connected(), announced_lengths()].concat()),
+            setup: setup(move |_| [setups.connected(), announced_lengths()].concat()),
             end: Some((Duration::from_secs(2), End::Close)),
-            ..still
+            ..idle
         },
         Kind::ChunkStreams => {
-            let bytes = [openings.connected(), announced_on_many_chunk_streams()].concat();
-            Troop {
-                // Slower than the others: most of what it says comes when it has been sent away, and keeps the
-                // kernel busy for nothing.
+            let bytes = [setups.connected(), announced_on_many_chunk_streams()].concat();
+            Group {
+                // Slower than the others: most of the data arrives after the connection was closed, and only keeps the
+                // kernel busy.
                 ramp: 100.0,
-                opening: opening(move |_| bytes.clone()),
+                setup: setup(move |_| bytes.clone()),
                 end: Some((Duration::from_secs(2), End::Close)),
-                ..still
+                ..idle
             }
         }
-        Kind::ChunkSizes => Troop {
+        Kind::ChunkSizes => Group {
             connections: 10,
-            opening: opening(move |_| openings.connected()),
+            setup: setup(move |_| setups.connected()),
             flood: (0..400u32)
                 .flat_map(|i| control_bytes(type_id::SET_CHUNK_SIZE, &(4 + i * 7919 % 65_532).to_be_bytes()))
                 .collect(),
-            piece: 8 << 10,
-            ..still
+            write_bytes: 8 << 10,
+            ..idle
         },
-        Kind::Pings => Troop {
+        Kind::Pings => Group {
             connections: 10,
-            opening: opening(move |_| openings.connected()),
+            setup: setup(move |_| setups.connected()),
             flood: (0..400).flat_map(|i| control(Control::User(UserControl::PingRequest(i)))).collect(),
-            piece: 8 << 10,
+            write_bytes: 8 << 10,
             reads: false,
-            ..still
+            ..idle
         },
-        Kind::Acknowledgements => Troop {
+        Kind::Acknowledgements => Group {
             connections: 10,
-            opening: opening(move |_| openings.plays()),
+            setup: setup(move |_| setups.plays()),
             flood: (0..400).flat_map(|i| control(Control::Acknowledgement(i * 0x0101_0101))).collect(),
-            piece: 8 << 10,
-            ..still
+            write_bytes: 8 << 10,
+            ..idle
         },
-        Kind::SilentPublishers => Troop {
+        Kind::SilentPublishers => Group {
             connections: 1_000,
-            opening: opening(move |number| openings.publishes(number)),
-            pause: Duration::from_secs(1),
-            ..still
+            setup: setup(move |number| setups.publishes(number)),
+            write_interval: Duration::from_secs(1),
+            ..idle
         },
-        Kind::HeadersOnly => Troop {
+        Kind::HeadersOnly => Group {
             connections: 50,
-            opening: opening(move |number| openings.publishes(number)),
+            setup: setup(move |number| setups.publishes(number)),
             flood: (0..40).flat_map(headers).collect(),
-            piece: 4 << 10,
-            pause: Duration::from_millis(20),
-            ..still
+            write_bytes: 4 << 10,
+            write_interval: Duration::from_millis(20),
+            ..idle
         },
-        Kind::VanishingPlayers => Troop {
+        Kind::VanishingPlayers => Group {
             connections: 400,
             ramp: 2_000.0,
-            opening: opening(move |_| openings.plays()),
+            setup: setup(move |_| setups.plays()),
             end: Some((Duration::from_millis(50), End::Close)),
-            ..still
+            ..idle
         },
         Kind::DeafPlayers => {
-            Troop { connections: 500, opening: opening(move |_| openings.plays()), reads: false, ..still }
+            Group { connections: 500, setup: setup(move |_| setups.plays()), reads: false, ..idle }
         }
-        Kind::Resets => Troop {
+        Kind::Resets => Group {
             connections: 400,
-            opening: opening(move |_| openings.plays()),
+            setup: setup(move |_| setups.plays()),
             reads: false,
             end: Some((Duration::from_millis(300), End::Reset)),
-            ..still
+            ..idle
         },
-        Kind::HalfOpen => Troop {
+        Kind::HalfOpen => Group {
             ramp: 300.0,
-            opening: opening(move |number| match number % 3 {
+            setup: setup(move |number| match number % 3 {
                 0 => Vec::new(),
-                1 => openings.connected(),
-                _ => openings.publishes(number),
+                1 => setups.connected(),
+                _ => setups.publishes(number),
             }),
             end: Some((Duration::from_millis(200), End::Vanish)),
-            ..still
+            ..idle
         },
-        Kind::CreateStreams => Troop {
+        Kind::CreateStreams => Group {
             connections: 10,
-            opening: opening(move |_| openings.connected()),
+            setup: setup(move |_| setups.connected()),
             flood: create_stream().repeat(100),
-            piece: 4 << 10,
-            ..still
+            write_bytes: 4 << 10,
+            ..idle
         },
-        Kind::Plays => Troop {
+        Kind::Plays => Group {
             connections: 10,
-            opening: opening(move |_| [openings.connected(), create_stream()].concat()),
+            setup: setup(move |_| [setups.connected(), create_stream()].concat()),
             flood: (0..50).flat_map(|i| play(&format!("{key}-{i}"))).chain(play(&key)).collect(),
-            piece: 4 << 10,
-            ..still
+            write_bytes: 4 << 10,
+            ..idle
         },
-        Kind::SlowRequests => Troop {
+        Kind::SlowRequests => Group {
             connections: 3_000,
-            opening: opening(|_| request("/", "X-Slow: slow\r\n")),
-            piece: 1,
-            pause: Duration::from_secs(1),
+            setup: setup(|_| request("/", "X-Slow: slow\r\n")),
+            write_bytes: 1,
+            write_interval: Duration::from_secs(1),
             ..over_http
         },
-        Kind::HttpGarbage => Troop {
+        Kind::HttpGarbage => Group {
             ramp: 500.0,
-            opening: opening(|number| match number % 3 {
+            setup: setup(|number| match number % 3 {
                 0 => random(number, 4_000),
                 1 => [request("/", "").strip_suffix(b"\r\n").unwrap_or_default(), &[b'x'; 1 << 20]].concat(),
                 _ => b"GET /../../%00%ff.flv HTTP/1.1\r\nHost:\r\nContent-Length: 99999999\r\n\r\n".to_vec(),
@@ -340,10 +340,10 @@ fn troops(kind: Kind, url: &Url) -> Vec<Troop> {
             end: Some((Duration::from_millis(200), End::Close)),
             ..over_http
         },
-        Kind::ApiFlood => Troop {
+        Kind::ApiFlood => Group {
             connections: 10,
             flood: [
-                // With the token that attack.py gives the relay: what an operator's tools ask for costs the most.
+                // With the token that attack.py configures: the requests of an operator's tools cost the most.
                 "/api/v1/players?limit=1000&token=attack-token",
                 "/api/v1/streams",
                 "/metrics?token=attack-token",
@@ -353,63 +353,60 @@ fn troops(kind: Kind, url: &Url) -> Vec<Troop> {
             .iter()
             .flat_map(|path| request(path, ""))
             .collect(),
-            piece: 400,
+            write_bytes: 400,
             ..over_http
         },
-        Kind::VanishingHttpPlayers => Troop {
+        Kind::VanishingHttpPlayers => Group {
             ramp: 2_000.0,
-            opening: opening(move |_| request(&live, "")),
+            setup: setup(move |_| request(&live, "")),
             end: Some((Duration::from_millis(50), End::Close)),
             ..over_http
         },
-        Kind::DeafHttpPlayers => Troop {
-            connections: 500,
-            opening: opening(move |_| request(&live, "")),
-            reads: false,
-            ..over_http
-        },
-        Kind::WebsocketGarbage => Troop {
+        Kind::DeafHttpPlayers => {
+            Group { connections: 500, setup: setup(move |_| request(&live, "")), reads: false, ..over_http }
+        }
+        Kind::WebsocketGarbage => Group {
             ramp: 500.0,
-            opening: opening(move |number| {
+            setup: setup(move |number| {
                 let ping = b"\x89\x80\0\0\0\0".repeat(if number % 2 == 0 { 2_000 } else { 1 });
                 [request(&live, UPGRADE), ping, random(number, 4_000)].concat()
             }),
             end: Some((Duration::from_millis(300), End::Close)),
             ..over_http
         },
-        Kind::KeyFrameCopies => return starve::key_frame_copies(&openings),
-        Kind::Aggregates => return starve::aggregates(&openings),
-        Kind::AmfReferences => return starve::amf_references(&openings),
-        Kind::TinyMessages => return starve::tiny_messages(&openings, 10, 2_500),
-        Kind::TinyMessageCrowd => return starve::tiny_messages(&openings, 40, 64 << 10),
-        Kind::PlayersWithoutVideo => return starve::players_without_video(&openings),
-        Kind::PauseStorms => return starve::pause_storms(&openings),
-        Kind::PublishStorms => return starve::publish_storms(&openings, 10, 2 << 10),
-        Kind::PublishesInOneRead => return starve::publish_storms(&openings, 10, 64 << 10),
+        Kind::KeyFrameCopies => return starve::key_frame_copies(&setups),
+        Kind::Aggregates => return starve::aggregates(&setups),
+        Kind::AmfReferences => return starve::amf_references(&setups),
+        Kind::TinyMessages => return starve::tiny_messages(&setups, 10, 2_500),
+        Kind::TinyMessageCrowd => return starve::tiny_messages(&setups, 40, 64 << 10),
+        Kind::PlayersWithoutVideo => return starve::players_without_video(&setups),
+        Kind::PauseStorms => return starve::pause_storms(&setups),
+        Kind::PublishStorms => return starve::publish_storms(&setups, 10, 2 << 10),
+        Kind::PublishesInOneRead => return starve::publish_storms(&setups, 10, 64 << 10),
         Kind::RefusedConnections => return starve::refused_connections(),
-        Kind::NameThieves => return starve::name_thieves(&openings),
+        Kind::NameThieves => return starve::name_thieves(&setups),
         Kind::OneNetwork => return starve::one_network(),
-        Kind::EventFloods => return starve::event_floods(&openings),
-        Kind::DearMetadata => return starve::dear_metadata(&openings),
-        Kind::OddNames => return starve::odd_names(&openings),
-        Kind::UnfinishedMessages => return pin::unfinished_messages(&openings),
-        Kind::PinnedBuffers => return pin::pinned_buffers(&openings),
-        Kind::UnreadPreambles => return pin::unread_preambles(&openings),
-        Kind::LargeHeaders => return pin::large_headers(&openings),
-        Kind::StillPictures => return pin::still_pictures(&openings),
-        Kind::PausedPlayers => return pin::paused_players(&openings),
-        Kind::GrowingPublishers => return pin::growing_publishers(&openings),
+        Kind::EventFloods => return starve::event_floods(&setups),
+        Kind::LargeMetadata => return starve::large_metadata(&setups),
+        Kind::OddNames => return starve::odd_names(&setups),
+        Kind::UnfinishedMessages => return pin::unfinished_messages(&setups),
+        Kind::PinnedBuffers => return pin::pinned_buffers(&setups),
+        Kind::UnreadPreambles => return pin::unread_preambles(&setups),
+        Kind::LargeHeaders => return pin::large_headers(&setups),
+        Kind::StillPictures => return pin::still_pictures(&setups),
+        Kind::PausedPlayers => return pin::paused_players(&setups),
+        Kind::GrowingPublishers => return pin::growing_publishers(&setups),
     };
-    vec![troop]
+    vec![group]
 }
 
-/// Bytes that are made for each connection.
-pub fn opening(bytes: impl Fn(u64) -> Vec<u8> + 'static) -> Box<dyn Fn(u64) -> Bytes> {
+/// A setup that is made for each connection.
+pub fn setup(bytes: impl Fn(u64) -> Vec<u8> + 'static) -> Box<dyn Fn(u64) -> Bytes> {
     Box::new(move |number| bytes(number).into())
 }
 
-/// The same bytes for each connection.
-pub fn same_opening(bytes: Vec<u8>) -> Box<dyn Fn(u64) -> Bytes> {
+/// The same setup for each connection.
+pub fn same_setup(bytes: Vec<u8>) -> Box<dyn Fn(u64) -> Bytes> {
     let bytes = Bytes::from(bytes);
     Box::new(move |_| bytes.clone())
 }

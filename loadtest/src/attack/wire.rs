@@ -1,4 +1,4 @@
-//! What is sent in attacks, as bytes. Nothing of what the server says is looked at.
+//! The bytes that attacks send. What the server sends is not parsed.
 
 use bytes::Bytes;
 use fanfare_rtmp::amf0::{self, Value};
@@ -7,56 +7,56 @@ use fanfare_rtmp::rtmp::client::Url;
 use fanfare_rtmp::rtmp::command::Command;
 use fanfare_rtmp::rtmp::message::{Control, type_id};
 
-/// Openings of connections to one server.
+/// What connections to one server send first.
 #[derive(Clone, Debug)]
-pub struct Openings {
+pub struct ConnectionSetup {
     app: String,
     key: String,
 }
 
-impl Openings {
-    /// To the server of `url`, whose stream is an honest one.
+impl ConnectionSetup {
+    /// For the server of `url`, whose stream is the honest one.
     pub fn new(url: &Url) -> Self {
         Self { app: url.app.clone(), key: url.key.clone() }
     }
 
-    /// Handshake and connect.
+    /// The handshake and connect.
     pub fn connected(&self) -> Vec<u8> {
         [handshake(), connect(&self.app)].concat()
     }
 
-    /// Of a player of the honest stream.
+    /// A player of the honest stream.
     pub fn plays(&self) -> Vec<u8> {
         self.plays_stream(&self.key)
     }
 
-    /// Of a player of the stream that [`Openings::publishes`] of that number.
+    /// A player of the stream that [`ConnectionSetup::publishes`] with that number.
     pub fn plays_attack(&self, number: u64) -> Vec<u8> {
         self.plays_stream(&attack_key(number))
     }
 
-    /// Of a publisher of a name of its own.
+    /// A publisher of a name of its own.
     pub fn publishes(&self, number: u64) -> Vec<u8> {
         self.publishes_stream(&attack_key(number))
     }
 
-    /// Of a publisher of the honest stream's name.
+    /// A publisher of the name of the honest stream.
     pub fn publishes_honest(&self) -> Vec<u8> {
         self.publishes_stream(&self.key)
     }
 
-    /// Of a publisher of that name.
+    /// A publisher of that name.
     pub fn publishes_stream(&self, key: &str) -> Vec<u8> {
         [self.connected(), create_stream(), publish(key)].concat()
     }
 
-    /// Asks over HTTP for the stream that [`Openings::publishes`] of that number.
-    pub fn asks_for_attack(&self, number: u64, fields: &str) -> Vec<u8> {
+    /// An HTTP request for the stream that [`ConnectionSetup::publishes`] with that number.
+    pub fn requests_stream(&self, number: u64, fields: &str) -> Vec<u8> {
         request(&format!("/{}/{}.flv", self.app, attack_key(number)), fields)
     }
 
-    /// Asks over HTTP for its still picture.
-    pub fn asks_for_still(&self, number: u64) -> Vec<u8> {
+    /// An HTTP request for its still picture.
+    pub fn requests_still(&self, number: u64) -> Vec<u8> {
         request(&format!("/api/v1/streams/{}/{}/still.flv", self.app, attack_key(number)), "")
     }
 
@@ -119,7 +119,7 @@ pub fn announced_on_many_chunk_streams() -> Vec<u8> {
     (0..2_000u16).flat_map(|id| first_of_many_chunks(&[&[1], &id.to_le_bytes()[..]].concat())).collect()
 }
 
-/// Of a message of 16 MB.
+/// The first chunk of a message of 16 MB.
 pub fn first_of_many_chunks(basic_header: &[u8]) -> Vec<u8> {
     let message_header = [0, 0, 0, 0xFF, 0xFF, 0xFF, type_id::VIDEO, 1, 0, 0, 0];
     [basic_header, &message_header, &[0x17; 128]].concat()
@@ -146,7 +146,7 @@ pub fn message(chunk_stream_id: u32, message_stream_id: u32, message_type_id: u8
     bytes
 }
 
-/// The same for the same seed (a linear congruential generator, Knuth's MMIX).
+/// Pseudo-random bytes by `seed` (a linear congruential generator, Knuth's MMIX).
 pub fn random(seed: u64, len: usize) -> Vec<u8> {
     let mut state = seed;
     (0..len)
@@ -157,7 +157,7 @@ pub fn random(seed: u64, len: usize) -> Vec<u8> {
         .collect()
 }
 
-/// NetConnection's largest: from now on each message is one chunk.
+/// Sets the maximum chunk size: from now on each message is one chunk.
 pub fn large_chunks() -> Vec<u8> {
     control_bytes(type_id::SET_CHUNK_SIZE, &0xFF_FFFF_u32.to_be_bytes())
 }
@@ -168,8 +168,8 @@ pub fn whole(chunk_stream_id: u8, message_type_id: u8, body: &[u8]) -> Vec<u8> {
     [&[chunk_stream_id, 0, 0, 0, a, b, c, message_type_id, 1, 0, 0, 0], body].concat()
 }
 
-/// A sequence header of 256 KiB for each of that many tracks, after [`large_chunks`] (Enhanced RTMP v2: a video
-/// message of one track, `hvc1`).
+/// A sequence header of 256 KiB per track, after [`large_chunks`] (Enhanced RTMP v2: a video message of one track,
+/// `hvc1`).
 pub fn track_headers(tracks: u8) -> Vec<u8> {
     (0..tracks)
         .flat_map(|track| {

@@ -1,37 +1,37 @@
-//! One player: what it has seen, and what its role has it do next.
+//! One player: what it has received, and what its role does next.
 
 use fanfare_rtmp::rtmp::client::Event;
 
-use super::{Found, Habits, Role};
+use super::{Habits, Results, Role};
 use crate::checker::{Checker, Seen, Tally};
 use crate::delivery::Watch;
-use crate::link::{Link, Over};
+use crate::link::{Disconnected, Link};
 use crate::sys;
 
-/// How far a player is.
+/// The state of a player.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
-    /// Has not come yet, or will come back.
+    /// Not connected yet, or about to reconnect.
     Away,
-    /// Until it sees a picture.
-    Opening,
-    /// Does what its role says.
+    /// Connecting, until the first key frame.
+    Connecting,
+    /// Acting by its role.
     Watching,
-    /// Reads nothing for now.
+    /// Not reading at the moment.
     Stalled,
-    /// Will not come back.
+    /// Disconnected for good.
     Gone,
 }
 
-/// What comes of what a player did.
+/// What has to follow after a player acted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// Nothing more.
-    GoesOn,
-    /// It sees a picture, and needs not be read at once any longer.
-    IsToBeDrained,
-    /// It closes its connection.
-    HasLeft,
+    /// Nothing.
+    Continues,
+    /// It got its first key frame, and is drained from now on.
+    StartsDraining,
+    /// It disconnects.
+    Leaves,
 }
 
 pub struct Player {
@@ -39,22 +39,22 @@ pub struct Player {
     stream: usize,
     pub phase: Phase,
     pub link: Option<Link>,
-    /// When it came.
+    /// When it connected.
     pub begun_ns: u64,
-    /// Whether the server plays.
+    /// Whether the server has started to play.
     pub is_started: bool,
-    /// When its role next has it do something; unless there is nothing until it sees a picture.
-    pub turn_ns: u64,
-    has_picture: bool,
+    /// When its role acts next; `u64::MAX` for never.
+    pub next_action_ns: u64,
+    has_key_frame: bool,
     has_stalled: bool,
-    is_over: bool,
+    has_ended: bool,
     checker: Checker,
-    /// What it is owed, from the moment that the server plays.
+    /// What it should receive, once the server has started to play.
     watch: Option<Watch>,
 }
 
 impl Player {
-    /// One that has not come, of the stream of that number.
+    /// A player of that stream that has not connected yet.
     pub fn new(role: Role, stream: usize) -> Self {
         Self {
             role,
@@ -63,154 +63,159 @@ impl Player {
             link: None,
             begun_ns: 0,
             is_started: false,
-            turn_ns: u64::MAX,
-            has_picture: false,
+            next_action_ns: u64::MAX,
+            has_key_frame: false,
             has_stalled: false,
-            is_over: false,
+            has_ended: false,
             checker: Checker::default(),
             watch: None,
         }
     }
 
-    /// Comes, for the first time or again.
-    pub fn come(&mut self, link: Link, now_ns: u64) {
+    /// Connects, for the first time or again.
+    pub fn connect(&mut self, link: Link, now_ns: u64) {
         let new = Self::new(self.role, self.stream);
-        *self = Self { link: Some(link), phase: Phase::Opening, begun_ns: now_ns, ..new };
+        *self = Self { link: Some(link), phase: Phase::Connecting, begun_ns: now_ns, ..new };
     }
 
-    /// Closes the connection, and hands over what it found.
-    pub fn leave(&mut self, found: &mut Found) {
+    /// Disconnects, and adds its counts to the results.
+    pub fn leave(&mut self, results: &mut Results) {
         self.link = None;
         self.phase = Phase::Gone;
-        self.turn_ns = u64::MAX;
-        let missed_all = self.is_started && !self.has_picture;
-        found.report.without_picture += u64::from(missed_all);
+        self.next_action_ns = u64::MAX;
+        let missed_all = self.is_started && !self.has_key_frame;
+        results.report.without_picture += u64::from(missed_all);
         self.is_started = false;
         let tally = std::mem::take(&mut self.checker).tally();
         match self.role {
-            Role::Stalls | Role::ReadsSlowly => found.report.hindered += tally,
-            _ => found.report.checked += tally,
+            Role::Stalls | Role::ReadsSlowly => results.report.hindered += tally,
+            _ => results.report.checked += tally,
         }
     }
 
-    /// Has it owed nothing more. Those that stall or read slowly are owed nothing in time.
-    pub fn close_account(&mut self, end_ns: u64, found: &mut Found) {
-        let is_judged = !self.is_hindered();
-        if let Some(watch) = self.watch.take().filter(|_| is_judged) {
-            found.books.close(watch, end_ns);
+    /// Ends what it is owed. Players that stall or read slowly are not owed timely delivery.
+    pub fn close_account(&mut self, end_ns: u64, results: &mut Results) {
+        let is_counted = !self.is_hindered();
+        if let Some(watch) = self.watch.take().filter(|_| is_counted) {
+            results.tracker.close(watch, end_ns);
         }
     }
 
-    /// Whether something that may have been sent to it in time has not come at the end.
-    pub fn lacks_something(&self, end_ns: u64, found: &Found) -> bool {
+    /// Whether frames that may have been sent early enough have not arrived at the end.
+    pub fn is_missing_frames(&self, end_ns: u64, results: &Results) -> bool {
         let watch = self.watch.as_ref().filter(|_| self.link.is_some() && !self.is_hindered());
-        watch.is_some_and(|watch| found.books.lacks_something(watch, end_ns))
+        watch.is_some_and(|watch| results.tracker.is_missing_frames(watch, end_ns))
     }
 
     fn is_hindered(&self) -> bool {
         matches!(self.role, Role::Stalls | Role::ReadsSlowly)
     }
 
-    /// Whether it has been waiting for too long, right now.
-    pub fn is_waiting(&self, found: &Found, now_ns: u64) -> bool {
+    /// Whether it has now been waiting longer than allowed.
+    pub fn is_waiting(&self, results: &Results, now_ns: u64) -> bool {
         let watch = self.watch.as_ref().filter(|_| !self.is_hindered());
-        watch.is_some_and(|watch| found.books.is_waiting(watch, now_ns))
+        watch.is_some_and(|watch| results.tracker.is_waiting(watch, now_ns))
     }
 
-    /// Of this connection so far.
+    /// The counts of this connection so far.
     pub fn tally(&self) -> Tally {
         self.checker.tally()
     }
 
-    /// Whether what comes is thrown away.
+    /// Whether what arrives is discarded.
     pub fn is_drained(&self) -> bool {
-        self.phase == Phase::Watching && matches!(self.role, Role::Drains | Role::ComesAndGoes)
+        self.phase == Phase::Watching && matches!(self.role, Role::Drains | Role::Churns)
     }
 
-    /// Whether it sees a picture, or could if it read.
+    /// Whether it has got a key frame on this connection.
     pub fn is_watching(&self) -> bool {
         matches!(self.phase, Phase::Watching | Phase::Stalled)
     }
 
-    /// Whether it is where it should be.
+    /// Whether it is connected, or disconnected because of its role.
     pub fn is_held(&self) -> bool {
         match self.phase {
-            Phase::Opening | Phase::Watching | Phase::Stalled => self.is_started,
-            Phase::Away => self.role == Role::ComesAndGoes,
+            Phase::Connecting | Phase::Watching | Phase::Stalled => self.is_started,
+            Phase::Away => self.role == Role::Churns,
             Phase::Gone => false,
         }
     }
 
-    /// Reads, unless it is not its time to.
-    pub fn ready(&mut self, habits: &Habits, scrap: &mut [u8], found: &mut Found) -> Result<Outcome, Over> {
+    /// Reads what arrived, if it reads at once.
+    pub fn on_ready(
+        &mut self,
+        habits: &Habits,
+        scratch: &mut [u8],
+        results: &mut Results,
+    ) -> Result<Outcome, Disconnected> {
         let reads = match self.phase {
-            Phase::Opening => true,
+            Phase::Connecting => true,
             Phase::Watching => matches!(self.role, Role::Checks | Role::Stalls),
             Phase::Away | Phase::Stalled | Phase::Gone => false,
         };
         let Some(link) = self.link.as_mut().filter(|_| reads) else {
-            return Ok(Outcome::GoesOn);
+            return Ok(Outcome::Continues);
         };
-        link.ready()?;
-        while self.read(scrap, usize::MAX, found)? == scrap.len() {}
-        if self.phase == Phase::Opening && self.has_picture {
-            return Ok(self.begin_role(habits, found));
+        link.on_ready()?;
+        while self.read(scratch, usize::MAX, results)? == scratch.len() {}
+        if self.phase == Phase::Connecting && self.has_key_frame {
+            return Ok(self.start_role(habits, results));
         }
-        Ok(Outcome::GoesOn)
+        Ok(Outcome::Continues)
     }
 
-    /// Throws away what has come.
-    pub fn drain(&mut self, scrap: &mut [u8], found: &mut Found) -> Result<Outcome, Over> {
+    /// Discards what arrived.
+    pub fn drain(&mut self, scratch: &mut [u8], results: &mut Results) -> Result<Outcome, Disconnected> {
         if let Some(link) = &mut self.link {
-            let n = link.discard(scrap)?;
-            found.bytes += n as u64;
+            let n = link.discard(scratch)?;
+            results.bytes += n as u64;
             if let Some(watch) = &mut self.watch {
-                found.books.drained(watch, n, sys::now_ns());
+                results.tracker.drained(watch, n, sys::now_ns());
             }
         }
-        Ok(Outcome::GoesOn)
+        Ok(Outcome::Continues)
     }
 
-    /// Does what its role says at [`Player::turn_ns`].
-    pub fn take_turn(
+    /// Does what its role does at [`Player::next_action_ns`].
+    pub fn act(
         &mut self,
         habits: &Habits,
         now_ns: u64,
-        scrap: &mut [u8],
-        found: &mut Found,
-    ) -> Result<Outcome, Over> {
+        scratch: &mut [u8],
+        results: &mut Results,
+    ) -> Result<Outcome, Disconnected> {
         match (self.role, self.phase) {
-            (Role::ComesAndGoes, Phase::Watching) => return Ok(Outcome::HasLeft),
+            (Role::Churns, Phase::Watching) => return Ok(Outcome::Leaves),
             (Role::Stalls, Phase::Watching) if !self.has_stalled => {
                 self.has_stalled = true;
                 self.phase = Phase::Stalled;
-                self.turn_ns = match sys::nanos(habits.stall_for) {
+                self.next_action_ns = match sys::nanos(habits.stall_for) {
                     0 => u64::MAX,
                     stall_ns => now_ns + stall_ns,
                 };
             }
             (Role::Stalls, Phase::Stalled) => {
                 self.phase = Phase::Watching;
-                self.turn_ns = u64::MAX;
-                return self.ready(habits, scrap, found);
+                self.next_action_ns = u64::MAX;
+                return self.on_ready(habits, scratch, results);
             }
             (Role::ReadsSlowly, Phase::Watching) => {
-                self.turn_ns = now_ns + SLOW_TURN_NS;
-                let bytes = habits.slow_bitrate / 8 * SLOW_TURN_NS / 1_000_000_000;
-                self.read(scrap, bytes as usize, found)?;
+                self.next_action_ns = now_ns + SLOW_READ_INTERVAL_NS;
+                let bytes = habits.slow_bitrate / 8 * SLOW_READ_INTERVAL_NS / 1_000_000_000;
+                self.read(scratch, bytes as usize, results)?;
             }
-            _ => self.turn_ns = u64::MAX,
+            _ => self.next_action_ns = u64::MAX,
         }
-        Ok(Outcome::GoesOn)
+        Ok(Outcome::Continues)
     }
 
-    fn begin_role(&mut self, habits: &Habits, found: &Found) -> Outcome {
+    fn start_role(&mut self, habits: &Habits, results: &Results) -> Outcome {
         self.phase = Phase::Watching;
         let now_ns = sys::now_ns();
-        self.turn_ns = match self.role {
+        self.next_action_ns = match self.role {
             Role::Stalls => now_ns + sys::nanos(habits.stall_after),
             Role::ReadsSlowly => now_ns,
-            Role::ComesAndGoes => now_ns + sys::nanos(habits.churn_stay),
+            Role::Churns => now_ns + sys::nanos(habits.churn_stay),
             Role::Checks | Role::Drains => u64::MAX,
         };
         if self.is_drained() {
@@ -218,52 +223,57 @@ impl Player {
                 link.forget_protocol();
             }
             if let Some(watch) = &mut self.watch {
-                found.books.drain(watch, now_ns);
+                results.tracker.drain(watch, now_ns);
             }
-            return Outcome::IsToBeDrained;
+            return Outcome::StartsDraining;
         }
-        Outcome::GoesOn
+        Outcome::Continues
     }
 
-    /// One read of `limit` bytes at most. Returns how many it was.
-    fn read(&mut self, scrap: &mut [u8], limit: usize, found: &mut Found) -> Result<usize, Over> {
+    /// One read of at most `limit` bytes. Returns how many bytes it was.
+    fn read(
+        &mut self,
+        scratch: &mut [u8],
+        limit: usize,
+        results: &mut Results,
+    ) -> Result<usize, Disconnected> {
         let Some(link) = &mut self.link else { return Ok(0) };
         let mut error = None;
-        let n = link.receive(scrap, limit, |event| match event {
+        let n = link.receive(scratch, limit, |event| match event {
             Event::Started => {
                 self.is_started = true;
                 self.watch = Some(Watch::new(self.stream, sys::now_ns()));
-                found.report.connections += 1;
+                results.report.connections += 1;
             }
             Event::Frame(frame) => {
                 let Seen::Frame { kind, is_key_frame, marker } = self.checker.frame(&frame) else { return };
                 let Some(watch) = &mut self.watch else { return };
                 let now_ns = sys::now_ns();
-                if is_key_frame && !self.has_picture {
-                    self.has_picture = true;
-                    found.first_key_frame.record(now_ns - self.begun_ns);
+                if is_key_frame && !self.has_key_frame {
+                    self.has_key_frame = true;
+                    results.first_key_frame.record(now_ns - self.begun_ns);
                 }
                 if matches!(self.role, Role::Stalls | Role::ReadsSlowly) {
                     return;
                 }
-                let age_ns = found.books.frame(watch, kind, &marker, now_ns);
+                let age_ns = results.tracker.frame(watch, kind, &marker, now_ns);
                 if let Some(age_ns) = age_ns.filter(|_| self.role == Role::Checks) {
-                    found.latency.record(age_ns);
-                    found.latency_of_last_second.record(age_ns);
+                    results.latency.record(age_ns);
+                    results.latency_of_last_second.record(age_ns);
                 }
             }
             Event::Ended => {
-                found.report.ended += u64::from(!std::mem::replace(&mut self.is_over, true));
+                results.report.ended += u64::from(!std::mem::replace(&mut self.has_ended, true));
             }
             Event::Status(status) if status.level == "error" => {
-                error = Some(Over(format!("{} {}", status.code, status.description)));
+                error = Some(Disconnected(format!("{} {}", status.code, status.description)));
             }
             Event::Status(_) | Event::Send(_) => {}
         })?;
-        found.bytes += n as u64;
+        results.bytes += n as u64;
         error.map_or(Ok(n), Err)
     }
 }
 
 /// Slow players read ten times a second.
-const SLOW_TURN_NS: u64 = 100_000_000;
+const SLOW_READ_INTERVAL_NS: u64 = 100_000_000;

@@ -1,51 +1,51 @@
-//! Who of many players does what.
+//! The roles of players, and how many have each.
 
-/// What a player does once it sees a picture.
+/// What a player does after its first key frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// Reads all, and looks at each frame.
+    /// Reads everything, and checks each frame.
     Checks,
-    /// Takes all, and looks at nothing.
+    /// Has the kernel discard everything; only bytes are counted.
     Drains,
-    /// Ceases to read for a while, or for good.
+    /// Stops reading for a while, or for ever.
     Stalls,
-    /// Reads at a rate of its own.
+    /// Reads at a limited rate.
     ReadsSlowly,
-    /// Leaves and comes back.
-    ComesAndGoes,
+    /// Disconnects and reconnects.
+    Churns,
 }
 
-/// Which share of the players does what, 0 to 1 each; the rest are drained.
+/// Share of the players with each role, 0 to 1; the rest are drained.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[expect(missing_docs)]
 pub struct Shares {
     pub checks: f64,
     pub stalls: f64,
     pub reads_slowly: f64,
-    pub comes_and_goes: f64,
+    pub churns: f64,
 }
 
 impl Shares {
     /// # Errors
-    /// What is wrong with them, as one line.
+    /// Shares that are out of range, as one line.
     pub fn check(&self) -> Result<(), String> {
-        let Self { checks, stalls, reads_slowly, comes_and_goes } = *self;
-        let shares = [checks, stalls, reads_slowly, comes_and_goes];
+        let Self { checks, stalls, reads_slowly, churns } = *self;
+        let shares = [checks, stalls, reads_slowly, churns];
         let are_shares = shares.iter().all(|share| (0.0..=1.0).contains(share));
         match are_shares && shares.iter().sum::<f64>() <= 1.0 + 1e-9 {
             true => Ok(()),
-            false => Err("shares are 0 to 1 each, and 1 at most together".to_owned()),
+            false => Err("shares must be 0 to 1 each, and at most 1 in total".to_owned()),
         }
     }
 
-    /// The roles of `players`, each spread evenly over all of them. A share above 0 is one player at least, if there
-    /// is one left.
+    /// The role of each of `players` players; each role is spread evenly. A share above 0 is at least one player, if one is
+    /// left.
     pub fn roles(&self, players: usize) -> Vec<Role> {
         let wanted = [
             (Role::Checks, self.checks),
             (Role::Stalls, self.stalls),
             (Role::ReadsSlowly, self.reads_slowly),
-            (Role::ComesAndGoes, self.comes_and_goes),
+            (Role::Churns, self.churns),
         ];
         let mut roles = vec![Role::Drains; players];
         for (role, share) in wanted {
@@ -72,19 +72,19 @@ mod tests {
     }
 
     #[test]
-    fn roles_have_their_shares_and_are_spread_evenly() {
-        let shares = Shares { checks: 0.02, stalls: 0.1, reads_slowly: 0.1, comes_and_goes: 0.2 };
+    fn roles_are_assigned_by_share_and_spread_evenly() {
+        let shares = Shares { checks: 0.02, stalls: 0.1, reads_slowly: 0.1, churns: 0.2 };
         let roles = shares.roles(1000);
-        let counts = [Role::Checks, Role::Stalls, Role::ReadsSlowly, Role::ComesAndGoes, Role::Drains];
+        let counts = [Role::Checks, Role::Stalls, Role::ReadsSlowly, Role::Churns, Role::Drains];
         assert_eq!(counts.map(|role| count(&roles, role)), [20, 100, 100, 200, 580]);
         for hundred in roles.chunks(100) {
             assert_eq!(count(hundred, Role::Checks), 2);
-            assert!((15..=25).contains(&count(hundred, Role::ComesAndGoes)));
+            assert!((15..=25).contains(&count(hundred, Role::Churns)));
         }
     }
 
     #[test]
-    fn the_smallest_share_is_one_player() {
+    fn any_share_above_0_is_at_least_one_player() {
         let shares = Shares { checks: 0.02, ..Shares::default() };
         assert_eq!(shares.roles(3), [Role::Checks, Role::Drains, Role::Drains]);
         assert_eq!(shares.roles(0), []);
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn shares_beyond_the_whole_are_refused() {
+    fn shares_above_1_in_total_are_refused() {
         assert!(Shares { checks: 0.5, stalls: 0.5, ..Shares::default() }.check().is_ok());
         assert!(Shares { checks: 0.6, stalls: 0.5, ..Shares::default() }.check().is_err());
         assert!(Shares { checks: -0.1, ..Shares::default() }.check().is_err());

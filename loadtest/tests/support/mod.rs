@@ -1,4 +1,4 @@
-//! What the tests share: the relay, in a thread of this process.
+//! Shared by the tests: the relay, in a thread of this process.
 
 use std::net::SocketAddr;
 use std::sync::mpsc;
@@ -6,23 +6,23 @@ use std::thread;
 
 use fanfare::config::Config;
 
-/// Where it listens.
+/// The addresses it listens on.
 #[derive(Clone, Copy)]
 pub struct Addresses {
     /// For RTMP.
     pub rtmp: SocketAddr,
     /// For HTTP.
-    #[allow(dead_code)] // Not each test binary that compiles this asks for it.
+    #[allow(dead_code)] // Not every test binary that compiles this uses it.
     pub http: SocketAddr,
 }
 
-/// The relay, on so many cores, until this process ends.
+/// Starts the relay on `cores` cores, until this process ends.
 pub fn relay(cores: usize) -> Addresses {
     let any = || vec!["127.0.0.1:0".parse().unwrap()];
     let mut config = Config { cores, ..Config::default() };
     config.set_rtmp(any());
     config.set_http(any());
-    // So that none is made, and kept with whoever runs the tests.
+    // So that no token is generated and stored for the user who runs the tests.
     config.api.token = "token-of-a-test".to_owned();
     let (started, addresses) = mpsc::channel();
     thread::spawn(move || {

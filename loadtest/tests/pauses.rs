@@ -1,4 +1,4 @@
-//! A server that stands still, and a network that swallows: players see what they did not get, and say so.
+//! A server that is paused, and a network that delays or drops: the report shows what players did not get.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -17,10 +17,10 @@ use fanfare_rtmp::rtmp::chunk::ChunkSize;
 use rustix::process::{Pid, Signal, kill_process};
 
 #[test]
-fn a_server_that_is_stopped_for_two_seconds_did_not_deliver_all_in_time() {
+fn a_server_that_is_paused_for_two_seconds_does_not_deliver_in_time() {
     let found = with_processes("-n 20 --parse 0.5 --seconds 5", |server, _| {
         signal(server, Signal::STOP);
-        // It is how long it stands still that is seen.
+        // The length of the pause is what the report has to show.
         thread::sleep(Duration::from_secs(2));
         signal(server, Signal::CONT);
     });
@@ -38,7 +38,7 @@ fn a_server_that_is_stopped_for_two_seconds_did_not_deliver_all_in_time() {
 }
 
 #[test]
-fn a_server_that_does_not_go_on_is_seen_at_the_end() {
+fn a_server_that_never_resumes_is_detected_at_the_end() {
     let found = with_processes("-n 20 --parse 0.5 --seconds 5", |server, _| signal(server, Signal::STOP));
     assert_eq!(found.code, Some(1), "{}", found.json);
     let delivery = &found.json["delivery"];
@@ -49,7 +49,7 @@ fn a_server_that_does_not_go_on_is_seen_at_the_end() {
 }
 
 #[test]
-fn an_encoder_that_is_stopped_or_ends_is_not_blamed_on_the_server() {
+fn a_paused_or_ended_encoder_is_not_held_against_the_server() {
     for last in [Signal::CONT, Signal::TERM] {
         let found = with_processes("-n 20 --parse 0.5 --seconds 4", |_, encoder| {
             signal(encoder, Signal::STOP);
@@ -63,21 +63,21 @@ fn an_encoder_that_is_stopped_or_ends_is_not_blamed_on_the_server() {
 }
 
 #[test]
-fn players_of_a_network_that_passes_all_on_are_perfect_however_late_they_come() {
-    // Eight of them, one each 200 ms.
+fn players_behind_a_good_network_are_perfect_however_late_they_join() {
+    // Eight players, one every 200 ms.
     let report = through_a_network(8, 5.0, 1.0, |_, _| Fate::Pass);
     assert!(report.is_perfect() && report.delivery.share == 1.0, "{report}");
     assert!(report.delivery.frames.owed > 8 * 150, "{report}");
 }
 
 #[test]
-fn a_network_that_holds_everything_for_a_second_and_a_half_is_seen() {
+fn a_network_that_delays_everything_for_a_second_and_a_half_is_detected() {
     let report =
         through_a_network(
             8,
             100.0,
             0.5,
-            |_, ms| if (1_000..2_500).contains(&ms) { Fate::Hold } else { Fate::Pass },
+            |_, ms| if (1_000..2_500).contains(&ms) { Fate::Delay } else { Fate::Pass },
         );
     assert!(!report.is_perfect() && report.delivery.stalled_players == 8, "{report}");
     assert_eq!(
@@ -89,10 +89,10 @@ fn a_network_that_holds_everything_for_a_second_and_a_half_is_seen() {
 }
 
 #[test]
-fn a_network_that_swallows_the_end_is_seen_by_who_checks_and_by_who_counts() {
+fn a_network_that_drops_the_end_is_detected_by_checked_and_by_drained_players() {
     for checks in [0.25, 1.0] {
         let report =
-            through_a_network(4, 100.0, checks, |_, ms| if ms < 1_500 { Fate::Pass } else { Fate::Swallow });
+            through_a_network(4, 100.0, checks, |_, ms| if ms < 1_500 { Fate::Pass } else { Fate::Drop });
         assert!(!report.is_perfect() && report.delivery.stalled_players == 4, "{report}");
         assert!(report.delivery.share < 0.75 && report.held == 4, "{report}");
         assert_eq!((report.disconnects, report.checked.gaps + report.checked.skips), (0, 0), "{report}");
@@ -100,24 +100,24 @@ fn a_network_that_swallows_the_end_is_seen_by_who_checks_and_by_who_counts() {
 }
 
 #[test]
-fn one_player_of_eight_from_which_a_second_is_swallowed_is_seen_though_it_only_counts_bytes() {
+fn a_second_that_is_dropped_for_one_drained_player_of_eight_is_detected() {
     let report = through_a_network(8, 100.0, 0.01, |player, ms| match (player, ms) {
-        (7, 1_000..2_000) => Fate::Swallow,
+        (7, 1_000..2_000) => Fate::Drop,
         _ => Fate::Pass,
     });
     assert_eq!((report.delivery.stalled_players, report.is_perfect()), (1, false), "{report}");
     assert!(report.delivery.share < 0.97 && report.delivery.frames.never == 0, "{report}");
 }
 
-/// What a run of processes left.
-struct Left {
+/// The outcome of a run of processes.
+struct Outcome {
     code: Option<i32>,
     json: serde_json::Value,
 }
 
-/// The bare loop, an encoder and players, each in a process of its own; `trouble` is called once all players watch, with
-/// the server's and the encoder's process.
-fn with_processes(players: &str, trouble: impl FnOnce(&Child, &Child)) -> Left {
+/// The bare loop, an encoder and players, each in a process of its own. `disturb` is called once all players watch, with
+/// the processes of the server and the encoder.
+fn with_processes(players: &str, disturb: impl FnOnce(&Child, &Child)) -> Outcome {
     let mut server = Load::start("limit --listen 127.0.0.1:0");
     let address = server.line_with("listening on ");
     let url = format!("{}/live/load", address.split("listening on ").nth(1).unwrap());
@@ -131,14 +131,14 @@ fn with_processes(players: &str, trouble: impl FnOnce(&Child, &Child)) -> Left {
     let arguments = format!("play {url} {players} --ramp 1000 --settle 0 --json {}", file.display());
     let mut players = Load::start(&arguments);
     players.line_with("20/20 watch");
-    trouble(&server.0, &encoder.0);
+    disturb(&server.0, &encoder.0);
     let code = players.0.wait().unwrap().code();
     let json = std::fs::read_to_string(&file).unwrap();
     std::fs::remove_file(file).unwrap();
-    Left { code, json: serde_json::from_str(&json).unwrap() }
+    Outcome { code, json: serde_json::from_str(&json).unwrap() }
 }
 
-/// A process of the load generator, and what it says; killed when it is dropped.
+/// A process of the load generator, and its log; killed when it is dropped.
 struct Load(Child, BufReader<std::process::ChildStderr>);
 
 impl Load {
@@ -146,16 +146,16 @@ impl Load {
         let mut command = Command::new(env!("CARGO_BIN_EXE_fanfare-load"));
         command.args(arguments.split(' ')).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
-        let said = BufReader::new(child.stderr.take().unwrap());
-        Load(child, said)
+        let log = BufReader::new(child.stderr.take().unwrap());
+        Load(child, log)
     }
 
-    /// Waits until it says something with this in it.
+    /// Waits for a log line that contains `text`.
     fn line_with(&mut self, text: &str) -> String {
         let mut line = String::new();
         while !line.contains(text) {
             line.clear();
-            assert_ne!(self.1.read_line(&mut line).unwrap(), 0, "it ended before it said {text:?}");
+            assert_ne!(self.1.read_line(&mut line).unwrap(), 0, "it ended before it logged {text:?}");
         }
         line.trim_end().to_owned()
     }
@@ -172,18 +172,18 @@ fn signal(process: &Child, signal: Signal) {
     kill_process(Pid::from_child(process), signal).unwrap();
 }
 
-/// What a network does with what a server sends.
+/// What the network does with what the server sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fate {
     Pass,
-    /// Nothing moves; it comes later.
-    Hold,
-    /// It is gone.
-    Swallow,
+    /// Delivers it later.
+    Delay,
+    /// Drops it.
+    Drop,
 }
 
-/// Players for three seconds behind a network that decides by the number of a player and the milliseconds since they
-/// began to come; the encoder is beside the server.
+/// Runs players for three seconds behind a network that decides by the number of a player and the milliseconds since the
+/// first one connected; the encoder's connection does not pass through it.
 fn through_a_network(players: usize, ramp: f64, checks: f64, fate: fn(usize, u64) -> Fate) -> Report {
     let (stop, ended) = (Arc::new(AtomicBool::new(false)), AtomicBool::new(false));
     let (listening, server) = mpsc::channel();
@@ -236,7 +236,7 @@ fn target(address: SocketAddr) -> Target {
     Target::resolve(&format!("rtmp://{address}/live/load"), false).unwrap()
 }
 
-/// Passes on both ways, but for what `fate` says of what comes from the server.
+/// Forwards both directions; `fate` decides about what the server sends.
 fn network(server: SocketAddr, fate: fn(usize, u64) -> Fate, stop: Arc<AtomicBool>) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -249,23 +249,23 @@ fn network(server: SocketAddr, fate: fn(usize, u64) -> Fate, stop: Arc<AtomicBoo
             thread::spawn(move || std::io::copy(&mut from_player, &mut to_server));
             let stop = stop.clone();
             thread::spawn(move || {
-                pass_on(server, player, || fate(number, begun.elapsed().as_millis() as u64), &stop)
+                forward(server, player, || fate(number, begun.elapsed().as_millis() as u64), &stop)
             });
         }
     });
     address
 }
 
-fn pass_on(mut from: TcpStream, mut to: TcpStream, fate: impl Fn() -> Fate, stop: &AtomicBool) {
+fn forward(mut from: TcpStream, mut to: TcpStream, fate: impl Fn() -> Fate, stop: &AtomicBool) {
     let mut bytes = [0; 4096];
     while !stop.load(Ordering::Relaxed) {
-        if fate() == Fate::Hold {
+        if fate() == Fate::Delay {
             thread::sleep(Duration::from_millis(1));
             continue;
         }
         match from.read(&mut bytes) {
             Ok(0) | Err(_) => break,
-            Ok(_) if fate() == Fate::Swallow => {}
+            Ok(_) if fate() == Fate::Drop => {}
             Ok(n) if to.write_all(&bytes[..n]).is_ok() => {}
             Ok(_) => break,
         }
@@ -274,5 +274,5 @@ fn pass_on(mut from: TcpStream, mut to: TcpStream, fate: impl Fn() -> Fate, stop
     let _ = from.shutdown(Shutdown::Both);
 }
 
-/// Nothing here takes longer.
+/// Longer than any of the tests takes.
 const MAX_TIME: Duration = Duration::from_secs(60);
