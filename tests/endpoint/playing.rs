@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use fanfare::{
     config::Config,
-    endpoint::{Entrance, HttpPlayer, Mail, Protocol, ReasonKind, report::Event},
+    endpoint::{Entrance, HttpPlayer, Mail, Protocol, ReasonKind, TransportKind, report::Event},
     http::{LAST_CHUNK, websocket},
     rtmp::command::Command,
     stream::{Form, Start},
@@ -32,13 +32,16 @@ fn live(world: &mut World) -> Peer {
 fn http_player(world: &mut World, key: &str, form: Form, rest: &[u8]) -> SocketId {
     let (socket, peer) = (world.socket(), world.address());
     let limits = world.shared.config().limits.clone();
-    let ticket = world.shared.admission().admit(&limits, peer.ip(), Entrance::Http).expect("there is room");
+    let id = world.shared.next_connection_id();
+    let admitted = world.shared.admission().admit(&limits, id, peer.ip(), Entrance::Http);
+    let ticket = admitted.expect("there is room");
     let player = HttpPlayer {
         socket,
         peer,
         ticket,
         stream: format!("live/{key}"),
         form,
+        transport: TransportKind::Plain,
         start: Start::KeyFrame,
         head: Bytes::from_static(HEAD),
         rest: Bytes::copy_from_slice(rest),
