@@ -1,4 +1,4 @@
-//! What decoding costs the heap: nothing for a message that lies in one read or two.
+//! Heap allocations of decoding: none for a message that lies in one read or two.
 
 #[path = "../benches/input/mod.rs"]
 mod input;
@@ -9,7 +9,7 @@ const READ_LEN: usize = 64 << 10;
 
 #[test]
 fn a_warm_decoder_allocates_nothing_but_for_messages_that_span_three_reads() {
-    // A list of views of its own, and a longer one where a chunk header lies across a cut.
+    // One for a list of views, and one for a longer list where a chunk header lies across two reads.
     let allowed = 2 * input::messages().iter().filter(|message| message.payload.len() > READ_LEN).count();
     for chunk_size in [128, 4096, 60_000] {
         let wire = Wire::new(chunk_size);

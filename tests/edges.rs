@@ -15,22 +15,22 @@ use support::{Relay, SOON};
 mod support;
 
 #[test]
-fn a_peer_that_asks_and_never_reads_is_dropped() {
+fn a_peer_that_sends_requests_and_never_reads_is_disconnected() {
     let relay = Relay::start("");
     let mut peer = Peer::started(&relay, Role::Play, "live/s");
-    // More than its socket and ours can hold of answers.
-    let question = Control::User(UserControl::PingRequest(7)).to_bytes();
-    let mut ping = vec![2, 0, 0, 0, 0, 0, question.len() as u8, 4, 0, 0, 0, 0];
-    ping.extend(&question);
+    // More responses than both sockets can buffer.
+    let request = Control::User(UserControl::PingRequest(7)).to_bytes();
+    let mut ping = vec![2, 0, 0, 0, 0, 0, request.len() as u8, 4, 0, 0, 0, 0];
+    ping.extend(&request);
     let many = ping.repeat(4096);
     let error = (0..4096).find_map(|_| peer.socket.write_all(&many).err());
-    assert!(error.is_some(), "the relay took 300 MB of questions and none of its answers were read");
-    relay.wait_for_log(&["closed", "does not read them"]);
+    assert!(error.is_some(), "the relay read 300 MB of requests while none of its responses were read");
+    relay.wait_for_log(&["closed", "answers not read"]);
     assert!(relay.resident_bytes() < 128 << 20);
 }
 
 #[test]
-fn a_refused_publisher_that_goes_on_sending_hears_why_and_its_end_is_seen() {
+fn a_refused_publisher_that_goes_on_sending_gets_the_reason_and_an_orderly_close() {
     let relay = Relay::start("");
     let _first = Peer::started(&relay, Role::Publish, "live/s");
     let mut second = Peer::new(&relay, Role::Publish, "live/s");
@@ -41,22 +41,22 @@ fn a_refused_publisher_that_goes_on_sending_hears_why_and_its_end_is_seen() {
     assert_eq!(status, "NetStream.Publish.BadName");
     second.socket.write_all(&[0; 100_000]).unwrap();
     second.socket.shutdown(Shutdown::Write).unwrap();
-    // Its last word, not a reset.
+    // An orderly close, not a reset.
     let mut rest = Vec::new();
     second.socket.read_to_end(&mut rest).unwrap();
     relay.wait_for_log(&["closed", "refused"]);
 }
 
 #[test]
-fn the_second_of_two_publishers_takes_over_and_the_first_is_told() {
+fn the_second_of_two_publishers_takes_over_and_the_first_is_notified() {
     let relay = Relay::start("[publish]\non_second_publisher = \"takeover\"\n");
     let mut first = Peer::started(&relay, Role::Publish, "live/s");
     let mut second = Peer::started(&relay, Role::Publish, "live/s");
-    let told = first.until(|event| match event {
+    let status = first.until(|event| match event {
         Event::Status(status) if status.level == "error" => Some(status.code.clone()),
         _ => None,
     });
-    assert_eq!(told, "NetStream.Publish.BadName");
+    assert_eq!(status, "NetStream.Publish.BadName");
     let mut player = Peer::started(&relay, Role::Play, "live/s");
     let payload = Bytes::from_static(b"\x17\x01\0\0\0key").into();
     second.client.send_frame(&Frame { kind: FrameKind::Video, timestamp_ms: 0, payload });
@@ -72,7 +72,7 @@ fn a_second_play_leaves_no_message_of_the_first_half_sent() {
     let mut large = b"\x17\x01\0\0\0".to_vec();
     large.resize(12 << 20, b'a');
     a.send_video(large);
-    // More than its socket and ours hold, and it has begun to come.
+    // More than both sockets can buffer, and partly received.
     while player.socket.peek(&mut [0; 4096]).unwrap() < 4096 {}
     player.client.send_command(&Command::call("play", 0.0, ["b".into()]));
     player.flush();
@@ -86,7 +86,7 @@ fn a_second_play_leaves_no_message_of_the_first_half_sent() {
 }
 
 #[test]
-fn an_answer_to_a_player_waits_for_the_end_of_the_message_that_is_half_sent() {
+fn a_response_to_a_player_waits_for_the_end_of_the_message_that_is_half_sent() {
     let relay = Relay::start("");
     let mut publisher = Peer::started(&relay, Role::Publish, "live/s");
     let mut player = Peer::started(&relay, Role::Play, "live/s");
@@ -94,8 +94,8 @@ fn an_answer_to_a_player_waits_for_the_end_of_the_message_that_is_half_sent() {
     large.resize(12 << 20, b'a');
     publisher.send_video(large.clone());
     while player.socket.peek(&mut [0; 4096]).unwrap() < 4096 {}
-    let question = Command::call("getStreamLength", 9.0, ["s".into()]);
-    (0..50).for_each(|_| player.client.send_command(&question));
+    let request = Command::call("getStreamLength", 9.0, ["s".into()]);
+    (0..50).for_each(|_| player.client.send_command(&request));
     player.flush();
     let payload = player.until(|event| match event {
         Event::Frame(frame) => Some(frame.payload.to_bytes()),
@@ -104,7 +104,7 @@ fn an_answer_to_a_player_waits_for_the_end_of_the_message_that_is_half_sent() {
     assert!(payload == large, "every byte is the publisher's");
 }
 
-/// A client session on a socket that blocks.
+/// A client session on a blocking socket.
 struct Peer {
     client: Client,
     socket: TcpStream,
@@ -120,7 +120,7 @@ impl Peer {
         Self { client: Client::new(config, 0, [3; 32]), socket }
     }
 
-    /// Once it publishes or plays.
+    /// A peer that publishes or plays.
     fn started(relay: &Relay, role: Role, name: &str) -> Self {
         let mut peer = Self::new(relay, role, name);
         peer.until(|event| matches!(event, Event::Started).then_some(()));
@@ -133,7 +133,7 @@ impl Peer {
         self.flush();
     }
 
-    /// Sends what the client has to say; its other events are lost.
+    /// Sends the client's pending bytes; its other events are discarded.
     fn flush(&mut self) {
         while let Some(event) = self.client.poll() {
             if let Event::Send(bytes) = event {
@@ -142,7 +142,7 @@ impl Peer {
         }
     }
 
-    /// Reads until `wanted` finds something.
+    /// Reads until `wanted` returns a value for an event.
     fn until<T>(&mut self, wanted: impl Fn(&Event) -> Option<T>) -> T {
         let mut buffer = vec![0; 64 << 10];
         loop {

@@ -1,5 +1,5 @@
-//! Reads the source and holds what ARCHITECTURE.md promises of it: which way imports point, who does I/O, where
-//! unsafe code lives, that a file says what it owns and stays small enough to be one idea.
+//! Reads the source and enforces the rules of ARCHITECTURE.md: the direction of imports, which modules do I/O, where
+//! unsafe code lives, that a file begins with what it owns and is small enough for one idea.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// The modules from the bottom up, and what each may name beside itself: nothing that stands above it.
+/// The modules from the bottom up, and which others each may name: only modules below it.
 const MAY_NAME: [(&str, &[&str]); 13] = [
     ("amf0", &[]),
     ("flv", &["amf0"]),
@@ -24,7 +24,7 @@ const MAY_NAME: [(&str, &[&str]); 13] = [
     ("fuzz", &["amf0", "flv", "rtmp", "http", "stream"]),
 ];
 
-/// Files with unsafe code. Each block in them says who keeps the promise; clippy sees to that.
+/// Files with unsafe code. Clippy checks that each block has a `SAFETY:` comment.
 const UNSAFE: [&str; 5] = [
     "src/stream/cells.rs",
     "src/stream/segment.rs",
@@ -33,15 +33,15 @@ const UNSAFE: [&str; 5] = [
     "src/net/allocator.rs",
 ];
 
-/// What a peer's address is made of: no socket.
+/// Types of addresses, which are values, not sockets.
 const ADDRESSES: [&str; 4] = ["SocketAddr", "IpAddr", "Ipv4Addr", "Ipv6Addr"];
 
-/// What a module that is pure never names: sockets, clocks, threads, runtimes.
+/// What a pure module never names: sockets, clocks, threads, runtimes.
 const IO: [&str; 8] =
     ["std::net", "std::fs", "std::thread", "Instant", "SystemTime", "tokio", "socket2", "std::os"];
 
-/// Lines of a file without its tests, beyond which there is likely a second idea in it.
-const MOST_LINES: usize = 600;
+/// Lines of a file without its tests; a longer one probably contains a second idea.
+const MAX_LINES: usize = 600;
 
 struct Source {
     path: String,
@@ -59,7 +59,7 @@ fn imports_point_one_way() {
             assert!(["lib", "main"].contains(&source.module.as_str()), "{}: which layer is it?", source.path);
             continue;
         };
-        for named in crate_modules_named_in(&source.code) {
+        for named in crate_modules_in(&source.code) {
             assert!(
                 named == source.module || allowed.contains(&named.as_str()),
                 "{} names crate::{named}; {} may name {allowed:?}",
@@ -80,19 +80,19 @@ fn no_module_may_name_one_above_it() {
     }
 }
 
-/// Services reach the cores by what `net::Handle` and the endpoint's reports offer, and never each other.
+/// Services use `net::Handle` and the endpoint's reports, never each other.
 #[test]
 fn services_name_the_handle_and_never_each_other() {
     const SERVICES: [&str; 6] = ["control", "hooks", "record", "hls", "upstream", "cluster"];
     for source in sources().iter().filter(|source| SERVICES.contains(&source.module.as_str())) {
-        let named = crate_modules_named_in(&source.code);
+        let named = crate_modules_in(&source.code);
         let other = named.iter().find(|named| **named != source.module && SERVICES.contains(&named.as_str()));
         assert_eq!(other, None, "{}", source.path);
     }
 }
 
 #[test]
-fn rings_and_runtimes_are_named_in_net_alone() {
+fn only_net_names_rings_and_runtimes() {
     for source in sources().iter().filter(|source| source.module != "net") {
         for name in ["tokio_uring", "io_uring::", "libc::"] {
             assert!(!source.code.contains(name), "{} names {name}", source.path);
@@ -101,10 +101,10 @@ fn rings_and_runtimes_are_named_in_net_alone() {
 }
 
 #[test]
-fn protocol_log_fan_out_and_the_business_of_a_core_do_no_io() {
+fn protocols_stream_log_fan_out_and_endpoint_do_no_io() {
     let pure = ["amf0", "flv", "rtmp", "http", "stream", "fanout", "access", "endpoint"];
     for source in sources().iter().filter(|source| pure.contains(&source.module.as_str())) {
-        // Where a peer comes from is a value.
+        // An address is a value.
         let code = without_addresses(&source.code);
         for name in IO {
             assert!(!code.contains(name), "{} names {name}", source.path);
@@ -112,9 +112,9 @@ fn protocol_log_fan_out_and_the_business_of_a_core_do_no_io() {
     }
 }
 
-/// The wall clock may be set by hours at any time: it is for people to read.
+/// The wall clock may be set by hours at any time: it is only for people to read.
 #[test]
-fn what_the_relay_does_goes_by_the_monotonic_clock() {
+fn only_the_monotonic_clock_decides_what_the_relay_does() {
     for source in sources()
         .iter()
         .filter(|source| ["net", "stream", "fanout", "endpoint"].contains(&source.module.as_str()))
@@ -124,7 +124,7 @@ fn what_the_relay_does_goes_by_the_monotonic_clock() {
 }
 
 #[test]
-fn of_rtmp_the_control_plane_names_names_alone() {
+fn the_control_plane_uses_only_the_names_of_rtmp() {
     for source in sources().iter().filter(|source| source.module == "control") {
         for (at, start) in source.code.match_indices("rtmp::") {
             let rest = &source.code[at + start.len()..];
@@ -171,17 +171,17 @@ fn all_other_files_forbid_unsafe_code() {
 }
 
 #[test]
-fn every_file_says_first_what_it_owns() {
+fn every_file_begins_with_what_it_owns() {
     for source in sources() {
         assert!(source.text.starts_with("//! "), "{}", source.path);
     }
 }
 
 #[test]
-fn no_file_is_so_long_that_it_must_hold_a_second_idea() {
+fn no_file_is_too_long_for_one_idea() {
     for source in sources() {
         let lines = before_tests(&source.text).lines().count();
-        assert!(lines <= MOST_LINES, "{} has {lines} lines without its tests", source.path);
+        assert!(lines <= MAX_LINES, "{} has {lines} lines without its tests", source.path);
     }
 }
 
@@ -193,7 +193,7 @@ fn sources() -> Vec<Source> {
     let root = root();
     let mut paths = Vec::new();
     collect(&root.join("src"), &mut paths);
-    assert!(paths.len() > 20, "the source is where it was");
+    assert!(paths.len() > 20, "few source files found in src");
     let source = |path: PathBuf| {
         let text = fs::read_to_string(&path).expect("a source file can be read");
         let path = path.strip_prefix(root).expect("below the root").to_str().expect("UTF-8").to_owned();
@@ -219,7 +219,7 @@ fn collect(folder: &Path, paths: &mut Vec<PathBuf>) {
     }
 }
 
-/// Test modules come last in a file.
+/// The text up to the test modules, which are the last in a file.
 fn before_tests(text: &str) -> &str {
     let end = text.find("\n#[cfg(test)]\nmod ").or_else(|| text.find("\n#[cfg(all(test"));
     let end = end.into_iter().chain(text.find("\n#[cfg(test)]\npub(crate) mod tests")).min();
@@ -230,8 +230,8 @@ fn without_comment(line: &str) -> &str {
     line.find("//").map_or(line, |start| &line[..start])
 }
 
-/// The first segments of all `crate::…` paths, in groups too.
-fn crate_modules_named_in(code: &str) -> BTreeSet<String> {
+/// The first segments of all `crate::…` paths, including those in groups.
+fn crate_modules_in(code: &str) -> BTreeSet<String> {
     let mut named = BTreeSet::new();
     for (at, start) in code.match_indices("crate::") {
         let rest = &code[at + start.len()..];
@@ -286,7 +286,7 @@ fn has_word(code: &str, word: &str) -> bool {
 }
 
 #[test]
-fn an_address_is_no_socket() {
+fn an_address_is_not_a_socket() {
     let code = "use std::{net::SocketAddr, sync::Arc};\nuse std::net::{IpAddr, Ipv4Addr};";
     assert!(!without_addresses(code).contains("std::net"));
     for socket in ["use std::net::TcpStream;", "use std::net::{SocketAddr, Shutdown};"] {
@@ -298,13 +298,13 @@ fn an_address_is_no_socket() {
 fn the_reader_of_imports_sees_groups_and_paths() {
     let code =
         "use crate::{flv::{Frame, Run}, stream,\n  rtmp::session as s};\n fn f() { crate::config::x() }";
-    let named = crate_modules_named_in(code);
+    let named = crate_modules_in(code);
     assert_eq!(named.into_iter().collect::<Vec<_>>(), ["config", "flv", "rtmp", "stream"]);
 }
 
-/// None imports, by whatever way round, a file that imports it.
+/// No file imports, directly or through others, a file that imports it.
 #[test]
-fn files_of_a_folder_import_each_other_in_no_circle() {
+fn files_of_a_folder_do_not_import_each_other_in_circles() {
     let in_folders = sources().into_iter().filter(|source| source.path.matches('/').count() > 1);
     let folders: BTreeSet<_> = in_folders.map(|source| source.module).collect();
     assert!(folders.len() > 10, "{folders:?}");
@@ -316,14 +316,14 @@ fn files_of_a_folder_import_each_other_in_no_circle() {
     }
 }
 
-/// The files of one folder and of those below it, by module path.
+/// The files of one folder and of the folders below it, by module path.
 struct Files(BTreeMap<Vec<String>, SourceFile>);
 
 struct SourceFile {
     path: String,
-    /// What it names of the crate, but for what a `mod.rs` only passes on.
+    /// Paths of the crate that it names, without those that a `mod.rs` only re-exports.
     names: Vec<Vec<String>>,
-    /// Names that it passes on, and the path of each.
+    /// Names that it re-exports, and the path of each.
     exports: BTreeMap<String, Vec<String>>,
 }
 
@@ -349,7 +349,7 @@ impl Files {
         (module, file)
     }
 
-    /// The file of what `path` names in `module`; none where that is of another folder.
+    /// The file of what `path` names in `module`; none if that is in another folder.
     fn find(&self, module: &[String], path: &[String]) -> Option<&Vec<String>> {
         let mut absolute = module.to_vec();
         let mut rest = path;
@@ -364,7 +364,7 @@ impl Files {
         }
         absolute.extend_from_slice(rest);
         let len = (1..=absolute.len()).rev().find(|&len| self.0.contains_key(&absolute[..len]))?;
-        // A path that is none of this crate's was taken for one below its module.
+        // A path of another crate was taken for one below its module.
         if rest.len() == path.len() && len <= module.len() {
             return None;
         }
@@ -401,7 +401,7 @@ impl Files {
     }
 }
 
-/// A path that code names, and what it is called there.
+/// A path that code names, and its name there.
 #[derive(Debug, PartialEq)]
 struct Named {
     path: Vec<String>,
@@ -409,7 +409,7 @@ struct Named {
     is_public: bool,
 }
 
-/// Each path of a `use`, and each other one of more than one word.
+/// Each path of a `use`, and each other path of more than one word.
 fn paths_in(code: &str) -> Vec<Named> {
     let mut tokens = tokens(code).into_iter().peekable();
     let mut named = Vec::new();
@@ -474,7 +474,7 @@ fn use_tree<'a>(
     }
 }
 
-/// Words, `::`, and every other character for itself; no spaces.
+/// Words, `::`, and every other character on its own, without spaces.
 fn tokens(code: &str) -> Vec<&str> {
     let mut tokens = Vec::new();
     let mut rest = code.trim_start();
@@ -498,7 +498,7 @@ fn is_word(token: &str) -> bool {
 }
 
 #[test]
-fn circles_are_found_through_groups_paths_and_what_a_mod_passes_on() {
+fn circles_are_found_through_groups_paths_and_re_exports() {
     let circle = |files: [(&str, &str); 4]| {
         Files(files.iter().map(|(path, code)| Files::file(path, code)).collect()).circle()
     };
@@ -508,7 +508,7 @@ fn circles_are_found_through_groups_paths_and_what_a_mod_passes_on() {
     let without =
         [face, ("src/x/a.rs", a), ("src/x/b.rs", "use super::c::C;"), ("src/x/c.rs", "use crate::y::A;")];
     assert_eq!(circle(without), None);
-    // A folder's own file, which names what is below it, and is named by that.
+    // A folder's own file, which names a file below it and is named by that.
     let own = ("src/x/mod.rs", "mod a;\npub struct Own;\nfn f() { a::f() }");
     let below = [own, ("src/x/a.rs", "use super::Own;"), without[2], without[3]];
     let expected = ["src/x/mod.rs", "src/x/a.rs", "src/x/mod.rs"].map(String::from);

@@ -1,4 +1,4 @@
-//! An encoder made by hand: sends an FLV file's tags at their time, and whatever else a test puts between them.
+//! A hand-made encoder: sends an FLV file's tags in real time, and other messages that a test puts between them.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -15,10 +15,10 @@ use fanfare::rtmp::client::{Client, ClientConfig, Event, Role, Url};
 
 use crate::support::{Relay, SOON, eventually};
 
-/// A message of a stream, with its time in the file and the time that it says.
+/// A message of a stream: when it is sent, and its timestamp.
 #[derive(Clone, Debug)]
 pub struct Tag {
-    /// When it is sent, after the first one.
+    /// When it is sent, relative to the first one.
     pub at_ms: u32,
     pub kind: FrameKind,
     pub timestamp_ms: u32,
@@ -26,18 +26,18 @@ pub struct Tag {
 }
 
 impl Tag {
-    /// One that says when it is sent.
+    /// A tag whose timestamp is the time when it is sent.
     pub fn new(kind: FrameKind, at_ms: u32, payload: impl Into<Bytes>) -> Tag {
         Tag { at_ms, kind, timestamp_ms: at_ms, payload: payload.into() }
     }
 
-    /// Whether it is a picture, and not what a decoder needs before it.
-    pub fn is_picture(&self) -> bool {
+    /// Whether it is a video frame, not a header.
+    pub fn is_video_frame(&self) -> bool {
         self.kind == FrameKind::Video && self.payload.get(1) == Some(&1)
     }
 
-    /// Whether it is audio, and not what a decoder needs before it.
-    pub fn is_sound(&self) -> bool {
+    /// Whether it is an audio frame, not a header.
+    pub fn is_audio_frame(&self) -> bool {
         self.kind == FrameKind::Audio && self.payload.get(1) == Some(&1)
     }
 }
@@ -56,7 +56,7 @@ pub fn tags(file: &Path) -> Vec<Tag> {
             _ => FrameKind::Data,
         };
         let mut payload = bytes[body..end].to_vec();
-        // A live stream has none, and rtmpdump counts on what it is told.
+        // A live stream has no duration, and rtmpdump relies on the one in the metadata.
         if let Some(name) = payload.windows(DURATION.len()).position(|bytes| bytes == DURATION) {
             payload[name + DURATION.len()..][..8].fill(0);
         }
@@ -66,10 +66,10 @@ pub fn tags(file: &Path) -> Vec<Tag> {
     tags
 }
 
-/// The property of `onMetaData`, and the marker of a number.
+/// The property of `onMetaData`, followed by the AMF0 marker of a number.
 const DURATION: &[u8] = b"\0\x08duration\0";
 
-/// An encoder at work. Dropping it closes its connection without a word.
+/// A running encoder. Dropping it closes its connection without `FCUnpublish`.
 pub struct Broadcast {
     progress: Arc<Progress>,
     thread: Option<JoinHandle<()>>,
@@ -78,12 +78,12 @@ pub struct Broadcast {
 #[derive(Default)]
 struct Progress {
     is_over: AtomicBool,
-    /// When the newest tag was due, after the first one.
+    /// When the newest tag was due, relative to the first one.
     at_ms: AtomicU32,
 }
 
 impl Broadcast {
-    /// Publishes `app/name`, and sends these tags in their order, each at its time.
+    /// Publishes `app/name`, and sends these tags in real time.
     pub fn start(relay: &Relay, name: &str, tags: Vec<Tag>) -> Broadcast {
         let progress = Arc::new(Progress::default());
         let mut link = Link::publish(relay, name);
@@ -99,7 +99,7 @@ impl Broadcast {
                     }
                     progress.at_ms.store(tag.at_ms, Ordering::Relaxed);
                 }
-                // An encoder whose file is at its end says so.
+                // An encoder at the end of its file ends the publish.
                 link.client.stop();
                 let _ = link.write();
             }
@@ -107,15 +107,15 @@ impl Broadcast {
         Broadcast { progress, thread: Some(thread) }
     }
 
-    /// Whether its file is not at its end, and its connection not closed.
+    /// Whether it has neither reached the end of its file nor lost its connection.
     pub fn is_sending(&self) -> bool {
         self.thread.as_ref().is_some_and(|thread| !thread.is_finished())
     }
 
-    /// Waits until it has sent what is due then.
+    /// Waits until it has sent all tags up to this time.
     pub fn wait_until_ms(&self, at_ms: u32) {
         let within = SOON + Duration::from_millis(at_ms.into());
-        eventually("the encoder made by hand is so far", within, || {
+        eventually("progress of the hand-made encoder", within, || {
             (self.progress.at_ms.load(Ordering::Relaxed) >= at_ms).then_some(())
         });
     }
@@ -124,8 +124,8 @@ impl Broadcast {
 impl Drop for Broadcast {
     fn drop(&mut self) {
         self.progress.is_over.store(true, Ordering::Relaxed);
-        let ended = self.thread.take().expect("it ends once").join();
-        assert!(ended.is_ok() || thread::panicking(), "the encoder made by hand has panicked");
+        let ended = self.thread.take().expect("it is joined once").join();
+        assert!(ended.is_ok() || thread::panicking(), "the hand-made encoder panicked");
     }
 }
 
@@ -156,7 +156,7 @@ impl Link {
         link
     }
 
-    /// Reads what comes until then; false if that is not yet.
+    /// Reads once, for no longer than until `due`; true once that is reached.
     fn wait_until(&mut self, due: Instant) -> bool {
         let left = due.saturating_duration_since(Instant::now());
         if left.is_zero() {
@@ -165,7 +165,7 @@ impl Link {
         self.socket.set_read_timeout(Some(left.max(Duration::from_millis(1)))).unwrap();
         let mut bytes = [0; 4096];
         match self.socket.read(&mut bytes) {
-            // Closed: the rest of its time goes by all the same.
+            // Closed: wait all the same.
             Ok(0) => thread::sleep(left),
             Ok(count) => {
                 let now_ms = self.begun.elapsed().as_millis() as u64;
@@ -198,7 +198,7 @@ impl Link {
         self.write()
     }
 
-    /// Writes all that there is to be said.
+    /// Writes all pending bytes.
     fn write(&mut self) -> std::io::Result<()> {
         while let Some(event) = self.client.poll() {
             match event {

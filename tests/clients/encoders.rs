@@ -1,5 +1,5 @@
-//! Encoders that do what few do: several tracks, a message for each slice, a burst at first, sound that comes late or
-//! pictures that stand still, a clock that begins anywhere. Players get it whole.
+//! Unusual encoders: several tracks, one message per slice, an initial burst, late audio, still video, a clock that begins
+//! anywhere. Players get everything.
 
 use std::process::Command;
 
@@ -8,15 +8,15 @@ use fanfare::flv::FrameKind::{self, Audio, Data, Video};
 use crate::broadcast::{Broadcast, Tag, tags};
 use crate::support::newer_ffmpeg::{NEWER_FFMPEG, first_video_track};
 use crate::support::{
-    Clip, Kind, Player, Process, Relay, SOON, assert_gap_free, count, packets, play_to_nowhere,
+    Clip, Kind, Player, Process, Relay, SOON, assert_gap_free, count, packets, play_without_output,
     tags as payloads,
 };
 
-/// FFmpeg 9 sends the first track in the form of old and the second one as a track of Enhanced RTMP, as OBS does.
+/// FFmpeg 9 sends the first track in legacy FLV and the second one as a track of Enhanced RTMP, as OBS does.
 #[test]
 fn of_two_video_tracks_a_late_player_gets_the_first_from_a_key_frame_on() {
     let relay = Relay::start(SHORT_GRACE);
-    // So the first track's key frames are the first to come.
+    // With these the first track's key frames are sent first.
     let clips = [Clip::VIDEO_ONLY.seconds(8), Clip::OTHER.seconds(8)];
     let sent = relay.dir().join("sent.flv");
     let mut ffmpeg = Command::new(NEWER_FFMPEG);
@@ -47,7 +47,7 @@ fn of_two_video_tracks_a_late_player_gets_the_first_from_a_key_frame_on() {
         recording.process.expect_success(SOON);
         let recorded = first_video_track(&recording.file);
         let received = assert_gap_free(&format!("{player:?}"), &first_track, &recorded);
-        assert!(recorded[0].is_key_frame, "{player:?} begins with {:?}", recorded[0]);
+        assert!(recorded[0].is_key_frame, "{player:?} starts with {:?}", recorded[0]);
         assert!(received.video.start > 0, "{player:?} was not late");
         assert_eq!(received.video.end, first_track.len(), "{player:?} misses the end");
     }
@@ -56,13 +56,13 @@ fn of_two_video_tracks_a_late_player_gets_the_first_from_a_key_frame_on() {
 #[test]
 fn a_key_frame_in_a_message_for_each_slice_is_whole_for_late_players() {
     let relay = Relay::start(SHORT_GRACE);
-    let sent: Vec<Tag> = tags(&Clip::SLICES.seconds(8).file()).iter().flat_map(units).collect();
+    let sent: Vec<Tag> = tags(&Clip::SLICES.seconds(8).file()).iter().flat_map(split_by_nal_unit).collect();
     let broadcast = Broadcast::start(&relay, NAME, sent.clone());
     broadcast.wait_until_ms(3_500);
     let late = [Player::Rtmpdump, Player::Rtmp2src].map(|player| player.record(&relay, NAME));
     relay.wait_for_players(NAME, late.len());
 
-    let sent: Vec<&Tag> = sent.iter().filter(|tag| tag.is_picture()).collect();
+    let sent: Vec<&Tag> = sent.iter().filter(|tag| tag.is_video_frame()).collect();
     for mut recording in late {
         let player = recording.player;
         recording.process.expect_success(SOON);
@@ -72,19 +72,19 @@ fn a_key_frame_in_a_message_for_each_slice_is_whole_for_late_players() {
         let first = sent.len() - recorded.len();
         assert!(first > 0, "{player:?} was not late");
         for (sent, recorded) in sent[first..].iter().zip(&recorded) {
-            assert!(sent.payload == recorded.payload[..], "{player:?} got something else");
+            assert!(sent.payload == recorded.payload[..], "{player:?} got other bytes");
         }
         let (before, begin) = (sent[first - 1], sent[first]);
-        assert_eq!(begin.payload[0], 0x17, "{player:?} begins at a key frame");
-        assert!(before.timestamp_ms < begin.timestamp_ms, "{player:?} begins in the middle of one");
+        assert_eq!(begin.payload[0], 0x17, "{player:?} starts at a key frame");
+        assert!(before.timestamp_ms < begin.timestamp_ms, "{player:?} starts in the middle of one");
         let parts = sent[first..].iter().take_while(|tag| tag.timestamp_ms == begin.timestamp_ms).count();
         assert!(parts >= 4, "the key frame was {parts} messages");
     }
 }
 
-/// A message for each NAL unit of a picture, with the same header.
-fn units(tag: &Tag) -> Vec<Tag> {
-    if !tag.is_picture() {
+/// One message per NAL unit of a video frame, with the same header.
+fn split_by_nal_unit(tag: &Tag) -> Vec<Tag> {
+    if !tag.is_video_frame() {
         return vec![tag.clone()];
     }
     let (header, mut rest) = tag.payload.split_at(5);
@@ -116,31 +116,31 @@ fn players_that_wait_get_all_of_an_encoder_that_begins_with_a_burst() {
             let player = format!("{:?} with {pace:?}", recording.player);
             let recorded = recording.finish(SOON);
             assert_gap_free(&player, &published, &recorded);
-            assert_eq!(recorded.len(), published.len(), "{player} misses packets at an end");
+            assert_eq!(recorded.len(), published.len(), "{player} misses packets at the start or the end");
         }
     }
 }
 
 #[test]
-fn sound_that_comes_later_than_the_key_frame_is_heard_by_those_who_join_then() {
+fn audio_that_begins_after_the_key_frame_reaches_players_that_join_then() {
     let relay = Relay::start(SHORT_GRACE);
     let clip = tags(&Clip::LONG_GROUPS.seconds(12).file());
     let is_late = |tag: &Tag| tag.kind == Audio && tag.at_ms < 6_000;
     let broadcast = Broadcast::start(&relay, NAME, clip.into_iter().filter(|tag| !is_late(tag)).collect());
-    // Of the same encoder, whose header came before.
+    // The encoder has sent the audio header at its start.
     broadcast.wait_until_ms(6_500);
     let players = [Player::Ffmpeg, Player::Mpv].map(|player| player.record_over_http(&relay, NAME));
     let over_rtmp = Player::Ffmpeg.record(&relay, NAME);
     for recording in players.into_iter().chain([over_rtmp]) {
         let player = format!("{:?}", recording.player);
         let recorded = recording.finish(SOON);
-        let [sounds, pictures] = [Kind::Audio, Kind::Video].map(|kind| count(&recorded, kind));
-        assert!(sounds > 150 && pictures > 120, "{player}: {sounds} and {pictures}");
+        let [audio, video] = [Kind::Audio, Kind::Video].map(|kind| count(&recorded, kind));
+        assert!(audio > 150 && video > 120, "{player}: {audio} audio and {video} video packets");
     }
 }
 
 #[test]
-fn who_joins_a_picture_that_stands_still_beside_sound_sees_it() {
+fn a_player_that_joins_a_still_video_with_audio_sees_it() {
     let relay = Relay::start(SHORT_GRACE);
     let clip = tags(&Clip::AUDIO_VIDEO.seconds(20).file());
     let is_still = |tag: &Tag| tag.kind == Video && tag.at_ms > 2_000;
@@ -155,8 +155,8 @@ fn who_joins_a_picture_that_stands_still_beside_sound_sees_it() {
         let player = format!("{:?}", recording.player);
         let recorded = recording.finish(SOON);
         let first = recorded.iter().find(|packet| packet.kind == Kind::Video);
-        assert!(first.is_some_and(|packet| packet.is_key_frame), "{player} begins with {first:?}");
-        assert!(count(&recorded, Kind::Audio) > 100, "{player} hears little");
+        assert!(first.is_some_and(|packet| packet.is_key_frame), "{player} starts with {first:?}");
+        assert!(count(&recorded, Kind::Audio) > 100, "{player} got little audio");
     }
 }
 
@@ -193,7 +193,7 @@ fn an_encoder_whose_clock_begins_anywhere_is_played_by_each_player() {
     }
 }
 
-/// mpv, VLC and ffplay cannot be told that a track has gone or come: they have to end, and come back.
+/// mpv, VLC and ffplay cannot add or remove a track: they have to end and play again.
 #[test]
 fn players_of_an_encoder_that_comes_back_with_other_tracks_end() {
     let of = |kinds: &'static [FrameKind]| {
@@ -202,9 +202,9 @@ fn players_of_an_encoder_that_comes_back_with_other_tracks_end() {
     };
     let relay = Relay::start("");
     let changes: [(&str, &[_], &[_]); 3] = [
-        ("audio goes", &[Audio, Video], &[Video]),
-        ("video goes", &[Audio, Video], &[Audio]),
-        ("audio comes", &[Video], &[Audio, Video]),
+        ("audio ends", &[Audio, Video], &[Video]),
+        ("video ends", &[Audio, Video], &[Audio]),
+        ("audio begins", &[Video], &[Audio, Video]),
     ];
     let mut players = Vec::new();
     let mut encoders = Vec::new();
@@ -212,7 +212,8 @@ fn players_of_an_encoder_that_comes_back_with_other_tracks_end() {
         let name = format!("{NAME}{number}");
         let first = Broadcast::start(&relay, &name, of(before));
         first.wait_until_ms(500);
-        let mut of_this = Vec::from(["vlc", "ffplay"].map(|program| play_to_nowhere(program, &relay, &name)));
+        let mut of_this =
+            Vec::from(["vlc", "ffplay"].map(|program| play_without_output(program, &relay, &name)));
         for player in [Player::Mpv, Player::Ffmpeg] {
             of_this.push(player.record(&relay, &name).process);
             of_this.push(player.record_over_http(&relay, &name).process);
@@ -229,7 +230,7 @@ fn players_of_an_encoder_that_comes_back_with_other_tracks_end() {
         again.push(Broadcast::start(&relay, &name, of(after)));
     }
     for (what, mut process) in players {
-        assert!(process.wait(SOON).is_some(), "{what}, and it plays on: {}", process.output());
+        assert!(process.wait(SOON).is_some(), "{what}, but the player goes on: {}", process.output());
     }
     for encoder in &again {
         assert!(encoder.is_sending(), "the players ended because the encoder did");
@@ -238,5 +239,5 @@ fn players_of_an_encoder_that_comes_back_with_other_tracks_end() {
 
 const NAME: &str = "live/stream";
 
-/// Players are told soon after the publisher has gone.
+/// Players are notified soon after the publisher has gone.
 const SHORT_GRACE: &str = "publish.publisher_grace = '500ms'";

@@ -1,24 +1,24 @@
-//! Enhanced FLV, by an FFmpeg that writes and reads it: the relay opens no picture and no sound, and still knows where
-//! a player can begin and what it needs there.
+//! Enhanced FLV, by an FFmpeg that writes and reads it: the relay decodes no frame, and still knows where a player can
+//! start and which headers it needs there.
 
 use std::path::Path;
 
-use crate::support::newer_ffmpeg::{decoded_pictures, packets};
+use crate::support::newer_ffmpeg::{decoded_video_frames, packets};
 use crate::support::{
     Clip, Kind, Packet, Player, Publisher, Recording, Relay, SOON, Tag, assert_gap_free, count, tags,
 };
 
 #[test]
-fn hevc_passes_byte_for_byte_and_who_comes_late_sees_it_from_a_key_frame_on() {
+fn hevc_passes_byte_for_byte_and_late_players_see_it_from_a_key_frame_on() {
     passes(Clip::HEVC_AAC, *b"\x90hvc1");
 }
 
 #[test]
-fn av1_and_opus_pass_byte_for_byte_and_who_comes_late_sees_them_from_a_key_frame_on() {
+fn av1_and_opus_pass_byte_for_byte_and_late_players_see_them_from_a_key_frame_on() {
     passes(Clip::AV1_OPUS, *b"\x90av01");
 }
 
-/// Publishes; one set of players waits for the start, the same set joins in the middle.
+/// Publishes to two sets of the same players: one waits for the start, one joins in the middle.
 fn passes(clip: Clip, sequence_start: [u8; 5]) {
     let relay = Relay::start("publish.publisher_grace = '500ms'");
     let early = PLAYERS.map(|player| player.record(&relay, NAME));
@@ -39,27 +39,27 @@ fn passes(clip: Clip, sequence_start: [u8; 5]) {
     }
 }
 
-/// What was published: as packets, as hashes of the decoded pictures, and as bytes.
+/// What was published: as packets, as hashes of the decoded video frames, and as bytes.
 struct Published {
     packets: Vec<Packet>,
-    pictures: Vec<String>,
+    decoded: Vec<String>,
     tags: Vec<Tag>,
 }
 
 impl Published {
     fn read(file: &Path) -> Published {
-        Published { packets: packets(file), pictures: decoded_pictures(file), tags: tags(file) }
+        Published { packets: packets(file), decoded: decoded_video_frames(file), tags: tags(file) }
     }
 
-    /// Waits for the player to end by itself, and fails the test unless it got everything.
+    /// Waits for the player to exit by itself; fails the test unless it got everything.
     fn expect_all(&self, mut recording: Recording) {
         let player = format!("early {:?}", recording.player);
         recording.process.expect_success(SOON);
         let recorded = packets(&recording.file);
         assert_gap_free(&player, &self.packets, &recorded);
-        assert_eq!(recorded.len(), self.packets.len(), "{player} misses packets at an end");
-        assert!(decoded_pictures(&recording.file) == self.pictures, "{player} sees something else");
-        if writes_what_it_was_sent(recording.player) {
+        assert_eq!(recorded.len(), self.packets.len(), "{player} misses packets at the start or the end");
+        assert!(decoded_video_frames(&recording.file) == self.decoded, "{player} shows other frames");
+        if writes_what_it_received(recording.player) {
             let recorded = tags(&recording.file);
             for kind in [Kind::Audio, Kind::Video] {
                 assert_same(&player, &of_kind(&recorded, kind), &of_kind(&self.tags, kind));
@@ -67,8 +67,8 @@ impl Published {
         }
     }
 
-    /// Waits for the player to end by itself, and fails the test unless it got the headers and then, from a key frame
-    /// on, the rest, and can decode all of that.
+    /// Waits for the player to exit by itself; fails the test unless it got the headers and then everything from a key
+    /// frame on, and can decode all of that.
     fn expect_from_a_key_frame(&self, mut recording: Recording) {
         let player = format!("late {:?}", recording.player);
         recording.process.expect_success(SOON);
@@ -81,13 +81,13 @@ impl Published {
             "{player} misses the end"
         );
         let first = recorded.iter().find(|packet| packet.kind == Kind::Video);
-        assert!(first.is_some_and(|packet| packet.is_key_frame), "{player} began with {first:?}");
+        assert!(first.is_some_and(|packet| packet.is_key_frame), "{player} started with {first:?}");
 
-        let pictures = decoded_pictures(&recording.file);
-        assert_eq!(pictures.len(), received.video.len(), "{player} can decode each picture");
-        assert!(self.pictures.ends_with(&pictures), "{player} sees something else");
+        let decoded = decoded_video_frames(&recording.file);
+        assert_eq!(decoded.len(), received.video.len(), "{player} can decode each frame");
+        assert!(self.decoded.ends_with(&decoded), "{player} shows other frames");
 
-        if writes_what_it_was_sent(recording.player) {
+        if writes_what_it_received(recording.player) {
             let recorded = tags(&recording.file);
             for kind in [Kind::Audio, Kind::Video] {
                 let (recorded, published) = (of_kind(&recorded, kind), of_kind(&self.tags, kind));
@@ -111,7 +111,7 @@ fn is_header(tag: &Tag) -> bool {
     }
 }
 
-/// Fails the test at the first tag that is another one.
+/// Fails the test at the first tag that differs.
 fn assert_same(player: &str, recorded: &[&Tag], expected: &[&Tag]) {
     for (number, pair) in recorded.iter().zip(expected).enumerate() {
         assert_eq!(pair.0, pair.1, "{player}, tag {number}");
@@ -123,11 +123,11 @@ fn of_kind(tags: &[Tag], kind: Kind) -> Vec<&Tag> {
     tags.iter().filter(|tag| tag.kind == kind).collect()
 }
 
-fn writes_what_it_was_sent(player: Player) -> bool {
+fn writes_what_it_received(player: Player) -> bool {
     player != Player::NewerFfmpeg
 }
 
 const NAME: &str = "live/stream";
 
-/// The first one writes at once and so tells how far the stream is.
+/// The first one writes at once and thus shows the progress of the stream.
 const PLAYERS: [Player; 3] = [Player::Rtmpdump, Player::Rtmp2src, Player::NewerFfmpeg];

@@ -68,10 +68,10 @@ fn start_player(url: &str, recording: &Path) -> Receiver<()> {
 fn expect_same(clip: &Clip, recording: &Path) {
     let (published, recorded) = (packets(&clip.file()), packets(recording));
     assert_gap_free("play", &published, &recorded);
-    assert_eq!(recorded.len(), published.len(), "packets are missing at an end");
+    assert_eq!(recorded.len(), published.len(), "packets are missing at the start or the end");
 }
 
-/// What it returns comes over the channel, so that waiting for it can have a deadline; nothing comes if it panics.
+/// Sends the result over a channel, so that waiting for it can have a deadline. If `work` panics, nothing is sent.
 fn in_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Receiver<T> {
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || sender.send(work()));

@@ -1,10 +1,10 @@
-//! Publishers that die, hang and come back; players that wait; a relay that is told to stop.
+//! Publishers that die, hang and come back; players that wait; a relay that stops.
 
 use std::time::Duration;
 
 use crate::support::{
     Clip, Player, Process, Publisher, Recording, Relay, SOON, Signal, assert_gap_free, eventually, packets,
-    play_to_nowhere,
+    play_without_output,
 };
 
 #[test]
@@ -17,7 +17,7 @@ fn a_publisher_that_was_killed_and_comes_back_within_the_grace_keeps_its_players
     expect_to_stay_over_a_change_of_publisher(&relay, players.into(), first, &one, &two);
 }
 
-/// The first publisher is killed once all have seen something of it, and a second one comes.
+/// Kills the first publisher once all players have received something of it, and starts a second one.
 pub fn expect_to_stay_over_a_change_of_publisher(
     relay: &Relay,
     players: Vec<Recording>,
@@ -48,33 +48,33 @@ fn a_publisher_that_falls_silent_gives_way_to_a_second_one() {
     player.wait_for_bytes(one.size() / 10, SOON);
 
     first.signal(Signal::STOP);
-    // The second one is refused until the first has been silent for long enough; an encoder tries again.
+    // The second one is refused until the first has been silent for long enough; encoders retry.
     eventually("the second publisher is accepted", SOON, || {
         let mut second = Publisher::Ffmpeg.publish(&relay, &two.file(), NAME);
         second.expect_end(two.duration() + SOON).success().then_some(())
     });
 
     player.expect_change_of_publisher(&one, &two);
-    // When it wakes it finds that its connection has ended.
+    // When it continues, its connection is closed.
     first.signal(Signal::CONT);
     assert!(!first.expect_end(SOON).success(), "{}", first.output());
 }
 
 #[test]
-fn players_of_a_name_that_nobody_publishes_are_told_and_end() {
+fn players_of_an_unpublished_name_are_notified_and_end() {
     let relay = Relay::start("play.wait_for_publisher = '1s'");
     let players = Player::ALL.map(|player| player.record(&relay, NAME));
     for mut recording in players {
         recording.process.expect_end(SOON);
-        // What a client writes by itself (a header, a data message) is no media.
+        // Some clients write a header or a data message by themselves.
         assert!(recording.size() < 100, "{:?} got something", recording.player);
     }
-    let mut ffplay = play_to_nowhere("ffplay", &relay, NAME);
+    let mut ffplay = play_without_output("ffplay", &relay, NAME);
     ffplay.expect_end(SOON);
 }
 
 #[test]
-fn sigterm_ends_players_cleanly_and_the_relay_leaves() {
+fn sigterm_ends_players_cleanly_and_the_relay_exits() {
     let mut relay = Relay::start("");
     let clip = Clip::AUDIO_VIDEO.seconds(20);
     let players = Player::ALL.map(|player| player.record(&relay, NAME));
@@ -85,8 +85,8 @@ fn sigterm_ends_players_cleanly_and_the_relay_leaves() {
     }
 
     relay.signal(Signal::TERM);
-    let status = relay.expect_end(DRAIN + SOON);
-    assert!(status.success(), "the relay left with {status}");
+    let status = relay.expect_end(SHUTDOWN_TIMEOUT + SOON);
+    assert!(status.success(), "the relay exited with {status}");
     let published = packets(&clip.file());
     for recording in players {
         let player = format!("{:?}", recording.player);
@@ -124,9 +124,9 @@ fn a_player_that_is_killed_harms_no_other_and_the_relay_keeps_nothing_of_it() {
 #[test]
 fn a_second_signal_ends_the_relay_at_once() {
     let mut relay = Relay::start("shutdown_timeout = '1m'");
-    let player = play_to_nowhere("ffplay", &relay, NAME);
+    let player = play_without_output("ffplay", &relay, NAME);
     relay.wait_for_players(NAME, 1);
-    // A player that is stopped takes nothing and closes nothing.
+    // A stopped player neither reads nor closes.
     player.signal(Signal::STOP);
     relay.signal(Signal::TERM);
     relay.wait_for_log(&["SIGTERM"]);
@@ -137,4 +137,4 @@ fn a_second_signal_ends_the_relay_at_once() {
 const NAME: &str = "live/stream";
 
 /// The default of `shutdown_timeout`.
-const DRAIN: Duration = Duration::from_secs(5);
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);

@@ -1,17 +1,17 @@
-//! What kinds of stream pass: sound alone, picture alone, large frames, names of all shapes.
+//! The kinds of stream that pass: audio-only, video-only, large frames, names in all spellings.
 
 use crate::support::{
     Clip, Kind, Player, Publisher, Recording, Relay, SOON, assert_gap_free, count, packets,
 };
 
 #[test]
-fn sound_alone_passes_and_starts_at_once() {
+fn an_audio_only_stream_passes_and_starts_at_once() {
     passes(Clip::AUDIO_ONLY, &[Player::Rtmpdump, Player::Ffmpeg, Player::Vlc, Player::Rtmp2src]);
 }
 
-/// mpv looks for pictures for 5 s, and 0.40 plays nothing of what it has read by then. What follows is whole.
+/// mpv looks for video for 5 s, and 0.40 drops what it has read until then. The rest is complete.
 #[test]
-fn mpv_plays_sound_alone() {
+fn mpv_plays_an_audio_only_stream() {
     let relay = Relay::start(SHORT_GRACE);
     let clip = Clip::AUDIO_ONLY.seconds(9);
     let player = Player::Mpv.record(&relay, NAME);
@@ -24,7 +24,7 @@ fn mpv_plays_sound_alone() {
 }
 
 #[test]
-fn players_that_wait_get_the_first_sound_of_a_stream_without_pictures() {
+fn players_that_wait_get_an_audio_only_stream_from_its_first_frame_on() {
     let relay = Relay::start(SHORT_GRACE);
     let clip = Clip::AUDIO_ONLY.seconds(2);
     let player = Player::Rtmpdump.record(&relay, NAME);
@@ -37,7 +37,7 @@ fn players_that_wait_get_the_first_sound_of_a_stream_without_pictures() {
 }
 
 #[test]
-fn pictures_alone_pass() {
+fn a_video_only_stream_passes() {
     let players = [Player::Rtmpdump, Player::Ffmpeg, Player::Vlc, Player::Mpv, Player::Rtmp2src];
     passes(Clip::VIDEO_ONLY, &players);
 }
@@ -47,8 +47,8 @@ fn frames_larger_than_a_chunk_pass_whole() {
     passes(Clip::LARGE, &[Player::Rtmpdump, Player::Ffmpeg, Player::Rtmp2src]);
 }
 
-/// Publishes; one set of players waits for the start, the same set joins in the middle. The first player tells
-/// how far the stream is: rtmpdump, which writes at once.
+/// Publishes to two sets of the same players: one waits for the start, one joins in the middle. The first player is
+/// rtmpdump, which writes at once and thus shows the progress of the stream.
 fn passes(clip: Clip, players: &[Player]) {
     let relay = Relay::start(SHORT_GRACE);
     let early: Vec<_> = players.iter().map(|player| player.record(&relay, NAME)).collect();
@@ -100,5 +100,5 @@ fn a_name_means_the_same_stream_however_it_is_written() {
 
 const NAME: &str = "live/stream";
 
-/// Players are told soon after the publisher has gone.
+/// Players are notified soon after the publisher has gone.
 const SHORT_GRACE: &str = "publish.publisher_grace = '500ms'";

@@ -1,5 +1,5 @@
-//! What is not audio or video, as encoders and servers send it: no player takes it for a track, and none ends at it.
-//! The players are late, and meet each message as they begin and while they play.
+//! Messages other than audio and video frames, as encoders and servers send them: no player takes one for a track, and
+//! none ends because of one. The players join late, and get each message at their start and while they play.
 
 use std::process::Command;
 
@@ -24,24 +24,28 @@ fn no_data_message_is_a_track_to_ffmpeg_or_ends_it() {
         ),
         ("metadata as an object", Data, data("onMetaData", &[object(&[("width", 160.0.into())])])),
         ("metadata that is null", Data, data("onMetaData", &[Value::Null])),
-        ("metadata without anything", Data, data("onMetaData", &[object(&[])])),
+        ("metadata without properties", Data, data("onMetaData", &[object(&[])])),
         ("a cue point", Data, data("onCuePoint", &[cue])),
-        ("a cue point without anything", Data, data("onCuePoint", &[])),
+        ("a cue point without properties", Data, data("onCuePoint", &[])),
         ("sample access", Data, data("|RtmpSampleAccess", &[true.into(), true.into()])),
         (
             "a time code",
             Data,
             data("onFI", &[object(&[("sd", "25-11-2026".into()), ("st", "20:00:00".into())])]),
         ),
-        ("a short one", Data, data("ping", &[1.0.into()])),
+        ("a short message", Data, data("ping", &[1.0.into()])),
         (
-            "one without a name",
+            "a message without a name",
             Data,
             amf0::encode_all(&[1.0.into(), object(&[("a", "bcdefghijklm".into())])]).into(),
         ),
-        ("one with a long name", Data, data(&"n".repeat(70), &[Value::Null])),
-        ("a text without text", Data, data("onTextData", &[text(&[("cue", "x".into()), ("when", date)])])),
-        ("an empty one", Data, Bytes::new()),
+        ("a message with a long name", Data, data(&"n".repeat(70), &[Value::Null])),
+        (
+            "a text message without text",
+            Data,
+            data("onTextData", &[text(&[("cue", "x".into()), ("when", date)])]),
+        ),
+        ("an empty message", Data, Bytes::new()),
     ]);
 }
 
@@ -62,9 +66,9 @@ fn no_flaw_of_metadata_keeps_ffmpeg_from_opening_a_stream() {
         ("a property with a long name", Data, metadata(&long_name, end)),
         ("a length that points beyond it", Data, metadata(b"\0\x01x\x02\xff\xffabc", end)),
         ("no end", Data, metadata(b"", b"")),
-        ("zeros behind it", Data, metadata(b"", b"\0\0\x09\0\0\0\0")),
-        ("null behind it", Data, metadata(b"", b"\0\0\x09\x05")),
-        ("an object behind it", Data, metadata(b"", b"\0\0\x09\x03\0\0\x09")),
+        ("zeros after it", Data, metadata(b"", b"\0\0\x09\0\0\0\0")),
+        ("null after it", Data, metadata(b"", b"\0\0\x09\x05")),
+        ("an object after it", Data, metadata(b"", b"\0\0\x09\x03\0\0\x09")),
     ]);
 }
 
@@ -87,8 +91,8 @@ fn no_message_without_a_frame_is_a_track_to_ffmpeg_or_ends_it() {
     ]);
 }
 
-/// Publishes a clip for each message, which comes first of all and at every tenth picture, with a clock that begins at
-/// 100 s; FFmpeg joins late and writes all tracks that it finds.
+/// Publishes one clip per message, with the message at the start and after every tenth video frame, and timestamps from
+/// 100 s. FFmpeg joins late and writes all tracks that it finds.
 fn expect_two_tracks(messages: &[(&str, FrameKind, Bytes)]) {
     let relay = Relay::start("");
     let clip = tags(&CLIP.file());
@@ -99,7 +103,7 @@ fn expect_two_tracks(messages: &[(&str, FrameKind, Bytes)]) {
             Broadcast::start(&relay, &name(number), with_message(&clip, *kind, message, 100_000))
         })
         .collect();
-    // Broadcasts go on while players come.
+    // Encoders go on while players join.
     let first = crate::support::Player::Rtmpdump.record(&relay, &name(0));
     first.wait_for_bytes(CLIP.size() / 6, SOON);
 
@@ -122,7 +126,7 @@ fn expect_two_tracks(messages: &[(&str, FrameKind, Bytes)]) {
     }
     for (what, mut player, file, url) in players {
         player.expect_success(2 * SOON);
-        let said = player.output();
+        let log = player.output();
         let output = Command::new("ffprobe")
             .args(["-v", "error", "-count_packets", "-show_entries", "stream=codec_type,nb_read_packets"])
             .args(["-of", "csv=p=0"])
@@ -135,22 +139,22 @@ fn expect_two_tracks(messages: &[(&str, FrameKind, Bytes)]) {
             .filter_map(|line| line.split_once(','))
             .map(|(kind, count)| (kind, count.parse().unwrap_or(0)))
             .collect();
-        let is_whole =
-            matches!(tracks[..], [("video", pictures), ("audio", sounds)] if pictures >= 50 && sounds >= 60);
-        assert!(is_whole, "{what}, {url}: {tracks:?}\n{said}");
+        let has_both =
+            matches!(tracks[..], [("video", video), ("audio", audio)] if video >= 50 && audio >= 60);
+        assert!(has_both, "{what}, {url}: {tracks:?}\n{log}");
     }
     drop(broadcasts);
 }
 
-/// The clip with a message first of all and behind every tenth picture, for an encoder whose clock begins then.
+/// The clip with a message at the start and after every tenth video frame, and timestamps from `first_ms`.
 fn with_message(clip: &[Tag], kind: FrameKind, message: &Bytes, first_ms: u32) -> Vec<Tag> {
     let mut tags = vec![];
-    let mut pictures = 0;
+    let mut frames = 0;
     for tag in clip {
         tags.push(tag.clone());
-        pictures += usize::from(tag.is_picture());
-        let is_header = pictures == 0 && tag.kind == Data;
-        if is_header || tag.is_picture() && pictures % 10 == 0 {
+        frames += usize::from(tag.is_video_frame());
+        let is_header = frames == 0 && tag.kind == Data;
+        if is_header || tag.is_video_frame() && frames % 10 == 0 {
             tags.push(Tag::new(kind, tag.at_ms, message.clone()));
         }
     }

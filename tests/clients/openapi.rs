@@ -1,5 +1,5 @@
-//! docs/openapi.yaml is true: schemathesis makes requests of it, right ones and wrong ones, and the running relay answers
-//! each as it says.
+//! docs/openapi.yaml matches the running relay: schemathesis makes valid and invalid requests from it, and checks each
+//! response.
 
 use std::path::Path;
 use std::process::Command;
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::support::{Clip, Player, Process, Publisher, Relay, missing};
 
-/// Where `./test` puts it.
+/// Where `./test` installs it.
 const SCHEMATHESIS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/tools/schemathesis");
 const OPENAPI: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/openapi.yaml");
 
@@ -21,7 +21,7 @@ fn the_api_answers_as_its_document_says() {
     let clip = Clip::AUDIO_VIDEO.seconds(15);
     let _publisher = Publisher::Ffmpeg.publish(&relay, &clip.file(), name);
     relay.wait_for_publisher(name);
-    // It is found, listed, and ended in the course of it.
+    // The requests find it, list it and disconnect it.
     let _player = Player::Ffmpeg.record(&relay, name);
     relay.wait_for_players(name, 1);
 
@@ -34,14 +34,14 @@ fn the_api_answers_as_its_document_says() {
         process.output()
     };
     let base = relay.http_url("");
-    let said = python(&[CHECK, OPENAPI, &base, name, &relay.token()], "fields.log");
-    assert!(said.starts_with("8 addresses"), "{said}");
+    let output = python(&[CHECK, OPENAPI, &base, name, &relay.token()], "fields.log");
+    assert!(output.starts_with("8 addresses"), "{output}");
 
-    // A stream of events does not end; tests/http reads it.
+    // The stream of events does not end; tests/http reads it.
     let token = format!("Authorization: Bearer {}", relay.token());
     let what = ["--url", &base, "--exclude-operation-id", "events", "--header", &token];
     let how = ["--seed", "1", "--max-examples", "25", "--phases", "examples,coverage,fuzzing"];
     let run = ["-m", "schemathesis.cli", "run", OPENAPI, "--no-color", "--suppress-health-check", "all"];
-    let said = python(&[&run[..], &what, &how].concat(), "schemathesis.log");
-    assert!(said.contains("15 selected / 16 total"), "{said}");
+    let output = python(&[&run[..], &what, &how].concat(), "schemathesis.log");
+    assert!(output.contains("15 selected / 16 total"), "{output}");
 }

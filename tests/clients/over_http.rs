@@ -1,4 +1,4 @@
-//! Players over HTTP get what players over RTMP get: every byte of every frame, from wherever they begin.
+//! Players over HTTP get what players over RTMP get: every byte of every frame from where they start.
 
 use std::process::Command;
 
@@ -10,7 +10,7 @@ use crate::support::{
 };
 
 #[test]
-fn every_player_over_http_that_comes_late_starts_at_a_key_frame_and_loses_nothing_after_it() {
+fn every_late_player_over_http_starts_at_a_key_frame_and_loses_nothing_after_it() {
     expect_late_players_to_lose_nothing(&Player::OVER_HTTP, Player::record_over_http);
 }
 
@@ -27,7 +27,7 @@ fn players_over_http_stay_while_their_encoder_comes_back() {
 }
 
 #[test]
-fn sound_alone_and_pictures_alone_are_played_over_http_as_they_are() {
+fn audio_only_and_video_only_streams_are_played_over_http_as_they_are() {
     for (clip, kind) in [(Clip::AUDIO_ONLY, Kind::Audio), (Clip::VIDEO_ONLY, Kind::Video)] {
         let relay = Relay::start(SHORT_GRACE);
         let mut publisher = Publisher::Ffmpeg.publish(&relay, &clip.file(), NAME);
@@ -38,16 +38,15 @@ fn sound_alone_and_pictures_alone_are_played_over_http_as_they_are() {
         assert_gap_free("FFmpeg", &packets(&clip.file()), &recorded);
         let of_kind = count(&recorded, kind);
         let published = count(&packets(&clip.file()), kind);
-        // It comes a moment late, and begins where it can.
+        // It joins a moment late, at a point where it can start.
         assert!(of_kind > published / 2, "{of_kind} of {published}");
-        assert_eq!(of_kind, recorded.len(), "and nothing else");
+        assert_eq!(of_kind, recorded.len(), "no packets of the other kind");
     }
 }
 
 #[test]
 fn ffmpeg_ends_without_an_error_when_the_stream_does() {
-    // Newer versions forget that they have read the last chunk of a body, whatever server it is from, unless they are
-    // asked to keep the connection.
+    // Newer versions report an error after the last chunk of a body, from any server, unless an option keeps the connection.
     for (program, options) in [("ffmpeg", &[][..]), (NEWER_FFMPEG, &["-multiple_requests", "1"])] {
         let relay = Relay::start(SHORT_GRACE);
         let clip = Clip::AUDIO_VIDEO.seconds(3);
@@ -55,7 +54,7 @@ fn ffmpeg_ends_without_an_error_when_the_stream_does() {
         relay.wait_for_publisher(NAME);
         let file = relay.dir().join("http.flv");
         let mut command = Command::new(program);
-        // What it prints at this level is what went wrong.
+        // At this level it prints only errors.
         command.args(["-nostdin", "-v", "error"]).args(options).arg("-i");
         command.arg(relay.http_url(&format!("/{NAME}.flv"))).args(["-c", "copy"]).arg(&file);
         let mut player = Process::start_logged(command, &relay.dir().join("player.log"));
@@ -68,5 +67,5 @@ fn ffmpeg_ends_without_an_error_when_the_stream_does() {
 
 const NAME: &str = "live/stream";
 
-/// Players are told soon after the publisher has gone.
+/// Players are notified soon after the publisher has gone.
 const SHORT_GRACE: &str = "publish.publisher_grace = '500ms'";

@@ -1,5 +1,5 @@
-//! The page in a real Chromium, served by the built relay, with a stream that FFmpeg publishes: what a person sees and
-//! does, written down in tests/web/page.test.mjs.
+//! The page in a real Chromium, served by the built relay, with a stream that FFmpeg publishes. What a user does is in
+//! tests/web/page.test.mjs.
 
 use std::path::Path;
 use std::process::Command;
@@ -9,14 +9,14 @@ use crate::broadcast::{Broadcast, tags};
 use crate::support::{Clip, Process, Relay, is_installed, missing};
 
 #[test]
-fn the_page_plays_a_stream_and_shows_the_operator_what_there_is() {
+fn the_page_plays_a_stream_and_shows_the_operator_all_connections() {
     let (relay, _encoder) = with_a_stream("");
     run_page_tests(&relay, &[]);
     relay.wait_for_log(&["playing", "http_flv"]);
 }
 
 #[test]
-fn viewers_have_their_page_where_the_api_is_locked_and_elsewhere() {
+fn viewers_can_use_the_page_if_the_api_is_locked_and_on_another_address() {
     let (relay, _encoder) = with_a_stream("api.listen = ['127.0.0.1:0']\napi.read_token = 'read-token'");
     run_page_tests(
         &relay,
@@ -26,20 +26,20 @@ fn viewers_have_their_page_where_the_api_is_locked_and_elsewhere() {
 }
 
 #[test]
-fn browsers_see_a_stream_whose_audio_is_announced_and_never_comes() {
+fn browsers_show_a_stream_whose_audio_is_announced_and_never_sent() {
     let relay = Relay::start("");
     let _encoder = Broadcast::start(
         &relay,
         NAME,
-        tags(&CLIP.file()).into_iter().filter(|tag| !tag.is_sound()).collect(),
+        tags(&CLIP.file()).into_iter().filter(|tag| !tag.is_audio_frame()).collect(),
     );
     run_page_tests(&relay, &["--test-name-pattern", "a click on a card plays"]);
     run_web_tests(&relay, "plain.test.mjs", &[], &[]);
 }
 
-/// At 2^31 ms FLV's time has a sign, which mpegts.js minds; 2^32 ms are all that RTMP has.
+/// At 2^31 ms FLV's timestamps turn negative, where mpegts.js stops; at 2^32 ms RTMP's wrap.
 #[test]
-fn browsers_see_a_stream_whose_clock_begins_anywhere() {
+fn browsers_show_a_stream_whose_clock_begins_anywhere() {
     let relay = Relay::start("");
     for (number, first_ms) in [100_000, (1 << 31) - 9_000, u32::MAX - 9_000].into_iter().enumerate() {
         let name = format!("{NAME}{number}");
@@ -52,7 +52,7 @@ fn browsers_see_a_stream_whose_clock_begins_anywhere() {
     }
 }
 
-/// Runs those tests of the page that the arguments choose against this relay.
+/// Runs the tests of the page that the arguments select, against this relay.
 fn run_page_tests(relay: &Relay, arguments: &[&str]) {
     run_web_tests(relay, "page.test.mjs", arguments, &[]);
 }
@@ -73,10 +73,10 @@ fn run_web_tests(relay: &Relay, file: &str, arguments: &[&str], environment: &[(
         .env("FANFARE_TOKEN", relay.token())
         .env("FANFARE_STREAM", NAME)
         .envs(environment.iter().copied());
-    Process::start_logged(node, &relay.dir().join("page.log")).expect_success(MOST);
+    Process::start_logged(node, &relay.dir().join("page.log")).expect_success(TIMEOUT);
 }
 
-/// A relay, and FFmpeg that publishes to it.
+/// A relay, and an FFmpeg that publishes to it.
 fn with_a_stream(config: &str) -> (Relay, Process) {
     let relay = Relay::start(config);
     let mut ffmpeg = Command::new("ffmpeg");
@@ -91,7 +91,7 @@ fn with_a_stream(config: &str) -> (Relay, Process) {
 }
 
 const NAME: &str = "live/live_stream";
-/// Longer than a browser takes to start and to look at it.
+/// Longer than the browser's tests take.
 const CLIP: Clip = Clip::AUDIO_VIDEO.seconds(90);
-/// Two minutes on a busy machine of two cores.
-const MOST: Duration = Duration::from_secs(400);
+/// On a busy machine of two cores they take two minutes.
+const TIMEOUT: Duration = Duration::from_secs(400);

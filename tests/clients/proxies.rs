@@ -1,5 +1,5 @@
-//! Behind a real nginx, configured in the one line that everybody writes: what a stranger may do through it, and what
-//! viewers and operators still can.
+//! The relay behind a real nginx with the usual one-line `proxy_pass`: what clients without a token may do through it, and
+//! that viewers and operators can do everything they could before.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -12,13 +12,13 @@ const NGINX: &str = "/usr/sbin/nginx";
 const NAME: &str = "live/stream";
 
 #[test]
-fn through_a_proxy_pass_of_one_line_strangers_watch_and_do_nothing_else() {
+fn through_a_proxy_pass_of_one_line_clients_without_a_token_can_only_watch() {
     let relay = Relay::start("");
     let (_nginx, proxy) = start_nginx(&relay);
     let _publisher = Publisher::Ffmpeg.publish(&relay, &Clip::AUDIO_VIDEO.seconds(30).file(), NAME);
     relay.wait_for_publisher(NAME);
     let operator = format!("Authorization: Bearer {}\r\n", relay.token());
-    let body = ask(proxy, "GET", "/api/v1/publishers", &operator);
+    let body = request(proxy, "GET", "/api/v1/publishers", &operator);
     let id: u64 = {
         let rest = body.split("\"id\":").nth(1).unwrap_or_else(|| panic!("{body}"));
         rest.split(|c: char| !c.is_ascii_digit()).next().unwrap().parse().unwrap()
@@ -29,14 +29,14 @@ fn through_a_proxy_pass_of_one_line_strangers_watch_and_do_nothing_else() {
         for (method, path) in
             [("DELETE", path.as_str()), ("GET", "/api/v1/players"), ("GET", "/api/v1/events")]
         {
-            let answer = ask(proxy, method, path, host);
-            assert!(answer.starts_with("HTTP/1.1 401 "), "{method} {path}: {answer}");
+            let response = request(proxy, method, path, host);
+            assert!(response.starts_with("HTTP/1.1 401 "), "{method} {path}: {response}");
         }
     }
     for path in ["/", "/api/v1/streams", "/api/v1/summary", "/metrics", "/api/v1/publishers"] {
-        let answer = ask(proxy, "GET", path, "");
-        assert!(answer.starts_with("HTTP/1.1 200 "), "{path}: {answer}");
-        assert!(!answer.contains("\"address\":\""), "{path}: {answer}");
+        let response = request(proxy, "GET", path, "");
+        assert!(response.starts_with("HTTP/1.1 200 "), "{path}: {response}");
+        assert!(!response.contains("\"address\":\""), "{path}: {response}");
     }
 
     let mut viewer = connect(proxy);
@@ -49,17 +49,17 @@ fn through_a_proxy_pass_of_one_line_strangers_watch_and_do_nothing_else() {
         received.windows(4).any(|window| window == b"FLV\x01").then_some(())
     });
 
-    let answer = ask(proxy, "DELETE", &path, &operator);
-    assert!(answer.starts_with("HTTP/1.1 204 "), "{answer}");
+    let response = request(proxy, "DELETE", &path, &operator);
+    assert!(response.starts_with("HTTP/1.1 204 "), "{response}");
     relay.wait_for_log(&["publish ended", NAME, "ended by the operator"]);
 }
 
-/// One that passes everything on to the relay, and adds nothing.
+/// An nginx that forwards everything to the relay and adds no header.
 fn start_nginx(relay: &Relay) -> (Process, SocketAddr) {
     assert!(Path::new(NGINX).exists(), "{}", missing(NGINX));
     let directory = relay.dir().join("nginx");
     std::fs::create_dir(&directory).unwrap();
-    // Another process may take the port meanwhile: then look again.
+    // Another process may take the port meanwhile: then try another one.
     for _ in 0..10 {
         let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let here = directory.display();
@@ -76,7 +76,7 @@ fn start_nginx(relay: &Relay) -> (Process, SocketAddr) {
         let mut command = Command::new(NGINX);
         command.arg("-e").arg("stderr").arg("-p").arg(&directory).arg("-c").arg(&file);
         let mut nginx = Process::start_logged(command, &directory.join("log"));
-        let is_up = eventually("nginx listens or leaves", SOON, || match TcpStream::connect(address) {
+        let is_up = eventually("nginx listens or exits", SOON, || match TcpStream::connect(address) {
             Ok(_) => Some(true),
             Err(_) => nginx.wait(std::time::Duration::ZERO).map(|_| false),
         });
@@ -88,17 +88,17 @@ fn start_nginx(relay: &Relay) -> (Process, SocketAddr) {
     panic!("no port was free");
 }
 
-/// The whole answer to a request on a connection of its own.
-fn ask(address: SocketAddr, method: &str, path: &str, headers: &str) -> String {
+/// The whole response to a request on a connection of its own.
+fn request(address: SocketAddr, method: &str, path: &str, headers: &str) -> String {
     let mut socket = connect(address);
     write!(
         socket,
         "{method} {path} HTTP/1.1\r\nHost: relay.example.org\r\nConnection: close\r\n{headers}\r\n"
     )
     .unwrap();
-    let mut answer = Vec::new();
-    socket.read_to_end(&mut answer).unwrap();
-    String::from_utf8_lossy(&answer).into_owned()
+    let mut response = Vec::new();
+    socket.read_to_end(&mut response).unwrap();
+    String::from_utf8_lossy(&response).into_owned()
 }
 
 fn connect(address: SocketAddr) -> TcpStream {

@@ -1,4 +1,4 @@
-//! Each publisher is taken as it is.
+//! Publishers of several programs: what they send, and how they are refused and taken over.
 
 use crate::support::{Clip, Player, Publisher, Relay, SOON, assert_gap_free, packets};
 
@@ -28,7 +28,7 @@ fn gstreamer_publishes(publisher: Publisher) {
         let player = format!("{:?}", recording.player);
         let recorded = recording.finish(SOON);
         assert_gap_free(&player, &published, &recorded);
-        assert_eq!(recorded.len(), published.len(), "{player} misses packets at an end");
+        assert_eq!(recorded.len(), published.len(), "{player} misses packets at the start or the end");
     }
 }
 
@@ -44,7 +44,7 @@ fn every_second_publisher_is_refused_and_the_first_goes_on_unharmed() {
     for publisher in [Publisher::Ffmpeg, Publisher::Rtmpsink, Publisher::Rtmp2sink] {
         let mut second = publisher.publish(&relay, &other, NAME);
         let status = second.expect_end(SOON);
-        assert!(!status.success(), "{publisher:?} was not told: {}", second.output());
+        assert!(!status.success(), "{publisher:?} was not notified: {}", second.output());
     }
 
     first.expect_success(clip.duration() + SOON);
@@ -64,7 +64,7 @@ fn with_takeover_the_second_publisher_gets_the_name_and_players_go_on() {
     player.wait_for_bytes(one.size() / 10, SOON);
 
     let mut second = Publisher::Ffmpeg.publish(&relay, &two.file(), NAME);
-    assert!(!first.expect_end(SOON).success(), "the first was not ended: {}", first.output());
+    assert!(!first.expect_end(SOON).success(), "the first was not disconnected: {}", first.output());
     second.expect_success(two.duration() + SOON);
 
     player.expect_change_of_publisher(&one, &two);

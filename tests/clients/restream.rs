@@ -1,15 +1,15 @@
-//! FFmpeg takes a stream that has been live for a while and writes it as it is: to files, to HLS. This is how to record
-//! with a relay that stores nothing.
+//! FFmpeg joins a stream late and writes it without transcoding, to files and to HLS: how to record with a relay that
+//! stores nothing.
 
 use std::path::Path;
 use std::process::Command;
 
 use crate::support::{Clip, Player, Process, Publisher, Relay, SOON, missing};
 
-/// Options of the output, its name, and the file that has the first packets.
+/// Options of the output, its name, and the file with the first packets.
 const OUTPUTS: [(&[&str], &str, &str); 5] = [
     (&[], "out.mkv", "out.mkv"),
-    // A track that was not sent would be one more here, and end FFmpeg: MP4 has no text as FLV has it.
+    // A text track that is not in the stream would make FFmpeg fail: MP4 cannot hold FLV's text.
     (&["-map", "0"], "out.mp4", "out.mp4"),
     (&["-f", "hls", "-hls_time", "1"], "out.m3u8", "out0.ts"),
     (&["-map", "0", "-f", "segment", "-segment_time", "1"], "segment%d.ts", "segment0.ts"),
@@ -34,11 +34,11 @@ fn ffmpeg_writes_a_stream_that_it_joins_late_to_each_container() {
     }
     for (mut process, file) in restreams {
         process.expect_success(SOON);
-        expect_sound_and_picture_from_a_key_frame(&file);
+        expect_audio_and_video_from_a_key_frame(&file);
     }
 }
 
-/// Two seconds of it.
+/// Writes two seconds of it.
 fn restream(url: &str, options: &[&str], output: &str, dir: &Path) -> Process {
     let mut ffmpeg = Command::new("ffmpeg");
     ffmpeg
@@ -49,7 +49,7 @@ fn restream(url: &str, options: &[&str], output: &str, dir: &Path) -> Process {
     Process::start_logged(ffmpeg, &dir.join("ffmpeg.log"))
 }
 
-fn expect_sound_and_picture_from_a_key_frame(file: &Path) {
+fn expect_audio_and_video_from_a_key_frame(file: &Path) {
     let tracks = probe(file, "stream=codec_type");
     // A transport stream is one program, and FFprobe lists its tracks twice.
     assert!(tracks == ["video", "audio"] || tracks == ["video", "audio", "video", "audio"], "{tracks:?}");
@@ -57,12 +57,12 @@ fn expect_sound_and_picture_from_a_key_frame(file: &Path) {
     let packets = probe(file, "packet=codec_type,flags");
     let of = |kind| -> Vec<&String> { packets.iter().filter(|packet| packet.starts_with(kind)).collect() };
     let (audio, video) = (of("audio"), of("video"));
-    assert!(video[0].starts_with("video,K"), "{} begins with {}", file.display(), video[0]);
+    assert!(video[0].starts_with("video,K"), "{} starts with {}", file.display(), video[0]);
     // The first segment ends at the second key frame.
     assert!(audio.len() >= 25 && video.len() >= 30, "{}: {packets:?}", file.display());
 }
 
-/// A line for each.
+/// One line per entry.
 fn probe(file: &Path, entries: &str) -> Vec<String> {
     let output = Command::new("ffprobe")
         .args(["-v", "error", "-show_entries", entries, "-of", "csv=p=0"])

@@ -1,5 +1,5 @@
-//! The built relay where the machine around it fails: networks that go silent, clocks that jump. These need more of
-//! the machine than `./test --quick` asks for.
+//! The built relay while the machine fails: networks that go silent, clocks that jump, a process that stands still. These
+//! need programs and privileges that `./test --quick` does without.
 
 mod clock;
 #[path = "../relay/crowd.rs"]

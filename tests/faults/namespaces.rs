@@ -1,5 +1,5 @@
-//! Networks of a test's own, and links between them that can be cut: network namespaces and veth pairs. What is sent
-//! there reaches nobody else.
+//! Networks of one test, and links between them that can be cut: network namespaces and veth pairs. No packet leaves
+//! them.
 
 use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -10,11 +10,11 @@ use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space,
 
 use crate::support::{is_installed, missing};
 
-/// Where the relay listens, for clients in its own namespace as for those in networks.
+/// The relay's address, for clients in its own namespace and in other networks.
 pub const RELAY: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
 
-/// Runs `test`, a closure in the function that is the test, in a process of its own with a network namespace of its
-/// own, in which it may do as root does.
+/// Runs `test`, a closure in the test function, in a process of its own with a network namespace of its own, in which it
+/// has root's privileges.
 pub fn in_a_namespace<T: Fn()>(test: T) {
     if std::env::var_os(INSIDE).is_some() {
         ip(&["link", "set", "lo", "up"]);
@@ -33,24 +33,24 @@ pub fn in_a_namespace<T: Fn()>(test: T) {
     let (name, _) = name.rsplit_once("::").unwrap();
     again.arg("--net").arg(std::env::current_exe().unwrap()).args([name, "--exact", "--nocapture"]);
     let ended = again.env(INSIDE, "1").stdin(Stdio::null()).output().unwrap();
-    let said = String::from_utf8_lossy(&[ended.stdout, ended.stderr].concat()).into_owned();
-    // A name that fits no test is a success.
-    let has_run = said.contains("1 passed") || said.contains("1 failed");
-    assert!(has_run, "this needs root, or a kernel that lets others have namespaces of their own:\n{said}");
-    assert!(ended.status.success(), "{said}");
+    let output = String::from_utf8_lossy(&[ended.stdout, ended.stderr].concat()).into_owned();
+    // A name that matches no test is a success, too.
+    let has_run = output.contains("1 passed") || output.contains("1 failed");
+    assert!(has_run, "this needs root, or a kernel that allows unprivileged namespaces:\n{output}");
+    assert!(ended.status.success(), "{output}");
 }
 
-/// A client's network: one cable to the relay's.
+/// A client's network, connected by one cable to the relay's.
 pub struct Network {
     namespace: OwnedFd,
     number: u8,
 }
 
 impl Network {
-    /// One with this number, of those of a test.
+    /// A network with this number, unique within a test.
     pub fn new(number: u8) -> Network {
         let namespace = thread::spawn(|| {
-            // SAFETY: nothing that other threads use by number, as they do files, is parted from them.
+            // SAFETY: only the network namespace is unshared; descriptors stay shared with other threads.
             unsafe { unshare_unsafe(UnshareFlags::NEWNET) }.unwrap();
             own_namespace()
         });
@@ -66,7 +66,7 @@ impl Network {
         network
     }
 
-    /// Does something as a program there: sockets that are made meanwhile stay there.
+    /// Runs `work` inside this network: sockets created there stay there.
     pub fn enter<T>(&self, work: impl FnOnce() -> T) -> T {
         let network = Some(LinkNameSpaceType::Network);
         let home = own_namespace();
@@ -76,23 +76,23 @@ impl Network {
         done
     }
 
-    /// Its cable is pulled. Neither side hears of it; what is sent from now on is lost.
+    /// Pulls the cable. Neither side is notified; everything sent from now on is lost.
     pub fn cut(&self) {
         self.enter(|| ip(&["link", "set", "cable", "down"]));
     }
 
-    /// The cable is plugged in again.
-    pub fn mend(&self) {
+    /// Plugs the cable in again.
+    pub fn plug_in_again(&self) {
         self.enter(|| self.plug_in());
     }
 
     fn plug_in(&self) {
         ip(&["link", "set", "cable", "up"]);
-        // Routes leave with the link, and do not come back.
+        // Routes are removed with the link, and not restored with it.
         ip(&["route", "add", "default", "via", &format!("10.77.{}.1", self.number)]);
     }
 
-    /// What the relay's end of the cable is called.
+    /// The name of the relay's end of the cable.
     fn cable(&self) -> String {
         format!("cable-{}", self.number)
     }
@@ -110,9 +110,9 @@ fn own_namespace() -> OwnedFd {
 /// Runs `ip` in the namespace of the calling thread.
 fn ip(arguments: &[&str]) {
     let ended = Command::new("ip").args(arguments).stdin(Stdio::null()).output().unwrap();
-    let said = String::from_utf8_lossy(&ended.stderr);
-    assert!(ended.status.success(), "ip {}: {said}", arguments.join(" "));
+    let error = String::from_utf8_lossy(&ended.stderr);
+    assert!(ended.status.success(), "ip {}: {error}", arguments.join(" "));
 }
 
-/// Set for a test that is inside.
+/// Set in the process that runs inside the namespace.
 const INSIDE: &str = "FANFARE_TEST_IN_A_NAMESPACE";

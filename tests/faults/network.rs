@@ -1,5 +1,5 @@
-//! Networks that go without a word: no FIN, no RST, no packet at all. Clients are in networks of their own, and their
-//! cable is pulled.
+//! Networks that go silent: no FIN, no RST, no packet at all. Clients are in networks of their own, and their cable is
+//! pulled.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -10,7 +10,7 @@ use crate::frames::Source;
 use crate::namespaces::{Network, RELAY, in_a_namespace};
 use crate::support::{Relay, SOON, eventually};
 
-/// An encoder that changes from one network to another while the first one dies in silence.
+/// An encoder that changes from one network to another while the first one goes silent.
 #[test]
 fn an_encoder_whose_network_died_takes_its_name_over_from_another_address_and_players_go_on() {
     in_a_namespace(|| {
@@ -27,27 +27,25 @@ fn an_encoder_whose_network_died_takes_its_name_over_from_another_address_and_pl
         one_network.cut();
         let silent_since = Instant::now();
 
-        let second = other_network.enter(|| publish_once_it_may(&mut crowd, &relay));
+        let second = other_network.enter(|| publish_until_accepted(&mut crowd, &relay));
         let silence = silent_since.elapsed();
         assert!(silence >= Duration::from_millis(600), "taken over after {silence:?}");
         assert_ne!(crowd[first].peer().ip(), crowd[second].peer().ip());
-        // Its clock begins anew, at a key frame.
+        // Its timestamps begin anew, at a key frame.
         crowd.send_headers(second, &source);
         crowd.send_frames(second, &source, 100..160);
         crowd.until_seen(&players, 159);
         assert_goes_on(&crowd, &players, &source, 0..30, 100..160);
 
-        // The first one cannot be told, and is let go of all the same.
+        // The first one cannot be notified, but its connection is closed all the same.
         let peer = crowd[first].peer().to_string();
         relay.wait_for_log(&["closed", &peer, "another publisher took over the name"]);
-        eventually("its descriptor is given back", SOON, || {
-            (relay.open_sockets() <= sockets + 1).then_some(())
-        });
+        eventually("its descriptor is closed", SOON, || (relay.open_sockets() <= sockets + 1).then_some(()));
     });
 }
 
 #[test]
-fn an_encoder_whose_network_died_is_ended_after_the_silence_and_its_players_wait_for_it() {
+fn an_encoder_whose_network_died_is_disconnected_after_publisher_timeout_and_its_players_wait_for_it() {
     in_a_namespace(|| {
         let config =
             "limits.publisher_timeout = '2s'\npublish = { takeover_after = '1h', publisher_grace = '1m' }";
@@ -65,14 +63,14 @@ fn an_encoder_whose_network_died_is_ended_after_the_silence_and_its_players_wait
         one_network.cut();
         let silent_since = Instant::now();
 
-        // Until then the name is taken: nobody but the silence frees it.
-        let early = crowd.ask_to_publish(&relay, "live/a", 4096);
-        crowd.until("it is refused", |crowd| crowd[early].was_told("NetStream.Publish.BadName"));
+        // Until then the name is taken: only the timeout frees it.
+        let early = crowd.request_publish(&relay, "live/a", 4096);
+        crowd.until("it is refused", |crowd| crowd[early].got_status("NetStream.Publish.BadName"));
         relay.wait_for_log(&["publish ended", &peer, "limits.publisher_timeout"]);
         let silence = silent_since.elapsed();
         let expected = Duration::from_millis(1_900)..Duration::from_secs(10);
-        assert!(expected.contains(&silence), "ended after {silence:?}");
-        eventually("its descriptor is given back", SOON, || (relay.open_sockets() <= sockets).then_some(()));
+        assert!(expected.contains(&silence), "disconnected after {silence:?}");
+        eventually("its descriptor is closed", SOON, || (relay.open_sockets() <= sockets).then_some(()));
 
         let second = other_network.enter(|| crowd.publish(&relay, "live/a"));
         crowd.send_headers(second, &source);
@@ -83,7 +81,7 @@ fn an_encoder_whose_network_died_is_ended_after_the_silence_and_its_players_wait
 }
 
 #[test]
-fn a_player_whose_network_died_is_dropped_after_send_timeout_and_others_lose_nothing() {
+fn a_player_whose_network_died_is_disconnected_after_send_timeout_and_others_lose_nothing() {
     in_a_namespace(|| {
         let relay = Relay::start_at(RELAY, "play.send_timeout = '2s'");
         let (network, other_network) = (Network::new(1), Network::new(2));
@@ -109,12 +107,12 @@ fn a_player_whose_network_died_is_dropped_after_send_timeout_and_others_lose_not
             sent += 10;
             crowd.until_seen(&players, sent - 1);
             crowd.serve_for(Duration::from_millis(50));
-            assert!(cut.elapsed() < SOON, "{peer} is still there");
+            assert!(cut.elapsed() < SOON, "{peer} is still connected");
         }
         let took = cut.elapsed();
-        assert!(took >= Duration::from_millis(1_900), "dropped after {took:?}");
+        assert!(took >= Duration::from_millis(1_900), "disconnected after {took:?}");
         relay.wait_for_log(&["closed", &peer, "send timeout"]);
-        eventually("its descriptor is given back", SOON, || (relay.open_sockets() <= sockets).then_some(()));
+        eventually("its descriptor is closed", SOON, || (relay.open_sockets() <= sockets).then_some(()));
         crowd.send_frames(publisher, &source, sent..sent + 50);
         crowd.until_seen(&players, sent + 49);
         for player in players {
@@ -148,7 +146,7 @@ fn a_player_whose_network_comes_back_late_goes_on_at_a_key_frame() {
 }
 
 #[test]
-fn peers_whose_network_dies_before_they_publish_or_play_are_ended_in_time() {
+fn peers_whose_network_dies_before_they_publish_or_play_are_disconnected_in_time() {
     in_a_namespace(|| {
         let config =
             "limits = { handshake_timeout = '1s', request_timeout = '1s' }\nplay.wait_for_publisher = '1s'";
@@ -162,22 +160,20 @@ fn peers_whose_network_dies_before_they_publish_or_play_are_ended_in_time() {
         let mut shook_hands = network.enter(|| TcpStream::connect(relay.address()).unwrap());
         shook_hands.write_all(&handshake).unwrap();
         shook_hands.read_exact(&mut vec![0; handshake.len()]).unwrap();
-        network.enter(|| crowd.play_all(&relay, "live/nobody", 1));
-        eventually("all are in", SOON, || (relay.open_sockets() == sockets + 3).then_some(()));
+        network.enter(|| crowd.play_all(&relay, "live/unpublished", 1));
+        eventually("all are accepted", SOON, || (relay.open_sockets() == sockets + 3).then_some(()));
         network.cut();
 
-        // What it says to them nobody hears.
-        eventually("their descriptors are given back", SOON, || {
-            (relay.open_sockets() <= sockets).then_some(())
-        });
+        // None of the relay's packets reaches them.
+        eventually("their descriptors are closed", SOON, || (relay.open_sockets() <= sockets).then_some(()));
         relay.wait_for_log(&["closed", "limits.handshake_timeout"]);
         relay.wait_for_log(&["closed", "limits.request_timeout"]);
         relay.wait_for_log(&["closed", "wait_for_publisher"]);
     });
 }
 
-/// A player's cable is pulled for two seconds, in which 300 frames are published. Gives what it saw, and how many
-/// there were.
+/// A player's cable is pulled for two seconds, in which 300 frames are published. Returns the frames that it received, and how
+/// many were sent.
 fn play_over_a_break(config: &str) -> (Source, Vec<crate::frames::Seen>, u64) {
     let mut relay = Relay::start_at(RELAY, config);
     let network = Network::new(1);
@@ -185,11 +181,11 @@ fn play_over_a_break(config: &str) -> (Source, Vec<crate::frames::Seen>, u64) {
     let source = Source::new(1);
     let others = crowd.play_all(&relay, "live/a", 2);
     let player = network.enter(|| crowd.play_all(&relay, "live/a", 1))[0];
-    let everybody = [&others[..], &[player]].concat();
+    let all = [&others[..], &[player]].concat();
     let publisher = crowd.publish(&relay, "live/a");
-    crowd.begin(publisher, &source, &everybody);
+    crowd.begin(publisher, &source, &all);
     crowd.send_frames(publisher, &source, 1..10);
-    crowd.until_seen(&everybody, 9);
+    crowd.until_seen(&all, 9);
 
     network.cut();
     for sent in (10..310).step_by(10) {
@@ -198,10 +194,10 @@ fn play_over_a_break(config: &str) -> (Source, Vec<crate::frames::Seen>, u64) {
         crowd.serve_for(Duration::from_millis(66));
     }
     assert_eq!(crowd[player].last(), Some(9), "frames over a cable that was pulled");
-    network.mend();
+    network.plug_in_again();
     crowd.until_seen(&[player], 309);
     crowd.send_frames(publisher, &source, 310..400);
-    crowd.until_seen(&everybody, 399);
+    crowd.until_seen(&all, 399);
     for other in others {
         source.assert_from_the_start("another player", &crowd[other].seen, 0..400);
     }
@@ -210,22 +206,24 @@ fn play_over_a_break(config: &str) -> (Source, Vec<crate::frames::Seen>, u64) {
     (source, crowd[player].seen.clone(), 400)
 }
 
-/// Asks for the name again and again, as encoders do.
-fn publish_once_it_may(crowd: &mut Crowd, relay: &Relay) -> Id {
+/// Publishes again and again until it is accepted, as encoders do.
+fn publish_until_accepted(crowd: &mut Crowd, relay: &Relay) -> Id {
     let deadline = Instant::now() + SOON;
     loop {
-        let publisher = crowd.ask_to_publish(relay, "live/a", 4096);
-        crowd.until("an answer", |crowd| crowd[publisher].has_started || crowd[publisher].is_closed);
+        let publisher = crowd.request_publish(relay, "live/a", 4096);
+        crowd.until("it is accepted or refused", |crowd| {
+            crowd[publisher].has_started || crowd[publisher].is_closed
+        });
         if crowd[publisher].has_started {
             return publisher;
         }
-        assert!(crowd[publisher].was_told("NetStream.Publish.BadName"), "{:?}", crowd[publisher].statuses);
-        assert!(Instant::now() < deadline, "the name of a dead encoder is not given to it again");
+        assert!(crowd[publisher].got_status("NetStream.Publish.BadName"), "{:?}", crowd[publisher].statuses);
+        assert!(Instant::now() < deadline, "the name of a dead encoder is not freed");
         crowd.serve_for(Duration::from_millis(20));
     }
 }
 
-/// Players saw all of `before` and all of `after`, and time went forward by a frame between them.
+/// Players got all of `before` and all of `after`, with the duration of one frame between them.
 fn assert_goes_on(
     crowd: &Crowd,
     players: &[Id],
@@ -233,14 +231,14 @@ fn assert_goes_on(
     before: std::ops::Range<u64>,
     after: std::ops::Range<u64>,
 ) {
-    // A frame of video, as far as the relay knows.
+    // What the relay takes for the duration of a video frame.
     const STEP_MS: u32 = 40;
     let by_ms = (source.time_ms(before.end - 1) + STEP_MS).wrapping_sub(source.time_ms(after.start));
     for &player in players {
         assert!(!crowd[player].is_closed && !crowd[player].has_ended);
         let seen = source.assert_headers("a player", &crowd[player].seen);
         let (of_first, of_second) = seen.split_at((before.end - before.start) as usize);
-        source.assert_run("a player, of the first", of_first, before.clone());
-        source.assert_run_moved("a player, of the second", of_second, after.clone(), by_ms);
+        source.assert_run("frames of the first encoder", of_first, before.clone());
+        source.assert_run_moved("frames of the second encoder", of_second, after.clone(), by_ms);
     }
 }

@@ -1,5 +1,5 @@
-//! A machine that swaps, a debugger, a virtual machine that is moved: all clocks go on, the relay does not. While it
-//! stands still nobody can be heard and nothing can be sent, and that is nobody's fault but its own.
+//! A machine that swaps, a debugger, a virtual machine that is migrated: all clocks go on, the relay does not. While it
+//! stands still it can neither receive nor send, and no peer is to blame for that.
 
 use std::{
     io::Write,
@@ -17,7 +17,7 @@ const STANDSTILL: Duration = Duration::from_secs(17);
 const ROUNDS: usize = 3;
 const ENCODERS: usize = 40;
 const PLAYERS_EACH: usize = 2;
-/// What an encoder sends at a time: 40 ms of picture and sound.
+/// What an encoder sends at a time: 40 ms of audio and video.
 const FRAMES_AT_A_TIME: u64 = 2;
 
 struct Encoder {
@@ -27,7 +27,7 @@ struct Encoder {
 }
 
 #[test]
-fn a_standstill_longer_than_every_limit_costs_nobody_a_frame_or_a_connection() {
+fn a_standstill_longer_than_every_limit_costs_no_frame_and_no_connection() {
     let mut relay = Relay::start(
         "play.wait_for_publisher = '10s'\nlimits = { request_timeout = '10s', handshake_timeout = '10s' }",
     );
@@ -42,7 +42,7 @@ fn a_standstill_longer_than_every_limit_costs_nobody_a_frame_or_a_connection() {
             Encoder { id, source, players }
         })
         .collect();
-    // This one's player reads nothing for the moment: frames wait for it in the relay.
+    // The player of this one stops reading at times: frames wait for it in the relay.
     let large = Source { bytes: 20_000, ..Source::new(1_000) };
     let slow = crowd.play_with_buffer(&relay, "live/large", 4 << 10);
     let publisher = crowd.publish(&relay, "live/large");
@@ -54,30 +54,30 @@ fn a_standstill_longer_than_every_limit_costs_nobody_a_frame_or_a_connection() {
         serve_for(&mut crowd, &encoders, &large, Duration::from_secs(1), &mut sent);
         crowd[slow].may_read = 0;
         serve_for(&mut crowd, &encoders, &large, Duration::from_secs(2), &mut sent);
-        // Each with all its patience to come, and less of it than the standstill takes.
-        let waiting = crowd.play_all(&relay, "live/nobody", 1)[0];
+        // Their timeouts begin now, and are shorter than the standstill.
+        let waiting = crowd.play_all(&relay, "live/unpublished", 1)[0];
         let mut silent = std::net::TcpStream::connect(relay.address()).unwrap();
         let handshake: Vec<u8> = [&[3][..], &[0; 2 * PACKET_LEN]].concat();
         silent.write_all(&handshake[..100]).unwrap();
-        // No look at who has what: frames are under way wherever there is a way.
+        // Without waiting for players: frames are in flight everywhere.
         send(&mut crowd, &encoders, &large, &mut sent);
         relay.signal(Signal::STOP);
         serve_for(&mut crowd, &encoders, &large, STANDSTILL, &mut sent);
-        // Strangers who want each name, the first to be looked at after it.
-        let strangers: Vec<Id> = (0..ENCODERS)
-            .map(|number| crowd.ask_to_publish(&relay, &format!("live/{number}"), 4096))
+        // Other publishers request each name; their requests are the first to be read afterwards.
+        let others: Vec<Id> = (0..ENCODERS)
+            .map(|number| crowd.request_publish(&relay, &format!("live/{number}"), 4096))
             .collect();
         crowd[slow].may_read = usize::MAX;
         relay.signal(Signal::CONT);
         serve_for(&mut crowd, &encoders, &large, Duration::from_secs(1), &mut sent);
         for encoder in encoders.iter().chain([&large]) {
             crowd.until_seen(&encoder.players, sent - 1);
-            assert!(!crowd[encoder.id].is_closed, "round {round}: an encoder was ended");
+            assert!(!crowd[encoder.id].is_closed, "round {round}: an encoder was disconnected");
         }
-        assert!(!crowd[waiting].is_closed, "round {round}: a player's patience went on without the relay");
-        silent.write_all(&handshake[100..]).expect("round {round}: the handshake goes on");
-        crowd.until("strangers are refused", |crowd| strangers.iter().all(|&id| crowd[id].is_closed));
-        assert!(strangers.iter().all(|&id| !crowd[id].has_started), "round {round}: a name was taken over");
+        assert!(!crowd[waiting].is_closed, "round {round}: the standstill counted against a waiting player");
+        silent.write_all(&handshake[100..]).expect("the handshake goes on");
+        crowd.until("other publishers are refused", |crowd| others.iter().all(|&id| crowd[id].is_closed));
+        assert!(others.iter().all(|&id| !crowd[id].has_started), "round {round}: a name was taken over");
     }
     for Encoder { source, players, .. } in encoders.iter().chain([&large]) {
         for &player in players {
@@ -88,7 +88,7 @@ fn a_standstill_longer_than_every_limit_costs_nobody_a_frame_or_a_connection() {
     relay.expect_running();
 }
 
-/// Encoders send on as by a clock, whatever becomes of it.
+/// Encoders send at their pace, whether or not the relay reads.
 fn serve_for(crowd: &mut Crowd, encoders: &[Encoder], large: &Encoder, time: Duration, sent: &mut u64) {
     let began = Instant::now();
     let step = Duration::from_millis(20 * FRAMES_AT_A_TIME);

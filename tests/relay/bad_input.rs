@@ -1,4 +1,4 @@
-//! Peers that break the rules: each loses its connection and gets a log line, and nobody else notices.
+//! Peers that violate the protocol: each is disconnected with a log line, and no other client is affected.
 
 use std::io::Write;
 
@@ -8,25 +8,24 @@ use crate::bystanders::Bystanders;
 use crate::crowd::Crowd;
 use crate::frames::Source;
 use crate::raw::{
-    connect, connect_to, handshake, message_header, say_and_wait_for_the_end, set_chunk_size,
-    the_closing_line,
+    closing_line, connect, connect_to, handshake, message_header, send_and_wait_for_close, set_chunk_size,
 };
 use crate::support::Relay;
 
 #[test]
-fn a_peer_that_speaks_something_else_is_closed_with_one_line_that_says_what() {
+fn a_peer_that_speaks_another_protocol_is_closed_with_one_log_line_that_names_it() {
     let relay = Relay::start("");
     let mut bystanders = Bystanders::new(&relay);
-    for (bytes, word) in [
+    for (bytes, text) in [
         (&b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"[..], "HTTP"),
         (b"\x16\x03\x01\x02\x00\x01\x00", "TLS"),
         (b"SSH-2.0-OpenSSH_9.2\r\n", "does not speak RTMP"),
         (b"\x06\x00\x00\x00", "encrypted"),
         (b"\xFF\xFE\xFD", "0xff"),
     ] {
-        let peer = say_and_wait_for_the_end(&relay, bytes);
-        let line = the_closing_line(&relay, peer);
-        assert!(line.contains(word) && line.contains("byte 0"), "{line}");
+        let peer = send_and_wait_for_close(&relay, bytes);
+        let line = closing_line(&relay, peer);
+        assert!(line.contains(text) && line.contains("byte 0"), "{line}");
         bystanders.go_on();
     }
     bystanders.finish();
@@ -45,7 +44,7 @@ fn random_bytes_end_their_connection_and_nothing_else() {
                 (state >> 56) as u8
             })
             .collect();
-        // Behind nothing, behind a handshake, behind a connect.
+        // At the start, after a handshake, after a connect.
         let mut bytes = match round % 3 {
             0 => Vec::new(),
             1 => handshake(),
@@ -53,8 +52,8 @@ fn random_bytes_end_their_connection_and_nothing_else() {
         };
         let good = bytes.len();
         bytes.extend_from_slice(&random);
-        let peer = say_and_wait_for_the_end(&relay, &bytes);
-        let line = the_closing_line(&relay, peer);
+        let peer = send_and_wait_for_close(&relay, &bytes);
+        let line = closing_line(&relay, peer);
         if line.contains("violation") {
             violations += 1;
             let position = line.split("byte ").nth(1).and_then(|rest| rest.split(':').next());
@@ -71,22 +70,22 @@ fn random_bytes_end_their_connection_and_nothing_else() {
 }
 
 #[test]
-fn a_handshake_that_breaks_off_is_a_peer_that_closed() {
+fn a_handshake_that_breaks_off_is_logged_as_closed_by_peer() {
     let relay = Relay::start("");
     let mut bystanders = Bystanders::new(&relay);
     let files = relay.open_sockets();
     for len in [0, 1, 100, 1536, 1537, 1538, 3000, 3073] {
-        let peer = say_and_wait_for_the_end(&relay, &handshake()[..len]);
-        let line = the_closing_line(&relay, peer);
+        let peer = send_and_wait_for_close(&relay, &handshake()[..len]);
+        let line = closing_line(&relay, peer);
         assert!(line.contains("closed by peer") && !line.contains("violation"), "{line}");
         bystanders.go_on();
     }
-    assert!(relay.open_sockets() <= files, "connections that ended left files open");
+    assert!(relay.open_sockets() <= files, "closed connections left files open");
     bystanders.finish();
 }
 
 #[test]
-fn lengths_that_are_announced_cost_no_memory() {
+fn an_announced_length_allocates_no_memory() {
     const MIB: u64 = 1 << 20;
     let relay = Relay::start("");
     let bystanders = Bystanders::new(&relay);
@@ -95,7 +94,7 @@ fn lengths_that_are_announced_cost_no_memory() {
     for _ in 0..100 {
         let mut peer = connect_to(&relay);
         let mut bytes = [handshake(), connect(), set_chunk_size(1)].concat();
-        // On each of ten chunk streams a message of 16 MB, of which one byte comes.
+        // On each of ten chunk streams a message of 16 MB, of which one byte is sent.
         for chunk_stream_id in 10..20 {
             bytes.extend_from_slice(&message_header(chunk_stream_id, 0xFF_FFFF, type_id::VIDEO));
             bytes.push(0x17);
@@ -103,24 +102,24 @@ fn lengths_that_are_announced_cost_no_memory() {
         peer.write_all(&bytes).unwrap();
         open.push(peer);
     }
-    // These go too far, and the others have been read before them.
+    // These exceed a limit; by the time they are closed, the others have been read.
     for _ in 0..8 {
         let mut bytes = [handshake(), connect(), set_chunk_size(1)].concat();
         for chunk_stream_id in 10..50 {
             bytes.extend_from_slice(&message_header(chunk_stream_id, 0xFF_FFFF, type_id::VIDEO));
             bytes.push(0x17);
         }
-        let peer = say_and_wait_for_the_end(&relay, &bytes);
-        let line = the_closing_line(&relay, peer);
+        let peer = send_and_wait_for_close(&relay, &bytes);
+        let line = closing_line(&relay, peer);
         assert!(line.contains("violation") && line.contains("more than 16 chunk streams"), "{line}");
     }
     let grown = relay.resident_bytes().saturating_sub(before);
-    assert!(grown < 24 * MIB, "16 GB that were announced and 1 kB that came left {} MiB", grown / MIB);
+    assert!(grown < 24 * MIB, "16 GB announced and 1 kB sent left {} MiB in use", grown / MIB);
     bystanders.finish();
 }
 
 #[test]
-fn a_publisher_that_breaks_a_rule_in_its_stream_frees_its_name() {
+fn a_publisher_that_violates_the_protocol_frees_its_name() {
     let relay = Relay::start("publish.publisher_grace = '1m'");
     let mut crowd = Crowd::new();
     let source = Source::small(1);
@@ -129,8 +128,8 @@ fn a_publisher_that_breaks_a_rule_in_its_stream_frees_its_name() {
     crowd.begin(publisher, &source, &players);
     let peer = crowd[publisher].peer();
     crowd.send_bytes(publisher, &set_chunk_size(0));
-    crowd.until("it is cut off", |crowd| crowd[publisher].is_closed);
-    let line = the_closing_line(&relay, peer);
+    crowd.until("the publisher is disconnected", |crowd| crowd[publisher].is_closed);
+    let line = closing_line(&relay, peer);
     assert!(line.contains("violation") && line.contains("a chunk size of 0"), "{line}");
     let second = crowd.publish(&relay, "live/a");
     crowd.send_frames(second, &source, 50..60);

@@ -1,10 +1,10 @@
-//! Those who must notice nothing.
+//! A stream that other clients must not affect.
 
 use crate::crowd::{Crowd, Id};
 use crate::frames::Source;
 use crate::support::Relay;
 
-/// A stream that goes on while others misbehave.
+/// A publisher and four players that go on while other clients misbehave.
 pub struct Bystanders {
     crowd: Crowd,
     source: Source,
@@ -23,14 +23,14 @@ impl Bystanders {
         Bystanders { crowd, source, publisher, players, sent: 1 }
     }
 
-    /// Fails the test unless their stream goes on.
+    /// Sends ten more frames; fails the test unless all players get them.
     pub fn go_on(&mut self) {
         self.crowd.send_frames(self.publisher, &self.source, self.sent..self.sent + 10);
         self.sent += 10;
         self.crowd.until_seen(&self.players, self.sent - 1);
     }
 
-    /// Fails the test unless they have missed nothing.
+    /// Fails the test unless the players have missed nothing.
     pub fn finish(mut self) {
         self.go_on();
         for &player in &self.players {

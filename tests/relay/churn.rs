@@ -1,11 +1,11 @@
-//! Many who come and go: what a day of it leaves behind, in seconds.
+//! Many clients that connect and disconnect: a day of leaks in seconds.
 
 use crate::crowd::Crowd;
 use crate::frames::Source;
 use crate::support::{Relay, SOON, Signal, eventually};
 
 #[test]
-fn streams_and_players_by_the_hundred_come_and_go_and_leave_nothing_behind() {
+fn hundreds_of_streams_and_players_come_and_go_and_leak_nothing() {
     const ROUNDS: usize = 30;
     const NAMES: usize = 20;
     const MIB: u64 = 1 << 20;
@@ -21,9 +21,9 @@ fn streams_and_players_by_the_hundred_come_and_go_and_leave_nothing_behind() {
     }
     relay.wait_for_logs(ROUNDS * NAMES, &["publish ended"], SOON);
     relay.wait_for_logs(ROUNDS * NAMES * 3, &["play ended"], SOON);
-    eventually("all descriptors are given back", SOON, || (relay.open_sockets() <= sockets).then_some(()));
+    eventually("all descriptors are closed", SOON, || (relay.open_sockets() <= sockets).then_some(()));
     let grown = relay.resident_bytes().saturating_sub(memory);
-    assert!(grown < 16 * MIB, "{ROUNDS} rounds left {} KiB", grown >> 10);
+    assert!(grown < 16 * MIB, "{ROUNDS} rounds left {} KiB in use", grown >> 10);
 
     relay.signal(Signal::TERM);
     let line = relay.wait_for_log(&["stopping: no new connections"]);
@@ -32,12 +32,12 @@ fn streams_and_players_by_the_hundred_come_and_go_and_leave_nothing_behind() {
 }
 
 #[test]
-fn what_the_relay_holds_when_it_is_told_to_stop_is_in_its_log() {
+fn what_the_relay_still_holds_at_shutdown_is_logged() {
     let mut relay = Relay::start("");
     let mut crowd = Crowd::new();
     let source = Source::new(1);
     let players = crowd.play_all(&relay, "live/a", 1);
-    crowd.play_all(&relay, "live/nobody", 1);
+    crowd.play_all(&relay, "live/unpublished", 1);
     let publisher = crowd.publish(&relay, "live/a");
     crowd.begin(publisher, &source, &players);
     relay.signal(Signal::TERM);
@@ -49,8 +49,8 @@ fn what_the_relay_holds_when_it_is_told_to_stop_is_in_its_log() {
     assert_eq!(relay.expect_end(SOON).code(), Some(0));
 }
 
-/// A publisher of each of these names, with players that were there before and players that join; every other round
-/// they vanish, in the others they close.
+/// One publisher per name, with players that wait for it and players that join later. Every other round the connections
+/// are reset; in the others they are closed.
 fn come_and_go(relay: &Relay, round: usize, names: usize) {
     let mut crowd = Crowd::new();
     let source = Source::new(1);

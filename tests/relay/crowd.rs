@@ -30,7 +30,7 @@ pub struct Crowd {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Id(usize);
 
-/// One client, and what it has seen.
+/// One client, and what it has received.
 pub struct Member {
     socket: TcpStream,
     client: Client,
@@ -39,13 +39,13 @@ pub struct Member {
     tap: Option<Tap>,
     /// How its writes are cut.
     pub cut: Cut,
-    /// Bytes that it may still read: 0 is a player that has stopped.
+    /// Bytes that it may still read: 0 is a player that has stopped reading.
     pub may_read: usize,
-    /// It reads, and says nothing more: not even an answer to a ping.
+    /// It reads and sends nothing more, not even a response to a ping.
     pub is_mute: bool,
-    /// The relay plays, or lets it publish.
+    /// The relay has accepted the play or publish.
     pub has_started: bool,
-    /// StreamEOF came.
+    /// It received StreamEOF.
     pub has_ended: bool,
     /// The relay has closed the connection.
     pub is_closed: bool,
@@ -58,15 +58,15 @@ pub struct Member {
 /// How a client's bytes are cut into writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cut {
-    /// As they come.
+    /// Not at all.
     Whole,
     /// One byte each.
     Bytes,
-    /// 1 to 2000 bytes, by this state of a generator.
+    /// 1 to 2000 bytes, chosen by a generator in this state.
     Anywhere(u64),
 }
 
-/// Reads along: messages that the client session keeps to itself.
+/// Decodes the same bytes again, for messages that the client session does not report.
 struct Tap {
     handshake_left: usize,
     decoder: Decoder,
@@ -79,37 +79,37 @@ impl Crowd {
         Crowd { started: Instant::now(), clients: Vec::new(), buffer: vec![0; 256 << 10] }
     }
 
-    /// A player that asks for `app/name`.
+    /// A player of `app/name`.
     pub fn play(&mut self, relay: &Relay, name: &str) -> Id {
         self.add(relay, name, Role::Play, ChunkSize::INITIAL, None)
     }
 
-    /// So many players of `app/name`, each of which has been told that it plays.
+    /// `count` players of `app/name`, all of them accepted.
     pub fn play_all(&mut self, relay: &Relay, name: &str, count: usize) -> Vec<Id> {
         let players: Vec<Id> = (0..count).map(|_| self.play(relay, name)).collect();
         self.until("all play", |crowd| players.iter().all(|&id| crowd[id].has_started));
         players
     }
 
-    /// A player whose kernel takes no more than about `receive_buffer` bytes that it has not read.
+    /// A player whose kernel buffers no more than about `receive_buffer` unread bytes.
     pub fn play_with_buffer(&mut self, relay: &Relay, name: &str, receive_buffer: usize) -> Id {
         self.add(relay, name, Role::Play, ChunkSize::INITIAL, Some(receive_buffer))
     }
 
-    /// A publisher that has been let.
+    /// A publisher that has been accepted.
     pub fn publish(&mut self, relay: &Relay, name: &str) -> Id {
         self.publish_in_chunks(relay, name, 4096)
     }
 
-    /// A publisher that has been let and sends chunks of this size.
+    /// A publisher that has been accepted and sends chunks of this size.
     pub fn publish_in_chunks(&mut self, relay: &Relay, name: &str, chunk_size: u32) -> Id {
-        let id = self.ask_to_publish(relay, name, chunk_size);
+        let id = self.request_publish(relay, name, chunk_size);
         self.until("it publishes", |crowd| crowd[id].has_started);
         id
     }
 
-    /// A publisher that has not been answered yet.
-    pub fn ask_to_publish(&mut self, relay: &Relay, name: &str, chunk_size: u32) -> Id {
+    /// A publisher that has not been accepted or refused yet.
+    pub fn request_publish(&mut self, relay: &Relay, name: &str, chunk_size: u32) -> Id {
         self.add(relay, name, Role::Publish, ChunkSize::new(chunk_size).unwrap(), None)
     }
 
@@ -125,7 +125,7 @@ impl Crowd {
         let config = ClientConfig { url, role, chunk_size, fmle: true };
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         if let Some(bytes) = receive_buffer {
-            // Before the connection: it decides the window that is offered.
+            // Before connecting: it decides the window that is offered.
             socket.set_recv_buffer_size(bytes).unwrap();
         }
         socket.set_tcp_nodelay(true).unwrap();
@@ -197,8 +197,8 @@ impl Crowd {
         source.headers().iter().for_each(|header| self.send(id, header));
     }
 
-    /// Sends headers, waits until these players, who were there before, have them, and sends frame 0: they miss
-    /// nothing. Where a player that waited begins is otherwise up to how fast its core looks.
+    /// Sends headers, waits until these players, which were waiting for them, have them, and sends frame 0. Thus they
+    /// miss nothing; otherwise where they start depends on timing.
     pub fn begin(&mut self, id: Id, source: &Source, players: &[Id]) {
         self.send_headers(id, source);
         let count = source.headers().len();
@@ -214,7 +214,7 @@ impl Crowd {
         }
     }
 
-    /// Sends bytes that the session knows nothing of.
+    /// Sends bytes that do not come from the session.
     pub fn send_bytes(&mut self, id: Id, bytes: &[u8]) {
         self[id].unsent.extend_from_slice(bytes);
         self[id].write();
@@ -227,24 +227,24 @@ impl Crowd {
         self[id].write();
     }
 
-    /// Waits until the relay has read and done all that this client has sent.
+    /// Waits until the relay has read and processed all that this client has sent.
     pub fn round_trip(&mut self, id: Id) {
-        let answers = |crowd: &Crowd| {
+        let responses = |crowd: &Crowd| {
             crowd[id].statuses.iter().filter(|&code| code == "NetConnection.Call.Failed").count()
         };
-        let before = answers(self);
-        self.command(id, &Command::call("isAnybodyThere", 99.0, []));
-        self.until("the answer to an unknown command", |crowd| answers(crowd) > before);
+        let before = responses(self);
+        self.command(id, &Command::call("unknownCommand", 99.0, []));
+        self.until("the response to an unknown command", |crowd| responses(crowd) > before);
     }
 
-    /// Waits until these players have seen this frame of the source that they play.
+    /// Waits until these players have received this frame of the source that they play.
     pub fn until_seen(&mut self, players: &[Id], number: u64) {
         self.until(&format!("frame {number} at all players"), |crowd| {
             players.iter().all(|&id| crowd[id].last() == Some(number))
         });
     }
 
-    /// Serves all clients until `condition` holds; fails the test if it does not soon.
+    /// Serves all clients until `condition` is true; fails the test if that takes longer than [`SOON`].
     pub fn until(&mut self, what: &str, mut condition: impl FnMut(&Crowd) -> bool) {
         let deadline = Instant::now() + SOON;
         while !condition(self) {
@@ -255,7 +255,7 @@ impl Crowd {
         }
     }
 
-    /// Serves all clients for so long: for what must not happen.
+    /// Serves all clients for this long: to check that something does not happen.
     pub fn serve_for(&mut self, time: Duration) {
         let deadline = Instant::now() + time;
         while Instant::now() < deadline {
@@ -263,17 +263,17 @@ impl Crowd {
         }
     }
 
-    /// Leaves without a word, as a process that was killed: the relay's next read fails.
+    /// Resets the connection, as the kernel does for a killed process: the relay's next read fails.
     pub fn reset(&mut self, id: Id) {
         let socket = SockRef::from(&self[id].socket);
         socket.set_linger(Some(Duration::ZERO)).unwrap();
-        // A connection to nowhere takes the place of the one that goes.
-        let nowhere = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-        self[id].socket = nowhere.into();
+        // Dropping the old socket resets it.
+        let unconnected = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        self[id].socket = unconnected.into();
         self[id].is_closed = true;
     }
 
-    /// Reads along from here on; nothing may have come yet.
+    /// Records messages for [`Member::received`] from now on; no byte may have been received yet.
     pub fn tap(&mut self, id: Id) {
         let tap = Tap {
             handshake_left: 1 + 2 * PACKET_LEN,
@@ -295,7 +295,7 @@ impl Crowd {
                 ids.push(index);
             }
         }
-        match poll(&mut polled, Some(&PATIENCE)) {
+        match poll(&mut polled, Some(&POLL_TIMEOUT)) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => panic!("poll: {error}"),
         }
@@ -352,23 +352,23 @@ impl IndexMut<Id> for Crowd {
 }
 
 impl Member {
-    /// What the relay's log calls it.
+    /// Its address, as in the relay's log.
     pub fn peer(&self) -> SocketAddr {
         self.socket.local_addr().unwrap()
     }
 
-    /// The number of the newest frame that it saw.
+    /// The number of the newest frame that it received.
     pub fn last(&self) -> Option<u64> {
         self.seen.iter().rev().find_map(Seen::number)
     }
 
-    /// Whether it was sent this status.
-    pub fn was_told(&self, code: &str) -> bool {
+    /// Whether it received this status.
+    pub fn got_status(&self, code: &str) -> bool {
         self.statuses.iter().any(|status| status == code)
     }
 
-    /// Messages of this type that came since [`Crowd::tap`].
-    pub fn heard(&self, message_type_id: u8) -> Vec<&Bytes> {
+    /// Messages of this type received since [`Crowd::tap`].
+    pub fn received(&self, message_type_id: u8) -> Vec<&Bytes> {
         let messages = &self.tap.as_ref().expect("a tap on this client").messages;
         messages.iter().filter(|(kind, _)| *kind == message_type_id).map(|(_, body)| body).collect()
     }
@@ -403,7 +403,7 @@ impl Member {
                 Ok(n) => self.sent += n,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                // The relay has closed; reading will tell.
+                // The relay has closed the connection; the next read notices it.
                 Err(_) => break,
             }
         }
@@ -421,9 +421,9 @@ impl Member {
                 }
                 let bytes = Bytes::copy_from_slice(&buffer[..n]);
                 if let Some(tap) = &mut self.tap {
-                    tap.hear(bytes.clone());
+                    tap.feed(bytes.clone());
                 }
-                self.client.receive(bytes, now_ms).expect("what the relay sends is right");
+                self.client.receive(bytes, now_ms).expect("the relay sends valid RTMP");
                 self.poll();
                 self.write();
             }
@@ -435,11 +435,11 @@ impl Member {
 }
 
 impl Tap {
-    fn hear(&mut self, mut bytes: Bytes) {
+    fn feed(&mut self, mut bytes: Bytes) {
         let handshake = self.handshake_left.min(bytes.len());
         self.handshake_left -= handshake;
         self.decoder.feed(bytes.split_off(handshake));
-        while let Some(message) = self.decoder.next().expect("what the relay sends is right") {
+        while let Some(message) = self.decoder.next().expect("the relay sends valid RTMP") {
             if !matches!(message.message_type_id, 8 | 9) {
                 self.messages.push((message.message_type_id, message.payload.to_bytes()));
             }
@@ -447,5 +447,5 @@ impl Tap {
     }
 }
 
-/// How long one look at the sockets lasts when nothing happens: conditions may be about the relay's log.
-const PATIENCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
+/// The longest that one poll of the sockets waits: conditions may be about the relay's log.
+const POLL_TIMEOUT: Timespec = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };

@@ -1,4 +1,4 @@
-//! How encoders cut what they send: chunk sizes, writes at any byte, chunk streams in between each other.
+//! How encoders split what they send: chunk sizes, writes cut at any byte, interleaved chunk streams.
 
 use fanfare::flv::{Frame, FrameKind};
 
@@ -7,7 +7,7 @@ use crate::frames::Source;
 use crate::support::Relay;
 
 #[test]
-fn any_chunk_size_of_an_encoder_comes_out_whole() {
+fn frames_arrive_whole_whatever_the_chunk_size_of_the_encoder() {
     let relay = Relay::start("play.max_lag = '1m'");
     for chunk_size in [1, 128, 4096, 65_536, 16_777_215] {
         let mut crowd = Crowd::new();
@@ -30,7 +30,7 @@ fn an_encoder_that_writes_byte_by_byte_is_understood() {
     let mut crowd = Crowd::new();
     let source = Source::small(1);
     let players = crowd.play_all(&relay, "live/a", 2);
-    let publisher = crowd.ask_to_publish(&relay, "live/a", 128);
+    let publisher = crowd.request_publish(&relay, "live/a", 128);
     crowd[publisher].cut = Cut::Bytes;
     crowd.until("it publishes", |crowd| crowd[publisher].has_started);
     crowd.begin(publisher, &source, &players);
@@ -42,14 +42,14 @@ fn an_encoder_that_writes_byte_by_byte_is_understood() {
 }
 
 #[test]
-fn an_encoder_that_writes_at_any_cut_is_understood() {
+fn an_encoder_whose_writes_are_cut_anywhere_is_understood() {
     let relay = Relay::start("play.max_lag = '1m'");
     for seed in 0..8 {
         let mut crowd = Crowd::new();
         let source = Source::new(seed);
         let name = format!("live/{seed}");
         let players = crowd.play_all(&relay, &name, 2);
-        let publisher = crowd.ask_to_publish(&relay, &name, 128 << seed);
+        let publisher = crowd.request_publish(&relay, &name, 128 << seed);
         crowd[publisher].cut = Cut::Anywhere(u64::from(seed));
         crowd.until("it publishes", |crowd| crowd[publisher].has_started);
         crowd.begin(publisher, &source, &players);
@@ -62,7 +62,7 @@ fn an_encoder_that_writes_at_any_cut_is_understood() {
 }
 
 #[test]
-fn sound_and_pictures_in_between_each_others_chunks_come_out_whole() {
+fn interleaved_chunks_of_audio_and_video_arrive_whole() {
     let relay = Relay::start("");
     let mut crowd = Crowd::new();
     // Past 24 bits, so that each chunk carries an extended timestamp.
@@ -76,14 +76,14 @@ fn sound_and_pictures_in_between_each_others_chunks_come_out_whole() {
     let count = source.headers().len() + 99;
     crowd.until("all frames", |crowd| players.iter().all(|&id| crowd[id].seen.len() == count));
     for player in players {
-        // Whichever of two ended first came first.
+        // Of two interleaved messages, the one that ended first is received first.
         let mut seen = crowd[player].seen.clone();
         seen[3..].sort_by_key(|seen| seen.number());
         source.assert_from_the_start("a player", &seen, 0..99);
     }
 }
 
-/// A chunk of each, in turn, until both are sent.
+/// Sends one chunk of each in turn until both are complete.
 fn send_interleaved(crowd: &mut Crowd, id: Id, one: &Frame, other: &Frame) {
     let (mut one, mut other) = (chunks(one).into_iter(), chunks(other).into_iter());
     loop {
@@ -95,7 +95,7 @@ fn send_interleaved(crowd: &mut Crowd, id: Id, one: &Frame, other: &Frame) {
     }
 }
 
-/// A message in chunks of 128 bytes, written by hand (RTMP 1.0 §5.3.1), on 2- and 3-byte chunk stream ids.
+/// A message in chunks of 128 bytes, written by hand (RTMP 1.0 §5.3.1), with 2- and 3-byte chunk stream ids.
 fn chunks(frame: &Frame) -> Vec<Vec<u8>> {
     let id: &[u8] = match frame.kind {
         FrameKind::Video => &[1, 36, 1],

@@ -1,4 +1,4 @@
-//! One stream for many players, many streams for some each: nobody misses a byte, nobody gets another's.
+//! One stream for many players, many streams with a few players each: no player misses a byte or gets another stream's.
 
 use std::collections::BTreeMap;
 
@@ -34,14 +34,14 @@ fn two_hundred_players_over_four_cores_get_every_byte_of_every_frame() {
 }
 
 #[test]
-fn fifty_publishers_with_four_players_each_reach_theirs_and_nobody_else() {
+fn fifty_publishers_reach_their_own_four_players_and_no_others() {
     let relay = Relay::start_with("play.max_lag = '1m'", 4);
     let mut crowd = Crowd::new();
     let streams: Vec<_> = (0..50)
         .map(|id| {
             let name = format!("live/{id}");
             let players: Vec<_> = (0..4).map(|_| crowd.play(&relay, &name)).collect();
-            let publisher = crowd.ask_to_publish(&relay, &name, 4096);
+            let publisher = crowd.request_publish(&relay, &name, 4096);
             (Source::small(id), publisher, players)
         })
         .collect();
@@ -54,7 +54,7 @@ fn fifty_publishers_with_four_players_each_reach_theirs_and_nobody_else() {
     for (source, publisher, players) in &streams {
         crowd.begin(*publisher, source, players);
     }
-    // Turn by turn, so that all of them are under way at once.
+    // One frame of each in turn, so that all streams are live at once.
     for number in 1..150 {
         for (source, publisher, _) in &streams {
             crowd.send(*publisher, &source.frame(number));
@@ -69,7 +69,7 @@ fn fifty_publishers_with_four_players_each_reach_theirs_and_nobody_else() {
 }
 
 #[test]
-fn a_relay_that_is_not_to_copy_sends_the_same_bytes_and_gives_it_up_where_the_kernel_copies() {
+fn zero_copy_sends_the_same_bytes_and_is_turned_off_if_the_kernel_copies_anyway() {
     let relay = Relay::start("play.zero_copy_threshold = '1KiB'");
     let mut crowd = Crowd::new();
     let source = Source::new(1);

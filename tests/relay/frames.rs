@@ -1,4 +1,4 @@
-//! Frames that say which they are, and what must be true of those that a player was given.
+//! Frames that carry a number, and checks of what a player received.
 
 use std::ops::Range;
 use std::sync::LazyLock;
@@ -10,10 +10,10 @@ use fanfare::flv::{Frame, FrameKind};
 /// A stream as an encoder would send it: frame `n` is the same whenever it is made.
 #[derive(Clone, Copy, Debug)]
 pub struct Source {
-    /// Carried by every frame, so that one of another stream is noticed.
+    /// Carried by every frame, so that a frame of another stream is noticed.
     pub id: u32,
     pub tracks: Tracks,
-    /// Numbers from one key frame to the next; even, since every other frame is sound.
+    /// Numbers from one key frame to the next; even, since every other frame is audio.
     pub key_every: u64,
     /// Payload bytes of a key frame.
     pub key_bytes: usize,
@@ -35,7 +35,7 @@ pub enum Tracks {
     Video,
 }
 
-/// What a player was given.
+/// One message that a player received.
 #[derive(Clone, Debug)]
 pub struct Seen {
     pub kind: FrameKind,
@@ -45,14 +45,14 @@ pub struct Seen {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum What {
-    /// A frame of a source; its bytes were right.
+    /// A frame of a source; its bytes were checked.
     Numbered { source: u32, number: u64, is_key: bool },
     /// Metadata, a sequence header, or anything else.
     Other(Bytes),
 }
 
 impl Source {
-    /// Sound and picture, a key frame of three of the relay's chunks every second.
+    /// Audio and video, with a key frame of three of the relay's chunks every second.
     pub fn new(id: u32) -> Source {
         Source {
             id,
@@ -66,7 +66,7 @@ impl Source {
         }
     }
 
-    /// The same with small frames, where many are published.
+    /// The same with small frames, for tests with many streams.
     pub fn small(id: u32) -> Source {
         Source { key_bytes: 3000, bytes: 400, ..Source::new(id) }
     }
@@ -128,31 +128,31 @@ impl Source {
     }
 
     /// Fails the test unless `seen` is the headers, then these frames, whole, in order, at their times.
-    pub fn assert_from_the_start(&self, who: &str, seen: &[Seen], numbers: Range<u64>) {
-        let rest = self.assert_headers(who, seen);
-        self.assert_run(who, rest, numbers);
+    pub fn assert_from_the_start(&self, player: &str, seen: &[Seen], numbers: Range<u64>) {
+        let rest = self.assert_headers(player, seen);
+        self.assert_run(player, rest, numbers);
     }
 
-    /// Fails the test unless `seen` begins with the headers; gives what comes after.
-    pub fn assert_headers<'a>(&self, who: &str, seen: &'a [Seen]) -> &'a [Seen] {
+    /// Fails the test unless `seen` begins with the headers; returns the rest.
+    pub fn assert_headers<'a>(&self, player: &str, seen: &'a [Seen]) -> &'a [Seen] {
         let headers = self.headers();
-        assert!(seen.len() >= headers.len(), "{who} got {} frames, not even the headers", seen.len());
-        let (opening, rest) = seen.split_at(headers.len());
-        for (seen, header) in opening.iter().zip(&headers) {
-            assert!(seen.is(header), "{who} got {seen:?} in place of {header:?}");
+        assert!(seen.len() >= headers.len(), "{player} got {} frames, not even the headers", seen.len());
+        let (first, rest) = seen.split_at(headers.len());
+        for (seen, header) in first.iter().zip(&headers) {
+            assert!(seen.is(header), "{player} got {seen:?} instead of {header:?}");
         }
         rest
     }
 
     /// Fails the test unless `seen` is these frames and nothing else, whole, in order, at their times.
-    pub fn assert_run(&self, who: &str, seen: &[Seen], numbers: impl IntoIterator<Item = u64>) {
-        self.assert_run_moved(who, seen, numbers, 0);
+    pub fn assert_run(&self, player: &str, seen: &[Seen], numbers: impl IntoIterator<Item = u64>) {
+        self.assert_run_moved(player, seen, numbers, 0);
     }
 
-    /// The same with all times moved by so much.
+    /// The same with all timestamps moved by `by_ms`.
     pub fn assert_run_moved(
         &self,
-        who: &str,
+        player: &str,
         seen: &[Seen],
         numbers: impl IntoIterator<Item = u64>,
         by_ms: u32,
@@ -160,17 +160,17 @@ impl Source {
         let numbers: Vec<u64> = numbers.into_iter().collect();
         for (&number, seen) in numbers.iter().zip(seen) {
             let expected = What::Numbered { source: self.id, number, is_key: self.is_key(number) };
-            assert_eq!(seen.what, expected, "{who}: the wrong frame");
-            assert_eq!(seen.kind, self.kind(number), "{who}: frame {number}");
+            assert_eq!(seen.what, expected, "{player}: the wrong frame");
+            assert_eq!(seen.kind, self.kind(number), "{player}: frame {number}");
             let time_ms = self.time_ms(number).wrapping_add(by_ms);
-            assert_eq!(seen.timestamp_ms, time_ms, "{who}: time of frame {number}");
+            assert_eq!(seen.timestamp_ms, time_ms, "{player}: time of frame {number}");
         }
-        assert_eq!(seen.len(), numbers.len(), "{who}: how many frames it saw, and should have");
+        assert_eq!(seen.len(), numbers.len(), "{player}: frames received and expected");
     }
 }
 
 impl Seen {
-    /// Takes note of a frame; fails the test if its bytes are not those of the frame that it says it is.
+    /// Records a frame; fails the test if its bytes do not match its number.
     pub fn new(frame: &Frame) -> Seen {
         let payload = frame.payload.to_bytes();
         let what =
@@ -221,7 +221,7 @@ fn numbered(kind: FrameKind, payload: &[u8]) -> Option<What> {
     Some(What::Numbered { source, number, is_key })
 }
 
-/// What a frame is filled with: a view of random bytes, at a place of its own.
+/// What a frame is filled with: random bytes, a different range per frame.
 fn content(source: u32, number: u64, len: usize) -> &'static [u8] {
     static RANDOM: LazyLock<Vec<u8>> =
         LazyLock::new(|| (0..1 << 18).flat_map(|n| mix(7, n).to_le_bytes()).collect());
@@ -238,7 +238,7 @@ fn mix(source: u32, number: u64) -> u64 {
     (z ^ (z >> 31)) >> 1
 }
 
-/// With a composition time of -1 ms, so that nobody takes it for unsigned.
+/// With a composition time of -1 ms, so that code that takes it for unsigned fails.
 const AVC_KEY_FRAME: &[u8] = &[0x17, 1, 0xFF, 0xFF, 0xFF];
 const AVC_INTER_FRAME: &[u8] = &[0x27, 1, 0, 0, 40];
 const AAC_FRAME: &[u8] = &[0xAF, 1];

@@ -1,4 +1,4 @@
-//! Where a player begins: at the newest key frame, at the next one, or at once where there are no pictures.
+//! Where a player starts: at the newest key frame, at the next one, or at once if there is no video.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::frames::{Source, Tracks};
 use crate::support::{Relay, SOON};
 
 #[test]
-fn a_late_player_starts_at_the_newest_key_frame_behind_metadata_and_sequence_headers() {
+fn a_late_player_starts_at_the_newest_key_frame_after_metadata_and_sequence_headers() {
     let relay = Relay::start("");
     let mut crowd = Crowd::new();
     let source = Source::new(1);
@@ -27,8 +27,8 @@ fn a_late_player_starts_at_the_newest_key_frame_behind_metadata_and_sequence_hea
     }
 }
 
-/// Joins in the middle of a group of pictures and says at which frame the player began.
-fn first_frame_of_a_player(config: &str, name: &str, is_at_once: bool) -> u64 {
+/// Joins in the middle of a group of pictures; returns the frame at which the player started.
+fn first_frame_of_player(config: &str, name: &str, is_at_once: bool) -> u64 {
     let relay = Relay::start(config);
     let mut crowd = Crowd::new();
     let source = Source::small(1);
@@ -51,18 +51,18 @@ fn first_frame_of_a_player(config: &str, name: &str, is_at_once: bool) -> u64 {
 
 #[test]
 fn a_player_that_asks_for_live_starts_at_the_next_key_frame() {
-    assert_eq!(first_frame_of_a_player("", "live/a", true), 50);
-    assert_eq!(first_frame_of_a_player("", "live/a?start=live", false), 100);
+    assert_eq!(first_frame_of_player("", "live/a", true), 50);
+    assert_eq!(first_frame_of_player("", "live/a?start=live", false), 100);
 }
 
 #[test]
-fn the_operator_decides_where_players_start_unless_their_address_does() {
-    assert_eq!(first_frame_of_a_player("play.start = 'live'", "live/a", false), 100);
-    assert_eq!(first_frame_of_a_player("play.start = 'live'", "live/a?start=keyframe", true), 50);
+fn players_start_where_the_configuration_says_unless_their_url_says_otherwise() {
+    assert_eq!(first_frame_of_player("play.start = 'live'", "live/a", false), 100);
+    assert_eq!(first_frame_of_player("play.start = 'live'", "live/a?start=keyframe", true), 50);
 }
 
 #[test]
-fn a_stream_of_sound_alone_starts_at_once() {
+fn a_player_of_an_audio_only_stream_starts_at_once() {
     let relay = Relay::start("");
     let mut crowd = Crowd::new();
     let source = Source { tracks: Tracks::Audio, ..Source::small(1) };
@@ -72,7 +72,7 @@ fn a_stream_of_sound_alone_starts_at_once() {
     crowd.send_frames(publisher, &source, 1..40);
     crowd.until_seen(&early, 39);
     let late = crowd.play_all(&relay, "live/a", 1);
-    // Without a frame more: it begins with the sound of the last second, here all there was.
+    // Without waiting for another frame: it starts with the audio of the last second, here all of it.
     crowd.until_seen(&late, 39);
     crowd.send_frames(publisher, &source, 40..80);
     crowd.until_seen(&early, 79);
@@ -82,7 +82,7 @@ fn a_stream_of_sound_alone_starts_at_once() {
 }
 
 #[test]
-fn a_stream_of_pictures_alone_starts_at_the_key_frame() {
+fn a_player_of_a_video_only_stream_starts_at_the_key_frame() {
     let relay = Relay::start("");
     let mut crowd = Crowd::new();
     let source = Source { tracks: Tracks::Video, ..Source::small(1) };
@@ -98,7 +98,7 @@ fn a_stream_of_pictures_alone_starts_at_the_key_frame() {
 }
 
 #[test]
-fn where_the_newest_pictures_outgrow_the_buffer_players_begin_with_audio_and_one_line_says_so() {
+fn if_a_group_of_pictures_outgrows_the_buffer_players_start_with_audio_and_one_line_says_so() {
     let relay = Relay::start("play = { stream_buffer = '1MiB', max_lag = '200ms' }");
     let mut crowd = Crowd::new();
     let source = Source { key_every: 400, bytes: 20_000, ..Source::new(1) };
@@ -121,7 +121,7 @@ fn where_the_newest_pictures_outgrow_the_buffer_players_begin_with_audio_and_one
     crowd.send_frames(publisher, &source, 1150..1190);
     crowd.until_seen(&early, 1189);
     crowd.until_seen(&late[..2], 1189);
-    crowd.until("the third one hears something", |crowd| crowd[late[2]].seen.len() > 3);
+    crowd.until("the third one gets audio", |crowd| crowd[late[2]].seen.len() > 3);
     source.assert_from_the_start("the early player", &crowd[early[0]].seen, 0..1190);
     for (player, key) in late[..2].iter().copied().zip([400, 800]) {
         let rest = source.assert_headers("a late player", &crowd[player].seen);
@@ -136,7 +136,7 @@ fn where_the_newest_pictures_outgrow_the_buffer_players_begin_with_audio_and_one
 }
 
 #[test]
-fn half_a_minute_between_key_frames_stays_within_the_buffer() {
+fn half_a_minute_between_key_frames_takes_no_more_memory_than_the_buffer() {
     const MIB: u64 = 1 << 20;
     let relay = Relay::start("play = { stream_buffer = '4MiB', max_lag = '200ms' }");
     let mut crowd = Crowd::new();
@@ -152,7 +152,7 @@ fn half_a_minute_between_key_frames_stays_within_the_buffer() {
         }
     }
     let grown = relay.resident_bytes().saturating_sub(before);
-    assert!(grown < 16 * MIB, "60 MB of stream left {} MiB", grown / MIB);
+    assert!(grown < 16 * MIB, "60 MB of stream left {} MiB in use", grown / MIB);
     for player in players {
         source.assert_from_the_start("a player", &crowd[player].seen, 0..1500);
     }

@@ -1,5 +1,5 @@
-//! Each limit: at it all is well, one past it the newcomer is refused or the one who exceeds it is ended, and nobody
-//! else notices. `net::gate` has the tests of counting.
+//! Each limit: clients up to it are served; one past it, the new client is refused or the one that exceeds it is
+//! disconnected, and no other client is affected. `endpoint::admission` has the tests of counting.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -10,13 +10,11 @@ use socket2::{Domain, Socket, Type};
 use crate::bystanders::Bystanders;
 use crate::crowd::Crowd;
 use crate::frames::Source;
-use crate::raw::{
-    connect, connect_to, handshake, message_header, say_and_wait_for_the_end, the_closing_line,
-};
+use crate::raw::{closing_line, connect, connect_to, handshake, message_header, send_and_wait_for_close};
 use crate::support::{Relay, SOON, eventually};
 
 #[test]
-fn out_of_descriptors_those_inside_go_on_and_others_come_in_when_some_leave() {
+fn out_of_descriptors_existing_connections_go_on_and_new_ones_wait_until_some_close() {
     const FILES: usize = 80;
     let mut relay = Relay::start_with_files("", 2, FILES);
     let mut crowd = Crowd::new();
@@ -27,24 +25,27 @@ fn out_of_descriptors_those_inside_go_on_and_others_come_in_when_some_leave() {
     // Counted only now: while a relay starts its descriptors vary.
     let own = relay.open_files() - 5;
 
-    // More than fit. The kernel takes them all; some the relay never sees.
-    let mut others: Vec<TcpStream> = (0..FILES).map(|_| say_hello(&relay)).collect();
+    // More than fit. The kernel accepts them all; some stay in the backlog.
+    let mut others: Vec<TcpStream> = (0..FILES).map(|_| start_handshake(&relay)).collect();
     relay.wait_for_log(&["accepting pauses"]);
     eventually("no descriptor is left", SOON, || (relay.open_files() >= FILES - 1).then_some(()));
     crowd.send_frames(publisher, &source, 1..50);
     crowd.until_seen(&players, 49);
     relay.expect_running();
 
-    // Those that got in are answered, and when they leave, the rest is.
-    let inside = others.iter().filter(|other| is_answered(other)).count();
-    assert!((1..FILES - own).contains(&inside), "{inside} of {FILES} are inside, next to {own} files");
-    crowd.until("each of the others has had its turn", |_| {
+    // Those that were accepted get a response, and once they close, so do the rest.
+    let accepted = others.iter().filter(|other| is_answered(other)).count();
+    assert!(
+        (1..FILES - own).contains(&accepted),
+        "{accepted} of {FILES} were accepted, with {own} other files"
+    );
+    crowd.until("each of the others has been accepted", |_| {
         others.retain(|other| !is_answered(other));
         others.is_empty()
     });
     relay.expect_running();
     relay.wait_for_log(&["accepting goes on"]);
-    eventually("all are gone", SOON, || (relay.open_files() <= own + 5).then_some(()));
+    eventually("all are closed", SOON, || (relay.open_files() <= own + 5).then_some(()));
     crowd.send_frames(publisher, &source, 50..100);
     crowd.until_seen(&players, 99);
     for player in players {
@@ -53,7 +54,7 @@ fn out_of_descriptors_those_inside_go_on_and_others_come_in_when_some_leave() {
 }
 
 #[test]
-fn one_connection_past_the_limit_is_refused_and_comes_in_when_one_leaves() {
+fn one_connection_past_the_limit_is_refused_until_another_one_closes() {
     for (config, limit) in [
         ("limits.connections = 6", "limits.connections "),
         ("limits.exempt = []\nlimits.connections_per_address = 6", "limits.connections_per_address "),
@@ -61,41 +62,41 @@ fn one_connection_past_the_limit_is_refused_and_comes_in_when_one_leaves() {
     ] {
         let relay = Relay::start(config);
         let mut bystanders = Bystanders::new(&relay);
-        let mut sixth = say_hello(&relay);
+        let mut sixth = start_handshake(&relay);
         sixth.set_nonblocking(false).unwrap();
-        sixth.read_exact(&mut [0]).expect("the sixth is answered");
-        is_refused(&relay);
+        sixth.read_exact(&mut [0]).expect("the sixth gets a response");
+        expect_refused(&relay);
         let line = relay.wait_for_log(&["refused", limit]);
         assert!(line.contains("refused=1"), "{line}");
         drop(sixth);
-        eventually("there is room again", SOON, || is_let_in(&relay).then_some(()));
+        eventually("a connection is accepted again", SOON, || is_accepted(&relay).then_some(()));
         bystanders.go_on();
         bystanders.finish();
     }
 }
 
 #[test]
-fn handshakes_that_do_not_come_are_bounded_in_number_and_time() {
+fn unfinished_handshakes_are_bounded_in_number_and_time() {
     let relay = Relay::start("limits.handshakes = 8\nlimits.handshake_timeout = '5s'");
     let mut bystanders = Bystanders::new(&relay);
     let before = relay.open_sockets();
     let silent: Vec<_> = (0..8).map(|_| connect_to(&relay)).collect();
     // Either core may take the ninth before the other has taken the eighth.
-    eventually("all eight are in", SOON, || (relay.open_sockets() >= before + 8).then_some(()));
-    is_refused(&relay);
+    eventually("all eight are accepted", SOON, || (relay.open_sockets() >= before + 8).then_some(()));
+    expect_refused(&relay);
     relay.wait_for_log(&["refused", "limits.handshakes"]);
     bystanders.go_on();
     for mut silent in silent {
         let peer = silent.local_addr().unwrap();
         assert_eq!(silent.read(&mut [0]).expect("it is closed in time"), 0);
-        let line = the_closing_line(&relay, peer);
+        let line = closing_line(&relay, peer);
         assert!(line.contains("limits.handshake_timeout"), "{line}");
     }
-    assert!(is_let_in(&relay), "they have made room");
+    assert!(is_accepted(&relay), "there is room again");
     bystanders.finish();
 }
 
-/// A silent connection from this address.
+/// A connection from this address on which nothing is sent.
 fn connect_from(ip: Ipv4Addr, address: SocketAddr) -> TcpStream {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     socket.bind(&SocketAddr::from((ip, 0)).into()).unwrap();
@@ -105,45 +106,45 @@ fn connect_from(ip: Ipv4Addr, address: SocketAddr) -> TcpStream {
 }
 
 #[test]
-fn whoever_makes_all_the_handshakes_that_it_may_shuts_neither_http_nor_the_door_of_others() {
+fn a_network_at_its_limit_of_handshakes_blocks_neither_http_nor_other_networks() {
     let config = "exempt = []\nhandshakes = 9\nhandshakes_per_network = 8\nhandshake_timeout = '1m'";
     let relay = Relay::start(&format!("[limits]\n{config}"));
     let before = relay.open_sockets();
-    let strangers = Ipv4Addr::new(127, 0, 0, 9);
-    let _silent: Vec<_> = (0..8).map(|_| connect_from(strangers, relay.address())).collect();
-    eventually("all eight are in", SOON, || (relay.open_sockets() >= before + 8).then_some(()));
-    let mut ninth = connect_from(strangers, relay.address());
+    let flooding = Ipv4Addr::new(127, 0, 0, 9);
+    let _silent: Vec<_> = (0..8).map(|_| connect_from(flooding, relay.address())).collect();
+    eventually("all eight are accepted", SOON, || (relay.open_sockets() >= before + 8).then_some(()));
+    let mut ninth = connect_from(flooding, relay.address());
     assert!(matches!(ninth.read(&mut [0]), Ok(0) | Err(_)), "it is refused");
     relay.wait_for_log(&["refused", "limits.handshakes_per_network"]);
 
     let mut other = connect_from(Ipv4Addr::new(127, 0, 1, 9), relay.address());
     other.write_all(&handshake()[..1537]).unwrap();
-    other.read_exact(&mut [0]).expect("another network is let in");
-    for ip in [strangers, Ipv4Addr::new(127, 0, 2, 9)] {
+    other.read_exact(&mut [0]).expect("another network is accepted");
+    for ip in [flooding, Ipv4Addr::new(127, 0, 2, 9)] {
         let mut http = connect_from(ip, relay.http_address());
         http.write_all(b"GET /healthz HTTP/1.0\r\n\r\n").unwrap();
-        let mut answer = String::new();
-        http.read_to_string(&mut answer).unwrap();
-        assert!(answer.starts_with("HTTP/1.0 200"), "{answer}");
+        let mut response = String::new();
+        http.read_to_string(&mut response).unwrap();
+        assert!(response.starts_with("HTTP/1.0 200"), "{response}");
     }
 }
 
 #[test]
-fn who_neither_publishes_nor_plays_is_ended_in_time() {
+fn a_client_that_neither_publishes_nor_plays_is_disconnected_in_time() {
     let relay = Relay::start("limits.request_timeout = '1s'");
     let mut bystanders = Bystanders::new(&relay);
     let mut idle = connect_to(&relay);
     let peer = idle.local_addr().unwrap();
     idle.write_all(&[handshake(), connect()].concat()).unwrap();
     idle.read_to_end(&mut Vec::new()).expect("it is closed in time");
-    let line = the_closing_line(&relay, peer);
+    let line = closing_line(&relay, peer);
     assert!(line.contains("limits.request_timeout"), "{line}");
     bystanders.go_on();
     bystanders.finish();
 }
 
 #[test]
-fn a_publisher_that_answers_nothing_is_ended_and_its_players_wait_for_the_next() {
+fn a_publisher_that_answers_no_ping_is_disconnected_and_its_players_wait_for_the_next() {
     let relay = Relay::start("limits.publisher_timeout = '1s'\npublish.publisher_grace = '1m'");
     let mut crowd = Crowd::new();
     let source = Source::small(1);
@@ -152,9 +153,9 @@ fn a_publisher_that_answers_nothing_is_ended_and_its_players_wait_for_the_next()
     crowd.begin(publisher, &source, &players);
     let peer = crowd[publisher].peer();
     crowd[publisher].is_mute = true;
-    crowd.until("it is ended", |crowd| crowd[publisher].is_closed);
-    assert!(crowd[publisher].was_told("NetStream.Publish.Idle"), "{:?}", crowd[publisher].statuses);
-    let line = the_closing_line(&relay, peer);
+    crowd.until("it is disconnected", |crowd| crowd[publisher].is_closed);
+    assert!(crowd[publisher].got_status("NetStream.Publish.Idle"), "{:?}", crowd[publisher].statuses);
+    let line = closing_line(&relay, peer);
     assert!(line.contains("limits.publisher_timeout"), "{line}");
     let second = crowd.publish(&relay, "live/a");
     crowd.send_frames(second, &source, 50..60);
@@ -167,8 +168,8 @@ fn one_stream_past_the_limit_is_denied_and_the_others_go_on() {
     let mut bystanders = Bystanders::new(&relay);
     let mut crowd = Crowd::new();
     let second = crowd.publish(&relay, "live/b");
-    let third = crowd.ask_to_publish(&relay, "live/c", 4096);
-    crowd.until("it is denied", |crowd| crowd[third].was_told("NetStream.Publish.Denied"));
+    let third = crowd.request_publish(&relay, "live/c", 4096);
+    crowd.until("it is denied", |crowd| crowd[third].got_status("NetStream.Publish.Denied"));
     crowd.until("and closed", |crowd| crowd[third].is_closed);
     relay.wait_for_log(&["refused", "limits.streams"]);
     bystanders.go_on();
@@ -179,21 +180,21 @@ fn one_stream_past_the_limit_is_denied_and_the_others_go_on() {
 }
 
 #[test]
-fn without_memory_for_another_stream_the_newcomer_is_denied_and_those_that_run_stay_whole() {
+fn without_memory_for_another_stream_a_new_publisher_is_denied_and_running_streams_lose_nothing() {
     let relay = Relay::start("limits.memory_budget = '1MiB'");
     let mut crowd = Crowd::new();
     let source = Source::new(1);
     let players = crowd.play_all(&relay, "live/a", 2);
     let publisher = crowd.publish(&relay, "live/a");
     crowd.begin(publisher, &source, &players);
-    // As an encoder sends them: there is no memory for what players have not had time to take.
+    // At a pace that players can follow: there is no memory for frames that wait for them.
     for first in (1..400).step_by(20) {
         let last = (first + 20).min(400);
         crowd.send_frames(publisher, &source, first..last);
         crowd.until_seen(&players, last - 1);
     }
-    let newcomer = crowd.ask_to_publish(&relay, "live/b", 4096);
-    crowd.until("it is denied", |crowd| crowd[newcomer].was_told("NetStream.Publish.Denied"));
+    let new = crowd.request_publish(&relay, "live/b", 4096);
+    crowd.until("it is denied", |crowd| crowd[new].got_status("NetStream.Publish.Denied"));
     relay.wait_for_log(&["refused", "limits.memory_budget"]);
     for first in (400..500).step_by(20) {
         crowd.send_frames(publisher, &source, first..first + 20);
@@ -205,7 +206,7 @@ fn without_memory_for_another_stream_the_newcomer_is_denied_and_those_that_run_s
 }
 
 #[test]
-fn a_publisher_that_sends_more_than_it_may_is_ended() {
+fn a_publisher_above_its_bitrate_limit_is_disconnected() {
     // 200 kB in five seconds are 320 kbit/s; the bystanders' frames are far less.
     let relay = Relay::start("limits.publisher_kbps = 300\nlimits.publisher_timeout = '1m'");
     let bystanders = Bystanders::new(&relay);
@@ -222,63 +223,63 @@ fn a_publisher_that_sends_more_than_it_may_is_ended() {
         })
         .position(|sum| sum > 400_000);
     crowd.send_frames(publisher, &source, 0..enough.unwrap() as u64);
-    crowd.until("it is told why", |crowd| crowd[publisher].was_told("NetStream.Publish.Denied"));
-    crowd.until("and ended", |crowd| crowd[publisher].is_closed);
-    let line = the_closing_line(&relay, peer);
+    crowd.until("it is sent the reason", |crowd| crowd[publisher].got_status("NetStream.Publish.Denied"));
+    crowd.until("and disconnected", |crowd| crowd[publisher].is_closed);
+    let line = closing_line(&relay, peer);
     assert!(line.contains("limits.publisher_kbps"), "{line}");
     bystanders.finish();
 }
 
 #[test]
-fn a_message_larger_than_its_kind_may_be_is_refused_at_its_header() {
+fn a_message_above_the_limit_of_its_kind_is_refused_at_its_header() {
     let relay = Relay::start("limits.data_message = '2KiB'\nlimits.audio_message = '3KiB'");
     let bystanders = Bystanders::new(&relay);
     for (message_type_id, limit) in [(type_id::DATA_AMF0, 2048), (type_id::AUDIO, 3072)] {
-        let at = [handshake(), connect(), message_header(6, limit, message_type_id)].concat();
-        let peer = say_and_wait_for_the_end(&relay, &at);
-        let line = the_closing_line(&relay, peer);
+        let at_limit = [handshake(), connect(), message_header(6, limit, message_type_id)].concat();
+        let peer = send_and_wait_for_close(&relay, &at_limit);
+        let line = closing_line(&relay, peer);
         assert!(!line.contains("violation"), "{line}");
-        let past = [handshake(), connect(), message_header(6, limit + 1, message_type_id)].concat();
-        let peer = say_and_wait_for_the_end(&relay, &past);
-        let line = the_closing_line(&relay, peer);
+        let past_limit = [handshake(), connect(), message_header(6, limit + 1, message_type_id)].concat();
+        let peer = send_and_wait_for_close(&relay, &past_limit);
+        let line = closing_line(&relay, peer);
         let what = format!("a message of {} bytes is announced, {limit} are allowed", limit + 1);
         assert!(line.contains(&what) && line.contains("byte "), "{line}");
     }
     bystanders.finish();
 }
 
-/// Fails the test unless a new connection is closed without a word.
-fn is_refused(relay: &Relay) {
-    assert!(!is_let_in(relay), "it was let in");
+/// Fails the test unless a new connection is closed without a response.
+fn expect_refused(relay: &Relay) {
+    assert!(!is_accepted(relay), "it was accepted");
 }
 
-/// Whether a new connection's hello is answered; waits until it is, or is closed.
-fn is_let_in(relay: &Relay) -> bool {
-    let mut socket = say_hello(relay);
+/// Whether a new connection's handshake gets a response; waits until it does or is closed.
+fn is_accepted(relay: &Relay) -> bool {
+    let mut socket = start_handshake(relay);
     socket.set_nonblocking(false).unwrap();
     socket.set_read_timeout(Some(SOON)).unwrap();
     match socket.read(&mut [0]) {
         Ok(n) => n == 1,
         Err(error) if error.kind() == ErrorKind::ConnectionReset => false,
-        Err(error) => panic!("neither answered nor closed: {error}"),
+        Err(error) => panic!("neither a response nor a close: {error}"),
     }
 }
 
-/// A connection that has said C0 and C1, accepted or not.
-fn say_hello(relay: &Relay) -> TcpStream {
+/// A connection that has sent C0 and C1, accepted or not.
+fn start_handshake(relay: &Relay) -> TcpStream {
     let mut socket = TcpStream::connect(relay.address()).unwrap();
-    let mut hello = [0; 1537];
-    hello[0] = 3;
-    socket.write_all(&hello).unwrap();
+    let mut c0_c1 = [0; 1537];
+    c0_c1[0] = 3;
+    socket.write_all(&c0_c1).unwrap();
     socket.set_nonblocking(true).unwrap();
     socket
 }
 
-/// Whether the relay's S0 is there.
+/// Whether the relay's S0 has been received.
 fn is_answered(socket: &TcpStream) -> bool {
     match socket.peek(&mut [0]) {
         Ok(1) => true,
-        Ok(_) => panic!("the relay closed a connection instead of leaving it to wait"),
+        Ok(_) => panic!("the relay closed a connection that should wait"),
         Err(error) if error.kind() == ErrorKind::WouldBlock => false,
         Err(error) => panic!("{error}"),
     }

@@ -1,5 +1,4 @@
-//! A log that strangers flood, and one whose reader stands still: neither costs a player a frame, or the operator a
-//! line that matters.
+//! A log that clients flood, and one whose reader stalls: players lose no frame, and the operator no important line.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -12,18 +11,18 @@ use crate::crowd::Crowd;
 use crate::frames::Source;
 use crate::support::{FANFARE, Process, Relay, SOON, Signal, eventually};
 
-/// On the RTMP port it is what does not speak RTMP, on the other one it is a player.
+/// A protocol violation on the RTMP port, a player on the HTTP port.
 const TWENTY_FIVE_BYTES: &[u8] = b"GET /a/b.flv HTTP/1.0\r\n\r\n";
 
-/// So many connections, one after the other, each of which says its bytes and goes.
+/// Opens `count` connections, one after the other; each sends its bytes and closes.
 fn flood(address: SocketAddr, count: usize) {
     for _ in 0..count {
         let mut socket = TcpStream::connect(address).unwrap();
         socket.set_read_timeout(Some(SOON)).unwrap();
         socket.write_all(TWENTY_FIVE_BYTES).unwrap();
-        // The RTMP port closes, in which the rest of what it was told may be lost; HTTP answers.
+        // The RTMP port closes, which is a reset if it has unread bytes; the HTTP port responds.
         if let Err(error) = socket.read(&mut [0; 64]) {
-            assert_eq!(error.kind(), ErrorKind::ConnectionReset, "it is neither answered nor closed");
+            assert_eq!(error.kind(), ErrorKind::ConnectionReset, "neither a response nor a close");
         }
     }
 }
@@ -39,8 +38,8 @@ fn metric(relay: &Relay, name: &str) -> u64 {
 }
 
 #[test]
-fn a_reader_of_the_log_that_stands_still_costs_lines_and_no_player_a_frame() {
-    // Each line is written, so that soon there are more than pipe and queue hold.
+fn a_stalled_reader_of_the_log_costs_log_lines_and_no_player_loses_a_frame() {
+    // Every line is written, so that pipe and queue are soon full.
     let mut relay = Relay::start("log = { level = 'trace', lines_per_network = 0 }");
     let mut bystanders = Bystanders::new(&relay);
     relay.read_log(false);
@@ -49,9 +48,9 @@ fn a_reader_of_the_log_that_stands_still_costs_lines_and_no_player_a_frame() {
     while metric(&relay, "fanfare_log_lines_lost_total") < 100 {
         flood(address, 200);
         bystanders.go_on();
-        assert!(since.elapsed() < 10 * SOON, "no line is lost");
+        assert!(since.elapsed() < 10 * SOON, "the queue never fills");
     }
-    // The last lines of a relay that ends are worth a second to it, not more.
+    // Lost lines are counted and reported once the reader resumes.
     bystanders.finish();
     relay.read_log(true);
     let line = relay.wait_for_log(&["log lines lost", "lost="]);
@@ -61,10 +60,10 @@ fn a_reader_of_the_log_that_stands_still_costs_lines_and_no_player_a_frame() {
 }
 
 #[test]
-fn a_reader_of_the_log_that_stands_still_keeps_no_relay_from_its_end() {
+fn a_stalled_reader_of_the_log_does_not_prevent_a_shutdown() {
     let mut relay = Relay::start("log = { level = 'trace', lines_per_network = 0 }");
     relay.read_log(false);
-    // More than the pipe holds, and than the test has read of it.
+    // More than the pipe and the test's reader buffer.
     flood(relay.address(), 1_000);
     relay.signal(Signal::TERM);
     assert_eq!(relay.expect_end(SOON).code(), Some(0));
@@ -72,7 +71,7 @@ fn a_reader_of_the_log_that_stands_still_keeps_no_relay_from_its_end() {
 }
 
 #[test]
-fn a_reader_of_the_log_that_stands_still_keeps_no_relay_from_failing_to_start() {
+fn a_stalled_reader_of_the_log_does_not_prevent_a_failed_start_from_ending() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let (_reader, mut full) = std::io::pipe().unwrap();
     full.write_all(&[b'x'; 64 << 10]).unwrap();
@@ -84,18 +83,18 @@ fn a_reader_of_the_log_that_stands_still_keeps_no_relay_from_failing_to_start() 
 }
 
 #[test]
-fn an_end_loses_no_line() {
+fn an_orderly_shutdown_loses_no_line() {
     let mut relay = Relay::start("log = { level = 'debug', lines_per_network = 0 }");
     flood(relay.address(), 500);
     relay.signal(Signal::TERM);
     relay.expect_end(SOON);
-    // The pipe's reader comes last.
+    // The reader of the pipe may lag.
     relay.wait_for_logs(500, &["closed: protocol violation"], SOON);
     relay.wait_for_log(&[" stopped"]);
 }
 
 #[test]
-fn a_flood_of_short_connections_makes_few_lines_and_all_are_accounted_for() {
+fn a_flood_of_short_connections_writes_few_lines_and_all_others_are_counted() {
     const COUNT: usize = 1_000;
     const LINES: usize = 20;
     let mut relay = Relay::start(&format!("log.lines_per_network = {LINES}"));
@@ -112,15 +111,13 @@ fn a_flood_of_short_connections_makes_few_lines_and_all_are_accounted_for() {
     }
     let windows = 1 + since.elapsed().as_secs() as usize / 10;
     floods.into_iter().for_each(|flood| flood.join().unwrap());
-    // Lines about publishers are not held back because of it.
+    // The flood suppresses no lines about publishers.
     crowd.reset(publisher);
     relay.wait_for_publisher_gone("a/b");
     crowd.publish(&relay, "live/honest");
     relay.wait_for_publisher("live/honest");
     bystanders.finish();
-    eventually("all that came over HTTP are gone", SOON, || {
-        (metric(&relay, "fanfare_players{") == 0).then_some(())
-    });
+    eventually("all HTTP players are gone", SOON, || (metric(&relay, "fanfare_players{") == 0).then_some(()));
     relay.signal(Signal::TERM);
     relay.expect_end(SOON);
 
@@ -135,8 +132,8 @@ fn a_flood_of_short_connections_makes_few_lines_and_all_are_accounted_for() {
         });
         let suppressed: usize =
             summaries.map(|line| line.rsplit_once("suppressed=").unwrap().1.parse::<usize>().unwrap()).sum();
-        let least = if kind == "violation" { COUNT } else { COUNT / 2 };
-        assert!(written + suppressed >= least, "{written} lines of `{text}` and {suppressed} suppressed");
+        let min = if kind == "violation" { COUNT } else { COUNT / 2 };
+        assert!(written + suppressed >= min, "{written} lines of `{text}` and {suppressed} suppressed");
         assert!(kind != "violation" || written + suppressed == COUNT, "{written} and {suppressed}");
     }
     assert!(log.len() < 20 * LINES * windows, "{} lines", log.len());

@@ -1,5 +1,5 @@
-//! What peers say and the log repeats: whatever it is, a line of the log stays one line, says what it says, and never
-//! holds what only the peer should know.
+//! Texts of peers in the log: whatever they are, a log line stays one line with the relay's own fields, and contains no
+//! secret.
 
 use std::net::SocketAddr;
 
@@ -9,12 +9,13 @@ use fanfare::rtmp::chunk::{ChunkSize, Encoder, Message};
 use fanfare::rtmp::command::Command;
 use fanfare::rtmp::message::type_id;
 
-use crate::raw::{handshake, say_and_wait_for_the_end};
+use crate::raw::{handshake, send_and_wait_for_close};
 use crate::support::Relay;
 
-/// Would end a line, begin another one, move a terminal's cursor, close a quotation, turn the text around, hide.
+/// Characters that could end a line, begin another one, move a terminal's cursor, close a quotation, reverse the text or
+/// hide it.
 const HOSTILE: &str = "x\nWARN forged\r\n\u{1b}[2J\u{1b}]0;t\u{7}\"} {\\\u{202e}\u{2066}\u{61c}\u{2028}\u{85}\u{200b}\u{feff}\u{0}é";
-/// Legal in a name, and made to look like the fields of a line.
+/// Valid in a name, and looks like the fields of a log line.
 const FIELDS: &str = "a peer=10.0.0.1:1 \" peer=10.0.0.2:1 reason=\"forged' {\"level\":\"x\"} é";
 const SECRET: &str = "s3cr3t";
 
@@ -42,20 +43,20 @@ fn connect(app: &str, text: &str) -> Vec<u8> {
     command("connect", Value::object(fields.map(|(name, text)| (name, text.into()))), &[])
 }
 
-/// Everything that a peer says by text, hostile in each place in turn. The address of each peer.
-fn talk(relay: &Relay) -> Vec<SocketAddr> {
+/// Sends hostile texts in each place where a peer may send text. Returns the address of each peer.
+fn send_hostile_texts(relay: &Relay) -> Vec<SocketAddr> {
     let query = format!("?key={SECRET}");
     let hostile = |rest: &str| format!("{HOSTILE}{rest}{query}");
     let fields = format!("{FIELDS}{query}");
     let good = connect("live", "OBS");
     let dialogues: Vec<Vec<Vec<u8>>> = vec![
-        // What is no RTMP.
+        // Not RTMP.
         vec![HOSTILE.as_bytes().to_vec()],
         vec![format!("GET /live/a?key={SECRET} HTTP/1.1\r\nX: {HOSTILE}\r\n\r\n").into_bytes()],
-        // Before connect: the name of the command is told.
+        // Before connect: the log line names the command.
         vec![handshake(), command(&hostile(""), Value::Null, &[])],
         vec![handshake(), command(HOSTILE, Value::Null, &[&hostile("")])],
-        // A client that says all of it and goes.
+        // A client that connects and closes.
         vec![handshake(), connect(&hostile("live"), HOSTILE)],
         // Names that are refused.
         vec![
@@ -67,10 +68,10 @@ fn talk(relay: &Relay) -> Vec<SocketAddr> {
         vec![handshake(), good.clone(), command("play", Value::Null, &[&hostile("a")])],
         vec![handshake(), good.clone(), command("play", Value::Null, &[&format!("a?{SECRET}\n")])],
         vec![handshake(), good.clone(), command("play", Value::Null, &[&"a".repeat(9_000)])],
-        // Names that are legal.
+        // Names that are accepted.
         vec![handshake(), good.clone(), command("publish", Value::Null, &[&fields, HOSTILE])],
         vec![handshake(), good.clone(), command("play", Value::Null, &[&fields])],
-        // FCPublish and what nobody knows are repeated to the peer alone.
+        // FCPublish and unknown commands are repeated only to the peer.
         vec![handshake(), good.clone(), command("FCPublish", Value::Null, &[&hostile("")])],
         vec![handshake(), good.clone(), command(&hostile(""), Value::Null, &[&hostile("")])],
         // A status, metadata, and a command cut short.
@@ -81,11 +82,15 @@ fn talk(relay: &Relay) -> Vec<SocketAddr> {
         ],
         vec![handshake(), good, message(type_id::COMMAND_AMF0, b"\x02\x00\x20pub\n\x1b[2J".to_vec())],
     ];
-    dialogues.into_iter().map(|dialogue| say_and_wait_for_the_end(relay, &dialogue.concat())).collect()
+    dialogues.into_iter().map(|dialogue| send_and_wait_for_close(relay, &dialogue.concat())).collect()
 }
 
-/// All lines, once the end of each of these connections is among them.
-fn lines_about(relay: &Relay, peers: &[SocketAddr], ending: impl Fn(&SocketAddr) -> String) -> Vec<String> {
+/// All log lines, once each of these connections is logged as closed.
+fn lines_once_closed(
+    relay: &Relay,
+    peers: &[SocketAddr],
+    ending: impl Fn(&SocketAddr) -> String,
+) -> Vec<String> {
     peers.iter().for_each(|peer| drop(relay.wait_for_log(&["closed", &ending(peer)])));
     relay.log()
 }
@@ -97,28 +102,28 @@ fn assert_harmless(line: &str) {
 }
 
 #[test]
-fn whatever_a_peer_says_a_line_of_text_stays_one_line_and_tells_no_secret() {
+fn whatever_a_peer_sends_a_line_of_text_stays_one_line_and_reveals_no_secret() {
     let relay = Relay::start("log.level = 'trace'");
-    let peers = talk(&relay);
-    let lines = lines_about(&relay, &peers, |peer| format!("peer={peer} "));
+    let peers = send_hostile_texts(&relay);
+    let lines = lines_once_closed(&relay, &peers, |peer| format!("peer={peer} "));
     for line in &lines {
         assert_harmless(line);
         let words: Vec<&str> = line.split_whitespace().take(2).collect();
         assert!(words[0].starts_with("20") && words[0].ends_with('Z'), "{line}: no time");
         assert!(["TRACE", "DEBUG", "INFO", "WARN", "ERROR"].contains(&words[1]), "{line}: no level");
-        // Outside quotations nothing is a field that the relay did not put there.
+        // Outside quotations there are only the relay's own fields.
         assert!(!unquoted(line).contains("10.0.0."), "{line}: a forged field");
     }
-    let told = lines.iter().filter(|line| line.contains("publishing") && line.contains("forged")).count();
-    assert_eq!(told, 1, "the legal name is told as it is");
+    let named = lines.iter().filter(|line| line.contains("publishing") && line.contains("forged")).count();
+    assert_eq!(named, 1, "a valid name is logged as it is");
 }
 
 #[test]
-fn whatever_a_peer_says_a_line_of_json_stays_one_object_and_tells_no_secret() {
+fn whatever_a_peer_sends_a_line_of_json_stays_one_object_and_reveals_no_secret() {
     let relay = Relay::start_json("log.level = 'trace'");
-    let peers = talk(&relay);
-    let lines = lines_about(&relay, &peers, |peer| format!("\"peer\":\"{peer}\""));
-    let mut told = 0;
+    let peers = send_hostile_texts(&relay);
+    let lines = lines_once_closed(&relay, &peers, |peer| format!("\"peer\":\"{peer}\""));
+    let mut named = 0;
     for line in &lines {
         assert_harmless(line);
         let object: serde_json::Value =
@@ -127,22 +132,22 @@ fn whatever_a_peer_says_a_line_of_json_stays_one_object_and_tells_no_secret() {
             assert!(value.is_string() || value.is_number() || value.is_boolean(), "{key} in {line}");
         }
         assert!(["TRACE", "DEBUG", "INFO", "WARN"].contains(&object["level"].as_str().unwrap()), "{line}");
-        told +=
+        named +=
             usize::from(object["message"] == "publishing" && object["stream"] == format!("live/{FIELDS}"));
     }
-    assert_eq!(told, 1, "the legal name is told as it is");
+    assert_eq!(named, 1, "a valid name is logged as it is");
 }
 
-/// What stands outside of quotations; `\"` does not end one.
+/// The text outside quotations; `\"` does not end one.
 fn unquoted(line: &str) -> String {
     let mut outside = String::new();
     let mut is_inside = false;
-    let mut letters = line.chars();
-    while let Some(letter) = letters.next() {
-        match letter {
+    let mut chars = line.chars();
+    while let Some(c) = chars.next() {
+        match c {
             '"' => is_inside = !is_inside,
-            '\\' if is_inside => drop(letters.next()),
-            _ if !is_inside => outside.push(letter),
+            '\\' if is_inside => drop(chars.next()),
+            _ if !is_inside => outside.push(c),
             _ => {}
         }
     }

@@ -1,5 +1,5 @@
 //! The built relay against our own client sessions: many of them, slow ones, broken ones. Every frame carries a
-//! number and bytes that can be checked, so a player knows exactly what it missed. No other program takes part.
+//! number and bytes that can be checked, so that a player knows exactly what it missed. No other program is needed.
 
 mod bad_input;
 mod bit_rates;

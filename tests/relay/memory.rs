@@ -1,5 +1,5 @@
-//! One address with a thousand connections that make the relay hold what they can: the account of memory tells the
-//! truth, the budget holds, and those beside them notice nothing.
+//! A thousand connections from one address that make the relay hold as much memory as they can: the memory accounting is
+//! right, the budget is enforced, and other clients are not affected.
 
 use std::{
     io::{Read, Write},
@@ -33,34 +33,34 @@ use crate::{
 
 const MIB: u64 = 1 << 20;
 const CONNECTIONS: usize = 1_000;
-/// Bytes of a chunk of those who hold unfinished messages.
+/// Bytes per chunk of an unfinished message.
 const CHUNK: usize = 60_000;
-/// What the allocator and the buffers of two cores take that no account has.
+/// Memory of the allocator and of two cores' buffers that is not accounted for.
 const SLACK: u64 = 24 * MIB;
-/// What may come in while cores look which connections hold most.
+/// What may arrive while cores look for the connections that hold most.
 const OVERSHOOT: u64 = 32 * MIB;
 
-/// A relay under attack, and those beside.
-struct Siege {
+/// A relay under attack, and other clients of it.
+struct Attack {
     relay: Arc<Relay>,
     bystanders: Bystanders,
     budget: u64,
     before: u64,
-    most: Arc<Mutex<Memory>>,
+    max: Arc<Mutex<Memory>>,
     is_over: Arc<AtomicBool>,
     watch: Option<thread::JoinHandle<()>>,
 }
 
-/// The process as the kernel sees it, and as its account has it.
+/// Memory of the process, as the kernel and as the relay counts it.
 #[derive(Clone, Copy, Debug, Default)]
 struct Memory {
     resident: u64,
     counted: u64,
-    /// What of it is answers.
+    /// The part of it that is unread responses.
     output: u64,
 }
 
-impl Siege {
+impl Attack {
     fn new(config: &str) -> Self {
         Self::with_budget(64, config)
     }
@@ -72,56 +72,56 @@ impl Siege {
         let relay = Arc::new(Relay::start(&config));
         let bystanders = Bystanders::new(&relay);
         let before = relay.resident_bytes();
-        let (most, is_over) = (Arc::new(Mutex::new(Memory::default())), Arc::new(AtomicBool::new(false)));
+        let (max, is_over) = (Arc::new(Mutex::new(Memory::default())), Arc::new(AtomicBool::new(false)));
         let watch = {
-            let (relay, most, is_over) = (relay.clone(), most.clone(), is_over.clone());
+            let (relay, max, is_over) = (relay.clone(), max.clone(), is_over.clone());
             thread::spawn(move || {
                 while !is_over.load(Ordering::Relaxed) {
                     let now = memory(&relay);
-                    let mut most = most.lock().unwrap();
-                    most.resident = most.resident.max(now.resident);
-                    most.counted = most.counted.max(now.counted);
-                    most.output = most.output.max(now.output);
-                    drop(most);
+                    let mut max = max.lock().unwrap();
+                    max.resident = max.resident.max(now.resident);
+                    max.counted = max.counted.max(now.counted);
+                    max.output = max.output.max(now.output);
+                    drop(max);
                     thread::sleep(Duration::from_millis(10));
                 }
             })
         };
-        Self { relay, bystanders, budget: mib * MIB, before, most, is_over, watch: Some(watch) }
+        Self { relay, bystanders, budget: mib * MIB, before, max, is_over, watch: Some(watch) }
     }
 
-    /// Holds account, process and budget against each other, while whatever holds memory is still there.
-    fn hold(&mut self, what: &str) {
+    /// Compares accounting, process and budget, while the connections that hold memory are still open.
+    fn check(&mut self, what: &str) {
         self.bystanders.go_on();
         let mut last = 0;
-        eventually("all has been read, and the budget holds", SOON, || {
+        eventually("all has been read, and the budget is enforced", SOON, || {
             let counted = memory(&self.relay).counted;
             let is_settled = counted.abs_diff(std::mem::replace(&mut last, counted)) < MIB / 8;
             (is_settled && counted <= self.budget).then_some(())
         });
-        let (now, most) = (memory(&self.relay), *self.most.lock().unwrap());
+        let (now, max) = (memory(&self.relay), *self.max.lock().unwrap());
         let grown = now.resident.saturating_sub(self.before);
         assert!(grown <= 2 * now.counted + SLACK, "{what}: grown by {grown}, counted {now:?}");
-        let most_grown = most.resident.saturating_sub(self.before);
-        assert!(most_grown <= self.budget + SLACK + OVERSHOOT, "{what}: {most_grown} at most");
-        // A receive buffer counts as a whole, and the pages of it that were never written to are no memory.
+        let max_grown = max.resident.saturating_sub(self.before);
+        assert!(max_grown <= self.budget + SLACK + OVERSHOOT, "{what}: grown by up to {max_grown}");
+        // A receive buffer is counted as a whole, but its pages that were never written to take no memory.
         assert!(now.counted <= 8 * grown + SLACK, "{what}: grown by {grown}, counted {now:?}");
     }
 
-    /// Fails the test unless memory was short, and connections were ended for it.
-    fn expect_ended(&self) {
+    /// Fails the test unless the budget was reached and connections were closed because of it.
+    fn expect_disconnected(&self) {
         self.relay.wait_for_log(&["limits.memory_budget reached"]);
-        assert!(self.ended() > 0);
+        assert!(self.disconnected() > 0);
     }
 
-    /// Fails the test if a connection was ended for want of memory, or what is counted is more than connections cost.
-    fn expect_nobody_ended(&self) {
-        assert_eq!(self.ended(), 0);
+    /// Fails the test if a connection was closed for lack of memory, or if more is counted than connections cost.
+    fn expect_none_disconnected(&self) {
+        assert_eq!(self.disconnected(), 0);
         let counted = memory(&self.relay).counted;
         assert!(counted < (CONNECTIONS as u64 + 20) * 8_192 + 8 * MIB, "{counted}");
     }
 
-    fn ended(&self) -> u64 {
+    fn disconnected(&self) -> u64 {
         let summary = get(&self.relay, "/api/v1/summary");
         let (_, body) = summary.split_once("\r\n\r\n").unwrap();
         let summary: serde_json::Value = serde_json::from_str(body).unwrap();
@@ -140,7 +140,7 @@ fn memory(relay: &Relay) -> Memory {
     let of = |kind: &str| {
         let name = format!("fanfare_memory_bytes{{kind=\"{kind}\"}} ");
         let line = text.lines().find_map(|line| line.strip_prefix(&name));
-        line.unwrap_or_else(|| panic!("no account in:\n{text}")).parse::<f64>().unwrap() as u64
+        line.unwrap_or_else(|| panic!("no {kind} memory in:\n{text}")).parse::<f64>().unwrap() as u64
     };
     Memory { resident: relay.resident_bytes(), counted: of("counted"), output: of("output") }
 }
@@ -156,8 +156,8 @@ fn get(relay: &Relay, path: &str) -> String {
     text
 }
 
-/// A connection that reads nothing, and whose kernel takes little of what it does not read.
-fn deaf(address: SocketAddr) -> TcpStream {
+/// A connection that reads nothing, and whose kernel buffers little of what it does not read.
+fn connect_without_reading(address: SocketAddr) -> TcpStream {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     socket.set_recv_buffer_size(4 << 10).unwrap();
     socket.connect(&address.into()).unwrap();
@@ -165,8 +165,8 @@ fn deaf(address: SocketAddr) -> TcpStream {
     socket.into()
 }
 
-/// Sends, and does not mind that it has been ended or that nobody reads.
-fn say(mut socket: &TcpStream, bytes: &[u8]) {
+/// Sends; it does not matter whether the connection has been closed or whether the relay reads.
+fn send(mut socket: &TcpStream, bytes: &[u8]) {
     let _ = socket.write_all(bytes);
 }
 
@@ -185,19 +185,19 @@ fn command(message_stream_id: u32, name: &str, arguments: Vec<Value>) -> Vec<u8>
     bytes
 }
 
-fn hello() -> Vec<u8> {
+fn connect_and_create_stream() -> Vec<u8> {
     [handshake(), connect(), set_chunk_size(CHUNK as u32), command(0, "createStream", vec![])].concat()
 }
 
 fn play(name: &str) -> Vec<u8> {
-    [hello(), command(1, "play", vec![name.into()])].concat()
+    [connect_and_create_stream(), command(1, "play", vec![name.into()])].concat()
 }
 
 fn publish(name: &str) -> Vec<u8> {
-    [hello(), command(1, "publish", vec![name.into(), "live".into()])].concat()
+    [connect_and_create_stream(), command(1, "publish", vec![name.into(), "live".into()])].concat()
 }
 
-/// The first chunk of a message of a megabyte of video, or so many bytes of it.
+/// The first `bytes` of a video message of a megabyte.
 fn unfinished(chunk_stream_id: u8, bytes: usize) -> Vec<u8> {
     let mut chunk = message_header(chunk_stream_id, 1 << 20, type_id::VIDEO);
     chunk.extend_from_slice(&vec![0x17; bytes]);
@@ -211,98 +211,99 @@ fn websocket(path: &str) -> String {
     )
 }
 
-/// What peers do with it that leave messages unfinished, each of them so many.
-fn hold_unfinished(messages: u8, says: impl Fn(usize) -> Vec<u8>) -> Siege {
-    let mut siege = Siege::new("");
+/// Sends on each connection what `first` returns, then this many unfinished messages.
+fn send_unfinished(messages: u8, first: impl Fn(usize) -> Vec<u8>) -> Attack {
+    let mut attack = Attack::new("");
     let sockets: Vec<TcpStream> =
-        (0..CONNECTIONS).map(|_| TcpStream::connect(siege.relay.address()).unwrap()).collect();
+        (0..CONNECTIONS).map(|_| TcpStream::connect(attack.relay.address()).unwrap()).collect();
     for (number, socket) in sockets.iter().enumerate() {
         socket.set_write_timeout(Some(Duration::from_secs(1))).unwrap();
-        say(socket, &says(number));
+        send(socket, &first(number));
     }
     for chunk_stream_id in 10..10 + messages {
-        sockets.iter().for_each(|socket| say(socket, &unfinished(chunk_stream_id, CHUNK)));
+        sockets.iter().for_each(|socket| send(socket, &unfinished(chunk_stream_id, CHUNK)));
     }
-    siege.hold("unfinished messages");
-    siege
+    attack.check("unfinished messages");
+    attack
 }
 
-/// Media of those who do not publish is not kept: memory is not short, and nobody is ended.
+/// Media of clients that do not publish is not kept: the budget is not reached, and no connection is closed.
 #[test]
-fn unfinished_messages_of_those_who_do_nothing() {
-    let siege = hold_unfinished(4, |_| hello());
-    siege.expect_nobody_ended();
-    siege.finish();
-}
-
-#[test]
-fn unfinished_messages_of_players() {
-    let siege = hold_unfinished(4, |_| play("a"));
-    siege.expect_nobody_ended();
-    siege.finish();
+fn unfinished_messages_of_idle_connections_take_little_memory() {
+    let attack = send_unfinished(4, |_| connect_and_create_stream());
+    attack.expect_none_disconnected();
+    attack.finish();
 }
 
 #[test]
-fn unfinished_messages_of_publishers() {
-    let siege = hold_unfinished(30, |number| publish(&format!("p{number}")));
-    siege.expect_ended();
-    siege.finish();
+fn unfinished_messages_of_players_take_little_memory() {
+    let attack = send_unfinished(4, |_| play("a"));
+    attack.expect_none_disconnected();
+    attack.finish();
 }
 
 #[test]
-fn single_bytes_that_keep_receive_buffers() {
-    let mut siege = Siege::new("");
+fn unfinished_messages_of_publishers_stay_within_the_budget() {
+    let attack = send_unfinished(30, |number| publish(&format!("p{number}")));
+    attack.expect_disconnected();
+    attack.finish();
+}
+
+#[test]
+fn single_bytes_that_pin_receive_buffers_stay_within_the_budget() {
+    let mut attack = Attack::new("");
     let sockets: Vec<TcpStream> =
-        (0..CONNECTIONS).map(|_| TcpStream::connect(siege.relay.address()).unwrap()).collect();
+        (0..CONNECTIONS).map(|_| TcpStream::connect(attack.relay.address()).unwrap()).collect();
     for socket in &sockets {
         socket.set_nodelay(true).unwrap();
-        say(socket, &play("a"));
-        say(socket, &unfinished(10, 1));
+        send(socket, &play("a"));
+        send(socket, &unfinished(10, 1));
     }
-    // Each byte is a read of its own.
+    // Each byte is received by a read of its own.
     for _ in 0..20 {
-        sockets.iter().for_each(|socket| say(socket, &[0x17]));
+        sockets.iter().for_each(|socket| send(socket, &[0x17]));
         thread::sleep(Duration::from_millis(20));
     }
-    siege.hold("receive buffers");
+    attack.check("receive buffers");
     drop(sockets);
-    siege.finish();
+    attack.finish();
 }
 
 #[test]
-fn answers_that_are_not_read() {
-    let mut siege = Siege::new("");
-    let sockets: Vec<TcpStream> = (0..CONNECTIONS / 4).map(|_| deaf(siege.relay.address())).collect();
-    // The kernel takes 128 KiB of what nobody reads; these are 160.
-    let questions = command(0, &"x".repeat(255), vec![]).repeat(100);
-    sockets.iter().for_each(|socket| say(socket, &hello()));
+fn responses_that_are_not_read_stay_within_the_budget() {
+    let mut attack = Attack::new("");
+    let sockets: Vec<TcpStream> =
+        (0..CONNECTIONS / 4).map(|_| connect_without_reading(attack.relay.address())).collect();
+    // The kernel buffers 128 KiB of unread responses; these are 160.
+    let requests = command(0, &"x".repeat(255), vec![]).repeat(100);
+    sockets.iter().for_each(|socket| send(socket, &connect_and_create_stream()));
     for _ in 0..4 {
-        sockets.iter().for_each(|socket| say(socket, &questions));
+        sockets.iter().for_each(|socket| send(socket, &requests));
     }
-    siege.hold("answers");
-    let output = siege.most.lock().unwrap().output;
-    assert!(output > MIB / 4, "{output} bytes of answers were in the account");
+    attack.check("unread responses");
+    let output = attack.max.lock().unwrap().output;
+    assert!(output > MIB / 4, "only {output} bytes of unread responses were counted");
     drop(sockets);
-    siege.finish();
+    attack.finish();
 }
 
 #[test]
-fn players_of_every_protocol_that_read_too_slowly_each_in_a_segment_of_its_own() {
-    let mut siege = Siege::with_budget(40, "play.send_timeout = '1m'");
+fn slow_players_of_every_protocol_each_in_a_segment_of_its_own_stay_within_the_budget() {
+    let mut attack = Attack::with_budget(40, "play.send_timeout = '1m'");
     let mut crowd = Crowd::new();
     let source = Source { bytes: 150_000, ..Source::new(7) };
-    let player = crowd.play_all(&siege.relay, "live/large", 1);
-    let publisher = crowd.publish(&siege.relay, "live/large");
+    let player = crowd.play_all(&attack.relay, "live/large", 1);
+    let publisher = crowd.publish(&attack.relay, "live/large");
     crowd.begin(publisher, &source, &player);
     let mut sockets = Vec::new();
     for number in 1..CONNECTIONS as u64 {
-        // None of them reads, and each is in the middle of a message when its segment goes.
-        let address = if number % 3 == 0 { siege.relay.address() } else { siege.relay.http_address() };
-        let socket = deaf(address);
+        // None of them reads, and each is in the middle of a message when its segment leaves the log.
+        let address = if number % 3 == 0 { attack.relay.address() } else { attack.relay.http_address() };
+        let socket = connect_without_reading(address);
         match number % 3 {
-            0 => say(&socket, &play("large")),
-            1 => say(&socket, b"GET /live/large.flv HTTP/1.0\r\n\r\n"),
-            _ => say(&socket, websocket("/live/large.flv").as_bytes()),
+            0 => send(&socket, &play("large")),
+            1 => send(&socket, b"GET /live/large.flv HTTP/1.0\r\n\r\n"),
+            _ => send(&socket, websocket("/live/large.flv").as_bytes()),
         }
         sockets.push(socket);
         crowd.send(publisher, &source.frame(number));
@@ -310,84 +311,84 @@ fn players_of_every_protocol_that_read_too_slowly_each_in_a_segment_of_its_own()
             crowd.until_seen(&player, number);
         }
         if number % 100 == 99 {
-            siege.bystanders.go_on();
+            attack.bystanders.go_on();
         }
     }
-    siege.hold("segments of slow players");
-    siege.expect_ended();
+    attack.check("segments of slow players");
+    attack.expect_disconnected();
     source.assert_from_the_start("the player that reads", &crowd[player[0]].seen, 0..CONNECTIONS as u64);
     drop(sockets);
-    siege.finish();
+    attack.finish();
 }
 
 #[test]
-fn requests_over_http_that_do_not_end() {
-    let mut siege = Siege::new("http.header_timeout = '1m'");
-    let address = siege.relay.http_address();
+fn http_requests_that_do_not_end_stay_within_the_budget() {
+    let mut attack = Attack::new("http.header_timeout = '1m'");
+    let address = attack.relay.http_address();
     let sockets: Vec<TcpStream> = (0..CONNECTIONS).map(|_| TcpStream::connect(address).unwrap()).collect();
     let head = format!("GET / HTTP/1.1\r\nHost: relay\r\nCookie: {}", "x".repeat(15 << 10));
-    sockets.iter().for_each(|socket| say(socket, head.as_bytes()));
-    siege.hold("heads of requests");
+    sockets.iter().for_each(|socket| send(socket, head.as_bytes()));
+    attack.check("request headers");
     drop(sockets);
-    siege.finish();
+    attack.finish();
 }
 
 #[test]
-fn answers_over_http_that_are_not_read() {
-    let mut siege = Siege::new("play.send_timeout = '1m'");
-    // So that a list of them is long.
+fn http_responses_that_are_not_read_stay_within_the_budget() {
+    let mut attack = Attack::new("play.send_timeout = '1m'");
+    // So that the list of players is long.
     let players: Vec<TcpStream> =
-        (0..CONNECTIONS / 2).map(|_| TcpStream::connect(siege.relay.address()).unwrap()).collect();
-    players.iter().for_each(|socket| say(socket, &play(&"n".repeat(200))));
+        (0..CONNECTIONS / 2).map(|_| TcpStream::connect(attack.relay.address()).unwrap()).collect();
+    players.iter().for_each(|socket| send(socket, &play(&"n".repeat(200))));
     eventually("all play", SOON, || {
-        let list = get(&siege.relay, "/api/v1/players?limit=1");
+        let list = get(&attack.relay, "/api/v1/players?limit=1");
         list.contains(&format!("\"total\":{}", players.len() + 4)).then_some(())
     });
-    let address = siege.relay.http_address();
-    let sockets: Vec<TcpStream> = (0..CONNECTIONS).map(|_| deaf(address)).collect();
-    let token = siege.relay.token();
+    let address = attack.relay.http_address();
+    let sockets: Vec<TcpStream> = (0..CONNECTIONS).map(|_| connect_without_reading(address)).collect();
+    let token = attack.relay.token();
     let request = format!(
         "GET /api/v1/players?limit=1000 HTTP/1.1\r\nHost: relay\r\nAuthorization: Bearer {token}\r\n\r\n"
     );
-    sockets.iter().for_each(|socket| say(socket, request.as_bytes()));
+    sockets.iter().for_each(|socket| send(socket, request.as_bytes()));
     for (number, mut socket) in sockets.iter().enumerate() {
         if number % 100 == 0 {
-            siege.bystanders.go_on();
+            attack.bystanders.go_on();
         }
         socket.set_read_timeout(Some(SOON)).unwrap();
-        socket.read_exact(&mut [0; 12]).expect("each is answered, with what it asked for or with 503");
+        socket.read_exact(&mut [0; 12]).expect("each gets a response: the list, or 503");
     }
-    siege.hold("answers over HTTP");
+    attack.check("unread HTTP responses");
     drop((sockets, players));
-    siege.finish();
+    attack.finish();
 }
 
 #[test]
-fn pings_over_websocket_whose_answers_are_not_read() {
-    let mut siege = Siege::new("play.send_timeout = '1m'");
-    let address = siege.relay.http_address();
-    let sockets: Vec<TcpStream> = (0..CONNECTIONS).map(|_| deaf(address)).collect();
-    sockets.iter().for_each(|socket| say(socket, websocket("/live/a.flv").as_bytes()));
+fn websocket_pings_whose_pongs_are_not_read_stay_within_the_budget() {
+    let mut attack = Attack::new("play.send_timeout = '1m'");
+    let address = attack.relay.http_address();
+    let sockets: Vec<TcpStream> = (0..CONNECTIONS).map(|_| connect_without_reading(address)).collect();
+    sockets.iter().for_each(|socket| send(socket, websocket("/live/a.flv").as_bytes()));
     let ping = [&[0x89, 0x80 | 125, 0, 0, 0, 0][..], &[0; 125]].concat().repeat(200);
     for _ in 0..4 {
-        sockets.iter().for_each(|socket| say(socket, &ping));
+        sockets.iter().for_each(|socket| send(socket, &ping));
     }
-    siege.hold("pings");
-    let output = siege.most.lock().unwrap().output;
-    assert!(output > MIB / 4, "{output} bytes of answers were in the account");
+    attack.check("pings");
+    let output = attack.max.lock().unwrap().output;
+    assert!(output > MIB / 4, "only {output} bytes of unread responses were counted");
     drop(sockets);
-    siege.finish();
+    attack.finish();
 }
 
 #[test]
-fn ten_publishers_that_grow_with_players_of_every_protocol() {
-    let mut siege = Siege::with_budget(32, "");
+fn ten_growing_publishers_with_players_of_every_protocol_stay_within_the_budget() {
+    let mut attack = Attack::with_budget(32, "");
     let mut crowd = Crowd::new();
     let streams: Vec<_> = (0..10)
         .map(|number| {
             let name = format!("live/s{number}");
-            let player = crowd.play(&siege.relay, &name);
-            let publisher = crowd.publish(&siege.relay, &name);
+            let player = crowd.play(&attack.relay, &name);
+            let publisher = crowd.publish(&attack.relay, &name);
             let source = Source { bytes: 60_000, ..Source::new(number) };
             crowd.begin(publisher, &source, &[player]);
             (publisher, player, source)
@@ -399,11 +400,11 @@ fn ten_publishers_that_grow_with_players_of_every_protocol() {
         let http = ["1.0", "1.1"].map(|version| format!("GET {path} HTTP/{version}\r\n{head}\r\n"));
         http.into_iter().chain([websocket(&path)]).collect::<Vec<_>>()
     });
-    let address = siege.relay.http_address();
+    let address = attack.relay.http_address();
     let readers: Vec<_> = requests
         .map(|request| {
             let mut socket = TcpStream::connect(address).unwrap();
-            say(&socket, request.as_bytes());
+            send(&socket, request.as_bytes());
             let ours = socket.try_clone().unwrap();
             (ours, thread::spawn(move || std::io::copy(&mut socket, &mut std::io::sink()).unwrap_or(0)))
         })
@@ -416,15 +417,15 @@ fn ten_publishers_that_grow_with_players_of_every_protocol() {
             streams.iter().for_each(|(_, player, _)| crowd.until_seen(&[*player], number));
         }
     }
-    siege.hold("ten publishers");
-    let newcomer = crowd.publish(&siege.relay, "live/newcomer");
-    assert!(crowd[newcomer].has_started);
+    attack.check("ten publishers");
+    let new = crowd.publish(&attack.relay, "live/new");
+    assert!(crowd[new].has_started);
     for (_, player, source) in &streams {
         source.assert_from_the_start("a player that keeps up", &crowd[*player].seen, 0..300);
     }
     for (socket, reader) in readers {
         let _ = socket.shutdown(std::net::Shutdown::Both);
-        assert!(reader.join().unwrap() > 1_000_000, "a reader got next to nothing");
+        assert!(reader.join().unwrap() > 1_000_000, "an HTTP player received less than 1 MB");
     }
-    siege.finish();
+    attack.finish();
 }

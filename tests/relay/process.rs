@@ -1,4 +1,4 @@
-//! How the relay starts, how it is told to stop, and what it says when it cannot start.
+//! How the relay starts and stops, and the error it reports if it cannot start.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
@@ -11,16 +11,16 @@ use crate::bystanders::Bystanders;
 use crate::crowd::{Crowd, Id};
 use crate::frames::Source;
 use crate::sandbox::refuse_io_uring;
-use crate::support::{FANFARE, Process, Relay, SOON, Signal, as_nobody, eventually};
+use crate::support::{FANFARE, Process, Relay, SOON, Signal, as_unprivileged_user, eventually};
 
 #[test]
-fn sigterm_ends_players_politely_and_the_relay_with_0() {
+fn sigterm_notifies_players_and_the_relay_exits_with_0() {
     let mut relay = Relay::start_with("shutdown_timeout = '10s'", 4);
     let mut crowd = Crowd::new();
     let source = Source::small(1);
     let players = crowd.play_all(&relay, "live/a", 50);
     let publisher = crowd.publish(&relay, "live/a");
-    let waiting = crowd.play_all(&relay, "live/nobody", 5);
+    let waiting = crowd.play_all(&relay, "live/unpublished", 5);
     crowd.begin(publisher, &source, &players);
     crowd.send_frames(publisher, &source, 1..60);
     crowd.until_seen(&players, 59);
@@ -30,7 +30,7 @@ fn sigterm_ends_players_politely_and_the_relay_with_0() {
         players.iter().chain(&waiting).chain([&publisher]).all(|&id| crowd[id].is_closed)
     });
     for &player in players.iter().chain(&waiting) {
-        assert!(crowd[player].was_told("NetStream.Play.UnpublishNotify"), "{:?}", crowd[player].statuses);
+        assert!(crowd[player].got_status("NetStream.Play.UnpublishNotify"), "{:?}", crowd[player].statuses);
         assert!(crowd[player].has_ended, "no StreamEOF");
     }
     for player in players {
@@ -40,10 +40,10 @@ fn sigterm_ends_players_politely_and_the_relay_with_0() {
     let since = Instant::now();
     let status = relay.expect_end(SOON);
     assert_eq!(status.code(), Some(0));
-    assert!(since.elapsed() < Duration::from_secs(5), "it waited although all had gone");
+    assert!(since.elapsed() < Duration::from_secs(5), "it waited although no connection was open");
 }
 
-/// A player that takes nothing, with a send to it under way.
+/// A player that reads nothing, with a send to it in flight.
 fn stall_a_player(relay: &Relay, crowd: &mut Crowd) -> Id {
     let source = Source::new(1);
     let players = crowd.play_all(relay, "live/a", 1);
@@ -58,7 +58,7 @@ fn stall_a_player(relay: &Relay, crowd: &mut Crowd) -> Id {
 }
 
 #[test]
-fn a_stalled_player_holds_the_relay_no_longer_than_drain_and_nobody_comes_in_meanwhile() {
+fn a_stalled_player_delays_the_exit_by_shutdown_timeout_at_most_and_new_connections_are_refused() {
     let mut relay = Relay::start("shutdown_timeout = '1s'");
     let mut crowd = Crowd::new();
     stall_a_player(&relay, &mut crowd);
@@ -86,7 +86,7 @@ fn a_second_signal_ends_the_relay_at_once() {
         stall_a_player(&relay, &mut crowd);
         relay.signal(first);
         relay.wait_for_log(&["stopping: no new connections"]);
-        // Until then a second one is the first one once more.
+        // Within half a second, several stop signals are one.
         thread::sleep(Duration::from_millis(500));
         relay.expect_running();
         relay.signal(second);
@@ -95,7 +95,7 @@ fn a_second_signal_ends_the_relay_at_once() {
     }
 }
 
-/// A terminal sends it to the whole process group, and the program around the relay once more.
+/// A terminal sends it to the whole process group, and the relay's parent process forwards it.
 #[test]
 fn a_stop_that_arrives_several_times_at_once_is_one_stop() {
     let mut relay = Relay::start("shutdown_timeout = '5m'");
@@ -115,7 +115,7 @@ fn a_stop_that_arrives_several_times_at_once_is_one_stop() {
 }
 
 #[test]
-fn sigquit_and_sigpwr_end_players_politely_and_the_relay_with_0() {
+fn sigquit_and_sigpwr_notify_players_and_the_relay_exits_with_0() {
     for signal in [Signal::QUIT, Signal::POWER] {
         let mut relay = Relay::start("shutdown_timeout = '10s'");
         let mut crowd = Crowd::new();
@@ -125,14 +125,14 @@ fn sigquit_and_sigpwr_end_players_politely_and_the_relay_with_0() {
         crowd.begin(publisher, &source, &players);
         relay.signal(signal);
         crowd.until("all are closed", |crowd| players.iter().all(|&id| crowd[id].is_closed));
-        assert!(players.iter().all(|&id| crowd[id].was_told("NetStream.Play.UnpublishNotify")));
+        assert!(players.iter().all(|&id| crowd[id].got_status("NetStream.Play.UnpublishNotify")));
         drop(crowd);
         assert_eq!(relay.expect_end(SOON).code(), Some(0));
     }
 }
 
-/// Whatever can be sent, but for those that stop the relay, those that no process can handle, those that stop a job of a
-/// shell, those of a fault in the program, and two that the C library keeps for itself.
+/// All signals except those that stop the relay, that no process can handle, that suspend a shell's job, that a fault in
+/// the program raises, and two that the C library reserves.
 #[test]
 fn no_other_signal_ends_the_relay_or_costs_a_player_a_frame() {
     let stops = [Signal::INT, Signal::QUIT, Signal::TERM, Signal::POWER];
@@ -163,7 +163,7 @@ fn a_relay_that_is_killed_can_be_started_again_at_once() {
         crowd.play_all(&relay, "live/a", 20);
         let address = relay.address();
         relay.signal(Signal::KILL);
-        // At once: nobody waits for the one that was killed.
+        // At once, without waiting for the killed process to be reaped.
         let mut command = fanfare(&address.to_string());
         command.stdout(Stdio::piped());
         let mut again = Process::start(command);
@@ -176,7 +176,7 @@ fn a_relay_that_is_killed_can_be_started_again_at_once() {
 }
 
 #[test]
-fn a_relay_that_waits_for_its_port_gets_it_or_stops_when_it_is_told_to() {
+fn a_relay_that_waits_for_its_port_gets_it_or_stops_at_a_signal() {
     let other = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = other.local_addr().unwrap().to_string();
     let dir = tempfile::tempdir().unwrap();
@@ -190,33 +190,33 @@ fn a_relay_that_waits_for_its_port_gets_it_or_stops_when_it_is_told_to() {
     assert_eq!(stopped.expect_end(Duration::from_secs(3)).code(), Some(0));
     let patient = start("patient");
     drop(other);
-    eventually("it has it", SOON, || patient.output().contains(" listens on ").then_some(()));
+    eventually("it listens", SOON, || patient.output().contains(" listens on ").then_some(()));
 }
 
 #[test]
-fn a_port_in_use_is_one_line_and_exit_code_1_whoever_has_it() {
+fn a_port_in_use_is_one_line_and_exit_code_1_whatever_program_has_it() {
     let other = TcpListener::bind("127.0.0.1:0").unwrap();
     let relay = Relay::start("");
-    // The second one, a fanfare, lets others share its port, if they are its own threads.
+    // The second one is a relay, which shares its port only among its own threads.
     for address in [other.local_addr().unwrap(), relay.address()] {
-        let line = one_line_of_a_start_that_fails(fanfare(&address.to_string()));
+        let line = error_line_of_failed_start(fanfare(&address.to_string()));
         assert!(line.contains(&address.to_string()) && line.contains("in use"), "{line}");
     }
-    // One address of several is enough. Whoever started it is to try again: the port may be free by then.
+    // One port in use of several is enough. The supervisor should retry: the port may be free by then.
     let mut command = fanfare("127.0.0.1:0");
     command.args(["--rtmp", &relay.address().to_string()]);
-    one_line_of_a_start_that_fails(command);
+    error_line_of_failed_start(command);
 }
 
 #[test]
-fn where_io_uring_is_refused_one_line_says_what_to_do() {
+fn if_io_uring_is_refused_one_line_says_what_to_do() {
     for (errno, advice) in [(libc::EPERM, "seccomp"), (libc::ENOSYS, "5.19")] {
-        // The filter holds for the thread that sets it, and for what it starts.
+        // The filter applies to the thread that sets it and to the processes that it starts.
         let start = thread::spawn(move || {
             refuse_io_uring(errno);
             let mut command = fanfare("127.0.0.1:0");
             command.args(["--cores", "4"]);
-            one_line_of_a_start_that_fails(command)
+            error_line_of_failed_start(command)
         });
         let line = start.join().unwrap();
         assert!(line.contains("io_uring is refused") && line.contains(advice), "{line}");
@@ -236,7 +236,7 @@ fn a_relay_whose_log_cannot_be_written_goes_on() {
         let mut peer = TcpStream::connect(address).unwrap();
         peer.set_read_timeout(Some(SOON)).unwrap();
         peer.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
-        // Refused, with a line that nobody gets to read.
+        // Refused, with a log line that cannot be written.
         let mut rest = Vec::new();
         let ended = peer.read_to_end(&mut rest);
         assert!(ended.is_ok() || ended.unwrap_err().kind() == ErrorKind::ConnectionReset);
@@ -247,7 +247,7 @@ fn a_relay_whose_log_cannot_be_written_goes_on() {
 }
 
 #[test]
-fn log_lines_that_no_terminal_shows_have_no_colours() {
+fn log_lines_outside_a_terminal_have_no_colours() {
     let relay = Relay::start("");
     let mut crowd = Crowd::new();
     crowd.play_all(&relay, "live/a", 1);
@@ -262,8 +262,8 @@ fn fanfare(address: &str) -> Command {
     command
 }
 
-/// Fails the test unless this is a start that fails as it should; gives what it says.
-fn one_line_of_a_start_that_fails(command: Command) -> String {
+/// Fails the test unless the start fails with one line; returns that line.
+fn error_line_of_failed_start(command: Command) -> String {
     let dir = tempfile::tempdir().unwrap();
     let mut process = Process::start_logged(command, &dir.path().join("log"));
     let status = process.expect_end(SOON);
@@ -274,9 +274,9 @@ fn one_line_of_a_start_that_fails(command: Command) -> String {
     lines[0].to_owned()
 }
 
-/// The usual limit is 8 MiB for all that a user runs, and the kernel counts rings among it.
+/// The usual limit is 8 MiB for all processes of a user, and rings count towards it.
 #[test]
-fn an_ordinary_user_with_little_locked_memory_has_as_many_cores_as_it_likes() {
+fn an_ordinary_user_with_little_locked_memory_can_run_any_number_of_cores() {
     for (cores, kib) in [(24, 8192), (64, 8192), (2, 64)] {
         let relay = Relay::start_with_locked_memory("", cores, kib << 10);
         let mut crowd = Crowd::new();
@@ -293,9 +293,9 @@ fn an_ordinary_user_with_little_locked_memory_has_as_many_cores_as_it_likes() {
 }
 
 #[test]
-fn without_locked_memory_for_the_smallest_rings_one_line_says_how_much_it_takes() {
+fn without_locked_memory_for_the_smallest_rings_one_line_says_how_much_they_need() {
     let dir = tempfile::Builder::new().tempdir().unwrap();
-    let mut command = as_nobody();
+    let mut command = as_unprivileged_user();
     command.args(["prlimit", "--memlock=65536:65536", FANFARE, "--cores", "64"]);
     command.args(["--rtmp", "127.0.0.1:0", "--http", "127.0.0.1:0"]).env_remove("FANFARE_LOG");
     let mut process = Process::start_logged(command, &dir.path().join("log"));

@@ -1,4 +1,4 @@
-//! Peers made by hand: bytes that no client would send.
+//! Hand-made peers: bytes that no client sends.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -10,11 +10,11 @@ use fanfare::rtmp::message::type_id;
 
 use crate::support::{Relay, SOON};
 
-/// Sends `bytes`, closes its direction and waits for the relay to close the other. Gives its own address.
-pub fn say_and_wait_for_the_end(relay: &Relay, bytes: &[u8]) -> SocketAddr {
+/// Sends `bytes`, half-closes and waits for the relay to close. Returns the peer's own address.
+pub fn send_and_wait_for_close(relay: &Relay, bytes: &[u8]) -> SocketAddr {
     let mut socket = connect_to(relay);
     let address = socket.local_addr().unwrap();
-    // The relay may be done with it before it has all.
+    // The relay may close before it has read everything.
     let _ = socket.write_all(bytes);
     let _ = socket.shutdown(Shutdown::Write);
     let mut rest = Vec::new();
@@ -24,15 +24,15 @@ pub fn say_and_wait_for_the_end(relay: &Relay, bytes: &[u8]) -> SocketAddr {
     }
 }
 
-/// A connection that has said nothing.
+/// A connection on which nothing has been sent.
 pub fn connect_to(relay: &Relay) -> TcpStream {
     let socket = TcpStream::connect(relay.address()).unwrap();
     socket.set_read_timeout(Some(SOON)).unwrap();
     socket
 }
 
-/// The one line about the end of this peer's connection.
-pub fn the_closing_line(relay: &Relay, peer: SocketAddr) -> String {
+/// The one log line about the end of this peer's connection.
+pub fn closing_line(relay: &Relay, peer: SocketAddr) -> String {
     let mut lines = relay.wait_for_logs(1, &["closed", &format!("peer={peer} ")], SOON);
     assert_eq!(lines.len(), 1, "{lines:?}");
     lines.remove(0)
@@ -61,7 +61,7 @@ pub fn connect() -> Vec<u8> {
     bytes
 }
 
-/// Set Chunk Size, whatever it is set to.
+/// Set Chunk Size, valid or not.
 pub fn set_chunk_size(raw: u32) -> Vec<u8> {
     [message_header(2, 4, type_id::SET_CHUNK_SIZE), raw.to_be_bytes().to_vec()].concat()
 }

@@ -1,4 +1,4 @@
-//! Players that read too slowly, or not at all. The others must not notice.
+//! Players that read too slowly, or not at all. Others must not be affected.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use crate::frames::{Seen, Source};
 use crate::support::Relay;
 
 #[test]
-fn a_player_that_stops_reading_is_dropped_and_a_hundred_others_lose_nothing() {
+fn a_player_that_stops_reading_is_disconnected_and_a_hundred_others_lose_nothing() {
     let relay = Relay::start_with("play = { send_timeout = '1s', max_lag = '1m' }", 4);
     let mut crowd = Crowd::new();
     let source = Source::new(1);
@@ -19,7 +19,7 @@ fn a_player_that_stops_reading_is_dropped_and_a_hundred_others_lose_nothing() {
     let publisher = crowd.publish(&relay, "live/a");
     crowd.begin(publisher, &source, &players);
     let mut sent = 1;
-    // Four seconds of stream at once; then slowly, until the stalled one is gone.
+    // Four seconds of the stream at once; then slowly, until the stalled player is disconnected.
     while sent < 200 || !relay.log().iter().any(|line| line.contains(&peer) && line.contains("closed")) {
         crowd.send_frames(publisher, &source, sent..sent + 10);
         sent += 10;
@@ -27,7 +27,7 @@ fn a_player_that_stops_reading_is_dropped_and_a_hundred_others_lose_nothing() {
         if sent >= 200 {
             crowd.serve_for(Duration::from_millis(50));
         }
-        assert!(sent < 2000, "{peer} is still there");
+        assert!(sent < 2000, "{peer} is still connected");
     }
     crowd.send_frames(publisher, &source, sent..sent + 50);
     crowd.until_seen(&players, sent + 49);
@@ -36,7 +36,7 @@ fn a_player_that_stops_reading_is_dropped_and_a_hundred_others_lose_nothing() {
     }
     relay.wait_for_log(&["closed", &peer, "send timeout"]);
     crowd[stalled].may_read = usize::MAX;
-    crowd.until("the stalled one finds itself cut off", |crowd| crowd[stalled].is_closed);
+    crowd.until("the stalled player reads the end of its connection", |crowd| crowd[stalled].is_closed);
 }
 
 #[test]
@@ -59,8 +59,8 @@ fn stalled_players_do_not_make_the_process_grow() {
         }
     }
     let grown = relay.resident_bytes().saturating_sub(before);
-    // The buffer, and what all stalled sends hold together: the first segments.
-    assert!(grown < 20 * MIB, "45 MB of stream left {} MiB", grown / MIB);
+    // The buffer, and the segments that all stalled sends hold: the first ones.
+    assert!(grown < 20 * MIB, "45 MB of stream left {} MiB in use", grown / MIB);
     source.assert_from_the_start("the player that reads", &crowd[player[0]].seen, 0..2000);
 }
 
@@ -85,10 +85,10 @@ fn a_slow_player_is_moved_ahead_to_key_frames() {
 
     let mut jumps = 0;
     let mut last = None;
-    // Headers go before a key frame, the first one or one that was moved to.
+    // Headers are sent before a key frame: the first one, or one to which the player was moved.
     for (index, seen) in crowd[slow].seen.iter().enumerate() {
         let Some(number) = seen.number() else {
-            assert!(source.headers().iter().any(|header| seen.is(header)), "a header of its own: {seen:?}");
+            assert!(source.headers().iter().any(|header| seen.is(header)), "an unknown header: {seen:?}");
             let next = crowd[slow].seen[index..].iter().find(|seen| seen.number().is_some()).unwrap();
             assert!(next.is_key(), "headers before {next:?}");
             continue;
@@ -100,9 +100,9 @@ fn a_slow_player_is_moved_ahead_to_key_frames() {
             assert!(number > last && seen.is_key(), "moved from frame {last} to {seen:?}");
         }
     }
-    assert!(jumps > 0, "it was never moved ahead");
+    assert!(jumps > 0, "the player was never moved ahead");
     let seen: Vec<Seen> = crowd[slow].seen.iter().filter(|seen| seen.number().is_some()).cloned().collect();
     assert!(seen.len() < 180, "it saw {} frames of 200", seen.len());
-    // Every frame that it saw has the bytes and the time that it had.
+    // Every frame that it received has the bytes and the time of the original.
     source.assert_run("the slow player", &seen, seen.iter().filter_map(Seen::number));
 }

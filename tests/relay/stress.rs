@@ -1,5 +1,5 @@
-//! Publishers and players of many names that come, go and are reset all the time, on several cores. Under a sanitizer
-//! (`loadtest/sanitize.sh`) this is where it looks.
+//! Publishers and players of many names that connect, disconnect and are reset all the time, on several cores.
+//! `loadtest/sanitize.sh` runs this under a sanitizer.
 
 use std::time::Duration;
 
@@ -10,8 +10,8 @@ use crate::support::{Relay, Signal};
 
 const NAMES: usize = 8;
 const ROUNDS: usize = 400;
-/// Of publishers and of players, at any time.
-const MOST: usize = 40;
+/// Publishers at any time; as many players.
+const MAX_CLIENTS: usize = 40;
 
 #[test]
 fn publishers_and_players_come_go_and_are_reset_and_others_miss_nothing() {
@@ -25,9 +25,9 @@ fn publishers_and_players_come_go_and_are_reset_and_others_miss_nothing() {
         let name = format!("churn/{}", random(&mut state, NAMES));
         let is_open = |crowd: &Crowd, id: Id| !crowd[id].is_closed;
         if random(&mut state, 3) == 0 {
-            // Takes over whoever publishes the name.
-            let id = crowd.ask_to_publish(&relay, &name, 4096);
-            crowd.until("an answer", |crowd| crowd[id].has_started || crowd[id].is_closed);
+            // Takes over from the publisher of the name, if there is one.
+            let id = crowd.request_publish(&relay, &name, 4096);
+            crowd.until("it is accepted or closed", |crowd| crowd[id].has_started || crowd[id].is_closed);
             publishers.push((id, 0));
         } else {
             let id = crowd.play(&relay, &name);
@@ -49,10 +49,10 @@ fn publishers_and_players_come_go_and_are_reset_and_others_miss_nothing() {
         }
         publishers.retain(|&(id, _)| is_open(&crowd, id));
         players.retain(|&id| is_open(&crowd, id));
-        if publishers.len() > MOST || random(&mut state, 6) == 0 {
+        if publishers.len() > MAX_CLIENTS || random(&mut state, 6) == 0 {
             take(&mut state, &mut publishers).into_iter().for_each(|(id, _)| crowd.reset(id));
         }
-        if players.len() > MOST || random(&mut state, 3) == 0 {
+        if players.len() > MAX_CLIENTS || random(&mut state, 3) == 0 {
             take(&mut state, &mut players).into_iter().for_each(|id| crowd.reset(id));
         }
         if round % 20 == 0 {
@@ -61,7 +61,7 @@ fn publishers_and_players_come_go_and_are_reset_and_others_miss_nothing() {
     }
     publishers.into_iter().for_each(|(id, _)| crowd.reset(id));
     players.into_iter().for_each(|id| crowd.reset(id));
-    // Whatever became of it, each name is as good as new.
+    // Afterwards every name can be published and played.
     for number in 0..NAMES {
         let (name, source) = (format!("churn/{number}"), Source::small(2));
         let publisher = crowd.publish(&relay, &name);

@@ -1,14 +1,14 @@
-//! Timestamps where they outgrow 24 bits, and where they wrap.
+//! Timestamps that exceed 24 bits, and that wrap.
 
 use crate::crowd::Crowd;
 use crate::frames::Source;
 use crate::support::Relay;
 
 /// Published in chunks of 128 bytes: each of a frame's many chunks repeats the extended timestamp.
-fn players_before_and_after_see_time_go_over(edge_ms: u32) {
+fn expect_timestamps_to_continue_past(edge_ms: u32) {
     let relay = Relay::start("play.max_lag = '1m'");
     let mut crowd = Crowd::new();
-    // Frame 50 is at the edge.
+    // The timestamp of frame 50 is `edge_ms`.
     let source = Source { first_ms: edge_ms.wrapping_sub(1000), key_every: 20, ..Source::new(1) };
     let early = crowd.play_all(&relay, "live/a", 2);
     let publisher = crowd.publish_in_chunks(&relay, "live/a", 128);
@@ -38,11 +38,11 @@ fn players_before_and_after_see_time_go_over(edge_ms: u32) {
 }
 
 #[test]
-fn time_goes_on_over_the_24_bit_edge() {
-    players_before_and_after_see_time_go_over(1 << 24);
+fn timestamps_continue_past_24_bits() {
+    expect_timestamps_to_continue_past(1 << 24);
 }
 
 #[test]
-fn time_goes_on_over_the_32_bit_edge() {
-    players_before_and_after_see_time_go_over(0);
+fn timestamps_continue_past_32_bits() {
+    expect_timestamps_to_continue_past(0);
 }

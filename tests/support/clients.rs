@@ -1,4 +1,4 @@
-//! Real publishers and players: how each is told to publish a file, and to record what it is sent.
+//! Real publishers and players: the commands that publish a file, and that record what is received.
 
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
@@ -9,38 +9,38 @@ use std::time::Duration;
 use super::SOON;
 use super::media::Clip;
 use super::newer_ffmpeg::NEWER_FFMPEG;
-use super::packets::{Kind, Packet, assert_gap_free, assert_time_goes_on, packets, runs};
+use super::packets::{Kind, Packet, assert_gap_free, assert_time_moves_forward, packets, runs};
 use super::process::{Process, eventually, is_installed, missing};
 use super::relay::Relay;
 
 /// A program that plays a stream and keeps what it got as an FLV file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Player {
-    /// `ffmpeg -i URL -c copy`: demuxed and muxed again, from zero.
+    /// `ffmpeg -i URL -c copy`: demuxed and muxed again, with timestamps from zero.
     Ffmpeg,
     /// The same by an FFmpeg that reads Enhanced FLV.
     NewerFfmpeg,
-    /// VLC, which writes the bytes it was sent.
+    /// VLC, which writes the bytes it received.
     Vlc,
-    /// mpv, which demuxes, decodes to nowhere and records beside it.
+    /// mpv, which decodes without output and records.
     Mpv,
-    /// rtmpdump (librtmp), which writes the bytes it was sent.
+    /// rtmpdump (librtmp), which writes the bytes it received.
     Rtmpdump,
-    /// GStreamer's rtmpsrc (librtmp), written as it came.
+    /// GStreamer's rtmpsrc (librtmp), unchanged.
     Rtmpsrc,
-    /// GStreamer's rtmp2src, written as it came.
+    /// GStreamer's rtmp2src, unchanged.
     Rtmp2src,
 }
 
 impl Player {
-    /// Each that knows the codecs of old, as all do but for the newer FFmpeg, which has tests of its own.
+    /// All except the newer FFmpeg, which has tests of its own.
     pub const ALL: [Player; 6] =
         [Player::Ffmpeg, Player::Vlc, Player::Mpv, Player::Rtmpdump, Player::Rtmpsrc, Player::Rtmp2src];
 
-    /// Each that plays FLV over HTTP.
+    /// All that play FLV over HTTP.
     pub const OVER_HTTP: [Player; 4] = [Player::Ffmpeg, Player::NewerFfmpeg, Player::Vlc, Player::Mpv];
 
-    /// Starts to play `app/name`; a directory of the relay takes the recording.
+    /// Starts to play `app/name`; the recording is in the relay's directory.
     pub fn record(self, relay: &Relay, name: &str) -> Recording {
         self.record_from(relay, &relay.url(name))
     }
@@ -81,8 +81,7 @@ impl Player {
                 rtmpdump.args(["--live", "-r", url, "-o"]).arg(&file);
                 rtmpdump
             }
-            // At the end of a stream rtmpsrc connects again if it has begun to fill a block: blocks of one byte
-            // are never half full.
+            // At the end of a stream rtmpsrc reconnects if a block is partly filled: blocks of one byte never are.
             Player::Rtmpsrc => gstreamer(&format!(
                 "rtmpsrc blocksize=1 location=\"{url} live=1\" ! filesink location={}",
                 file.display()
@@ -94,7 +93,7 @@ impl Player {
     }
 }
 
-/// A player at work.
+/// A running player.
 pub struct Recording {
     /// Which one.
     pub player: Player,
@@ -105,7 +104,7 @@ pub struct Recording {
 }
 
 impl Recording {
-    /// Waits until it has written that much.
+    /// Waits until it has written this much.
     pub fn wait_for_bytes(&self, bytes: u64, within: Duration) {
         let what = format!("{bytes} bytes in the recording of {:?}", self.player);
         eventually(&what, within, || (self.size() >= bytes).then_some(()));
@@ -116,7 +115,7 @@ impl Recording {
         std::fs::metadata(&self.file).map_or(0, |file| file.len())
     }
 
-    /// Waits for the player to end by itself, and well, and gives what it recorded.
+    /// Waits for the player to exit by itself and with success; returns what it recorded.
     pub fn finish(mut self, within: Duration) -> Vec<Packet> {
         self.process.expect_success(within);
         packets(&self.file)
@@ -124,17 +123,17 @@ impl Recording {
 }
 
 impl Recording {
-    /// Waits for the player to end by itself, and fails the test unless it got the beginning of one clip, then,
-    /// from a key frame on, the whole of another one, with time going on as if they were one.
+    /// Waits for the player to exit by itself; fails the test unless it got the beginning of one clip, then, from a key
+    /// frame on, the whole of another one, with continuous timestamps.
     pub fn expect_change_of_publisher(self, one: &Clip, two: &Clip) {
         let player = format!("{:?}", self.player);
         let recorded = self.finish(SOON);
-        assert_time_goes_on(&player, &recorded, LARGEST_STEP_MS);
+        assert_time_moves_forward(&player, &recorded, MAX_STEP_MS);
         let (one, two) = (packets(&one.file()), packets(&two.file()));
         let split = [Kind::Audio, Kind::Video].map(|kind| {
             let runs = runs(&[&one, &two], &recorded, kind);
             let order: Vec<usize> = runs.iter().map(|(clip, _)| *clip).collect();
-            assert_eq!(order, [0, 1], "{player}: {kind:?} comes from these clips, in turn");
+            assert_eq!(order, [0, 1], "{player}: {kind:?} is of these clips, in turn");
             runs
         });
         let part = |clip: usize| -> Vec<Packet> {
@@ -145,12 +144,12 @@ impl Recording {
         assert_gap_free(&format!("{player}, second publisher"), &two, &part(1));
         assert_eq!(part(1).len(), two.len(), "{player} misses packets of the second publisher");
         let [_, video] = &split;
-        assert!(video[1].1[0].is_key_frame, "{player}: pictures go on with {:?}", video[1].1[0]);
+        assert!(video[1].1[0].is_key_frame, "{player}: video continues with {:?}", video[1].1[0]);
     }
 }
 
-/// Plays a name until it ends, and keeps nothing: `ffplay` without a window, VLC without outputs.
-pub fn play_to_nowhere(program: &str, relay: &Relay, name: &str) -> Process {
+/// Plays a name until it ends, without a recording: `ffplay` without a window, VLC without outputs.
+pub fn play_without_output(program: &str, relay: &Relay, name: &str) -> Process {
     let url = relay.url(name);
     let command = match program {
         "ffplay" => {
@@ -168,7 +167,7 @@ pub fn play_to_nowhere(program: &str, relay: &Relay, name: &str) -> Process {
             vlc.args(["--vout", "dummy", "--aout", "dummy", &url, "vlc://quit"]);
             vlc
         }
-        other => panic!("how does {other} play to nowhere?"),
+        other => panic!("{other} is no program that can play without output"),
     };
     Process::start_logged(command, &new_file(relay.dir(), program, "log"))
 }
@@ -176,18 +175,18 @@ pub fn play_to_nowhere(program: &str, relay: &Relay, name: &str) -> Process {
 /// A program that publishes a file as if it were live.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Publisher {
-    /// FFmpeg, each frame at its time.
+    /// FFmpeg, in real time.
     Ffmpeg,
     /// The same by an FFmpeg that writes Enhanced FLV.
     NewerFfmpeg,
-    /// GStreamer's rtmpsink (librtmp), each frame at its time.
+    /// GStreamer's rtmpsink (librtmp), in real time.
     Rtmpsink,
-    /// GStreamer's rtmp2sink, each frame at its time.
+    /// GStreamer's rtmp2sink, in real time.
     Rtmp2sink,
 }
 
 impl Publisher {
-    /// Starts to publish an FLV file with sound and picture as `app/name`.
+    /// Starts to publish an FLV file with audio and video as `app/name`.
     pub fn publish(self, relay: &Relay, file: &Path, name: &str) -> Process {
         let url = relay.url(name);
         let sent = self.sent_file(relay);
@@ -212,14 +211,14 @@ impl Publisher {
         Process::start_logged(command, &new_file(relay.dir(), &format!("{self:?}"), "log"))
     }
 
-    /// Where it keeps a copy of what it sends: GStreamer's muxer gives the frames times of its own, and the newer
-    /// FFmpeg's writes headers of its own. The FFmpeg of old keeps none: it sends what is in the file.
+    /// A copy of what it sends: GStreamer's muxer changes the timestamps, and the newer FFmpeg's changes the headers. The
+    /// older FFmpeg makes no copy: it sends what is in the file.
     pub fn sent_file(self, relay: &Relay) -> PathBuf {
         relay.dir().join(format!("sent-by-{self:?}.flv"))
     }
 }
 
-/// FFmpeg, sending a file at the pace of its times.
+/// FFmpeg, sending a file in real time.
 fn ffmpeg(program: &str, file: &Path, output: &[&str]) -> Command {
     let mut ffmpeg = Command::new(program);
     ffmpeg.args(["-nostdin", "-v", "warning", "-re", "-i"]).arg(file).args(["-c", "copy"]).args(output);
@@ -244,7 +243,7 @@ pub fn vlc(home: &Path) -> Command {
 
 fn gstreamer(pipeline: &str) -> Command {
     let mut command = Command::new("gst-launch-1.0");
-    // The pipeline is one argument a word, as a shell would split it; none of ours has a space but in quotes.
+    // One argument per word, as a shell splits them; ours have spaces only in quotes.
     command.arg("--quiet").args(words(pipeline));
     command
 }
@@ -253,11 +252,11 @@ fn gstreamer(pipeline: &str) -> Command {
 fn words(pipeline: &str) -> Vec<String> {
     let mut words = vec![String::new()];
     let mut is_quoted = false;
-    for letter in pipeline.chars() {
-        match letter {
+    for c in pipeline.chars() {
+        match c {
             '"' => is_quoted = !is_quoted,
             ' ' if !is_quoted => words.push(String::new()),
-            _ => words.last_mut().expect("there is always one").push(letter),
+            _ => words.last_mut().expect("there is always one").push(c),
         }
     }
     words.retain(|word| !word.is_empty());
@@ -269,7 +268,7 @@ fn sink(file: &Path) -> String {
     format!("filesink buffer-mode=unbuffered location={}", file.display())
 }
 
-/// A name that is not taken yet, for any user to write to.
+/// Creates a file with a name not in use, writable for any user.
 fn new_file(dir: &Path, stem: &str, extension: &str) -> PathBuf {
     let file = (0..)
         .map(|number| dir.join(format!("{stem}-{number}.{extension}")))
@@ -280,5 +279,5 @@ fn new_file(dir: &Path, stem: &str, extension: &str) -> PathBuf {
     file
 }
 
-/// The time that a publisher was away may show in the timestamps; hours may not.
-const LARGEST_STEP_MS: i64 = 10_000;
+/// While no publisher is connected, timestamps may advance by that time, not by hours.
+const MAX_STEP_MS: i64 = 10_000;

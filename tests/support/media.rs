@@ -10,21 +10,21 @@ use super::SOON;
 use super::newer_ffmpeg::NEWER_FFMPEG;
 use super::process::Process;
 
-/// What a generated file holds: a test picture at 30 fps with a key frame each second, a tone, or one of them.
+/// What a generated file contains: a test video at 30 fps with a key frame each second, a tone, or both.
 #[derive(Clone, Copy, Hash)]
 pub struct Clip {
     codecs: Codecs,
-    /// Source of the picture and the encoder's options.
+    /// Source of the video, and the encoder's options.
     video: Option<(&'static str, &'static [&'static str])>,
     /// The tone, in Hz.
     audio: Option<u32>,
     seconds: u32,
 }
 
-/// What it is coded in; H.264 and HEVC with two B-frames in a row.
+/// Its codecs; H.264 and HEVC have two consecutive B-frames.
 #[derive(Clone, Copy, Hash)]
 enum Codecs {
-    /// H.264 and AAC, in the FLV of old.
+    /// H.264 and AAC, in legacy FLV.
     H264Aac,
     /// HEVC, in Enhanced FLV, and AAC.
     HevcAac,
@@ -33,22 +33,22 @@ enum Codecs {
 }
 
 impl Clip {
-    /// Picture and tone, small.
+    /// Small video and a tone.
     pub const AUDIO_VIDEO: Clip = Clip {
         codecs: Codecs::H264Aac,
         video: Some(("testsrc2=size=160x90:rate=30", &["-b:v", "200k"])),
         audio: Some(440),
         seconds: 5,
     };
-    /// Another picture of another size, so other sequence headers, and another tone.
+    /// Another video of another size, thus with other sequence headers, and another tone.
     pub const OTHER: Clip = Clip {
         video: Some(("testsrc=size=128x72:rate=30", &["-b:v", "200k"])),
         audio: Some(660),
         ..Clip::AUDIO_VIDEO
     };
-    /// Picture in HEVC and tone in AAC, small.
+    /// Small video in HEVC, audio in AAC.
     pub const HEVC_AAC: Clip = Clip { codecs: Codecs::HevcAac, ..Clip::AUDIO_VIDEO };
-    /// Picture in AV1 and tone in Opus, small.
+    /// Small video in AV1, audio in Opus.
     pub const AV1_OPUS: Clip = Clip { codecs: Codecs::Av1Opus, ..Clip::AUDIO_VIDEO };
     /// Frames of well over 64 KiB: each is several chunks.
     pub const LARGE: Clip = Clip {
@@ -62,7 +62,7 @@ impl Clip {
         video: Some(("testsrc2=size=160x128:rate=30", &["-b:v", "200k", "-slices", "4"])),
         ..Clip::AUDIO_VIDEO
     };
-    /// A key frame each 5 s, without pictures that come out of order.
+    /// A key frame each 5 s, without B-frames.
     pub const LONG_GROUPS: Clip = Clip {
         video: Some((
             "testsrc2=size=160x90:rate=30",
@@ -70,24 +70,24 @@ impl Clip {
         )),
         ..Clip::AUDIO_VIDEO
     };
-    /// A tone and no picture.
+    /// Audio only.
     pub const AUDIO_ONLY: Clip = Clip { video: None, ..Clip::AUDIO_VIDEO };
-    /// A picture and no tone.
+    /// Video only.
     pub const VIDEO_ONLY: Clip = Clip { audio: None, ..Clip::AUDIO_VIDEO };
 
-    /// The same, so long.
+    /// The same with this duration.
     pub const fn seconds(self, seconds: u32) -> Clip {
         Clip { seconds, ..self }
     }
 
-    /// How long it is.
+    /// Its duration.
     pub fn duration(&self) -> Duration {
         Duration::from_secs(self.seconds.into())
     }
 
-    /// The file, made if it is not there yet.
+    /// The file, generated if it does not exist yet.
     pub fn file(&self) -> PathBuf {
-        // One at a time in this process; another process that makes the same file replaces it by an equal one.
+        // One at a time in this process; another process that generates the same file replaces it by an equal one.
         static MAKING: Mutex<()> = Mutex::new(());
         let _making = MAKING.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         let dir = Path::new(env!("CARGO_TARGET_TMPDIR"));
@@ -100,7 +100,7 @@ impl Clip {
         file
     }
 
-    /// Bytes of the file: with a recorder's progress it tells how far a stream is.
+    /// Bytes of the file: compared with the size of a recording, the progress of a stream.
     pub fn size(&self) -> u64 {
         std::fs::metadata(self.file()).unwrap().len()
     }
@@ -126,7 +126,7 @@ impl Clip {
         Process::start_logged(ffmpeg, &file.with_extension("log")).expect_success(6 * SOON);
     }
 
-    /// Changes with whatever decides the bytes of the file.
+    /// Changes with everything that decides the bytes of the file.
     fn identity(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
         (self, self.codecs.video_encoder(), self.codecs.audio_encoder()).hash(&mut hasher);
@@ -135,7 +135,7 @@ impl Clip {
 }
 
 impl Codecs {
-    /// The one that knows them.
+    /// The one that supports them.
     fn ffmpeg(self) -> &'static str {
         match self {
             Codecs::H264Aac => "ffmpeg",
@@ -143,7 +143,7 @@ impl Codecs {
         }
     }
 
-    /// A key frame each second and nowhere else, no picture that needs one before that, one thread.
+    /// A key frame each second and nowhere else, closed groups of pictures, one thread.
     fn video_encoder(self) -> &'static [&'static str] {
         match self {
             Codecs::H264Aac => X264,

@@ -1,4 +1,4 @@
-//! An FFmpeg newer than the one of Debian: it writes and reads Enhanced FLV. What it says of a file.
+//! An FFmpeg newer than Debian's: it writes and reads Enhanced FLV. Its view of a file.
 
 use std::path::Path;
 use std::process::Command;
@@ -6,20 +6,20 @@ use std::process::Command;
 use super::packets::{Kind, Packet};
 use super::process::missing;
 
-/// Where `./test` puts it.
+/// Where `./test` installs it.
 pub const NEWER_FFMPEG: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/tools/newer-ffmpeg");
 
-/// The packets of an FLV file with sound and pictures, in its order.
+/// The packets of an FLV file with audio and video, in file order.
 pub fn packets(file: &Path) -> Vec<Packet> {
-    // The third stream is the first one without all pictures that need others.
+    // The third stream is the key frames of the first one.
     let key_frames = ["-map", "0:v", "-c", "copy", "-bsf:2", "noise=drop=not(key)"];
     packets_of(file, &[&["-map", "0:v", "-map", "0:a"], &key_frames[..]].concat())
 }
 
-/// The packets of the first video track of an FLV file, in its order.
+/// The packets of the first video track of an FLV file, in file order.
 pub fn first_video_track(file: &Path) -> Vec<Packet> {
     let key_frames = ["-map", "0:v:0", "-c", "copy", "-bsf:2", "noise=drop=not(key)"];
-    // Also those before the first key frame, which there should not be.
+    // Includes frames before the first key frame, of which there should be none.
     let streams = ["-map", "0:v:0", "-map", "0:a", "-copyinkf:0"];
     let packets = packets_of(file, &[&streams, &key_frames[..]].concat());
     packets.into_iter().filter(|packet| packet.kind == Kind::Video).collect()
@@ -39,12 +39,12 @@ fn packets_of(file: &Path, streams: &[&str]) -> Vec<Packet> {
     packets.into_iter().map(packet).collect()
 }
 
-/// Decodes sound and pictures of an FLV file, and gives the hash of each picture. Fails the test if the decoders
-/// have anything to say about it.
-pub fn decoded_pictures(file: &Path) -> Vec<String> {
+/// Decodes audio and video of an FLV file; returns the hash of each video frame. Fails the test if the decoders print a
+/// warning.
+pub fn decoded_video_frames(file: &Path) -> Vec<String> {
     let decoded = hashes(file, &["-map", "0:v", "-map", "0:a", "-fps_mode", "passthrough"]);
-    let pictures = decoded.into_iter().filter(|hash| hash.stream == 0);
-    pictures.map(|hash| hash.of_bytes).collect()
+    let video = decoded.into_iter().filter(|hash| hash.stream == 0);
+    video.map(|hash| hash.of_bytes).collect()
 }
 
 /// A line of FFmpeg's framehash muxer.
@@ -56,7 +56,7 @@ struct Hash {
     of_bytes: String,
 }
 
-/// Reads a file with times as they are in it, and gives the hashes of the streams that the options make of it.
+/// Reads a file with its own timestamps; returns the hashes of the streams that the options make of it.
 fn hashes(file: &Path, options: &[&str]) -> Vec<Hash> {
     let output = Command::new(NEWER_FFMPEG)
         .args(["-nostdin", "-v", "warning", "-xerror", "-copyts", "-i"])
@@ -65,9 +65,9 @@ fn hashes(file: &Path, options: &[&str]) -> Vec<Hash> {
         .args(["-f", "framehash", "-hash", "md5", "-"])
         .output()
         .unwrap_or_else(|_| panic!("{}", missing(NEWER_FFMPEG)));
-    let complaints = String::from_utf8_lossy(&output.stderr);
-    let is_well = output.status.success() && complaints.is_empty();
-    assert!(is_well, "{}: {}\n{complaints}", file.display(), output.status);
+    let warnings = String::from_utf8_lossy(&output.stderr);
+    let is_valid = output.status.success() && warnings.is_empty();
+    assert!(is_valid, "{}: {}\n{warnings}", file.display(), output.status);
     let lines = String::from_utf8_lossy(&output.stdout);
     lines.lines().filter(|line| !line.starts_with('#')).map(hash).collect()
 }
@@ -76,7 +76,7 @@ fn hashes(file: &Path, options: &[&str]) -> Vec<Hash> {
 fn hash(line: &str) -> Hash {
     let fields: Vec<&str> = line.split(',').map(str::trim).collect();
     let &[stream, dts, pts, _duration, _size, of_bytes] = &fields[..] else {
-        panic!("what does FFmpeg mean by {line:?}?");
+        panic!("not a line of framehash: {line:?}");
     };
     Hash {
         stream: stream.parse().unwrap(),

@@ -1,4 +1,4 @@
-//! What is in a recording: each packet's time and the hash of its bytes, and what it means to have got them all.
+//! The contents of a recording: each packet's time and the hash of its bytes, and checks that none is missing.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -9,19 +9,19 @@ use serde_json::Value;
 
 use super::process::missing;
 
-/// Whether a packet is sound or picture.
+/// Whether a packet is audio or video.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
-    /// Sound.
+    /// Audio.
     Audio,
-    /// Picture.
+    /// Video.
     Video,
 }
 
-/// One packet of a file, as FFmpeg's demuxer gives it.
+/// One packet of a file, as FFmpeg's demuxer returns it.
 #[derive(Clone, Debug)]
 pub struct Packet {
-    /// Sound or picture.
+    /// Audio or video.
     pub kind: Kind,
     /// When it is decoded.
     pub dts_ms: i64,
@@ -33,7 +33,7 @@ pub struct Packet {
     pub hash: String,
 }
 
-/// The packets of an FLV file, in its order.
+/// The packets of an FLV file, in file order.
 pub fn packets(file: &Path) -> Vec<Packet> {
     let output = Command::new("ffprobe")
         .args(["-v", "error", "-show_packets", "-show_data_hash", "md5", "-of", "json"])
@@ -41,7 +41,7 @@ pub fn packets(file: &Path) -> Vec<Packet> {
         .output()
         .unwrap_or_else(|_| panic!("{}", missing("ffprobe")));
     let list: Value = serde_json::from_slice(&output.stdout)
-        .unwrap_or_else(|error| panic!("ffprobe says nothing of {}: {error}", file.display()));
+        .unwrap_or_else(|error| panic!("ffprobe prints no JSON for {}: {error}", file.display()));
     let list = list["packets"].as_array().cloned().unwrap_or_default();
     list.iter().filter_map(packet).collect()
 }
@@ -61,19 +61,19 @@ fn packet(value: &Value) -> Option<Packet> {
     })
 }
 
-/// What of a published file a recording holds.
+/// The part of a published file that a recording contains.
 #[derive(Debug)]
 pub struct Received {
-    /// Which of the published sound packets, by number.
+    /// Which of the published audio packets, by number.
     pub audio: Range<usize>,
-    /// Which of the published pictures, by number.
+    /// Which of the published video packets, by number.
     pub video: Range<usize>,
-    /// What the recorder took off the timestamps.
+    /// What the recorder subtracted from the timestamps.
     pub offset_ms: i64,
 }
 
-/// Fails the test unless the recording is, for sound and for picture, an unbroken run of what was published,
-/// with the same times but for one constant. Says which run.
+/// Fails the test unless the recording is, for audio and for video, an unbroken run of what was published, with the same
+/// timestamps up to a constant. Returns that run.
 pub fn assert_gap_free(player: &str, published: &[Packet], recorded: &[Packet]) -> Received {
     assert!(!recorded.is_empty(), "{player} recorded nothing");
     let audio = run_of(player, Kind::Audio, published, recorded);
@@ -102,7 +102,7 @@ fn run_of(player: &str, kind: Kind, published: &[Packet], recorded: &[Packet]) -
         let pairs = published[start..].iter().zip(&recorded);
         pairs.take_while(|(sent, got)| sent.hash == got.hash).count()
     };
-    // The longest match: two packets may be alike, two runs hardly.
+    // The longest match: two packets may be equal, long runs hardly.
     let (start, length) = (0..published.len())
         .map(|start| (start, matching(start)))
         .max_by_key(|&(start, length)| (length, std::cmp::Reverse(start)))
@@ -118,8 +118,8 @@ fn run_of(player: &str, kind: Kind, published: &[Packet], recorded: &[Packet]) -
     start..start + length
 }
 
-/// Cuts a recording at the packets where it goes from one published file to another: for each run, which file
-/// (by its place in `published`) and the recorded packets. A packet of no file fails the test.
+/// Splits a recording where it changes from one published file to another. Returns for each run the file (its index in
+/// `published`) and the recorded packets. A packet of none of the files fails the test.
 pub fn runs(published: &[&[Packet]], recorded: &[Packet], kind: Kind) -> Vec<(usize, Vec<Packet>)> {
     let mut origin: HashMap<&str, usize> = HashMap::new();
     for (file, packets) in published.iter().enumerate() {
@@ -138,13 +138,13 @@ pub fn runs(published: &[&[Packet]], recorded: &[Packet], kind: Kind) -> Vec<(us
     runs
 }
 
-/// Fails the test if time goes back anywhere in a kind, or makes a step larger than this.
-pub fn assert_time_goes_on(player: &str, recorded: &[Packet], largest_step_ms: i64) {
+/// Fails the test if timestamps of a kind go back, or jump by more than `max_step_ms`.
+pub fn assert_time_moves_forward(player: &str, recorded: &[Packet], max_step_ms: i64) {
     for kind in [Kind::Audio, Kind::Video] {
         for pair in of_kind(recorded, kind).windows(2) {
             let step_ms = pair[1].dts_ms - pair[0].dts_ms;
             assert!(
-                (0..=largest_step_ms).contains(&step_ms),
+                (0..=max_step_ms).contains(&step_ms),
                 "{player}: {kind:?} goes from {} ms to {} ms",
                 pair[0].dts_ms,
                 pair[1].dts_ms
@@ -166,7 +166,7 @@ fn of_kind(packets: &[Packet], kind: Kind) -> Vec<&Packet> {
 mod tests {
     use super::*;
 
-    /// Packets of a sound and a picture in turn, 20 ms apart.
+    /// Audio and video packets in turn, 20 ms apart.
     fn stream() -> Vec<Packet> {
         let packet = |number: i64| Packet {
             kind: if number % 2 == 0 { Kind::Video } else { Kind::Audio },
@@ -209,6 +209,6 @@ mod tests {
     fn time_that_goes_back_is_noticed() {
         let mut recorded = stream();
         recorded.swap(10, 12);
-        assert_time_goes_on("a player", &recorded, 1000);
+        assert_time_moves_forward("a player", &recorded, 1000);
     }
 }

@@ -1,4 +1,4 @@
-//! A program that a test runs: waited for with a deadline, signalled by its own handle, never left behind.
+//! A program that a test runs: waited for with a deadline, signalled by pidfd, never left running.
 
 use std::fs::File;
 use std::io::ErrorKind;
@@ -16,11 +16,11 @@ pub use rustix::process::Signal;
 
 use super::newer_ffmpeg::NEWER_FFMPEG;
 
-/// A running program. Dropping it kills it, so a test that fails leaves nothing running.
+/// A running program. Dropping it kills it, so that a failed test leaves nothing running.
 pub struct Process {
     name: String,
     child: Child,
-    /// Names this very process, also after its number went to another one.
+    /// Still refers to this process after its id has been reused.
     handle: OwnedFd,
     log: Option<PathBuf>,
 }
@@ -35,8 +35,8 @@ impl Process {
         process
     }
 
-    /// Runs `command` with its output where the command says. A program that is not there fails the test, and
-    /// the message names the Debian package it is in.
+    /// Runs `command` with its output as the command says. A program that is not installed fails the test, with a message
+    /// that names its Debian package.
     pub fn start(mut command: Command) -> Process {
         let program = command.get_program().to_string_lossy().into_owned();
         let child = command.stdin(Stdio::null()).spawn().unwrap_or_else(|error| match error.kind() {
@@ -48,22 +48,22 @@ impl Process {
         Process { name: program, child, handle, log: None }
     }
 
-    /// Its number, for /proc.
+    /// Its process id, for /proc.
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    /// Its ends of the pipes that the command asked for.
+    /// The child process, for the pipes that the command requested.
     pub fn child(&mut self) -> &mut Child {
         &mut self.child
     }
 
-    /// Sends a signal; to a process that has ended, none.
+    /// Sends a signal, if the process still runs.
     pub fn signal(&self, signal: Signal) {
         let _ = pidfd_send_signal(&self.handle, signal);
     }
 
-    /// How it ended, or `None` if it still runs after that time.
+    /// Its exit status, or `None` if it still runs after that time.
     pub fn wait(&mut self, within: Duration) -> Option<ExitStatus> {
         let deadline = Instant::now() + within;
         loop {
@@ -79,13 +79,13 @@ impl Process {
         }
     }
 
-    /// Fails the test unless the program ends by itself, and well, within that time.
+    /// Fails the test unless the program exits with success within that time.
     pub fn expect_success(&mut self, within: Duration) {
         let status = self.expect_end(within);
         assert!(status.success(), "{} ended with {status}:\n{}", self.name, self.output());
     }
 
-    /// Fails the test unless the program ends by itself within that time, well or with an error of its own.
+    /// Fails the test unless the program exits by itself within that time, with success or with an error.
     pub fn expect_end(&mut self, within: Duration) -> ExitStatus {
         let status = self
             .wait(within)
@@ -115,7 +115,7 @@ impl Drop for Process {
     }
 }
 
-/// Looks again and again until `condition` gives a value; fails the test after `within`, saying what was missing.
+/// Polls until `condition` returns a value; fails the test after `within` with a message that contains `what`.
 pub fn eventually<T>(what: &str, within: Duration, mut condition: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + within;
     loop {
@@ -123,17 +123,17 @@ pub fn eventually<T>(what: &str, within: Duration, mut condition: impl FnMut() -
             return value;
         }
         assert!(Instant::now() < deadline, "not within {within:?}: {what}");
-        thread::sleep(LOOK_AGAIN);
+        thread::sleep(POLL_INTERVAL);
     }
 }
 
-/// Whether the program can be found.
+/// Whether the program is in `PATH`.
 pub fn is_installed(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path).any(|dir| dir.join(program).is_file())
 }
 
-/// What to do about a program that is not there.
+/// The message about a program that is not installed.
 pub fn missing(program: &str) -> String {
     let package = match program {
         "ffmpeg" | "ffprobe" | "ffplay" => "ffmpeg",
@@ -161,5 +161,5 @@ pub fn missing(program: &str) -> String {
     format!("{program} is needed for this test: apt-get install {package}")
 }
 
-/// Often enough not to be felt, seldom enough not to load the machine.
-const LOOK_AGAIN: Duration = Duration::from_millis(10);
+/// Short enough not to delay tests, long enough not to load the machine.
+const POLL_INTERVAL: Duration = Duration::from_millis(10);

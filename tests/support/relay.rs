@@ -1,4 +1,4 @@
-//! The relay as a user starts it: the built binary, on a port of its own, with its log lines at hand.
+//! The relay as a user starts it: the built binary, on a port of its own, with its log lines recorded.
 
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read};
@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use super::SOON;
 use super::process::{Process, Signal, eventually};
 
-/// A running relay and a directory for all that its clients write.
+/// A running relay, and a directory for files of its clients.
 pub struct Relay {
     process: Process,
     address: SocketAddr,
@@ -25,23 +25,23 @@ pub struct Relay {
 }
 
 impl Relay {
-    /// Starts one with this TOML configuration on top of the defaults, and two core threads, so that publisher
-    /// and players meet across cores.
+    /// Starts one with this TOML configuration in addition to the defaults, and two core threads, so that publisher and
+    /// players may be on different cores.
     pub fn start(config: &str) -> Relay {
         Relay::start_with(config, 2)
     }
 
-    /// Starts one with so many core threads.
+    /// Starts one with this many core threads.
     pub fn start_with(config: &str, cores: usize) -> Relay {
         Relay::launch(config, cores, Ipv4Addr::LOCALHOST, || Command::new(FANFARE))
     }
 
-    /// Starts one that listens at this address.
+    /// Starts one that listens on this address.
     pub fn start_at(ip: Ipv4Addr, config: &str) -> Relay {
         Relay::launch(config, 2, ip, || Command::new(FANFARE))
     }
 
-    /// Starts one with these variables in its environment.
+    /// Starts one with these environment variables.
     pub fn start_in(environment: &[(&str, &OsStr)], config: &str) -> Relay {
         Relay::launch(config, 2, Ipv4Addr::LOCALHOST, || {
             let mut command = Command::new(FANFARE);
@@ -50,7 +50,7 @@ impl Relay {
         })
     }
 
-    /// Starts one whose lines are JSON.
+    /// Starts one whose log lines are JSON.
     pub fn start_json(config: &str) -> Relay {
         Relay::launch(config, 2, Ipv4Addr::LOCALHOST, || {
             let mut command = Command::new(FANFARE);
@@ -59,7 +59,7 @@ impl Relay {
         })
     }
 
-    /// Starts one that may open so many files and cannot raise that limit.
+    /// Starts one that may open this many files and cannot raise that limit.
     pub fn start_with_files(config: &str, cores: usize, files: usize) -> Relay {
         Relay::launch(config, cores, Ipv4Addr::LOCALHOST, || {
             let mut shell = Command::new("sh");
@@ -68,23 +68,23 @@ impl Relay {
         })
     }
 
-    /// Starts one as a user of no privilege that may lock so many bytes of memory, and cannot raise that limit.
+    /// Starts one as an unprivileged user that may lock this many bytes of memory and cannot raise that limit.
     pub fn start_with_locked_memory(config: &str, cores: usize, bytes: u64) -> Relay {
         Relay::launch(config, cores, Ipv4Addr::LOCALHOST, || {
-            let mut command = as_nobody();
+            let mut command = as_unprivileged_user();
             command.args(["prlimit", &format!("--memlock={bytes}:{bytes}"), FANFARE]);
             command
         })
     }
 
-    /// `command` is what the relay's arguments are put behind.
+    /// The relay's arguments are appended to `command`.
     fn launch(config: &str, cores: usize, ip: Ipv4Addr, command: impl Fn() -> Command) -> Relay {
         let dir = shared_directory();
         let file = dir.path().join("fanfare.toml");
-        // Tests count on each line, however many peers cause it.
+        // Tests wait for each line, however many peers cause it.
         let each_line = if config.contains("lines_per_network") { "" } else { "log.lines_per_network = 0\n" };
         std::fs::write(&file, format!("{each_line}{config}")).unwrap();
-        // Another process may take the port between our look and the relay's bind: then look again.
+        // Another process may take the port before the relay binds it: then try another one.
         for _ in 0..10 {
             if let Some((process, address, http_addresses, log)) =
                 try_start(command(), &file, cores, free_address(ip))
@@ -95,64 +95,64 @@ impl Relay {
         panic!("no port was free");
     }
 
-    /// Where clients connect.
+    /// The address for RTMP clients.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Where browsers connect.
+    /// The address for browsers.
     pub fn http_address(&self) -> SocketAddr {
         self.http_addresses[0]
     }
 
-    /// Where the API is, if it has an address of its own.
+    /// The address of the API, if it has one of its own.
     pub fn own_api_address(&self) -> SocketAddr {
         self.http_addresses[1]
     }
 
-    /// The address of `/path` for a browser.
+    /// The URL of `/path` for a browser.
     pub fn http_url(&self, path: &str) -> String {
         format!("http://{}{path}", self.http_address())
     }
 
-    /// The address of `app/name` for a client.
+    /// The URL of `app/name` for an RTMP client.
     pub fn url(&self, name: &str) -> String {
         format!("rtmp://{}/{name}", self.address)
     }
 
-    /// The token that it made for its API at its start.
+    /// The API token that it created at its start.
     pub fn token(&self) -> String {
-        std::fs::read_to_string(self.token_file()).expect("it made a token").trim_end().to_owned()
+        std::fs::read_to_string(self.token_file()).expect("it created a token").trim_end().to_owned()
     }
 
-    /// Where it keeps that.
+    /// The file with the token.
     pub fn token_file(&self) -> PathBuf {
         self.dir.path().join("fanfare/token")
     }
 
-    /// A directory in which any user may write.
+    /// A directory that any user may write to.
     pub fn dir(&self) -> &Path {
         self.dir.path()
     }
 
     /// The log lines so far.
     pub fn log(&self) -> Vec<String> {
-        // Also after a test failed while it held them.
+        // Also after a test has failed while it held the lock.
         self.log.lines.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Stops reading what the relay writes to standard error, or goes on with it.
+    /// Stops reading the relay's standard error, or resumes.
     pub fn read_log(&self, is_read: bool) {
         *self.log.is_read.0.lock().unwrap() = is_read;
         self.log.is_read.1.notify_all();
     }
 
-    /// Waits for a log line that has each of `words` in it, and gives it; fails the test after [`SOON`].
+    /// Waits for a log line that contains each of `words`, and returns it; fails the test after [`SOON`].
     pub fn wait_for_log(&self, words: &[&str]) -> String {
         self.wait_for_logs(1, words, SOON).remove(0)
     }
 
-    /// Waits for `count` log lines with each of `words` in them, and gives all such lines.
+    /// Waits for `count` log lines that contain each of `words`, and returns all such lines.
     pub fn wait_for_logs(&self, count: usize, words: &[&str], within: Duration) -> Vec<String> {
         let deadline = Instant::now() + within;
         let mut lines = self.log.lines.lock().unwrap();
@@ -178,17 +178,17 @@ impl Relay {
         self.wait_for_log(&["publishing", name]);
     }
 
-    /// Waits until a publisher of `app/name` has gone.
+    /// Waits until a publish of `app/name` has ended.
     pub fn wait_for_publisher_gone(&self, name: &str) {
         self.wait_for_log(&["publish ended", name]);
     }
 
-    /// Waits until so many players have asked for `app/name`.
+    /// Waits until this many players have requested `app/name`.
     pub fn wait_for_players(&self, name: &str, count: usize) {
         self.wait_for_logs(count, &["playing", name], SOON);
     }
 
-    /// Its number.
+    /// Its process id.
     pub fn pid(&self) -> u32 {
         self.process.pid()
     }
@@ -198,12 +198,12 @@ impl Relay {
         self.process.signal(signal);
     }
 
-    /// Waits for it to leave.
+    /// Waits for it to exit.
     pub fn expect_end(&mut self, within: Duration) -> ExitStatus {
         self.process.expect_end(within)
     }
 
-    /// Fails the test if it is gone.
+    /// Fails the test if it has exited.
     pub fn expect_running(&mut self) {
         self.process.expect_running();
     }
@@ -214,17 +214,17 @@ impl Relay {
         let line = status
             .lines()
             .find_map(|line| line.strip_prefix("VmRSS:"))
-            .expect("Linux tells the resident set of a live process");
+            .expect("Linux reports the resident set of a live process");
         let kib: u64 = line.trim().trim_end_matches(" kB").parse().unwrap();
         kib * 1024
     }
 
-    /// How many descriptors are open. It varies by a few while the relay starts.
+    /// Open descriptors. The number varies by a few while the relay starts.
     pub fn open_files(&self) -> usize {
         std::fs::read_dir(format!("/proc/{}/fd", self.process.pid())).unwrap().count()
     }
 
-    /// How many sockets are open, its listeners among them.
+    /// Open sockets, its listeners included.
     pub fn open_sockets(&self) -> usize {
         let files = std::fs::read_dir(format!("/proc/{}/fd", self.process.pid())).unwrap();
         let targets = files.filter_map(|file| std::fs::read_link(file.ok()?.path()).ok());
@@ -233,7 +233,7 @@ impl Relay {
 }
 
 impl Drop for Relay {
-    // A failed test shows what the relay said.
+    // A failed test shows the relay's log.
     #[allow(clippy::print_stderr)]
     fn drop(&mut self) {
         if thread::panicking() {
@@ -242,13 +242,13 @@ impl Drop for Relay {
     }
 }
 
-/// What the relay has said on standard error, as it comes.
+/// The relay's standard error, line by line.
 #[derive(Clone, Default)]
 struct Log {
     lines: Arc<Mutex<Vec<String>>>,
-    /// Told at each new line.
+    /// Notified at each new line.
     more: Arc<Condvar>,
-    /// False while nothing is to be read.
+    /// False while reading is stopped.
     is_read: Arc<(Mutex<bool>, Condvar)>,
 }
 
@@ -269,7 +269,7 @@ impl Log {
 /// The program under test.
 pub const FANFARE: &str = env!("CARGO_BIN_EXE_fanfare");
 
-/// `None` if the relay left before it took connections: the port was in use.
+/// `None` if the relay exited at once because the port was in use.
 fn try_start(
     mut command: Command,
     config: &Path,
@@ -281,7 +281,7 @@ fn try_start(
         .arg(config)
         .args(["--rtmp", &address.to_string(), "--cores", &cores.to_string()])
         .args(["--http", &SocketAddr::new(address.ip(), 0).to_string()])
-        // Its state is its own, and not that of whoever runs the tests.
+        // Its state directory is its own, not that of the user that runs the tests.
         .env("XDG_STATE_HOME", config.parent().expect("the file is in a directory"))
         .env_remove("STATE_DIRECTORY")
         .stdout(Stdio::piped())
@@ -291,10 +291,10 @@ fn try_start(
     let log = Log { is_read: Arc::new((Mutex::new(true), Condvar::new())), ..Log::default() };
     log.follow(process.child().stderr.take().expect("stderr is a pipe"));
     let mut stdout = BufReader::new(process.child().stdout.take().expect("stdout is a pipe"));
-    // It says where it listens once it does: to people on standard output, in JSON as a log line.
+    // Once it listens it prints its addresses: on standard output, or with JSON as a log line.
     let mut first_line = String::new();
     if is_json {
-        eventually("the relay listens or leaves", SOON, || {
+        eventually("the relay listens or exits", SOON, || {
             let line = log.lines.lock().unwrap().iter().find(|line| line.contains("listening")).cloned();
             if let Some(line) = &line {
                 assert!(line.contains(&address.to_string()), "{line}");
@@ -309,7 +309,7 @@ fn try_start(
     if first_line.is_empty() {
         let status = process.expect_end(SOON);
         let lines = log.lines.lock().unwrap().join("\n");
-        assert!(lines.contains("in use"), "the relay left with {status}:\n{lines}");
+        assert!(lines.contains("in use"), "the relay exited with {status}:\n{lines}");
         return None;
     }
     let addresses = |scheme: &str| -> Vec<SocketAddr> {
@@ -318,14 +318,14 @@ fn try_start(
     };
     let (rtmp, http) = (addresses("rtmp://"), addresses("http://"));
     assert!(!rtmp.is_empty() && !http.is_empty(), "no address in {first_line:?}");
-    // What follows is for people; a pipe that nobody empties would stop the relay.
+    // The rest is not needed, but a full pipe would block the relay.
     thread::spawn(move || std::io::copy(&mut stdout, &mut std::io::sink()));
     Some((process, rtmp[0], http, log))
 }
 
-/// Runs the program that follows without privilege. Each call names another user, so that no other process has a part
-/// of its limits. Who is no superuser has no privilege anyway.
-pub fn as_nobody() -> Command {
+/// A command that runs its arguments as an unprivileged user. Each call uses another user id, so that no other process
+/// counts towards its limits. Without root the current user is unprivileged already.
+pub fn as_unprivileged_user() -> Command {
     static CALLS: AtomicU32 = AtomicU32::new(0);
     if rustix::process::geteuid().is_root() {
         let id = 1_000_000 + std::process::id() % 1_000_000 * 100 + CALLS.fetch_add(1, Ordering::Relaxed);

@@ -1,23 +1,23 @@
-//! The tags of an FLV file (FLV 10.1 §E.4.1), unopened: what a player got, byte for byte.
+//! The tags of an FLV file (FLV 10.1 §E.4.1), not parsed further: what a player received, byte for byte.
 
 use std::fmt;
 use std::path::Path;
 
 use super::packets::Kind;
 
-/// A tag with sound, a picture, or the header of one.
+/// An audio or video tag, headers included.
 #[derive(PartialEq, Eq)]
 pub struct Tag {
-    /// Sound or picture.
+    /// Audio or video.
     pub kind: Kind,
-    /// All behind the tag header.
+    /// Everything after the tag header.
     pub payload: Vec<u8>,
 }
 
-/// The audio and video tags of an FLV file, in its order. A file that ends within a tag fails the test.
+/// The audio and video tags of an FLV file, in file order. A file that ends within a tag fails the test.
 pub fn tags(file: &Path) -> Vec<Tag> {
     let bytes = std::fs::read(file).unwrap();
-    assert!(bytes.starts_with(b"FLV"), "{} is no FLV", file.display());
+    assert!(bytes.starts_with(b"FLV"), "{} is not FLV", file.display());
     let mut rest = &bytes[FILE_HEADER..];
     let mut tags = Vec::new();
     while let Some((&[tag_type, a, b, c, ..], body)) = rest.split_first_chunk::<TAG_HEADER>() {
@@ -34,7 +34,7 @@ pub fn tags(file: &Path) -> Vec<Tag> {
     tags
 }
 
-/// The first bytes say which tag it is; all of them would fill the screen when a test fails.
+/// The first bytes identify the tag; all of them would fill the screen when a test fails.
 impl fmt::Debug for Tag {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let first = &self.payload[..self.payload.len().min(16)];
@@ -42,7 +42,7 @@ impl fmt::Debug for Tag {
     }
 }
 
-/// Bytes before the first tag: the file's header, and the size of the tag that is not before it.
+/// Bytes before the first tag: the file's header, and PreviousTagSize0.
 const FILE_HEADER: usize = 9 + PREVIOUS_TAG_SIZE;
 const TAG_HEADER: usize = 11;
 const PREVIOUS_TAG_SIZE: usize = 4;

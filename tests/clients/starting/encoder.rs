@@ -1,5 +1,5 @@
-//! An FFmpeg that publishes a file to several relays at once, frame by frame at its time, and tells when it sent each.
-//! Each frame shows its number.
+//! An FFmpeg that publishes a file to several relays at once in real time, and when it sent each frame. Each frame shows
+//! its number.
 
 use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -36,14 +36,14 @@ struct Sent {
 }
 
 impl Encoder {
-    /// Publishes to all of these, with options that choose tracks.
+    /// Publishes to all of these URLs, with options that select tracks.
     pub fn start(dir: &Path, tracks: &[&str], urls: &[&str]) -> Encoder {
         let mut ffmpeg = Command::new("ffmpeg");
         ffmpeg.args(["-nostdin", "-v", "error", "-re", "-i"]).arg(numbered_frames());
         for url in urls {
             ffmpeg.args(tracks).args(["-c", "copy", "-f", "flv", url]);
         }
-        // The last to be written, so that what comes out here has gone to the relays.
+        // The last output: a frame that is written here has been sent to the relays.
         ffmpeg.args(["-c", "copy", "-f", "flv", "-flush_packets", "1", "pipe:1"]);
         ffmpeg.stdout(Stdio::piped()).stderr(std::fs::File::create(dir.join("encoder.log")).unwrap());
         let mut process = Process::start(ffmpeg);
@@ -56,24 +56,24 @@ impl Encoder {
         Encoder { _process: process, sent }
     }
 
-    /// When each frame so far was sent, by its number.
+    /// When each frame was sent so far, by its number.
     pub fn sent(&self) -> Vec<Instant> {
         self.sent.frames.lock().unwrap().clone()
     }
 
-    /// Waits until so many frames have been sent.
+    /// Waits until this frame has been sent.
     pub fn wait_for_frame(&self, number: usize) {
         self.sent.wait_until(|count| count > number);
     }
 
-    /// Waits until a quarter of a group of frames has been sent: its key frame is past, and the next one far away.
+    /// Waits until a quarter of a group of pictures has been sent: its key frame is past, and the next one far away.
     pub fn wait_for_the_middle_of_a_group(&self) {
         self.sent.wait_until(|count| count % GROUP == GROUP / 4);
     }
 }
 
 impl Sent {
-    /// Reads FLV and takes the time of each frame.
+    /// Reads FLV and records the time of each frame.
     fn follow(&self, mut flv: impl Read) {
         let mut header = [0; 9 + 4];
         let mut tag = [0; 11];
@@ -97,7 +97,7 @@ impl Sent {
     }
 }
 
-/// A file with noise enough for a bitrate that people use, and numbers that a machine can read.
+/// A file with enough noise for a usual bitrate, and numbers that a program can read.
 fn numbered_frames() -> PathBuf {
     let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("numbered-{FRAMES_PER_SECOND}.flv"));
     if file.exists() {

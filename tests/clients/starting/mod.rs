@@ -1,5 +1,5 @@
-//! How soon VLC shows a stream that has been live for a while, and how far behind live it stays: the two commands of
-//! the README, beside nginx-rtmp, which gets the same frames from the same encoder in the same run.
+//! How soon VLC shows a stream that has been live for a while, and how far behind live it stays, with the two commands of
+//! the README, compared with nginx-rtmp, which gets the same frames from the same encoder in the same run.
 
 mod encoder;
 mod nginx;
@@ -13,29 +13,28 @@ use encoder::{Encoder, FRAMES_PER_SECOND};
 use nginx::Nginx;
 use screen::Screen;
 
-/// From the start of VLC to its first frame, and how much older than live the frames are that it shows: the goal that
-/// the relay is built for.
+/// The goal for both: the time from the start of VLC to its first frame, and how far behind live its frames are.
 const GOAL: Duration = Duration::from_millis(1500);
 
-/// VLC has to start, and two cores may have other things to do.
+/// VLC has to start, and two cores may be busy.
 const TRIES: usize = 3;
 
-/// FFmpeg's reader, which VLC uses, takes 40 frames of H.264 before it says what it has found, and VLC plays from the
-/// first of them. At 25 frames per second VLC is behind by 1.6 s whatever a relay does, at 30 by 1.33 s; at 60 it is what
-/// the relay sends that decides.
+/// FFmpeg's reader, which VLC uses, takes 40 frames of H.264 to analyse a stream, and VLC plays from the first of them. At
+/// 25 frames per second VLC is behind by 1.6 s whatever a relay does, at 30 by 1.33 s; at 60 the relay makes the
+/// difference.
 #[test]
 fn vlc_shows_a_late_joiner_its_first_frame_at_once_and_near_live() {
     expect_the_goal(&[]);
 }
 
-/// FFmpeg's reader looks for a second track for 5 s, unless it is told that there is none.
+/// FFmpeg's reader looks for a second track for 5 s, unless the stream says that there is none.
 #[test]
 fn vlc_does_not_wait_for_the_audio_of_a_stream_that_has_none() {
     expect_the_goal(&["-an"]);
 }
 
 fn expect_the_goal(tracks: &[&str]) {
-    // Two VLCs at once would measure each other.
+    // Two VLCs at once would slow each other down.
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let relay = Relay::start("");
@@ -58,7 +57,7 @@ fn expect_the_goal(tracks: &[&str]) {
     }
 }
 
-/// What a viewer has to wait for.
+/// How long a viewer waits.
 #[derive(Debug)]
 struct Start {
     to_first_frame: Duration,
@@ -71,13 +70,13 @@ impl Start {
     }
 }
 
-/// Starts VLC in the middle of a group of frames, and ends it after a second of play.
+/// Starts VLC in the middle of a group of pictures, and ends it after a second of playback.
 fn watch(relay: &Relay, encoder: &Encoder, url: &str) -> Start {
     encoder.wait_for_the_middle_of_a_group();
     let screen = Screen::show(relay.dir(), url);
     let shown = screen.wait_for_frames(FRAMES_PER_SECOND);
     let live = encoder.sent();
-    // The clock of VLC's first frames is not yet that of the rest.
+    // VLC shows its first frames at irregular times.
     let (number, at) = shown[shown.len() - 1];
     Start {
         to_first_frame: shown[0].1 - screen.started,

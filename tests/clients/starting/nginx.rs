@@ -1,4 +1,4 @@
-//! nginx with the RTMP module, as its own documentation sets it up: what others compare a relay with.
+//! nginx with the RTMP module, configured as in its documentation, to compare with.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;

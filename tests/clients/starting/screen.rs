@@ -1,4 +1,4 @@
-//! What VLC shows, frame by frame and when: it shows it to a pipe. Needs no display.
+//! What VLC shows, frame by frame and when: its video output is a pipe, so no display is needed.
 
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Read};
@@ -11,7 +11,7 @@ use std::time::Instant;
 use super::encoder::{BITS, SIZE};
 use crate::support::{Process, SOON, vlc};
 
-/// A VLC at work.
+/// A running VLC.
 pub struct Screen {
     /// When VLC was started.
     pub started: Instant,
@@ -27,12 +27,12 @@ struct Shown {
 }
 
 impl Screen {
-    /// Starts VLC as a person would, but for where the picture and the sound go.
+    /// Starts VLC as a user does, except for the outputs of video and audio.
     pub fn show(dir: &Path, url: &str) -> Screen {
         let pipe = dir.join("screen");
         let _ = std::fs::remove_file(&pipe);
         Process::start(mkfifo(&pipe)).expect_success(SOON);
-        // Also for writing: VLC may close it and open it again, and that is no end.
+        // Also for writing: otherwise the pipe would end when VLC closes it and opens it again.
         let screen = OpenOptions::new().read(true).write(true).open(&pipe).unwrap();
         let shown = Arc::new(Shown::default());
         thread::spawn({
@@ -50,7 +50,7 @@ impl Screen {
         Screen { started, process: Process::start_logged(command, &dir.join("screen.log")), shown }
     }
 
-    /// Waits until so many frames were shown.
+    /// Waits until this many frames were shown.
     pub fn wait_for_frames(&self, count: usize) -> Vec<(usize, Instant)> {
         let frames = self.shown.frames.lock().unwrap();
         let (frames, timeout) =
@@ -62,7 +62,7 @@ impl Screen {
 }
 
 impl Shown {
-    /// Reads lines with the format, and lines that say `FRAME`, each with the planes of one behind it.
+    /// Reads lines with the format, and lines `FRAME`, each followed by the planes of a frame.
     fn follow(&self, screen: File) {
         let (width, height) = SIZE;
         let mut screen = BufReader::with_capacity(1 << 20, screen);
