@@ -1,5 +1,6 @@
 //! Reads the source and enforces the rules of ARCHITECTURE.md: the direction of imports, which modules do I/O, where
-//! unsafe code lives, that a file begins with what it owns and is small enough for one idea.
+//! unsafe code lives, that a file begins with what it owns and is small enough for one idea. Checks that the tests named in
+//! docs/reliability.md exist.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -300,6 +301,133 @@ fn the_reader_of_imports_sees_groups_and_paths() {
         "use crate::{flv::{Frame, Run}, stream,\n  rtmp::session as s};\n fn f() { crate::config::x() }";
     let named = crate_modules_in(code);
     assert_eq!(named.into_iter().collect::<Vec<_>>(), ["config", "flv", "rtmp", "stream"]);
+}
+
+/// A test is named by its path, where `…` stands for any text: `relay limits::one_stream_past_the_limit_…`.
+#[test]
+fn tests_named_in_the_reliability_document_exist() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let document = fs::read_to_string(root.join("docs/reliability.md")).expect("the document can be read");
+    let tests = tests();
+    let quoted = document.split('`').skip(1).step_by(2);
+    let named: Vec<_> = quoted.filter_map(|text| NamedTest::new(text, &tests)).collect();
+    assert!(named.len() > 80, "only {} names found", named.len());
+    let missing: Vec<_> = named.iter().filter(|named| !named.is_one_of(&tests)).map(|it| it.text).collect();
+    assert!(missing.is_empty(), "no such tests: {missing:#?}");
+}
+
+/// A file with tests: its path as words, its inline modules among them, and the names of its tests.
+struct TestFile {
+    path: Vec<String>,
+    names: Vec<String>,
+}
+
+/// The files of this crate and of the workspace's other ones.
+fn tests() -> Vec<TestFile> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut paths = Vec::new();
+    for folder in ["src", "tests", "fanfare-rtmp/src", "loadtest/src", "loadtest/tests"] {
+        collect(&root.join(folder), &mut paths);
+    }
+    let file = |path: PathBuf| {
+        let code = fs::read_to_string(&path).expect("a source file can be read");
+        let relative = path.strip_prefix(root).expect("below the root").with_extension("");
+        let folders = relative.iter().map(|part| part.to_str().expect("UTF-8"));
+        let modules = code.lines().filter_map(|line| line.trim().strip_suffix(" {")?.rsplit_once("mod "));
+        TestFile {
+            path: folders.chain(modules.map(|(_, name)| name)).map(str::to_owned).collect(),
+            names: names_of_tests(&code),
+        }
+    };
+    paths.into_iter().map(file).collect()
+}
+
+/// The functions with an attribute such as `#[test]` or `#[tokio::test]`.
+fn names_of_tests(code: &str) -> Vec<String> {
+    let mut names = Vec::new();
+    let mut is_test = false;
+    for line in code.lines().map(str::trim) {
+        is_test |= line.starts_with("#[") && has_word(line, "test") && !line.contains("cfg");
+        if let Some((_, rest)) = line.split_once("fn ").filter(|_| is_test) {
+            names.push(rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect());
+            is_test = false;
+        }
+    }
+    names
+}
+
+/// A test that a text names, or all those of a module.
+struct NamedTest<'a> {
+    text: &'a str,
+    path: Vec<&'a str>,
+    /// What its name contains, in this order.
+    parts: Vec<&'a str>,
+}
+
+impl<'a> NamedTest<'a> {
+    /// None if the text names something else.
+    fn new(text: &'a str, tests: &[TestFile]) -> Option<Self> {
+        let is_path = text.chars().all(|c| c.is_alphanumeric() || " :_…".contains(c));
+        let mut path: Vec<&str> = text.split([' ', ':']).filter(|word| !word.is_empty()).collect();
+        let is_of_tests =
+            |word: &str| tests.iter().any(|file| file.path.starts_with(&["tests".into(), word.into()]));
+        let names_test = text.contains("::") || text.contains('…') || path.len() > 1 && is_of_tests(path[0]);
+        if !is_path || !names_test {
+            return None;
+        }
+        let parts = path.pop()?.split('…').collect();
+        Some(Self { text, path, parts })
+    }
+
+    fn is_one_of(&self, tests: &[TestFile]) -> bool {
+        tests.iter().any(|file| {
+            let last = (self.parts.len() == 1).then_some(self.parts[0]);
+            let is_module = last.is_some_and(|last| {
+                is_in_order(self.path.iter().copied().chain([last]), &file.path) && !file.names.is_empty()
+            });
+            is_module
+                || is_in_order(self.path.iter().copied(), &file.path)
+                    && file.names.iter().any(|name| self.is_name(name))
+        })
+    }
+
+    /// Whether this is the name, with any text in place of each `…`.
+    fn is_name(&self, name: &str) -> bool {
+        let [first, rest @ ..] = &self.parts[..] else { return false };
+        let Some(mut left) = name.strip_prefix(first) else { return false };
+        let Some((last, middle)) = rest.split_last() else { return left.is_empty() };
+        for part in middle {
+            let Some(at) = left.find(part) else { return false };
+            left = &left[at + part.len()..];
+        }
+        left.ends_with(last)
+    }
+}
+
+fn is_in_order<'a>(words: impl Iterator<Item = &'a str>, path: &[String]) -> bool {
+    let mut path = path.iter();
+    words.into_iter().all(|word| path.any(|part| part == word))
+}
+
+#[test]
+fn names_of_tests_match_by_path_and_by_text_around_an_ellipsis() {
+    let code = "#[test]\nfn a_player_waits() {}\nmod joining {\n#[tokio::test]\n#[ignore]\nasync fn b() {}\nfn c() {}";
+    assert_eq!(names_of_tests(code), ["a_player_waits", "b"]);
+    let path = ["tests", "relay", "limits", "inner"].map(str::to_owned).to_vec();
+    let tests = [TestFile { path, names: names_of_tests(code) }];
+    for exists in
+        ["relay limits::a_player_…", "…waits", "relay limits", "limits::inner::…_player_…s", "relay::b"]
+    {
+        assert!(NamedTest::new(exists, &tests).is_some_and(|it| it.is_one_of(&tests)), "{exists}");
+    }
+    for missing in
+        ["relay limits::a_player", "…player", "relay other", "limits::relay::b", "c::b", "relay::c"]
+    {
+        assert!(NamedTest::new(missing, &tests).is_some_and(|it| !it.is_one_of(&tests)), "{missing}");
+    }
+    for other in ["limits", "limits.connections", "publish(false)", "other limits"] {
+        assert!(NamedTest::new(other, &tests).is_none(), "{other}");
+    }
 }
 
 /// No file imports, directly or through others, a file that imports it.
