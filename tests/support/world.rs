@@ -152,15 +152,23 @@ impl Socket {
         self.is_reset || self.shut_send || self.to_peer.len() < self.capacity
     }
 
-    fn ready(&self, core: usize) -> impl Iterator<Item = (u64, Ready)> {
+    /// Names what could complete now for this core, each with its place in the order in which operations began.
+    fn ready(&self, core: usize, mut each: impl FnMut(u64, Ready)) {
         fn of<T>(operation: &Option<Operation<T>>, core: usize, is_ready: bool) -> Option<u64> {
             operation.as_ref().filter(|it| is_ready && it.core == core).map(|it| it.order)
         }
-        let send = of(&self.sending, core, self.can_send()).map(|order| (order, Ready::Send));
-        let receive = of(&self.receiving, core, self.has_input()).map(|order| (order, Ready::Receive));
-        let readable = of(&self.readable, core, self.has_input()).map(|order| (order, Ready::Readable));
-        let hang_up = of(&self.hang_up, core, self.has_hung_up()).map(|order| (order, Ready::HangUp));
-        [send, receive, readable, hang_up].into_iter().flatten()
+        if let Some(order) = of(&self.sending, core, self.can_send()) {
+            each(order, Ready::Send);
+        }
+        if let Some(order) = of(&self.receiving, core, self.has_input()) {
+            each(order, Ready::Receive);
+        }
+        if let Some(order) = of(&self.readable, core, self.has_input()) {
+            each(order, Ready::Readable);
+        }
+        if let Some(order) = of(&self.hang_up, core, self.has_hung_up()) {
+            each(order, Ready::HangUp);
+        }
     }
 
     /// Whether the relay has an operation under way on it.
@@ -383,19 +391,16 @@ impl World {
 
     /// Completes all operations of a core that are ready now. False where there were none.
     pub fn complete_all(&mut self, core: usize) -> bool {
-        let ready = |net: &Net| -> Vec<(u64, usize, Ready)> {
-            let sockets = net.sockets.iter().enumerate().filter(|(_, socket)| socket.is_in_use());
-            let ready =
-                sockets.flat_map(|(id, socket)| socket.ready(core).map(move |(order, it)| (order, id, it)));
-            let mut ready: Vec<_> = ready.collect();
-            ready.sort_unstable_by_key(|&(order, ..)| order);
-            ready
-        };
-        let mut batch = ready(&self.net.borrow());
+        let mut batch = Vec::new();
+        for (id, socket) in self.net.borrow().sockets.iter().enumerate() {
+            socket.ready(core, |order, what| batch.push((order, id, what)));
+        }
+        batch.sort_unstable_by_key(|&(order, ..)| order);
+        let mut batch = VecDeque::from(batch);
         let was_busy = !batch.is_empty();
         while !batch.is_empty() {
             let at = self.net.borrow_mut().chance.pick(batch.len());
-            let (_, socket, what) = batch.remove(at);
+            let (_, socket, what) = batch.remove(at).expect("it is one of them");
             self.complete(core, SocketId(socket), what);
             self.cores[core].keep_within_memory(0);
         }
@@ -511,7 +516,11 @@ impl Net {
     fn complete(&mut self, core: usize, id: SocketId, what: Ready) -> Option<Completed> {
         let Self { sockets, chance, .. } = self;
         let socket = &mut sockets[id.0];
-        socket.ready(core).find(|(_, ready)| *ready == what)?;
+        let mut is_ready = false;
+        socket.ready(core, |_, ready| is_ready |= ready == what);
+        if !is_ready {
+            return None;
+        }
         let broken = |errno| IoError::Broken(std::io::Error::from_raw_os_error(errno));
         Some(match what {
             Ready::Send => {
