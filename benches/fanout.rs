@@ -97,7 +97,8 @@ impl Bench {
         payload[..2].copy_from_slice(&[head, 1]);
         self.now_ms += 33;
         let (timestamp_ms, payload) = (self.now_ms as u32, Bytes::from(payload).into());
-        self.publication.append(Frame { kind: FrameKind::Video, timestamp_ms, payload }, self.now_ms);
+        self.publication
+            .append_and_notify(Frame { kind: FrameKind::Video, timestamp_ms, payload }, self.now_ms);
     }
 
     /// A picture comes, and goes to everybody: how long the pass took.
@@ -113,7 +114,7 @@ impl Bench {
 
     fn send_all(&mut self) {
         let mut due = Vec::new();
-        self.hub.grown(0, 1, &mut due);
+        self.hub.new_data(0, 1, &mut due);
         assert_eq!(due.len(), self.players.len());
         for round in due.chunks(PLAYERS_A_ROUND) {
             let mut under_way = 0;

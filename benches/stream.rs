@@ -65,7 +65,7 @@ fn append_all(publication: &mut Publication, frames: &[Frame], began_ms: u64) {
     for frame in frames {
         let now_ms = began_ms + u64::from(frame.timestamp_ms);
         let frame = Frame { timestamp_ms: now_ms as u32, ..frame.clone() };
-        publication.append(frame, now_ms);
+        publication.append_and_notify(frame, now_ms);
     }
 }
 

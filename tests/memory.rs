@@ -8,8 +8,8 @@ use fanfare::{
     http::websocket::WebSocketFormat,
     rtmp::chunk::MediaFormat,
     stream::{
-        Bounds, Form, MemoryKind, NoRoom, Publication, PublisherId, Refused, Registry, Retention, Signal,
-        Start,
+        Bounds, Form, MemoryKind, NoRoom, Publication, PublishError, PublisherId, Registry, Retention,
+        Signal, Start,
     },
 };
 
@@ -48,7 +48,7 @@ impl Bench {
         Self { hub: Hub::new(0, registry.clone(), policy), registry, now_ms: 1_000, most_bytes: 0 }
     }
 
-    fn publish(&self, number: usize) -> Result<Publication, Refused> {
+    fn publish(&self, number: usize) -> Result<Publication, PublishError> {
         let id = PublisherId { core: 0, key: 0, connection_id: 1 + number as u64 };
         self.registry.publish(&name(number), id, self.now_ms)
     }
@@ -58,7 +58,7 @@ impl Bench {
         payload[..2].copy_from_slice(&[head, 1]);
         let frame =
             Frame { kind: FrameKind::Video, timestamp_ms: self.now_ms as u32, payload: payload.into() };
-        let laid = publication.lay(frame, self.now_ms).map(|_| ());
+        let laid = publication.append(frame, self.now_ms).map(|_| ());
         self.most_bytes = self.most_bytes.max(self.registry.memory().bytes());
         laid
     }
@@ -100,7 +100,7 @@ fn ten_publishers_that_grow_keep_within_the_budget_in_every_wire_format_and_one_
         bench.lay(publication, KEY, 100).expect("there is room");
         let frame =
             Frame { kind: FrameKind::Audio, timestamp_ms: 0, payload: b"\xAF\x01aac".to_vec().into() };
-        publication.append(frame, bench.now_ms);
+        publication.append_and_notify(frame, bench.now_ms);
     }
     // 40 s of 30 Mbit/s each, a key frame every 4 s: a group of pictures is 15 MB, ten of them in four formats 600 MB.
     for number in 0..1_000 {
@@ -109,7 +109,7 @@ fn ten_publishers_that_grow_keep_within_the_budget_in_every_wire_format_and_one_
         for publication in &mut publications {
             bench.lay(publication, head, 150_000).expect("it is within its share");
         }
-        bench.hub.grown(0, u64::MAX, &mut Vec::new());
+        bench.hub.new_data(0, u64::MAX, &mut Vec::new());
         for (player, came) in players.iter().zip(&mut came) {
             *came += bench.drain(*player);
         }
@@ -130,7 +130,7 @@ fn ten_publishers_that_grow_keep_within_the_budget_in_every_wire_format_and_one_
         for publication in publications.iter_mut().chain([&mut newcomer]) {
             bench.lay(publication, head, 150_000).expect("it is within its share");
         }
-        bench.hub.grown(0, u64::MAX, &mut Vec::new());
+        bench.hub.new_data(0, u64::MAX, &mut Vec::new());
         players.iter().for_each(|player| _ = bench.drain(*player));
     }
     let most_bytes = bench.most_bytes;
@@ -148,13 +148,13 @@ fn as_many_may_publish_as_there_is_a_stream_s_least_for_and_an_encoder_that_come
         .collect();
     let mut publications: Vec<_> =
         (0..8).map(|number| bench.publish(number).expect("at the limit")).collect();
-    assert_eq!(bench.publish(8).err(), Some(Refused::Memory), "one past it");
+    assert_eq!(bench.publish(8).err(), Some(PublishError::Memory), "one past it");
     for publication in &mut publications {
         bench.lay(publication, KEY, 1_000).expect("there is room");
     }
     publications.pop();
     publications.push(bench.publish(7).expect("it has gone, and comes back"));
-    assert_eq!(bench.publish(8).err(), Some(Refused::Memory));
+    assert_eq!(bench.publish(8).err(), Some(PublishError::Memory));
     publications.pop();
     assert!(bench.publish(8).is_ok(), "one has gone");
 }
@@ -183,7 +183,7 @@ fn a_stream_whose_encoder_has_gone_gives_memory_back_too() {
     for _ in 0..70 {
         bench.lay(&mut gone, KEY, 100_000).expect("there is room");
     }
-    bench.hub.grown(0, u64::MAX, &mut Vec::new());
+    bench.hub.new_data(0, u64::MAX, &mut Vec::new());
     bench.drain(player);
     drop(gone);
     let mut other = bench.publish(1).expect("there is room");
@@ -192,7 +192,7 @@ fn a_stream_whose_encoder_has_gone_gives_memory_back_too() {
     }
     assert!(bench.registry.memory().excess() > 0, "nobody has looked at the first one");
     bench.registry.relieve(bench.now_ms);
-    bench.hub.grown(0, u64::MAX, &mut Vec::new());
+    bench.hub.new_data(0, u64::MAX, &mut Vec::new());
     assert_eq!(bench.registry.memory().excess(), 0);
     assert!(bench.registry.memory().relief().given_up_bytes > 0);
 }
@@ -206,7 +206,8 @@ fn headers_count_for_as_long_as_a_player_has_not_read_them_and_each_version_for_
     for version in 0..50u8 {
         bench.now_ms += 40;
         let payload = [&[0x17, 0, 0, 0, 0][..], &[version; HEADER]].concat().into();
-        publication.append(Frame { kind: FrameKind::Video, timestamp_ms: 0, payload }, bench.now_ms);
+        publication
+            .append_and_notify(Frame { kind: FrameKind::Video, timestamp_ms: 0, payload }, bench.now_ms);
         bench.lay(&mut publication, KEY, 100).expect("there is room");
         let player = bench.hub.join(0, &name(0), Form::Rtmp, Start::KeyFrame, bench.now_ms);
         let preamble = bench.hub.next_batch(player, false, bench.now_ms).expect("it is due");

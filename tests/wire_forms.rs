@@ -60,7 +60,7 @@ impl Bench {
     /// A frame comes, 40 ms after the one before.
     fn lay(&mut self, publication: &mut Publication, frame: Frame) {
         self.now_ms += 40;
-        publication.append(frame, self.now_ms);
+        publication.append_and_notify(frame, self.now_ms);
     }
 
     /// Owners of players that can begin because time has gone by.
@@ -77,7 +77,7 @@ impl Bench {
     }
 
     fn drain(&mut self, player: PlayerKey) -> Vec<u8> {
-        self.hub.grown(0, u64::MAX, &mut Vec::new());
+        self.hub.new_data(0, u64::MAX, &mut Vec::new());
         let mut out = Vec::new();
         while let Some(batch) = self.hub.next_batch(player, false, self.now_ms) {
             out.extend_from_slice(batch.bytes());
@@ -361,7 +361,7 @@ fn facts_tell_of_what_the_publisher_sends() {
     bench.lay(&mut publication, key_frame(2_000, "k3"));
     let facts = bench.registry.get(NAME).expect("it is published").facts();
     assert_eq!(
-        (facts.frames, facts.pictures, facts.key_frames, facts.key_frame_interval_ms),
+        (facts.frames, facts.video_frames, facts.key_frames, facts.key_frame_interval_ms),
         (6, 3, 2, Some(2_000))
     );
     assert_eq!(facts.video_header.as_deref(), Some(&b"\x17\0\0\0\0vh"[..]));

@@ -24,7 +24,7 @@ pub(crate) fn play(url: Url, mut out: impl Write) -> Result<(), Box<dyn Error>> 
             match event {
                 Event::Send(bytes) => socket.write_all(&bytes)?,
                 Event::Started => {
-                    let header = FlvFormat.opening(Kinds { audio: true, video: true });
+                    let header = FlvFormat.stream_header(Kinds { audio: true, video: true });
                     out.write_all(&header.expect("a file has a header"))?;
                 }
                 Event::Frame(frame) => {

@@ -99,7 +99,7 @@ fn flv_tag_seeds(capture: &[u8]) -> Vec<Vec<u8>> {
         Some(Frame { kind: kind(message)?, timestamp_ms: message.timestamp_ms, payload })
     });
     let mut file = vec![CUTS[2]];
-    file.extend(FlvFormat.opening(Kinds { audio: true, video: true }).unwrap_or_default());
+    file.extend(FlvFormat.stream_header(Kinds { audio: true, video: true }).unwrap_or_default());
     for frame in media.take(FRAMES_PER_SEED) {
         let begin = file.len();
         file.resize(begin + FlvFormat.wire_len(&frame), 0);

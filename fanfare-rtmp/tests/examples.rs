@@ -75,7 +75,7 @@ fn flv_file() -> Vec<u8> {
         frames.push(frame(FrameKind::Audio, timestamp_ms, audio));
     }
     let mut file =
-        FlvFormat.opening(Kinds { audio: true, video: true }).expect("a file has a header").to_vec();
+        FlvFormat.stream_header(Kinds { audio: true, video: true }).expect("a file has a header").to_vec();
     for frame in frames {
         let start = file.len();
         file.resize(start + FlvFormat.wire_len(&frame), 0);

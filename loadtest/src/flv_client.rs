@@ -214,7 +214,7 @@ mod tests {
 
     fn wire(format: &dyn WireFormat, head: &str) -> Vec<u8> {
         let mut wire = head.as_bytes().to_vec();
-        wire.extend(format.opening(Kinds { audio: true, video: true }).unwrap());
+        wire.extend(format.stream_header(Kinds { audio: true, video: true }).unwrap());
         for (i, len) in [0, 5, 100, 130, 70_000].into_iter().enumerate() {
             let frame =
                 Frame { kind: FrameKind::Video, timestamp_ms: i as u32, payload: vec![i as u8; len].into() };

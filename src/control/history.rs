@@ -218,7 +218,7 @@ impl StreamWindows {
             };
         }
         self.bytes_in.note_or_unchanged(facts.now_ms, facts.bytes, now_ms);
-        self.video_frames.note_or_unchanged(facts.now_ms, facts.pictures, now_ms);
+        self.video_frames.note_or_unchanged(facts.now_ms, facts.video_frames, now_ms);
         self.bytes_out.note(reported_ms, watched.bytes_out.iter().sum());
     }
 
@@ -292,7 +292,8 @@ mod tests {
     }
 
     fn stream(since_ms: u64, now_ms: u64, bytes: u64) -> StreamReport {
-        let facts = Facts { since_ms, now_ms, bytes, pictures: bytes / 1_000, frames: 1, ..Facts::default() };
+        let facts =
+            Facts { since_ms, now_ms, bytes, video_frames: bytes / 1_000, frames: 1, ..Facts::default() };
         let facts = facts.into();
         StreamReport { name: "live/a".into(), is_live: true, publisher: None, silent_ms: None, facts }
     }

@@ -59,8 +59,8 @@ impl<I: Io> Endpoint<I> {
         let now_us = self.io.now_us();
         self.notify_due(now_us);
         let signal = &self.shared.signals()[self.core];
-        if signal.has_grown() {
-            self.pump.grew(now_us);
+        if signal.has_new_data() {
+            self.pump.new_data(now_us);
         }
         if self.due.is_empty() {
             // The last sends of a pass have been submitted since, and their completions have been looked at.
@@ -71,8 +71,8 @@ impl<I: Io> Endpoint<I> {
             }
         }
         if self.pump.due_us().is_some_and(|due_us| due_us <= now_us) {
-            for (first, bits) in signal.take_grown() {
-                self.hub.grown(first, bits, &mut self.due);
+            for (first, bits) in signal.take_new_data() {
+                self.hub.new_data(first, bits, &mut self.due);
             }
             self.pump.begin(self.due.len(), now_us);
         }

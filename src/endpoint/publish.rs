@@ -18,7 +18,7 @@ use crate::{
         name::StreamName,
         session::{Answer, MessageStreamId},
     },
-    stream::{NoRoom, PublisherId, Refused},
+    stream::{NoRoom, PublishError, PublisherId},
 };
 
 /// How long a publisher that takes a name over waits for the one before it to let go.
@@ -35,7 +35,7 @@ impl<I: Io> Endpoint<I> {
         *frames += 1;
         *bytes += frame.payload.len() as u64;
         self.counts.frames_in += 1;
-        match publication.lay(frame, now_ms) {
+        match publication.append(frame, now_ms) {
             Ok(false) => {}
             Ok(true) => self.notify_soon(key, message_stream_id),
             Err(NoRoom { bytes }) => self.end_without_room(key, message_stream_id, bytes),
@@ -69,7 +69,7 @@ impl<I: Io> Endpoint<I> {
                 continue;
             }
             let Some(publication) = publishing.publication_mut() else { continue };
-            match publication.picture_is_near(self.now.ms).filter(|_| !has_waited) {
+            match publication.video_is_near(self.now.ms).filter(|_| !has_waited) {
                 Some(near_us) => {
                     let budget_us = self.shared.config().play.latency_budget.as_micros() as u64;
                     let due_us = now_us + near_us.min(budget_us);
@@ -81,7 +81,7 @@ impl<I: Io> Endpoint<I> {
                         has_waited: true,
                     });
                 }
-                None => publication.tell(),
+                None => publication.notify(),
             }
         }
     }
@@ -149,7 +149,7 @@ impl<I: Io> Endpoint<I> {
         }
         publishing.state = PublishState::WaitingForName { since_ms: self.now.patient_ms };
         if let Err(refused) = self.try_publish(key, message_stream_id) {
-            let Refused::Busy { silent_ms } = refused else {
+            let PublishError::Busy { silent_ms } = refused else {
                 return self.deny_publisher(key, message_stream_id, refused);
             };
             let config = self.shared.config();
@@ -167,7 +167,7 @@ impl<I: Io> Endpoint<I> {
     }
 
     /// Publishes the name that the connection asked for, if it is free.
-    fn try_publish(&mut self, key: usize, message_stream_id: MessageStreamId) -> Result<(), Refused> {
+    fn try_publish(&mut self, key: usize, message_stream_id: MessageStreamId) -> Result<(), PublishError> {
         let connection_id = self.connection_id(key);
         let connection = &mut self.connections[key];
         let (id, peer) = (connection.id, connection.peer);
@@ -204,9 +204,9 @@ impl<I: Io> Endpoint<I> {
     }
 
     /// The name is free, and there is no room for another stream.
-    fn deny_publisher(&mut self, key: usize, message_stream_id: MessageStreamId, refused: Refused) {
+    fn deny_publisher(&mut self, key: usize, message_stream_id: MessageStreamId, refused: PublishError) {
         let (refusal, description) = match refused {
-            Refused::Streams => (Refusal::Streams, "This server has as many streams as it may have."),
+            PublishError::Streams => (Refusal::Streams, "This server has as many streams as it may have."),
             _ => (Refusal::Memory, "This server has no memory left for another stream."),
         };
         let Connection { id, peer, .. } = self.connections[key];
@@ -258,7 +258,7 @@ impl<I: Io> Endpoint<I> {
         if let Some((message_stream_id, _)) = self.waiting_for_name(key) {
             match self.try_publish(key, message_stream_id) {
                 Ok(()) => {}
-                Err(Refused::Busy { .. }) => self.refuse_taken_name(key, message_stream_id),
+                Err(PublishError::Busy { .. }) => self.refuse_taken_name(key, message_stream_id),
                 Err(refused) => self.deny_publisher(key, message_stream_id, refused),
             }
             self.poll_session(key);

@@ -117,8 +117,8 @@ impl Hub {
     }
 
     /// The streams of these slots have grown: names the owners of their players. `first` and `bits` are what
-    /// [`Signal::take_grown`](crate::stream::Signal::take_grown) gave.
-    pub fn grown(&mut self, first: usize, bits: u64, due: &mut Vec<usize>) {
+    /// [`Signal::take_new_data`](crate::stream::Signal::take_new_data) gave.
+    pub fn new_data(&mut self, first: usize, bits: u64, due: &mut Vec<usize>) {
         for bit in (0..64).filter(|bit| bits >> bit & 1 == 1) {
             // More streams than slots: those that share one are all looked at.
             for follower in (first + bit..self.followers.capacity()).step_by(SLOTS) {

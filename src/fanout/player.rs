@@ -31,7 +31,7 @@ pub(super) struct Player {
     pub preamble: Bytes,
     is_preamble_begun: bool,
     /// It has been given the opening, which comes once: with its first preamble.
-    has_opening: bool,
+    has_stream_header: bool,
     /// The state of the headers that it was given last.
     pub generation: u32,
     /// The log's epoch when it began; 0 before that.
@@ -101,7 +101,7 @@ impl Player {
             place,
             preamble: Bytes::new(),
             is_preamble_begun: false,
-            has_opening: false,
+            has_stream_header: false,
             generation: NO_HEADERS,
             epoch: 0,
             is_sending: false,
@@ -131,11 +131,11 @@ impl Player {
         if is_first || generation != self.generation || kind == PointKind::Still {
             self.preamble = preamble.map_or_else(Bytes::new, |preamble| {
                 let opened = preamble.wire(kinds);
-                opened.bytes.slice(if self.has_opening { opened.opening_len } else { 0 }..)
+                opened.bytes.slice(if self.has_stream_header { opened.stream_header_len } else { 0 }..)
             });
             self.is_preamble_begun = false;
         }
-        if kind == PointKind::Sound && kinds.video && self.video == Video::Wanted {
+        if kind == PointKind::Audio && kinds.video && self.video == Video::Wanted {
             self.video = Video::FromNextKeyFrame;
         }
         self.generation = generation;
@@ -196,7 +196,7 @@ impl Player {
                 self.is_preamble_begun = false;
                 return None;
             }
-            self.has_opening = true;
+            self.has_stream_header = true;
             return Some(Batch::Own(self.preamble.clone()));
         }
         let wants_all = self.wants_audio && self.video == Video::Wanted;
@@ -397,8 +397,8 @@ mod tests {
         let registry = registry_in(|_| Box::new(Named), Retention { buffer_bytes: 32 << 20, keep_ms: 5_000 });
         let mut publication = registry.publish("live/s", publisher(1), 0).expect("the name is free");
         let mut preamble_behind = |header: &str, timestamp_ms: u32| {
-            publication.append(video_header(header), 0);
-            publication.append(key_frame(timestamp_ms, "K "), 0);
+            publication.append_and_notify(video_header(header), 0);
+            publication.append_and_notify(key_frame(timestamp_ms, "K "), 0);
             let join = publication.stream().log(Form::Rtmp).join();
             let crate::stream::Join::At(point) = &**join else { panic!("there is a key frame") };
             (Rc::new(point.segment.clone()), point.offset, point.preamble.clone())

@@ -13,7 +13,7 @@ const CREDIT_US: u64 = 10_000;
 pub struct Pump {
     latency_budget_us: u64,
     /// When the first growth came that no pass has carried yet.
-    grown_us: Option<u64>,
+    new_data_us: Option<u64>,
     /// When the pass began that is under way.
     begun_us: Option<u64>,
     /// When the core has rested enough for all passes so far.
@@ -26,7 +26,7 @@ impl Pump {
     pub fn new(latency_budget: Duration) -> Self {
         Self {
             latency_budget_us: latency_budget.as_micros() as u64,
-            grown_us: None,
+            new_data_us: None,
             begun_us: None,
             rested_us: 0,
         }
@@ -38,20 +38,20 @@ impl Pump {
     }
 
     /// Some stream has grown.
-    pub fn grew(&mut self, now_us: u64) {
-        self.grown_us.get_or_insert(now_us);
+    pub fn new_data(&mut self, now_us: u64) {
+        self.new_data_us.get_or_insert(now_us);
     }
 
     /// When the next pass is to begin; `None` while nothing has grown, or while a pass is under way.
     pub fn due_us(&self) -> Option<u64> {
-        let grown_us = self.grown_us.filter(|_| self.begun_us.is_none())?;
+        let new_data_us = self.new_data_us.filter(|_| self.begun_us.is_none())?;
         let rested_us = self.rested_us.saturating_sub(CREDIT_US);
-        Some(rested_us.clamp(grown_us, grown_us + self.latency_budget_us))
+        Some(rested_us.clamp(new_data_us, new_data_us + self.latency_budget_us))
     }
 
     /// A pass over so many players begins: it carries all growth so far. One over nobody is over.
     pub fn begin(&mut self, players: usize, now_us: u64) {
-        self.grown_us = None;
+        self.new_data_us = None;
         self.begun_us = (players > 0).then_some(now_us);
     }
 
@@ -77,7 +77,7 @@ mod tests {
     fn an_idle_core_sends_a_frame_at_once() {
         let mut pump = pump();
         assert_eq!(pump.due_us(), None);
-        pump.grew(5_000);
+        pump.new_data(5_000);
         assert_eq!(pump.due_us(), Some(5_000));
         pump.begin(1, 5_000);
         assert_eq!(pump.due_us(), None);
@@ -88,7 +88,7 @@ mod tests {
         let mut pump = pump();
         pump.begin(9_500, 0);
         pump.end(60_000);
-        pump.grew(61_000);
+        pump.new_data(61_000);
         assert_eq!(pump.due_us(), Some(62_000), "60 ms of work, 12 ms of rest, of which 10 may be owed");
     }
 
@@ -99,7 +99,7 @@ mod tests {
         for _ in 0..10 {
             pump.begin(9_500, begun_us);
             assert_eq!(pump.end(begun_us + 60_000), Some(60_000));
-            pump.grew(begun_us + 60_000);
+            pump.new_data(begun_us + 60_000);
             begun_us = pump.due_us().expect("it has grown");
         }
         assert_eq!(begun_us, 10 * 72_000 - 10_000, "five sixths of the time");
@@ -111,7 +111,7 @@ mod tests {
         for begun_us in (0..10).map(|i| i * 33_000) {
             pump.begin(4_000, begun_us);
             pump.end(begun_us + 18_000);
-            pump.grew(begun_us + 18_000);
+            pump.new_data(begun_us + 18_000);
             assert_eq!(pump.due_us(), Some(begun_us + 18_000));
         }
     }
@@ -121,7 +121,7 @@ mod tests {
         let mut pump = pump();
         pump.begin(9_500, 0);
         pump.end(900_000);
-        pump.grew(900_000);
+        pump.new_data(900_000);
         assert_eq!(pump.due_us(), Some(1_000_000));
     }
 
@@ -129,7 +129,7 @@ mod tests {
     fn no_pass_begins_while_one_is_under_way() {
         let mut pump = pump();
         pump.begin(9_500, 0);
-        pump.grew(10_000);
+        pump.new_data(10_000);
         assert_eq!(pump.due_us(), None);
         pump.end(60_000);
         assert_eq!(pump.due_us(), Some(62_000));
@@ -140,7 +140,7 @@ mod tests {
         let mut pump = pump();
         pump.begin(0, 0);
         pump.end(60_000);
-        pump.grew(60_000);
+        pump.new_data(60_000);
         assert_eq!(pump.due_us(), Some(60_000));
     }
 }

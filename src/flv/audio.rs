@@ -70,7 +70,7 @@ impl Header {
     }
 
     /// Whether this is sound, or may be.
-    pub fn carries_sound(&self) -> bool {
+    pub fn carries_audio(&self) -> bool {
         matches!(self.packet_type, PacketType::CodedFrames | PacketType::Unknown)
     }
 
@@ -178,7 +178,7 @@ const MULTITRACK: u8 = 5;
 pub fn check_any_bytes(bytes: &[u8]) {
     let header = Header::parse(bytes);
     assert_eq!(header, Header::parse(&bytes[..bytes.len().min(PREFIX)]));
-    assert!(!header.carries_sound() || !(header.is_sequence_header() || header.is_multichannel_config()));
+    assert!(!header.carries_audio() || !(header.is_sequence_header() || header.is_multichannel_config()));
     assert!(bytes.is_empty() == (header.packet_type == PacketType::Silence));
 }
 
@@ -190,10 +190,10 @@ mod tests {
     #[test]
     fn an_aac_sequence_header_is_told_from_sound() {
         let header = Header::parse(b"\xaf\x00\x12\x10");
-        assert!(header.is_sequence_header() && !header.carries_sound());
+        assert!(header.is_sequence_header() && !header.carries_audio());
         assert_eq!(header.codec, AudioCodec::LEGACY_AAC);
         let sound = Header::parse(b"\xaf\x01\x21\x10");
-        assert!(!sound.is_sequence_header() && sound.carries_sound());
+        assert!(!sound.is_sequence_header() && sound.carries_audio());
     }
 
     #[test]
@@ -201,7 +201,7 @@ mod tests {
         for sound_format in (0..16).filter(|format| ![9, 10].contains(format)) {
             for second in 0..=255 {
                 let header = Header::parse(&[sound_format << 4 | 0x0f, second]);
-                assert!(header.carries_sound() && !header.is_sequence_header());
+                assert!(header.carries_audio() && !header.is_sequence_header());
             }
         }
         assert_eq!(Header::parse(b"\x2f\xff\xfb").codec.to_string(), "MP3");
@@ -223,7 +223,7 @@ mod tests {
             let header = |first| Header::parse(&[&[first], four_cc.as_bytes()].concat());
             assert_eq!(header(0x90).codec.to_string(), name);
             assert!(header(0x90).is_sequence_header());
-            assert!(header(0x91).carries_sound() && !header(0x91).is_sequence_header());
+            assert!(header(0x91).carries_audio() && !header(0x91).is_sequence_header());
             assert_eq!(header(0x92).packet_type, PacketType::SequenceEnd);
             assert!(header(0x94).is_multichannel_config());
         }
@@ -248,7 +248,7 @@ mod tests {
     fn an_empty_message_is_silence() {
         let header = Header::parse(b"");
         assert_eq!(header.packet_type, PacketType::Silence);
-        assert!(!header.carries_sound() && !header.is_sequence_header());
+        assert!(!header.carries_audio() && !header.is_sequence_header());
     }
 
     #[test]
@@ -257,7 +257,7 @@ mod tests {
             [b"\xaf".as_slice(), b"\xaf\x02", b"\x90Opu", b"\x93Opus", b"\x97\x02\x00", b"\x95\x10Opus"]
         {
             let header = Header::parse(bytes);
-            assert!(header.carries_sound() && !header.is_sequence_header(), "{bytes:02x?}");
+            assert!(header.carries_audio() && !header.is_sequence_header(), "{bytes:02x?}");
         }
     }
 

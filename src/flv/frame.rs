@@ -33,7 +33,7 @@ pub trait WireFormat {
     /// Lays the frame into `out`, which is exactly [`WireFormat::wire_len`] bytes long.
     fn write(&self, frame: &Frame, out: &mut [u8]);
     /// What a player gets once, before its first header or frame; none where that can be the first it gets.
-    fn opening(&self, kinds: Kinds) -> Option<Bytes> {
+    fn stream_header(&self, kinds: Kinds) -> Option<Bytes> {
         let _ = kinds;
         None
     }

@@ -25,7 +25,7 @@ impl WireFormat for FlvFormat {
         size.copy_from_slice(&(TAG_HEADER_BYTES as u32 + frame.payload.len() as u32).to_be_bytes());
     }
 
-    fn opening(&self, kinds: Kinds) -> Option<Bytes> {
+    fn stream_header(&self, kinds: Kinds) -> Option<Bytes> {
         let flags = u8::from(kinds.audio) << 2 | u8::from(kinds.video);
         Some([b"FLV\x01".as_slice(), &[flags, 0, 0, 0, FILE_HEADER_BYTES], &[0; SIZE_BYTES]].concat().into())
     }
@@ -127,7 +127,7 @@ mod tests {
 
     #[test]
     fn the_file_header_says_what_there_is() {
-        let opening = |audio, video| FlvFormat.opening(Kinds { audio, video }).expect("a file has one");
+        let opening = |audio, video| FlvFormat.stream_header(Kinds { audio, video }).expect("a file has one");
         assert_eq!(opening(true, true), &b"FLV\x01\x05\0\0\0\x09\0\0\0\0"[..]);
         assert_eq!(opening(false, true)[4], 1);
         assert_eq!(opening(true, false)[4], 4);

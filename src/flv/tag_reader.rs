@@ -127,7 +127,8 @@ pub fn read_at_any_cut(data: &[u8]) {
     let whole = read_all(std::iter::once(file));
     assert_eq!(whole, read_all(file.chunks(usize::from(cut) + 1)));
     assert_eq!(whole, read_all(file.chunks(1)));
-    let mut written = FlvFormat.opening(Kinds { audio: true, video: true }).expect("a file has one").to_vec();
+    let mut written =
+        FlvFormat.stream_header(Kinds { audio: true, video: true }).expect("a file has one").to_vec();
     for (kind, timestamp_ms, payload) in &whole.0 {
         let frame = Frame { kind: *kind, timestamp_ms: *timestamp_ms, payload: payload.clone().into() };
         let begin = written.len();
@@ -175,7 +176,7 @@ mod tests {
 
     fn file(frames: &[Frame]) -> Vec<u8> {
         let mut file =
-            FlvFormat.opening(Kinds { audio: false, video: true }).expect("a file has one").to_vec();
+            FlvFormat.stream_header(Kinds { audio: false, video: true }).expect("a file has one").to_vec();
         for frame in frames {
             let begin = file.len();
             file.resize(begin + FlvFormat.wire_len(frame), 0xEE);

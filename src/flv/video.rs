@@ -96,7 +96,7 @@ impl Header {
     }
 
     /// Whether this is a picture, or may be one.
-    pub fn carries_picture(&self) -> bool {
+    pub fn carries_video(&self) -> bool {
         matches!(self.packet_type, PacketType::CodedFrames | PacketType::CodedFramesX | PacketType::Unknown)
     }
 
@@ -260,8 +260,8 @@ const MULTITRACK: u8 = 6;
 pub fn check_any_bytes(bytes: &[u8]) {
     let header = Header::parse(bytes);
     assert_eq!(header, Header::parse(&bytes[..bytes.len().min(PREFIX)]));
-    assert!(!header.is_key_frame() || header.carries_picture());
-    assert!(!header.carries_picture() || !(header.is_sequence_header() || header.is_metadata()));
+    assert!(!header.is_key_frame() || header.carries_video());
+    assert!(!header.carries_video() || !(header.is_sequence_header() || header.is_metadata()));
     assert!(header.composition_time_ms.is_none_or(|ms| (-0x80_0000..0x80_0000).contains(&ms)));
     assert!(bytes.is_empty() == (header.packet_type == PacketType::Empty));
 }
@@ -301,7 +301,7 @@ mod tests {
                 let key = Header::parse(&[0x10 | codec, second, 0, 0]);
                 assert!(key.is_key_frame() && !key.is_sequence_header());
                 let inter = Header::parse(&[0x20 | codec, second, 0, 0]);
-                assert!(!inter.is_key_frame() && inter.carries_picture());
+                assert!(!inter.is_key_frame() && inter.carries_video());
                 assert_eq!(inter.composition_time_ms, None);
             }
         }
@@ -371,7 +371,7 @@ mod tests {
         ] {
             let header = Header::parse(bytes);
             assert_eq!(header.packet_type, packet_type, "{bytes:02x?}");
-            assert!(!header.carries_picture() && !header.is_key_frame() && !header.is_sequence_header());
+            assert!(!header.carries_video() && !header.is_key_frame() && !header.is_sequence_header());
         }
     }
 
@@ -426,7 +426,7 @@ mod tests {
         let whole = b"\x97\x02\x00\x00\x01\x06\x10hvc1\x05\x00\x00\x04\x01\x64\x00\x00";
         for cut in 1..12 {
             let header = Header::parse(&whole[..cut]);
-            assert!(!header.is_key_frame() && header.carries_picture());
+            assert!(!header.is_key_frame() && header.carries_video());
         }
         assert!(!Header::parse(b"\x17").is_key_frame());
     }
@@ -435,7 +435,7 @@ mod tests {
     fn what_is_reserved_passes_as_an_inter_frame() {
         for bytes in [b"\x98hvc1\x00".as_slice(), b"\x9fhvc1\x00", b"\x17\x03\x00\x00\x00", b"\x17\xff"] {
             let header = Header::parse(bytes);
-            assert!(header.carries_picture() && !header.is_key_frame() && !header.is_sequence_header());
+            assert!(header.carries_video() && !header.is_key_frame() && !header.is_sequence_header());
         }
         assert_eq!(Header::parse(b"\x07\x01\x00\x00\x00").frame_type, FrameType::Inter);
         assert_eq!(Header::parse(b"\x19\x01").codec.to_string(), "codec id 9");

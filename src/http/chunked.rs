@@ -30,8 +30,8 @@ impl WireFormat for ChunkedFormat {
         end.copy_from_slice(CRLF);
     }
 
-    fn opening(&self, kinds: Kinds) -> Option<Bytes> {
-        let header = FlvFormat.opening(kinds)?;
+    fn stream_header(&self, kinds: Kinds) -> Option<Bytes> {
+        let header = FlvFormat.stream_header(kinds)?;
         Some([format!("{:X}\r\n", header.len()).as_bytes(), &header, CRLF].concat().into())
     }
 
@@ -103,7 +103,7 @@ mod tests {
     #[test]
     fn the_file_header_is_a_chunk_as_well() {
         let kinds = Kinds { audio: true, video: true };
-        assert_eq!(ChunkedFormat.opening(kinds).unwrap(), "D\r\nFLV\x01\x05\0\0\0\x09\0\0\0\0\r\n");
+        assert_eq!(ChunkedFormat.stream_header(kinds).unwrap(), "D\r\nFLV\x01\x05\0\0\0\x09\0\0\0\0\r\n");
     }
 
     proptest! {

@@ -23,10 +23,10 @@ fn read<'a>(reads: impl Iterator<Item = &'a [u8]>) -> (Vec<Word>, Option<Error>)
                 Err(error) => return (words, Some(error)),
             }
         }
-        assert!(reader.held() <= MOST_HELD, "{} bytes are held", reader.held());
+        assert!(reader.held() <= MAX_HELD_BYTES, "{} bytes are held", reader.held());
     }
     (words, None)
 }
 
 /// The head of a frame, and the payload of a control frame.
-const MOST_HELD: usize = 14 + 125;
+const MAX_HELD_BYTES: usize = 14 + 125;

@@ -28,8 +28,8 @@ impl WireFormat for WebSocketFormat {
         FlvFormat.write(frame, tag);
     }
 
-    fn opening(&self, kinds: Kinds) -> Option<Bytes> {
-        FlvFormat.opening(kinds).map(|header| whole(BINARY, &header))
+    fn stream_header(&self, kinds: Kinds) -> Option<Bytes> {
+        FlvFormat.stream_header(kinds).map(|header| whole(BINARY, &header))
     }
 
     fn read(&self, wire: &[u8]) -> Option<(Frame, usize)> {
@@ -187,7 +187,7 @@ impl Incoming {
             return Err(Error::Reserved(position));
         }
         let is_control = matches!(head.opcode, OpCode::Control(_));
-        if is_control && (payload_len > MOST_CONTROL_BYTES || !head.is_final) {
+        if is_control && (payload_len > MAX_CONTROL_BYTES || !head.is_final) {
             return Err(Error::Control(position, payload_len));
         }
         let mask = head.mask.ok_or(Error::Unmasked(position))?;
@@ -216,7 +216,7 @@ const BINARY: OpCode = OpCode::Data(Data::Binary);
 const CLOSE: OpCode = OpCode::Control(Control::Close);
 const PING: OpCode = OpCode::Control(Control::Ping);
 const PONG: OpCode = OpCode::Control(Control::Pong);
-const MOST_CONTROL_BYTES: u64 = 125;
+const MAX_CONTROL_BYTES: u64 = 125;
 /// Room that a reader keeps.
 const SMALL_BYTES: usize = 256;
 

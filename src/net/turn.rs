@@ -250,7 +250,7 @@ impl Core {
             }
             was_busy = true;
             self.ring().look();
-            if self.ring().waiting() > 0 || self.signal().has_grown() || self.now_us() >= end_us {
+            if self.ring().waiting() > 0 || self.signal().has_new_data() || self.now_us() >= end_us {
                 break;
             }
         }

@@ -91,7 +91,7 @@ pub fn first_since<'a, T>(
             }
             let kind = match entry.class {
                 Class::KeyFrame => PointKind::KeyFrame,
-                Class::Audio if accepts_audio => PointKind::Sound,
+                Class::Audio if accepts_audio => PointKind::Audio,
                 _ => continue,
             };
             if at >= after && entry.configuration == configuration {

@@ -1,11 +1,11 @@
-//! What is known of a stream from what its publisher has sent: counts, and the headers unopened. Written now and then
-//! by the publisher's core, read by whoever wants to tell of the stream.
+//! What is known of a stream from what its publisher has sent: counts, and the headers, not parsed. Written twice a second
+//! by the publisher's core, read by the control plane.
 
 #![forbid(unsafe_code)]
 
 use bytes::Bytes;
 
-/// A stream, as its publisher of now has sent it so far.
+/// A stream, as its current publisher has sent it so far.
 #[derive(Clone, Debug, Default)]
 pub struct Facts {
     /// When this publish began, milliseconds on the relay's clock.
@@ -16,8 +16,8 @@ pub struct Facts {
     pub bytes: u64,
     /// All frames.
     pub frames: u64,
-    /// Pictures among them: of the first video track, and each once, in however many messages it comes.
-    pub pictures: u64,
+    /// Video frames: of the first video track, and each once, however many messages it is sent in.
+    pub video_frames: u64,
     /// Key frames among these.
     pub key_frames: u64,
     /// Video tracks that have had a key frame.
@@ -28,8 +28,8 @@ pub struct Facts {
     pub key_frame_interval_ms: Option<u32>,
     /// `onMetaData`, the body of the message in AMF0, with the name before it.
     pub metadata: Option<Bytes>,
-    /// The first bytes of the first video track's newest picture: its codec is named there. None before a picture has
-    /// come, whatever was announced.
+    /// The first bytes of the first video track's newest frame, which name its codec. None before a frame has come, whatever
+    /// was announced.
     pub video: Option<Bytes>,
     /// That track's sequence header, the whole message.
     pub video_header: Option<Bytes>,

@@ -25,7 +25,7 @@ const BUFFER_BYTES: usize = 1 << 20;
 /// With that buffer a segment is 64 KiB to an eighth of it.
 const SEGMENT_BYTES: std::ops::RangeInclusive<usize> = 64 << 10..=BUFFER_BYTES / 8;
 /// A log within its buffer and the first segment, which a join point may hold a little longer; each with its index.
-const MOST_HELD: usize = BUFFER_BYTES
+const MAX_HELD_BYTES: usize = BUFFER_BYTES
     + *SEGMENT_BYTES.end()
     + (BUFFER_BYTES / *SEGMENT_BYTES.start() + 1) * INDEX_ENTRIES * size_of::<Entry>();
 /// Milliseconds.
@@ -81,11 +81,11 @@ pub fn check_any_bytes(mut bytes: &[u8]) {
         }
         let frame = Frame { kind, timestamp_ms: u32::from_le_bytes([a, b, c, d]), payload: payload.into() };
         follower.appended.push_back(frame.payload.to_bytes());
-        publication.as_mut().expect("present between two frames").append(frame, now_ms);
+        publication.as_mut().expect("present between two frames").append_and_notify(frame, now_ms);
         follower.follow(now_ms as u32);
         check_join(follow.stream());
         let held = registry.memory().of(super::MemoryKind::Segments);
-        assert!(held <= MOST_HELD, "{held} bytes");
+        assert!(held <= MAX_HELD_BYTES, "{held} bytes");
     }
     drop(publication);
     drop(follower);

@@ -1,4 +1,4 @@
-//! Where players of a log begin, as its writer says it and its readers take it.
+//! The place where players of a log begin, set by its writer and used by its readers.
 
 #![forbid(unsafe_code)]
 
@@ -8,11 +8,11 @@ use super::{preamble::Preamble, segment::Segment};
 
 /// Where a player begins.
 pub enum Join {
-    /// Nothing has come since the encoder came (or came back): wait.
+    /// No frame has come since the publisher came or came back: wait.
     Nothing,
     /// Here, at once.
     At(JoinPoint),
-    /// There is video, no key frame is held, and no audio comes: at the next key frame.
+    /// At the next key frame: there is video, no key frame is held, and no audio comes.
     NextKeyFrame,
 }
 
@@ -23,7 +23,7 @@ pub struct JoinPoint {
     pub segment: Arc<Segment>,
     /// Where in it, bytes.
     pub offset: u32,
-    /// What goes before it; none where the log itself begins with its headers.
+    /// What is sent before it; none where the log itself begins with its headers.
     pub preamble: Option<Preamble>,
     /// What is there.
     pub kind: PointKind,
@@ -46,7 +46,7 @@ pub enum PointKind {
     /// The first message of a key frame.
     KeyFrame,
     /// Any message, where no key frame is held. Video, if there is any, begins with the next key frame.
-    Sound,
-    /// Audio of a stream whose picture stands still: the preamble has that picture.
+    Audio,
+    /// Audio of a stream whose video stands still: the preamble has the key frame and what came after it.
     Still,
 }

@@ -11,11 +11,11 @@ use super::{
 };
 
 /// The smallest segment: 8 s of a 64 kb/s audio stream, and little enough for a thousand idle streams.
-const SMALLEST_SEGMENT: usize = 64 << 10;
+const MIN_SEGMENT_BYTES: usize = 64 << 10;
 /// The largest, but for a larger message: what one stalled player can pin.
-const LARGEST_SEGMENT: usize = 1 << 20;
+const MAX_SEGMENT_BYTES: usize = 1 << 20;
 /// A buffer is at least so many segments: memory goes back a segment at a time, and the open one counts as full.
-const SEGMENTS_A_BUFFER: usize = 8;
+const SEGMENTS_PER_BUFFER: usize = 8;
 
 /// How much of a stream is kept.
 #[derive(Clone, Copy, Debug)]
@@ -89,7 +89,7 @@ impl LogWriter {
     /// Whether a message of `len` bytes may be laid. It may always as long as it is within the log's share: what the
     /// log holds beside it can go.
     pub(super) fn has_room_for(&self, len: usize) -> bool {
-        len <= SMALLEST_SEGMENT
+        len <= MIN_SEGMENT_BYTES
             || self.open.as_ref().is_some_and(|open| open.has_room(len))
             || len <= self.memory.room()
             || len <= self.memory.log_share()
@@ -152,7 +152,7 @@ impl LogWriter {
 
     fn open_segment(&mut self, full: Option<Appender>, len: usize, now_ms: u32) -> Appender {
         let capacity =
-            full.as_ref().map_or(SMALLEST_SEGMENT, |full| self.one_second(full.segment())).max(len);
+            full.as_ref().map_or(MIN_SEGMENT_BYTES, |full| self.one_second(full.segment())).max(len);
         let next = Appender::new(Segment::new(self.next_sequence, capacity, INDEX_ENTRIES, &self.memory));
         self.next_sequence += 1;
         self.capacity += capacity;
@@ -170,15 +170,15 @@ impl LogWriter {
     fn one_second(&self, segment: &Segment) -> usize {
         let committed = segment.committed();
         let (Some(first), Some(last)) = (committed.entries.first(), committed.entries.last()) else {
-            return SMALLEST_SEGMENT;
+            return MIN_SEGMENT_BYTES;
         };
         let duration_ms = last.arrival_ms.wrapping_sub(first.arrival_ms).max(1) as usize;
         let a_second = committed.bytes.len() * 1000 / duration_ms;
         let an_index = committed.bytes.len() * INDEX_ENTRIES / committed.entries.len();
-        let wanted = a_second.min(an_index).min(LARGEST_SEGMENT);
+        let wanted = a_second.min(an_index).min(MAX_SEGMENT_BYTES);
         let buffer_bytes = self.retention.buffer_bytes.min(self.memory.log_share());
-        let largest = (buffer_bytes / SEGMENTS_A_BUFFER).clamp(SMALLEST_SEGMENT, LARGEST_SEGMENT);
-        wanted.next_power_of_two().clamp(SMALLEST_SEGMENT, largest)
+        let largest = (buffer_bytes / SEGMENTS_PER_BUFFER).clamp(MIN_SEGMENT_BYTES, MAX_SEGMENT_BYTES);
+        wanted.next_power_of_two().clamp(MIN_SEGMENT_BYTES, largest)
     }
 }
 
@@ -229,7 +229,7 @@ mod tests {
         assert_eq!((place.offset, place.segment.capacity()), (0, 5 << 20));
         let place = log.append(10, entry(2), |_| ());
         assert_eq!(place.offset, 0, "the next message opens an ordinary segment");
-        assert!(place.segment.capacity() <= LARGEST_SEGMENT);
+        assert!(place.segment.capacity() <= MAX_SEGMENT_BYTES);
     }
 
     #[test]
@@ -239,7 +239,7 @@ mod tests {
             let place = log.append(10_000, entry(i), |_| ());
             let oldest = log.retire(0, i);
             assert!(oldest <= place.segment.sequence);
-            assert!(log.capacity <= (256 << 10) + LARGEST_SEGMENT, "{} bytes", log.capacity);
+            assert!(log.capacity <= (256 << 10) + MAX_SEGMENT_BYTES, "{} bytes", log.capacity);
         }
         log.append(3 << 20, entry(1000), |_| ());
         assert_eq!(log.retire(0, 1000), log.next_sequence - 1, "only what cannot go is left");
@@ -295,14 +295,14 @@ mod tests {
         for i in 0..400 {
             log.append(25_000, entry(i * 40), |_| ()); // 5 Mb/s
         }
-        assert_eq!(log.open.as_ref().map(|open| open.segment().capacity()), Some(LARGEST_SEGMENT));
+        assert_eq!(log.open.as_ref().map(|open| open.segment().capacity()), Some(MAX_SEGMENT_BYTES));
     }
 
     #[test]
     fn a_burst_of_small_messages_opens_no_larger_segments_than_its_index_can_fill() {
         let mut log = log(64 << 20, 0);
         for _ in 0..10 * INDEX_ENTRIES {
-            assert_eq!(log.append(20, entry(0), |_| ()).segment.capacity(), SMALLEST_SEGMENT);
+            assert_eq!(log.append(20, entry(0), |_| ()).segment.capacity(), MIN_SEGMENT_BYTES);
         }
     }
 

@@ -3,8 +3,8 @@
 
 mod begin;
 mod cells;
-mod chronicle;
 mod facts;
+mod facts_writer;
 mod form;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
@@ -39,10 +39,10 @@ pub use join::{Join, JoinPoint, PointKind};
 pub use log::Retention;
 pub use memory::{Held, Ledger, Memory, MemoryKind, Relief};
 pub use patience::Patience;
-pub use preamble::{Opened, Preamble};
+pub use preamble::{Preamble, PreambleBytes};
 pub use reader::{Item, ReadFrame, ReadOptions, Reader, Skipped};
 pub use registry::{
-    Bounds, Follow, NameNotice, NoRoom, NotifyPublisher, Publication, Refused, Registry, Stream,
+    Bounds, Follow, NameNotice, NoRoom, NotifyPublisher, Publication, PublishError, Registry, Stream,
 };
 pub use segment::{Class, Committed, Entry, Next, Segment};
 pub use shown::Media;
@@ -117,7 +117,7 @@ pub(crate) mod tests {
             Plain.write(frame, out);
         }
 
-        fn opening(&self, kinds: Kinds) -> Option<Bytes> {
+        fn stream_header(&self, kinds: Kinds) -> Option<Bytes> {
             let word = match (kinds.audio, kinds.video) {
                 (false, false) => "none:",
                 (true, false) => "a:",

@@ -1,4 +1,4 @@
-//! What a joiner needs before its first frame: metadata and sequence headers as they are now.
+//! What a joiner needs before its first frame: the current metadata and sequence headers.
 
 #![forbid(unsafe_code)]
 
@@ -16,23 +16,23 @@ use crate::flv::{Frame, FrameKind, Kinds, Payload, WireFormat, script};
 /// three.
 const MAX_HEADERS: usize = 32;
 /// All headers of one stream together; what does not fit is passed on and not kept. Real ones are below 1 KiB each. A
-/// player that does not read may pin so much for each form, and no more.
+/// player that does not read may pin this much per form, and no more.
 const MAX_HEADER_BYTES: usize = 64 << 10;
 /// The time of `onMetaData`, wherever it stands. FFmpeg's FLV reader, which VLC and mpv use, skips metadata at 0; any
 /// other makes it a subtitle track, for whose first line VLC waits 10 s.
 pub(super) const METADATA_MS: u32 = 0;
-/// The time of headers in a preamble, for which no reader has a use: so that all points share the same bytes.
+/// The time of headers in a preamble. No reader uses it, and with one value all join points share the same bytes.
 const HEADER_MS: u32 = 0;
 
-/// The newest metadata and sequence headers of a stream, unopened, as its writer keeps them.
+/// The newest metadata and sequence headers of a stream, not parsed, as its writer keeps them.
 #[derive(Debug)]
 pub(super) struct Headers {
     memory: Memory,
-    /// By part, as the publisher of now has sent them.
+    /// By part, as the current publisher has sent them.
     current: Vec<Header>,
-    /// What the publisher before had sent, and players therefore have.
+    /// What the publisher before had sent: players have it.
     before: Vec<Header>,
-    /// Moves on with every change that players must be told of.
+    /// Moves on with every change that players must be sent.
     generation: u32,
     /// Moves on where a sequence header takes the place of another one: what came before cannot be decoded with it.
     configuration: u32,
@@ -40,7 +40,7 @@ pub(super) struct Headers {
     version: u64,
     /// `current`, as preambles share it.
     shared: Option<Arc<[Header]>>,
-    /// The kind of media that the publisher of now does not send.
+    /// The kind of media that the current publisher does not send.
     absent: Option<FrameKind>,
 }
 
@@ -64,7 +64,7 @@ impl Headers {
         }
     }
 
-    /// Takes note of the kind of media that the publisher does not send, where that is known: joiners are told.
+    /// Takes note of the kind of media that the publisher does not send, where that is known: metadata for joiners says so.
     pub(super) fn set_absent(&mut self, absent: Option<FrameKind>) {
         if self.absent != absent {
             self.absent = absent;
@@ -97,7 +97,7 @@ impl Headers {
         let has_room = self.current.len() < MAX_HEADERS && self.bytes() + payload.len() <= MAX_HEADER_BYTES;
         if has_room {
             let at = self.current.partition_point(|header| header.part < part);
-            // A copy of its own: a view would hold a whole receive buffer for as long as the stream lives.
+            // A copy: a view would hold a whole receive buffer for as long as the stream lives.
             let payload = self.memory.counted(MemoryKind::Headers, payload.to_bytes().to_vec());
             self.current.insert(at, Header { part, payload });
         }
@@ -112,25 +112,25 @@ impl Headers {
         is_new
     }
 
-    /// Whether the publisher of now has sent this header before. Each player of its has it then: from the log, or from a
+    /// Whether the current publisher has sent this header before. Then each of its players has it: from the log, from a
     /// preamble, or from the publisher before.
     pub(super) fn has(&self, part: Part, payload: &Payload) -> bool {
         let known = self.current.binary_search_by_key(&part, |header| header.part);
         known.is_ok_and(|at| equal(&self.current[at].payload, payload))
     }
 
-    /// The publisher went away. The next one may leave out what this one had: a joiner must get no header of audio that
-    /// is not there any more.
+    /// The publisher has gone. The next one may not have what this one had: a joiner must not get a header of audio that is not
+    /// there any more.
     pub(super) fn interrupt(&mut self) {
         self.set_absent(None);
-        // A publisher that went before it sent anything leaves players with what they had.
+        // After a publisher that has sent nothing, players have what they had before.
         if !self.current.is_empty() {
             self.before = std::mem::take(&mut self.current);
             self.has_changed();
         }
     }
 
-    /// The header of this part, as the publisher of now has sent it.
+    /// The header of this part, as the current publisher has sent it.
     pub(super) fn header(&self, part: Part) -> Option<Bytes> {
         let known = self.current.binary_search_by_key(&part, |header| header.part).ok()?;
         Some(self.current[known].payload.clone())
@@ -147,18 +147,18 @@ impl Headers {
         self.configuration
     }
 
-    /// The same with the pictures of a group, the last of them shown at `at_ms`.
+    /// The same with the video since a key frame, the last frame of it shown at `at_ms`.
     pub(super) fn preamble_with(
         &mut self,
         format: &Arc<Format>,
-        pictures: Arc<[Frame]>,
+        messages: Arc<[Frame]>,
         at_ms: u32,
     ) -> Preamble {
-        self.make(format, Some(Pictures { messages: pictures, at_ms }))
+        self.make(format, Some(StillVideo { messages, at_ms }))
     }
 
-    /// What a joiner needs now, in this form: the same object for as long as nothing changes. `last` is the one that was
-    /// made before.
+    /// What a joiner needs now, in this format: the same object for as long as nothing changes. `last` is the one that was made
+    /// before.
     pub(super) fn preamble(&mut self, format: &Arc<Format>, last: Option<&Preamble>) -> Preamble {
         let now = (self.generation, self.version);
         match last.filter(|last| (last.0.generation, last.0.version) == now) {
@@ -167,10 +167,10 @@ impl Headers {
         }
     }
 
-    fn make(&mut self, format: &Arc<Format>, pictures: Option<Pictures>) -> Preamble {
+    fn make(&mut self, format: &Arc<Format>, still: Option<StillVideo>) -> Preamble {
         Preamble(Arc::new(Shared {
             headers: self.shared.get_or_insert_with(|| self.current.clone().into()).clone(),
-            pictures,
+            still,
             absent: self.absent,
             generation: self.generation,
             configuration: self.configuration,
@@ -191,41 +191,41 @@ impl Headers {
     }
 }
 
-/// How a log is laid, as its writer and the preambles of its players share it.
+/// The wire format of a log, as its writer and the preambles of its players share it.
 pub(super) type Format = dyn WireFormat + Send + Sync;
 
-/// What a joiner is sent before its first frame: the opening, metadata and sequence headers. A clone is the same bytes,
-/// which are made when the first player is given them: an encoder that changes its headers all the time costs nothing
-/// but them.
+/// What a joiner is sent before its first frame: the stream header, metadata and sequence headers. A clone is the same bytes,
+/// which are made for the first player that needs them: an encoder that changes its headers all the time costs no more than
+/// the headers.
 #[derive(Clone)]
 pub struct Preamble(Arc<Shared>);
 
 struct Shared {
     headers: Arc<[Header]>,
-    pictures: Option<Pictures>,
+    still: Option<StillVideo>,
     absent: Option<FrameKind>,
     generation: u32,
     configuration: u32,
     version: u64,
     format: Arc<Format>,
     memory: Memory,
-    /// By the kinds of media that have come when it is handed out.
-    wire: [OnceLock<Opened>; 4],
+    /// By the kinds of media that have come when it is sent.
+    wire: [OnceLock<PreambleBytes>; 4],
 }
 
-/// The messages since a key frame, for players that begin long after it: a millisecond apart.
-struct Pictures {
+/// The video since a key frame, for players that begin long after it: messages a millisecond apart.
+struct StillVideo {
     messages: Arc<[Frame]>,
     at_ms: u32,
 }
 
 /// The bytes of a preamble.
 #[derive(Debug)]
-pub struct Opened {
-    /// The opening, then metadata and sequence headers.
+pub struct PreambleBytes {
+    /// The stream header, then metadata and sequence headers.
     pub bytes: Bytes,
-    /// How much of it is the opening: for a player that begins, not for one that goes on.
-    pub opening_len: usize,
+    /// How much of it is the stream header: for a player that begins, not for one that goes on.
+    pub stream_header_len: usize,
 }
 
 impl Preamble {
@@ -239,12 +239,12 @@ impl Preamble {
         self.0.configuration as u16
     }
 
-    /// The same headers in another form.
+    /// The same headers in another format.
     pub(super) fn in_format(&self, format: &Arc<Format>) -> Self {
         let shared = &*self.0;
         Self(Arc::new(Shared {
             headers: shared.headers.clone(),
-            pictures: None,
+            still: None,
             absent: shared.absent,
             generation: shared.generation,
             configuration: shared.configuration,
@@ -255,24 +255,24 @@ impl Preamble {
         }))
     }
 
-    /// Whether its bytes say at the front which kinds of media follow.
+    /// Whether its stream header names the kinds of media that follow.
     pub fn names_kinds(&self) -> bool {
-        self.0.format.opening(Kinds::default()).is_some()
+        self.0.format.stream_header(Kinds::default()).is_some()
     }
 
-    /// Its bytes for a stream of which these kinds have come so far. A form that names its kinds at the front leaves out
-    /// the headers of the others: browsers wait for ever for media that was announced.
-    pub fn wire(&self, kinds: Kinds) -> &Opened {
+    /// Its bytes for a stream of which these kinds have come so far. A format whose stream header names the kinds leaves out
+    /// the headers of the others: browsers wait forever for media that was announced.
+    pub fn wire(&self, kinds: Kinds) -> &PreambleBytes {
         let shared = &*self.0;
-        let opening = shared.format.opening(kinds);
-        let by_kinds = match &opening {
+        let stream_header = shared.format.stream_header(kinds);
+        let by_kinds = match &stream_header {
             Some(_) => usize::from(kinds.audio) + 2 * usize::from(kinds.video),
             None => 0,
         };
         shared.wire[by_kinds].get_or_init(|| {
-            let names_kinds = opening.is_some();
-            let mut wire = opening.unwrap_or_default().to_vec();
-            let opening_len = wire.len();
+            let names_kinds = stream_header.is_some();
+            let mut wire = stream_header.unwrap_or_default().to_vec();
+            let stream_header_len = wire.len();
             let mut append = |frame: &Frame| {
                 let start = wire.len();
                 wire.resize(start + shared.format.wire_len(frame), 0);
@@ -286,7 +286,7 @@ impl Preamble {
                 };
                 append(&Frame { kind: header.part.kind(), timestamp_ms: HEADER_MS, payload: payload.into() });
             }
-            // After the header of the other kind: FFmpeg believes it then, and looks for no second track for 5 s.
+            // After the header of the other kind: there FFmpeg takes it into account, and does not look 5 s for a second track.
             let absent = shared.absent.filter(|kind| !names_kinds || !has(kinds, *kind));
             let metadata = shared.headers.iter().find(|header| header.part == Part::Metadata);
             let says_absent = absent.zip(metadata).and_then(|(kind, metadata)| {
@@ -296,12 +296,12 @@ impl Preamble {
             if let Some(payload) = says_absent {
                 append(&Frame { kind: FrameKind::Data, timestamp_ms: METADATA_MS, payload: payload.into() });
             }
-            if let Some(Pictures { messages, at_ms }) = &shared.pictures {
+            if let Some(StillVideo { messages, at_ms }) = &shared.still {
                 for (message, before_ms) in messages.iter().zip((0..messages.len() as u32).rev()) {
                     append(&Frame { timestamp_ms: at_ms.wrapping_sub(before_ms), ..message.clone() });
                 }
             }
-            Opened { bytes: shared.memory.counted(MemoryKind::Headers, wire), opening_len }
+            PreambleBytes { bytes: shared.memory.counted(MemoryKind::Headers, wire), stream_header_len }
         })
     }
 }
@@ -429,7 +429,7 @@ mod tests {
         {
             let opened = preamble.wire(Kinds { audio, video });
             assert_eq!(opened.bytes, expected);
-            assert_eq!(opened.opening_len, expected.find(':').expect("it has an opening") + 1);
+            assert_eq!(opened.stream_header_len, expected.find(':').expect("it has an opening") + 1);
         }
     }
 

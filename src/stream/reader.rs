@@ -234,7 +234,7 @@ impl Reader {
         let preamble = preamble_of(stream, point, &*self.format).map(|frame| {
             let class = match Role::of(&frame) {
                 Role::KeyFrame(_) if !std::mem::replace(&mut has_key_frame, true) => Class::KeyFrame,
-                Role::KeyFrame(_) | Role::Picture(_) => Class::Video,
+                Role::KeyFrame(_) | Role::InterFrame(_) => Class::Video,
                 _ => Class::Data,
             };
             Item::of(frame, class, arrival_ms)
@@ -287,7 +287,7 @@ fn preamble_of<'a>(
     format: &'a Format,
 ) -> impl Iterator<Item = Frame> + 'a {
     let opened = point.preamble.as_ref().map(|preamble| preamble.wire(stream.media().kinds()));
-    let mut rest = opened.map_or(&[][..], |opened| &opened.bytes[opened.opening_len..]);
+    let mut rest = opened.map_or(&[][..], |opened| &opened.bytes[opened.stream_header_len..]);
     std::iter::from_fn(move || {
         let (frame, len) = format.read(rest)?;
         rest = &rest[len..];
@@ -355,7 +355,7 @@ mod tests {
 
     fn begin(publication: &mut Publication) {
         for header in [metadata("!M"), video_header("V"), audio_header("!A")] {
-            publication.append(header, 0);
+            publication.append_and_notify(header, 0);
         }
     }
 
@@ -366,10 +366,10 @@ mod tests {
         assert_eq!(items(&mut reader), "");
         let mut publication = publish(&registry, 1);
         begin(&mut publication);
-        publication.append(key_frame(0, "K0"), 10);
+        publication.append_and_notify(key_frame(0, "K0"), 10);
         assert_eq!(items(&mut reader), "[M] [V] [A] K0");
-        publication.append(audio(10, "!a0"), 20);
-        publication.append(inter_frame(40, "i0"), 40);
+        publication.append_and_notify(audio(10, "!a0"), 20);
+        publication.append_and_notify(inter_frame(40, "i0"), 40);
         let (first, second) = (reader.next(), reader.next());
         assert!(matches!(
             first,
@@ -387,14 +387,14 @@ mod tests {
         let mut publication = publish(&registry, 1);
         begin(&mut publication);
         for (at, mark) in [(0, "K0"), (80, "K1")] {
-            publication.append(key_frame(at, mark), u64::from(at));
-            publication.append(inter_frame(at + 40, &mark.replace('K', "i")), u64::from(at) + 40);
+            publication.append_and_notify(key_frame(at, mark), u64::from(at));
+            publication.append_and_notify(inter_frame(at + 40, &mark.replace('K', "i")), u64::from(at) + 40);
         }
         let mut late = read(&registry, options());
         let mut live = read(&registry, ReadOptions { start: Start::Live, ..options() });
         assert_eq!(items(&mut late), "[M] [V] [A] K1 i1");
         assert_eq!(items(&mut live), "");
-        publication.append(key_frame(160, "K2"), 160);
+        publication.append_and_notify(key_frame(160, "K2"), 160);
         assert_eq!((items(&mut late), items(&mut live)), ("K2".to_owned(), "[M] [V] [A] K2".to_owned()));
     }
 
@@ -404,10 +404,10 @@ mod tests {
         let mut reader = read(&registry, options());
         let mut publication = publish(&registry, 1);
         begin(&mut publication);
-        publication.append(key_frame(0, "K0"), 0);
-        publication.append(video_header("V"), 0);
-        publication.append(video_header("W"), 0);
-        publication.append(key_frame(40, "K1"), 40);
+        publication.append_and_notify(key_frame(0, "K0"), 0);
+        publication.append_and_notify(video_header("V"), 0);
+        publication.append_and_notify(video_header("W"), 0);
+        publication.append_and_notify(key_frame(40, "K1"), 40);
         assert_eq!(items(&mut reader), "[M] [V] [A] K0 [W] K1");
     }
 
@@ -423,8 +423,10 @@ mod tests {
         begin(&mut publication);
         let filler = "-".repeat(50_000);
         for number in 0..100u32 {
-            publication
-                .append(key_frame(number * 1_000, &format!("{filler}K{number}")), u64::from(number) * 1_000);
+            publication.append_and_notify(
+                key_frame(number * 1_000, &format!("{filler}K{number}")),
+                u64::from(number) * 1_000,
+            );
             if number == 0 {
                 assert!(matches!(slow.next(), Ok(Some(Item::Header(_)))));
             }
@@ -450,7 +452,7 @@ mod tests {
         let mut publication = publish(&registry, 1);
         let filler = "-".repeat(50_000);
         for number in 0..100u32 {
-            publication.append(key_frame(number * 1_000, &filler), u64::from(number) * 1_000);
+            publication.append_and_notify(key_frame(number * 1_000, &filler), u64::from(number) * 1_000);
             if number < 10 {
                 assert!(reader.next().expect("it is not late").is_some());
             }
@@ -471,15 +473,15 @@ mod tests {
         let mut reader = read(&registry, options());
         let mut publication = publish(&registry, 1);
         begin(&mut publication);
-        publication.append(key_frame(0, "K0"), 0);
+        publication.append_and_notify(key_frame(0, "K0"), 0);
         drop(publication);
         assert_eq!(items(&mut reader), "[M] [V] [A] K0 unpublished");
         assert_eq!(items(&mut reader), "", "it is said once");
         let mut publication = publish(&registry, 2);
-        publication.append(metadata("!M"), 0);
-        publication.append(audio_header("!B"), 0);
-        publication.append(audio(0, "!b0"), 0);
-        publication.append(audio(2_000, "!b1"), 2_000);
+        publication.append_and_notify(metadata("!M"), 0);
+        publication.append_and_notify(audio_header("!B"), 0);
+        publication.append_and_notify(audio(0, "!b0"), 0);
+        publication.append_and_notify(audio(2_000, "!b1"), 2_000);
         assert_eq!(items(&mut reader), "[M] [B] b0 b1");
     }
 
@@ -490,12 +492,12 @@ mod tests {
         for connection_id in 1..4 {
             let mut publication = publish(&registry, connection_id);
             begin(&mut publication);
-            publication.append(key_frame(0, &format!("K{connection_id}")), 0);
+            publication.append_and_notify(key_frame(0, &format!("K{connection_id}")), 0);
         }
         // The third is all that can be joined by now.
         let mut fourth = publish(&registry, 4);
         begin(&mut fourth);
-        fourth.append(key_frame(0, "K4"), 0);
+        fourth.append_and_notify(key_frame(0, "K4"), 0);
         assert_eq!(
             items(&mut reader),
             "[M] [V] [A] K1 unpublished [M] [V] [A] K2 unpublished [M] [V] [A] K3 unpublished [M] [V] [A] K4"
@@ -510,7 +512,7 @@ mod tests {
         let mut reader = registry.read("live/s", options(), move || _ = count.fetch_add(1, Relaxed));
         assert!(matches!(reader.next(), Ok(None)));
         let mut publication = publish(&registry, 1);
-        (0..5).for_each(|number| publication.append(key_frame(number * 40, "K"), 0));
+        (0..5).for_each(|number| publication.append_and_notify(key_frame(number * 40, "K"), 0));
         assert_eq!(wakes.load(Relaxed), 1);
         while let Ok(Some(_)) = reader.next() {}
         drop(publication);
@@ -528,7 +530,7 @@ mod tests {
         let writer = std::thread::spawn(move || {
             let mut publication = publish(&writing, 1);
             for number in 0..FRAMES {
-                publication.append(key_frame(number, &format!("K{number}")), u64::from(number));
+                publication.append_and_notify(key_frame(number, &format!("K{number}")), u64::from(number));
             }
         });
         let mut seen = 0;

@@ -1,4 +1,4 @@
-//! Which streams there are, who publishes each, which cores follow it. Readers never lock; names are taken and given
+//! All streams by name: the publisher of each, and the cores that follow it. Readers never lock. Names are taken and given
 //! back by guards, so whatever ends a publisher frees its name.
 
 #![forbid(unsafe_code)]
@@ -17,7 +17,7 @@ use super::{
     signal::Signal,
     stream_log::StreamLog,
     usage::{Hold, PublisherId, Users},
-    writer::{Formats, Laid, Writer},
+    writer::{Appended, Formats, Writer},
 };
 use crate::flv::Frame;
 
@@ -44,7 +44,7 @@ pub enum NameNotice {
     Free,
 }
 
-/// What all streams together may take.
+/// Limits for all streams together.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
     /// Streams that are published.
@@ -65,10 +65,10 @@ pub struct Stream {
 
 /// Why a name cannot be published now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refused {
-    /// Another one publishes it.
+pub enum PublishError {
+    /// Another publisher has it.
     Busy {
-        /// Milliseconds since its publisher was heard.
+        /// Milliseconds since bytes came from that publisher.
         silent_ms: u64,
     },
     /// [`Bounds::streams`].
@@ -77,14 +77,14 @@ pub enum Refused {
     Memory,
 }
 
-/// There is no memory for a frame beside what others hold, and it is larger than its stream's share.
+/// There is no memory for a frame: the budget is used up, and the frame is larger than its stream's share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NoRoom {
     /// Bytes of the frame.
     pub bytes: usize,
 }
 
-/// How far ahead a picture is near, in passes: one, and what may be left of it when the picture is a little late.
+/// How soon a video frame is near, in passes, as a fraction: one pass, and half of another for a frame that is a little late.
 const NEAR: (u64, u64) = (3, 2);
 
 impl Registry {
@@ -103,24 +103,24 @@ impl Registry {
     /// Takes the name for a publisher.
     ///
     /// # Errors
-    /// Another one has it, or there is no room for one more. A stream that only waits for its encoder to come back has
-    /// its memory already.
+    /// Another publisher has it, or there is no room for one more. A stream whose publisher may come back has its memory
+    /// already.
     pub fn publish(
         self: &Arc<Self>,
         name: &str,
         id: PublisherId,
         now_ms: u64,
-    ) -> Result<Publication, Refused> {
+    ) -> Result<Publication, PublishError> {
         let usage = self.enter(name);
         let stream = &usage.stream;
         let is_new = stream.log(Form::Rtmp).newest().is_none();
         let patient_ms = stream.patient_ms(id.core);
         let taken = stream.hold.take(id, patient_ms, || self.count_publisher(is_new, now_ms));
         let Some(mut writer) = taken.transpose()? else {
-            return Err(Refused::Busy { silent_ms: stream.silent_ms() });
+            return Err(PublishError::Busy { silent_ms: stream.silent_ms() });
         };
         writer.begin(&stream.shared, now_ms);
-        Ok(Publication { usage, core: id.core, writer: Some(writer), now_ms, is_untold: false })
+        Ok(Publication { usage, core: id.core, writer: Some(writer), now_ms, owes_notice: false })
     }
 
     /// Notifies the publisher of this name that `next` wants it, and `next` when it is free. Only the newest one that asks
@@ -133,8 +133,8 @@ impl Registry {
         }
     }
 
-    /// Follows a stream in one wire form from a core: that core's signal says `slot` whenever the stream grows. The
-    /// stream need not be published. A core follows it once in each form, however many of its players watch.
+    /// Follows a stream in one form from a core: that core's signal is notified for `slot` whenever there is new data. The
+    /// stream need not be published. A core follows it once per form, however many of its players watch.
     pub fn follow(self: &Arc<Self>, name: &str, form: Form, core: usize, slot: usize) -> Follow {
         let usage = self.enter(name);
         usage.stream.log(form).follow(core, slot);
@@ -161,7 +161,7 @@ impl Registry {
         self.streams.pin().get(name).filter(|stream| !stream.is_closed()).cloned()
     }
 
-    /// What a core is patient with.
+    /// A core's patience.
     pub fn patience(&self, core: usize) -> &Patience {
         self.signals[core].patience()
     }
@@ -171,8 +171,8 @@ impl Registry {
         &self.memory
     }
 
-    /// Streams without a publisher give up what is beyond their shares, where memory is short: those with a publisher
-    /// are looked at by its core.
+    /// Streams without a publisher give up what is beyond their shares, where memory is short. For a stream with a publisher
+    /// that is done by the publisher's core.
     pub fn relieve(&self, now_ms: u64) {
         for stream in self.list() {
             let mut has_given_up = false;
@@ -183,11 +183,11 @@ impl Registry {
         }
     }
 
-    fn count_publisher(&self, needs_memory: bool, now_ms: u64) -> Result<(), Refused> {
+    fn count_publisher(&self, needs_memory: bool, now_ms: u64) -> Result<(), PublishError> {
         if needs_memory && !self.memory.has_room_for_publisher(now_ms) {
-            return Err(Refused::Memory);
+            return Err(PublishError::Memory);
         }
-        self.memory.enter_publisher(self.bounds.streams).then_some(()).ok_or(Refused::Streams)
+        self.memory.enter_publisher(self.bounds.streams).then_some(()).ok_or(PublishError::Streams)
     }
 
     /// The wire format of logs of this form.
@@ -224,7 +224,7 @@ impl Registry {
     }
 }
 
-/// A stream with its writer and its followers, without its logs: measured, rounded up.
+/// Bytes of a stream with its writer and its followers, without its logs: measured, rounded up.
 const STREAM_BYTES: usize = 4 << 10;
 
 impl Stream {
@@ -238,27 +238,27 @@ impl Stream {
         self.shared.name().clone()
     }
 
-    /// What it is in one wire form.
+    /// Its log in one form.
     pub fn log(&self, form: Form) -> &StreamLog {
         self.shared.log(form)
     }
 
-    /// Whether somebody publishes it.
+    /// Whether it has a publisher.
     pub fn is_live(&self) -> bool {
         self.hold.is_live()
     }
 
-    /// The connection that publishes it.
+    /// The number of the connection that publishes it.
     pub fn publisher(&self) -> Option<u64> {
         self.hold.connection_id()
     }
 
-    /// How long its publisher has been silent, milliseconds. While the publisher's core is stalled, none is.
+    /// How long nothing has come from its publisher, milliseconds. Time in which the publisher's core was stalled does not count.
     pub fn silent_ms(&self) -> u64 {
         self.hold.silent_ms(|core| self.patient_ms(core)).unwrap_or(0)
     }
 
-    /// What its publisher has sent so far, as of a moment ago.
+    /// What its publisher has sent, up to half a second ago.
     pub fn facts(&self) -> Arc<Facts> {
         self.shared.facts()
     }
@@ -268,7 +268,7 @@ impl Stream {
         self.shared.media()
     }
 
-    /// When its publisher went away, milliseconds; none while one publishes, or where none ever did.
+    /// When its last publisher went, milliseconds; none while it has one, or where it never had one.
     pub fn vacant_since_ms(&self) -> Option<u64> {
         self.hold.vacant_since_ms()
     }
@@ -277,13 +277,13 @@ impl Stream {
         self.shared.signals()[core].patience().patient_ms()
     }
 
-    /// Nobody uses it any more: who finds it in the map has come too late.
+    /// Its last user has left: a lookup that finds it in the map is too late.
     fn is_closed(&self) -> bool {
         self.users.are_gone()
     }
 
-    /// It has no user any more. The map may keep it for a while, for readers that have just looked: not its log, nor
-    /// its headers.
+    /// Its last user has left. The map may keep it for a while, for lookups that have just found it, but not its logs or its
+    /// headers.
     fn let_go(&self) {
         self.hold.close();
         self.shared.let_go();
@@ -299,8 +299,8 @@ pub struct Publication {
     /// Present until the drop.
     writer: Option<Box<Writer>>,
     now_ms: u64,
-    /// There are frames in the log that the cores have not been told of.
-    is_untold: bool,
+    /// There are frames in the log of which the readers have not been notified.
+    owes_notice: bool,
 }
 
 impl Publication {
@@ -309,18 +309,18 @@ impl Publication {
         &self.usage.stream
     }
 
-    /// Whether somebody waits for the name.
+    /// Whether another publisher waits for the name.
     pub fn is_wanted(&self) -> bool {
         self.usage.stream.hold.is_wanted()
     }
 
-    /// Lays a frame into the log and tells the cores that follow. `now_ms` is the relay's clock.
-    pub fn append(&mut self, frame: Frame, now_ms: u64) {
-        let _ = self.lay(frame, now_ms);
-        self.tell();
+    /// As [`Publication::append`], and notifies the readers at once. Drops a frame for which there is no memory.
+    pub fn append_and_notify(&mut self, frame: Frame, now_ms: u64) {
+        let _ = self.append(frame, now_ms);
+        self.notify();
     }
 
-    /// What the stream holds beside logs that keep to their shares, bytes.
+    /// Bytes that the stream holds beside logs that keep to their shares.
     pub fn own_bytes(&self) -> usize {
         self.writer.as_ref().map_or(0, |writer| writer.own_bytes())
     }
@@ -333,60 +333,60 @@ impl Publication {
         }
     }
 
-    /// As [`Publication::append`], but nobody is told yet of what may wait for the next picture: sound beside
-    /// pictures. True where that is the first untold frame: the caller owes a [`Publication::tell`] soon, should no
-    /// picture come before.
+    /// Appends a frame to the log. `now_ms` is the relay's clock. Readers are notified at once of video, and of all else where
+    /// there is no video; audio beside video may wait for the next video frame. True for the first frame that waits: the
+    /// caller is to call [`Publication::notify`] soon, in case no video frame comes before.
     ///
     /// # Errors
-    /// There is no memory for it. The log lacks it from then on, so the publish is to end.
-    pub fn lay(&mut self, frame: Frame, now_ms: u64) -> Result<bool, NoRoom> {
+    /// There is no memory for it. The frame is missing from the log, so the publish is to end.
+    pub fn append(&mut self, frame: Frame, now_ms: u64) -> Result<bool, NoRoom> {
         self.now_ms = now_ms;
         let bytes = frame.payload.len();
         let writer = self.writer.as_mut().expect("present until the drop");
         match writer.append(&self.usage.stream.shared, frame, now_ms) {
-            Laid::Nothing => Ok(false),
-            Laid::NoRoom => Err(NoRoom { bytes }),
-            Laid::MayWait => Ok(!std::mem::replace(&mut self.is_untold, true)),
-            Laid::Due => {
-                self.is_untold = true;
-                self.tell();
+            Appended::Dropped => Ok(false),
+            Appended::NoRoom => Err(NoRoom { bytes }),
+            Appended::MayWait => Ok(!std::mem::replace(&mut self.owes_notice, true)),
+            Appended::Due => {
+                self.owes_notice = true;
+                self.notify();
                 Ok(false)
             }
         }
     }
 
-    /// Tells the cores that follow of what they have not been told.
-    pub fn tell(&mut self) {
-        if std::mem::take(&mut self.is_untold) {
+    /// Notifies the readers of frames that have waited.
+    pub fn notify(&mut self) {
+        if std::mem::take(&mut self.owes_notice) {
             self.usage.stream.shared.notify_followers();
         }
     }
 
-    /// How much longer, microseconds, frames that wait for a picture had better wait: the picture is expected while a
-    /// pass that began now would still keep the cores busy, and would have to wait for that in its turn. None where
-    /// they need not.
-    pub fn picture_is_near(&self, now_ms: u64) -> Option<u64> {
-        let picture_ms = self.writer.as_ref().and_then(|writer| writer.next_picture_ms())?;
+    /// How much longer, microseconds, frames that wait for video are to wait. None where video is not near: it is near if it
+    /// is expected while a pass that began now would still keep the cores busy, so that video would have to wait for the
+    /// pass.
+    pub fn video_is_near(&self, now_ms: u64) -> Option<u64> {
+        let video_ms = self.writer.as_ref().and_then(|writer| writer.next_video_ms())?;
         let (share, of) = NEAR;
         let near_us = self.usage.stream.shared.pass_us() * share / of;
-        (picture_ms.saturating_sub(now_ms) * 1_000 <= near_us).then_some(near_us)
+        (video_ms.saturating_sub(now_ms) * 1_000 <= near_us).then_some(near_us)
     }
 
-    /// The publisher has been heard: bytes came, a whole frame or not.
+    /// Bytes have come from the publisher, a whole frame or not.
     pub fn heard(&mut self, now_ms: u64) {
         self.now_ms = now_ms;
         let stream = &self.usage.stream;
         stream.hold.heard(stream.patient_ms(self.core));
     }
 
-    /// The publisher's core stood still for so long, until now: what is kept for players that lag is so much younger.
+    /// The publisher's core was stalled for `lasted_ms`, until now: what is kept for players that lag counts as younger by that.
     pub fn stood_still(&mut self, lasted_ms: u64) {
         if let Some(writer) = &mut self.writer {
             writer.stood_still(lasted_ms);
         }
     }
 
-    /// Moves the publisher's clock, for the grace that begins when it goes.
+    /// Sets the publisher's clock, for the grace that begins when it goes.
     pub fn tick(&mut self, now_ms: u64) {
         self.now_ms = now_ms;
     }
@@ -418,7 +418,7 @@ impl Follow {
         &self.usage.stream
     }
 
-    /// In what form it is followed.
+    /// The form that is followed.
     pub fn form(&self) -> Form {
         self.form
     }
@@ -435,7 +435,7 @@ impl Drop for Follow {
     }
 }
 
-/// Counts as a user of the stream; the last one to leave takes it out of the registry.
+/// Counts as a user of the stream; the last one to leave removes it from the registry.
 pub(super) struct Usage {
     registry: Arc<Registry>,
     stream: Arc<Stream>,
@@ -462,16 +462,16 @@ mod tests {
     use crate::stream::tests::{inter_frame, key_frame, publisher, registry, registry_bounded};
 
     #[test]
-    fn no_publisher_is_silent_while_its_own_core_stands_still() {
+    fn no_publisher_counts_as_silent_while_its_own_core_is_stalled() {
         let registry = registry(2);
         (0..2).for_each(|core| registry.patience(core).set(1_000));
         let mut first = registry.publish("live/s", publisher(1), 1_000).expect("free");
         let second = PublisherId { core: 1, key: 5, connection_id: 2 };
         let silent_ms = |now_ms| match registry.publish("live/s", second, now_ms).err() {
-            Some(Refused::Busy { silent_ms }) => silent_ms,
+            Some(PublishError::Busy { silent_ms }) => silent_ms,
             other => panic!("{other:?}"),
         };
-        // The other core goes on: that is no word of the publisher's silence.
+        // The other core's clock goes on: the publisher's silence is counted by its own core's.
         registry.patience(1).set(21_000);
         assert_eq!(silent_ms(21_000), 0);
         registry.patience(0).set(1_200);
@@ -488,7 +488,7 @@ mod tests {
         registry.patience(0).set(1_500);
         assert_eq!(
             registry.publish("live/s", publisher(2), 1_500).err(),
-            Some(Refused::Busy { silent_ms: 500 })
+            Some(PublishError::Busy { silent_ms: 500 })
         );
         assert!(registry.publish("live/t", publisher(2), 1_500).is_ok(), "another name is another stream");
         drop(first);
@@ -502,22 +502,22 @@ mod tests {
         let publish = |name| registry.publish(name, publisher(1), 0);
         let first = publish("live/1").expect("below the limit");
         let _second = publish("live/2").expect("at the limit");
-        assert_eq!(publish("live/3").err(), Some(Refused::Streams));
-        assert_eq!(registry.len(), 2, "nothing is left of who was refused");
+        assert_eq!(publish("live/3").err(), Some(PublishError::Streams));
+        assert_eq!(registry.len(), 2, "nothing is left of a publisher that was refused");
         drop(first);
         assert!(publish("live/3").is_ok());
     }
 
     #[test]
-    fn at_the_limit_of_memory_those_that_run_go_on_and_come_back() {
+    fn at_the_limit_of_memory_running_streams_go_on_and_their_publishers_can_come_back() {
         let registry = registry_bounded(Bounds { streams: 10, memory_bytes: 1 });
         let publish = |name, now_ms| registry.publish(name, publisher(1), now_ms);
         let _follow = registry.follow("live/1", Form::Rtmp, 0, 0);
         let mut first = publish("live/1", 0).expect("nothing is held");
-        first.append(key_frame(0, "K0"), 0);
+        first.append_and_notify(key_frame(0, "K0"), 0);
         assert!(registry.memory().bytes() > 1);
-        assert_eq!(publish("live/2", 0).err(), Some(Refused::Memory));
-        first.append(key_frame(40, "K1"), 40);
+        assert_eq!(publish("live/2", 0).err(), Some(PublishError::Memory));
+        first.append_and_notify(key_frame(40, "K1"), 40);
         drop(first);
         assert!(publish("live/1", 50).is_ok(), "its players hold its memory already");
         drop(_follow);
@@ -538,22 +538,22 @@ mod tests {
     }
 
     #[test]
-    fn a_picture_is_near_if_a_pass_that_began_now_would_keep_it_waiting() {
+    fn video_is_near_if_a_pass_that_began_now_would_keep_it_waiting() {
         let registry = registry(2);
         let _follow = registry.follow("live/s", Form::Rtmp, 1, 0);
         let mut publication = registry.publish("live/s", publisher(1), 0).expect("free");
         registry.signals[0].set_pass_us(90_000);
         registry.signals[1].set_pass_us(8_000);
-        assert_eq!(publication.picture_is_near(0), None, "there has been none");
-        publication.append(key_frame(0, "K0"), 1_000);
-        publication.append(inter_frame(40, "i1"), 1_040);
-        assert_eq!(publication.picture_is_near(1_060), None, "20 ms are more than a pass and a half");
-        assert_eq!(publication.picture_is_near(1_068), Some(12_000), "of the core that follows");
-        assert_eq!(publication.picture_is_near(1_085), Some(12_000), "it is late");
+        assert_eq!(publication.video_is_near(0), None, "there has been none");
+        publication.append_and_notify(key_frame(0, "K0"), 1_000);
+        publication.append_and_notify(inter_frame(40, "i1"), 1_040);
+        assert_eq!(publication.video_is_near(1_060), None, "20 ms are more than a pass and a half");
+        assert_eq!(publication.video_is_near(1_068), Some(12_000), "of the core that follows");
+        assert_eq!(publication.video_is_near(1_085), Some(12_000), "it is late");
         registry.signals[1].set_pass_us(100);
-        assert_eq!(publication.picture_is_near(1_078), None, "a short pass keeps nobody waiting");
-        publication.append(inter_frame(2_000, "i2"), 3_000);
-        assert_eq!(publication.picture_is_near(3_000), None, "no rhythm");
+        assert_eq!(publication.video_is_near(1_078), None, "a short pass delays no video");
+        publication.append_and_notify(inter_frame(2_000, "i2"), 3_000);
+        assert_eq!(publication.video_is_near(3_000), None, "no frame rate");
     }
 
     #[derive(Clone, Default)]
@@ -578,7 +578,7 @@ mod tests {
     fn a_publisher_that_waits_for_a_name_is_notified_when_it_is_free() {
         let (registry, notices) = registry_with_notices();
         let mut first = registry.publish("live/s", publisher(1), 0).expect("free");
-        first.append(key_frame(0, "K0"), 10);
+        first.append_and_notify(key_frame(0, "K0"), 10);
         let next = PublisherId { core: 1, key: 5, connection_id: 2 };
         assert!(!first.is_wanted());
         registry.evict("live/s", next);
@@ -600,17 +600,17 @@ mod tests {
     }
 
     #[test]
-    fn growth_is_told_to_the_cores_that_follow_and_to_no_other() {
+    fn only_the_cores_that_follow_are_notified_of_new_data() {
         let registry = registry(3);
         let follow = registry.follow("live/s", Form::Rtmp, 2, 65);
         let mut publication = registry.publish("live/s", publisher(1), 0).expect("free");
-        publication.append(key_frame(0, "K0"), 0);
+        publication.append_and_notify(key_frame(0, "K0"), 0);
         let grown: Vec<Vec<_>> =
-            registry.signals.iter().map(|signal| signal.take_grown().collect()).collect();
+            registry.signals.iter().map(|signal| signal.take_new_data().collect()).collect();
         assert_eq!(grown, [vec![], vec![], vec![(64, 2)]]);
         drop(follow);
-        publication.append(key_frame(40, "K1"), 0);
-        assert_eq!(registry.signals[2].take_grown().count(), 0);
+        publication.append_and_notify(key_frame(40, "K1"), 0);
+        assert_eq!(registry.signals[2].take_new_data().count(), 0);
     }
 
     #[test]
@@ -630,7 +630,7 @@ mod tests {
                                 Err(_) => std::thread::yield_now(),
                             }
                         };
-                        publication.append(key_frame(i as u32, "K"), i);
+                        publication.append_and_notify(key_frame(i as u32, "K"), i);
                         assert!(follow.stream().is_live());
                     }
                 });

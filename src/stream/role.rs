@@ -1,5 +1,5 @@
 //! What a frame is to a relay: a header that joiners need, a place where they can begin, or something in between.
-//! Looks at the first bytes of the payload and opens no more of it.
+//! Reads the first bytes of the payload and nothing more of it.
 
 #![forbid(unsafe_code)]
 
@@ -10,19 +10,19 @@ use crate::flv::{Frame, FrameKind, audio, data, video};
 pub(super) enum Role {
     /// Kept for joiners, the newest of its part.
     Header(Part),
-    /// A picture of this track that needs no other, or a part of it.
+    /// A key frame of this track, or a part of it.
     KeyFrame(u8),
-    /// A picture of this track that needs the ones before it, or a part of it.
-    Picture(u8),
+    /// A video frame of this track that needs the ones before it, or a part of it.
+    InterFrame(u8),
     /// Audio of this track.
-    Sound(u8),
+    Audio(u8),
     /// Data without a time: FFmpeg takes it for metadata.
     Note,
     /// Anything else: it can stand anywhere.
     Other,
 }
 
-/// Which header it is. In the order in which they go to a joiner.
+/// Which header it is. In the order in which they are sent to a joiner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Part {
     /// `onMetaData`.
@@ -53,8 +53,8 @@ impl Role {
                     Role::Header(Part::AudioSequence(header.track_id))
                 } else if header.is_multichannel_config() {
                     Role::Header(Part::AudioChannels(header.track_id))
-                } else if header.carries_sound() && frame.payload.len() > EMPTY_AAC_BYTES {
-                    Role::Sound(header.track_id)
+                } else if header.carries_audio() && frame.payload.len() > EMPTY_AAC_BYTES {
+                    Role::Audio(header.track_id)
                 } else {
                     Role::Other
                 }
@@ -69,8 +69,8 @@ impl Role {
                     Role::Header(Part::VideoMetadata(header.track_id))
                 } else if header.is_key_frame() {
                     Role::KeyFrame(header.track_id)
-                } else if header.carries_picture() {
-                    Role::Picture(header.track_id)
+                } else if header.carries_video() {
+                    Role::InterFrame(header.track_id)
                 } else {
                     Role::Other
                 }
@@ -89,7 +89,7 @@ impl Part {
     }
 }
 
-/// An AAC message of its header alone, which some encoders send as a sign of life.
+/// An AAC message of its header alone, which some encoders send as a keep-alive.
 const EMPTY_AAC_BYTES: usize = 2;
 
 #[cfg(all(test, not(fanfare_loom)))]
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn headers_key_frames_and_pictures_are_told_apart() {
+    fn headers_key_frames_and_inter_frames_are_recognized() {
         use FrameKind::{Audio, Data, Video};
         let cases: [(FrameKind, &[u8], Role); 20] = [
             (Data, b"\0\0\0\0\0\0\0\0\0\x05\x02\x00\x0AonMetaData\x05", Role::Header(Part::Metadata)),
@@ -114,16 +114,16 @@ mod tests {
             (Data, b"\x02", Role::Other),
             (Video, b"\x17\x00\0\0\0avcC", Role::Header(Part::VideoSequence(0))),
             (Video, b"\x17\x01\0\0\0idr", Role::KeyFrame(0)),
-            (Video, b"\x27\x01\0\0\0p", Role::Picture(0)),
+            (Video, b"\x27\x01\0\0\0p", Role::InterFrame(0)),
             (Video, b"\x12vp6", Role::KeyFrame(0)),
             (Video, b"", Role::Other),
             (Video, b"\x90hvc1hvcC", Role::Header(Part::VideoSequence(0))),
             (Video, b"\x93hvc1idr", Role::KeyFrame(0)),
             (Video, b"\x94hvc1\x02", Role::Header(Part::VideoMetadata(0))),
             (Audio, b"\xAF\x00asc", Role::Header(Part::AudioSequence(0))),
-            (Audio, b"\xAF\x01raw", Role::Sound(0)),
+            (Audio, b"\xAF\x01raw", Role::Audio(0)),
             (Audio, b"\xAF\x01", Role::Other),
-            (Audio, b"\x95\x01Opus\x03raw", Role::Sound(3)),
+            (Audio, b"\x95\x01Opus\x03raw", Role::Audio(3)),
             (Video, b"\x96\x01avc1\x02\0\0\0idr", Role::KeyFrame(2)),
             (Audio, b"\x90OpusOpusHead", Role::Header(Part::AudioSequence(0))),
         ];

@@ -54,11 +54,11 @@ impl Entry {
 /// In serial arithmetic: good for ages up to 49 days, of 49.7, and for a clock that is behind by less than an hour.
 pub(super) fn age_ms(then_ms: u32, now_ms: u32) -> u32 {
     let age_ms = now_ms.wrapping_sub(then_ms);
-    if age_ms > u32::MAX - MOST_BEHIND_MS { 0 } else { age_ms }
+    if age_ms > u32::MAX - MAX_BEHIND_MS { 0 } else { age_ms }
 }
 
 /// Cores look at the clock at different times, milliseconds apart.
-const MOST_BEHIND_MS: u32 = 3_600_000;
+const MAX_BEHIND_MS: u32 = 3_600_000;
 
 /// A stretch of the log. Bytes and index entries become visible together, by one release store of `committed`.
 pub struct Segment {

@@ -19,7 +19,7 @@ pub const SLOTS: usize = WORDS * 64;
 
 /// What one core is notified of, written by all cores.
 pub struct Signal {
-    grown: [AtomicU64; WORDS],
+    new_data: [AtomicU64; WORDS],
     is_awake: AtomicBool,
     pass_us: AtomicU64,
     patience: Patience,
@@ -31,7 +31,7 @@ impl Signal {
     /// `wake` rouses the core's thread if it sleeps: it is called once per sleep.
     pub fn new(wake: impl Fn() + Send + Sync + 'static) -> Self {
         Self {
-            grown: std::array::from_fn(|_| AtomicU64::new(0)),
+            new_data: std::array::from_fn(|_| AtomicU64::new(0)),
             is_awake: AtomicBool::new(true),
             pass_us: AtomicU64::new(0),
             patience: Patience::default(),
@@ -41,9 +41,9 @@ impl Signal {
     }
 
     /// Says that the stream in `slot` has grown. Call it after the growth is visible.
-    pub fn grown(&self, slot: usize) {
+    pub fn notify(&self, slot: usize) {
         let bit = 1 << (slot % 64);
-        let word = &self.grown[slot / 64 % WORDS];
+        let word = &self.new_data[slot / 64 % WORDS];
         // A bit that is still set has its wake under way.
         if word.fetch_or(bit, Ordering::SeqCst) & bit == 0 {
             self.rouse();
@@ -74,8 +74,8 @@ impl Signal {
     }
 
     /// The core: takes all growth bits, a word of 64 slots at a time, as (first slot, bits).
-    pub fn take_grown(&self) -> impl Iterator<Item = (usize, u64)> + '_ {
-        self.grown.iter().enumerate().filter_map(|(i, word)| {
+    pub fn take_new_data(&self) -> impl Iterator<Item = (usize, u64)> + '_ {
+        self.new_data.iter().enumerate().filter_map(|(i, word)| {
             // A plain look first: most words are zero, and a swap would take the cache line from the writers.
             if word.load(Ordering::SeqCst) == 0 {
                 return None;
@@ -84,14 +84,14 @@ impl Signal {
         })
     }
 
-    /// The core: whether [`Signal::take_grown`] would yield anything.
-    pub fn has_grown(&self) -> bool {
-        self.grown.iter().any(|word| word.load(Ordering::SeqCst) != 0)
+    /// The core: whether [`Signal::take_new_data`] would yield anything.
+    pub fn has_new_data(&self) -> bool {
+        self.new_data.iter().any(|word| word.load(Ordering::SeqCst) != 0)
     }
 
     /// The core: whether mail has come since the last call. Look for it after this call.
     pub fn take_posted(&self) -> bool {
-        // A plain look first, as in `take_grown`.
+        // A plain look first, as in `take_new_data`.
         self.is_posted.load(Ordering::SeqCst) && self.is_posted.swap(false, Ordering::SeqCst)
     }
 
@@ -101,7 +101,7 @@ impl Signal {
         // A swap, as in `rouse`: of the two, the second sees what the first did before it. So either the core sees what
         // came, or the one who brought it sees the core asleep.
         self.is_awake.swap(false, Ordering::SeqCst);
-        let is_quiet = !self.has_grown() && !self.is_posted.load(Ordering::SeqCst);
+        let is_quiet = !self.has_new_data() && !self.is_posted.load(Ordering::SeqCst);
         if !is_quiet {
             self.is_awake.store(true, Ordering::SeqCst);
         }
@@ -136,17 +136,17 @@ mod tests {
         let signal = Signal::new(move || {
             count.fetch_add(1, Relaxed);
         });
-        signal.grown(3);
+        signal.notify(3);
         assert_eq!(wakes.load(Relaxed), 0, "it is awake");
         assert!(!signal.may_sleep(), "and has something to do");
-        assert_eq!(signal.take_grown().collect::<Vec<_>>(), [(0, 8)]);
+        assert_eq!(signal.take_new_data().collect::<Vec<_>>(), [(0, 8)]);
         assert!(signal.may_sleep());
         for slot in [3, 70, SLOTS + 3, 70] {
-            signal.grown(slot);
+            signal.notify(slot);
         }
         signal.post();
         assert_eq!(wakes.load(Relaxed), 1);
-        assert_eq!(signal.take_grown().collect::<Vec<_>>(), [(0, 8), (64, 64)]);
+        assert_eq!(signal.take_new_data().collect::<Vec<_>>(), [(0, 8), (64, 64)]);
         assert!(signal.take_posted() && !signal.take_posted());
         assert!(signal.may_sleep());
         (0..3).for_each(|_| signal.post());
@@ -215,7 +215,7 @@ mod model {
 
     #[test]
     fn loom_no_wake_up_for_new_data_is_lost() {
-        assert_no_wake_up_is_lost(|signal| signal.grown(5), |signal| signal.take_grown().count() > 0);
+        assert_no_wake_up_is_lost(|signal| signal.notify(5), |signal| signal.take_new_data().count() > 0);
     }
 
     #[test]

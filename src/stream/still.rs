@@ -1,4 +1,4 @@
-//! A picture that stands still: the messages that show it, kept apart from the log, which goes on.
+//! Video that stands still: its messages since the key frame, kept apart from the log, which goes on.
 
 #![forbid(unsafe_code)]
 
@@ -7,11 +7,11 @@ use std::sync::Arc;
 use super::memory::{Held, Memory, MemoryKind};
 use crate::flv::Frame;
 
-/// A screen that is shared, with what has changed on it since: one key frame of 4K and some hundred small pictures. Where
-/// they are more, the key frame in the log stays the place to begin.
+/// A shared screen, with the changes since: one key frame of 4K and some hundred small frames. Where there is more, the key
+/// frame in the log stays the place to begin.
 pub(super) const MAX_STILL_BYTES: usize = 1 << 20;
 
-/// The pictures since a key frame.
+/// The video since a key frame.
 pub(super) struct Still {
     messages: Vec<Frame>,
     bytes: usize,
@@ -38,21 +38,21 @@ impl Still {
         self.configuration
     }
 
-    /// One more message. False where they are too many now.
+    /// One more message. False where there is too much now.
     pub(super) fn push(&mut self, message: &Frame) -> bool {
         self.bytes += message.payload.len();
         if self.bytes > MAX_STILL_BYTES {
             return false;
         }
         self.held.set(self.bytes);
-        // A copy of its own: a view would hold a whole receive buffer for as long as the picture stands.
+        // A copy: a view would hold a whole receive buffer for as long as the video stands still.
         let payload = message.payload.to_bytes().to_vec().into();
         self.messages.push(Frame { payload, ..message.clone() });
         self.shared = None;
         true
     }
 
-    pub(super) fn pictures(&mut self) -> Arc<[Frame]> {
+    pub(super) fn messages(&mut self) -> Arc<[Frame]> {
         self.shared.get_or_insert_with(|| self.messages.clone().into()).clone()
     }
 }

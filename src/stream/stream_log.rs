@@ -138,8 +138,8 @@ impl StreamLog {
     }
 
     pub(super) fn notify_followers(&self, signals: &[Signal]) {
-        self.followers.to_tell().for_each(|(core, slot)| signals[core].grown(slot));
-        // After the fence of `to_tell`.
+        self.followers.to_notify().for_each(|(core, slot)| signals[core].notify(slot));
+        // After the fence of `to_notify`.
         self.watchers.notify();
     }
 

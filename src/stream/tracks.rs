@@ -5,10 +5,10 @@
 
 use smallvec::SmallVec;
 
-/// Tracks that are told apart; OBS sends up to six. Frames of those beyond pass as if they could be decoded, and none of
-/// them leads.
+/// Tracks that are distinguished; OBS sends up to six. Frames of further tracks pass as if they could be decoded, and none
+/// of them leads.
 const MAX_TRACKS: usize = 16;
-/// A track whose newest picture is so far behind another's, milliseconds, leads no longer: players would have nowhere to
+/// A track whose newest frame is this far behind another's, milliseconds, leads no longer: players would have nowhere to
 /// begin.
 const GONE_MS: u32 = 10_000;
 
@@ -25,20 +25,20 @@ struct Track {
     key_ms: u32,
 }
 
-/// What one video message is among the others.
+/// What a video message is among the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Picture {
+pub(super) struct VideoMessage {
     /// It belongs to the track that players begin with.
     pub is_lead: bool,
     /// It is the first message of its track at its time.
     pub is_first: bool,
     /// Where it stands in a key frame.
-    pub place: Place,
+    pub part: KeyFramePart,
 }
 
 /// Where a message stands in a key frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum KeyFramePart {
     /// The first message of the leading track's key frame: players can begin here.
     Begins,
     /// A further message of that key frame.
@@ -48,7 +48,7 @@ pub(super) enum Place {
 }
 
 impl Tracks {
-    /// Whether a player could decode this message, had it all of the stream.
+    /// Whether a player that has all of the stream could decode this message.
     pub(super) fn can_decode(&self, track: u8, is_key_frame: bool) -> bool {
         is_key_frame || self.0.len() == MAX_TRACKS || self.0.iter().any(|known| known.id == track)
     }
@@ -72,8 +72,8 @@ impl Tracks {
         self.0.iter().filter(|track| !is_gone(track)).map(|track| track.id).min()
     }
 
-    /// A message that can be decoded has this time in the stream.
-    pub(super) fn saw(&mut self, track: u8, is_key_frame: bool, timestamp_ms: u32) -> Picture {
+    /// Takes note of a message that can be decoded; `timestamp_ms` is its time in the stream.
+    pub(super) fn saw(&mut self, track: u8, is_key_frame: bool, timestamp_ms: u32) -> VideoMessage {
         let known = self.0.iter().position(|known| known.id == track);
         let (is_first, is_new_key_frame) = match known {
             Some(at) => {
@@ -90,35 +90,35 @@ impl Tracks {
                 self.0.push(Track { id: track, newest_ms: timestamp_ms, key_ms: timestamp_ms });
                 (true, true)
             }
-            None => return Picture { is_lead: false, is_first: true, place: Place::Elsewhere },
+            None => return VideoMessage { is_lead: false, is_first: true, part: KeyFramePart::Elsewhere },
         };
         let is_lead = self.lead() == Some(track);
         let key_ms = self.0.iter().find(|known| known.id == track).map(|known| known.key_ms);
-        let place = match is_lead {
-            true if is_new_key_frame => Place::Begins,
-            true if key_ms == Some(timestamp_ms) => Place::Continues,
-            _ => Place::Elsewhere,
+        let part = match is_lead {
+            true if is_new_key_frame => KeyFramePart::Begins,
+            true if key_ms == Some(timestamp_ms) => KeyFramePart::Continues,
+            _ => KeyFramePart::Elsewhere,
         };
-        Picture { is_lead, is_first, place }
+        VideoMessage { is_lead, is_first, part }
     }
 }
 
 #[cfg(all(test, not(fanfare_loom)))]
 mod tests {
     use super::*;
-    use Place::{Begins, Continues, Elsewhere};
+    use KeyFramePart::{Begins, Continues, Elsewhere};
 
-    /// The places of messages given as (track, key frame, time).
-    fn places(messages: &[(u8, bool, u32)]) -> Vec<Place> {
+    /// The parts of key frames that messages are, given as (track, key frame, time).
+    fn parts(messages: &[(u8, bool, u32)]) -> Vec<KeyFramePart> {
         let mut tracks = Tracks::default();
-        messages.iter().map(|&(track, is_key_frame, ms)| tracks.saw(track, is_key_frame, ms).place).collect()
+        messages.iter().map(|&(track, is_key_frame, ms)| tracks.saw(track, is_key_frame, ms).part).collect()
     }
 
     #[test]
     fn a_key_frame_in_several_messages_begins_with_the_first() {
         let slices =
             [(0, true, 0), (0, true, 0), (0, false, 0), (0, false, 40), (0, false, 40), (0, true, 80)];
-        assert_eq!(places(&slices), [Begins, Continues, Continues, Elsewhere, Elsewhere, Begins]);
+        assert_eq!(parts(&slices), [Begins, Continues, Continues, Elsewhere, Elsewhere, Begins]);
     }
 
     #[test]
@@ -129,12 +129,12 @@ mod tests {
                 messages.extend(order.map(|track| (track, true, ms)));
                 messages.extend(order.map(|track| (track, false, ms + 500)));
             }
-            let found = places(&messages);
-            for (&(track, is_key_frame, ms), place) in messages.iter().zip(found) {
-                // Until the first one has shown itself, another leads.
+            let found = parts(&messages);
+            for (&(track, is_key_frame, ms), part) in messages.iter().zip(found) {
+                // Until the first track's key frame has come, another leads.
                 if ms > 0 {
                     assert_eq!(
-                        place == Begins,
+                        part == Begins,
                         track == 0 && is_key_frame,
                         "{order:?}, track {track} at {ms}"
                     );
@@ -144,25 +144,25 @@ mod tests {
     }
 
     #[test]
-    fn tracks_with_key_frames_at_times_of_their_own_do_not_take_turns() {
+    fn tracks_with_key_frames_at_different_times_do_not_alternate() {
         let messages = [(0, true, 0), (1, true, 200), (0, false, 400), (1, true, 600), (1, true, 1_000)];
-        assert_eq!(places(&messages), [Begins, Elsewhere, Elsewhere, Elsewhere, Elsewhere]);
+        assert_eq!(parts(&messages), [Begins, Elsewhere, Elsewhere, Elsewhere, Elsewhere]);
     }
 
     #[test]
-    fn a_track_that_has_gone_leads_no_longer_and_leads_again_when_it_is_back() {
+    fn a_track_that_has_gone_leads_no_longer_and_leads_again_when_it_comes_back() {
         for edge_ms in [0, u32::MAX - 5_000] {
             let at = |ms: u32| edge_ms.wrapping_add(ms);
             let mut messages = vec![(0, true, at(0)), (1, true, at(0))];
             messages.extend([5_000, 9_960, 10_000, 12_000].map(|ms| (1, true, at(ms))));
             messages.extend([(0, true, at(12_000)), (1, true, at(13_000))]);
             let expected = [Begins, Elsewhere, Elsewhere, Elsewhere, Begins, Begins, Begins, Elsewhere];
-            assert_eq!(places(&messages), expected);
+            assert_eq!(parts(&messages), expected);
         }
     }
 
     #[test]
-    fn what_no_player_can_decode_is_said_by_track() {
+    fn whether_a_message_can_be_decoded_depends_on_its_track() {
         let mut tracks = Tracks::default();
         assert!(!tracks.can_decode(0, false) && tracks.can_decode(0, true));
         tracks.saw(0, true, 0);
@@ -176,7 +176,7 @@ mod tests {
             tracks.saw(track, true, 0);
         }
         assert!(tracks.can_decode(200, false));
-        let beyond = Picture { is_lead: false, is_first: true, place: Elsewhere };
+        let beyond = VideoMessage { is_lead: false, is_first: true, part: Elsewhere };
         assert_eq!(tracks.saw(0, true, 40), beyond);
         assert_eq!((tracks.len(), tracks.lead()), (MAX_TRACKS, Some(1)));
     }

@@ -60,11 +60,11 @@ impl Followers {
     }
 
     /// From now on `core` is told. What it looks at after this, or what it is told of, is all there is: see
-    /// [`Followers::to_tell`].
+    /// [`Followers::to_notify`].
     pub(super) fn add(&self, core: usize, slot: usize) {
         let slot = u32::try_from(slot + 1).expect("a core has fewer than 2^32 followers");
         self.0[core].store(slot, Ordering::Relaxed);
-        // Pairs with the fence in `to_tell`: of two fences one is first, and what came before it is seen after the
+        // Pairs with the fence in `to_notify`: of two fences one is first, and what came before it is seen after the
         // other. So either the publisher sees this follower, or the follower's first look sees the frame.
         fence(Ordering::SeqCst);
     }
@@ -74,7 +74,7 @@ impl Followers {
     }
 
     /// The core and the slot of each follower that may not have seen what was made visible before this call.
-    pub(super) fn to_tell(&self) -> impl Iterator<Item = (usize, usize)> + '_ {
+    pub(super) fn to_notify(&self) -> impl Iterator<Item = (usize, usize)> + '_ {
         fence(Ordering::SeqCst);
         self.iter()
     }
@@ -335,7 +335,7 @@ mod model {
                 let (followers, committed, told) = (followers.clone(), committed.clone(), told.clone());
                 thread::spawn(move || {
                     committed.store(1, Ordering::Release);
-                    for follower in followers.to_tell() {
+                    for follower in followers.to_notify() {
                         assert_eq!(follower, (0, 5));
                         told.store(true, Ordering::Relaxed);
                     }

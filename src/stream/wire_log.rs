@@ -1,4 +1,4 @@
-//! The writer's end of one log: lays frames in one wire form, and moves the point where players join.
+//! The writer's end of one log: appends frames in one wire format, and moves the point where players join.
 
 #![forbid(unsafe_code)]
 
@@ -17,23 +17,23 @@ use super::{
 };
 use crate::flv::{Frame, Kinds, script};
 
-/// Above every sequence: nothing is kept for joiners.
+/// Greater than every sequence: nothing is kept for joiners.
 const NO_JOIN: u64 = u64::MAX;
-/// How long a log is kept after its last reader, milliseconds: the page is loaded anew, a player reconnects.
+/// How long a log is kept after its last reader, milliseconds: a page is reloaded, a player reconnects.
 const LINGER_MS: u64 = 10_000;
-/// A file's times are signed, and browsers' players stop at 2^31 ms. Its log ends a minute before.
+/// Times in a file are signed, and players in browsers stop at 2^31 ms. The log ends a minute before.
 const MAX_FILE_MS: u32 = (1 << 31) - 60_000;
 /// A file that would begin with a time beyond this, 12 days, begins at 0 instead, and can be read for 24 days.
 const MAX_FIRST_FILE_MS: u32 = 1 << 30;
-/// So far before the time at which a file begins, audio and video of one moment may be.
+/// Audio and video of one moment may be this far before the time at which a file begins.
 const MAX_BEFORE_FILE_MS: u32 = 60_000;
 
-/// One wire form of a stream, as its publisher's core writes it.
+/// A stream in one wire format, as its publisher's core writes it.
 pub(super) struct WireLog {
     format: Arc<Format>,
-    /// It is a file of its own, which names the kinds of media that it holds at its front and has signed times.
+    /// It is a file: its header names the kinds of media in it, and its times are signed.
     is_file: bool,
-    /// What is taken off the stream's times: 0 but for a file that begins late.
+    /// What is subtracted from the stream's times: 0 but for a file that begins late.
     base_ms: Option<u32>,
     log: LogWriter,
     /// The segment of the point where players join; above all others while there is none.
@@ -41,22 +41,22 @@ pub(super) struct WireLog {
     holds_key_frame: bool,
     /// The newest point's.
     preamble: Option<Preamble>,
-    /// When it was last seen to have a reader, milliseconds.
+    /// When it last had a reader, milliseconds.
     wanted_ms: u64,
 }
 
-/// A frame that has been laid.
-pub(super) struct Laid {
+/// A frame that has been appended.
+pub(super) struct Written {
     place: Place,
-    /// As this form has it.
+    /// As this format has it.
     timestamp_ms: u32,
-    /// Whether it is the first of all, and a player can begin there without more ado.
+    /// Whether it is the first of all, and a player can begin there without a preamble.
     pub is_very_start: bool,
 }
 
 impl WireLog {
     pub(super) fn new(format: Arc<Format>, log: LogWriter, now_ms: u64) -> Self {
-        let is_file = format.opening(Kinds::default()).is_some();
+        let is_file = format.stream_header(Kinds::default()).is_some();
         let (base_ms, join_sequence, wanted_ms) = (None, NO_JOIN, now_ms);
         Self {
             format,
@@ -70,7 +70,7 @@ impl WireLog {
         }
     }
 
-    /// Whether a frame has to wait for others before it is laid: a file has no header of a kind that has not come.
+    /// Whether a frame is to be appended later: a file has no header of a kind that has not come.
     pub(super) fn holds_back(&self, role: Role, holds: Holds) -> bool {
         matches!(role, Role::Header(part) if self.is_file && !has(holds.kinds, part.kind()))
     }
@@ -80,15 +80,15 @@ impl WireLog {
         self.is_file
     }
 
-    /// Lays a frame. [`WireLog::retire`] is owed once the point to join at is right.
-    pub(super) fn lay(
+    /// Appends a frame. Then the caller moves the join point, if need be, and calls [`WireLog::retire`].
+    pub(super) fn append(
         &mut self,
         shared: &StreamLog,
         frame: &Frame,
         role: Role,
         entry: Entry,
         holds: Holds,
-    ) -> Laid {
+    ) -> Written {
         let of_file = self.is_file.then(|| self.in_file(frame, role, holds));
         let frame = of_file.as_ref().unwrap_or(frame);
         let len = self.format.wire_len(frame);
@@ -97,43 +97,48 @@ impl WireLog {
             shared.set_newest(&place.segment);
             shared.set_oldest_segment(self.log.oldest_segment());
         }
-        // Where a player has to be told something first, it cannot begin with what is the first to come.
+        // A player of a file needs the stream header first.
         let is_very_start = place.segment.sequence == 0 && place.offset == 0 && !self.is_file;
-        Laid { place, timestamp_ms: frame.timestamp_ms, is_very_start }
+        Written { place, timestamp_ms: frame.timestamp_ms, is_very_start }
     }
 
-    /// Lets players join at what has been laid. The very start needs no preamble: a player that begins there gets the
-    /// headers as they come. At a picture that stands still the preamble has `still`.
+    /// Lets players join at this frame. The very start needs no preamble: a player that begins there gets the headers as they
+    /// come. Where video stands still the preamble has `still`.
     pub(super) fn join_at(
         &mut self,
         shared: &StreamLog,
-        laid: &Laid,
+        appended: &Written,
         kind: PointKind,
         headers: &mut Headers,
         still: Option<&mut Still>,
     ) {
         let preamble = match still {
             Some(still) if kind == PointKind::Still => {
-                Some(headers.preamble_with(&self.format, still.pictures(), laid.timestamp_ms))
+                Some(headers.preamble_with(&self.format, still.messages(), appended.timestamp_ms))
             }
-            _ => (!laid.is_very_start).then(|| self.preamble(headers)),
+            _ => (!appended.is_very_start).then(|| self.preamble(headers)),
         };
-        self.join_with(shared, laid, kind, preamble);
+        self.join_with(shared, appended, kind, preamble);
     }
 
-    fn join_with(&mut self, shared: &StreamLog, laid: &Laid, kind: PointKind, preamble: Option<Preamble>) {
-        let (segment, offset) = (laid.place.segment.clone(), laid.place.offset);
+    fn join_with(
+        &mut self,
+        shared: &StreamLog,
+        appended: &Written,
+        kind: PointKind,
+        preamble: Option<Preamble>,
+    ) {
+        let (segment, offset) = (appended.place.segment.clone(), appended.place.offset);
         self.set_join(shared, Join::At(JoinPoint { segment, offset, preamble, kind, epoch: shared.epoch() }));
     }
 
-    /// Lets go of what is beyond the retention, if a segment has just been opened. False where that took the point to
-    /// join at.
-    pub(super) fn retire(&mut self, shared: &StreamLog, laid: &Laid, now_ms: u64) -> bool {
-        !laid.place.is_first || self.trim(shared, now_ms)
+    /// Gives up what is beyond the retention, if a segment has just been opened. False where the join point was in that.
+    pub(super) fn retire(&mut self, shared: &StreamLog, appended: &Written, now_ms: u64) -> bool {
+        !appended.place.is_first || self.trim(shared, now_ms)
     }
 
-    /// Lets go of what is beyond the retention, or beyond the log's share where memory is short. False where that took
-    /// the point to join at.
+    /// Gives up what is beyond the retention, or beyond the log's share where memory is short. False where the join point was
+    /// in that.
     pub(super) fn trim(&mut self, shared: &StreamLog, now_ms: u64) -> bool {
         let oldest = self.log.retire(self.join_sequence, now_ms as u32);
         shared.set_oldest(oldest);
@@ -154,12 +159,12 @@ impl WireLog {
         self.holds_key_frame
     }
 
-    /// The publisher went away.
+    /// The publisher has gone.
     pub(super) fn interrupt(&mut self, shared: &StreamLog) {
         self.set_join(shared, Join::Nothing);
     }
 
-    /// The core stood still for so long, until now.
+    /// The core was stalled for `lasted_ms`, until now.
     pub(super) fn stood_still(&mut self, lasted_ms: u64) {
         self.log.stood_still(lasted_ms);
     }
@@ -182,7 +187,7 @@ impl WireLog {
         self.log.newest_bytes()
     }
 
-    /// Whether there is memory to lay this frame.
+    /// Whether there is memory for this frame.
     pub(super) fn has_room_for(&self, frame: &Frame) -> bool {
         self.log.has_room_for(self.format.wire_len(frame))
     }
@@ -192,19 +197,19 @@ impl WireLog {
         self.log.has_room_for(self.log.bytes())
     }
 
-    /// Whether a frame of this time is beyond what its readers can count to.
+    /// Whether a frame of this time is later than its readers can count.
     pub(super) fn is_full(&self, timestamp_ms: u32) -> bool {
         let file_ms = timestamp_ms.wrapping_sub(self.base_ms.unwrap_or(timestamp_ms));
         self.is_file && (MAX_FILE_MS..=u32::MAX - MAX_BEFORE_FILE_MS).contains(&file_ms)
     }
 
-    /// The sequence that would come next.
+    /// The sequence of the next segment.
     pub(super) fn next_sequence(&self) -> u64 {
         self.log.next_sequence()
     }
 
-    /// Begins another log with what this one has kept since the point to join at: so the first player that wants the
-    /// stream in another form starts as fast as any. `shared` is this one's, `other_shared` the other's.
+    /// Begins another log with what this one has kept since the join point, so that the first player that wants the stream in
+    /// another form starts as fast as any. `shared` is this one's, `other_shared` the other's.
     pub(super) fn copy_to(
         &self,
         shared: &StreamLog,
@@ -220,26 +225,26 @@ impl WireLog {
         self.read_from(point, |frame, entry| {
             let role = Role::of(&frame);
             if !other.holds_back(role, holds) {
-                let laid = other.lay(other_shared, &frame, role, entry, holds);
-                begin.get_or_insert(laid);
+                let appended = other.append(other_shared, &frame, role, entry, holds);
+                begin.get_or_insert(appended);
             }
             true
         });
-        if let Some(laid) = begin {
+        if let Some(appended) = begin {
             match &point.preamble {
                 // Its headers may have been replaced since.
                 Some(preamble) if point.kind != PointKind::Still => {
                     let preamble = preamble.in_format(&other.format);
-                    other.join_with(other_shared, &laid, point.kind, Some(preamble));
+                    other.join_with(other_shared, &appended, point.kind, Some(preamble));
                 }
-                _ => other.join_at(other_shared, &laid, point.kind, headers, still),
+                _ => other.join_at(other_shared, &appended, point.kind, headers, still),
             }
         }
     }
 
-    /// The pictures since the key frame that players begin with; none where that is none, where they are more than
-    /// `max_bytes`, or where they go with other headers than these.
-    pub(super) fn pictures(
+    /// The video since the key frame that players begin with; none where there is no key frame, where it is more than
+    /// `max_bytes`, or where it goes with other headers than these.
+    pub(super) fn video_messages(
         &self,
         shared: &StreamLog,
         max_bytes: usize,
@@ -247,18 +252,18 @@ impl WireLog {
     ) -> Option<Vec<Frame>> {
         let join = shared.join();
         let Join::At(point @ JoinPoint { kind: PointKind::KeyFrame, .. }) = &**join else { return None };
-        let (mut pictures, mut bytes) = (Vec::new(), 0);
+        let (mut messages, mut bytes) = (Vec::new(), 0);
         let is_whole = self.read_from(point, |frame, entry| {
             if matches!(entry.class, Class::KeyFrame | Class::KeyFrameRest | Class::Video) {
                 bytes += frame.payload.len();
-                pictures.push(frame);
+                messages.push(frame);
             }
             bytes <= max_bytes && entry.configuration == configuration
         });
-        is_whole.then_some(pictures)
+        is_whole.then_some(messages)
     }
 
-    /// Reads back what has been laid from a point on, for as long as `take` wants more. True where that was all.
+    /// Reads back what has been appended from a point on, for as long as `take` wants more. True where that was all.
     fn read_from(&self, point: &JoinPoint, mut take: impl FnMut(Frame, Entry) -> bool) -> bool {
         let mut walk = Walk::at(point.segment.clone(), point.offset);
         while let Step::Message(entry, bytes) = walk.peek() {
@@ -276,7 +281,7 @@ impl WireLog {
         preamble
     }
 
-    /// The frame as a file has it: with the file's time, and metadata that names the kinds that have come.
+    /// The frame as a file has it: with the time in the file, and with metadata that names the kinds that have come.
     fn in_file(&mut self, frame: &Frame, role: Role, holds: Holds) -> Frame {
         let mut frame = frame.clone();
         if role == Role::Header(Part::Metadata) {
@@ -292,7 +297,7 @@ impl WireLog {
         let begins_late = frame.timestamp_ms > MAX_FIRST_FILE_MS;
         let base_ms = *self.base_ms.get_or_insert(if begins_late { frame.timestamp_ms } else { 0 });
         let file_ms = frame.timestamp_ms.wrapping_sub(base_ms);
-        // What belongs to a moment before the file.
+        // A frame of a time before the file.
         frame.timestamp_ms = if file_ms > u32::MAX - MAX_BEFORE_FILE_MS { 0 } else { file_ms };
         frame
     }

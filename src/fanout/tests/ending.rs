@@ -12,15 +12,15 @@ fn an_encoder_that_comes_back_goes_on_at_its_key_frame_and_repeats_no_header() {
     assert_eq!(bench.drain(newcomer), "", "old pictures are not shown to newcomers");
     let mut publication = bench.publish();
     headers(&mut publication);
-    publication.append(inter_frame(0, "lost "), 9_000);
-    publication.append(audio(0, "a1 "), 9_000);
-    publication.append(key_frame(40, "K1 "), 9_000);
+    publication.append_and_notify(inter_frame(0, "lost "), 9_000);
+    publication.append_and_notify(audio(0, "a1 "), 9_000);
+    publication.append_and_notify(key_frame(40, "K1 "), 9_000);
     assert_eq!(bench.drain(player), "a1 K1 ");
     assert_eq!(bench.drain(newcomer), "M V A a1 K1 ", "it was there before the encoder");
     drop(publication);
     let mut publication = bench.publish();
-    publication.append(metadata("N "), 9_000);
-    publication.append(key_frame(0, "K2 "), 9_000);
+    publication.append_and_notify(metadata("N "), 9_000);
+    publication.append_and_notify(key_frame(0, "K2 "), 9_000);
     assert_eq!(bench.drain(player), "N K2 ", "changed metadata goes out again");
 }
 
@@ -28,7 +28,7 @@ fn an_encoder_that_comes_back_goes_on_at_its_key_frame_and_repeats_no_header() {
 fn players_are_ended_after_the_grace_and_not_before() {
     let mut bench = Bench::new();
     let mut publication = bench.publish();
-    publication.append(key_frame(0, "K0 "), 1_000);
+    publication.append_and_notify(key_frame(0, "K0 "), 1_000);
     let player = bench.join(Start::KeyFrame);
     bench.drain(player);
     drop(publication);
@@ -42,10 +42,10 @@ fn players_are_ended_after_the_grace_and_not_before() {
 fn a_player_that_has_not_all_yet_is_ended_a_little_later() {
     let mut bench = Bench::new();
     let mut publication = bench.publish();
-    publication.append(key_frame(0, "K0 "), 1_000);
+    publication.append_and_notify(key_frame(0, "K0 "), 1_000);
     let player = bench.join(Start::KeyFrame);
     bench.drain(player);
-    publication.append(inter_frame(40, "i1 "), 1_000);
+    publication.append_and_notify(inter_frame(40, "i1 "), 1_000);
     drop(publication);
     bench.now_ms = 11_000;
     assert_eq!(bench.ended(), []);
@@ -67,9 +67,9 @@ fn a_player_of_a_name_that_nobody_publishes_is_turned_away_after_its_wait() {
 fn waiting_for_a_key_frame_takes_nothing_from_the_wait_for_a_publisher() {
     let mut bench = Bench::new();
     let mut publication = bench.publish();
-    publication.append(key_frame(0, "K0 "), 1_000);
+    publication.append_and_notify(key_frame(0, "K0 "), 1_000);
     bench.join(Start::Live);
-    publication.append(inter_frame(40_000, "i1 "), 41_000);
+    publication.append_and_notify(inter_frame(40_000, "i1 "), 41_000);
     drop(publication);
     bench.now_ms = 41_100;
     assert_eq!(bench.ended(), []);

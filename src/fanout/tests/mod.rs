@@ -74,7 +74,7 @@ impl Bench {
 
     /// As after the core's signal.
     fn grow(&mut self) {
-        self.hub.grown(0, 1, &mut Vec::new());
+        self.hub.new_data(0, 1, &mut Vec::new());
     }
 
     fn ended(&mut self) -> Vec<(usize, Ended)> {
@@ -86,7 +86,7 @@ impl Bench {
 
 fn headers(publication: &mut Publication) {
     for frame in [metadata("M "), video_header("V "), audio_header("A ")] {
-        publication.append(frame, 1_000);
+        publication.append_and_notify(frame, 1_000);
     }
 }
 
@@ -95,7 +95,7 @@ fn watched() -> (Bench, Publication, PlayerKey) {
     let mut bench = Bench::new();
     let mut publication = bench.publish();
     headers(&mut publication);
-    publication.append(key_frame(0, "K0 "), 1_000);
+    publication.append_and_notify(key_frame(0, "K0 "), 1_000);
     let player = bench.join(Start::KeyFrame);
     assert_eq!(bench.drain(player), "M V A K0 ");
     (bench, publication, player)

@@ -189,7 +189,7 @@ impl World {
         };
         let mark = format!("{letter}{number:07}i{video:07}h{header:05}p{len:05}{}", "x".repeat(len.into()));
         let now_ms = self.bench.now_ms;
-        publication.append(test_frame(kind, now_ms as u32, head, &mark), now_ms);
+        publication.append_and_notify(test_frame(kind, now_ms as u32, head, &mark), now_ms);
     }
 
     /// Everybody wants everything again, and gets it to the end.

@@ -7,7 +7,7 @@ fn a_player_that_has_begun_at_a_key_frame_stands_between_two_messages() {
     let mut bench = Bench::new();
     let mut publication = bench.publish();
     headers(&mut publication);
-    publication.append(key_frame(0, "K0 "), 1_000);
+    publication.append_and_notify(key_frame(0, "K0 "), 1_000);
     let player = bench.join(Start::KeyFrame);
     let preamble = bench.hub.next_batch(player, false, 1_000).expect("the headers are due");
     assert_eq!(marks(preamble.bytes()), "M V A ");
@@ -22,11 +22,11 @@ fn a_player_on_another_core_misses_nothing_while_the_log_grows() {
     // All fits: a reader that the machine holds up must not fall out of the log, where no key frame would follow.
     let mut bench = Bench::with(registry_with(1, Retention { buffer_bytes: 1 << 30, keep_ms: 5_000 }));
     let mut publication = bench.publish();
-    publication.append(key_frame(0, "0 "), 1_000);
+    publication.append_and_notify(key_frame(0, "0 "), 1_000);
     let player = bench.join(Start::KeyFrame);
     let writer = std::thread::spawn(move || {
         for i in 1..FRAMES {
-            publication.append(inter_frame(0, &format!("{i} ")), 1_000);
+            publication.append_and_notify(inter_frame(0, &format!("{i} ")), 1_000);
         }
         publication
     });
@@ -51,7 +51,7 @@ fn every_byte_arrives_in_order_however_little_each_send_takes() {
         let mark = format!("{}{i} ", "p".repeat((i as usize * 31) % 300));
         expected += &mark;
         let frame = if i % 50 == 0 { key_frame(i, &mark) } else { inter_frame(i, &mark) };
-        publication.append(frame, 1_000);
+        publication.append_and_notify(frame, 1_000);
         if i % 7 == 0 {
             bench.grow();
             if let Some(batch) = bench.hub.next_batch(player, false, 1_000) {
@@ -70,9 +70,9 @@ fn a_batch_is_whole_messages_up_to_its_bound() {
     let mut bench = Bench::new();
     let mut publication = bench.publish();
     let player = bench.join(Start::KeyFrame);
-    publication.append(key_frame(0, &"x".repeat(300_000)), 1_000);
+    publication.append_and_notify(key_frame(0, &"x".repeat(300_000)), 1_000);
     for i in 1..40 {
-        publication.append(inter_frame(i, &"y".repeat(30_000 - 5)), 1_000);
+        publication.append_and_notify(inter_frame(i, &"y".repeat(30_000 - 5)), 1_000);
     }
     bench.grow();
     let mut lens = Vec::new();
@@ -92,20 +92,20 @@ fn what_a_player_does_not_want_is_left_out() {
     let player = bench.join(Start::KeyFrame);
     headers(&mut publication);
     for frame in [key_frame(0, "K0 "), audio(0, "a0 "), inter_frame(40, "i1 "), audio(40, "a1 ")] {
-        publication.append(frame, 1_000);
+        publication.append_and_notify(frame, 1_000);
     }
     bench.hub.receive_audio(player, false);
     assert_eq!(bench.drain(player), "M V A K0 i1 ");
     bench.hub.receive_audio(player, true);
     bench.hub.receive_video(player, false);
     for frame in [inter_frame(80, "i2 "), audio(80, "a2 "), key_frame(120, "K3 "), audio(120, "a3 ")] {
-        publication.append(frame, 1_000);
+        publication.append_and_notify(frame, 1_000);
     }
     assert_eq!(bench.drain(player), "a2 a3 ");
     bench.hub.receive_video(player, true);
     for frame in [inter_frame(160, "i4 "), audio(160, "a4 "), key_frame(200, "K5 "), inter_frame(240, "i6 ")]
     {
-        publication.append(frame, 1_000);
+        publication.append_and_notify(frame, 1_000);
     }
     assert_eq!(bench.drain(player), "a4 K5 i6 ", "video is wanted again from a key frame on");
 }
@@ -116,18 +116,18 @@ fn what_a_player_wants_is_gathered_from_between_what_it_does_not_want() {
     let mut bench = Bench::new();
     let mut publication = bench.publish();
     headers(&mut publication);
-    publication.append(key_frame(0, "K "), 1_000);
+    publication.append_and_notify(key_frame(0, "K "), 1_000);
     let player = bench.join(Start::KeyFrame);
     bench.hub.receive_video(player, false);
     let _ = bench.drain(player);
     for i in 0..200 {
-        publication.append(inter_frame(i, "i "), 1_000);
-        publication.append(audio(i, "a "), 1_000);
+        publication.append_and_notify(inter_frame(i, "i "), 1_000);
+        publication.append_and_notify(audio(i, "a "), 1_000);
     }
-    publication.append(inter_frame(200, "i "), 1_000);
+    publication.append_and_notify(inter_frame(200, "i "), 1_000);
     bench.grow();
     assert_eq!(bench.take(player), "a ".repeat(200), "one send");
-    publication.append(audio(201, "late "), 1_000);
+    publication.append_and_notify(audio(201, "late "), 1_000);
     assert_eq!(bench.take(player), "", "it was given all that there was: what comes goes with the next pass");
     assert_eq!(bench.drain(player), "late ");
 }
@@ -137,16 +137,16 @@ fn a_gathered_send_is_bounded_and_large_messages_are_not_copied() {
     let mut bench = Bench::new();
     let mut publication = bench.publish();
     headers(&mut publication);
-    publication.append(key_frame(0, "K "), 1_000);
+    publication.append_and_notify(key_frame(0, "K "), 1_000);
     let player = bench.join(Start::KeyFrame);
     let _ = bench.drain(player);
     bench.hub.receive_audio(player, false);
     let large = "x".repeat(3_000) + " ";
     for i in 0..8 {
-        publication.append(inter_frame(i, &large), 1_000);
-        publication.append(audio(i, "a "), 1_000);
+        publication.append_and_notify(inter_frame(i, &large), 1_000);
+        publication.append_and_notify(audio(i, "a "), 1_000);
     }
-    publication.append(inter_frame(9, &"y".repeat(9_000)), 1_000);
+    publication.append_and_notify(inter_frame(9, &"y".repeat(9_000)), 1_000);
     bench.grow();
     let mut sends = Vec::new();
     loop {
@@ -168,13 +168,13 @@ fn wherever_a_gathered_send_is_cut_the_player_goes_on_there() {
         let mut bench = Bench::new();
         let mut publication = bench.publish();
         headers(&mut publication);
-        publication.append(key_frame(0, "K "), 1_000);
+        publication.append_and_notify(key_frame(0, "K "), 1_000);
         let player = bench.join(Start::KeyFrame);
         let _ = bench.drain(player);
         bench.hub.receive_video(player, false);
         for mark in frames {
-            publication.append(audio(0, mark), 1_000);
-            publication.append(inter_frame(0, "i "), 1_000);
+            publication.append_and_notify(audio(0, mark), 1_000);
+            publication.append_and_notify(inter_frame(0, "i "), 1_000);
         }
         bench.grow();
         let batch = bench.hub.next_batch(player, false, 1_000).expect("there is audio");
@@ -204,12 +204,12 @@ fn wherever_a_gathered_send_is_cut_the_player_goes_on_there() {
 fn a_paused_player_gets_nothing_and_goes_on_at_the_newest_key_frame() {
     let mut bench = Bench::new();
     let mut publication = bench.publish();
-    publication.append(key_frame(0, "K0 "), 1_000);
+    publication.append_and_notify(key_frame(0, "K0 "), 1_000);
     let player = bench.join(Start::KeyFrame);
     assert_eq!(bench.drain(player), "K0 ");
     bench.hub.pause(player, true);
     for frame in [inter_frame(40, "i1 "), key_frame(80, "K2 "), inter_frame(120, "i3 ")] {
-        publication.append(frame, 1_000);
+        publication.append_and_notify(frame, 1_000);
     }
     assert_eq!(bench.drain(player), "");
     bench.hub.pause(player, false);
@@ -226,7 +226,7 @@ fn more_streams_than_slots_are_all_looked_at() {
         bench.hub.join(owner, name, Form::Rtmp, Start::KeyFrame, 1_000);
     }
     let mut due = Vec::new();
-    bench.hub.grown(0, 1, &mut due);
+    bench.hub.new_data(0, 1, &mut due);
     assert_eq!(due, [0, crate::stream::SLOTS]);
 }
 
@@ -235,16 +235,16 @@ fn what_comes_during_a_pass_goes_with_those_who_have_not_been_served_yet() {
     let mut bench = Bench::new();
     let mut publication = bench.publish();
     headers(&mut publication);
-    publication.append(key_frame(0, "K0 "), 1_000);
+    publication.append_and_notify(key_frame(0, "K0 "), 1_000);
     let (first, last) = (bench.join(Start::KeyFrame), bench.join(Start::KeyFrame));
     assert_eq!((bench.drain(first), bench.drain(last)), ("M V A K0 ".to_owned(), "M V A K0 ".to_owned()));
-    publication.append(inter_frame(40, "i1 "), 1_040);
+    publication.append_and_notify(inter_frame(40, "i1 "), 1_040);
     bench.grow();
     assert_eq!(bench.take(first), "i1 ");
-    publication.append(inter_frame(80, "i2 "), 1_080);
+    publication.append_and_notify(inter_frame(80, "i2 "), 1_080);
     assert_eq!(bench.take(first), "", "it has been served: the next frame may come with more");
     assert_eq!(bench.take(last), "i1 i2 ");
-    publication.append(inter_frame(120, "i3 "), 1_120);
+    publication.append_and_notify(inter_frame(120, "i3 "), 1_120);
     bench.grow();
     assert_eq!((bench.take(first), bench.take(last)), ("i2 i3 ".to_owned(), "i3 ".to_owned()));
 }
@@ -252,13 +252,13 @@ fn what_comes_during_a_pass_goes_with_those_who_have_not_been_served_yet() {
 #[test]
 fn who_took_a_part_goes_on_with_all_that_there_is() {
     let (mut bench, mut publication, player) = watched();
-    publication.append(inter_frame(40, "i1 "), 1_040);
-    publication.append(inter_frame(80, "i2 "), 1_080);
+    publication.append_and_notify(inter_frame(40, "i1 "), 1_040);
+    publication.append_and_notify(inter_frame(80, "i2 "), 1_080);
     bench.grow();
     let batch = bench.hub.next_batch(player, false, 1_080).expect("two frames are due");
     let whole = batch.bytes().len() / 2;
     bench.hub.sent(player, whole, false);
     assert!(bench.hub.is_at_boundary(player));
-    publication.append(inter_frame(120, "i3 "), 1_120);
+    publication.append_and_notify(inter_frame(120, "i3 "), 1_120);
     assert_eq!(bench.take(player), "i2 i3 ");
 }

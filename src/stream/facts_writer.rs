@@ -1,4 +1,4 @@
-//! Keeps the facts of a stream: counts what its publisher sends, and writes it down now and then for the control plane.
+//! Counts what a stream's publisher sends, and writes the facts twice a second for the control plane.
 
 #![forbid(unsafe_code)]
 
@@ -11,18 +11,18 @@ use super::{
     preamble::Headers,
     role::Part,
     shared::Shared,
-    tracks::{Picture, Place},
+    tracks::{KeyFramePart, VideoMessage},
 };
 use crate::flv::Frame;
 
-/// How often the facts are written down, milliseconds: twice for each look that is a second apart.
+/// How often the facts are written, milliseconds: twice for each read of the control plane, which is once a second.
 const BETWEEN_MS: u64 = 500;
-/// What is kept of a message that names its codec: of a multitrack message too.
+/// Bytes that are kept of a message: as far as it names its codec, even if it is a multitrack message.
 const PREFIX: usize = 8;
 
-/// Counts of the publish that goes on.
+/// Counts of the current publish.
 #[derive(Debug, Default)]
-pub(super) struct Chronicle {
+pub(super) struct FactsWriter {
     facts: Facts,
     /// The first bytes of the newest message of the first track of each kind.
     video: Option<Prefix>,
@@ -40,15 +40,15 @@ struct Prefix {
     len: usize,
 }
 
-impl Chronicle {
-    /// A publisher comes, and has sent nothing.
+impl FactsWriter {
+    /// A publisher has come, and has sent nothing.
     pub(super) fn begin(&mut self, stream: &Shared, now_ms: u64) {
         *self = Self::default();
         self.facts = Facts { since_ms: now_ms, now_ms, ..Facts::default() };
         stream.set_facts(self.facts.clone());
     }
 
-    /// A frame has come, of whatever kind.
+    /// A frame of any kind has come.
     pub(super) fn saw(&mut self, frame: &Frame, now_ms: u64) {
         let facts = &mut self.facts;
         facts.now_ms = now_ms;
@@ -56,34 +56,34 @@ impl Chronicle {
         facts.frames += 1;
     }
 
-    /// It is a picture of this track, or a part of one; it has the time that its publisher gave it. There are so many
-    /// tracks.
-    pub(super) fn saw_picture(&mut self, frame: &Frame, track: u8, picture: Picture, tracks: usize) {
+    /// It is a video frame of this track, or a part of one, with the time that its publisher gave it. `tracks` is the number
+    /// of video tracks.
+    pub(super) fn saw_video(&mut self, frame: &Frame, track: u8, video: VideoMessage, tracks: usize) {
         let facts = &mut self.facts;
         facts.video_tracks = tracks;
-        if !picture.is_lead {
+        if !video.is_lead {
             return;
         }
         self.video = Some(Prefix::of(frame, track));
-        facts.pictures += u64::from(picture.is_first);
-        if picture.place == Place::Begins {
+        facts.video_frames += u64::from(video.is_first);
+        if video.part == KeyFramePart::Begins {
             facts.key_frames += 1;
             let before_ms = self.key_frame_ms.replace(frame.timestamp_ms);
             let interval_ms = before_ms.map(|before| frame.timestamp_ms.wrapping_sub(before));
-            // A clock that was set back says nothing.
+            // If the clock was set back there is no interval.
             facts.key_frame_interval_ms = interval_ms.filter(|&ms| ms.cast_signed() > 0);
         }
     }
 
     /// It is audio of this track.
-    pub(super) fn saw_sound(&mut self, frame: &Frame, track: u8) {
+    pub(super) fn saw_audio(&mut self, frame: &Frame, track: u8) {
         self.audio_tracks.insert(track);
         if self.audio_tracks.first() == Some(&track) {
             self.audio = Some(Prefix::of(frame, track));
         }
     }
 
-    /// Writes the facts down, if it is time.
+    /// Writes the facts, if it is time.
     pub(super) fn write_if_due(&mut self, stream: &Shared, headers: &Headers, now_ms: u64) {
         if now_ms >= self.due_ms {
             self.due_ms = now_ms + BETWEEN_MS;
@@ -91,7 +91,7 @@ impl Chronicle {
         }
     }
 
-    /// Writes the facts down.
+    /// Writes the facts.
     pub(super) fn write(&self, stream: &Shared, headers: &Headers) {
         let bytes = |kept: Option<Prefix>| kept.map(|kept| Bytes::copy_from_slice(&kept.bytes[..kept.len]));
         let header = |kept: Option<Prefix>, part: fn(u8) -> Part| headers.header(part(kept?.track));
