@@ -303,14 +303,14 @@ fn the_reader_of_imports_sees_groups_and_paths() {
     assert_eq!(named.into_iter().collect::<Vec<_>>(), ["config", "flv", "rtmp", "stream"]);
 }
 
-/// A test is named by its path, where `…` stands for any text: `relay limits::one_stream_past_the_limit_…`.
+/// A test is named by its path, where `…` stands for any text: `relay limits::one_stream_past_the_limit_…`. One without a
+/// path is in the file that was named before it on the line.
 #[test]
 fn tests_named_in_the_reliability_document_exist() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let document = fs::read_to_string(root.join("docs/reliability.md")).expect("the document can be read");
     let tests = tests();
-    let quoted = document.split('`').skip(1).step_by(2);
-    let named: Vec<_> = quoted.filter_map(|text| NamedTest::new(text, &tests)).collect();
+    let named: Vec<_> = document.lines().flat_map(|line| NamedTest::all_of(line, &tests)).collect();
     assert!(named.len() > 80, "only {} names found", named.len());
     let missing: Vec<_> = named.iter().filter(|named| !named.is_one_of(&tests)).map(|it| it.text).collect();
     assert!(missing.is_empty(), "no such tests: {missing:#?}");
@@ -365,6 +365,26 @@ struct NamedTest<'a> {
 }
 
 impl<'a> NamedTest<'a> {
+    /// What is quoted on a line of the document and names a test.
+    fn all_of(line: &'a str, tests: &[TestFile]) -> Vec<Self> {
+        let mut path_before = Vec::new();
+        let mut named = Vec::new();
+        for text in line.split('`').skip(1).step_by(2) {
+            if let Some(file) = text.strip_suffix(".rs") {
+                path_before = file.split('/').collect();
+                let (last, path) = path_before.split_last().expect("a text has a part");
+                named.push(Self { text, path: path.to_vec(), parts: vec![last] });
+            } else if let Some(mut test) = Self::new(text, tests) {
+                match test.path.is_empty() {
+                    true => test.path.clone_from(&path_before),
+                    false => path_before.clone_from(&test.path),
+                }
+                named.push(test);
+            }
+        }
+        named
+    }
+
     /// None if the text names something else.
     fn new(text: &'a str, tests: &[TestFile]) -> Option<Self> {
         let is_path = text.chars().all(|c| c.is_alphanumeric() || " :_…".contains(c));
@@ -427,6 +447,15 @@ fn names_of_tests_match_by_path_and_by_text_around_an_ellipsis() {
     }
     for other in ["limits", "limits.connections", "publish(false)", "other limits"] {
         assert!(NamedTest::new(other, &tests).is_none(), "{other}");
+    }
+    for (line, exists) in [
+        ("`relay limits::…_player_…`, `…waits`", true),
+        ("`relay other::b`, `…waits`", false),
+        ("`tests/relay/limits.rs` `a_…`", true),
+        ("`tests/relay/other.rs` `a_…`", false),
+    ] {
+        let last = NamedTest::all_of(line, &tests).pop().expect("a name on the line");
+        assert_eq!(last.is_one_of(&tests), exists, "{line}");
     }
 }
 
