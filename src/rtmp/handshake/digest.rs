@@ -4,7 +4,7 @@
 //! The keys are public and prove nothing. But a client that has sent a digest needs one in return: otherwise Flash plays
 //! no H.264, and FFmpeg checks it.
 
-use super::{PACKET_LEN, Packet};
+use super::packet::{PACKET_LEN, Packet};
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
 

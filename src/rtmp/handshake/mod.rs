@@ -11,14 +11,13 @@
 //! with zeros.
 
 mod digest;
+mod packet;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use sha2::{Digest, Sha256};
 
-/// Bytes of C1, C2, S1 and S2 (§5.2.3).
-pub const PACKET_LEN: usize = 1536;
-
-type Packet = [u8; PACKET_LEN];
+pub use self::packet::PACKET_LEN;
+use self::packet::Packet;
 
 /// The result of [`Server::receive`] or [`Client::receive`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
