@@ -1,10 +1,13 @@
 //! Acknowledgements have 32 bits (RTMP 1.0 §5.4.3), and some encoders stop at 4 GiB if the other side's counter does not
 //! wrap. Client and session pass that point here, in both directions.
 
+use bytes::Bytes;
+
 use super::*;
-use crate::flv::{FrameKind, WireFormat};
-use crate::rtmp::chunk::MediaFormat;
+use crate::flv::{Frame, FrameKind, WireFormat};
+use crate::rtmp::chunk::{MediaFormat, OUT_CHUNK_SIZE};
 use crate::rtmp::client::{Client, ClientConfig, Event, Role};
+use crate::rtmp::link::WINDOW_BYTES;
 
 const FRAME_BYTES: usize = 1_000_000;
 const WINDOW: u64 = WINDOW_BYTES as u64;

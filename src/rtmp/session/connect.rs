@@ -1,8 +1,9 @@
 //! `connect` and its answer (RTMP 1.0 §7.2.1.1, Enhanced RTMP v2).
 
-use super::*;
-use crate::rtmp::command::{self, information, redirection};
-use crate::rtmp::name::{MAX_TEXT_BYTES, path_and_query};
+use super::question::{ConnectRequest, QuestionId};
+use crate::amf0::Value;
+use crate::rtmp::command::{self, Command, information};
+use crate::rtmp::name::{MAX_TEXT_BYTES, StreamName, path_and_query};
 
 /// The part of a `connect` command that is kept as long as the connection lasts: a few hundred bytes, and app or tcUrl.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -41,60 +42,8 @@ pub const CAN_ENCODE: u8 = 2;
 /// FourCcInfoMask: the peer forwards it without decoding.
 pub const CAN_FORWARD: u8 = 4;
 
-impl Session {
-    /// Asks whether the client may connect.
-    pub(super) fn ask_to_connect(&mut self, command: &Command) -> Result<(), Error> {
-        if self.connect.is_some() {
-            return Err(self.link.violation(ErrorKind::ConnectedTwice));
-        }
-        let connect = Connect::parse(command).map_err(|error| self.link.violation(error))?;
-        let question = self.ask(About::Connect(Box::new(connect)));
-        let request = ConnectRequest::new(question, &command.object);
-        self.outputs.push_back(Output::Connect(Box::new(request)));
-        Ok(())
-    }
-
-    pub(super) fn answer_connect(&mut self, mut connect: Box<Connect>, answer: Answer) {
-        match answer {
-            Answer::Allow => self.accept_connect(connect),
-            Answer::AllowAs(name) => {
-                connect.replace_app(&name);
-                self.accept_connect(connect);
-            }
-            Answer::Redirect(address) => {
-                self.reject_connect(connect, redirection(REJECTED, &address), CloseReason::Redirected);
-            }
-            Answer::Deny { code, description } => self.deny_connect(connect, &code, &description),
-        }
-    }
-
-    /// Sends the messages of a successful connect, in the order of Flash Media Server.
-    fn accept_connect(&mut self, connect: Box<Connect>) {
-        self.link.control(Control::WindowAcknowledgementSize(WINDOW_BYTES));
-        self.link.control(Control::SetPeerBandwidth(WINDOW_BYTES, LimitType::Dynamic));
-        self.link.control(Control::User(UserControl::StreamBegin(0)));
-        self.link.control(Control::SetChunkSize(OUT_CHUNK_SIZE));
-        self.link.command(0, &connect.answer(connect.transaction_id));
-        self.connect = Some(connect);
-    }
-
-    pub(super) fn deny_connect(&mut self, connect: Box<Connect>, code: &str, description: &str) {
-        let code = if code.starts_with("NetConnection.") { code } else { REJECTED };
-        let reason = CloseReason::Refused(code.to_owned());
-        self.reject_connect(connect, information("error", code, description), reason);
-    }
-
-    /// FFmpeg and librtmp recognize the answer by its transaction id, and crash or hang if it has no description.
-    fn reject_connect(&mut self, connect: Box<Connect>, information: Value, reason: CloseReason) {
-        self.link.command(0, &Command::error(connect.transaction_id, information));
-        self.connect = Some(connect);
-        self.stop_reading();
-        self.outputs.push_back(Output::Close(reason));
-    }
-}
-
 impl ConnectRequest {
-    fn new(question: QuestionId, object: &Value) -> Self {
+    pub(super) fn new(question: QuestionId, object: &Value) -> Self {
         let app = app_of(object);
         let tc_url = tc_url_of(object);
         let (path, query) = path_and_query(&app, &tc_url);
@@ -141,7 +90,7 @@ impl Connect {
     }
 
     /// Replaces the path of the app and keeps its parameters.
-    fn replace_app(&mut self, name: &StreamName) {
+    pub(super) fn replace_app(&mut self, name: &StreamName) {
         let (_, query) = path_and_query(&self.app, &self.tc_url);
         // `Address::parse` decodes it again.
         let path = name.to_string().replace('%', "%25");
@@ -253,8 +202,6 @@ fn printable(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(64).collect()
 }
 
-/// The client may not connect, or has to connect elsewhere (ActionScript's NetStatusEvent).
-const REJECTED: &str = "NetConnection.Connect.Rejected";
 /// Real clients send 10 to 40.
 const MAX_FLASH_VER_BYTES: usize = 255;
 /// The length of a URL that browsers and proxies agree on.

@@ -1,23 +1,9 @@
 //! Audio, video and data messages become frames of the stream that is published on their message stream. Reads no
 //! payload further than its header, or the name of a data message.
 
-use super::*;
-use crate::flv::{FrameKind, Payload, data, video};
-use crate::rtmp::aggregate::Parts;
-
-/// The unread parts of an aggregate message.
-#[derive(Debug)]
-pub(super) struct Aggregate {
-    message_stream_id: MessageStreamId,
-    parts: Parts,
-}
-
-impl Aggregate {
-    /// Memory, bytes.
-    pub fn memory_bytes(&self) -> usize {
-        size_of::<Self>() + self.parts.memory_bytes()
-    }
-}
+use super::{aggregate::Aggregate, core::Session, output::Output, streams::MessageStreamId};
+use crate::flv::{Frame, FrameKind, Payload, data, video};
+use crate::rtmp::{aggregate::Parts, chunk::Message, error::Error, message::type_id};
 
 impl Session {
     /// Audio, video and data become frames. Messages of other types (shared objects and undefined types) are ignored, and

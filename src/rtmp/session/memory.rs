@@ -1,6 +1,6 @@
 //! How much memory a session uses for the data of its peer.
 
-use super::{Output, Session};
+use super::{core::Session, output::Output};
 
 impl Session {
     /// Memory on the heap, bytes: unfinished messages with the receive buffers that they keep alive, unread bytes, names,

@@ -1,6 +1,19 @@
 //! Playing: one stream at a time, and what a player may request while it plays. The caller sends the media.
 
-use super::*;
+use super::{
+    core::Session,
+    open_question::{About, Question, Requested},
+    output::Output,
+    question::{Answer, PlayRequest},
+    streams::MessageStreamId,
+};
+use crate::amf0::Value;
+use crate::rtmp::{
+    command::Command,
+    error::Error,
+    message::{Control, UserControl},
+    name::Address,
+};
 
 impl Session {
     /// Ends the play, or the open request for one, with an error to the peer: for example when no stream has appeared in

@@ -1,16 +1,19 @@
 //! Publishing: which stream a `publish` asks for, on which message stream, and how each of several streams ends on its own.
 
-use super::streams::MAX_PUBLICATIONS;
-use super::*;
-use crate::rtmp::command::Argument;
-
-/// What a `publish` or `play` asks for, by its first argument.
-pub(super) enum Requested {
-    Stream(Address),
-    /// `publish(false)`: how ActionScript's NetStream, and Wirecast, stop.
-    Stop,
-    Invalid(name::Error),
-}
+use super::{
+    core::Session,
+    open_question::{About, Question, Requested},
+    output::Output,
+    question::{Answer, PublishRequest},
+    streams::{MAX_PUBLICATIONS, MessageStreamId},
+};
+use crate::amf0::Value;
+use crate::rtmp::{
+    command::{Argument, Command},
+    error::Error,
+    message::{Control, UserControl},
+    name::{self, Address, StreamName},
+};
 
 impl Session {
     /// Ends the publish on this message stream, or the open request for one, with an error to the peer. Closes the

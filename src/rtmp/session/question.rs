@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Connect, MessageStreamId};
+use super::streams::MessageStreamId;
 use crate::rtmp::name::StreamName;
 
 /// Identifies a question within its session: ascending, never used twice.
@@ -76,50 +76,6 @@ pub enum Answer {
         /// Text for people. FFmpeg shows the first 255 bytes.
         description: String,
     },
-}
-
-/// An open question.
-#[derive(Debug)]
-pub(super) struct Question {
-    pub id: QuestionId,
-    pub about: About,
-}
-
-/// What a question is about, and the data that its answer needs.
-#[derive(Debug)]
-pub(super) enum About {
-    Connect(Box<Connect>),
-    Publish {
-        message_stream_id: MessageStreamId,
-        name: StreamName,
-    },
-    Play {
-        message_stream_id: MessageStreamId,
-        /// Whether the client asks for a NetStream.Play.Reset.
-        resets: bool,
-    },
-}
-
-impl Question {
-    /// The message stream of the `publish` or `play`.
-    pub fn message_stream_id(&self) -> Option<MessageStreamId> {
-        match self.about {
-            About::Connect(_) => None,
-            About::Publish { message_stream_id, .. } | About::Play { message_stream_id, .. } => {
-                Some(message_stream_id)
-            }
-        }
-    }
-
-    /// Memory, bytes.
-    pub fn memory_bytes(&self) -> usize {
-        let about = match &self.about {
-            About::Connect(connect) => connect.memory_bytes(),
-            About::Publish { name, .. } => name.app.capacity() + name.name.capacity(),
-            About::Play { .. } => 0,
-        };
-        size_of::<Self>() + about
-    }
 }
 
 impl fmt::Display for QuestionId {

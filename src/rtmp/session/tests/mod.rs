@@ -2,9 +2,19 @@
 
 use proptest::prelude::*;
 
-use super::*;
-use crate::amf0;
+use bytes::Bytes;
+
+use super::{core::*, question::*, *};
+use crate::amf0::{self, Value};
+use crate::flv::Frame;
 use crate::rtmp::chunk::{ChunkSize, Encoder};
+use crate::rtmp::{
+    chunk::Message,
+    command::Command,
+    error::{Error, ErrorKind},
+    message::{Control, LimitType, UserControl, type_id},
+    name::StreamName,
+};
 
 mod control;
 mod media;
