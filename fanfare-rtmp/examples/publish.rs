@@ -6,8 +6,7 @@ use std::time::{Duration, Instant};
 use std::{array, env, error::Error, fs, hash::*, io::prelude::*, thread};
 
 use bytes::Bytes;
-use fanfare_rtmp::flv::WireFormat;
-use fanfare_rtmp::flv::{BEFORE_TAGS_BYTES, FlvFormat};
+use fanfare_rtmp::flv::TagReader;
 use fanfare_rtmp::rtmp::client::{Client, ClientConfig, Event, Url};
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -27,9 +26,10 @@ pub(crate) fn publish(flv: &[u8], url: Url) -> Result<(), Box<dyn Error>> {
     });
     let random = array::from_fn(|i| RandomState::new().hash_one(i) as u8);
     let mut client = Client::new(ClientConfig::publish(url), 0, random);
-    let (opened, mut started) = (Instant::now(), None);
-    let mut tags = flv.get(BEFORE_TAGS_BYTES..).ok_or("not an FLV file")?;
-    while let Some((frame, tag_len)) = FlvFormat.read(tags) {
+    let (opened, mut started, mut tags) = (Instant::now(), None, TagReader::default());
+    tags.feed(flv);
+    let mut next = tags.next()?;
+    while let Some(frame) = &next {
         while let Some(event) = client.poll() {
             match event {
                 Event::Send(bytes) => socket.write_all(&bytes)?,
@@ -43,8 +43,8 @@ pub(crate) fn publish(flv: &[u8], url: Url) -> Result<(), Box<dyn Error>> {
         match received.recv_timeout(wait) {
             Ok(bytes) => client.receive(bytes, opened.elapsed().as_millis() as u64)?,
             Err(Timeout) => {
-                client.send_frame(&frame);
-                tags = &tags[tag_len..];
+                client.send_frame(frame);
+                next = tags.next()?;
             }
             Err(Disconnected) => return Err("closed by the server".into()),
         }

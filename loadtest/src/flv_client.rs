@@ -2,7 +2,7 @@
 //! WebSocket messages. No I/O.
 
 use bytes::{Buf, Bytes, BytesMut};
-use fanfare_rtmp::flv::{Frame, FrameKind};
+use fanfare_rtmp::flv::TagReader;
 use fanfare_rtmp::rtmp::client::{Event, Url};
 
 /// One request and its response.
@@ -12,11 +12,12 @@ pub struct FlvClient {
     /// The request, until it is taken.
     request: Option<Bytes>,
     input: BytesMut,
-    /// Bytes of the FLV file, without their framing.
-    file: BytesMut,
+    /// Reads the FLV file, without its framing.
+    file: TagReader,
     /// Payload bytes that are missing from the current message or chunk.
     open: u64,
-    stage: Stage,
+    /// Whether the head of the response has been read.
+    has_head: bool,
 }
 
 /// How the FLV file is framed.
@@ -27,15 +28,6 @@ enum Framing {
     Chunks,
     /// WebSocket messages.
     Messages,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stage {
-    /// Reading the head of the response.
-    Head,
-    /// Reading the FLV file header.
-    FileHeader,
-    Tags,
 }
 
 impl FlvClient {
@@ -57,9 +49,9 @@ impl FlvClient {
             framing: if in_messages { Framing::Messages } else { Framing::Bare },
             request: Some(request.into()),
             input: BytesMut::new(),
-            file: BytesMut::new(),
+            file: TagReader::default(),
             open: 0,
-            stage: Stage::Head,
+            has_head: false,
         }
     }
 
@@ -74,7 +66,7 @@ impl FlvClient {
     /// The response is not a stream, as one line.
     pub fn receive(&mut self, bytes: &[u8], mut event: impl FnMut(Event)) -> Result<(), String> {
         self.input.extend_from_slice(bytes);
-        if self.stage == Stage::Head {
+        if !self.has_head {
             let Some(end) = self.input.windows(4).position(|four| four == b"\r\n\r\n") else { return Ok(()) };
             let head = self.input.split_to(end + 4);
             let in_messages = self.framing == Framing::Messages;
@@ -87,11 +79,11 @@ impl FlvClient {
             if is_chunked {
                 self.framing = Framing::Chunks;
             }
-            self.stage = Stage::FileHeader;
+            self.has_head = true;
             event(Event::Started);
         }
         self.unwrap()?;
-        while let Some(frame) = self.next_frame()? {
+        while let Some(frame) = self.file.next().map_err(|error| error.to_string())? {
             event(Event::Frame(frame));
         }
         Ok(())
@@ -100,7 +92,7 @@ impl FlvClient {
     /// Moves bytes of the file from `input` to `file`.
     fn unwrap(&mut self) -> Result<(), String> {
         match self.framing {
-            Framing::Bare => self.file.unsplit(self.input.split()),
+            Framing::Bare => self.file.feed(&self.input.split()),
             Framing::Chunks => return self.unwrap_chunks(),
             Framing::Messages => return self.unwrap_messages(),
         }
@@ -112,7 +104,7 @@ impl FlvClient {
             // The line end after a chunk is counted in `open`, and is not part of the file.
             let n = usize::try_from(self.open.saturating_sub(CRLF.len() as u64)).unwrap_or(usize::MAX);
             let n = n.min(self.input.len());
-            self.file.unsplit(self.input.split_to(n));
+            self.file.feed(&self.input.split_to(n));
             self.open -= n as u64;
             if self.open > CRLF.len() as u64 || (self.open > 0 && self.input.len() < CRLF.len()) {
                 return Ok(());
@@ -137,7 +129,7 @@ impl FlvClient {
     fn unwrap_messages(&mut self) -> Result<(), String> {
         loop {
             let n = usize::try_from(self.open).unwrap_or(usize::MAX).min(self.input.len());
-            self.file.unsplit(self.input.split_to(n));
+            self.file.feed(&self.input.split_to(n));
             self.open -= n as u64;
             let head = &self.input[..];
             let (len, head_len) = match head {
@@ -158,44 +150,8 @@ impl FlvClient {
             self.input.advance(head_len);
         }
     }
-
-    fn next_frame(&mut self) -> Result<Option<Frame>, String> {
-        if self.stage == Stage::FileHeader {
-            if self.file.len() < FILE_HEADER_BYTES {
-                return Ok(None);
-            }
-            if !self.file.starts_with(b"FLV\x01") {
-                return Err("the body is not FLV".to_owned());
-            }
-            self.file.advance(FILE_HEADER_BYTES);
-            self.stage = Stage::Tags;
-        }
-        let Some(header) = self.file.first_chunk::<TAG_HEADER_BYTES>() else { return Ok(None) };
-        let kind = match header[0] {
-            8 => FrameKind::Audio,
-            9 => FrameKind::Video,
-            18 => FrameKind::Data,
-            other => return Err(format!("an FLV tag of type {other}")),
-        };
-        let len = u32::from_be_bytes([0, header[1], header[2], header[3]]) as usize;
-        let timestamp_ms = u32::from_be_bytes([header[7], header[4], header[5], header[6]]);
-        let whole = TAG_HEADER_BYTES + len + SIZE_BYTES;
-        if self.file.len() < whole {
-            return Ok(None);
-        }
-        let mut tag = self.file.split_to(whole).freeze();
-        let size = tag.split_off(TAG_HEADER_BYTES + len);
-        if size[..] != ((TAG_HEADER_BYTES + len) as u32).to_be_bytes() {
-            return Err("a PreviousTagSize differs from the size of its tag".to_owned());
-        }
-        Ok(Some(Frame { kind, timestamp_ms, payload: tag.split_off(TAG_HEADER_BYTES).into() }))
-    }
 }
 
-/// The FLV file header and the first PreviousTagSize, which is 0.
-const FILE_HEADER_BYTES: usize = 13;
-const TAG_HEADER_BYTES: usize = 11;
-const SIZE_BYTES: usize = 4;
 const CHUNKED: &[u8] = b"\r\ntransfer-encoding: chunked\r\n";
 const CRLF: &[u8] = b"\r\n";
 /// The first byte of a whole binary message, and of a ping.
@@ -204,7 +160,7 @@ const PING: u8 = 0x89;
 
 #[cfg(test)]
 mod tests {
-    use fanfare_rtmp::flv::{FlvFormat, Kinds, WireFormat};
+    use fanfare_rtmp::flv::{FlvFormat, Frame, FrameKind, Kinds, WireFormat};
     use fanfare_rtmp::http::{
         ChunkedFormat, LAST_CHUNK,
         websocket::{self, WebSocketFormat},
