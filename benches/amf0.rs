@@ -1,4 +1,4 @@
-//! The two messages in AMF0 that every connection has: connect, and a publisher's metadata.
+//! The two AMF0 messages of every connection: connect, and a publisher's metadata.
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use fanfare::amf0::{self, Value};
@@ -27,7 +27,7 @@ fn values(c: &mut Criterion) {
     }
 }
 
-/// As FFmpeg says it.
+/// As FFmpeg sends it.
 fn connect() -> Vec<Value> {
     let object = Value::object([
         ("app", "live".into()),
@@ -38,7 +38,7 @@ fn connect() -> Vec<Value> {
     vec!["connect".into(), 1.0.into(), object]
 }
 
-/// As OBS says it.
+/// As OBS sends it.
 fn metadata() -> Vec<Value> {
     let numbers = [
         "duration",

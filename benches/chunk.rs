@@ -1,5 +1,5 @@
-//! Chunk decoding and encoding, beside what the machine can do at best with the same bytes: copy them once, and
-//! walk from header to header without keeping anything. `peers/` has other decoders beside these.
+//! Chunk decoding and encoding, compared with the minimum of work on the same bytes: copying them once, and
+//! walking from header to header without keeping anything. `peers/` compares other decoders.
 
 mod input;
 
@@ -38,7 +38,7 @@ fn decode(c: &mut Criterion) {
     }
 }
 
-/// As the stream log does it: from the views that the decoder left to wire bytes for every player.
+/// As in the stream log: from the decoder's views to the wire bytes of every player.
 fn encode(c: &mut Criterion) {
     let format = MediaFormat::default();
     let mut group = c.benchmark_group("encode media");

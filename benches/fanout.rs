@@ -1,5 +1,5 @@
-//! One pass over the players of a stream: what the hub decides and the ring sends, beside a loop that does nothing but
-//! `send()` the same bytes to the same sockets.
+//! One pass over the players of a stream, by the hub and the ring, compared with a loop that only calls `send()` with the
+//! same bytes on the same sockets.
 
 use std::io::{Read, Write};
 use std::os::fd::AsRawFd;
@@ -19,12 +19,12 @@ use fanfare::stream::{Bounds, Form, Publication, PublisherId, Registry, Retentio
 criterion_group!(benches, pass);
 criterion_main!(benches);
 
-/// A picture of a stream of 600 kbit/s.
+/// A video frame of a stream of 600 kbit/s.
 const FRAME_BYTES: usize = 2_500;
-/// Socket pairs at most: a process may have 20,000 files. Beyond, players share a socket.
+/// Maximum of socket pairs, as a process may have 20,000 file descriptors. More players share sockets.
 const PAIRS: usize = 1_000;
-/// As the relay does it.
-const PLAYERS_A_ROUND: usize = 512;
+/// As in the relay.
+const PLAYERS_PER_ROUND: usize = 512;
 
 fn pass(c: &mut Criterion) {
     for players in [1, 100, 10_000] {
@@ -75,14 +75,14 @@ impl Bench {
         let mut bench = Self {
             publication: registry.publish("live/bench", id, 0).expect("the name is free"),
             hub,
-            ring: Ring::new(0, RingSize::LARGEST).expect("io_uring is to be had"),
+            ring: Ring::new(0, RingSize::LARGEST).expect("io_uring is available"),
             players,
             sockets: Vec::new(),
             now_ms: 0,
             drained: vec![0; 1 << 20],
         };
         for _ in 0..bench.players.len().min(PAIRS) {
-            let (ours, peer) = UnixStream::pair().expect("files are to be had");
+            let (ours, peer) = UnixStream::pair().expect("there are free file descriptors");
             peer.set_nonblocking(true).expect("it is a socket");
             bench.sockets.push((ours, peer));
         }
@@ -101,9 +101,9 @@ impl Bench {
             .append_and_notify(Frame { kind: FrameKind::Video, timestamp_ms, payload }, self.now_ms);
     }
 
-    /// A picture comes, and goes to everybody: how long the pass took.
+    /// Appends a frame and sends it to every player. Returns how long the pass took.
     fn pass(&mut self) -> Duration {
-        // A key frame now and then, or the group of pictures would outgrow the buffer.
+        // With a key frame every so often, so that the group of pictures stays within the buffer.
         self.lay(if self.now_ms.is_multiple_of(60 * 33) { 0x17 } else { 0x27 });
         let begun = Instant::now();
         self.send_all();
@@ -116,15 +116,15 @@ impl Bench {
         let mut due = Vec::new();
         self.hub.new_data(0, 1, &mut due);
         assert_eq!(due.len(), self.players.len());
-        for round in due.chunks(PLAYERS_A_ROUND) {
+        for round in due.chunks(PLAYERS_PER_ROUND) {
             let mut under_way = 0;
             for &owner in round {
                 let socket = self.sockets[owner % self.sockets.len()].0.as_raw_fd();
                 let batch = self.hub.next_batch(self.players[owner], false, self.now_ms);
-                self.ring.send(socket, owner, SendBuffer::Plain(batch.expect("a picture is due")));
+                self.ring.send(socket, owner, SendBuffer::Plain(batch.expect("a frame is due")));
                 under_way += 1;
             }
-            self.ring.submit().expect("the kernel takes it");
+            self.ring.submit().expect("the kernel accepts it");
             while under_way > 0 {
                 let Some(Completion::Sent { owner, buffer, result }) = self.ring.complete() else {
                     panic!("a send to a socket with room completes at once");
@@ -138,7 +138,7 @@ impl Bench {
     }
 
     fn bare_pass(&mut self) -> Duration {
-        // As long as a picture in its chunk.
+        // As long as a frame in its chunk.
         let bytes = vec![0x27; FRAME_BYTES + 12];
         let begun = Instant::now();
         for owner in 0..self.players.len() {

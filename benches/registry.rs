@@ -1,5 +1,5 @@
-//! Finding a stream by its name, as a player that comes does, while names come and go on another thread and while
-//! none does.
+//! Finding a stream by its name, as for a player that joins, with and without another thread that adds and removes
+//! names.
 
 use std::sync::{
     Arc,
@@ -15,7 +15,7 @@ use std::hint::black_box;
 criterion_group!(benches, lookup);
 criterion_main!(benches);
 
-/// Streams that stay.
+/// Streams that exist all the time.
 const STREAMS: usize = 1_000;
 
 fn lookup(c: &mut Criterion) {
@@ -59,6 +59,6 @@ fn lookup(c: &mut Criterion) {
     group.bench_function("follow and leave, under churn", |b| b.iter(&mut follow_and_leave));
     stop.store(true, Ordering::Relaxed);
     churn.join().expect("it ends");
-    assert!(changes.load(Ordering::Relaxed) > 1_000, "names came and went meanwhile");
+    assert!(changes.load(Ordering::Relaxed) > 1_000, "names were added and removed meanwhile");
     group.finish();
 }

@@ -1,4 +1,4 @@
-//! The stream log: laying the frames of an encoder into it, beside a memcpy of as many bytes, and following it to its
+//! The stream log: appending the frames of an encoder, compared with a memcpy of the same size, and following it to its
 //! head as a core does.
 
 mod input;
@@ -16,7 +16,7 @@ use std::hint::black_box;
 criterion_group!(benches, append, follow);
 criterion_main!(benches);
 
-/// With a follower on one core, as every stream has that somebody watches.
+/// With a follower on one core, as for every stream with a player.
 fn registry() -> Arc<Registry> {
     let retention = Retention { buffer_bytes: 32 << 20, keep_ms: 5_000 };
     let bounds = Bounds { streams: usize::MAX, memory_bytes: usize::MAX };
@@ -60,7 +60,7 @@ fn append(c: &mut Criterion) {
     group.finish();
 }
 
-/// Each at its own time, as if live.
+/// Appends each frame at its own time, as live.
 fn append_all(publication: &mut Publication, frames: &[Frame], began_ms: u64) {
     for frame in frames {
         let now_ms = began_ms + u64::from(frame.timestamp_ms);
@@ -73,18 +73,18 @@ fn follow(c: &mut Criterion) {
     let registry = registry();
     let mut publication = publish(&registry);
     let frames = Wire::new(4096).frames();
-    // The beginning, before any of it is retired.
+    // The start of the log, before its first segment is retired.
     append_all(&mut publication, &frames[..1], 0);
     let first = publication.stream().log(fanfare::stream::Form::Rtmp).newest().expect("one frame is laid");
     append_all(&mut publication, &frames[1..200], 0);
     let mut group = c.benchmark_group("log");
     group.throughput(Throughput::Elements(200));
-    group.bench_function("follow, a message", |b| {
+    group.bench_function("follow, one message", |b| {
         b.iter(|| {
             let mut segment = first.clone();
             let mut bytes = 0;
             loop {
-                // One look a message, as if each came alone.
+                // One check per message, as if each arrived alone.
                 for message in 0.. {
                     let committed = segment.committed();
                     let Some(entry) = committed.entries.get(message) else { break };

@@ -1,5 +1,5 @@
-//! What the benchmarks read: the messages of an encoder, their wire bytes, and what can be done at best with those:
-//! walk from header to header, and copy them once. `peers/` includes this file too.
+//! The input of the benchmarks: the messages of an encoder, their wire bytes, and the minimum of work on these:
+//! walking from header to header, and copying them once. `peers/` includes this file too.
 
 // Each benchmark compiles this module and uses a part of it.
 #![allow(dead_code)]
@@ -9,11 +9,11 @@ use fanfare::flv::{Frame, FrameKind};
 use fanfare::rtmp::chunk::{ChunkSize, Decoder, Encoder, Limits, Message};
 use std::hint::black_box;
 
-/// What [`messages`] lasts.
+/// Duration of [`messages`].
 pub const DURATION_MS: u32 = 20_000;
 
-/// What an encoder sends in 20 s at 6 Mbit/s: a key frame of 100 kB every 2 s, 60 frames and 48 audio messages a
-/// second. No message begins before the one ahead of it ends: two of the peers could not tell them apart.
+/// What an encoder sends in 20 s at 6 Mbit/s: a key frame of 100 kB every 2 s, 60 frames and 48 audio messages per
+/// second. Messages are not interleaved: two of the peers could not decode that.
 pub fn messages() -> Vec<Message> {
     let mut messages = Vec::new();
     for i in 0..1200u32 {
@@ -27,7 +27,7 @@ pub fn messages() -> Vec<Message> {
     messages
 }
 
-/// `head` says what a frame is; what follows makes no difference.
+/// `head` is the first byte of the frame; the others make no difference.
 fn message(chunk_stream_id: u32, message_type_id: u8, timestamp_ms: u32, head: u8, length: u32) -> Message {
     let mut payload = vec![0x27; length as usize];
     payload[..2].copy_from_slice(&[head, 1]);
@@ -36,9 +36,9 @@ fn message(chunk_stream_id: u32, message_type_id: u8, timestamp_ms: u32, head: u
 
 /// The bytes of [`messages`] in chunks of one size.
 pub struct Wire {
-    /// How many messages there are.
+    /// Number of messages.
     pub messages: usize,
-    /// The Set Chunk Size ahead of them.
+    /// The Set Chunk Size message before them.
     pub opening: Bytes,
     pub bytes: Bytes,
     chunk_size: usize,
@@ -67,7 +67,7 @@ impl Wire {
         }
     }
 
-    /// Views of the bytes, as receives would give them: each of a buffer of its own that is shared already.
+    /// Views of the bytes, as from receives: each is a buffer of its own that is already shared.
     pub fn reads(&self, read_len: usize) -> Vec<Bytes> {
         self.bytes.chunks(read_len).map(|read| BytesMut::from(read).split().freeze()).collect()
     }
@@ -80,7 +80,7 @@ impl Wire {
         decoder
     }
 
-    /// The messages as they come out of reads of 64 KiB.
+    /// The messages as decoded from reads of 64 KiB.
     pub fn frames(&self) -> Vec<Frame> {
         let mut frames = Vec::new();
         let expected = decode(&mut self.decoder(), &self.reads(64 << 10), |message| {
@@ -111,7 +111,7 @@ impl Wire {
     }
 }
 
-/// Feeds all reads; returns how many messages came.
+/// Feeds all reads; returns the number of messages.
 pub fn decode(decoder: &mut Decoder, reads: &[Bytes], mut take: impl FnMut(Message)) -> usize {
     let mut count = 0;
     for read in reads {
@@ -124,7 +124,7 @@ pub fn decode(decoder: &mut Decoder, reads: &[Bytes], mut take: impl FnMut(Messa
     count
 }
 
-/// Copies the bytes into one buffer, as much at a time as it holds.
+/// Copies the bytes into a buffer, piece by piece.
 pub fn copy(bytes: &[u8], buffer: &mut [u8]) {
     for piece in bytes.chunks(buffer.len()) {
         buffer[..piece.len()].copy_from_slice(black_box(piece));

@@ -1,5 +1,5 @@
-//! Chunk decoders side by side, in bytes per second, beside a memcpy of the same bytes and a bare walk over their
-//! headers. Compare within one run.
+//! Compares chunk decoders in bytes per second, with a memcpy of the same bytes and a bare walk over their headers as
+//! references. Only figures of the same run are comparable.
 
 #[path = "../input/mod.rs"]
 mod input;
@@ -43,7 +43,7 @@ fn decode(c: &mut Criterion) {
     }
 }
 
-/// How many messages came out: whoever loses one is not measured.
+/// Returns the number of messages, so that a decoder that loses one is not measured.
 fn read_all(peer: &mut dyn Peer, reads: &[Bytes]) -> usize {
     reads.iter().map(|read| peer.read(black_box(read))).sum()
 }

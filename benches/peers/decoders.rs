@@ -1,4 +1,4 @@
-//! The decoders that are compared, behind one call: take a read, count the messages that it completes.
+//! The compared decoders, behind one trait: take a read, count the messages that it completes.
 
 use std::hint::black_box;
 
@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 
 /// One crate's decoder.
 pub trait Peer {
-    /// Takes the bytes of one read; returns how many messages came out, each of which has been looked at.
+    /// Takes the bytes of one read; returns the number of decoded messages, each of which has been used.
     fn read(&mut self, read: &Bytes) -> usize;
 }
 
@@ -19,8 +19,8 @@ impl Peer for Views {
     }
 }
 
-/// fanfare with all the copying that others do: the read goes into a buffer first, and each payload is laid into one
-/// piece.
+/// fanfare with the copies of the others: the read is copied into a buffer first, and each payload into one contiguous
+/// buffer.
 pub struct Copies {
     decoder: fanfare::rtmp::chunk::Decoder,
     received: BytesMut,
@@ -60,7 +60,7 @@ fn fanfare(
     count
 }
 
-/// rml_rtmp: copies what it is given into its buffer.
+/// rml_rtmp: copies its input into a buffer of its own.
 pub struct Rml(rml_rtmp::chunk_io::ChunkDeserializer);
 
 impl Rml {
@@ -85,8 +85,8 @@ impl Peer for Rml {
     }
 }
 
-/// scuffle-rtmp: reads go behind what is left of the one before, as its session receives them; only that here the
-/// copy is the benchmark's and there it is the kernel's. [`Copies`] has the same copy.
+/// scuffle-rtmp: reads are appended to the rest of the one before, as in its session; but here the
+/// benchmark copies, and there the kernel. [`Copies`] has the same copy.
 pub struct Scuffle {
     decoder: scuffle_rtmp::chunk::reader::ChunkReader,
     received: BytesMut,
@@ -113,7 +113,7 @@ impl Peer for Scuffle {
     }
 }
 
-/// xiu's rtmp: copies what it is given into its buffer.
+/// xiu's rtmp: copies its input into a buffer of its own.
 pub struct Xiu(rtmp::chunk::unpacketizer::ChunkUnpacketizer);
 
 impl Xiu {
@@ -129,7 +129,7 @@ impl Peer for Xiu {
     fn read(&mut self, read: &Bytes) -> usize {
         use rtmp::chunk::unpacketizer::UnpackResult;
         self.0.extend_data(read);
-        // What it says when no message is whole is an error, and no other one is told apart from it here: the count
+        // An unfinished message is an error like any other here, so the count of messages
         // is checked instead.
         match self.0.read_chunks() {
             Ok(UnpackResult::Chunks(messages)) => black_box(messages).len(),

@@ -45,10 +45,10 @@ impl Target {
     }
 }
 
-/// Longer inputs find little more, and slowly.
+/// Longer inputs find little more, and take longer.
 pub const MAX_INPUT_BYTES: usize = 4096;
 
-/// Headers of frames, Enhanced ones among them.
+/// Headers of frames, legacy and Enhanced.
 fn check_flv_headers(bytes: &[u8]) {
     video::check_any_bytes(bytes);
     audio::check_any_bytes(bytes);

@@ -1,4 +1,4 @@
-//! Sequence headers of all codecs: whatever they hold, what is said of them is in its range.
+//! Sequence headers of all codecs: for any bytes the parsed values are within their ranges.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| fanfare_fuzz::check("codec", bytes));

@@ -1,4 +1,4 @@
-//! Audio and video headers, Enhanced ones too: any bytes have one, and it contradicts itself nowhere.
+//! Audio and video headers, legacy and Enhanced: any bytes parse, and no header contradicts itself.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| fanfare_fuzz::check("flv_headers", bytes));

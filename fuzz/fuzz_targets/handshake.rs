@@ -1,4 +1,4 @@
-//! The handshake: the cut of the input changes nothing.
+//! The handshake: any bytes give the same result at any cut.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| fanfare_fuzz::check("handshake", bytes));

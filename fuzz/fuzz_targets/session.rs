@@ -1,4 +1,4 @@
-//! A whole session behind the handshake, however it is cut and answered.
+//! A whole session after the handshake, at any cut and with any answers.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| fanfare_fuzz::check("session", bytes));
