@@ -164,7 +164,7 @@ impl<S> Connection<S> {
         transport: TransportKind,
         now: Now,
     ) -> Self {
-        let phase = if session.has_shaken_hands() { Phase::Open } else { Phase::Handshake };
+        let phase = if session.is_handshake_done() { Phase::Open } else { Phase::Handshake };
         Self {
             id: ticket.id(),
             peer,
@@ -273,7 +273,7 @@ impl<S> Connection<S> {
 
     /// Takes over what the session has to say, to be sent.
     pub(super) fn collect_out(&mut self) {
-        while let Some(bytes) = self.session.take_out() {
+        while let Some(bytes) = self.session.take_unsent() {
             self.outbox.extend_from_slice(&bytes);
         }
     }

@@ -101,7 +101,7 @@ impl PeerSession {
     }
 
     /// What is to be sent, and nothing of what came since.
-    pub(super) fn take_out(&mut self) -> Option<Bytes> {
+    pub(super) fn take_unsent(&mut self) -> Option<Bytes> {
         match self {
             Self::Rtmp(session) => session.take_unsent(),
             Self::HttpFlv(body) => body.end.take(),
@@ -110,7 +110,7 @@ impl PeerSession {
     }
 
     /// Bytes of what the peer has sent and the relay has not used.
-    pub(super) fn held_bytes(&self) -> usize {
+    pub(super) fn memory_bytes(&self) -> usize {
         match self {
             Self::Rtmp(session) => session.memory_bytes(),
             Self::HttpFlv(_) => 0,
@@ -129,7 +129,7 @@ impl PeerSession {
         matches!(self, Self::HttpFlv(_))
     }
 
-    /// Nothing of what the peer has said is read any more: it is being closed.
+    /// Nothing of what the peer has sent is read any more: it is being closed.
     pub(super) fn drop_input(&mut self) {
         match self {
             Self::Rtmp(session) => session.discard_input(),
@@ -147,12 +147,12 @@ impl PeerSession {
         }
     }
 
-    pub(super) fn is_holding(&self) -> bool {
+    pub(super) fn has_open_question(&self) -> bool {
         matches!(self, Self::Rtmp(session) if session.has_open_question())
     }
 
     /// HTTP has no handshake.
-    pub(super) fn has_shaken_hands(&self) -> bool {
+    pub(super) fn is_handshake_done(&self) -> bool {
         match self {
             Self::Rtmp(session) => session.is_handshake_done(),
             Self::HttpFlv(_) | Self::WebSocket(_) => true,
@@ -296,8 +296,8 @@ mod tests {
             assert!(session.poll().expect("no violation").is_none());
             session.end_play();
             session.fail_play("NetStream.Play.StreamNotFound", "");
-            let said = session.take_out();
-            assert_eq!(said.as_deref(), end);
+            let sent = session.take_unsent();
+            assert_eq!(sent.as_deref(), end);
             assert!(session.poll().expect("no violation").is_none());
         }
     }
@@ -309,13 +309,13 @@ mod tests {
         session.end_play();
         session.ping(0);
         session.end_play();
-        let said: Vec<Bytes> = std::iter::from_fn(|| session.poll().expect("no violation"))
+        let sent: Vec<Bytes> = std::iter::from_fn(|| session.poll().expect("no violation"))
             .map(|output| match output {
                 Output::Send(bytes) => bytes,
                 other => panic!("{other:?}"),
             })
             .collect();
-        assert_eq!(said, [websocket::ping(), websocket::close(CloseCode::GoingAway)]);
+        assert_eq!(sent, [websocket::ping(), websocket::close(CloseCode::GoingAway)]);
         assert!(session.is_over());
     }
 }

@@ -52,7 +52,7 @@ impl<I: Io> Endpoint<I> {
         let connection = &mut self.connections[key];
         connection.is_watched = false;
         // What it sent before is read as far as it can be, and its end comes with that.
-        if !connection.is_closing() && connection.session.is_holding() {
+        if !connection.is_closing() && connection.session.has_open_question() {
             self.end(key, Reason::peer_closed());
         }
         self.reap(key);
@@ -177,7 +177,7 @@ impl<I: Io> Endpoint<I> {
         {
             return;
         }
-        if connection.session.is_holding() && !connection.is_closing() {
+        if connection.session.has_open_question() && !connection.is_closing() {
             if !std::mem::replace(&mut connection.is_watched, true) {
                 self.io.readable(&connection.socket, key, Until::HangUp);
             }
@@ -197,7 +197,7 @@ impl<I: Io> Endpoint<I> {
         let connection = &mut self.connections[key];
         connection.publications().for_each(|publication| publication.heard(now_ms));
         let outcome = connection.session.receive(bytes, now_ms);
-        if connection.phase == Phase::Handshake && connection.session.has_shaken_hands() {
+        if connection.phase == Phase::Handshake && connection.session.is_handshake_done() {
             connection.phase = Phase::Open;
             connection.ticket.shook_hands();
         }

@@ -1,4 +1,5 @@
-//! Accepts connections on one listener of one core, and waits where descriptors or memory are short.
+//! Accepts connections on one listener of one core; pauses while the process is out of descriptors or the system is out of
+//! memory.
 
 #![forbid(unsafe_code)]
 
@@ -16,10 +17,9 @@ use crate::endpoint::Spoken;
 /// ten thousand players can come within a second or two.
 const AT_ONCE: usize = 32;
 
-/// How long accepting rests when the process or the machine is out of descriptors: connections wait in the backlog.
+/// How long accepting pauses when the process or the system is out of descriptors: connections wait in the backlog.
 const PAUSE: Duration = Duration::from_millis(100);
-/// A listener's pauses are logged no more often than this: a peer that takes the last descriptors can cause as many as it
-/// likes.
+/// A listener's pauses are logged at most this often: a peer that takes the last descriptors can cause any number of them.
 const BETWEEN_LINES: Duration = Duration::from_secs(10);
 
 /// Starts accepting, until the listener is stopped. Call it inside the core's runtime.
@@ -44,9 +44,9 @@ struct Acceptor {
     listener: tokio_uring::net::TcpListener,
     spoken: Spoken,
     is_paused: Cell<bool>,
-    /// Whether the log has a line about the pause that goes on.
+    /// Whether the pause that is under way was logged.
     is_pause_logged: Cell<bool>,
-    /// When it last got one.
+    /// When a pause was last logged.
     logged: Cell<Option<Instant>>,
 }
 
@@ -60,7 +60,7 @@ impl Acceptor {
             match accepted {
                 Ok((socket, peer)) => {
                     if self.is_paused.replace(false) && self.is_pause_logged.replace(false) {
-                        tracing::info!("accepting goes on");
+                        tracing::info!("accept resumed");
                     }
                     self.core.borrow_mut().admit(socket, peer, self.spoken);
                 }
@@ -69,12 +69,12 @@ impl Acceptor {
                     if !self.is_paused.replace(true) && is_due {
                         self.is_pause_logged.set(true);
                         self.logged.set(Some(Instant::now()));
-                        tracing::warn!(%error, "accepting pauses until a connection ends");
+                        tracing::warn!(%error, "accept paused: out of descriptors or memory");
                     }
                     tokio::time::sleep(PAUSE).await;
                 }
                 Err(error) => {
-                    tracing::debug!(%error, "accept");
+                    tracing::debug!(%error, "accept failed");
                     match error.raw_os_error() {
                         // The connection was gone before it was accepted: the next one may not be.
                         Some(libc::ECONNABORTED | libc::EINTR) => tokio::task::yield_now().await,

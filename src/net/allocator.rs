@@ -1,4 +1,4 @@
-//! What is asked of the C library's allocator: that memory which nobody holds any more goes back to the system.
+//! Settings of the C library's allocator, so that freed memory goes back to the system.
 
 /// From this size on a block is mapped on its own, and unmapped when it is freed: every segment of a log.
 #[cfg(target_env = "gnu")]
@@ -12,7 +12,7 @@ pub(super) fn give_memory_back() {
     let is_set = unsafe { libc::mallopt(libc::M_MMAP_THRESHOLD, MAPPED_FROM_BYTES) } == 1;
     #[cfg(target_env = "gnu")]
     if !is_set {
-        tracing::debug!("the allocator keeps its own threshold");
+        tracing::debug!("allocator threshold not set");
     }
 }
 

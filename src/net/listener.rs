@@ -1,4 +1,4 @@
-//! Listening sockets: one a core on each address, so the kernel spreads connections and no core hands one over.
+//! Listening sockets: one per core and address, so that the kernel spreads connections and no core passes one on.
 
 #![forbid(unsafe_code)]
 
@@ -14,14 +14,13 @@ use crate::{config::Config, endpoint::Spoken};
 
 /// Connections that wait to be accepted; the kernel's own limit (net.core.somaxconn) applies too.
 const BACKLOG: i32 = 4096;
-/// Bytes that a socket holds unsent before it says that it is full. What a slow player lacks beyond this stays in the
-/// stream log, where a skip can still pass it over; and 128 KiB is 5 ms at 200 Mb/s, so no fast one runs dry.
+/// Bytes that a socket holds unsent before it counts as full. What a slow player lacks beyond this stays in the stream
+/// log, where a skip can still drop it; and 128 KiB is 5 ms at 200 Mbit/s, so no fast player runs dry.
 const UNSENT_BYTES: u32 = 128 << 10;
 /// How long a port that is in use is waited for, and how often it is tried.
 const PATIENCE: Duration = Duration::from_secs(5);
 const AGAIN: Duration = Duration::from_millis(100);
-/// When a quiet connection is first asked whether it is still there, and how often after that. A publisher whose
-/// network has gone is noticed by this.
+/// When a quiet connection is first probed, and how often after that. This detects a publisher whose network is gone.
 const KEEPALIVE: TcpKeepalive = TcpKeepalive::new()
     .with_time(Duration::from_secs(15))
     .with_interval(Duration::from_secs(5))
@@ -91,10 +90,10 @@ async fn bind_http_within(
         match once_free(address, deadline, || bind_alone(address)).await {
             Ok(listener) => listeners.push(listener),
             Err(error) if is_default && is_unknown_family(&error) => {
-                tracing::debug!(%address, %error, "no HTTP there");
+                tracing::debug!(%address, %error, "HTTP address left out");
             }
             Err(error) if is_default => {
-                tracing::warn!("goes on without HTTP there: {}", explain(address, &error, "--http"));
+                tracing::warn!(%address, reason = explain(address, &error, "--http"), "HTTP address left out");
             }
             Err(error) => return Err(explain(address, &error, "--http")),
         }
@@ -115,7 +114,7 @@ async fn once_free<T>(
             Err(error) if error.kind() == io::ErrorKind::AddrInUse && Instant::now() < deadline => {
                 if !std::mem::replace(&mut is_logged, true) {
                     let left_ms = (deadline - Instant::now()).as_millis() as u64;
-                    tracing::warn!(%address, left_ms, "the port is in use: waiting for it");
+                    tracing::warn!(%address, left_ms, "port in use: waiting for it");
                 }
                 tokio::time::sleep(AGAIN).await;
             }
@@ -146,7 +145,7 @@ fn bind_all(wanted: SocketAddr, cores: usize) -> io::Result<(SocketAddr, Vec<Tcp
     Ok((address, listeners))
 }
 
-/// Accepted sockets inherit every option that is set here, which saves a handful of system calls a connection.
+/// Accepted sockets inherit every option that is set here, which saves several system calls per connection.
 fn socket(address: SocketAddr, is_shared: bool) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     if address.is_ipv6() {

@@ -12,8 +12,8 @@ use std::{
 use io_uring::IoUring;
 use rlimit::Resource;
 
-/// The kernel gives the memory of a ring back only some time after the ring is closed: of those that were made to see
-/// whether they fit, and of a relay before this one.
+/// The kernel frees the memory of a ring only some time after the ring is closed: that of rings made to find out whether
+/// they fit, and that of a relay that ran before.
 const GIVEN_BACK: Duration = Duration::from_secs(2);
 /// Between two attempts.
 const AGAIN: Duration = Duration::from_millis(50);
@@ -26,7 +26,7 @@ pub struct RingSize {
     pub submissions: u32,
     /// Completions of the fan-out ring that wait to be looked at.
     pub completions: u32,
-    /// Entries of tokio-uring's own ring, which carries accepts, some a listener.
+    /// Entries of tokio-uring's own ring, which carries accepts, several per listener.
     pub accepts: u32,
 }
 
@@ -51,7 +51,7 @@ impl RingSize {
     }
 }
 
-/// 64 bytes a submission; 16 a completion, 4 an index and a head; both in pages.
+/// 64 bytes per submission; 16 per completion, 4 per index, and a head; both in pages.
 fn ring_bytes(submissions: u32, completions: u32) -> u64 {
     let pages = |bytes: u64| bytes.next_multiple_of(4096);
     pages(64 * u64::from(submissions)) + pages(16 * u64::from(completions) + 4 * u64::from(submissions) + 320)
@@ -165,7 +165,7 @@ fn raise_limit() {
         false => Ok(()),
     });
     if let Err(error) = raised {
-        tracing::debug!(%error, "the memlock limit cannot be raised to the hard limit");
+        tracing::debug!(%error, "memlock limit not raised to the hard limit");
     }
 }
 

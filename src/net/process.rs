@@ -1,4 +1,4 @@
-//! The process: starts a thread for each core, waits for a signal, sees the cores out.
+//! The process: starts a thread for each core, waits for a signal, shuts the cores down.
 
 #![forbid(unsafe_code)]
 
@@ -45,7 +45,7 @@ pub fn run(
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| format!("cannot start: {error}"))?;
     runtime.block_on(async {
-        // First, so that a signal finds its meaning from the beginning on.
+        // First, so that signals are handled from the beginning on.
         let mut signals = Signals::new().map_err(|error| format!("cannot take signals: {error}"))?;
         give_memory_back();
         raise_file_limit();
@@ -53,7 +53,7 @@ pub fn run(
         let relay = tokio::select! {
             relay = Relay::start(config, beside) => relay?,
             name = signals.next_stop() => {
-                tracing::info!(signal = name, "stopped before it had started");
+                tracing::info!(signal = name, "stopped before the start was complete");
                 return Ok(());
             }
         };
@@ -94,7 +94,7 @@ impl Relay {
         Ok(Self { parts, addresses, stops, event })
     }
 
-    /// Sees the cores start, and sees them out.
+    /// Waits until the cores have started, then for a signal, then until they have drained.
     async fn run(mut self, signals: &mut Signals, started: impl FnOnce(&[SocketAddr])) -> Result<(), String> {
         let Self { parts, addresses, stops, event } = &mut self;
         let shared = &parts.shared;
@@ -118,10 +118,16 @@ impl Relay {
             }
         };
         let patience = shared.config().shutdown_timeout;
-        let drain_ms = patience.as_millis() as u64;
-        // What is still held while nobody publishes or plays is a leak.
+        let shutdown_timeout_ms = patience.as_millis() as u64;
+        // What is still held when no connection publishes or plays is a leak.
         let (streams, log_bytes) = held(shared.registry());
-        tracing::info!(signal = name, drain_ms, streams, log_bytes, "stopping: no new connections");
+        tracing::info!(
+            signal = name,
+            shutdown_timeout_ms,
+            streams,
+            log_bytes,
+            "stopping: no new connections"
+        );
         shared.drain();
         (0..shared.signals().len()).for_each(|core| parts.mailboxes.post(core, Mail::Drain));
         stops.iter().for_each(listener::stop);
@@ -131,8 +137,8 @@ impl Relay {
                 let (streams, log_bytes) = held(shared.registry());
                 tracing::info!(streams, log_bytes, "stopped");
             }
-            () = tokio::time::sleep(patience) => tracing::warn!("stopped with connections still open after drain"),
-            name = signals.next_stop() => tracing::warn!(signal = name, "stopped at once"),
+            () = tokio::time::sleep(patience) => tracing::warn!("stopped: connections still open after shutdown_timeout"),
+            name = signals.next_stop() => tracing::warn!(signal = name, "stopped immediately: second signal"),
         }
         log_summaries(parts, true);
         Ok(())
@@ -267,7 +273,7 @@ pub(crate) fn without_cores(config: Config) -> Handle {
 fn raise_file_limit() {
     match rlimit::increase_nofile_limit(u64::MAX) {
         Ok(limit) => tracing::debug!(limit, "file limit"),
-        Err(error) => tracing::warn!(%error, "the file limit cannot be raised to the hard limit"),
+        Err(error) => tracing::warn!(%error, "file limit not raised to the hard limit"),
     }
 }
 
@@ -277,9 +283,9 @@ fn pin(number: usize) {
         return;
     };
     if core_affinity::set_for_current(*cpu) {
-        tracing::debug!(core = number, cpu = cpu.id, "pinned");
+        tracing::debug!(core = number, cpu = cpu.id, "core pinned");
     } else {
-        tracing::warn!(core = number, cpu = cpu.id, "cannot be pinned");
+        tracing::warn!(core = number, cpu = cpu.id, "core not pinned");
     }
 }
 

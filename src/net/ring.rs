@@ -1,4 +1,4 @@
-//! The fan-out ring: one io_uring a core for what its connections send and receive. Owns every buffer that the
+//! The fan-out ring: one io_uring per core for what its connections send and receive. Owns every buffer that the
 //! kernel may touch until the kernel is done with it, so no other file of the network needs unsafe code.
 
 use std::{
@@ -301,7 +301,7 @@ impl Ring {
 
     fn copy_from_now_on(&mut self, why: &str) {
         if std::mem::replace(&mut self.zero_copy_from, usize::MAX) != usize::MAX {
-            tracing::warn!(why, "zero_copy_threshold is of no use here: this core copies from now on");
+            tracing::warn!(why, "zero-copy sends disabled on this core");
         }
     }
 

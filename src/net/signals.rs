@@ -95,7 +95,7 @@ impl Signals {
             let now = Instant::now();
             match handled.meaning {
                 Meaning::Stop if self.stopped.is_some_and(|stopped| now - stopped < SAME) => {
-                    tracing::info!(signal = handled.name, "the same stop once more");
+                    tracing::info!(signal = handled.name, "signal ignored: stopping already");
                 }
                 Meaning::Stop => {
                     self.stopped = Some(now);
@@ -104,7 +104,7 @@ impl Signals {
                 Meaning::None => {
                     if handled.logged.is_none_or(|logged| now - logged >= BETWEEN_LINES) {
                         handled.logged = Some(now);
-                        tracing::info!(signal = handled.name, "signal ignored: it has no meaning here");
+                        tracing::info!(signal = handled.name, "signal ignored");
                     }
                 }
             }

@@ -1,5 +1,5 @@
-//! One core's loop: takes turns, in each of which it does all that is there to do for its endpoint, and says when the
-//! next one is to begin. Knows no protocol.
+//! One core's loop: takes turns, does all that is due in each of them, and decides when the next one begins. Knows no
+//! protocol.
 
 #![forbid(unsafe_code)]
 
@@ -341,7 +341,7 @@ fn blocking(socket: StdStream) -> Option<TcpStream> {
     match socket.set_nonblocking(false) {
         Ok(()) => Some(TcpStream::from_std(socket)),
         Err(error) => {
-            tracing::debug!(%error, "a player's socket is gone");
+            tracing::debug!(%error, "socket of an HTTP player cannot be used");
             None
         }
     }

@@ -81,5 +81,5 @@ fn zero_copy_sends_the_same_bytes_and_is_turned_off_if_the_kernel_copies_anyway(
     for (index, &player) in players.iter().enumerate() {
         source.assert_from_the_start(&format!("player {index}"), &crowd[player].seen, 0..101);
     }
-    relay.wait_for_log(&["zero_copy_threshold is of no use here"]);
+    relay.wait_for_log(&["zero-copy sends disabled on this core"]);
 }

@@ -27,7 +27,7 @@ fn out_of_descriptors_existing_connections_go_on_and_new_ones_wait_until_some_cl
 
     // More than fit. The kernel accepts them all; some stay in the backlog.
     let mut others: Vec<TcpStream> = (0..FILES).map(|_| start_handshake(&relay)).collect();
-    relay.wait_for_log(&["accepting pauses"]);
+    relay.wait_for_log(&["accept paused"]);
     eventually("no descriptor is left", SOON, || (relay.open_files() >= FILES - 1).then_some(()));
     crowd.send_frames(publisher, &source, 1..50);
     crowd.until_seen(&players, 49);
@@ -44,7 +44,7 @@ fn out_of_descriptors_existing_connections_go_on_and_new_ones_wait_until_some_cl
         others.is_empty()
     });
     relay.expect_running();
-    relay.wait_for_log(&["accepting goes on"]);
+    relay.wait_for_log(&["accept resumed"]);
     eventually("all are closed", SOON, || (relay.open_files() <= own + 5).then_some(()));
     crowd.send_frames(publisher, &source, 50..100);
     crowd.until_seen(&players, 99);

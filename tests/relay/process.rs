@@ -73,7 +73,7 @@ fn a_stalled_player_delays_the_exit_by_shutdown_timeout_at_most_and_new_connecti
     let took = since.elapsed();
     assert_eq!(status.code(), Some(0));
     assert!((Duration::from_millis(900)..Duration::from_secs(4)).contains(&took), "it took {took:?}");
-    relay.wait_for_log(&["stopped with connections still open after drain"]);
+    relay.wait_for_log(&["stopped: connections still open after shutdown_timeout"]);
 }
 
 #[test]
@@ -91,7 +91,7 @@ fn a_second_signal_ends_the_relay_at_once() {
         relay.expect_running();
         relay.signal(second);
         assert_eq!(relay.expect_end(SOON).code(), Some(0));
-        relay.wait_for_log(&["stopped at once"]);
+        relay.wait_for_log(&["stopped immediately: second signal"]);
     }
 }
 
@@ -107,7 +107,7 @@ fn a_stop_that_arrives_several_times_at_once_is_one_stop() {
         relay.signal(again);
         relay.wait_for_logs(
             1,
-            &["the same stop once more", &format!("{again:?}").replace("Signal::", "SIG")],
+            &["signal ignored: stopping already", &format!("{again:?}").replace("Signal::", "SIG")],
             SOON,
         );
     }
