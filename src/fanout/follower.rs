@@ -67,7 +67,7 @@ impl Follower {
         }
     }
 
-    /// Whether nothing comes after this place, by segment and offset, as yet.
+    /// Whether nothing comes after this place, by segment and offset, yet.
     pub(super) fn ends_at(&self, (sequence, offset): (u64, u32)) -> bool {
         self.view.back().is_some_and(|newest| {
             newest.sequence == sequence && newest.committed().bytes.len() == offset as usize
@@ -120,7 +120,7 @@ impl Follower {
         }
     }
 
-    /// Moves a cursor that has come to its segment's end to the next one. False where the log ends there as yet, or
+    /// Moves a cursor that has come to its segment's end to the next one. False where the log ends there yet, or
     /// went on without this player.
     pub(super) fn step(&self, cursor: &mut Cursor) -> bool {
         let Some(next) = self.local(cursor.segment.sequence + 1) else {

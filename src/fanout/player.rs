@@ -66,7 +66,7 @@ pub(super) enum Video {
 }
 
 pub(super) enum Place {
-    /// Waits for a point to join at that is not before `after` (segment and offset).
+    /// Waits for a join point that is not before `after` (segment and offset).
     Waiting {
         since_ms: u64,
         after: (u64, u32),

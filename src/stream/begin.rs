@@ -1,5 +1,5 @@
-//! Where one begins that comes to a stream, a player or another reader: what it was promised when it came is looked up in
-//! the log when it can begin, for points to join at come and go between two looks.
+//! Where a player or another reader begins that has come to a stream. What it was promised when it came is looked up in the
+//! log when it can begin, for join points come and go meanwhile.
 
 #![forbid(unsafe_code)]
 
@@ -11,7 +11,7 @@ use super::{
     stream_log::StreamLog,
 };
 
-/// What a player begins with that waits.
+/// What a player that waits begins with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wants {
     /// The log's first message: the player was there before that.

@@ -3,7 +3,7 @@
 
 use std::{cell::UnsafeCell, ops::Range};
 
-/// Write-once memory for plain values; who may touch which cell is the caller's protocol.
+/// Write-once memory for plain values; the caller decides which thread may access which cell.
 pub(super) struct Cells<T> {
     data: Box<[UnsafeCell<T>]>,
     #[cfg(fanfare_loom)]
@@ -16,7 +16,7 @@ pub(super) struct Cells<T> {
 unsafe impl<T: Copy + Send + Sync> Sync for Cells<T> {}
 
 impl<T: Copy> Cells<T> {
-    /// Cells over `initial`. Zeroes come straight from the allocator: pages nobody writes cost nothing.
+    /// Cells over `initial`. Zeroes come straight from the allocator: pages that are not written cost nothing.
     pub(super) fn new(initial: Box<[T]>) -> Self {
         Self {
             #[cfg(fanfare_loom)]
@@ -39,7 +39,7 @@ impl<T: Copy> Cells<T> {
         #[cfg(fanfare_loom)]
         self.touched[range.clone()].iter().for_each(|cell| cell.with_mut(|_| ()));
         let cells = &self.data[range];
-        // SAFETY: layout as above; the caller keeps everyone else away.
+        // SAFETY: layout as above; the caller keeps all others away.
         unsafe { std::slice::from_raw_parts_mut(cells.as_ptr().cast::<T>().cast_mut(), cells.len()) }
     }
 
@@ -51,7 +51,7 @@ impl<T: Copy> Cells<T> {
         #[cfg(fanfare_loom)]
         self.touched[range.clone()].iter().for_each(|cell| cell.with(|_| ()));
         let cells = &self.data[range];
-        // SAFETY: layout as above; filled and from now on unchanging, says the caller.
+        // SAFETY: layout as above; the caller guarantees that they are filled and do not change any more.
         unsafe { std::slice::from_raw_parts(cells.as_ptr().cast::<T>(), cells.len()) }
     }
 }

@@ -1,8 +1,8 @@
-//! The wire formats in which a stream can be had, each with a log of its own.
+//! The forms in which a stream can be read, each with a log of its own.
 
 #![forbid(unsafe_code)]
 
-/// In what format a player gets a stream.
+/// What a log holds, and a player is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum Form {
@@ -24,7 +24,7 @@ impl Form {
     pub const ALL: [Self; Self::COUNT] =
         [Self::Rtmp, Self::HttpFlv, Self::WebsocketFlv, Self::HttpFlvChunked];
 
-    /// A place in tables by wire format.
+    /// The index in tables by form.
     pub const fn index(self) -> usize {
         self as usize
     }

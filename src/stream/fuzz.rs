@@ -1,5 +1,5 @@
-//! What holds for any frames at any times, for the tests and the fuzz target: the log is whole messages that a
-//! follower reads in order, within its buffer, and players begin where a message does.
+//! What is true for any frames at any times, for the tests and the fuzz target: the log is whole messages that a reader gets
+//! in order, it stays within its buffer, and players begin where a message does.
 
 #![forbid(unsafe_code)]
 
@@ -16,9 +16,9 @@ use crate::flv::{Frame, FrameKind, WireFormat};
 /// Before the payload of each frame: what it is and how often the payload comes, its timestamp, how long after the
 /// one before it comes, the payload's length.
 const HEAD_BYTES: usize = 8;
-/// In the first byte: the kind of frame, or that the publisher goes and comes back.
+/// Bits of the first byte: the kind of frame, or that the publisher goes and comes back.
 const KINDS: u8 = 0b11;
-/// The others, as a number: so many times 512 bytes of nothing behind the payload.
+/// The other bits are a number of these: bytes of zeroes after the payload.
 const PADDING: usize = 512;
 /// Small, so that it is outgrown.
 const BUFFER_BYTES: usize = 1 << 20;
@@ -52,7 +52,7 @@ pub fn check_any_bytes(mut bytes: &[u8]) {
         Arc::new(Registry::new(signals, retention, bounds, |_| Box::new(Numbered), Box::new(|_, _| ())));
     let id = PublisherId { core: 0, key: 0, connection_id: 1 };
     let follow = registry.follow(NAME, Form::Rtmp, 0, 0);
-    let mut publication = Some(registry.publish(NAME, id, 0).expect("nobody else is here"));
+    let mut publication = Some(registry.publish(NAME, id, 0).expect("there is no other publisher"));
     let mut follower = Follower::new(&registry);
     let mut now_ms = 0;
     while let Some((head, rest)) = bytes.split_first_chunk::<HEAD_BYTES>() {
@@ -93,7 +93,7 @@ pub fn check_any_bytes(mut bytes: &[u8]) {
     assert_eq!((registry.len(), registry.memory().bytes()), (0, 0));
 }
 
-/// A player's begin is a message's.
+/// Players begin where a message does.
 fn check_join(stream: &Stream) {
     let Join::At(point) = &**stream.log(Form::Rtmp).join() else {
         return;

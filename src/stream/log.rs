@@ -10,11 +10,11 @@ use super::{
     sync::Arc,
 };
 
-/// The smallest segment: 8 s of a 64 kb/s audio stream, and little enough for a thousand idle streams.
+/// Bytes of the smallest segment: 8 s of a 64 kb/s audio stream, and little enough for a thousand idle streams.
 const MIN_SEGMENT_BYTES: usize = 64 << 10;
-/// The largest, but for a larger message: what one stalled player can pin.
+/// Bytes of the largest, unless a message is larger: what one stalled player can pin.
 const MAX_SEGMENT_BYTES: usize = 1 << 20;
-/// A buffer is at least so many segments: memory goes back a segment at a time, and the open one counts as full.
+/// A buffer is at least this many segments: memory is given back per segment, and the open one counts as full.
 const SEGMENTS_PER_BUFFER: usize = 8;
 
 /// How much of a stream is kept.
@@ -44,7 +44,7 @@ struct Kept {
     last_arrival_ms: u32,
 }
 
-/// Where a message was laid.
+/// Where a message was appended.
 pub(super) struct Place {
     pub segment: Arc<Segment>,
     /// Bytes from the segment's start.
@@ -86,8 +86,8 @@ impl LogWriter {
         self.open.as_ref().map_or(0, |open| open.segment().capacity())
     }
 
-    /// Whether a message of `len` bytes may be laid. It may always as long as it is within the log's share: what the
-    /// log holds beside it can go.
+    /// Whether there is memory for a message of `len` bytes. There always is within the log's share: what else the log holds
+    /// can be given up.
     pub(super) fn has_room_for(&self, len: usize) -> bool {
         len <= MIN_SEGMENT_BYTES
             || self.open.as_ref().is_some_and(|open| open.has_room(len))
@@ -95,7 +95,7 @@ impl LogWriter {
             || len <= self.memory.log_share()
     }
 
-    /// Lays one message of `len` bytes at the log's end.
+    /// Appends one message of `len` bytes; `fill` writes it.
     pub(super) fn append(&mut self, len: usize, entry: Entry, fill: impl FnOnce(&mut [u8])) -> Place {
         let mut open = match self.open.take() {
             Some(open) if open.has_room(len) => open,
@@ -142,8 +142,8 @@ impl LogWriter {
         oldest.or(self.open.as_ref().map(Appender::segment))
     }
 
-    /// The writer's core stood still for so long, until now. Players could not be sent anything meanwhile: what is kept
-    /// for them counts as so much younger.
+    /// The writer's core was stalled for `lasted_ms`, until now. Meanwhile nothing was sent to players: what is kept for them
+    /// counts as younger by that.
     pub(super) fn stood_still(&mut self, lasted_ms: u64) {
         for kept in &mut self.kept {
             kept.last_arrival_ms = kept.last_arrival_ms.wrapping_add(lasted_ms as u32);
@@ -249,13 +249,13 @@ mod tests {
     fn a_small_buffer_filled_at_once_keeps_most_of_what_fits() {
         let mut log = log(1 << 20, u32::MAX);
         let mut kept_from = 0;
-        let mut laid = Vec::new();
+        let mut appended = Vec::new();
         for _ in 0..300 {
             let place = log.append(10_000, entry(0), |_| ());
-            laid.push(place.segment.sequence);
+            appended.push(place.segment.sequence);
             kept_from = log.retire(u64::MAX, 0);
         }
-        let kept = laid.iter().filter(|&&sequence| sequence >= kept_from).count() * 10_000;
+        let kept = appended.iter().filter(|&&sequence| sequence >= kept_from).count() * 10_000;
         assert!(kept > 700_000, "{kept} bytes of a buffer of 1 MiB");
     }
 
@@ -279,12 +279,12 @@ mod tests {
     fn a_retired_segment_leaves_its_stalled_reader_with_that_segment_alone() {
         let mut log = log(1 << 20, 0);
         let stalled = log.append(60_000, entry(0), |_| ()).segment;
-        let behind = Arc::downgrade(&log.append(60_000, entry(1), |_| ()).segment);
+        let next = Arc::downgrade(&log.append(60_000, entry(1), |_| ()).segment);
         for i in 2..100 {
             log.append(60_000, entry(i * 1000), |_| ());
             log.retire(u64::MAX, i * 1000);
         }
-        assert!(behind.upgrade().is_none(), "the chain behind the stalled one is free");
+        assert!(next.upgrade().is_none(), "the segments after the stalled one are free");
         assert!(matches!(stalled.next(), Next::Gone));
         assert_eq!(stalled.committed().bytes.len(), 60_000);
     }
@@ -321,7 +321,7 @@ mod model {
     use super::*;
     use crate::stream::segment::Next;
 
-    /// A writer appends messages over several small segments and retires behind itself, while a reader follows.
+    /// A writer appends messages to several small segments and retires old ones, while a reader follows.
     #[test]
     fn loom_a_reader_sees_whole_messages_in_order_or_falls_out() {
         loom::model(|| {

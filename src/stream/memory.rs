@@ -1,5 +1,5 @@
-//! The one account of the memory that peers make the relay hold: how much there is of each kind, how much there may be,
-//! and what is each one's share where it is short. Who gives memory back, and in which order, ARCHITECTURE.md says.
+//! Accounts for all memory that peers make the relay hold: how much of each kind there is, the budget, and the share of each
+//! holder where memory is short. ARCHITECTURE.md says which holders give memory back, and in which order.
 
 #![forbid(unsafe_code)]
 
@@ -20,7 +20,7 @@ pub enum MemoryKind {
     Headers = 1,
     /// What has been received and not used: receive buffers, unfinished messages, input of a publish that waits.
     Input = 2,
-    /// What the relay has to say to peers that have not read it: answers.
+    /// Answers that peers have not read.
     Output = 3,
     /// Connections and streams themselves.
     Connections = 4,
@@ -55,14 +55,14 @@ pub struct Memory(Arc<Account>);
 #[derive(Debug)]
 struct Account {
     budget: usize,
-    /// By kind. A core posts what it has counted a little later, so one may be below 0 for a moment.
+    /// By kind. A core posts what it has counted a little later, so a count may be below 0 for a moment.
     bytes: [AtomicIsize; MemoryKind::COUNT],
     /// Logs with segments, and the bytes that they keep.
     logs: AtomicUsize,
     log_bytes: AtomicUsize,
     /// Streams that are published.
     publishers: AtomicUsize,
-    /// Since when the budget has been exceeded, milliseconds; [`WITHIN`] while it is not.
+    /// When the budget was first exceeded, milliseconds; [`WITHIN`] while it is not.
     exceeded_ms: AtomicU64,
     /// Bytes of segments that were given up before their time.
     given_up_bytes: AtomicU64,
@@ -72,24 +72,24 @@ struct Account {
     reported: Mutex<(Relief, Option<u64>)>,
 }
 
-/// `Account::exceeded_ms`: the budget is kept.
+/// `Account::exceeded_ms`: the budget is not exceeded.
 const WITHIN: u64 = u64::MAX;
 
-/// What a stream can do with, beside its publisher's input: a log for each wire format with an open segment of 64 KiB
-/// and its index, and most of the segment before it.
+/// The least memory for a stream, beside its publisher's input: a log per form with an open segment of 64 KiB and its index,
+/// and most of the segment before it.
 const MIN_STREAM_BYTES: usize = 512 << 10;
-/// What a publisher can do with where memory is short: a key frame that is half here.
+/// The least memory for a publisher's input where memory is short: half of a key frame.
 const MIN_PUBLISHER_BYTES: usize = 64 << 10;
 /// The least that counts as a connection: see [`Memory::has_room_for_connection`].
 const MIN_CONNECTION_BYTES: usize = 8 << 10;
-/// How long the budget may be exceeded before newcomers are refused: time for those who are in to give memory back.
+/// How long the budget may be exceeded before newcomers are refused, milliseconds: time for holders to give memory back.
 const PATIENCE_MS: u64 = 1_000;
-/// Time for each core to say which connection holds most, milliseconds.
+/// Time for each core to report which connection holds most, milliseconds.
 const LOOK_ROUND_MS: u64 = 20;
 /// The least between two reports, milliseconds.
 const BETWEEN_REPORTS_MS: u64 = 10_000;
 
-/// What had to go since the start because memory was short.
+/// What had to be given up since the start because memory was short.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Relief {
     /// Bytes of segments that logs gave up before their time.
@@ -98,7 +98,7 @@ pub struct Relief {
     pub ended: u64,
 }
 
-/// So many bytes of a kind, until it is dropped.
+/// Counts as memory of a kind, until it is dropped.
 #[derive(Debug)]
 pub struct Held {
     memory: Memory,
@@ -106,8 +106,8 @@ pub struct Held {
     bytes: usize,
 }
 
-/// One thread's entries, posted to the account when they have come to something: so that cores do not wait for each
-/// other at each read.
+/// One thread's entries, posted to the account when they add up to more than a little, so that cores do not contend for the
+/// account at each read.
 #[derive(Debug)]
 pub struct Ledger {
     memory: Memory,
@@ -168,7 +168,7 @@ impl Memory {
         Held { memory: self.clone(), kind, bytes }
     }
 
-    /// The same bytes, counted until their last reader has let go.
+    /// The same bytes, counted until their last reader drops them.
     pub fn counted(&self, kind: MemoryKind, bytes: Vec<u8>) -> Bytes {
         if bytes.is_empty() {
             return Bytes::new();
@@ -182,8 +182,8 @@ impl Memory {
         Ledger { memory: self.clone(), unposted: [0; MemoryKind::COUNT] }
     }
 
-    /// What a log may hold where memory is short: its part of the half of the budget that is the logs', or of what
-    /// others leave, if that is more.
+    /// What a log may hold where memory is short: its part of the half of the budget that is the logs', or of what the rest
+    /// leaves, if that is more.
     pub fn log_share(&self) -> usize {
         let pot = (self.0.budget / 2).max(self.0.budget.saturating_sub(self.beside_logs()));
         pot / self.0.logs.load(Relaxed).max(1)
@@ -195,7 +195,7 @@ impl Memory {
         (self.0.budget / 4 / self.0.publishers.load(Relaxed).max(1)).max(MIN_PUBLISHER_BYTES)
     }
 
-    /// Whether connections that hold much have to go: they hold more than the half of the budget that logs leave to
+    /// Whether connections that hold much are to be ended: connections hold more than the half of the budget that logs leave to
     /// them, or logs had time to give memory back and it was not enough.
     pub fn must_end_connections(&self, now_ms: u64) -> bool {
         let is_theirs = self.beside_logs() > self.0.budget / 2;
@@ -203,14 +203,14 @@ impl Memory {
         self.excess() > 0 && self.exceeded_for_ms(now_ms) >= patience_ms
     }
 
-    /// Whether one more may publish: there is a stream's least for each in the half of the budget that is the logs', and
-    /// those who are in could keep within the budget.
+    /// Whether there is room for one more publisher: the half of the budget that is the logs' has the least memory for each
+    /// stream, and the budget is not exceeded for long.
     pub(super) fn has_room_for_publisher(&self, now_ms: u64) -> bool {
         let streams = (self.0.budget / 2 / MIN_STREAM_BYTES).max(1);
         self.0.publishers.load(Relaxed) < streams && !self.is_hopeless(now_ms)
     }
 
-    /// One more publishes, if fewer than `limit` do.
+    /// Counts one more publisher, if there are fewer than `limit`.
     pub(super) fn enter_publisher(&self, limit: usize) -> bool {
         let enter = |published| (published < limit).then_some(published + 1);
         self.0.publishers.fetch_update(Relaxed, Relaxed, enter).is_ok()
@@ -220,13 +220,13 @@ impl Memory {
         self.0.publishers.fetch_sub(1, Relaxed);
     }
 
-    /// Whether one more connection may come in: at the least that a connection may hold they all fit into a quarter
-    /// of the budget.
+    /// Whether there is room for one more connection: with the least memory per connection, all fit into a quarter of the
+    /// budget.
     pub fn has_room_for_connection(&self, connections: usize) -> bool {
         connections < (self.0.budget / 4 / MIN_CONNECTION_BYTES).max(1)
     }
 
-    /// Takes note of whether the budget is exceeded, as it is to be now and then. True where that is new.
+    /// Takes note of whether the budget is exceeded; to be called often. True where that is new.
     pub fn observe(&self, now_ms: u64) -> bool {
         if self.excess() == 0 {
             self.0.exceeded_ms.store(WITHIN, Relaxed);
@@ -235,18 +235,19 @@ impl Memory {
         self.0.exceeded_ms.compare_exchange(WITHIN, now_ms, Relaxed, Relaxed).is_ok()
     }
 
-    /// Takes note of connections that were ended; the others have time again.
+    /// Takes note of connections that were ended; the other holders have time again.
     pub fn note_ended(&self, connections: u64, now_ms: u64) {
         self.0.ended.fetch_add(connections, Relaxed);
         self.0.exceeded_ms.store(now_ms, Relaxed);
     }
 
-    /// What had to go since the start.
+    /// What had to be given up since the start.
     pub fn relief(&self) -> Relief {
         Relief { given_up_bytes: self.0.given_up_bytes.load(Relaxed), ended: self.0.ended.load(Relaxed) }
     }
 
-    /// What had to go, if it is time to report it: something has gone since the last report, and that was a while ago.
+    /// What had to be given up, if it is time to report it: something was given up since the last report, at least
+    /// [`BETWEEN_REPORTS_MS`] ago.
     pub fn relief_to_report(&self, now_ms: u64) -> Option<Relief> {
         let relief = self.relief();
         let mut reported = self.0.reported.lock().unwrap_or_else(PoisonError::into_inner);
@@ -267,7 +268,7 @@ impl Memory {
         self.0.given_up_bytes.fetch_add(bytes as u64, Relaxed);
     }
 
-    /// Bytes of all that logs do not keep: what only slow players hold of them is not theirs any more.
+    /// Bytes of all that logs do not keep. Segments that only slow players hold do not count as the logs'.
     fn beside_logs(&self) -> usize {
         self.bytes().saturating_sub(self.0.log_bytes.load(Relaxed))
     }
@@ -279,7 +280,7 @@ impl Memory {
         }
     }
 
-    /// Whether those who are in had time to give memory back, and could not.
+    /// Whether the budget is exceeded although the holders had time to give memory back.
     pub fn is_hopeless(&self, now_ms: u64) -> bool {
         self.excess() > 0 && self.exceeded_for_ms(now_ms) >= PATIENCE_MS
     }
@@ -297,7 +298,7 @@ impl Default for Memory {
 }
 
 impl Held {
-    /// Counts so many instead.
+    /// Counts `bytes` instead.
     pub fn set(&mut self, bytes: usize) {
         self.memory.add(self.kind, bytes as isize - self.bytes as isize);
         self.bytes = bytes;
@@ -311,7 +312,7 @@ impl Drop for Held {
 }
 
 impl LogShare {
-    /// The log keeps so many bytes.
+    /// The log keeps this many bytes now.
     pub(super) fn set(&mut self, bytes: usize) {
         let log_bytes = &self.memory.0.log_bytes;
         if bytes >= self.bytes {

@@ -1,5 +1,5 @@
-//! A live stream as all cores share it: the log of its wire bytes, the point to join at, who publishes, who follows.
-//! No sockets, no RTMP session; nothing here blocks on the way of a frame.
+//! A live stream as all cores share it: the log of its wire bytes, the join point, the publisher, the followers. No sockets,
+//! no RTMP session; nothing here blocks on the data path.
 
 mod begin;
 mod cells;
@@ -105,7 +105,7 @@ pub(crate) mod tests {
 
     const READABLE_HEAD: usize = 10;
 
-    /// The same behind a word of the kinds that have come, as a file's header.
+    /// The same after a stream header that names the kinds that have come, as a file has.
     pub(crate) struct Named;
 
     impl WireFormat for Named {
@@ -118,13 +118,13 @@ pub(crate) mod tests {
         }
 
         fn stream_header(&self, kinds: Kinds) -> Option<Bytes> {
-            let word = match (kinds.audio, kinds.video) {
+            let header = match (kinds.audio, kinds.video) {
                 (false, false) => "none:",
                 (true, false) => "a:",
                 (false, true) => "v:",
                 (true, true) => "av:",
             };
-            Some(Bytes::from_static(word.as_bytes()))
+            Some(Bytes::from_static(header.as_bytes()))
         }
     }
 

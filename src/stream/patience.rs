@@ -1,6 +1,6 @@
-//! A core's patience: the clock by which it counts silence, and when it stood still itself. A process that is stopped, a
-//! machine that swaps, a core that is starved: for as long, its peers were not heard because nobody listened. Written by
-//! one core, read by all; knows no clock of its own.
+//! A core's patience: the clock by which it counts silence, and the times at which the core itself was stalled: the process
+//! was stopped, the machine swapped, other programs took the CPU. During a stall nothing was read, so a peer's silence does
+//! not count. Written by one core, read by all; reads no clock itself.
 
 #![forbid(unsafe_code)]
 
@@ -10,14 +10,14 @@ use arc_swap::ArcSwap;
 
 use super::sync::{AtomicU64, Ordering};
 
-/// Standstills that are remembered: five minutes of a core that gets no more than one turn in 200 ms. Older ones are
-/// beyond most limits, and memory must end somewhere.
+/// Stalls that are remembered: five minutes of a core that gets no more than one turn in 200 ms. Older ones are beyond most
+/// limits.
 const MAX_STANDSTILLS: usize = 1024;
 
 /// One core's patience. Times are milliseconds: `patient_ms` of the core's patient clock, all others of the relay's.
 pub struct Patience {
     patient_ms: AtomicU64,
-    /// Oldest first. Replaced at each standstill, which is rare.
+    /// Oldest first. Replaced at each stall, which is rare.
     standstills: ArcSwap<VecDeque<Standstill>>,
 }
 
@@ -34,17 +34,17 @@ impl Default for Patience {
 }
 
 impl Patience {
-    /// The core: its patient clock has come to this.
+    /// Called by the core: its patient clock has this time now.
     pub fn set(&self, patient_ms: u64) {
         self.patient_ms.store(patient_ms, Ordering::Release);
     }
 
-    /// The core's patient clock, as of its last turn: while the core stands still, so does this.
+    /// The core's patient clock, as of its last turn. It does not go on while the core is stalled.
     pub fn patient_ms(&self) -> u64 {
         self.patient_ms.load(Ordering::Acquire)
     }
 
-    /// The core: it stood still for so long, until now.
+    /// Called by the core: it was stalled for `lasted_ms`, until now.
     pub fn stood_still(&self, ended_ms: u64, lasted_ms: u64) {
         let mut standstills = VecDeque::clone(&self.standstills.load());
         if standstills.len() == MAX_STANDSTILLS {
@@ -54,7 +54,7 @@ impl Patience {
         self.standstills.store(Arc::new(standstills));
     }
 
-    /// For how much of the time since `then_ms` the core stood still.
+    /// For how much of the time since `then_ms` the core was stalled, milliseconds.
     pub fn standstill_ms_since(&self, then_ms: u64) -> u64 {
         let standstills = self.standstills.load();
         let since = standstills.iter().rev().take_while(|standstill| standstill.ended_ms > then_ms);
@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_standstill_counts_for_the_part_that_lies_behind_a_moment() {
+    fn a_stall_counts_for_the_part_after_a_moment() {
         let patience = Patience::default();
         assert_eq!(patience.standstill_ms_since(0), 0);
         patience.stood_still(10_000, 4_000);
@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn no_more_standstills_are_remembered_than_the_bound() {
+    fn no_more_stalls_are_remembered_than_the_bound() {
         let patience = Patience::default();
         (1..=MAX_STANDSTILLS as u64 + 5).for_each(|i| patience.stood_still(i * 1_000, 10));
         assert_eq!(patience.standstill_ms_since(0), MAX_STANDSTILLS as u64 * 10);

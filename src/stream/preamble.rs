@@ -366,7 +366,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_publisher_before_had_is_no_change_but_is_not_told_to_joiners() {
+    fn headers_of_the_publisher_before_are_no_change_and_are_not_sent_to_joiners() {
         let mut preamble = Headers::new(Memory::new(1 << 30));
         preamble.update(VIDEO, &payload("V"));
         preamble.update(AUDIO, &payload("A"));
@@ -377,7 +377,7 @@ mod tests {
         assert!(preamble.update(VIDEO, &payload("V")), "a change back is a change");
         preamble.interrupt();
         preamble.interrupt();
-        assert!(!preamble.update(VIDEO, &payload("V")), "who sent nothing changed nothing");
+        assert!(!preamble.update(VIDEO, &payload("V")), "a publisher that sent nothing changed nothing");
     }
 
     #[test]
@@ -417,7 +417,7 @@ mod tests {
     }
 
     #[test]
-    fn a_form_that_names_its_kinds_has_the_headers_of_those_that_have_come() {
+    fn a_format_that_names_the_kinds_has_the_headers_of_those_that_have_come() {
         let format: Arc<Format> = Arc::new(crate::stream::tests::Named);
         let mut headers = Headers::new(Memory::new(1 << 30));
         headers.update(AUDIO, &payload("A"));
@@ -427,14 +427,14 @@ mod tests {
         for (audio, video, expected) in
             [(false, false, "none:M"), (true, false, "a:MA"), (false, true, "v:MV"), (true, true, "av:MVA")]
         {
-            let opened = preamble.wire(Kinds { audio, video });
-            assert_eq!(opened.bytes, expected);
-            assert_eq!(opened.stream_header_len, expected.find(':').expect("it has an opening") + 1);
+            let wire = preamble.wire(Kinds { audio, video });
+            assert_eq!(wire.bytes, expected);
+            assert_eq!(wire.stream_header_len, expected.find(':').expect("it has a stream header") + 1);
         }
     }
 
     #[test]
-    fn a_kind_that_is_not_there_is_said_to_be_absent_after_the_headers_and_no_longer_once_it_comes() {
+    fn metadata_after_the_headers_names_an_absent_kind_until_it_comes() {
         let metadata = "\u{2}\0\u{a}onMetaData\u{8}\0\0\0\0\0\0\u{9}";
         let mut headers = Headers::new(Memory::new(1 << 30));
         headers.update(Part::Metadata, &payload(metadata));
@@ -444,10 +444,10 @@ mod tests {
             wire(headers)
         };
         let plain = without(&mut headers, None);
-        let said = without(&mut headers, Some(FrameKind::Audio));
-        assert!(said.starts_with(&plain) && plain.ends_with(b"V"));
+        let with_absent = without(&mut headers, Some(FrameKind::Audio));
+        assert!(with_absent.starts_with(&plain) && plain.ends_with(b"V"));
         assert_eq!(
-            said[plain.len()..],
+            with_absent[plain.len()..],
             script::without_kind(&payload(metadata).to_bytes(), FrameKind::Audio).expect("it is small")
         );
         assert_eq!(without(&mut headers, None), plain);

@@ -1,5 +1,5 @@
-//! Reads a stream's frames on a thread that is no core: for recording, repackaging, pushing. The writer does not wait for
-//! a reader: one that is slow loses frames, and is told.
+//! Reads a stream's frames on a thread that is no core: for recording, repackaging, pushing. The writer does not wait for a
+//! reader: a slow one loses frames, and gets an error that says so.
 
 #![forbid(unsafe_code)]
 
@@ -27,8 +27,8 @@ pub struct ReadOptions {
     pub form: Form,
     /// Where to begin. A reader that comes before the first publisher reads the log from its first message on.
     pub start: Start,
-    /// Bytes of segments that the reader may hold beside the one in which it stands. So far, and about a segment further,
-    /// it may be behind without losing anything, once [`Reader::next`] has seen that the segments are there.
+    /// Bytes of segments that the reader may hold beside the one in which it stands. It takes hold of them when
+    /// [`Reader::next`] is called; those that it holds are not lost, however far it is behind.
     pub retention_bytes: usize,
 }
 
@@ -44,7 +44,7 @@ pub enum Item {
     Unpublished,
 }
 
-/// A frame with what the log says of it.
+/// A frame with its entry in the log.
 #[derive(Clone, Debug)]
 pub struct ReadFrame {
     /// The frame.
@@ -55,7 +55,7 @@ pub struct ReadFrame {
     pub arrival_ms: u32,
 }
 
-/// The reader was too far behind: messages are lost that it had not read. It goes on at the newest key frame, with all
+/// The reader was too far behind: messages that it had not read are lost. It goes on at the newest key frame, with all
 /// headers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the reader has fallen out of the stream's log")]
@@ -69,7 +69,7 @@ pub struct Reader {
     retention_bytes: usize,
     watcher: Arc<Watcher>,
     place: Place,
-    /// Headers, and the video of a picture that stands still, that go before the next message.
+    /// Headers, and video that stands still, that come before the next message.
     preamble: VecDeque<Item>,
     /// The epoch of the message that was read last.
     epoch: u32,
@@ -101,8 +101,8 @@ impl Registry {
         Reader { usage, form, format, retention_bytes, watcher, place, preamble: VecDeque::new(), epoch: 0 }
     }
 
-    /// Headers and the newest key frame of a stream, all its messages that have come; of a picture that stands still,
-    /// the messages since that key frame as well. None where the stream has none of it.
+    /// Headers and the newest key frame of a stream, all its messages that have come; where video stands still, the messages
+    /// since that key frame as well. None where the stream has none of it.
     pub fn key_frame(&self, name: &str) -> Option<Vec<Frame>> {
         let stream = self.get(name)?;
         let (log, format) = (stream.log(Form::Rtmp), self.format(Form::Rtmp));
@@ -137,7 +137,7 @@ impl Reader {
         self.usage.stream()
     }
 
-    /// The next item; none where there is none as yet: the reader is woken when there may be one.
+    /// The next item; none where there is none yet: the reader is woken when there may be one.
     ///
     /// # Errors
     /// The reader has fallen out of the log. It can go on.
@@ -286,8 +286,8 @@ fn preamble_of<'a>(
     point: &'a JoinPoint,
     format: &'a Format,
 ) -> impl Iterator<Item = Frame> + 'a {
-    let opened = point.preamble.as_ref().map(|preamble| preamble.wire(stream.media().kinds()));
-    let mut rest = opened.map_or(&[][..], |opened| &opened.bytes[opened.stream_header_len..]);
+    let wire = point.preamble.as_ref().map(|preamble| preamble.wire(stream.media().kinds()));
+    let mut rest = wire.map_or(&[][..], |wire| &wire.bytes[wire.stream_header_len..]);
     std::iter::from_fn(move || {
         let (frame, len) = format.read(rest)?;
         rest = &rest[len..];
@@ -476,7 +476,7 @@ mod tests {
         publication.append_and_notify(key_frame(0, "K0"), 0);
         drop(publication);
         assert_eq!(items(&mut reader), "[M] [V] [A] K0 unpublished");
-        assert_eq!(items(&mut reader), "", "it is said once");
+        assert_eq!(items(&mut reader), "", "once");
         let mut publication = publish(&registry, 2);
         publication.append_and_notify(metadata("!M"), 0);
         publication.append_and_notify(audio_header("!B"), 0);

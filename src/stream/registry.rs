@@ -605,9 +605,9 @@ mod tests {
         let follow = registry.follow("live/s", Form::Rtmp, 2, 65);
         let mut publication = registry.publish("live/s", publisher(1), 0).expect("free");
         publication.append_and_notify(key_frame(0, "K0"), 0);
-        let grown: Vec<Vec<_>> =
+        let new_data: Vec<Vec<_>> =
             registry.signals.iter().map(|signal| signal.take_new_data().collect()).collect();
-        assert_eq!(grown, [vec![], vec![], vec![(64, 2)]]);
+        assert_eq!(new_data, [vec![], vec![], vec![(64, 2)]]);
         drop(follow);
         publication.append_and_notify(key_frame(40, "K1"), 0);
         assert_eq!(registry.signals[2].take_new_data().count(), 0);

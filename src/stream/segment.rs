@@ -1,5 +1,5 @@
-//! One stretch of a stream log: wire-ready bytes and the index of the messages in them. One writer appends, any
-//! core reads what is committed, without a lock; ARCHITECTURE.md says why that is right, the loom models check it.
+//! One stretch of a stream log: wire-ready bytes and the index of the messages in them. One writer appends, any thread reads
+//! what is committed, without a lock; ARCHITECTURE.md says why that is correct, the loom models check it.
 
 use std::sync::Weak;
 
@@ -19,23 +19,23 @@ pub struct Entry {
     pub end: u32,
     /// Its time in the stream, milliseconds modulo 2^32.
     pub timestamp_ms: u32,
-    /// When it was laid into the log, on the relay's clock, milliseconds modulo 2^32.
+    /// When it was appended to the log, on the relay's clock, milliseconds modulo 2^32.
     pub arrival_ms: u32,
     /// What it is.
     pub class: Class,
-    /// Which sequence headers it goes with: another number after one of them was replaced. The low bits of a count.
+    /// Which sequence headers it goes with: a number that changes when one of them is replaced. The low bits of a count.
     pub configuration: u16,
 }
 
-/// What a player that filters or skips has to know of a message.
+/// What a message is to a player that filters or skips.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Class {
-    /// Script data and sequence headers: for every player, whatever it filters.
+    /// Script data and sequence headers: sent to every player, whatever it filters.
     #[default]
     Data,
     /// Audio.
     Audio,
-    /// Video that is no key frame.
+    /// Video that is not part of the key frame that players begin with.
     Video,
     /// A video key frame, or its first message: players can begin here.
     KeyFrame,
@@ -44,20 +44,21 @@ pub enum Class {
 }
 
 impl Entry {
-    /// How long ago it was laid into the log, milliseconds; 0 where the looking core's clock is a little behind the
-    /// writing core's.
+    /// How long ago it was appended to the log, milliseconds; 0 where the reading core's clock is a little behind the writing
+    /// core's.
     pub fn age_ms(&self, now_ms: u64) -> u32 {
         age_ms(self.arrival_ms, now_ms as u32)
     }
 }
 
-/// In serial arithmetic: good for ages up to 49 days, of 49.7, and for a clock that is behind by less than an hour.
+/// In serial arithmetic, which wraps after 49.7 days: correct for ages up to 49 days, and for a clock that is behind by less
+/// than an hour.
 pub(super) fn age_ms(then_ms: u32, now_ms: u32) -> u32 {
     let age_ms = now_ms.wrapping_sub(then_ms);
     if age_ms > u32::MAX - MAX_BEHIND_MS { 0 } else { age_ms }
 }
 
-/// Cores look at the clock at different times, milliseconds apart.
+/// Cores read the clock at different times, milliseconds apart.
 const MAX_BEHIND_MS: u32 = 3_600_000;
 
 /// A stretch of the log. Bytes and index entries become visible together, by one release store of `committed`.
@@ -67,13 +68,13 @@ pub struct Segment {
     pub sequence: u64,
     bytes: Cells<u8>,
     index: Cells<Entry>,
-    /// How many entries readers may look at, and so how many bytes.
+    /// How many entries readers may read, and thus how many bytes.
     committed: AtomicU32,
-    /// The segment behind this one. Weak: a stalled reader of this one must not hold the rest of the log.
+    /// The segment after this one. Weak: a stalled reader of this one must not hold the rest of the log.
     next: Once<Weak<Segment>>,
 }
 
-/// What a reader may look at.
+/// What a reader may read.
 #[derive(Clone, Copy)]
 pub struct Committed<'a> {
     /// The messages, in order.
@@ -111,8 +112,8 @@ impl Segment {
         Committed { entries, bytes: unsafe { self.bytes.filled(0..end) } }
     }
 
-    /// The segment behind this one, if it has begun and is still kept. Once this says that there is one, nothing
-    /// more will be committed here: read [`Segment::committed`] once more, then go on there.
+    /// The segment after this one, if it has begun and is still kept. Once there is one, nothing more will be committed here:
+    /// read [`Segment::committed`] once more, then go on there.
     pub fn next(&self) -> Next {
         match self.next.get() {
             None => Next::NotYet,
@@ -121,9 +122,9 @@ impl Segment {
     }
 }
 
-/// What comes behind a segment.
+/// What comes after a segment.
 pub enum Next {
-    /// Nothing as yet: this is the newest.
+    /// Nothing yet: this is the newest.
     NotYet,
     /// The next one.
     Segment(Arc<Segment>),
@@ -157,10 +158,10 @@ impl Appender {
         self.entries < self.segment.index.len() && len <= self.segment.bytes.len() - self.end
     }
 
-    /// Lays one message of `len` bytes; `fill` writes it. `entry.end` is set here.
+    /// Appends one message of `len` bytes; `fill` writes it. `entry.end` is set here.
     ///
     /// # Panics
-    /// Where [`Appender::has_room`] says no.
+    /// Where [`Appender::has_room`] is false.
     pub(super) fn append(&mut self, len: usize, entry: Entry, fill: impl FnOnce(&mut [u8])) {
         let end = self.end + len;
         // SAFETY: this is the segment's one appender, and readers see no byte above `self.end` until the store

@@ -1,5 +1,5 @@
-//! Which kinds of media the publisher of now has shown, for all cores. A header is no media, and metadata is none: an
-//! encoder may announce audio and never send any.
+//! Which kinds of media the current publisher has sent, for all cores. Headers and metadata do not count: an encoder may
+//! announce audio and never send any.
 
 #![forbid(unsafe_code)]
 
@@ -7,11 +7,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::flv::{FrameKind, Kinds};
 
-/// A publish has shown what it has once both kinds have come, or this long after its first frame, milliseconds: FFmpeg
-/// and OBS send the second kind within some tens.
+/// It is known which kinds a publish has once both have come, or this long after its first frame, milliseconds: FFmpeg and
+/// OBS send the second kind within some tens of milliseconds.
 const SETTLE_MS: u64 = 1_000;
 
-/// What cores read: one word, written by the publisher's core when it changes.
+/// What cores read: one atomic, written by the publisher's core when it changes.
 #[derive(Debug, Default)]
 pub(super) struct Shown(AtomicU64);
 
@@ -26,7 +26,7 @@ pub struct Media {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Holds {
     pub kinds: Kinds,
-    /// What is not among these is not expected.
+    /// A kind that is not among these is not expected to come.
     pub is_settled: bool,
 }
 
@@ -37,16 +37,16 @@ const KIND_BITS: u32 = 2;
 
 impl Shown {
     pub(super) fn get(&self) -> Media {
-        let word = self.0.load(Ordering::Acquire);
-        let kinds = Kinds { audio: word & AUDIO != 0, video: word & VIDEO != 0 };
-        Media { kinds, first_ms: (word != 0).then_some(word >> KIND_BITS) }
+        let packed = self.0.load(Ordering::Acquire);
+        let kinds = Kinds { audio: packed & AUDIO != 0, video: packed & VIDEO != 0 };
+        Media { kinds, first_ms: (packed != 0).then_some(packed >> KIND_BITS) }
     }
 
     pub(super) fn set(&self, media: Media) {
         let Media { kinds, first_ms } = media;
         let bits = u64::from(kinds.audio) * AUDIO + u64::from(kinds.video) * VIDEO;
-        let word = first_ms.map_or(0, |ms| ms << KIND_BITS | bits);
-        self.0.store(word, Ordering::Release);
+        let packed = first_ms.map_or(0, |ms| ms << KIND_BITS | bits);
+        self.0.store(packed, Ordering::Release);
     }
 }
 
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn data_shows_nothing() {
+    fn data_is_no_kind_of_media() {
         let mut media = Media::default();
         assert!(!media.saw(FrameKind::Data, 0));
         assert_eq!(media, Media::default());

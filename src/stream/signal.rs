@@ -8,13 +8,13 @@ use super::{
     sync::{AtomicBool, AtomicU64, Ordering},
 };
 
-/// Streams that a core can tell apart without looking; more share a bit, and both are looked at.
+/// Words of 64 bits. With more streams than bits, streams share a bit, and the core looks at each of them.
 #[cfg(not(fanfare_loom))]
 const WORDS: usize = 16;
 #[cfg(fanfare_loom)]
 const WORDS: usize = 1;
 
-/// Bits of one core's growth map.
+/// Bits for new data, per core.
 pub const SLOTS: usize = WORDS * 64;
 
 /// What one core is notified of, written by all cores.
@@ -28,7 +28,7 @@ pub struct Signal {
 }
 
 impl Signal {
-    /// `wake` rouses the core's thread if it sleeps: it is called once per sleep.
+    /// `wake` wakes the core's thread where it sleeps: it is called once per sleep.
     pub fn new(wake: impl Fn() + Send + Sync + 'static) -> Self {
         Self {
             new_data: std::array::from_fn(|_| AtomicU64::new(0)),
@@ -40,22 +40,22 @@ impl Signal {
         }
     }
 
-    /// Says that the stream in `slot` has grown. Call it after the growth is visible.
+    /// Notifies the core of new data in the stream of `slot`. Call it after the data is visible.
     pub fn notify(&self, slot: usize) {
         let bit = 1 << (slot % 64);
         let word = &self.new_data[slot / 64 % WORDS];
-        // A bit that is still set has its wake under way.
+        // For a bit that is still set the core has been woken already.
         if word.fetch_or(bit, Ordering::SeqCst) & bit == 0 {
-            self.rouse();
+            self.wake_if_asleep();
         }
     }
 
-    /// The core: how long its last pass over players took, microseconds.
+    /// Called by the core: how long its last pass over players took, microseconds.
     pub fn set_pass_us(&self, pass_us: u64) {
         self.pass_us.store(pass_us, Ordering::Relaxed);
     }
 
-    /// How long the core's last pass took, microseconds: about what the next one will take.
+    /// How long the core's last pass took, microseconds; the next one takes about as long.
     pub fn pass_us(&self) -> u64 {
         self.pass_us.load(Ordering::Relaxed)
     }
@@ -67,16 +67,16 @@ impl Signal {
 
     /// Notifies the core of mail. Call it after the mail is where the core looks for it.
     pub fn post(&self) {
-        // Mail that has not been taken has its wake under way.
+        // For mail that has not been taken the core has been woken already.
         if !self.is_posted.swap(true, Ordering::SeqCst) {
-            self.rouse();
+            self.wake_if_asleep();
         }
     }
 
-    /// The core: takes all growth bits, a word of 64 slots at a time, as (first slot, bits).
+    /// Called by the core: takes the slots with new data, 64 at a time, as (first slot, bits).
     pub fn take_new_data(&self) -> impl Iterator<Item = (usize, u64)> + '_ {
         self.new_data.iter().enumerate().filter_map(|(i, word)| {
-            // A plain look first: most words are zero, and a swap would take the cache line from the writers.
+            // A load first: most words are zero, and a swap would take the cache line from the writers.
             if word.load(Ordering::SeqCst) == 0 {
                 return None;
             }
@@ -84,22 +84,22 @@ impl Signal {
         })
     }
 
-    /// The core: whether [`Signal::take_new_data`] would yield anything.
+    /// Called by the core: whether [`Signal::take_new_data`] would yield anything.
     pub fn has_new_data(&self) -> bool {
         self.new_data.iter().any(|word| word.load(Ordering::SeqCst) != 0)
     }
 
-    /// The core: whether mail has come since the last call. Look for it after this call.
+    /// Called by the core: whether mail has come since the last call. Read the mail after this call.
     pub fn take_posted(&self) -> bool {
-        // A plain look first, as in `take_new_data`.
+        // A load first, as in `take_new_data`.
         self.is_posted.load(Ordering::SeqCst) && self.is_posted.swap(false, Ordering::SeqCst)
     }
 
-    /// The core: about to sleep. False where something came in the meantime: look again first.
+    /// Called by the core before it sleeps. False where something has come: handle it first.
     #[must_use]
     pub fn may_sleep(&self) -> bool {
-        // A swap, as in `rouse`: of the two, the second sees what the first did before it. So either the core sees what
-        // came, or the one who brought it sees the core asleep.
+        // A swap, as in `wake_if_asleep`: of the two, the second sees what the first did before it. So either the core sees
+        // what has come, or the thread that notifies sees that the core is asleep.
         self.is_awake.swap(false, Ordering::SeqCst);
         let is_quiet = !self.has_new_data() && !self.is_posted.load(Ordering::SeqCst);
         if !is_quiet {
@@ -108,12 +108,12 @@ impl Signal {
         is_quiet
     }
 
-    /// The core: it is up, whatever woke it.
+    /// Called by the core when it is awake, whatever woke it.
     pub fn awake(&self) {
         self.is_awake.store(true, Ordering::SeqCst);
     }
 
-    fn rouse(&self) {
+    fn wake_if_asleep(&self) {
         if !self.is_awake.swap(true, Ordering::SeqCst) {
             (self.wake)();
         }
@@ -130,7 +130,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_sleeping_core_is_woken_once_however_many_streams_grow() {
+    fn a_sleeping_core_is_woken_once_however_many_streams_have_new_data() {
         let wakes = Arc::new(AtomicUsize::new(0));
         let count = wakes.clone();
         let signal = Signal::new(move || {

@@ -18,11 +18,11 @@ use super::{
     watchers::{Watcher, Watchers},
 };
 
-/// A stream in one wire form, for all cores. Empty while nobody wants it in that form.
+/// A stream in one form, for all cores. Empty while there is no reader of that form.
 pub struct StreamLog {
     join: ArcSwap<Join>,
     newest: ArcSwapOption<Segment>,
-    /// Segments below this sequence are retired: cores let go of theirs.
+    /// Segments below this sequence are retired: cores drop theirs.
     oldest: AtomicU64,
     /// That one. Weak: it is the writer that keeps segments.
     oldest_segment: ArcSwap<Weak<Segment>>,
@@ -66,7 +66,7 @@ impl StreamLog {
         self.join.load()
     }
 
-    /// The segment that grows.
+    /// The segment that is being written.
     pub fn newest(&self) -> Option<Arc<Segment>> {
         self.newest.load_full()
     }
@@ -81,12 +81,12 @@ impl StreamLog {
         self.oldest_segment.load().upgrade()
     }
 
-    /// Which epoch of the log this is: a player is of the one in which it began.
+    /// The current epoch of the log. A player belongs to the epoch in which it began.
     pub fn epoch(&self) -> u32 {
         self.epoch.load(Ordering::Acquire)
     }
 
-    /// Players of an earlier epoch are to be ended: what comes now is not what they were given headers for.
+    /// Players of an earlier epoch are to be ended: the headers that they were sent do not go with what comes now.
     pub fn kept_from(&self) -> u32 {
         self.kept_from.load(Ordering::Acquire)
     }
@@ -105,7 +105,7 @@ impl StreamLog {
         starts.iter().rev().find(|start| start.position <= position).map_or(0, |start| start.epoch)
     }
 
-    /// The start of the epoch after this one, where that is not behind `position`.
+    /// The start of the epoch after this one, where that is not after `position`.
     pub(super) fn next_epoch(&self, epoch: u32, position: (u64, u32)) -> Option<EpochStart> {
         if self.epoch() == epoch {
             return None;
@@ -114,7 +114,7 @@ impl StreamLog {
         starts.iter().find(|start| start.epoch > epoch && start.position <= position).copied()
     }
 
-    /// A core follows it: its signal says `slot` from now on.
+    /// A core follows it: its signal is notified for `slot` from now on.
     pub(super) fn follow(&self, core: usize, slot: usize) {
         self.followers.add(core, slot);
     }
@@ -143,7 +143,7 @@ impl StreamLog {
         self.watchers.notify();
     }
 
-    /// The longest that a core which follows takes for a pass, microseconds.
+    /// The longest that a core that follows takes for a pass, microseconds.
     pub(super) fn pass_us(&self, signals: &[Signal]) -> u64 {
         self.followers.iter().map(|(core, _)| signals[core].pass_us()).max().unwrap_or(0)
     }
@@ -165,7 +165,7 @@ impl StreamLog {
         self.oldest_segment.store(Arc::new(segment));
     }
 
-    /// What is laid from now on is of the next epoch.
+    /// What is appended from now on is of the next epoch.
     pub(super) fn begin_epoch(&self) {
         let start = EpochStart { epoch: self.epoch() + 1, position: self.end() };
         self.epoch_starts.update(|starts| {
@@ -179,12 +179,12 @@ impl StreamLog {
         self.epoch.store(start.epoch, Ordering::Release);
     }
 
-    /// Has all players ended that began in an earlier epoch.
+    /// All players that began in an earlier epoch are to be ended.
     pub(super) fn end_earlier_epochs(&self) {
         self.kept_from.store(self.epoch(), Ordering::Release);
     }
 
-    /// Nothing is in it any more. What comes, if anything does, is at `sequence` and beyond.
+    /// Empties it. The next segment, if there is one, has this sequence or a higher one.
     pub(super) fn clear(&self, sequence: u64) {
         self.set_join(Join::Nothing);
         self.newest.store(None);

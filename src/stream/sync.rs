@@ -14,7 +14,7 @@ pub(super) use loom::sync::{
     atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence},
 };
 
-/// Always std's: loom has no `Weak`, and nothing rests on a reference count's ordering but freeing the memory.
+/// Always std's: loom has no `Weak`, and nothing but freeing the memory depends on a reference count's ordering.
 pub(super) use std::sync::Arc;
 
 /// A value that is set once and read without a lock.

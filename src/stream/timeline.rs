@@ -1,5 +1,5 @@
-//! Gives each frame its time on the stream's own line: it goes on when the encoder comes back, and when the encoder's
-//! clock jumps, starts again or stands still. Knows nothing of bytes.
+//! Gives each frame its time in the stream, which goes on when the encoder comes back, and when the encoder's clock jumps,
+//! restarts or stops. Knows nothing of bytes.
 
 #![forbid(unsafe_code)]
 
@@ -10,40 +10,39 @@ use crate::flv::FrameKind;
 /// Time between the last frame before a break and the first one after it: about one frame of video.
 const RESUME_STEP_MS: u32 = 40;
 
-/// Sound and picture of one moment may come this far apart: FFmpeg's muxer waits 10 s for the one before it writes the
-/// other.
+/// Audio and video of one moment may come this far apart: FFmpeg's muxer waits 10 s for one before it writes the other.
 const REORDER_MS: u32 = 10_000;
 
-/// A clock that runs ahead of the relay's by more than this at once has jumped. Players wait such a gap out, or drop
-/// what comes after it.
+/// A clock that gets ahead of the relay's by more than this at once has jumped. Players would wait for such a gap to pass, or
+/// drop what comes after it.
 const JUMP_MS: u32 = 5_000;
 
-/// Within sound, or within pictures, time goes back a little where tracks are interleaved, and where an encoder sends
-/// the time of showing instead of that of decoding. By more than this it goes back in a clock that was set.
+/// Within audio, or within video, time goes back a little where tracks are interleaved, and where an encoder sends
+/// presentation times instead of decoding times. Where it goes back further, the clock was set.
 const STEP_BACK_MS: u32 = 1_000;
 
-/// So long the same time on every frame is a clock that stands still. Slices of one picture, and the tracks of one
-/// moment, share theirs for an instant only.
+/// A clock has stopped if every frame has the same time for this long. Slices of one picture, and the tracks of one moment,
+/// share a time only for an instant.
 const STUCK_MS: u64 = 2_000;
 
-/// A kind of frames that was away for so long, 12 days, begins anew: serial arithmetic takes a time 25 days ago for one
-/// that is to come.
+/// A kind of frames of which none came for this long, 12 days, begins anew: in serial arithmetic a time 25 days ago looks
+/// like one in the future.
 const FORGOTTEN_MS: u32 = 1 << 30;
 
-/// Tracks with a clock of their own; those beyond share that of their kind's first. OBS sends up to six of each kind.
+/// Tracks with a clock of their own; further tracks share that of their kind's first. OBS sends up to six of each kind.
 const MAX_CLOCKS: usize = 16;
 
 /// Maps the encoder's timestamps to the stream's, in 32-bit serial arithmetic, milliseconds.
 ///
-/// The first encoder's times pass as they are, as long as they are sane. One that comes back is put behind the last
-/// time that players saw: it may start at 0 or anywhere. So is, within one publish, a clock that jumps: `JUMP_MS` ahead
-/// of the relay's clock or more, or back by more than `STEP_BACK_MS`. Each track has its own offset, so that audio that
-/// was under way when the video's clock was set still lands where it belongs; when it jumps in its turn it takes the
-/// video's offset, and both are together as the encoder meant.
+/// The first encoder's times pass unchanged, as long as they are sane. When it comes back, its times go on after the last
+/// time that players saw: it may start at 0 or anywhere. The same goes, within one publish, for a clock that jumps:
+/// `JUMP_MS` ahead of the relay's clock or more, or back by more than `STEP_BACK_MS`. Each track has its own offset, so that
+/// audio that was sent before the video's clock was set keeps its place; when its clock jumps as well it takes the video's
+/// offset, and both are in step as the encoder meant.
 #[derive(Debug)]
 pub(super) struct Timeline {
     clocks: Clocks,
-    /// The newest time given out.
+    /// The newest time returned.
     newest: Option<Newest>,
     resuming: Resuming,
 }
@@ -59,7 +58,7 @@ pub(super) type Track = (FrameKind, u8);
 #[derive(Clone, Copy, Debug, Default)]
 struct Clock {
     offset_ms: u32,
-    /// The newest time given out for this track, in this publish.
+    /// The newest time returned for this track, in this publish.
     newest_ms: Option<u32>,
     /// The encoder's last timestamp, and since when it has been that.
     last_ms: u32,
@@ -69,7 +68,7 @@ struct Clock {
 #[derive(Clone, Copy, Debug)]
 struct Newest {
     timestamp_ms: u32,
-    /// By the relay's clock.
+    /// On the relay's clock.
     at_ms: u64,
 }
 
@@ -79,7 +78,7 @@ enum Resuming {
     No,
     /// Waits for the first media frame, whose time decides the offset.
     AtFirstFrame,
-    /// Frames that the encoder put before its first one are raised to this.
+    /// Frames with a time before that of the encoder's first one get this time.
     Since(u32),
 }
 
@@ -90,14 +89,14 @@ impl Default for Timeline {
 }
 
 impl Timeline {
-    /// The publisher went away: the next frame, whoever sends it, goes on from here.
+    /// The publisher has gone: the next frame, from any publisher, goes on from here.
     pub(super) fn interrupt(&mut self) {
         if self.newest.is_some() {
             self.resuming = Resuming::AtFirstFrame;
         }
     }
 
-    /// The stream's time for a frame of audio or video that came at `now_ms` by the relay's clock.
+    /// The stream's time for a frame of audio or video that came at `now_ms` on the relay's clock.
     pub(super) fn media(&mut self, track: Track, timestamp_ms: u32, now_ms: u64) -> u32 {
         if let (Resuming::AtFirstFrame, Some(newest)) = (&self.resuming, self.newest) {
             let start = newest.timestamp_ms.wrapping_add(RESUME_STEP_MS);
@@ -160,7 +159,7 @@ impl Timeline {
         };
         let stuck_ms = now_ms.saturating_sub(clock.since_ms);
         let wanted = if stuck_ms >= STUCK_MS {
-            // As far as the relay's clock went, and not behind the other tracks.
+            // As far as the relay's clock has gone, and not earlier than the other tracks.
             later(own.wrapping_add(stuck_ms as u32), newest.timestamp_ms)
         } else {
             by_offset
@@ -184,7 +183,7 @@ impl Clocks {
         Self(smallvec![((FrameKind::Video, 0), clock), ((FrameKind::Audio, 0), clock)])
     }
 
-    /// The place of this track's clock. A track that comes now begins with its kind's offset.
+    /// The index of this track's clock. A new track begins with its kind's offset.
     fn of(&mut self, track: Track) -> usize {
         if let Some(known) = self.0.iter().position(|(it, _)| *it == track) {
             return known;
@@ -224,19 +223,19 @@ impl std::ops::IndexMut<usize> for Clocks {
 }
 
 impl Clock {
-    /// Whether a frame of this track may have this time: not far back from those before it, and not further ahead of
-    /// the newest than time has gone since that came.
+    /// Whether a frame of this track may have this time: not far before those before it, and not further ahead of the newest
+    /// than the time that has passed since that came.
     fn may_go_on(&self, mapped: u32, newest: Newest, now_ms: u64) -> bool {
-        let (oldest, most_ahead_ms) = match self.newest_ms {
+        let (oldest, max_ahead_ms) = match self.newest_ms {
             Some(own) => (own.wrapping_sub(STEP_BACK_MS), JUMP_MS),
             None => (newest.timestamp_ms.wrapping_sub(REORDER_MS), REORDER_MS),
         };
         let ahead_ms = mapped.wrapping_sub(newest.timestamp_ms) as i32;
         let gone_ms = now_ms.saturating_sub(newest.at_ms);
-        !is_before(mapped, oldest) && i64::from(ahead_ms) <= gone_ms as i64 + i64::from(most_ahead_ms)
+        !is_before(mapped, oldest) && i64::from(ahead_ms) <= gone_ms as i64 + i64::from(max_ahead_ms)
     }
 
-    /// Another track has moved the newest time from here to there.
+    /// Another track has moved the newest time from `newest` to `moved_to`.
     fn forget(&mut self, newest: u32, moved_to: u32) {
         let moved_ms = u64::from(moved_to.wrapping_sub(newest));
         self.newest_ms
@@ -244,7 +243,7 @@ impl Clock {
     }
 }
 
-/// The time by that of the offsets which brings it nearest to the newest; by the first of those that are even.
+/// The time by the offset that brings it nearest to the newest; by the first of several that do.
 fn nearest(newest: u32, timestamp_ms: u32, offsets: impl Iterator<Item = u32>) -> u32 {
     let times = offsets.map(|offset_ms| timestamp_ms.wrapping_add(offset_ms));
     times.min_by_key(|&mapped| distance(mapped, newest)).unwrap_or(timestamp_ms)
@@ -268,7 +267,7 @@ mod tests {
     use super::*;
     use FrameKind::{Audio, Video};
 
-    /// A time line, and a relay's clock that goes on 20 ms a frame unless told otherwise.
+    /// A timeline, and a relay's clock that goes on 20 ms per frame unless it is set.
     #[derive(Default)]
     struct Bench {
         time: Timeline,
@@ -289,7 +288,7 @@ mod tests {
             self.at(Audio, timestamp_ms)
         }
 
-        /// A second of both kinds from this time on, sound 15 ms after picture; the times given out less the encoder's.
+        /// A second of both kinds from this time on, audio 15 ms after video; returns the times less the encoder's.
         fn second(&mut self, from_ms: u32) -> Vec<u32> {
             let mut offsets = Vec::new();
             for t in (from_ms..from_ms + 1_000).step_by(40) {
@@ -311,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn an_encoder_that_starts_again_at_zero_goes_on_where_it_stopped() {
+    fn an_encoder_that_restarts_at_zero_goes_on_where_it_stopped() {
         let mut bench = Bench::default();
         bench.video(3_600_000);
         bench.time.interrupt();
@@ -362,7 +361,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_jumps_either_way_goes_on_a_frame_later_and_keeps_sound_and_picture_together() {
+    fn a_clock_that_jumps_either_way_goes_on_a_frame_later_and_keeps_audio_and_video_in_step() {
         for to_ms in [0, 50_000, 57_000, 67_000, 4 * 3_600_000, 1 << 31, u32::MAX - 500_000] {
             let mut bench = Bench::default();
             assert_eq!(bench.second(60_000), [0], "before the jump");
@@ -374,7 +373,7 @@ mod tests {
     }
 
     #[test]
-    fn sound_that_was_under_way_when_the_clock_was_set_lands_where_it_belongs() {
+    fn audio_that_was_sent_before_the_clock_was_set_keeps_its_place() {
         let mut bench = Bench::default();
         bench.second(60_000);
         assert_eq!(bench.video(0), 61_015);
@@ -389,7 +388,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_played_over_and_over_goes_on_each_time() {
+    fn a_file_that_is_played_in_a_loop_goes_on_each_time() {
         let mut bench = Bench::default();
         let mut last_ms = 0;
         for round in 0..50 {
@@ -397,14 +396,14 @@ mod tests {
                 let mapped = bench.video(t);
                 assert!((0..=80).contains(&(i64::from(mapped) - last_ms)), "round {round}: {t} is {mapped}");
                 last_ms = i64::from(mapped);
-                let sound = bench.audio(t);
-                assert!((0..=80).contains(&(i64::from(sound) - last_ms)), "round {round}: {t} is {sound}");
+                let audio = bench.audio(t);
+                assert!((0..=80).contains(&(i64::from(audio) - last_ms)), "round {round}: {t} is {audio}");
             }
         }
     }
 
     #[test]
-    fn a_silence_of_hours_is_no_jump() {
+    fn hours_without_frames_are_no_jump() {
         let mut bench = Bench::default();
         bench.second(0);
         bench.now_ms += 3 * 3_600_000;
@@ -412,11 +411,11 @@ mod tests {
     }
 
     #[test]
-    fn sound_far_behind_the_pictures_and_pictures_sent_in_the_order_of_coding_pass_unchanged() {
+    fn audio_far_behind_video_and_video_in_decoding_order_pass_unchanged() {
         let mut bench = Bench::default();
         for t in (3_000..60_000).step_by(120) {
-            for picture in [t + 120, t + 40, t + 80] {
-                assert_eq!(bench.video(picture), picture);
+            for video in [t + 120, t + 40, t + 80] {
+                assert_eq!(bench.video(video), video);
             }
             assert_eq!(bench.audio(t - 3_000), t - 3_000);
         }
@@ -434,7 +433,7 @@ mod tests {
     }
 
     #[test]
-    fn one_frame_with_a_wild_time_leaves_no_trace_behind() {
+    fn one_frame_with_an_absurd_time_has_no_lasting_effect() {
         let mut bench = Bench::default();
         bench.second(0);
         assert_eq!(bench.video(9_000_000), 1_015);
@@ -442,7 +441,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_stands_still_is_taken_on_by_the_relays() {
+    fn a_clock_that_has_stopped_goes_on_with_the_relays() {
         let mut bench = Bench::default();
         let mut newest_ms = 0;
         for _ in 0..3_000 {
@@ -457,17 +456,17 @@ mod tests {
     }
 
     #[test]
-    fn sound_without_times_is_kept_beside_the_pictures() {
+    fn audio_without_times_is_kept_in_step_with_video() {
         let mut bench = Bench::default();
         for t in (0..600_000).step_by(40) {
             assert_eq!(bench.video(t), t);
-            let sound = bench.audio(0);
-            assert!((t.saturating_sub(2_100)..=t).contains(&sound), "{sound} beside {t}");
+            let audio = bench.audio(0);
+            assert!((t.saturating_sub(2_100)..=t).contains(&audio), "{audio} beside {t}");
         }
     }
 
     #[test]
-    fn pictures_that_come_back_behind_a_month_of_sound_are_at_their_own_times() {
+    fn video_that_comes_back_after_a_month_of_audio_has_its_own_times() {
         let mut bench = Bench::default();
         bench.video(0);
         for t in (30_000..30 * 86_400_000_u64).step_by(30_000) {
@@ -479,7 +478,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_stood_still_for_an_hour_makes_no_jump_beside_one_that_crept() {
+    fn a_clock_that_had_stopped_for_an_hour_makes_no_jump_beside_a_slow_one() {
         let mut bench = Bench::default();
         bench.video(0);
         for t in 0..1_800 {
@@ -501,13 +500,13 @@ mod tests {
         Header {
             timestamp_ms: u32,
         },
-        /// It goes, and one comes.
+        /// It goes, and an encoder comes.
         Interrupt,
     }
 
     #[derive(Clone, Debug)]
     enum Timestamp {
-        /// The last one of its kind and so much more.
+        /// The last one of its kind and this much more.
         After(i32),
         /// As far on as the relay's clock.
         InTime,
@@ -532,9 +531,9 @@ mod tests {
         ]
     }
 
-    /// What ARCHITECTURE.md promises players, held against an account of its own: within sound, and within pictures,
-    /// time goes back by a second at most, whoever publishes; it goes ahead of the newest by no more than time has
-    /// gone by and the allowance; sound and pictures begin near each other.
+    /// What ARCHITECTURE.md promises players, checked against a model: within audio, and within video, time goes back by a second
+    /// at most, across publishers; it gets ahead of the newest by no more than the time that has passed and the allowance;
+    /// audio and video begin near each other.
     #[test]
     fn whatever_an_encoder_sends_time_goes_neither_far_back_nor_far_ahead() {
         use proptest::prelude::*;

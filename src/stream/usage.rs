@@ -1,5 +1,5 @@
-//! Who holds on to a stream: how many use it, which core follows it, who has its name. Lock-free but for the change of
-//! hands; knows nothing of names, of the map that they are in, or of the log.
+//! The users of a stream: their number, the cores that follow it, and the publisher that has its name. Lock-free except when
+//! the name goes to another publisher; knows nothing of names, of the map that they are in, or of the log.
 
 #![forbid(unsafe_code)]
 
@@ -7,7 +7,8 @@ use std::sync::PoisonError;
 
 use super::sync::{AtomicU32, AtomicU64, AtomicUsize, Mutex, MutexGuard, Ordering, fence};
 
-/// Publishers and followers of a stream. The last one to leave closes it for good: whoever comes then needs a new one.
+/// The number of publishers and followers of a stream. The last one to leave closes it for good: the next user needs a new
+/// stream.
 pub(super) struct Users(AtomicUsize);
 
 const CLOSED: usize = usize::MAX;
@@ -17,8 +18,8 @@ impl Users {
         Self(AtomicUsize::new(0))
     }
 
-    /// Enters the stream that `find` finds or makes. Where its last user has just left and is about to remove it,
-    /// helps, and looks again.
+    /// Enters the stream that `find` finds or makes. If its last user has just left and is about to remove it, removes it
+    /// first and finds again.
     pub(super) fn enter<S>(find: impl Fn() -> S, users: impl Fn(&S) -> &Self, remove: impl Fn(&S)) -> S {
         loop {
             let stream = find();
@@ -29,7 +30,7 @@ impl Users {
         }
     }
 
-    /// True for the last one: the stream is to be removed, and nobody uses it any more.
+    /// True for the last user: the caller is to remove the stream.
     #[must_use]
     pub(super) fn leave(&self) -> bool {
         let left = self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, |users| {
@@ -59,13 +60,13 @@ impl Followers {
         Self((0..cores).map(|_| AtomicU32::new(0)).collect())
     }
 
-    /// From now on `core` is told. What it looks at after this, or what it is told of, is all there is: see
-    /// [`Followers::to_notify`].
+    /// From now on `core` is notified. Each frame is seen when the core first looks after this call, or the core is notified of
+    /// it: see [`Followers::to_notify`].
     pub(super) fn add(&self, core: usize, slot: usize) {
         let slot = u32::try_from(slot + 1).expect("a core has fewer than 2^32 followers");
         self.0[core].store(slot, Ordering::Relaxed);
-        // Pairs with the fence in `to_notify`: of two fences one is first, and what came before it is seen after the
-        // other. So either the publisher sees this follower, or the follower's first look sees the frame.
+        // Pairs with the fence in `to_notify`: one of the two is first, and what comes before it is seen after the other. So
+        // either the publisher sees this follower, or the follower's first look sees the frame.
         fence(Ordering::SeqCst);
     }
 
@@ -86,20 +87,20 @@ impl Followers {
     }
 }
 
-/// A name's publisher, and what it needs to publish: there is one `W`, and who has it publishes.
+/// A name's publisher, and what it needs to publish: there is one `W`, and the publisher has it.
 pub(super) struct Hold<W> {
     /// The publisher's core and connection number, packed; 0 for none.
     publisher: AtomicU64,
-    /// [`LIVE`], [`NEVER`], or when the last publisher went away, milliseconds.
+    /// [`LIVE`], [`NEVER`], or when the last publisher went, milliseconds.
     vacant: AtomicU64,
-    /// When the publisher was last heard, milliseconds of its core's patient clock.
+    /// When bytes last came from the publisher, milliseconds of its core's patient clock.
     heard_ms: AtomicU64,
-    /// Rare changes of hands; never on the way of a frame.
+    /// Locked when the name goes from one publisher to another; never on the data path.
     hand_over: Mutex<HandOver<W>>,
 }
 
 struct HandOver<W> {
-    /// Present while nobody publishes.
+    /// Present while there is no publisher.
     writer: Option<W>,
     /// The publisher that has the name.
     holder: Option<PublisherId>,
@@ -133,7 +134,7 @@ impl<W> Hold<W> {
         }
     }
 
-    /// Takes the name, if it is free and `may_have` finds no reason against it. None where another one has it.
+    /// Takes the name, if it is free and `may_have` allows it. None where another publisher has it.
     pub(super) fn take<E>(
         &self,
         id: PublisherId,
@@ -154,7 +155,7 @@ impl<W> Hold<W> {
         Some(Ok(writer))
     }
 
-    /// Gives the name back: to be told to whom this answers, if anybody waits.
+    /// Gives the name back. Returns the publisher that waits for it, if there is one: the caller is to notify it.
     #[must_use]
     pub(super) fn give_back(&self, writer: W, now_ms: u64) -> Option<PublisherId> {
         let mut hand_over = self.hand_over();
@@ -165,8 +166,8 @@ impl<W> Hold<W> {
         hand_over.next.take()
     }
 
-    /// `next` waits for the name, in place of whoever did. Answers who has it, and will give it back to `next`; none
-    /// where it is free, and `next` is to be told now.
+    /// `next` waits for the name, in place of any other. Returns the publisher that has it and will give it back; none where it
+    /// is free, and the caller is to notify `next` now.
     pub(super) fn want(&self, next: PublisherId) -> Option<PublisherId> {
         let mut hand_over = self.hand_over();
         hand_over.next = hand_over.holder.map(|_| next);
@@ -190,43 +191,43 @@ impl<W> Hold<W> {
         (packed != 0).then_some(packed)
     }
 
-    /// Whether somebody waits for the name.
+    /// Whether another publisher waits for the name.
     pub(super) fn is_wanted(&self) -> bool {
         self.hand_over().next.is_some()
     }
 
-    /// Nobody will publish it any more.
+    /// It will not be published any more.
     pub(super) fn close(&self) {
         self.hand_over().writer = None;
     }
 
-    /// The publisher has been heard, by the patient clock of its core.
+    /// Bytes have come from the publisher, at this time of its core's patient clock.
     pub(super) fn heard(&self, patient_ms: u64) {
         self.heard_ms.store(patient_ms, Ordering::Release);
     }
 
-    /// How long the publisher has been silent, milliseconds, by the patient clock of its core, which `patient_ms` looks
-    /// at. None where there is no publisher, or the name changes hands meanwhile: then it has just been heard.
+    /// How long nothing has come from the publisher, milliseconds, by the patient clock of its core, which `patient_ms` reads.
+    /// None where there is no publisher, or where the name goes to another one meanwhile.
     pub(super) fn silent_ms(&self, patient_ms: impl Fn(usize) -> u64) -> Option<u64> {
         let publisher = self.packed()?;
         let heard_ms = self.heard_ms.load(Ordering::Acquire);
-        // The next publisher is heard after this one has given the name back.
+        // The time is set for the next publisher after this one has given the name back.
         let is_the_same = self.packed() == Some(publisher);
         is_the_same.then(|| patient_ms((publisher >> CORE_SHIFT) as usize).saturating_sub(heard_ms))
     }
 
-    /// Whether somebody publishes.
+    /// Whether there is a publisher.
     pub(super) fn is_live(&self) -> bool {
         self.vacant.load(Ordering::Acquire) == LIVE
     }
 
-    /// When the last publisher went away, milliseconds; none while one publishes, or where none ever did.
+    /// When the last publisher went, milliseconds; none while there is one, or where there never was one.
     pub(super) fn vacant_since_ms(&self) -> Option<u64> {
         let since = self.vacant.load(Ordering::Acquire);
         (since < NEVER).then_some(since)
     }
 
-    /// A panic elsewhere must not keep the name: a poisoned hand-over is as good as any.
+    /// A poisoned lock is ignored: a panic elsewhere must not keep the name.
     fn hand_over(&self) -> MutexGuard<'_, HandOver<W>> {
         self.hand_over.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -283,12 +284,12 @@ mod model {
             let _ = self.0.lock().unwrap().take_if(|stream| Arc::ptr_eq(stream, closed));
         }
 
-        /// What must be true while somebody uses `stream`.
+        /// What must be true while `stream` has a user.
         fn assert_used(&self, stream: &Arc<Stream>) {
             let found = self.0.lock().unwrap().clone();
             assert!(
                 found.is_some_and(|found| Arc::ptr_eq(&found, stream)),
-                "who comes now finds another one"
+                "the next user finds another one"
             );
             assert!(!stream.is_let_go.load(Ordering::Relaxed), "its log is gone");
         }
@@ -308,9 +309,8 @@ mod model {
     }
 
     #[test]
-    fn loom_who_enters_while_the_last_one_leaves_is_never_left_with_a_removed_stream() {
-        // All interleavings take hours. None that goes wrong needs more than these switches away from a thread that
-        // could have gone on.
+    fn loom_a_user_that_enters_while_the_last_one_leaves_never_has_a_removed_stream() {
+        // All interleavings take hours. Three preemptions are enough for every known way to fail.
         let mut model = loom::model::Builder::new();
         model.preemption_bound = Some(3);
         model.check(|| {
@@ -319,38 +319,39 @@ mod model {
             let others = [user(&registry), user(&registry)];
             registry.leave(&last);
             join(others);
-            assert!(registry.0.lock().unwrap().is_none(), "nobody is left, and so is nothing");
+            assert!(registry.0.lock().unwrap().is_none(), "no user is left, and no stream");
         });
     }
 
-    /// The first look at the log of a core that has just begun to follow, and the word of a publisher that has just
-    /// laid a frame, miss each other in no interleaving.
+    /// A core that has just begun to follow either sees a frame that has just been appended, or is notified of it, in every
+    /// interleaving.
     #[test]
-    fn loom_a_new_follower_sees_the_frame_or_is_told_of_it() {
+    fn loom_a_new_follower_sees_the_frame_or_is_notified_of_it() {
         loom::model(|| {
             let followers = Arc::new(Followers::none(1));
             let committed = Arc::new(AtomicU32::new(0));
-            let told = Arc::new(AtomicBool::new(false));
+            let notified = Arc::new(AtomicBool::new(false));
             let publisher = {
-                let (followers, committed, told) = (followers.clone(), committed.clone(), told.clone());
+                let (followers, committed, notified) =
+                    (followers.clone(), committed.clone(), notified.clone());
                 thread::spawn(move || {
                     committed.store(1, Ordering::Release);
                     for follower in followers.to_notify() {
                         assert_eq!(follower, (0, 5));
-                        told.store(true, Ordering::Relaxed);
+                        notified.store(true, Ordering::Relaxed);
                     }
                 })
             };
             followers.add(0, 5);
             let seen = committed.load(Ordering::Acquire) == 1;
             join([publisher]);
-            assert!(seen || told.load(Ordering::Relaxed), "the frame is lost until the next one");
+            assert!(seen || notified.load(Ordering::Relaxed), "the frame is lost until the next one");
         });
     }
 
-    /// One publishes, one wants the name and is told, or finds it free, exactly once; at no time do both hold it.
+    /// One publisher has the name; another wants it and is notified, or finds it free, exactly once; at no time do both have it.
     #[test]
-    fn loom_a_name_has_one_publisher_and_who_waits_for_it_is_told_once() {
+    fn loom_a_name_has_one_publisher_and_the_one_that_waits_is_notified_once() {
         loom::model(|| {
             let [first, second] = [1, 2].map(|connection_id| PublisherId { core: 0, key: 70, connection_id });
             let hold = Arc::new(Hold::free(()));
@@ -368,20 +369,20 @@ mod model {
                 publish(&its_hold, &its_held, first)?.expect("nothing is against it");
                 unpublish(&its_hold, &its_held)
             });
-            let mut told = 0;
+            let mut notified = 0;
             if publish(&hold, &held, second).is_some() {
                 assert!(hold.is_live());
-                assert_eq!(unpublish(&hold, &held), None, "nobody waits");
+                assert_eq!(unpublish(&hold, &held), None, "no other waits");
             } else {
                 match hold.want(second) {
                     Some(holder) => assert_eq!(holder, first),
-                    None => told += 1,
+                    None => notified += 1,
                 }
             }
             let waits = hold.is_wanted();
             let answer = other.join().expect("no assertion fails");
-            told += usize::from(answer == Some(second));
-            assert!(told <= 1 && (!waits || told == 1), "told {told} times");
+            notified += usize::from(answer == Some(second));
+            assert!(notified <= 1 && (!waits || notified == 1), "told {notified} times");
             assert!(!hold.is_wanted() && !hold.is_live());
             assert_eq!(hold.vacant_since_ms(), Some(7));
         });

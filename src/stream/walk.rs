@@ -19,9 +19,9 @@ pub(super) struct Walk {
 
 /// What comes next in a log.
 pub(super) enum Step<'a> {
-    /// A message: what the index says of it, and its bytes.
+    /// A message: its entry and its bytes.
     Message(Entry, &'a [u8]),
-    /// Nothing as yet.
+    /// Nothing yet.
     NotYet,
     /// Messages that are not kept any more: the walk has fallen out of the log.
     Gone,

@@ -1,5 +1,5 @@
-//! Readers on threads of their own, beside the cores: each is woken at most once between two looks at the log. Their
-//! number costs a writer that has none of them one load.
+//! Readers on threads of their own, beside the cores: each is woken at most once between two looks at the log. A writer
+//! without such readers pays for one load.
 
 #![forbid(unsafe_code)]
 
@@ -24,12 +24,12 @@ impl Watchers {
         Self { count: AtomicUsize::new(0), all: Published::new(Vec::new()) }
     }
 
-    /// From now on this one is woken. What it sees after this, or what it is woken for, is all there is: see
+    /// From now on this one is woken. Each frame is seen when it first looks after this call, or it is woken for it: see
     /// [`Watchers::notify`].
     pub(super) fn add(&self, watcher: &Arc<Watcher>) {
         self.all.update(|all| all.push(watcher.clone()));
         self.count.fetch_add(1, Ordering::Release);
-        // As in `Followers::add`: of this fence and the writer's one is first.
+        // As in `Followers::add`: either this fence or the writer's is first.
         fence(Ordering::SeqCst);
     }
 
@@ -56,7 +56,7 @@ impl Watcher {
         Self { is_notified: AtomicBool::new(false), wake }
     }
 
-    /// The reader: about to look for the last time before it waits. It is woken for all that this look does not see.
+    /// Called by the reader before it looks for the last time and waits. It is woken for all that this look does not see.
     pub(super) fn expect_notice(&self) {
         // A swap, as in `notify`: of the two, the second sees what the first did before it.
         self.is_notified.swap(false, Ordering::SeqCst);
