@@ -14,7 +14,7 @@ use fanfare::fanout::{Hub, PlayerKey, Policy};
 use fanfare::flv::{Frame, FrameKind};
 use fanfare::net::ring::{Completion, Ring, RingSize};
 use fanfare::rtmp::chunk::MediaFormat;
-use fanfare::stream::{Bounds, Form, Publication, PublisherId, Registry, Retention, Signal, Start};
+use fanfare::stream::{Bounds, ConnectionRef, Form, Publication, Registry, Retention, Signal, Start};
 
 criterion_group!(benches, pass);
 criterion_main!(benches);
@@ -71,7 +71,7 @@ impl Bench {
         let mut hub = Hub::new(0, registry.clone(), policy);
         let players =
             (0..players).map(|owner| hub.join(owner, "live/bench", Form::Rtmp, Start::KeyFrame, 0)).collect();
-        let id = PublisherId { core: 0, key: 0, connection_id: 1 };
+        let id = ConnectionRef { core: 0, key: 0, connection_id: 1 };
         let mut bench = Self {
             publication: registry.publish("live/bench", id, 0).expect("the name is free"),
             hub,

@@ -9,7 +9,7 @@ use std::thread;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use fanfare::rtmp::chunk::MediaFormat;
-use fanfare::stream::{Bounds, Form, PublisherId, Registry, Retention, Signal};
+use fanfare::stream::{Bounds, ConnectionRef, Form, Registry, Retention, Signal};
 use std::hint::black_box;
 
 criterion_group!(benches, lookup);
@@ -31,7 +31,7 @@ fn lookup(c: &mut Criterion) {
     ));
     let publish = |registry: &Arc<Registry>, name: &str| {
         registry
-            .publish(name, PublisherId { core: 0, key: 0, connection_id: 1 }, 0)
+            .publish(name, ConnectionRef { core: 0, key: 0, connection_id: 1 }, 0)
             .expect("the name is free")
     };
     let names: Vec<String> = (0..STREAMS).map(|i| format!("live/stream-{i}")).collect();

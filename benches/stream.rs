@@ -9,7 +9,7 @@ use bytes::Bytes;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use fanfare::flv::{Frame, WireFormat};
 use fanfare::rtmp::chunk::MediaFormat;
-use fanfare::stream::{Bounds, Next, Publication, PublisherId, Registry, Retention, Signal};
+use fanfare::stream::{Bounds, ConnectionRef, Next, Publication, Registry, Retention, Signal};
 use input::Wire;
 use std::hint::black_box;
 
@@ -31,7 +31,7 @@ fn registry() -> Arc<Registry> {
 }
 
 fn publish(registry: &Arc<Registry>) -> Publication {
-    let id = PublisherId { core: 0, key: 0, connection_id: 1 };
+    let id = ConnectionRef { core: 0, key: 0, connection_id: 1 };
     registry.publish("live/bench", id, 0).expect("the name is free")
 }
 

@@ -8,7 +8,7 @@ use fanfare::{
     http::websocket::WebSocketFormat,
     rtmp::chunk::MediaFormat,
     stream::{
-        Bounds, Form, MemoryKind, NoRoom, Publication, PublishError, PublisherId, Registry, Retention,
+        Bounds, ConnectionRef, Form, MemoryKind, NoRoom, Publication, PublishError, Registry, Retention,
         Signal, Start,
     },
 };
@@ -49,7 +49,7 @@ impl Bench {
     }
 
     fn publish(&self, number: usize) -> Result<Publication, PublishError> {
-        let id = PublisherId { core: 0, key: 0, connection_id: 1 + number as u64 };
+        let id = ConnectionRef { core: 0, key: 0, connection_id: 1 + number as u64 };
         self.registry.publish(&name(number), id, self.now_ms)
     }
 

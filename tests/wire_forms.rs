@@ -9,7 +9,7 @@ use fanfare::flv::{FlvFormat, Frame, FrameKind};
 use fanfare::http::{ChunkedFormat, websocket::WebSocketFormat};
 use fanfare::rtmp::chunk::MediaFormat;
 use fanfare::stream::{
-    Bounds, Form, Item, MemoryKind, Publication, PublisherId, ReadOptions, Reader, Registry, Retention,
+    Bounds, ConnectionRef, Form, Item, MemoryKind, Publication, ReadOptions, Reader, Registry, Retention,
     Signal, Start,
 };
 
@@ -49,7 +49,7 @@ impl Bench {
     }
 
     fn publish(&self) -> Publication {
-        let id = PublisherId { core: 0, key: 0, connection_id: 1 };
+        let id = ConnectionRef { core: 0, key: 0, connection_id: 1 };
         self.registry.publish(NAME, id, self.now_ms).expect("the name is free")
     }
 

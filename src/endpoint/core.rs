@@ -24,7 +24,7 @@ use crate::{
     config::Config,
     fanout::{Hub, Policy, Pump},
     rtmp::session::Session,
-    stream::PublisherId,
+    stream::ConnectionRef,
 };
 
 /// How often [`Endpoint::tick`] is to be called.
@@ -173,7 +173,7 @@ impl<I: Io> Endpoint<I> {
     }
 
     /// The connection of this key, if it is still the same one.
-    pub(super) fn find(&self, id: PublisherId) -> Option<usize> {
+    pub(super) fn find(&self, id: ConnectionRef) -> Option<usize> {
         let connection = self.connections.get(id.key)?;
         (connection.id == id.connection_id).then_some(id.key)
     }

@@ -6,7 +6,7 @@ use std::io;
 use super::transport::SendBuffer;
 use crate::access::Question;
 use crate::rtmp::session::QuestionId;
-use crate::stream::PublisherId;
+use crate::stream::ConnectionRef;
 
 /// The sockets of one core. An implementation must call back once for each operation, in any order, whatever happened to
 /// the socket meanwhile.
@@ -46,7 +46,7 @@ pub trait Io {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Asked {
     /// The connection that asks.
-    pub connection: PublisherId,
+    pub connection: ConnectionRef,
     /// The question.
     pub question: QuestionId,
 }

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     access::Verdict,
-    stream::{Form, NameNotice, PublisherId, Signal, Start},
+    stream::{ConnectionRef, Form, NameNotice, Signal, Start},
 };
 
 /// A message to one core. `S` is a socket.
@@ -22,7 +22,7 @@ pub enum Mail<S> {
     /// About a name: another publisher wants it, or it is free.
     Name {
         /// Whom it concerns.
-        connection: PublisherId,
+        connection: ConnectionRef,
         /// What has happened.
         notice: NameNotice,
     },

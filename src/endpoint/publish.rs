@@ -18,7 +18,7 @@ use crate::{
         name::StreamName,
         session::{Answer, MessageStreamId},
     },
-    stream::{NoRoom, PublishError, PublisherId},
+    stream::{ConnectionRef, NoRoom, PublishError},
 };
 
 /// How long a publisher that takes a name over waits for the one before it to let go.
@@ -324,7 +324,7 @@ impl<I: Io> Endpoint<I> {
     }
 
     /// How other cores name this connection.
-    pub(super) fn connection_id(&self, key: usize) -> PublisherId {
-        PublisherId { core: self.core, key, connection_id: self.connections[key].id }
+    pub(super) fn connection_id(&self, key: usize) -> ConnectionRef {
+        ConnectionRef { core: self.core, key, connection_id: self.connections[key].id }
     }
 }

@@ -28,7 +28,7 @@ use crate::{
         chunk::{self, MediaFormat, MessageBytes, OUT_CHUNK_SIZE},
         session::SessionConfig,
     },
-    stream::{Bounds, Form, NameNotice, PublisherId, Registry, Retention, Signal},
+    stream::{Bounds, ConnectionRef, Form, NameNotice, Registry, Retention, Signal},
 };
 
 /// What all cores share.
@@ -68,7 +68,7 @@ impl Shared {
         signals: Arc<[Signal]>,
         access: Box<dyn Access>,
         events: Box<dyn EventSink>,
-        notify_name: impl Fn(PublisherId, NameNotice) + Send + Sync + 'static,
+        notify_name: impl Fn(ConnectionRef, NameNotice) + Send + Sync + 'static,
     ) -> Arc<Self> {
         let retention = Retention {
             buffer_bytes: config.play.stream_buffer,

@@ -29,7 +29,7 @@ use crate::{
     config::Config,
     endpoint::{Mail, Mailboxes, Shared, Summary, report},
     logging,
-    stream::{MemoryKind, PublisherId, Registry, Signal},
+    stream::{ConnectionRef, MemoryKind, Registry, Signal},
 };
 
 /// Runs the relay until a signal stops it. `beside` is called before the first connection is taken, and starts what is
@@ -248,7 +248,7 @@ impl Parts {
         let signals: Arc<[Signal]> = signals.into();
         let mailboxes = Arc::new(Mailboxes::new(signals.clone()));
         let to_publishers = mailboxes.clone();
-        let notify_name = move |connection: PublisherId, notice| {
+        let notify_name = move |connection: ConnectionRef, notice| {
             to_publishers.post(connection.core, Mail::Name { connection, notice });
         };
         let events = Events::new();

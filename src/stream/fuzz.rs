@@ -8,8 +8,8 @@ use std::{collections::VecDeque, sync::Arc};
 use bytes::Bytes;
 
 use super::{
-    Bounds, Class, Entry, Form, Item, Join, PointKind, PublisherId, ReadFrame, ReadOptions, Reader, Registry,
-    Retention, Signal, Start, Stream, segment::INDEX_ENTRIES,
+    Bounds, Class, ConnectionRef, Entry, Form, Item, Join, PointKind, ReadFrame, ReadOptions, Reader,
+    Registry, Retention, Signal, Start, Stream, segment::INDEX_ENTRIES,
 };
 use crate::flv::{Frame, FrameKind, WireFormat};
 
@@ -50,7 +50,7 @@ pub fn check_any_bytes(mut bytes: &[u8]) {
     let bounds = Bounds { streams: 1, memory_bytes: usize::MAX };
     let registry =
         Arc::new(Registry::new(signals, retention, bounds, |_| Box::new(Numbered), Box::new(|_, _| ())));
-    let id = PublisherId { core: 0, key: 0, connection_id: 1 };
+    let id = ConnectionRef { core: 0, key: 0, connection_id: 1 };
     let follow = registry.follow(NAME, Form::Rtmp, 0, 0);
     let mut publication = Some(registry.publish(NAME, id, 0).expect("there is no other publisher"));
     let mut follower = Follower::new(&registry);

@@ -49,7 +49,7 @@ pub use shown::Media;
 pub use signal::{SLOTS, Signal};
 pub use start::{InvalidStart, Start};
 pub use stream_log::StreamLog;
-pub use usage::PublisherId;
+pub use usage::ConnectionRef;
 pub use writer::Formats;
 
 #[cfg(test)]
@@ -151,8 +151,8 @@ pub(crate) mod tests {
         Arc::new(Registry::new(signals, retention, bounds, |_| Box::new(Plain), Box::new(|_, _| ())))
     }
 
-    pub(crate) fn publisher(connection_id: u64) -> PublisherId {
-        PublisherId { core: 0, key: connection_id as usize, connection_id }
+    pub(crate) fn publisher(connection_id: u64) -> ConnectionRef {
+        ConnectionRef { core: 0, key: connection_id as usize, connection_id }
     }
 
     /// An H.264 key frame that ends with `mark`.

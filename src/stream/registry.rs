@@ -16,7 +16,7 @@ use super::{
     shown::Media,
     signal::Signal,
     stream_log::StreamLog,
-    usage::{Hold, PublisherId, Users},
+    usage::{ConnectionRef, Hold, Users},
     writer::{Appended, Formats, Writer},
 };
 use crate::flv::Frame;
@@ -33,7 +33,7 @@ pub struct Registry {
 }
 
 /// Takes a notice to the connection that it is for. It may be called from any thread, and must not block.
-pub type NotifyPublisher = Box<dyn Fn(PublisherId, NameNotice) + Send + Sync>;
+pub type NotifyPublisher = Box<dyn Fn(ConnectionRef, NameNotice) + Send + Sync>;
 
 /// What a publisher is notified of about its name, or the name that it waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,7 +108,7 @@ impl Registry {
     pub fn publish(
         self: &Arc<Self>,
         name: &str,
-        id: PublisherId,
+        id: ConnectionRef,
         now_ms: u64,
     ) -> Result<Publication, PublishError> {
         let usage = self.enter(name);
@@ -125,7 +125,7 @@ impl Registry {
 
     /// Notifies the publisher of this name that `next` wants it, and `next` when it is free. Only the newest one that asks
     /// is notified.
-    pub fn evict(self: &Arc<Self>, name: &str, next: PublisherId) {
+    pub fn evict(self: &Arc<Self>, name: &str, next: ConnectionRef) {
         let usage = self.enter(name);
         match usage.stream.hold.want(next) {
             Some(holder) => (self.notify)(holder, NameNotice::Wanted),
@@ -466,7 +466,7 @@ mod tests {
         let registry = registry(2);
         (0..2).for_each(|core| registry.patience(core).set(1_000));
         let mut first = registry.publish("live/s", publisher(1), 1_000).expect("free");
-        let second = PublisherId { core: 1, key: 5, connection_id: 2 };
+        let second = ConnectionRef { core: 1, key: 5, connection_id: 2 };
         let silent_ms = |now_ms| match registry.publish("live/s", second, now_ms).err() {
             Some(PublishError::Busy { silent_ms }) => silent_ms,
             other => panic!("{other:?}"),
@@ -557,10 +557,10 @@ mod tests {
     }
 
     #[derive(Clone, Default)]
-    struct Notices(Arc<Mutex<Vec<(PublisherId, NameNotice)>>>);
+    struct Notices(Arc<Mutex<Vec<(ConnectionRef, NameNotice)>>>);
 
     impl Notices {
-        fn take(&self) -> Vec<(PublisherId, NameNotice)> {
+        fn take(&self) -> Vec<(ConnectionRef, NameNotice)> {
             std::mem::take(&mut self.0.lock().unwrap())
         }
     }
@@ -579,7 +579,7 @@ mod tests {
         let (registry, notices) = registry_with_notices();
         let mut first = registry.publish("live/s", publisher(1), 0).expect("free");
         first.append_and_notify(key_frame(0, "K0"), 10);
-        let next = PublisherId { core: 1, key: 5, connection_id: 2 };
+        let next = ConnectionRef { core: 1, key: 5, connection_id: 2 };
         assert!(!first.is_wanted());
         registry.evict("live/s", next);
         assert!(first.is_wanted());
@@ -593,7 +593,7 @@ mod tests {
     fn a_publisher_that_has_gone_by_itself_needs_no_eviction() {
         let (registry, notices) = registry_with_notices();
         let follow = registry.follow("live/s", Form::Rtmp, 1, 0);
-        let next = PublisherId { core: 1, key: 5, connection_id: 2 };
+        let next = ConnectionRef { core: 1, key: 5, connection_id: 2 };
         registry.evict("live/s", next);
         assert_eq!(notices.take(), [(next, NameNotice::Free)]);
         drop(follow);
@@ -622,7 +622,7 @@ mod tests {
                 scope.spawn(move || {
                     for i in 0..500u64 {
                         let name = ["live/a", "live/b"][i as usize % 2];
-                        let id = PublisherId { core, key: 0, connection_id: i + 1 };
+                        let id = ConnectionRef { core, key: 0, connection_id: i + 1 };
                         let follow = registry.follow(name, Form::Rtmp, core, 0);
                         let mut publication = loop {
                             match registry.publish(name, id, i) {

@@ -103,14 +103,14 @@ struct HandOver<W> {
     /// Present while there is no publisher.
     writer: Option<W>,
     /// The publisher that has the name.
-    holder: Option<PublisherId>,
+    holder: Option<ConnectionRef>,
     /// The one that waits for the name.
-    next: Option<PublisherId>,
+    next: Option<ConnectionRef>,
 }
 
 /// A connection that publishes, or wants to, and where it is found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PublisherId {
+pub struct ConnectionRef {
     /// The core's number.
     pub core: usize,
     /// The connection's key in its core. Keys are used again: what has it now may be another connection.
@@ -137,7 +137,7 @@ impl<W> Hold<W> {
     /// Takes the name, if it is free and `may_have` allows it. None where another publisher has it.
     pub(super) fn take<E>(
         &self,
-        id: PublisherId,
+        id: ConnectionRef,
         patient_ms: u64,
         may_have: impl FnOnce() -> Result<(), E>,
     ) -> Option<Result<W, E>> {
@@ -157,7 +157,7 @@ impl<W> Hold<W> {
 
     /// Gives the name back. Returns the publisher that waits for it, if there is one: the caller is to notify it.
     #[must_use]
-    pub(super) fn give_back(&self, writer: W, now_ms: u64) -> Option<PublisherId> {
+    pub(super) fn give_back(&self, writer: W, now_ms: u64) -> Option<ConnectionRef> {
         let mut hand_over = self.hand_over();
         self.publisher.store(0, Ordering::Release);
         self.vacant.store(now_ms, Ordering::Release);
@@ -168,7 +168,7 @@ impl<W> Hold<W> {
 
     /// `next` waits for the name, in place of any other. Returns the publisher that has it and will give it back; none where it
     /// is free, and the caller is to notify `next` now.
-    pub(super) fn want(&self, next: PublisherId) -> Option<PublisherId> {
+    pub(super) fn want(&self, next: ConnectionRef) -> Option<ConnectionRef> {
         let mut hand_over = self.hand_over();
         hand_over.next = hand_over.holder.map(|_| next);
         hand_over.holder
@@ -233,7 +233,7 @@ impl<W> Hold<W> {
     }
 }
 
-impl PublisherId {
+impl ConnectionRef {
     /// What readers without the lock need: the key is not among it.
     fn pack(self) -> u64 {
         debug_assert!(self.connection_id < 1 << CORE_SHIFT);
@@ -353,7 +353,8 @@ mod model {
     #[test]
     fn loom_a_name_has_one_publisher_and_the_one_that_waits_is_notified_once() {
         loom::model(|| {
-            let [first, second] = [1, 2].map(|connection_id| PublisherId { core: 0, key: 70, connection_id });
+            let [first, second] =
+                [1, 2].map(|connection_id| ConnectionRef { core: 0, key: 70, connection_id });
             let hold = Arc::new(Hold::free(()));
             let held = Arc::new(AtomicBool::new(false));
             let publish = |hold: &Hold<()>, held: &AtomicBool, id| {
