@@ -1,6 +1,6 @@
 //! Reads the source and enforces the rules of ARCHITECTURE.md: the direction of imports, which modules do I/O, where
-//! unsafe code lives, that a file begins with what it owns and is small enough for one idea. Checks that the tests named in
-//! docs/reliability.md exist.
+//! unsafe code lives, that a file begins with what it owns and is small enough for one idea. Checks that the tests
+//! named in docs/reliability.md exist.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -303,8 +303,8 @@ fn the_reader_of_imports_sees_groups_and_paths() {
     assert_eq!(named.into_iter().collect::<Vec<_>>(), ["config", "flv", "rtmp", "stream"]);
 }
 
-/// A test is named by its path, where `…` stands for any text: `relay limits::one_stream_past_the_limit_…`. One without a
-/// path is in the file that was named before it on the line.
+/// A test is named by its path, where `…` stands for any text: `relay limits::one_stream_past_the_limit_…`. One without
+/// a path is in the file that was named before it on the line.
 #[test]
 fn tests_named_in_the_reliability_document_exist() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));

@@ -1,5 +1,5 @@
-//! Unusual encoders: several tracks, one message per slice, an initial burst, late audio, still video, a clock that begins
-//! anywhere. Players get everything.
+//! Unusual encoders: several tracks, one message per slice, an initial burst, late audio, still video, a clock that
+//! begins anywhere. Players get everything.
 
 use std::process::Command;
 

@@ -1,5 +1,5 @@
-//! Real publishers and players against the built relay. Other programs are needed, so `./test --quick` leaves this binary
-//! out.
+//! Real publishers and players against the built relay. Other programs are needed, so `./test --quick` leaves this
+//! binary out.
 
 mod broadcast;
 mod encoders;

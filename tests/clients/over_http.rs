@@ -46,7 +46,8 @@ fn audio_only_and_video_only_streams_are_played_over_http_as_they_are() {
 
 #[test]
 fn ffmpeg_ends_without_an_error_when_the_stream_does() {
-    // Newer versions report an error after the last chunk of a body, from any server, unless an option keeps the connection.
+    // Newer versions report an error after the last chunk of a body, from any server, unless an option keeps the
+    // connection.
     for (program, options) in [("ffmpeg", &[][..]), (NEWER_FFMPEG, &["-multiple_requests", "1"])] {
         let relay = Relay::start(SHORT_GRACE);
         let clip = Clip::AUDIO_VIDEO.seconds(3);

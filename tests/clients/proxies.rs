@@ -1,5 +1,5 @@
-//! The relay behind a real nginx with the usual one-line `proxy_pass`: what clients without a token may do through it, and
-//! that viewers and operators can do everything they could before.
+//! The relay behind a real nginx with the usual one-line `proxy_pass`: what clients without a token may do through it,
+//! and that viewers and operators can do everything they could before.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};

@@ -1,5 +1,5 @@
-//! The built relay while the machine fails: networks that go silent, clocks that jump, a process that stands still. These
-//! need programs and privileges that `./test --quick` does without.
+//! The built relay while the machine fails: networks that go silent, clocks that jump, a process that stands still.
+//! These need programs and privileges that `./test --quick` does without.
 
 mod clock;
 #[path = "../relay/crowd.rs"]

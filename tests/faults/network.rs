@@ -172,8 +172,8 @@ fn peers_whose_network_dies_before_they_publish_or_play_are_disconnected_in_time
     });
 }
 
-/// A player's cable is pulled for two seconds, in which 300 frames are published. Returns the frames that it received, and how
-/// many were sent.
+/// A player's cable is pulled for two seconds, in which 300 frames are published. Returns the frames that it received,
+/// and how many were sent.
 fn play_over_a_break(config: &str) -> (Source, Vec<crate::frames::Seen>, u64) {
     let mut relay = Relay::start_at(RELAY, config);
     let network = Network::new(1);

@@ -6,7 +6,8 @@ use crate::crowd::{Crowd, Id};
 use crate::frames::Source;
 use crate::support::Relay;
 
-/// An encoder that publishes `live/a` on message stream 1 and `live/b` on 2, frame 0 of each sent, and one player per stream.
+/// An encoder that publishes `live/a` on message stream 1 and `live/b` on 2, frame 0 of each sent, and one player per
+/// stream.
 struct Stage {
     crowd: Crowd,
     encoder: Id,

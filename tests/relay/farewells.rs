@@ -1,5 +1,5 @@
-//! A client that the relay disconnects is sent the reason, if its protocol can carry one. Reasons that have tests of their
-//! own are not here: refused publishers and players, takeovers, limits, ended streams, an operator's request.
+//! A client that the relay disconnects is sent the reason, if its protocol can carry one. Reasons that have tests of
+//! their own are not here: refused publishers and players, takeovers, limits, ended streams, an operator's request.
 
 use std::io::{Read, Write};
 

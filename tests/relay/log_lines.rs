@@ -12,8 +12,8 @@ use fanfare::rtmp::message::type_id;
 use crate::raw::{handshake, send_and_wait_for_close};
 use crate::support::Relay;
 
-/// Characters that could end a line, begin another one, move a terminal's cursor, close a quotation, reverse the text or
-/// hide it.
+/// Characters that could end a line, begin another one, move a terminal's cursor, close a quotation, reverse the text
+/// or hide it.
 const HOSTILE: &str = "x\nWARN forged\r\n\u{1b}[2J\u{1b}]0;t\u{7}\"} {\\\u{202e}\u{2066}\u{61c}\u{2028}\u{85}\u{200b}\u{feff}\u{0}é";
 /// Valid in a name, and looks like the fields of a log line.
 const FIELDS: &str = "a peer=10.0.0.1:1 \" peer=10.0.0.2:1 reason=\"forged' {\"level\":\"x\"} é";

@@ -1,5 +1,5 @@
-//! A thousand connections from one address that make the relay hold as much memory as they can: the memory accounting is
-//! right, the budget is enforced, and other clients are not affected.
+//! A thousand connections from one address that make the relay hold as much memory as they can: the memory accounting
+//! is right, the budget is enforced, and other clients are not affected.
 
 use std::{
     io::{Read, Write},

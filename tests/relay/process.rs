@@ -131,8 +131,8 @@ fn sigquit_and_sigpwr_notify_players_and_the_relay_exits_with_0() {
     }
 }
 
-/// All signals except those that stop the relay, that no process can handle, that suspend a shell's job, that a fault in
-/// the program raises, and two that the C library reserves.
+/// All signals except those that stop the relay, that no process can handle, that suspend a shell's job, that a fault
+/// in the program raises, and two that the C library reserves.
 #[test]
 fn no_other_signal_ends_the_relay_or_costs_a_player_a_frame() {
     let stops = [Signal::INT, Signal::QUIT, Signal::TERM, Signal::POWER];

@@ -121,8 +121,8 @@ fn a_second_publisher_takes_over_if_the_configuration_says_so() {
     relay.wait_for_log(&["another publisher took over the name"]);
 }
 
-/// The second publisher sends other headers and its frames from 0; players that had the first `sent` frames of the first
-/// publisher get both, with continuous timestamps.
+/// The second publisher sends other headers and its frames from 0; players that had the first `sent` frames of the
+/// first publisher get both, with continuous timestamps.
 fn assert_goes_on(crowd: &mut Crowd, players: &[Id], one: &Source, sent: u64, second: Id, two: &Source) {
     crowd.send_headers(second, two);
     crowd.send_frames(second, two, 0..60);
@@ -249,5 +249,6 @@ fn players_of_an_unpublished_name_are_notified_after_wait_for_publisher_and_clos
     assert!(!crowd[other[0]].is_closed && !crowd[publisher].is_closed);
 }
 
-/// What the relay puts between the last frame of one publisher and the first of the next: the duration of a video frame.
+/// What the relay puts between the last frame of one publisher and the first of the next: the duration of a video
+/// frame.
 const RESUME_STEP_MS: u32 = 40;

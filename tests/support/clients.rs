@@ -211,8 +211,8 @@ impl Publisher {
         Process::start_logged(command, &new_file(relay.dir(), &format!("{self:?}"), "log"))
     }
 
-    /// A copy of what it sends: GStreamer's muxer changes the timestamps, and the newer FFmpeg's changes the headers. The
-    /// older FFmpeg makes no copy: it sends what is in the file.
+    /// A copy of what it sends: GStreamer's muxer changes the timestamps, and the newer FFmpeg's changes the headers.
+    /// The older FFmpeg makes no copy: it sends what is in the file.
     pub fn sent_file(self, relay: &Relay) -> PathBuf {
         relay.dir().join(format!("sent-by-{self:?}.flv"))
     }

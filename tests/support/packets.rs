@@ -72,8 +72,8 @@ pub struct Received {
     pub offset_ms: i64,
 }
 
-/// Fails the test unless the recording is, for audio and for video, an unbroken run of what was published, with the same
-/// timestamps up to a constant. Returns that run.
+/// Fails the test unless the recording is, for audio and for video, an unbroken run of what was published, with the
+/// same timestamps up to a constant. Returns that run.
 pub fn assert_gap_free(player: &str, published: &[Packet], recorded: &[Packet]) -> Received {
     assert!(!recorded.is_empty(), "{player} recorded nothing");
     let audio = run_of(player, Kind::Audio, published, recorded);

@@ -35,8 +35,8 @@ impl Process {
         process
     }
 
-    /// Runs `command` with its output as the command says. A program that is not installed fails the test, with a message
-    /// that names its Debian package.
+    /// Runs `command` with its output as the command says. A program that is not installed fails the test, with a
+    /// message that names its Debian package.
     pub fn start(mut command: Command) -> Process {
         let program = command.get_program().to_string_lossy().into_owned();
         let child = command.stdin(Stdio::null()).spawn().unwrap_or_else(|error| match error.kind() {

@@ -1,5 +1,5 @@
-//! An FFmpeg that publishes a file to several relays at once in real time, and when it sent each frame. Each frame shows
-//! its number.
+//! An FFmpeg that publishes a file to several relays at once in real time, and when it sent each frame. Each frame
+//! shows its number.
 
 use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};

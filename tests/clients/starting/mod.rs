@@ -1,5 +1,5 @@
-//! How soon VLC shows a stream that has been live for a while, and how far behind live it stays, with the two commands of
-//! the README, compared with nginx-rtmp, which gets the same frames from the same encoder in the same run.
+//! How soon VLC shows a stream that has been live for a while, and how far behind live it stays, with the two commands
+//! of the README, compared with nginx-rtmp, which gets the same frames from the same encoder in the same run.
 
 mod encoder;
 mod nginx;
@@ -19,8 +19,8 @@ const GOAL: Duration = Duration::from_millis(1500);
 /// VLC has to start, and two cores may be busy.
 const TRIES: usize = 3;
 
-/// FFmpeg's reader, which VLC uses, takes 40 frames of H.264 to analyse a stream, and VLC plays from the first of them. At
-/// 25 frames per second VLC is behind by 1.6 s whatever a relay does, at 30 by 1.33 s; at 60 the relay makes the
+/// FFmpeg's reader, which VLC uses, takes 40 frames of H.264 to analyse a stream, and VLC plays from the first of them.
+/// At 25 frames per second VLC is behind by 1.6 s whatever a relay does, at 30 by 1.33 s; at 60 the relay makes the
 /// difference.
 #[test]
 fn vlc_shows_a_late_joiner_its_first_frame_at_once_and_near_live() {
