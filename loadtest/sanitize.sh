@@ -45,5 +45,5 @@ trap 'rm -f "$known"' EXIT
 printf 'race:papaya::\nrace:seize::\n' >"$known"
 export TSAN_OPTIONS="halt_on_error=1:suppressions=$known:${TSAN_OPTIONS-}"
 
-cargo test "${std[@]}" --locked --no-fail-fast --target "$TARGET" --target-dir "target/$folder" --lib --test relay \
-    -- "${FILTERS[@]}"
+cargo test "${std[@]}" --locked --no-fail-fast --target "$TARGET" --target-dir "target/$folder" \
+    --package fanfare --lib --test relay -- "${FILTERS[@]}"
