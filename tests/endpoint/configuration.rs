@@ -11,7 +11,7 @@ use fanfare::{
 use super::{
     bench::{
         PING_REQUEST, audio, config, has_ended, is_live, key_frame, large_key_frame, logged, occurrences,
-        pass_talking, raw, raw_publisher, say, times, tiny,
+        pass_talking, raw, raw_publisher, say, times, tiny, trouble,
     },
     world::{Peer, SocketId, World},
 };
@@ -235,4 +235,42 @@ fn players_of_a_stream_that_goes_on_keep_the_log_of_its_start() {
     assert!(is_live(&world, "a") && !player.has_ended);
     assert_eq!(times(&player)[2..].first(), Some(&1_000), "the one that was under way");
     assert_eq!(times(&player)[3..], [7_000], "and the newest");
+}
+
+#[test]
+fn the_latency_budget_counts_for_the_next_frame_of_a_busy_core() {
+    for budget_ms in [150, 0] {
+        let mut world = World::new(Config::default());
+        let mut publisher = live(&mut world);
+        let mut player = world.player(0, "a");
+        let troubled = trouble(&mut world);
+        replace(&world, |config| config.play.latency_budget = Duration::from_millis(budget_ms));
+        pass_talking(&mut world, &mut publisher, 100);
+        // A pass that takes long, after which the core would rest.
+        publisher.publish(&key_frame(1_000));
+        publisher.send(&world);
+        world.round(0);
+        troubled.work_us.set(500_000);
+        world.round(0);
+        troubled.work_us.set(0);
+        world.talk(&mut player);
+        assert_eq!(times(&player)[2..], [1_000]);
+        publisher.publish(&key_frame(1_500));
+        world.talk(&mut publisher);
+        world.talk(&mut player);
+        assert_eq!(times(&player).len(), if budget_ms == 0 { 4 } else { 3 });
+        world.pass_ms(budget_ms);
+        world.talk(&mut player);
+        assert_eq!(times(&player)[2..], [1_000, 1_500]);
+    }
+}
+
+#[test]
+fn what_needs_a_restart_stays_as_it_was() {
+    let mut world = World::new(config(|config| config.limits.streams = 1));
+    let _first = world.publisher(0, "a");
+    replace(&world, |config| config.limits.streams = 100);
+    let mut second = world.client(0, Role::Publish, "b");
+    world.talk(&mut second);
+    assert_eq!(second.last_code(), "NetStream.Publish.Denied");
 }
