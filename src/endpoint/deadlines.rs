@@ -41,6 +41,11 @@ impl<I: Io> Endpoint<I> {
             if connection.is_closing() || !connection.is_publishing() {
                 return false;
             }
+            if connection.session.has_open_question() {
+                // It may be talking: it is not read before its question is answered.
+                connection.heard_ms = self.now.patient_ms;
+                connection.publications().for_each(|publication| publication.heard(self.now.ms));
+            }
             let since_ping_ms = self.now.patient_ms - connection.pinged_ms;
             let is_quiet = self.now.patient_ms - connection.heard_ms >= quiet_ms;
             if since_ping_ms >= ping_ms || (is_quiet && since_ping_ms >= quiet_ms) {

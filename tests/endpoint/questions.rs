@@ -6,7 +6,7 @@ use fanfare::{
     access::{Access, Action, Decision, Question, Verdict},
     config::{Config, SecondPublisher},
     endpoint::{Asked, Mail, ReasonKind, report::Event},
-    rtmp::{client::Role, command::Command},
+    rtmp::{client::Role, command::Command, message::type_id},
 };
 
 use super::{
@@ -488,4 +488,53 @@ fn an_operator_may_end_one_that_asks() {
     let asked = newest(&world).0;
     decide(&mut world, asked, Verdict::Allow);
     assert!(begun(&world).is_empty());
+}
+
+/// A publisher of `live/a` that asks to publish `live/asks` as well, and reads nothing.
+fn publisher_that_asks(config: Config) -> (World, SocketId) {
+    let rules = Rules(|question| match question.name.as_str() {
+        "live/asks" => Decision::Ask,
+        _ => Decision::Verdict(Verdict::Allow),
+    });
+    let mut world = world_with(rules, config);
+    let socket = super::bench::raw_publisher(&mut world, "a");
+    let publish = Command::call("publish", 4.0, ["asks".into()]);
+    say(&world, socket, &super::bench::message(type_id::COMMAND_AMF0, 2, publish.to_bytes()));
+    world.settle();
+    assert_eq!(newest(&world).1.name, "live/asks");
+    (world, socket)
+}
+
+#[test]
+fn the_time_of_a_question_is_no_silence_of_a_publisher_which_is_not_read_meanwhile() {
+    let (mut world, socket) =
+        publisher_that_asks(config(|config| config.limits.publisher_timeout = Duration::from_secs(5)));
+    world.pass_ms(9_000);
+    assert!(is_live(&world, "a") && !has_ended(&world, socket));
+    let mut second = world.client(0, Role::Publish, "a");
+    world.talk(&mut second);
+    assert_eq!(second.last_code(), "NetStream.Publish.BadName");
+    let asked = newest(&world).0;
+    decide(&mut world, asked, Verdict::Allow);
+    world.pass_ms(4_900);
+    assert!(is_live(&world, "a") && is_live(&world, "asks"));
+    world.pass_ms(100);
+    assert!(!is_live(&world, "a") && has_ended(&world, socket), "it is silent since it is read again");
+}
+
+#[test]
+fn a_stream_of_a_connection_that_is_denied_leaves_the_other_alone() {
+    let (mut world, socket) = publisher_that_asks(Config::default());
+    let asked = newest(&world).0;
+    decide(&mut world, asked, deny("one is enough"));
+    assert!(hears(&world, socket, "one is enough"));
+    assert!(is_live(&world, "a") && !is_live(&world, "asks") && !has_ended(&world, socket));
+}
+
+#[test]
+fn another_name_that_is_a_path_of_the_api_is_refused() {
+    let (world, peer) =
+        outcome(Action::Publish, &Verdict::AllowAs("api/v1/streams".to_owned()), When::After2Seconds);
+    assert_eq!(peer.last_code(), "NetStream.Publish.BadName");
+    assert!(has_ended(&world, peer.socket) && begun(&world).is_empty());
 }
