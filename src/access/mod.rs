@@ -47,6 +47,13 @@ pub enum Verdict {
     },
 }
 
+impl Verdict {
+    /// The rules leave the question to a service, and there is none.
+    pub fn undecided() -> Self {
+        Self::Deny { reason: "no service decides".to_owned() }
+    }
+}
+
 /// What the rules make of a question.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decision {

@@ -14,6 +14,8 @@ use crate::endpoint::Stalled;
 pub(super) struct HttpError {
     pub(super) status: StatusCode,
     pub(super) reason: String,
+    /// Where the client is to go instead.
+    pub(super) location: Option<HeaderValue>,
 }
 
 #[derive(Serialize)]
@@ -29,7 +31,7 @@ impl From<Stalled> for HttpError {
 
 impl HttpError {
     pub(super) fn new(status: StatusCode, reason: impl Into<String>) -> Self {
-        Self { status, reason: reason.into() }
+        Self { status, reason: reason.into(), location: None }
     }
 
     pub(super) fn bad_request(reason: impl Into<String>) -> Self {
@@ -38,6 +40,17 @@ impl HttpError {
 
     pub(super) fn not_found(reason: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, reason)
+    }
+
+    /// To this address.
+    pub(super) fn redirect(address: &str) -> Self {
+        match HeaderValue::from_str(address) {
+            Ok(location) => Self {
+                location: Some(location),
+                ..Self::new(StatusCode::FOUND, "the stream is on another server")
+            },
+            Err(_) => Self::new(StatusCode::BAD_GATEWAY, "the address of another server is not valid"),
+        }
     }
 
     pub(super) fn method() -> Self {
@@ -50,6 +63,9 @@ impl IntoResponse for HttpError {
         let mut response = (self.status, Json(Body { error: &self.reason })).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if let Some(location) = self.location {
+            headers.insert(header::LOCATION, location);
+        }
         if self.status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }

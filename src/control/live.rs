@@ -1,7 +1,7 @@
 //! Requests for a stream: `/app/name.flv`, over HTTP or WebSocket. Decides on the response, or on the format and the
 //! start of a player that a core then serves.
 
-use std::time::SystemTime;
+use std::{net::SocketAddr, time::SystemTime};
 
 use axum::{
     body::{Body, HttpBody},
@@ -19,6 +19,8 @@ use super::{
     state::{self, Control},
 };
 use crate::{
+    access::{Action, Question, Verdict},
+    endpoint::Protocol,
     http::paths,
     rtmp::name::StreamName,
     stream::{Form, Start},
@@ -41,7 +43,11 @@ pub(super) fn is_stream(uri: &Uri) -> bool {
 }
 
 /// The player that this request becomes, or in the error the complete response.
-pub(super) fn answer<B: HttpBody>(control: &Control, request: &Request<B>) -> Result<Live, Box<Response>> {
+pub(super) fn answer<B: HttpBody>(
+    control: &Control,
+    peer: SocketAddr,
+    request: &Request<B>,
+) -> Result<Live, Box<Response>> {
     let config = control.relay.config();
     let origins = state::stream_origins(&config);
     let refuse = |error: HttpError| with_origin(origins, request.headers(), error.into_response());
@@ -56,7 +62,7 @@ pub(super) fn answer<B: HttpBody>(control: &Control, request: &Request<B>) -> Re
             return Err(with_origin(origins, request.headers(), response));
         }
     }
-    let (stream, start) = requested(control, request).map_err(refuse)?;
+    let (stream, start) = requested(control, peer, request).map_err(refuse)?;
     let form = form(request);
     let head = match form {
         Form::WebsocketFlv => websocket_head(origins, request)
@@ -78,7 +84,11 @@ pub(super) fn answer<B: HttpBody>(control: &Control, request: &Request<B>) -> Re
 }
 
 /// The stream, and where the player starts.
-fn requested<B: HttpBody>(control: &Control, request: &Request<B>) -> Result<(String, Start), HttpError> {
+fn requested<B: HttpBody>(
+    control: &Control,
+    peer: SocketAddr,
+    request: &Request<B>,
+) -> Result<(String, Start), HttpError> {
     if !request.body().is_end_stream() {
         return Err(HttpError::bad_request("a request for a stream cannot have a body"));
     }
@@ -91,12 +101,30 @@ fn requested<B: HttpBody>(control: &Control, request: &Request<B>) -> Result<(St
     if control.relay.is_draining() {
         return Err(HttpError::new(StatusCode::SERVICE_UNAVAILABLE, "the relay is shutting down"));
     }
-    let name = name.to_string();
+    let name = allowed(control, peer, request, name)?;
     // A stream that only RTMP players wait for does not exist for HTTP.
     if !control.relay.can_be_watched(&name) {
         return Err(HttpError::not_found(format!("{name} is not published")));
     }
     Ok((name, start))
+}
+
+/// The name under which the peer may play this stream.
+fn allowed<B>(
+    control: &Control,
+    peer: SocketAddr,
+    request: &Request<B>,
+    name: StreamName,
+) -> Result<String, HttpError> {
+    let query = request.uri().query().unwrap_or_default().to_owned();
+    let protocol = Protocol::of(form(request)).name();
+    let question = Question { action: Action::Play, name: name.to_string(), query, peer, protocol };
+    match control.relay.decide(&question) {
+        Verdict::Allow => Ok(question.name),
+        Verdict::AllowAs(name) => Ok(name),
+        Verdict::Redirect(address) => Err(HttpError::redirect(&address)),
+        Verdict::Deny { reason } => Err(HttpError::new(StatusCode::FORBIDDEN, reason)),
+    }
 }
 
 fn body_headers() -> HeaderMap {

@@ -119,6 +119,7 @@ mod tests {
     };
 
     use super::*;
+    use crate::access::{self, Access, Action, Decision, Question, Verdict};
     use crate::config::Config;
 
     const TOKEN: &str = "token-for-writing";
@@ -152,7 +153,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_replaced_configuration_is_in_force_from_the_next_request_on() {
-        let relay = net::without_cores(config(1));
+        let relay = net::without_cores(config(1), Box::new(access::Open));
         let started = start(relay.clone()).await.expect("it starts").expect("HTTP is wanted");
         let head = |token: &str, path: &str| ask_with(token, started.addresses[0], "GET", path).0;
         let may_read = |token: &str| head(token, "/api/v1/config").starts_with("HTTP/1.1 200 ");
@@ -175,9 +176,42 @@ mod tests {
         assert_eq!((may_read(TOKEN), may_read(another), may_read("")), (true, false, false));
     }
 
+    /// Decides by the stream's name.
+    struct ByName;
+
+    impl Access for ByName {
+        fn decide(&self, question: &Question) -> Decision {
+            assert_eq!((question.action, question.protocol), (Action::Play, "http_flv"));
+            assert_eq!(question.query, "key=secret");
+            Decision::Verdict(match question.name.as_str() {
+                "live/denied" => Verdict::Deny { reason: "not with this key".to_owned() },
+                "live/elsewhere" => Verdict::Redirect("http://other.example/live/a.flv".to_owned()),
+                "live/renamed" => Verdict::AllowAs("live/another".to_owned()),
+                "live/asked" => return Decision::Ask,
+                _ => Verdict::Allow,
+            })
+        }
+    }
+
+    #[tokio::test]
+    async fn a_player_over_http_is_asked_about_like_any_other() {
+        let started = start(net::without_cores(config(1), Box::new(ByName))).await;
+        let address = started.expect("it starts").expect("HTTP is wanted").addresses[0];
+        let get = |name: &str| ask_with(TOKEN, address, "GET", &format!("/live/{name}.flv?key=secret"));
+        let (head, body) = get("denied");
+        assert!(head.starts_with("HTTP/1.1 403 ") && body.contains("not with this key"), "{head} {body}");
+        assert!(head.contains("access-control-allow-origin"), "a page learns why: {head}");
+        let head = get("elsewhere").0;
+        assert!(head.starts_with("HTTP/1.1 302 "), "{head}");
+        assert!(head.contains("location: http://other.example/live/a.flv"), "{head}");
+        assert!(get("renamed").1.contains("live/another is not published"));
+        assert!(get("asked").0.starts_with("HTTP/1.1 403 "));
+        assert!(get("a").0.starts_with("HTTP/1.1 404 "));
+    }
+
     #[tokio::test]
     async fn a_stalled_core_is_named_in_time_and_delays_no_request() {
-        let relay = net::without_cores(config(2));
+        let relay = net::without_cores(config(2), Box::new(access::Open));
         let started = start(relay.clone()).await.expect("it starts").expect("HTTP is wanted");
         let address = started.addresses[0];
         let unavailable = "HTTP/1.1 503 Service Unavailable";

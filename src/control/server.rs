@@ -178,7 +178,7 @@ impl Service<Request<Incoming>> for Requests {
                 }
             });
         }
-        let answer = match live::answer(&self.control, &request) {
+        let answer = match live::answer(&self.control, self.client.peer, &request) {
             Ok(live) => {
                 *self.live.lock().unwrap_or_else(PoisonError::into_inner) = Some(live);
                 Err(BecomesPlayer)

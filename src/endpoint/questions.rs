@@ -52,7 +52,7 @@ impl<I: Io> Endpoint<I> {
         let open = OpenQuestion { question, about, asked_since_ms: None, renamed: None };
         connection.asked = Some(Box::new(open));
         let asked = Question { action, name, query, peer, protocol };
-        match self.shared.access.decide(&asked) {
+        match self.shared.decide(&asked) {
             Decision::Verdict(verdict) => self.decide(key, verdict),
             Decision::Ask => {
                 if let Some(open) = &mut self.connections[key].asked {

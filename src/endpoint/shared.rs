@@ -20,7 +20,7 @@ use super::{
     vacated::Vacated,
 };
 use crate::{
-    access::Access,
+    access::{Access, Decision, Question},
     config::{Config, Limits},
     flv::FlvFormat,
     http::{ChunkedFormat, websocket::WebSocketFormat},
@@ -35,7 +35,7 @@ use crate::{
 pub struct Shared {
     config: ArcSwap<Config>,
     pub(super) admission: Arc<Admission>,
-    pub(super) access: Box<dyn Access>,
+    access: Box<dyn Access>,
     registry: Arc<Registry>,
     signals: Arc<[Signal]>,
     next_id: AtomicU64,
@@ -104,6 +104,11 @@ impl Shared {
     /// Puts another configuration in force. What [`Config::needs_restart`] names stays as it was at the start.
     pub fn set_config(&self, config: Config) {
         self.config.store(Arc::new(config));
+    }
+
+    /// What the rules in force make of this question.
+    pub fn decide(&self, question: &Question) -> Decision {
+        self.access.decide(question)
     }
 
     /// All streams.

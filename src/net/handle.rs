@@ -15,6 +15,7 @@ use tokio::{
 };
 
 use crate::{
+    access::{Decision, Question, Verdict},
     config::Config,
     endpoint::{
         Entrance, EventSink, HttpPlayer, LineKind, Mail, Mailboxes, Refusal, Reply, Shared, Stalled, Ticket,
@@ -234,6 +235,15 @@ impl Handle {
             }
         }
         (answers, stalled)
+    }
+
+    /// Whether a peer whose request came over HTTP may do this. No service answers questions: what the rules do not
+    /// decide is denied.
+    pub fn decide(&self, question: &Question) -> Verdict {
+        match self.shared.decide(question) {
+            Decision::Verdict(verdict) => verdict,
+            Decision::Ask => Verdict::undecided(),
+        }
     }
 
     /// A place for a connection that another listener has accepted.

@@ -265,8 +265,8 @@ impl Parts {
 
 /// A relay none of whose cores runs: all of them stand still.
 #[cfg(test)]
-pub(crate) fn without_cores(config: Config) -> Handle {
-    Parts::new(config, Box::new(access::Open)).expect("pipes").0.handle(&[])
+pub(crate) fn without_cores(config: Config, access: Box<dyn Access>) -> Handle {
+    Parts::new(config, access).expect("pipes").0.handle(&[])
 }
 
 /// A relay needs a descriptor per connection.

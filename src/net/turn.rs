@@ -318,7 +318,7 @@ impl Io for Sockets {
 
     /// No service answers questions: what the rules do not decide is denied.
     fn ask(&mut self, asked: Asked, _question: Question) {
-        let verdict = Verdict::Deny { reason: "no service decides".to_owned() };
+        let verdict = Verdict::undecided();
         self.mailboxes.post(self.number, Mail::Verdict { asked, verdict });
     }
 
