@@ -78,16 +78,18 @@ impl Attack {
             thread::spawn(move || {
                 while !is_over.load(Ordering::Relaxed) {
                     let now = memory(&relay);
-                    let mut max = max.lock().unwrap();
-                    max.resident = max.resident.max(now.resident);
-                    max.counted = max.counted.max(now.counted);
-                    max.output = max.output.max(now.output);
-                    drop(max);
+                    max.lock().unwrap().raise_to(now);
                     thread::sleep(Duration::from_millis(10));
                 }
             })
         };
         Self { relay, bystanders, budget: mib * MIB, before, max, is_over, watch: Some(watch) }
+    }
+
+    /// Measures now, in addition to the regular measurements: for what does not last.
+    fn sample(&self) {
+        let now = memory(&self.relay);
+        self.max.lock().unwrap().raise_to(now);
     }
 
     /// Compares accounting, process and budget, while the connections that hold memory are still open.
@@ -132,6 +134,15 @@ impl Attack {
         self.is_over.store(true, Ordering::Relaxed);
         self.watch.take().unwrap().join().unwrap();
         self.bystanders.finish();
+    }
+}
+
+impl Memory {
+    /// Keeps the larger one of each.
+    fn raise_to(&mut self, now: Self) {
+        self.resident = self.resident.max(now.resident);
+        self.counted = self.counted.max(now.counted);
+        self.output = self.output.max(now.output);
     }
 }
 
@@ -274,11 +285,13 @@ fn responses_that_are_not_read_stay_within_the_budget() {
     let mut attack = Attack::new("");
     let sockets: Vec<TcpStream> =
         (0..CONNECTIONS / 4).map(|_| connect_without_reading(attack.relay.address())).collect();
-    // The kernel buffers 128 KiB of unread responses; these are 160.
-    let requests = command(0, &"x".repeat(255), vec![]).repeat(100);
+    // The kernel buffers 128 KiB of unread responses; these are 160. In steps of 4 KiB, so that one sample sees many
+    // connections that hold responses before the first of them exceeds its limit of 16 KiB.
+    let requests = command(0, &"x".repeat(255), vec![]).repeat(10);
     sockets.iter().for_each(|socket| send(socket, &connect_and_create_stream()));
-    for _ in 0..4 {
+    for _ in 0..40 {
         sockets.iter().for_each(|socket| send(socket, &requests));
+        attack.sample();
     }
     attack.check("unread responses");
     let output = attack.max.lock().unwrap().output;
@@ -369,9 +382,10 @@ fn websocket_pings_whose_pongs_are_not_read_stay_within_the_budget() {
     let address = attack.relay.http_address();
     let sockets: Vec<TcpStream> = (0..CONNECTIONS).map(|_| connect_without_reading(address)).collect();
     sockets.iter().for_each(|socket| send(socket, websocket("/live/a.flv").as_bytes()));
-    let ping = [&[0x89, 0x80 | 125, 0, 0, 0, 0][..], &[0; 125]].concat().repeat(200);
-    for _ in 0..4 {
+    let ping = [&[0x89, 0x80 | 125, 0, 0, 0, 0][..], &[0; 125]].concat().repeat(20);
+    for _ in 0..40 {
         sockets.iter().for_each(|socket| send(socket, &ping));
+        attack.sample();
     }
     attack.check("pings");
     let output = attack.max.lock().unwrap().output;
