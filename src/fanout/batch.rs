@@ -1,4 +1,5 @@
-//! The bytes of one send, held where they are until the kernel has taken them.
+//! The log bytes that a player is given at a time, held where they are until the kernel has taken them. What the socket takes
+//! is a send: it may be a batch, part of one, or a batch that a transport has encoded.
 
 use std::{rc::Rc, sync::Arc};
 
@@ -6,15 +7,15 @@ use bytes::{Buf, Bytes};
 
 use crate::stream::Segment;
 
-/// A segment as one core holds it: the shared count moves once a core, the core's own count once a send.
+/// A segment as one core holds it: the shared count changes once per core, the core's own count once per batch.
 pub(super) type Local = Rc<Arc<Segment>>;
 
-/// What one send takes, ready on the wire. A clone is the same bytes.
+/// What the hub gives for one player, ready for the wire. A clone is the same bytes.
 #[derive(Clone)]
 pub enum Batch {
     /// Bytes of this connection or of this joiner: answers, preambles.
     Own(Bytes),
-    /// A stretch of a stream log that everybody shares.
+    /// A stretch of a stream log, shared with all other players.
     Shared(Shared),
 }
 
@@ -31,7 +32,7 @@ impl Batch {
         Batch::Shared(Shared { segment: segment.clone(), from, to })
     }
 
-    /// Takes off the first `n` bytes, which have been sent.
+    /// Removes the first `n` bytes, which have been sent.
     pub fn advance(&mut self, n: usize) {
         match self {
             Batch::Own(bytes) => bytes.advance(n),
@@ -39,7 +40,7 @@ impl Batch {
         }
     }
 
-    /// The bytes. They stay where they are for as long as the batch lives, wherever it is moved.
+    /// The bytes. They stay at the same address for as long as the batch lives, even if it is moved.
     pub fn bytes(&self) -> &[u8] {
         match self {
             Batch::Own(bytes) => bytes,

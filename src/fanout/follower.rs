@@ -1,4 +1,4 @@
-//! One core's view of one stream: the segments from the oldest kept to the head, and the players that watch it here.
+//! One core's view of one stream: its segments from the oldest kept to the newest, and the players that watch it here.
 
 use std::{collections::VecDeque, rc::Rc, sync::Arc};
 
@@ -51,13 +51,13 @@ impl Follower {
         self.follow.form()
     }
 
-    /// Takes in segments that have been opened, lets go of those that have been retired.
+    /// Adds segments that have been opened, drops those that have been retired.
     pub(super) fn sync(&mut self) {
         while let Some(newest) = self.view.back() {
             match newest.next() {
                 Next::Segment(next) => self.view.push_back(Rc::new(next)),
                 Next::NotYet => break,
-                // So slow was this core that the log went on without it; its players will be placed anew.
+                // This core was so slow that the log has left its view behind; its players will be placed anew.
                 Next::Gone => self.view.clear(),
             }
         }
@@ -67,14 +67,14 @@ impl Follower {
         }
     }
 
-    /// Whether nothing comes after this place, by segment and offset, yet.
+    /// Whether nothing comes after this place yet.
     pub(super) fn ends_at(&self, (sequence, offset): (u64, u32)) -> bool {
         self.view.back().is_some_and(|newest| {
             newest.sequence == sequence && newest.committed().bytes.len() == offset as usize
         })
     }
 
-    /// Puts the player where it can begin, if there is such a place now. True where it stands in the log then.
+    /// Places the player where it can begin, if there is such a place now. True where it stands in the log.
     pub(super) fn place(&mut self, player: &mut Player, now_ms: u64) -> bool {
         if let Place::Parked(parked) = &player.place {
             player.place = match parked.cursor() {
@@ -104,8 +104,8 @@ impl Follower {
         self.place_at(player, point)
     }
 
-    /// Moves a player that stands between two messages to the point where players join, if that is ahead of it. A
-    /// player that has fallen out of the log and finds no such point waits for the next.
+    /// Moves a player that stands between two messages to the join point, if that is ahead of it. A player that has fallen out
+    /// of the log waits if there is no such point.
     pub(super) fn skip(&mut self, player: &mut Player, now_ms: u64) -> bool {
         let Place::At(cursor) = &player.place else { return false };
         let after = cursor.position();
@@ -120,13 +120,12 @@ impl Follower {
         }
     }
 
-    /// Moves a cursor that has come to its segment's end to the next one. False where the log ends there yet, or
-    /// went on without this player.
+    /// Moves a cursor from its segment's end to the next segment. False where there is none yet, or where it is no longer held.
     pub(super) fn step(&self, cursor: &mut Cursor) -> bool {
         let Some(next) = self.local(cursor.segment.sequence + 1) else {
             return false;
         };
-        // The view had the next one before the cursor looked: it has seen this one closed, and its last message.
+        // The next segment was in the view before the cursor looked: this one was closed by then, so all of it was seen.
         debug_assert_eq!(cursor.offset as usize, cursor.segment.committed().bytes.len());
         *cursor = Cursor::new(next.clone(), 0);
         true
@@ -143,7 +142,7 @@ impl Follower {
         true
     }
 
-    /// To the log's first message, while that is kept. No header has been sent by then: they come with the log.
+    /// Places the player at the log's first message, while that is kept. There no header has been sent: they come with the log.
     fn place_at_start(&mut self, player: &mut Player) -> bool {
         let Some(first) = self.log().oldest_segment().filter(|oldest| oldest.sequence == 0) else {
             return false;
@@ -154,7 +153,7 @@ impl Follower {
         true
     }
 
-    /// To a place that the headers of `point` go with.
+    /// Places the player where the headers of `point` are the right ones.
     fn put(&self, player: &mut Player, cursor: Cursor, kind: PointKind, point: &JoinPoint) {
         if player.epoch == NOT_BEGUN {
             player.epoch = point.epoch;
@@ -204,7 +203,7 @@ impl Follower {
     }
 }
 
-/// Of a player that has not been put anywhere.
+/// The epoch of a player that has not been placed yet.
 pub(super) const NOT_BEGUN: u32 = 0;
-/// That of the first publish.
+/// The epoch of the first publish.
 const FIRST_EPOCH: u32 = 1;

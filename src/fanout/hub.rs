@@ -1,5 +1,5 @@
-//! All players of one core, by the streams they watch: joining, leaving, what to send next, who must be moved ahead,
-//! who has waited long enough.
+//! All players of one core, by the streams that they watch: joining, leaving, what to send next, skipping, and the end of
+//! their waits.
 
 use std::{collections::HashMap, rc::Rc, sync::Arc, time::Duration};
 
@@ -12,12 +12,12 @@ use super::{
 };
 use crate::stream::{Form, Patience, Registry, SLOTS, Start, Stream, Wants};
 
-/// How much patience players are shown; see the configuration for each.
+/// Time limits for players and their publishers; see the configuration for each.
 #[derive(Clone, Copy, Debug)]
 pub struct Policy {
-    /// A player this far behind is moved to the newest key frame.
+    /// A player that lags further than this is moved to the newest key frame.
     pub max_lag: Duration,
-    /// A player of a name that nobody publishes is turned away after this.
+    /// A player of a name without a publisher is refused after this.
     pub play_wait: Duration,
     /// A publisher has this long to come back.
     pub publisher_grace: Duration,
@@ -30,12 +30,12 @@ pub struct PlayerKey(usize);
 /// Why a player's stream ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {
-    /// Nobody published the name in time.
+    /// The name was not published in time.
     NotFound,
-    /// The publisher went away and did not come back in time.
+    /// The publisher has gone and did not come back in time.
     Unpublished,
-    /// The publisher came back with other kinds of media, or the log begins anew: what comes now is not what the player
-    /// was given headers for.
+    /// The publisher came back with other kinds of media, or the log begins anew: the headers that the player was sent do not go
+    /// with what comes now.
     OtherMedia,
 }
 
@@ -84,7 +84,7 @@ impl Hub {
         self.skips
     }
 
-    /// A player wants to watch `name` in the form `form`, published or not. `owner` is what the hub's answers call it.
+    /// Adds a player of `name`, published or not, in this form. `owner` names it in what the hub returns.
     pub fn join(&mut self, owner: usize, name: &str, form: Form, start: Start, now_ms: u64) -> PlayerKey {
         let follower = match self.by_name[form.index()].get(name) {
             Some(&follower) => follower,
@@ -102,7 +102,7 @@ impl Hub {
         PlayerKey(key)
     }
 
-    /// A player goes.
+    /// Removes a player.
     pub fn leave(&mut self, key: PlayerKey) {
         let player = self.players.remove(key.0);
         let follower = &mut self.followers[player.follower];
@@ -116,11 +116,11 @@ impl Hub {
         }
     }
 
-    /// The streams of these slots have grown: names the owners of their players. `first` and `bits` are what
-    /// [`Signal::take_new_data`](crate::stream::Signal::take_new_data) gave.
+    /// There is new data in the streams of these slots: appends the owners of their players to `due`. `first` and `bits` come
+    /// from [`Signal::take_new_data`](crate::stream::Signal::take_new_data).
     pub fn new_data(&mut self, first: usize, bits: u64, due: &mut Vec<usize>) {
         for bit in (0..64).filter(|bit| bits >> bit & 1 == 1) {
-            // More streams than slots: those that share one are all looked at.
+            // With more streams than slots, all streams of a slot are looked at.
             for follower in (first + bit..self.followers.capacity()).step_by(SLOTS) {
                 let Some(follower) = self.followers.get_mut(follower) else {
                     continue;
@@ -135,8 +135,8 @@ impl Hub {
         }
     }
 
-    /// What to send to this player next, if something is due: all that there is, once a pass. A player that lags is
-    /// moved ahead here. `only_rest` asks for the rest of a half-sent message and nothing more.
+    /// The next batch for this player, if something is due: all that there is, once per pass. A player that lags is moved ahead
+    /// here. `only_rest` asks for the rest of a half-sent message and nothing more.
     pub fn next_batch(&mut self, key: PlayerKey, only_rest: bool, now_ms: u64) -> Option<Batch> {
         let patience = self.registry.patience(self.core);
         let player = &mut self.players[key.0];
@@ -159,12 +159,12 @@ impl Hub {
         let must_skip = is_out || is_lagging(player, &self.policy, patience, now_ms);
         let is_resuming = std::mem::take(&mut player.is_resuming);
         let is_moved = (must_skip || is_resuming) && follower.skip(player, now_ms);
-        // A pause is the player's own wish, and not a skip.
+        // A pause that the player asked for is no skip.
         if is_moved && must_skip {
             self.skips += 1;
             follower.skips += 1;
         }
-        // As long as segments end here: all that is wanted may be in the next one.
+        // At a segment's end: the next message that is wanted may be in the next one.
         loop {
             if let Some(batch) = player.next_batch(false) {
                 player.is_served = player.reach().is_some_and(|reach| follower.ends_at(reach));
@@ -179,22 +179,23 @@ impl Hub {
         }
     }
 
-    /// `n` bytes of the batch that this player was given last have been sent; `is_all` if that is all of it.
-    pub fn sent(&mut self, key: PlayerKey, n: usize, is_all: bool) {
+    /// The first `n_log_bytes` bytes of this player's last batch have been sent, and no more of it will be; `is_whole` if that
+    /// is all of the batch. They are counted in log bytes, whatever the transport has made of them for the socket.
+    pub fn sent(&mut self, key: PlayerKey, n_log_bytes: usize, is_whole: bool) {
         let player = &mut self.players[key.0];
-        player.sent(n);
-        self.followers[player.follower].bytes_out += n as u64;
-        // A full socket took a part: what remains goes as soon as there is room, with what has come since.
-        player.is_served &= is_all;
+        player.sent(n_log_bytes);
+        self.followers[player.follower].bytes_out += n_log_bytes as u64;
+        // The socket was full and took a part: the rest is due as soon as there is room, with what has come since.
+        player.is_served &= is_whole;
     }
 
-    /// Whether other bytes may go to this player now: no message is half sent.
+    /// Whether other bytes may be sent to this player now: no message is half sent.
     pub fn is_at_boundary(&self, key: PlayerKey) -> bool {
         self.players[key.0].is_at_boundary()
     }
 
-    /// Pauses a player, or lets it go on: at the newest key frame, for what it missed is past. Where a send is under way
-    /// that happens at the message boundary after it.
+    /// Pauses a player, or resumes it at the newest key frame. While a batch is being sent, that happens at the message boundary
+    /// after it.
     pub fn pause(&mut self, key: PlayerKey, is_paused: bool) {
         let player = &mut self.players[key.0];
         let was_paused = std::mem::replace(&mut player.is_paused, is_paused);
@@ -222,7 +223,7 @@ impl Hub {
         };
     }
 
-    /// How old the oldest message is that this player has not been sent whole, milliseconds; none while it waits.
+    /// The age of the oldest message that has not been sent whole to this player, milliseconds; none while it waits.
     pub fn lag_ms(&self, key: PlayerKey, now_ms: u64) -> Option<u32> {
         match &self.players[key.0].place {
             Place::At(cursor) => Some(cursor.lag_ms(now_ms)),
@@ -230,8 +231,8 @@ impl Hub {
         }
     }
 
-    /// Bytes that are kept for this player alone, or for it and few others: its preamble, while that is not sent, what was
-    /// gathered for it, and the segment in which it stands, if its stream has let go of that.
+    /// Bytes that are kept for this player alone, or for it and few others: its preamble until it is sent, what was gathered for
+    /// it, and the segment in which it stands, if the stream has retired that.
     pub fn pinned_bytes(&self, key: PlayerKey) -> usize {
         let player = &self.players[key.0];
         let segment = match &player.place {
@@ -245,8 +246,8 @@ impl Hub {
         segment + player.preamble.len() + player.gathered_bytes()
     }
 
-    /// Each stream that is watched here in some form: with how many players, what they were sent in bytes, and how often
-    /// one was moved ahead.
+    /// Each stream and form that is watched here: the number of players, the bytes sent to them, and how often one of them was
+    /// moved ahead.
     pub fn followed(&self) -> impl Iterator<Item = (&Arc<Stream>, Form, usize, u64, u64)> {
         self.followers.iter().map(|(_, follower)| {
             let players = follower.players.len();
@@ -259,7 +260,7 @@ impl Hub {
         self.followers[self.players[key.0].follower].stream()
     }
 
-    /// Names the owners of players that waited until it was known which kinds of media there are, and can begin now.
+    /// Appends to `due` the owners of players that waited until it was known which kinds of media there are, and can begin now.
     pub fn wake(&mut self, now_ms: u64, due: &mut Vec<usize>) {
         for (_, follower) in &mut self.followers {
             if follower.awaits_kinds && follower.stream().media().is_settled(now_ms) {
@@ -271,7 +272,7 @@ impl Hub {
         }
     }
 
-    /// Names the players whose patience, or whose publisher's, is at its end, and those that what comes now is not for.
+    /// Appends to `ended` the players whose wait is over, whose publisher has not come back, or that began in an earlier epoch.
     pub fn expire(&mut self, now_ms: u64, ended: &mut Vec<(usize, Ended)>) {
         let patience = self.registry.patience(self.core);
         for (_, follower) in &mut self.followers {
@@ -291,21 +292,21 @@ impl Hub {
             for player in follower.players.iter().map(|&key| &self.players[key]) {
                 match &player.place {
                     Place::Waiting { since_ms, .. } => {
-                        // While there was a publisher they waited for its key frame.
+                        // While there was a publisher the player waited for a key frame.
                         let since_ms = vacant_since_ms.map_or(*since_ms, |vacant| vacant.max(*since_ms));
                         if waited_ms(patience, since_ms, now_ms) >= millis(self.policy.play_wait) {
                             ended.push((player.owner, Ended::NotFound));
                         }
                     }
                     place @ (Place::At(_) | Place::Parked(_)) => {
-                        // What is in the log is still theirs, but not for longer than a live player may lag.
+                        // It may still be sent the rest of the log, for as long as a live player may lag.
                         let late_ms =
                             vacant_ms.and_then(|ms| ms.checked_sub(millis(self.policy.publisher_grace)));
                         let has_all = match place {
                             Place::At(cursor) => {
                                 player.preamble.is_empty() && cursor.position() == follower.log().end()
                             }
-                            // It wants nothing of it.
+                            // It is paused and wants nothing.
                             _parked => true,
                         };
                         if late_ms.is_some_and(|late_ms| has_all || late_ms >= millis(self.policy.max_lag)) {
@@ -318,7 +319,7 @@ impl Hub {
     }
 }
 
-/// Whether the player is too far behind, through no standstill of ours.
+/// Whether the player is too far behind, not counting the time in which this core was stalled.
 fn is_lagging(player: &Player, policy: &Policy, patience: &Patience, now_ms: u64) -> bool {
     let Place::At(cursor) = &player.place else {
         return false;
@@ -328,8 +329,7 @@ fn is_lagging(player: &Player, policy: &Policy, patience: &Patience, now_ms: u64
         && waited_ms(patience, now_ms.saturating_sub(lag_ms), now_ms) > millis(policy.max_lag)
 }
 
-/// How long a peer has waited for something that we might have done: without the time in which this core stood
-/// still.
+/// How long a peer has waited for this core: without the time in which the core was stalled.
 fn waited_ms(patience: &Patience, since_ms: u64, now_ms: u64) -> u64 {
     now_ms.saturating_sub(since_ms).saturating_sub(patience.standstill_ms_since(since_ms))
 }

@@ -1,5 +1,5 @@
-//! The players of one core: where each stands in its stream's log and what it is sent next. One thread, no sockets,
-//! no atomics but the log's.
+//! The players of one core: the place of each in its stream's log, and what it is sent next. One thread, no sockets, no
+//! atomics but the log's.
 
 #![forbid(unsafe_code)]
 

@@ -1,4 +1,4 @@
-//! One player: a place in the log and what it asked for. Decides how much the next send takes.
+//! One player: its place in the log and what it asked for. Decides how much the next batch has.
 
 use std::{
     rc::{Rc, Weak},
@@ -13,44 +13,42 @@ use crate::{
     stream::{Class, Entry, PointKind, Preamble, Segment, Wants},
 };
 
-/// Bytes of one send, rounded down to whole messages where there are several: so many that bytes and not calls
-/// decide the cost, and few enough that a player who lags is looked at again soon.
+/// Bytes of one batch, rounded down to whole messages where there are several: so many that bytes and not calls decide the
+/// cost, and few enough that a player that lags is looked at again soon.
 const BATCH_BYTES: u32 = 256 << 10;
-/// Bytes that one send gathers for a player that does not want all kinds: what it wants lies between what it does not,
-/// and a send of its own for each audio message costs twenty times its bytes. 20 audio messages at 128 kbit/s.
+/// Bytes that one batch gathers for a player that does not want all kinds: what it wants lies between what it does not want,
+/// and a send for each audio message costs twenty times as much as its bytes. 20 audio messages at 128 kbit/s.
 const GATHERED_BYTES: u32 = 8 << 10;
 
 pub(super) struct Player {
-    /// What the hub's answers call it.
+    /// Names it in what the hub returns.
     pub owner: usize,
     pub follower: usize,
     /// Its index among the follower's players.
     pub position: usize,
     pub place: Place,
-    /// What is left of the preamble, to go before anything from the log.
+    /// What is left of the preamble, to be sent before anything from the log.
     pub preamble: Bytes,
     is_preamble_begun: bool,
-    /// It has been given the opening, which comes once: with its first preamble.
+    /// It has been given the stream header, which is sent once: with its first preamble.
     has_stream_header: bool,
-    /// The state of the headers that it was given last.
+    /// The generation of the headers that it was given last.
     pub generation: u32,
     /// The log's epoch when it began; 0 before that.
     pub epoch: u32,
-    /// A batch of it is with the kernel: until [`Player::sent`] its place is that batch's, and nothing else may move
-    /// it. What the peer asks meanwhile takes effect at the message boundary after it.
+    /// A batch of it is being sent: until [`Player::sent`] its place must not be moved. What the peer asks meanwhile takes effect
+    /// at the message boundary after it.
     is_sending: bool,
-    /// Up to where in the log, by segment and offset, all that was wanted was in the batch that was given out last; none
-    /// for a preamble.
+    /// The place in the log, by segment and offset, up to which the last batch has all that is wanted; none for a preamble.
     reach: Option<(u64, u32)>,
-    /// Where the last message of that batch ends: between the two is what was not wanted.
+    /// Where the last message of that batch ends. What lies between this and `reach` was not wanted.
     batch_end: u32,
-    /// The stretches of the cursor's segment that the batch under way was gathered from; none where it is one stretch.
+    /// The stretches of the cursor's segment that the current batch was gathered from; none where it is one stretch.
     gathered: Vec<(u32, u32)>,
     pub is_paused: bool,
-    /// It was paused and is no longer: at the next message boundary it goes on at the newest key frame.
+    /// It was paused and is not any more: at the next message boundary it goes on at the newest key frame.
     pub is_resuming: bool,
-    /// It was given all that there was: what has come since goes with the next pass, in one piece with what comes
-    /// until then.
+    /// It was given all that there was: what has come since is sent with the next pass, in one batch with what comes until then.
     pub is_served: bool,
     pub wants_audio: bool,
     pub video: Video,
@@ -60,7 +58,7 @@ pub(super) struct Player {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Video {
     Wanted,
-    /// Wanted again: from the next key frame on, for nothing before it can be decoded.
+    /// Wanted again: from the next key frame on, since nothing before it can be decoded.
     FromNextKeyFrame,
     Unwanted,
 }
@@ -73,7 +71,7 @@ pub(super) enum Place {
         wants: Wants,
     },
     At(Cursor),
-    /// Paused. Holds nothing of the log, and goes on here if that is still kept.
+    /// Paused. Holds nothing of the log, and goes on here if this place is still kept.
     Parked(Parked),
 }
 
@@ -88,7 +86,7 @@ pub(super) struct Parked {
 pub(super) struct Cursor {
     pub segment: Local,
     pub offset: u32,
-    /// The first message that is not wholly sent.
+    /// The first message that has not been sent whole.
     pub entry: usize,
 }
 
@@ -116,8 +114,8 @@ impl Player {
         }
     }
 
-    /// Puts the player to `cursor`, where there is what `kind` says. The preamble goes first if its headers are not the
-    /// ones that the player has; `kinds` have come so far.
+    /// Places the player at `cursor`, where there is what `kind` says. The preamble is sent first if its headers are not those
+    /// that the player has; `kinds` have come so far.
     pub(super) fn place_at(
         &mut self,
         cursor: Cursor,
@@ -125,7 +123,7 @@ impl Player {
         preamble: Option<&Preamble>,
         kinds: Kinds,
     ) {
-        debug_assert!(!self.is_sending, "its place belongs to that send");
+        debug_assert!(!self.is_sending, "a batch is being sent from its place");
         let is_first = matches!(self.place, Place::Waiting { .. });
         let generation = preamble.map_or(NO_HEADERS, Preamble::generation);
         if is_first || generation != self.generation || kind == PointKind::Still {
@@ -143,7 +141,7 @@ impl Player {
         self.place = Place::At(cursor);
     }
 
-    /// Whether other bytes may go out now: no message is half sent.
+    /// Whether other bytes may be sent now: no message is half sent.
     pub(super) fn is_at_boundary(&self) -> bool {
         match &self.place {
             _ if !self.preamble.is_empty() => !self.is_preamble_begun,
@@ -152,12 +150,12 @@ impl Player {
         }
     }
 
-    /// Whether a batch has been given out that [`Player::sent`] has not been called for.
+    /// Whether a batch is being sent: [`Player::sent`] has not been called for it.
     pub(super) fn is_sending(&self) -> bool {
         self.is_sending
     }
 
-    /// Up to where in the log, by segment and offset, all that was wanted was in the batch that was given out last.
+    /// The place in the log, by segment and offset, up to which the last batch has all that is wanted.
     pub(super) fn reach(&self) -> Option<(u64, u32)> {
         self.reach
     }
@@ -168,7 +166,7 @@ impl Player {
         bytes as usize + self.gathered.capacity() * size_of::<(u32, u32)>()
     }
 
-    /// Lets go of the log while the player is paused. Only between two messages.
+    /// Drops the hold on the log while the player is paused. Only between two messages.
     pub(super) fn park(&mut self) {
         debug_assert!(!self.is_sending && self.is_at_boundary());
         if let Place::At(cursor) = &self.place {
@@ -179,8 +177,8 @@ impl Player {
         }
     }
 
-    /// The next send from where the player stands, if something is due; [`Player::sent`] is owed for it. `only_rest`
-    /// asks for no more than the rest of a half-sent message.
+    /// The next batch from where the player stands, if something is due; call [`Player::sent`] for it. `only_rest` asks for the
+    /// rest of a half-sent message and nothing more.
     pub(super) fn next_batch(&mut self, only_rest: bool) -> Option<Batch> {
         debug_assert!(!self.is_sending, "one batch at a time");
         let batch = self.pick_batch(only_rest);
@@ -232,9 +230,9 @@ impl Player {
         Some(Batch::shared(&cursor.segment, cursor.offset, to))
     }
 
-    /// `n` bytes of the last batch have been sent, and no more of it will be.
+    /// The first `n` bytes of the last batch have been sent, and no more of it will be.
     pub(super) fn sent(&mut self, n: usize) {
-        debug_assert!(self.is_sending, "a batch has been given out");
+        debug_assert!(self.is_sending, "a batch is being sent");
         self.is_sending = false;
         if !self.preamble.is_empty() {
             self.preamble.advance(n);
@@ -244,7 +242,7 @@ impl Player {
                 [] => cursor.offset + n as u32,
                 stretches => within(stretches, n as u32),
             };
-            // What came after it was not wanted, and is not if it is wanted by now.
+            // What came after it was not wanted then, and is not sent even if it is wanted now.
             if let Some((_, reach)) = self.reach.filter(|_| cursor.offset == self.batch_end) {
                 cursor.offset = reach;
             }
@@ -273,7 +271,7 @@ impl Cursor {
         self.offset == before.map_or(0, |entry| entry.end)
     }
 
-    /// How long ago the first message that is not wholly sent was laid into the log, milliseconds.
+    /// How long ago the first message that has not been sent whole was appended to the log, milliseconds.
     pub(super) fn lag_ms(&self, now_ms: u64) -> u32 {
         self.segment.committed().entries.get(self.entry).map_or(0, |entry| entry.age_ms(now_ms))
     }
@@ -297,7 +295,7 @@ impl Cursor {
     }
 }
 
-/// The state of the headers before the first one.
+/// The generation before any headers.
 const NO_HEADERS: u32 = 0;
 
 fn is_wanted(class: Class, audio: bool, video: Video) -> bool {
@@ -310,27 +308,27 @@ fn is_wanted(class: Class, audio: bool, video: Video) -> bool {
 
 /// What a player that does not want all kinds is sent next.
 struct Stretches {
-    /// Where the first stretch of wanted messages ends, which is all of it where there are no `more`.
+    /// Where the first stretch of wanted messages ends. It is all of the batch where there are no `more`.
     first_end: u32,
-    /// That one and others after it, small enough to be gathered.
+    /// The first stretch and others after it, small enough to be gathered.
     more: Vec<(u32, u32)>,
-    /// Nothing wanted lies between the last one and this.
+    /// Between the end of the last stretch and this place nothing is wanted.
     reach: u32,
 }
 
 impl Stretches {
-    /// Of these messages, of which there is one at least. `offset` is where the first of them goes on; it is sent even if
-    /// it became unwanted in its middle.
+    /// Of these messages, at least one. `offset` is where the first one goes on; it is sent to its end even if it is not wanted
+    /// any more.
     fn of(unsent: &[Entry], offset: u32, wants_audio: bool, video: Video) -> Self {
         let is_wanted = |entry: &Entry| is_wanted(entry.class, wants_audio, video);
         let count = unsent.iter().take_while(|entry| is_wanted(entry)).count().max(1);
         let first_end = reach(&unsent[..count], offset);
         let mut stretches = Self { first_end, more: Vec::new(), reach: first_end };
         let mut gathered = first_end - offset;
-        // Where the first one has to be cut there is nothing to gather.
+        // If the first stretch is too long for one batch there is nothing to gather.
         let mut rest = if first_end == unsent[count - 1].end { &unsent[count..] } else { &[] };
         while let Some(next) = rest.first() {
-            // From a key frame on others are wanted; what was taken of this batch decides whether the player is there.
+            // From a key frame on video is wanted too, but only once the player has been sent all before it.
             if next.class == Class::KeyFrame && video == Video::FromNextKeyFrame {
                 break;
             }
@@ -359,7 +357,7 @@ impl Stretches {
     }
 }
 
-/// Where in the segment the first `n` bytes of these stretches end.
+/// The offset in the segment at which the first `n` bytes of these stretches end.
 fn within(stretches: &[(u32, u32)], mut n: u32) -> u32 {
     let mut at = 0;
     for &(from, to) in stretches {
@@ -393,10 +391,10 @@ mod tests {
     };
 
     #[test]
-    fn the_opening_goes_with_the_first_preamble_that_is_sent_and_with_no_other() {
+    fn the_stream_header_goes_with_the_first_preamble_that_is_sent_and_with_no_other() {
         let registry = registry_in(|_| Box::new(Named), Retention { buffer_bytes: 32 << 20, keep_ms: 5_000 });
         let mut publication = registry.publish("live/s", publisher(1), 0).expect("the name is free");
-        let mut preamble_behind = |header: &str, timestamp_ms: u32| {
+        let mut preamble_after = |header: &str, timestamp_ms: u32| {
             publication.append_and_notify(video_header(header), 0);
             publication.append_and_notify(key_frame(timestamp_ms, "K "), 0);
             let join = publication.stream().log(Form::Rtmp).join();
@@ -404,7 +402,7 @@ mod tests {
             (Rc::new(point.segment.clone()), point.offset, point.preamble.clone())
         };
         let (old, new, newer) =
-            (preamble_behind("old ", 0), preamble_behind("new ", 40), preamble_behind("newer ", 80));
+            (preamble_after("old ", 0), preamble_after("new ", 40), preamble_after("newer ", 80));
         let kinds = Kinds { audio: false, video: true };
         let waiting = Place::Waiting { since_ms: 0, after: (0, 0), wants: Wants::Newest };
         let mut player = Player::new(0, 0, 0, waiting);

@@ -1,4 +1,4 @@
-//! What becomes of players when their encoder goes, comes back, or never comes.
+//! What happens to players when their encoder goes, comes back, or never comes.
 
 use super::*;
 
@@ -9,7 +9,7 @@ fn an_encoder_that_comes_back_goes_on_at_its_key_frame_and_repeats_no_header() {
     bench.now_ms = 9_000;
     assert_eq!(bench.ended(), []);
     let newcomer = bench.join(Start::KeyFrame);
-    assert_eq!(bench.drain(newcomer), "", "old pictures are not shown to newcomers");
+    assert_eq!(bench.drain(newcomer), "", "old video is not shown to newcomers");
     let mut publication = bench.publish();
     headers(&mut publication);
     publication.append_and_notify(inter_frame(0, "lost "), 9_000);
@@ -21,7 +21,7 @@ fn an_encoder_that_comes_back_goes_on_at_its_key_frame_and_repeats_no_header() {
     let mut publication = bench.publish();
     publication.append_and_notify(metadata("N "), 9_000);
     publication.append_and_notify(key_frame(0, "K2 "), 9_000);
-    assert_eq!(bench.drain(player), "N K2 ", "changed metadata goes out again");
+    assert_eq!(bench.drain(player), "N K2 ", "changed metadata is sent again");
 }
 
 #[test]
@@ -39,7 +39,7 @@ fn players_are_ended_after_the_grace_and_not_before() {
 }
 
 #[test]
-fn a_player_that_has_not_all_yet_is_ended_a_little_later() {
+fn a_player_that_has_not_been_sent_all_is_ended_a_little_later() {
     let mut bench = Bench::new();
     let mut publication = bench.publish();
     publication.append_and_notify(key_frame(0, "K0 "), 1_000);
@@ -54,7 +54,7 @@ fn a_player_that_has_not_all_yet_is_ended_a_little_later() {
 }
 
 #[test]
-fn a_player_of_a_name_that_nobody_publishes_is_turned_away_after_its_wait() {
+fn a_player_of_a_name_without_a_publisher_is_refused_after_its_wait() {
     let mut bench = Bench::new();
     bench.join(Start::KeyFrame);
     bench.now_ms = 30_999;
@@ -64,7 +64,7 @@ fn a_player_of_a_name_that_nobody_publishes_is_turned_away_after_its_wait() {
 }
 
 #[test]
-fn waiting_for_a_key_frame_takes_nothing_from_the_wait_for_a_publisher() {
+fn waiting_for_a_key_frame_does_not_shorten_the_wait_for_a_publisher() {
     let mut bench = Bench::new();
     let mut publication = bench.publish();
     publication.append_and_notify(key_frame(0, "K0 "), 1_000);
@@ -78,7 +78,7 @@ fn waiting_for_a_key_frame_takes_nothing_from_the_wait_for_a_publisher() {
 }
 
 #[test]
-fn a_stream_that_nobody_uses_is_gone() {
+fn a_stream_without_users_is_removed() {
     let mut bench = Bench::new();
     let player = bench.join(Start::KeyFrame);
     let other = bench.join(Start::Live);
@@ -92,7 +92,7 @@ fn a_stream_that_nobody_uses_is_gone() {
 }
 
 #[test]
-fn the_time_in_which_we_stood_still_is_no_part_of_anybodys_wait() {
+fn time_in_which_the_core_was_stalled_does_not_count_as_waiting() {
     let mut bench = Bench::new();
     let _waiting = bench.join(Start::KeyFrame);
     bench.now_ms += 17_000;

@@ -1,4 +1,4 @@
-//! Where a player begins: at a key frame, at the very start, with the sound alone.
+//! Where a player begins: at a key frame, at the very start, with audio alone.
 
 use super::*;
 
@@ -16,7 +16,7 @@ fn a_player_that_waited_gets_the_stream_from_its_first_message() {
 }
 
 #[test]
-fn a_player_that_waited_gets_the_sound_ahead_of_the_first_picture_however_late_its_core_looks() {
+fn a_player_that_waited_gets_the_audio_before_the_first_key_frame_however_late_its_core_looks() {
     let mut bench = Bench::new();
     let waited = bench.join(Start::KeyFrame);
     let mut publication = bench.publish();
@@ -70,8 +70,8 @@ fn an_audio_only_stream_starts_at_once_with_its_last_second() {
     for start in [Start::KeyFrame, Start::Live] {
         let player = bench.join(start);
         let first = bench.drain(player);
-        let sounds = first.strip_prefix("A ").expect("the header comes first").matches("s ").count();
-        assert!((1..=51).contains(&sounds), "{sounds} sounds");
+        let count = first.strip_prefix("A ").expect("the header comes first").matches("s ").count();
+        assert!((1..=51).contains(&count), "{count} messages");
         publication.append_and_notify(audio(40_000, "s "), 41_000);
         assert_eq!(bench.drain(player), "s ");
         bench.hub.leave(player);
@@ -79,7 +79,7 @@ fn an_audio_only_stream_starts_at_once_with_its_last_second() {
 }
 
 #[test]
-fn players_that_wait_get_the_first_sound_of_a_stream_without_pictures() {
+fn players_that_wait_get_the_first_audio_of_a_stream_without_video() {
     let mut bench = Bench::new();
     let player = bench.join(Start::KeyFrame);
     let mut publication = bench.publish();
@@ -91,7 +91,7 @@ fn players_that_wait_get_the_first_sound_of_a_stream_without_pictures() {
 }
 
 #[test]
-fn pictures_that_come_behind_the_sound_begin_with_a_key_frame() {
+fn video_that_comes_after_audio_begins_with_a_key_frame() {
     let mut bench = Bench::new();
     let mut publication = bench.publish();
     publication.append_and_notify(audio_header("A "), 1_000);
@@ -107,7 +107,7 @@ fn pictures_that_come_behind_the_sound_begin_with_a_key_frame() {
 }
 
 #[test]
-fn a_stream_whose_pictures_never_begin_is_watched_for_its_sound() {
+fn a_stream_whose_video_never_begins_is_played_with_audio_alone() {
     let mut bench = Bench::new();
     let mut publication = bench.publish();
     headers(&mut publication);
@@ -122,7 +122,7 @@ fn a_stream_whose_pictures_never_begin_is_watched_for_its_sound() {
 }
 
 #[test]
-fn an_encoder_that_comes_back_without_pictures_is_joined_for_its_sound() {
+fn an_encoder_that_comes_back_without_video_can_be_joined_at_audio() {
     let mut bench = Bench::new();
     let mut publication = bench.publish();
     headers(&mut publication);
@@ -152,7 +152,7 @@ fn a_stream_of_data_alone_can_be_joined_at_any_time() {
 }
 
 #[test]
-fn who_joins_the_sound_of_a_group_larger_than_the_buffer_has_video_from_the_next_key_frame_on() {
+fn a_player_that_joins_at_audio_in_a_group_larger_than_the_buffer_has_video_from_the_next_key_frame_on() {
     let mut bench = Bench::with(registry_with(1, Retention { buffer_bytes: 1 << 20, keep_ms: 5_000 }));
     let mut publication = bench.publish();
     headers(&mut publication);
@@ -165,8 +165,8 @@ fn who_joins_the_sound_of_a_group_larger_than_the_buffer_has_video_from_the_next
     bench.now_ms = 5_000;
     let player = bench.join(Start::KeyFrame);
     let first = bench.drain(player);
-    let sound = first.strip_prefix("M V A ").expect("headers come first");
-    assert!(sound.starts_with("s s s ") && !sound.contains('i') && sound.len() <= 2 * 51, "{first}");
+    let media = first.strip_prefix("M V A ").expect("headers come first");
+    assert!(media.starts_with("s s s ") && !media.contains('i') && media.len() <= 2 * 51, "{first}");
     publication.append_and_notify(inter_frame(4_020, "i "), 5_020);
     publication.append_and_notify(audio(4_020, "s1 "), 5_020);
     publication.append_and_notify(key_frame(4_040, "K1 "), 5_040);
@@ -276,7 +276,7 @@ fn players_that_wait_for_an_encoder_to_come_back_get_the_first_of_several_groups
 }
 
 #[test]
-fn a_first_group_that_needs_other_headers_is_not_begun_with() {
+fn players_do_not_begin_with_a_group_that_needs_other_headers() {
     let mut bench = Bench::new();
     let keeper = bench.join(Start::KeyFrame);
     let mut publication = bench.publish();
@@ -295,7 +295,7 @@ fn a_first_group_that_needs_other_headers_is_not_begun_with() {
 }
 
 #[test]
-fn a_header_that_an_encoder_repeats_goes_out_once() {
+fn a_header_that_an_encoder_repeats_is_sent_once() {
     let mut bench = Bench::new();
     let early = bench.join(Start::KeyFrame);
     let mut publication = bench.publish();
@@ -315,7 +315,7 @@ fn a_header_that_an_encoder_repeats_goes_out_once() {
 }
 
 #[test]
-fn who_joins_between_two_headers_of_an_encoder_that_came_back_gets_both() {
+fn a_player_that_joins_between_two_headers_of_an_encoder_that_came_back_gets_both() {
     let mut bench = Bench::new();
     let mut publication = bench.publish();
     headers(&mut publication);
@@ -334,7 +334,7 @@ fn who_joins_between_two_headers_of_an_encoder_that_came_back_gets_both() {
 }
 
 #[test]
-fn who_joins_sound_right_behind_a_changed_header_has_it() {
+fn a_player_that_joins_at_audio_right_after_a_changed_header_has_it() {
     let mut bench = Bench::new();
     let mut publication = bench.publish();
     publication.append_and_notify(audio_header("A "), 1_000);

@@ -7,7 +7,7 @@ fn a_player_that_lags_is_moved_to_the_newest_key_frame_between_two_messages() {
     let (mut bench, mut publication, player) = watched();
     publication.append_and_notify(inter_frame(40, "i1-half-sent "), 1_040);
     publication.append_and_notify(inter_frame(80, "i2 "), 1_080);
-    bench.grow();
+    bench.take_new_data();
     let batch = bench.hub.next_batch(player, false, 1_080).expect("two frames are due");
     assert_eq!(marks(batch.bytes()), "i1halfsent i2 ");
     bench.hub.sent(player, 8, false);
@@ -15,12 +15,12 @@ fn a_player_that_lags_is_moved_to_the_newest_key_frame_between_two_messages() {
     publication.append_and_notify(key_frame(6_000, "K3 "), 7_000);
     publication.append_and_notify(inter_frame(6_040, "i4 "), 7_040);
     bench.now_ms = 7_040;
-    assert_eq!(bench.drain(player), "halfsent K3 i4 ", "the message is finished, i2 is passed over");
+    assert_eq!(bench.drain(player), "halfsent K3 i4 ", "the message is finished, i2 is skipped");
     assert_eq!(bench.hub.skips(), 1);
 }
 
 #[test]
-fn a_core_whose_clock_is_a_little_behind_the_publishers_takes_nobody_for_lagging() {
+fn on_a_core_whose_clock_is_a_little_behind_the_publishers_no_player_lags() {
     let mut bench = Bench::new();
     let mut publication = bench.publish();
     publication.append_and_notify(key_frame(0, "K0 "), bench.now_ms + 3);
@@ -45,7 +45,7 @@ fn a_player_that_lags_within_one_group_of_pictures_stays_where_it_is() {
 }
 
 #[test]
-fn headers_go_out_with_a_skip_only_if_they_changed() {
+fn headers_are_sent_with_a_skip_only_if_they_changed() {
     let (mut bench, mut publication, player) = watched();
     publication.append_and_notify(inter_frame(40, "i1 "), 1_040);
     publication.append_and_notify(video_header("W "), 6_000);
@@ -116,10 +116,10 @@ fn a_core_holds_what_its_players_stand_in_and_nothing_else_that_is_retired() {
 }
 
 #[test]
-fn what_came_before_a_standstill_of_ours_is_not_skipped_after_it() {
+fn what_came_before_a_stall_is_not_skipped_after_it() {
     let (mut bench, mut publication, player) = watched();
     publication.append_and_notify(inter_frame(40, "i1 "), 1_040);
-    // Then the machine stands still, and all that was sent meanwhile comes at once.
+    // Then the machine is stalled, and all that was sent meanwhile comes at once.
     bench.now_ms = 18_040;
     bench.registry.patience(0).stood_still(18_040, 16_800);
     publication.stood_still(16_800);
@@ -129,7 +129,7 @@ fn what_came_before_a_standstill_of_ours_is_not_skipped_after_it() {
     }
     assert_eq!(bench.drain(player), format!("i1 {}", "K i ".repeat(5)));
     assert_eq!(bench.hub.skips(), 0);
-    // A lag of its own counts as ever.
+    // A lag of the player itself counts as always.
     publication.append_and_notify(inter_frame(15_200, "late "), 18_100);
     publication.append_and_notify(key_frame(20_000, "new "), 23_200);
     bench.now_ms = 23_200;
@@ -138,7 +138,7 @@ fn what_came_before_a_standstill_of_ours_is_not_skipped_after_it() {
 }
 
 #[test]
-fn what_is_kept_for_players_is_kept_over_a_standstill() {
+fn what_is_kept_for_players_is_kept_over_a_stall() {
     let (mut bench, mut publication, player) = watched();
     // A segment for each.
     let large = "x".repeat(600_000) + " ";

@@ -54,7 +54,7 @@ impl Bench {
     }
 
     fn drain_bytes(&mut self, player: PlayerKey) -> Vec<u8> {
-        self.grow();
+        self.take_new_data();
         let mut out = Vec::new();
         while let Some(batch) = self.hub.next_batch(player, false, self.now_ms) {
             out.extend_from_slice(batch.bytes());
@@ -63,7 +63,7 @@ impl Bench {
         out
     }
 
-    /// The one send that a pass gives the player.
+    /// The one batch that a pass gives the player.
     fn take(&mut self, player: PlayerKey) -> String {
         let batch = self.hub.next_batch(player, false, self.now_ms);
         batch.map_or_else(String::new, |batch| {
@@ -72,8 +72,8 @@ impl Bench {
         })
     }
 
-    /// As after the core's signal.
-    fn grow(&mut self) {
+    /// Takes in new data, as after the core's signal.
+    fn take_new_data(&mut self) {
         self.hub.new_data(0, 1, &mut Vec::new());
     }
 

@@ -1,5 +1,5 @@
-//! Random days of a few players: whatever they ask, whenever they ask it, and however little each send takes, what
-//! reaches each of them is whole messages, in order, that can be decoded.
+//! Random sequences of events of a few players: whatever they ask, whenever they ask it, and however little each send takes,
+//! each of them receives whole messages, in order, that can be decoded.
 
 use proptest::prelude::*;
 
@@ -21,19 +21,19 @@ enum Step {
     Metadata,
     PublisherGoes,
     PublisherComes,
-    /// The core looks at what has come.
+    /// The core takes in what has come.
     Grow,
-    /// The connection has nothing under way and asks for its next send.
+    /// The connection is sending nothing and asks for its next batch.
     Send(usize),
-    /// Only what is left of a half-sent message, since the session has something to say.
+    /// Only what is left of a half-sent message, since the session has something to send.
     SendRest(usize),
-    /// So many 256ths of the send that is under way have been taken.
+    /// This many 256ths of the current send have been taken.
     Sent(usize, u8),
     Pause(usize),
     Resume(usize),
     Audio(usize, bool),
     Video(usize, bool),
-    /// Leaves its stream and plays it anew; what is under way goes out whole.
+    /// Leaves its stream and plays it again; the current send is sent whole.
     PlayAgain(usize, bool),
     Wait(u16),
 }
@@ -66,7 +66,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// One connection: its player, the send that is under way, and the bytes that its peer has.
+/// One connection: its player, the current send, and the bytes that its peer has.
 struct Peer {
     key: PlayerKey,
     sending: Option<Batch>,
@@ -80,7 +80,7 @@ struct World {
     peers: Vec<Peer>,
     /// Number of the next frame.
     next: u32,
-    /// How many video frames are in the log; its pictures are numbered by it.
+    /// How many video frames are in the log: their numbers.
     video: u32,
     needs_key_frame: bool,
     video_header: u32,
@@ -143,7 +143,7 @@ impl World {
                     self.append('A', 0, 5);
                 }
             }
-            Step::Grow => self.bench.grow(),
+            Step::Grow => self.bench.take_new_data(),
             Step::Send(peer) => self.peers[peer].send(&mut self.bench, false),
             Step::SendRest(peer) => self.peers[peer].send(&mut self.bench, true),
             Step::Sent(peer, share) => self.peers[peer].sent(&mut self.bench, share),
@@ -159,7 +159,7 @@ impl World {
         }
     }
 
-    /// A frame whose text says all that the check has to know of it.
+    /// A frame with a text that tells the check all about it.
     fn append(&mut self, letter: char, video: u32, len: u16) {
         let Some(publication) = &mut self.publication else {
             if matches!(letter, 'K' | 'P') {
@@ -192,7 +192,7 @@ impl World {
         publication.append_and_notify(test_frame(kind, now_ms as u32, head, &mark), now_ms);
     }
 
-    /// Everybody wants everything again, and gets it to the end.
+    /// All players want everything again, and get it to the end.
     fn settle(&mut self) {
         self.take(Step::PublisherComes);
         for peer in 0..PLAYERS {
@@ -204,7 +204,7 @@ impl World {
         self.take(Step::Key(100));
         self.take(Step::Inter(100));
         let last = self.next - 1;
-        self.bench.grow();
+        self.bench.take_new_data();
         for index in 0..PLAYERS {
             for _ in 0..100_000 {
                 self.take(Step::Sent(index, u8::MAX));
@@ -232,7 +232,7 @@ impl Peer {
         let is_at_boundary = bench.hub.is_at_boundary(self.key);
         self.sending = bench.hub.next_batch(self.key, only_rest, bench.now_ms);
         let begins = is_at_boundary && self.sending.is_some();
-        assert!(!begins || !(self.is_paused || only_rest), "it was to begin nothing");
+        assert!(!begins || !(self.is_paused || only_rest), "it was not to begin a message");
     }
 
     fn sent(&mut self, bench: &mut Bench, share: u8) {
@@ -252,7 +252,7 @@ impl Peer {
         match self.sending.take() {
             Some(batch) => self.got.extend_from_slice(batch.bytes()),
             None if bench.hub.is_at_boundary(self.key) => {}
-            // A connection sends on at once after a send that was taken in part.
+            // After a send that was taken in part, a connection sends on at once.
             None => return,
         }
         self.check();
@@ -260,7 +260,8 @@ impl Peer {
         *self = Self::new(bench, start);
     }
 
-    /// What it got is whole messages, each with what it needs before it. The number of the last one that has a number.
+    /// Checks that it got whole messages, each with what it needs before it. Returns the number of the last one that has a
+    /// number.
     fn check(&self) -> Option<u32> {
         let mut last = None;
         let (mut video, mut video_header, mut audio_header) = (None, None, None);
@@ -285,20 +286,20 @@ impl Peer {
                 b'A' => audio_header = Some(header),
                 b'M' => continue,
                 b'K' | b'P' => {
-                    assert_eq!(Some(header), video_header, "a picture goes with its header: {mark:.60}");
+                    assert_eq!(Some(header), video_header, "video goes with its header: {mark:.60}");
                     let before = video.replace(picture);
                     assert!(
                         letter == b'K' || before == Some(picture - 1),
                         "a picture comes after the one that it needs: {mark:.60} after {before:?}"
                     );
                 }
-                b'S' => assert_eq!(Some(header), audio_header, "sound goes with its header: {mark:.60}"),
+                b'S' => assert_eq!(Some(header), audio_header, "audio goes with its header: {mark:.60}"),
                 _ => {}
             }
             if matches!(letter, b'V' | b'A') {
                 continue;
             }
-            // A picture that stands still is shown again to a player that is moved ahead.
+            // Video that stands still is sent again to a player that is moved ahead.
             let is_shown_again = matches!(letter, b'K' | b'P') && Some(number) <= last;
             if !is_shown_again {
                 assert!(last < Some(number), "messages come in order: {mark:.60} after {last:?}");

@@ -1,4 +1,4 @@
-//! What one send takes, what a player leaves out, and who is looked at.
+//! What a batch has, what is left out for a player, and which players are looked at.
 
 use super::*;
 
@@ -16,10 +16,10 @@ fn a_player_that_has_begun_at_a_key_frame_stands_between_two_messages() {
 }
 
 #[test]
-fn a_player_on_another_core_misses_nothing_while_the_log_grows() {
-    // Fewer than the log keeps: a player that fell out would rightly miss some.
+fn a_player_on_another_core_misses_nothing_while_frames_are_appended() {
+    // Fewer than the log keeps: a player that fell out of it would miss some.
     const FRAMES: u32 = 100_000;
-    // All fits: a reader that the machine holds up must not fall out of the log, where no key frame would follow.
+    // All of it fits: on a busy machine the reader must not fall out of the log, where no key frame would follow.
     let mut bench = Bench::with(registry_with(1, Retention { buffer_bytes: 1 << 30, keep_ms: 5_000 }));
     let mut publication = bench.publish();
     publication.append_and_notify(key_frame(0, "0 "), 1_000);
@@ -53,7 +53,7 @@ fn every_byte_arrives_in_order_however_little_each_send_takes() {
         let frame = if i % 50 == 0 { key_frame(i, &mark) } else { inter_frame(i, &mark) };
         publication.append_and_notify(frame, 1_000);
         if i % 7 == 0 {
-            bench.grow();
+            bench.take_new_data();
             if let Some(batch) = bench.hub.next_batch(player, false, 1_000) {
                 let n = batch.bytes().len().min(1 + (i as usize * 97) % 4_000);
                 received.extend_from_slice(&batch.bytes()[..n]);
@@ -74,7 +74,7 @@ fn a_batch_is_whole_messages_up_to_its_bound() {
     for i in 1..40 {
         publication.append_and_notify(inter_frame(i, &"y".repeat(30_000 - 5)), 1_000);
     }
-    bench.grow();
+    bench.take_new_data();
     let mut lens = Vec::new();
     while let Some(batch) = bench.hub.next_batch(player, false, 1_000) {
         lens.push(batch.bytes().len());
@@ -110,7 +110,7 @@ fn what_a_player_does_not_want_is_left_out() {
     assert_eq!(bench.drain(player), "a4 K5 i6 ", "video is wanted again from a key frame on");
 }
 
-/// Audio between small video frames, as from an encoder that means ill: a send for each costs twenty times its bytes.
+/// Audio between small video frames, as from a hostile encoder: a send for each costs twenty times its bytes.
 #[test]
 fn what_a_player_wants_is_gathered_from_between_what_it_does_not_want() {
     let mut bench = Bench::new();
@@ -125,10 +125,14 @@ fn what_a_player_wants_is_gathered_from_between_what_it_does_not_want() {
         publication.append_and_notify(audio(i, "a "), 1_000);
     }
     publication.append_and_notify(inter_frame(200, "i "), 1_000);
-    bench.grow();
+    bench.take_new_data();
     assert_eq!(bench.take(player), "a ".repeat(200), "one send");
     publication.append_and_notify(audio(201, "late "), 1_000);
-    assert_eq!(bench.take(player), "", "it was given all that there was: what comes goes with the next pass");
+    assert_eq!(
+        bench.take(player),
+        "",
+        "it was given all that there was: what comes is sent with the next pass"
+    );
     assert_eq!(bench.drain(player), "late ");
 }
 
@@ -147,7 +151,7 @@ fn a_gathered_send_is_bounded_and_large_messages_are_not_copied() {
         publication.append_and_notify(audio(i, "a "), 1_000);
     }
     publication.append_and_notify(inter_frame(9, &"y".repeat(9_000)), 1_000);
-    bench.grow();
+    bench.take_new_data();
     let mut sends = Vec::new();
     loop {
         let sent = bench.take(player);
@@ -176,12 +180,12 @@ fn wherever_a_gathered_send_is_cut_the_player_goes_on_there() {
             publication.append_and_notify(audio(0, mark), 1_000);
             publication.append_and_notify(inter_frame(0, "i "), 1_000);
         }
-        bench.grow();
+        bench.take_new_data();
         let batch = bench.hub.next_batch(player, false, 1_000).expect("there is audio");
         assert_eq!(batch.bytes().len(), whole);
         let first = batch.bytes()[..cut].to_vec();
         bench.hub.sent(player, cut, false);
-        // What it asks meanwhile is for what comes after the message that is half sent.
+        // What it asks meanwhile takes effect after the message that is half sent.
         bench.hub.receive_audio(player, cut % 2 == 0);
         let rest = bench.drain_bytes(player);
         let got = marks(&[first, rest].concat());
@@ -231,7 +235,7 @@ fn more_streams_than_slots_are_all_looked_at() {
 }
 
 #[test]
-fn what_comes_during_a_pass_goes_with_those_who_have_not_been_served_yet() {
+fn what_comes_during_a_pass_is_sent_to_players_whose_turn_has_not_come_yet() {
     let mut bench = Bench::new();
     let mut publication = bench.publish();
     headers(&mut publication);
@@ -239,22 +243,22 @@ fn what_comes_during_a_pass_goes_with_those_who_have_not_been_served_yet() {
     let (first, last) = (bench.join(Start::KeyFrame), bench.join(Start::KeyFrame));
     assert_eq!((bench.drain(first), bench.drain(last)), ("M V A K0 ".to_owned(), "M V A K0 ".to_owned()));
     publication.append_and_notify(inter_frame(40, "i1 "), 1_040);
-    bench.grow();
+    bench.take_new_data();
     assert_eq!(bench.take(first), "i1 ");
     publication.append_and_notify(inter_frame(80, "i2 "), 1_080);
     assert_eq!(bench.take(first), "", "it has been served: the next frame may come with more");
     assert_eq!(bench.take(last), "i1 i2 ");
     publication.append_and_notify(inter_frame(120, "i3 "), 1_120);
-    bench.grow();
+    bench.take_new_data();
     assert_eq!((bench.take(first), bench.take(last)), ("i2 i3 ".to_owned(), "i3 ".to_owned()));
 }
 
 #[test]
-fn who_took_a_part_goes_on_with_all_that_there_is() {
+fn a_player_that_took_a_part_is_given_all_that_there_is() {
     let (mut bench, mut publication, player) = watched();
     publication.append_and_notify(inter_frame(40, "i1 "), 1_040);
     publication.append_and_notify(inter_frame(80, "i2 "), 1_080);
-    bench.grow();
+    bench.take_new_data();
     let batch = bench.hub.next_batch(player, false, 1_080).expect("two frames are due");
     let whole = batch.bytes().len() / 2;
     bench.hub.sent(player, whole, false);
