@@ -247,7 +247,7 @@ impl Memory {
     }
 
     /// What had to be given up, if it is time to report it: something was given up since the last report, at least
-    /// [`BETWEEN_REPORTS_MS`] ago.
+    /// 10 s ago.
     pub fn relief_to_report(&self, now_ms: u64) -> Option<Relief> {
         let relief = self.relief();
         let mut reported = self.0.reported.lock().unwrap_or_else(PoisonError::into_inner);

@@ -17,7 +17,7 @@ pub enum Output {
     /// Bytes for the peer: whole messages, except in the handshake. All messages up to the next output of another kind
     /// are one `Send`.
     Send(Bytes),
-    /// The peer asks to connect, once. Until [`Session::answer`] no further message is read.
+    /// The peer asks to connect, once. Until [`Session::answer`](super::Session::answer) no further message is read.
     Connect(Box<ConnectRequest>),
     /// The peer asks to publish: as with `Connect`.
     Publish(PublishRequest),
@@ -50,7 +50,7 @@ pub enum Output {
 }
 
 impl Output {
-    /// The id for [`Session::answer`], if this output is a question.
+    /// The id for [`Session::answer`](super::Session::answer), if this output is a question.
     pub fn question(&self) -> Option<QuestionId> {
         match self {
             Self::Connect(request) => Some(request.question),
