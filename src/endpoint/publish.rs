@@ -98,7 +98,7 @@ impl<I: Io> Endpoint<I> {
     }
 
     /// Ends one stream that the connection publishes, and sends why; with the connection, unless it does something else
-    /// as well.
+    /// as well, or asks to.
     pub(super) fn end_publication(
         &mut self,
         key: usize,
@@ -109,7 +109,8 @@ impl<I: Io> Endpoint<I> {
     ) {
         let connection = &mut self.connections[key];
         connection.session.end_publish(message_stream_id, code, description);
-        if connection.publishing.len() > 1 || connection.playing.is_some() {
+        let asks = connection.asked.as_ref().is_some_and(|asked| !asked.publishes_on(message_stream_id));
+        if asks || connection.publishing.len() > 1 || connection.playing.is_some() {
             self.unpublish(key, message_stream_id, &reason.to_string());
         } else {
             self.finish_after_session(key, reason);

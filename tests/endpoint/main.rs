@@ -16,4 +16,5 @@ mod playing;
 mod publishing;
 mod questions;
 mod refusals;
+mod review;
 mod transfer;

@@ -382,13 +382,15 @@ impl Session {
         self.refuse_with(id, redirection(code, address), CloseReason::Redirected);
     }
 
-    /// Closes the connection unless another stream runs on it: OBS waits forever on one that stays open.
+    /// Closes the connection unless another stream runs on it or is asked for: OBS waits forever on one that stays open.
     pub(super) fn refuse_with(&mut self, id: MessageStreamId, information: Value, reason: CloseReason) {
         if self.closing {
             return;
         }
         self.error(id, information);
-        if self.streams.published_count() == 0 && self.plays_on.is_none() {
+        let is_in_use =
+            self.streams.published_count() > 0 || self.plays_on.is_some() || self.question.is_some();
+        if !is_in_use {
             self.stop_reading();
             self.outputs.push_back(Output::Close(reason));
         }

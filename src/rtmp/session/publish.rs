@@ -17,7 +17,7 @@ use crate::rtmp::{
 
 impl Session {
     /// Ends the publish on this message stream, or the open request for one, with an error to the peer. Closes the
-    /// connection unless another stream runs on it. `code` is `NetStream.Publish.BadName` or `.Denied`.
+    /// connection unless another stream runs on it or is asked for. `code` is `NetStream.Publish.BadName` or `.Denied`.
     ///
     /// Does nothing if there is no such publish.
     pub fn end_publish(&mut self, message_stream_id: MessageStreamId, code: &str, description: &str) {
