@@ -1,5 +1,5 @@
 //! What the first bytes of an audio payload say: AudioTagHeader (FLV 10.1 §E.4.2.1) and ExAudioTagHeader (Enhanced
-//! RTMP v2). Opens no codec data.
+//! RTMP v2). Reads no codec data.
 
 use super::enhanced::{self, FourCc};
 use std::fmt;
@@ -11,9 +11,9 @@ pub use super::enhanced::PREFIX;
 pub struct Header {
     /// What the payload is.
     pub packet_type: PacketType,
-    /// What it is coded in.
+    /// The codec.
     pub codec: AudioCodec,
-    /// Of a multitrack message the first track; 0 in all others. Each track has a sequence header of its own.
+    /// The first track of a multitrack message; 0 in all others. Each track has a sequence header of its own.
     pub track_id: u8,
 }
 
@@ -22,13 +22,13 @@ pub struct Header {
 pub enum PacketType {
     /// The decoder's configuration.
     SequenceStart,
-    /// Sound.
+    /// Coded audio.
     CodedFrames,
     /// End of the sequence.
     SequenceEnd,
     /// Which channel is which speaker.
     MultichannelConfig,
-    /// An empty message: sound pauses here.
+    /// An empty message: audio pauses here.
     Silence,
     /// Reserved, or cut off before it could be known.
     Unknown,
@@ -47,7 +47,7 @@ pub enum AudioCodec {
 
 impl Header {
     /// Reads a payload's first [`PREFIX`] bytes, or all of them if it is shorter. What it does not know passes as
-    /// sound.
+    /// audio.
     pub fn parse(prefix: &[u8]) -> Self {
         let prefix = &prefix[..prefix.len().min(PREFIX)];
         match prefix.split_first() {
@@ -59,7 +59,7 @@ impl Header {
         }
     }
 
-    /// Whether this is the decoder's configuration, which joiners need before the first sound.
+    /// Whether this is the decoder's configuration, which joiners need before the first audio frame.
     pub fn is_sequence_header(&self) -> bool {
         self.packet_type == PacketType::SequenceStart
     }
@@ -69,7 +69,7 @@ impl Header {
         self.packet_type == PacketType::MultichannelConfig
     }
 
-    /// Whether this is sound, or may be.
+    /// Whether this is a frame of audio, or may be one.
     pub fn carries_audio(&self) -> bool {
         matches!(self.packet_type, PacketType::CodedFrames | PacketType::Unknown)
     }
@@ -167,13 +167,13 @@ impl fmt::Display for AudioCodec {
     }
 }
 
-/// SoundFormat: reserved once, now the mark of the Enhanced header.
+/// SoundFormat: reserved in the past, now it marks the Enhanced header.
 const EX_HEADER: u8 = 9;
 
 /// AudioPacketType
 const MULTITRACK: u8 = 5;
 
-/// What holds for any bytes, for the tests below and the fuzz target.
+/// What is true for any bytes, for the tests below and the fuzz target.
 #[cfg(any(test, fuzzing))]
 pub fn check_any_bytes(bytes: &[u8]) {
     let header = Header::parse(bytes);

@@ -1,9 +1,9 @@
-//! Data messages (script data): which name one has, and what of it is for players. Opens no more of it.
+//! Data messages (script data): the name of one, and what players get of it. Reads no more of it.
 
 use super::{Payload, readable::readable};
 
 /// Where the name of a data message begins, and the name: its first string. Some encoders (Uniview) put stray values
-/// before it. None where something else than a simple value comes before any string.
+/// before it. None where anything but a simple value comes before the first string.
 pub fn name_of(payload: &Payload) -> Option<(usize, Name)> {
     name_from(payload, 0)
 }
@@ -23,8 +23,8 @@ pub enum Name {
     Other,
 }
 
-/// What players get of a data message: without what an encoder puts before its name, without `@setDataFrame`, and as
-/// they can read it. An empty payload where there is nothing for them.
+/// What players get of a data message: without what an encoder puts before its name, without `@setDataFrame`, and in a form
+/// that they can read. An empty payload where there is nothing for them.
 pub fn for_players(payload: Payload) -> Payload {
     readable(match name_of(&payload) {
         Some((_, Name::ClearDataFrame)) => return Payload::new(),
@@ -61,7 +61,7 @@ fn name_from(payload: &Payload, from: usize) -> Option<(usize, Name)> {
     }
 }
 
-/// What holds for any bytes, for the fuzz target.
+/// What is true for any bytes, for the fuzz target.
 #[cfg(any(test, fuzzing))]
 pub fn check_any_bytes(bytes: &[u8]) {
     super::readable::check_any_bytes(bytes);
@@ -69,7 +69,7 @@ pub fn check_any_bytes(bytes: &[u8]) {
     assert!(message.is_empty() || name_of(&message).is_some_and(|(at, _)| at == 0));
 }
 
-/// `@setDataFrame`, a name, and ten times the two Numbers that have been met before them.
+/// `@setDataFrame`, a name, and ten times the two Numbers that encoders are known to put before them.
 const PREFIX: usize = 256;
 /// As AMF0 strings.
 const ON_META_DATA: &[u8] = b"\x02\x00\x0aonMetaData";
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_name_goes_to_nobody() {
+    fn a_message_without_a_name_is_not_for_players() {
         let objects_first = [b"\x03\0\0\x09", ON_META_DATA].concat();
         let long = [NUMBER.repeat(30), ON_META_DATA.to_vec()].concat();
         let objects_after = [SET_DATA_FRAME, b"\x03\0\0\x09"].concat();

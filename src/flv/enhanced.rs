@@ -3,8 +3,7 @@
 
 use std::fmt;
 
-/// Bytes at the start of a payload that a header is read from; what lies behind them is not looked at. The longest
-/// header is 18: packet type 1, ModEx with nanoseconds 5, multitrack 1, FourCC 4, track id 1, track size 3,
+/// Bytes at the start of a payload that a header is read from; the rest is not read. The longest header is 18: packet type 1, ModEx with nanoseconds 5, multitrack 1, FourCC 4, track id 1, track size 3,
 /// composition time 3. The rest leaves room for a second ModEx.
 pub const PREFIX: usize = 24;
 
@@ -24,7 +23,7 @@ impl fmt::Debug for FourCc {
     }
 }
 
-/// Walks over the ModEx packets that precede the real packet type. None if that lies behind `bytes`.
+/// Walks over the ModEx packets that precede the real packet type. None if that lies after `bytes`.
 pub fn skip_mod_ex(mut packet_type: u8, mut bytes: &[u8]) -> Option<(u8, &[u8])> {
     while packet_type == MOD_EX {
         let [short_size, rest @ ..] = bytes else {
@@ -44,7 +43,7 @@ pub fn skip_mod_ex(mut packet_type: u8, mut bytes: &[u8]) -> Option<(u8, &[u8])>
     Some((packet_type, bytes))
 }
 
-/// The first track of a message, which mostly is the only one.
+/// The first track of a message, which usually is the only one.
 pub struct Track<'a> {
     /// The packet type, which all tracks of a message share.
     pub packet_type: u8,
@@ -55,7 +54,7 @@ pub struct Track<'a> {
     pub body: &'a [u8],
 }
 
-/// Reads what stands between the packet type and the body. `multitrack` is the packet type of that name, which
+/// Reads what is between the packet type and the body. `multitrack` is the packet type of that name, which
 /// audio and video number differently. None if `bytes` end before the body.
 pub fn first_track(packet_type: u8, multitrack: u8, bytes: &[u8]) -> Option<Track<'_>> {
     if packet_type != multitrack {

@@ -22,23 +22,23 @@ pub struct Frame {
     pub kind: FrameKind,
     /// Absolute time in milliseconds, modulo 2^32.
     pub timestamp_ms: u32,
-    /// The body of the FLV tag: codec header and data, unopened.
+    /// The body of the FLV tag: codec header and data, not parsed.
     pub payload: Payload,
 }
 
-/// How a frame is laid into a stream log, and a log is begun by a player: RTMP chunks, FLV tags, …
+/// How frames are written to a stream log, and what a player is sent first: RTMP chunks, FLV tags, …
 pub trait WireFormat {
     /// Bytes that [`WireFormat::write`] will fill for this frame.
     fn wire_len(&self, frame: &Frame) -> usize;
-    /// Lays the frame into `out`, which is exactly [`WireFormat::wire_len`] bytes long.
+    /// Writes the frame to `out`, which is exactly [`WireFormat::wire_len`] bytes long.
     fn write(&self, frame: &Frame, out: &mut [u8]);
-    /// What a player gets once, before its first header or frame; none where that can be the first it gets.
+    /// What a player is sent once, before its first header or frame; none where the format has no such header.
     fn stream_header(&self, kinds: Kinds) -> Option<Bytes> {
         let _ = kinds;
         None
     }
-    /// The frame that `wire` begins with, as [`WireFormat::write`] has laid it, and how long it is there; none where
-    /// this form is not read back.
+    /// The frame that `wire` begins with, as [`WireFormat::write`] has written it, and its length there; none where it is not
+    /// whole, or where this format is not read back.
     fn read(&self, wire: &[u8]) -> Option<(Frame, usize)> {
         let _ = wire;
         None
@@ -48,26 +48,26 @@ pub trait WireFormat {
 /// Which kinds of media a stream has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Kinds {
-    /// Sound.
+    /// Audio.
     pub audio: bool,
-    /// Pictures.
+    /// Video.
     pub video: bool,
 }
 
 /// The bytes of one message, in order, as runs over receive buffers.
 ///
-/// Most messages are one run; a message that spans several reads has one run a read.
+/// Most messages are one run; a message that spans several reads has one run per read.
 #[derive(Clone, Debug, Default)]
 pub struct Payload {
-    /// Four inline would save an allocation for messages that span three or four reads, and cost a quarter of the
-    /// decoder's speed for all others: messages are moved a few times.
+    /// Four inline would save an allocation for messages that span three or four reads, but the decoder would be a quarter slower
+    /// for all others: messages are moved a few times.
     runs: SmallVec<[Run; 2]>,
     len: usize,
 }
 
 /// A contiguous stretch of a receive buffer that holds payload pieces at a fixed stride: the chunks of one
-/// message, with the type-3 chunk headers still between them. So a message in sixty 128-byte chunks is one
-/// handle, not sixty, and no byte of it has moved.
+/// message, with the type-3 chunk headers still between them. Thus a message in sixty 128-byte chunks is
+/// one handle, not sixty, and none of its bytes is moved.
 #[derive(Clone, Debug)]
 pub struct Run {
     bytes: Bytes,

@@ -1,4 +1,4 @@
-//! Frames and what their first bytes say: FLV tag headers, legacy and Enhanced, and what configurations of decoders say.
+//! Frames, and what their first bytes say: FLV tag headers, legacy and Enhanced; configurations of decoders; FLV files.
 //! Pure: no socket, no clock.
 
 #![forbid(unsafe_code)]

@@ -1,12 +1,12 @@
-//! Data messages in a form that the readers of players take. FFmpeg, which VLC, mpv and OBS use to read, gives up a
-//! whole stream for a data message that it cannot read, or makes a subtitle track of it, for which VLC waits 10 s. So a
-//! message that it reads well passes as it is, one that it would not is written anew, and one that no form can save goes
-//! to nobody. Below, what FFmpeg does is what its versions 4.4 to 9.0 do.
+//! Data messages in a form that players accept. FFmpeg, which VLC, mpv and OBS use to read, gives up a whole stream for a data
+//! message that it cannot read, or makes a subtitle track of it, for which VLC waits 10 s. Thus a message that it can read
+//! passes unchanged, one that it cannot read is rewritten, and one that cannot be rewritten is not sent to players. Below, what
+//! FFmpeg does is what its versions 4.4 to 9.0 do.
 
 use super::Payload;
 use crate::amf0::{self, Reader, Value, marker};
 
-/// What players get of a data message: nothing, if none of them could read it.
+/// What players get of a data message: nothing, if they could not read it.
 pub(super) fn readable(payload: Payload) -> Payload {
     let bytes = payload.to_bytes();
     let Some((name, values)) = split_name(&bytes) else { return Payload::new() };
@@ -26,7 +26,7 @@ pub(super) fn readable(payload: Payload) -> Payload {
             [&bytes[..bytes.len() - values_len(&bytes, name)], &amf0::encode_all(&values)].concat()
         }
     };
-    // Latin-1 grows where it becomes UTF-8, and so does what references repeat: what fits no message is nobody's.
+    // Latin-1 gets longer as UTF-8, and so does what references repeat: what does not fit in a message is not sent to players.
     if message.len() > MAX_BYTES {
         return Payload::new();
     }
@@ -34,8 +34,8 @@ pub(super) fn readable(payload: Payload) -> Payload {
     message.into()
 }
 
-/// Cuts a message after its name: its first string. FFmpeg's RTMP reader ends where there is none, and where it is
-/// longer than what it has room for.
+/// Cuts a message after its name: its first string. FFmpeg's RTMP reader fails where there is none, and where it is
+/// longer than its buffer.
 fn split_name(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let (name, values) = string(bytes)?;
     (name.len() <= MAX_NAME_BYTES).then_some((name, values))
@@ -45,8 +45,8 @@ fn values_len(bytes: &[u8], name: &[u8]) -> usize {
     bytes.len() - 3 - name.len()
 }
 
-/// Whether metadata is one ECMA array and nothing else: FFmpeg's RTMP reader ends at anything behind it, at a property
-/// that it does not know the size of, and at a long name. It takes no object for metadata.
+/// Whether metadata is one ECMA array and nothing else: FFmpeg's RTMP reader fails at anything after it, at a
+/// property of which it does not know the size, and at a long name. It does not accept an object as metadata.
 fn is_metadata(values: &[u8]) -> bool {
     let Some((&marker::ECMA_ARRAY, rest)) = values.split_first() else { return false };
     let Some(mut rest) = rest.get(4..) else { return false };
@@ -62,7 +62,7 @@ fn is_metadata(values: &[u8]) -> bool {
     }
 }
 
-/// Metadata as FFmpeg takes it, with all that can be read of it.
+/// Metadata as FFmpeg accepts it, with all that can be read of it.
 fn metadata(values: &[u8]) -> Vec<Value> {
     let properties = match read(values).into_iter().next() {
         Some(Value::EcmaArray(properties) | Value::Object(properties)) => properties,
@@ -110,7 +110,7 @@ fn is_short_string(value: &Value) -> bool {
     value.as_str().is_some_and(|text| text.len() <= usize::from(u16::MAX))
 }
 
-/// Whether the values are whole. A length that points beyond the message would take FFmpeg there.
+/// Whether the values are whole. FFmpeg follows a length that points beyond the message.
 fn is_readable(values: &[u8]) -> bool {
     let mut rest = values;
     while !rest.is_empty() {
@@ -155,7 +155,7 @@ fn short_text(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     rest.split_at_checked(u16::from_be_bytes(len).into())
 }
 
-/// What stands at some place in an object.
+/// What is at some place in an object.
 enum Property<'a> {
     /// A name, and what follows it: the value first.
     Value(&'a [u8], &'a [u8]),
@@ -208,19 +208,19 @@ fn skip_properties(mut bytes: &[u8], depth: usize) -> Option<&[u8]> {
     }
 }
 
-/// FFmpeg's FLV reader takes a shorter data tag for a subtitle, whatever is in it. Null values behind a message mean
-/// nothing; behind metadata there are none, since with its array it is as long as this.
+/// FFmpeg's FLV reader takes a shorter data tag for a subtitle, whatever is in it. Null values after a message mean nothing;
+/// after metadata there are none, since with its array it is as long as this.
 const MIN_BYTES: usize = 19;
 /// A message's length has 24 bits, in RTMP as in FLV.
 const MAX_BYTES: usize = 0xFF_FFFF;
-/// What FFmpeg's RTMP reader has room for, without the byte that ends it.
+/// The buffer of FFmpeg's RTMP reader, without the byte that ends a string.
 const MAX_NAME_BYTES: usize = 63;
 /// The same of a property of metadata.
 const MAX_PROPERTY_BYTES: usize = 127;
 /// The same of a property of a subtitle.
 const MAX_TEXT_PROPERTY_BYTES: usize = 19;
 
-/// What holds for any bytes, for the tests below and the fuzz target.
+/// What is true for any bytes, for the tests below and the fuzz target.
 #[cfg(any(test, fuzzing))]
 pub fn check_any_bytes(bytes: &[u8]) {
     let message = readable(bytes.to_vec().into());
@@ -359,7 +359,7 @@ mod tests {
         assert_eq!(players_get(&longest), longest);
     }
 
-    /// `limits.data_message` may be as large as a message can be, and what is written anew is twice that.
+    /// `limits.data_message` may be as large as a message can be, and what is rewritten is twice that.
     #[test]
     fn what_grows_beyond_any_message_goes_to_nobody() {
         let metadata = |bytes: usize| {

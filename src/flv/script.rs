@@ -1,11 +1,11 @@
-//! What a relay looks at in script data (FLV 10.1 §E.4.4): two properties of `onMetaData`.
+//! What a relay reads in script data (FLV 10.1 §E.4.4): two properties of `onMetaData`.
 
 use bytes::Bytes;
 
 use super::{FrameKind, Kinds};
 
 /// `onMetaData` whose `hasAudio` and `hasVideo`, where they are there, say which kinds have come. A browser's player
-/// waits for ever for a kind that is announced and absent. All else stays as it is, byte for byte.
+/// waits forever for a kind that is announced and absent. All else stays as it is, byte for byte.
 pub fn with_kinds(metadata: &Bytes, kinds: Kinds) -> Bytes {
     let mut patched = None;
     for (property, has_come) in [(HAS_AUDIO, kinds.audio), (HAS_VIDEO, kinds.video)] {
@@ -20,8 +20,8 @@ pub fn with_kinds(metadata: &Bytes, kinds: Kinds) -> Bytes {
     patched.map_or_else(|| metadata.clone(), Bytes::from)
 }
 
-/// The same metadata, which says of a kind of media besides that it is not there, as old encoders do: with an object for
-/// its codec. None where metadata is large, or not in the form that `flv::readable` leaves it in.
+/// The same metadata with a property that marks a kind of media as absent, as old encoders do: an object for its codec. None
+/// where metadata is large, or not in the form that `flv::readable` leaves it in.
 pub fn without_kind(metadata: &Bytes, kind: FrameKind) -> Option<Bytes> {
     let name = match kind {
         FrameKind::Audio => "audiocodecid",
@@ -32,7 +32,7 @@ pub fn without_kind(metadata: &Bytes, kind: FrameKind) -> Option<Bytes> {
     Some([properties, &[0, name.len() as u8], name.as_bytes(), EMPTY_OBJECT, END].concat().into())
 }
 
-/// Metadata that is larger than this is not said twice to a joiner.
+/// Larger metadata is not sent twice to a joiner.
 const MAX_REPEATED_BYTES: usize = 4 << 10;
 /// `onMetaData` and the marker of an ECMA array, which a count follows (AMF0 §2.10).
 const ECMA_ARRAY: &[u8] = b"\x02\0\x0aonMetaData\x08";
@@ -64,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn a_kind_that_is_not_there_has_an_object_for_its_codec() {
+    fn an_absent_kind_has_an_object_for_its_codec() {
         let read = |bytes: &Bytes| amf0::decode(bytes).expect("it is written whole");
         let other = |properties: [(&str, Value); 1]| {
             Bytes::from(amf0::encode_all(&[Value::from("onMetaData"), Value::ecma_array(properties)]))
@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn metadata_that_says_nothing_of_kinds_or_is_cut_short_is_the_same_bytes() {
+    fn metadata_that_names_no_kinds_or_is_cut_short_is_the_same_bytes() {
         for bytes in [&b""[..], b"\x02\x00\x0AonMetaData", HAS_AUDIO, b"\x00\x08hasAudio\x02\x00\x01x"] {
             let bytes = Bytes::from_static(bytes);
             assert_eq!(with_kinds(&bytes, Kinds::default()).as_ptr(), bytes.as_ptr());

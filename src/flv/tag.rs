@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::frame::{Frame, FrameKind, Kinds, WireFormat};
 
-/// Lays frames as the tags of an FLV file.
+/// Writes frames as the tags of an FLV file.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct FlvFormat;
 
@@ -42,7 +42,7 @@ impl WireFormat for FlvFormat {
 
 /// The header of a tag (FLV 10.1 §E.4.1).
 pub(super) struct TagHeader {
-    /// None for a kind that is no media, or for a payload that is encrypted.
+    /// None for a kind that is not media, or for an encrypted payload.
     pub kind: Option<FrameKind>,
     pub payload_len: usize,
     pub timestamp_ms: u32,
@@ -65,7 +65,7 @@ impl TagHeader {
     }
 }
 
-/// A payload came as an RTMP message, whose length has 24 bits as well.
+/// A payload came in an RTMP message, whose length has 24 bits as well.
 fn be24(len: usize) -> [u8; 3] {
     let [top, rest @ ..] = u32::try_from(len).expect("a message has 24 bits for its length").to_be_bytes();
     debug_assert_eq!(top, 0);
@@ -84,7 +84,7 @@ mod tests {
     use super::*;
     use crate::flv::Run;
 
-    fn lay(kind: FrameKind, timestamp_ms: u32, payload: &'static [u8]) -> Vec<u8> {
+    fn written(kind: FrameKind, timestamp_ms: u32, payload: &'static [u8]) -> Vec<u8> {
         let frame = Frame { kind, timestamp_ms, payload: Bytes::from_static(payload).into() };
         let mut out = vec![0xEE; FlvFormat.wire_len(&frame)];
         FlvFormat.write(&frame, &mut out);
@@ -92,16 +92,16 @@ mod tests {
     }
 
     #[test]
-    fn a_tag_has_its_kind_its_length_its_time_and_its_size_behind_it() {
+    fn a_tag_has_its_kind_its_length_its_time_and_its_size_after_it() {
         assert_eq!(
-            lay(FrameKind::Video, 0x0102_0304, b"abc"),
+            written(FrameKind::Video, 0x0102_0304, b"abc"),
             b"\x09\0\0\x03\x02\x03\x04\x01\0\0\0abc\0\0\0\x0E"
         );
-        assert_eq!(lay(FrameKind::Data, 0, b""), b"\x12\0\0\0\0\0\0\0\0\0\0\0\0\0\x0B");
+        assert_eq!(written(FrameKind::Data, 0, b""), b"\x12\0\0\0\0\0\0\0\0\0\0\0\0\0\x0B");
     }
 
     #[test]
-    fn a_payload_in_pieces_is_laid_in_one() {
+    fn a_payload_in_pieces_is_written_in_one() {
         let mut frame = Frame { kind: FrameKind::Audio, timestamp_ms: 1, payload: Default::default() };
         frame.payload.push(Run::strided(Bytes::from_static(b"ab.cd.e"), 2, 2, 1));
         let mut out = vec![0; FlvFormat.wire_len(&frame)];
@@ -114,7 +114,7 @@ mod tests {
         for (kind, timestamp_ms) in
             [(FrameKind::Audio, 0), (FrameKind::Video, 0x0102_0304), (FrameKind::Data, u32::MAX)]
         {
-            let tag = lay(kind, timestamp_ms, b"payload");
+            let tag = written(kind, timestamp_ms, b"payload");
             let (frame, len) = FlvFormat.read(&[&tag[..], b"next"].concat()).expect("it is whole");
             assert_eq!((frame.kind, frame.timestamp_ms, len), (kind, timestamp_ms, tag.len()));
             assert_eq!(frame.payload.to_bytes(), "payload");
@@ -127,9 +127,10 @@ mod tests {
 
     #[test]
     fn the_file_header_says_what_there_is() {
-        let opening = |audio, video| FlvFormat.stream_header(Kinds { audio, video }).expect("a file has one");
-        assert_eq!(opening(true, true), &b"FLV\x01\x05\0\0\0\x09\0\0\0\0"[..]);
-        assert_eq!(opening(false, true)[4], 1);
-        assert_eq!(opening(true, false)[4], 4);
+        let stream_header =
+            |audio, video| FlvFormat.stream_header(Kinds { audio, video }).expect("a file has one");
+        assert_eq!(stream_header(true, true), &b"FLV\x01\x05\0\0\0\x09\0\0\0\0"[..]);
+        assert_eq!(stream_header(false, true)[4], 1);
+        assert_eq!(stream_header(true, false)[4], 4);
     }
 }

@@ -1,5 +1,5 @@
 //! What the first bytes of a video payload say: VideoTagHeader (FLV 10.1 §E.4.3.1) and ExVideoTagHeader (Enhanced
-//! RTMP v2). Opens no codec data.
+//! RTMP v2). Reads no codec data.
 
 use super::enhanced::{self, FourCc};
 use std::fmt;
@@ -13,9 +13,9 @@ pub struct Header {
     pub frame_type: FrameType,
     /// What the payload is.
     pub packet_type: PacketType,
-    /// What it is coded in.
+    /// The codec.
     pub codec: VideoCodec,
-    /// Of a multitrack message the first track; 0 in all others. Each track has a sequence header of its own.
+    /// The first track of a multitrack message; 0 in all others. Each track has a sequence header of its own.
     pub track_id: u8,
     /// Presentation minus decoding time, signed 24 bits; None where codec or packet type has none.
     pub composition_time_ms: Option<i32>,
@@ -28,7 +28,7 @@ pub enum FrameType {
     Key,
     /// 2, 3 (disposable), and the values without a meaning.
     Inter,
-    /// 5: a note about seeking, without a picture.
+    /// 5: a command about seeking, without coded video.
     Command,
 }
 
@@ -37,19 +37,19 @@ pub enum FrameType {
 pub enum PacketType {
     /// The decoder's configuration.
     SequenceStart,
-    /// A picture; for AVC and HEVC after its composition time.
+    /// Coded video; for AVC and HEVC after its composition time.
     CodedFrames,
     /// End of the sequence.
     SequenceEnd,
-    /// A picture whose composition time is 0.
+    /// Coded video whose composition time is 0.
     CodedFramesX,
-    /// AMF values about the pictures, such as `colorInfo` for HDR.
+    /// AMF values about the video, such as `colorInfo` for HDR.
     Metadata,
     /// The decoder's configuration, as an MPEG-2 TS descriptor.
     Mpeg2TsSequenceStart,
     /// A command frame.
     Command,
-    /// Nothing at all: some encoders send empty messages to keep a connection alive.
+    /// Nothing: some encoders send empty messages to keep a connection alive.
     Empty,
     /// Reserved, or cut off before it could be known.
     Unknown,
@@ -68,7 +68,7 @@ pub enum VideoCodec {
 
 impl Header {
     /// Reads a payload's first [`PREFIX`] bytes, or all of them if it is shorter. What it does not know passes as
-    /// an inter frame, so that nobody starts or resumes there.
+    /// an inter frame, so that no player starts or resumes there.
     pub fn parse(prefix: &[u8]) -> Self {
         let prefix = &prefix[..prefix.len().min(PREFIX)];
         match prefix.split_first() {
@@ -78,29 +78,28 @@ impl Header {
         }
     }
 
-    /// Whether a player may start or resume at this message: a coded picture that needs none before it. Not a
-    /// sequence header.
+    /// Whether a player may start or resume at this message: coded video that needs none before it. Not a sequence header.
     pub fn is_key_frame(&self) -> bool {
         self.frame_type == FrameType::Key
             && matches!(self.packet_type, PacketType::CodedFrames | PacketType::CodedFramesX)
     }
 
-    /// Whether this is the decoder's configuration, which joiners need before the first picture.
+    /// Whether this is the decoder's configuration, which joiners need before the first video frame.
     pub fn is_sequence_header(&self) -> bool {
         matches!(self.packet_type, PacketType::SequenceStart | PacketType::Mpeg2TsSequenceStart)
     }
 
-    /// Whether this holds values about the pictures (`colorInfo`), which joiners need as well.
+    /// Whether this holds values about the video (`colorInfo`), which joiners need as well.
     pub fn is_metadata(&self) -> bool {
         self.packet_type == PacketType::Metadata
     }
 
-    /// Whether this is a picture, or may be one.
+    /// Whether this is coded video, or may be.
     pub fn carries_video(&self) -> bool {
         matches!(self.packet_type, PacketType::CodedFrames | PacketType::CodedFramesX | PacketType::Unknown)
     }
 
-    /// Whether players have any use for this message, `len` bytes in all. A command frame is about seeking, and mpegts.js
+    /// Whether players can use this message, `len` bytes in all. A command frame is about seeking, and mpegts.js
     /// ends at one whose codec it does not know. Of AVC's five bytes of header FFmpeg reads those that are missing from
     /// what comes after.
     pub fn is_for_players(&self, len: usize) -> bool {
@@ -202,7 +201,7 @@ impl PacketType {
 impl VideoCodec {
     /// H.264. Old builds of OBS send HEVC under this id; its header is the same.
     pub const LEGACY_AVC: Self = Self::Legacy(7);
-    /// HEVC as encoders and CDNs in China send it, in no spec; the header is that of AVC.
+    /// HEVC as encoders and CDNs in China send it, which no spec defines; the header is that of AVC.
     pub const LEGACY_HEVC: Self = Self::Legacy(12);
     /// H.264
     pub const AVC: Self = Self::FourCc(FourCc(*b"avc1"));
@@ -255,7 +254,7 @@ const METADATA: u8 = 4;
 /// VideoPacketType
 const MULTITRACK: u8 = 6;
 
-/// What holds for any bytes, for the tests below and the fuzz target.
+/// What is true for any bytes, for the tests below and the fuzz target.
 #[cfg(any(test, fuzzing))]
 pub fn check_any_bytes(bytes: &[u8]) {
     let header = Header::parse(bytes);
@@ -295,7 +294,7 @@ mod tests {
 
     #[test]
     fn a_codec_without_packet_types_has_key_frames_and_no_sequence_header() {
-        // Sorenson H.263, Screen Video, VP6, VP6 with alpha, Screen Video 2, and an id that nobody has defined.
+        // Sorenson H.263, Screen Video, VP6, VP6 with alpha, Screen Video 2, and an undefined id.
         for codec in [2, 3, 4, 5, 6, 9] {
             for second in 0..=255 {
                 let key = Header::parse(&[0x10 | codec, second, 0, 0]);
@@ -335,7 +334,7 @@ mod tests {
             assert!(header.is_sequence_header());
         }
         assert!(Header::parse(b"\x1c\x01\x00\x00\x00\x00").is_key_frame());
-        // Old OBS: AVC's header before an HEVC picture.
+        // Old OBS: AVC's header before HEVC video.
         assert!(Header::parse(b"\x17\x01\x00\x00\x00\x00\x00\x00\x02\x40\x01").is_key_frame());
     }
 

@@ -21,9 +21,9 @@ fn parse_aac(config: &[u8]) -> Option<AudioConfig> {
         _ => None,
     };
     match object_type {
-        // SBR and PS: what is heard is at the rate of the extension.
+        // SBR and PS: the output has the rate of the extension.
         5 | 29 => rate = sample_rate(&mut bits).or(rate),
-        // What decoders of AAC-LC pass over: the same, said behind all that they read.
+        // Decoders of AAC-LC do not read this: the same, after all that they read.
         2 => {
             if let Some((extended, extended_rate)) =
                 extension(&mut bits, configuration == Some(0), &mut channels)
@@ -33,14 +33,14 @@ fn parse_aac(config: &[u8]) -> Option<AudioConfig> {
         }
         _ => {}
     }
-    // Parametric stereo is coded as one channel and heard as two.
+    // Parametric stereo is coded as one channel and decoded to two.
     if object_type == 29 {
         channels = Some(2);
     }
     Some(AudioConfig { codec_string: Some(format!("mp4a.40.{object_type}")), sample_rate: rate, channels })
 }
 
-/// GASpecificConfig, with the channels where they are listed in it, and the extension behind it.
+/// GASpecificConfig, with the channels where they are listed in it, and the extension after it.
 fn extension(bits: &mut Bits<'_>, is_listed: bool, channels: &mut Option<u8>) -> Option<(u32, Option<u32>)> {
     bits.skip(1)?;
     if bits.flag()? {
@@ -141,6 +141,6 @@ fn parse_mp3(frame: &[u8]) -> Option<(u32, u8)> {
 /// ISO 14496-3, table 1.18.
 const SAMPLE_RATES: [u32; 13] =
     [96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025, 8_000, 7_350];
-/// syncExtensionType of SBR, and of parametric stereo behind it.
+/// syncExtensionType of SBR, and of parametric stereo after it.
 const SBR_SYNC: u32 = 0x2B7;
 const PS_SYNC: u32 = 0x548;

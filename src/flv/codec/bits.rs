@@ -1,5 +1,5 @@
 //! Bits of a decoder's configuration, most significant first. All of it comes from peers: whatever is missing or absurd
-//! is none, and no read goes on beyond its bytes.
+//! is none, and no read goes beyond the bytes.
 
 /// Reads bits from the front.
 pub(super) struct Bits<'a> {
@@ -56,14 +56,14 @@ impl<'a> Bits<'a> {
         Some(if code % 2 == 1 { (code + 1) / 2 } else { -(code / 2) })
     }
 
-    /// Passes over so many ue(v).
+    /// Skips this many ue(v).
     pub(super) fn skip_exp_golombs(&mut self, count: usize) -> Option<()> {
         (0..count).try_for_each(|_| self.exp_golomb().map(drop))
     }
 }
 
 /// The bytes of a NAL unit without those that keep a start code from appearing in it (emulation_prevention_three_byte).
-/// A parameter set is some hundred bytes: what is beyond [`MAX_PARAMETER_SET`] is not looked at.
+/// A parameter set is some hundred bytes: what is beyond [`MAX_PARAMETER_SET`] is not read.
 pub(super) fn unescaped(nal_unit: &[u8]) -> Vec<u8> {
     let nal_unit = &nal_unit[..nal_unit.len().min(MAX_PARAMETER_SET)];
     let mut bytes = Vec::with_capacity(nal_unit.len());

@@ -5,11 +5,11 @@
 pub struct VideoConfig {
     /// `avc1.64001F`
     pub codec_string: Option<String>,
-    /// Of what is to be shown, pixels.
+    /// Of the visible part, pixels.
     pub width: Option<u32>,
-    /// Of what is to be shown, pixels.
+    /// Of the visible part, pixels.
     pub height: Option<u32>,
-    /// Frames a second, where they are said to come evenly.
+    /// Frames per second, where the rate is constant.
     pub frame_rate: Option<f64>,
 }
 
@@ -18,8 +18,8 @@ pub struct VideoConfig {
 pub struct AudioConfig {
     /// `mp4a.40.2`
     pub codec_string: Option<String>,
-    /// Of what is heard, hertz.
+    /// Of the decoded audio, hertz.
     pub sample_rate: Option<u32>,
-    /// Of what is heard.
+    /// Of the decoded audio.
     pub channels: Option<u8>,
 }

@@ -46,7 +46,7 @@ fn nal_unit(record: &[u8], kind: u8) -> Option<&[u8]> {
     None
 }
 
-/// The bits behind a NAL unit's header, if it is of this kind.
+/// The bits after a NAL unit's header, if it is of this kind.
 fn payload(nal_unit: &[u8], kind: u8) -> Option<Bits<'_>> {
     let (&[first, _], rest) = nal_unit.split_first_chunk()?;
     (first >> 1 & 0x3F == kind).then(|| Bits::new(rest))
@@ -118,7 +118,7 @@ fn video(nal_unit: &[u8]) -> Option<f64> {
     ticks(&mut bits)
 }
 
-/// Time of a picture, where it is said.
+/// Timing of pictures, where it is given.
 fn ticks(bits: &mut Bits<'_>) -> Option<f64> {
     if !bits.flag()? {
         return None;
@@ -160,7 +160,7 @@ fn skip_scaling_lists(bits: &mut Bits<'_>) -> Option<()> {
     Some(())
 }
 
-/// All st_ref_pic_set(): each may be told by its difference to the one before.
+/// All st_ref_pic_set(): each may be given as its difference to the one before.
 fn skip_short_term_sets(bits: &mut Bits<'_>) -> Option<()> {
     let sets = bits.exp_golomb().filter(|&sets| sets <= 64)?;
     let mut pictures = 0;

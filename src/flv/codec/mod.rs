@@ -1,6 +1,6 @@
-//! What sequence headers say that a browser or a person wants to know: the codec as RFC 6381 writes it, size and frame
-//! rate of the video, rate and channels of the audio. Our own parsers, because a panic of a library's would end the
-//! process: all of this comes from peers, and whatever is missing, absurd or unknown is none.
+//! What sequence headers tell a browser or a person: the codec as RFC 6381 writes it, size and frame rate of the video, rate
+//! and channels of the audio. The parsers are our own because a panic in a library would end the process: all of this comes
+//! from peers, and whatever is missing, absurd or unknown is none.
 
 mod audio;
 mod av1;
@@ -45,12 +45,12 @@ pub fn audio(message: &[u8]) -> AudioConfig {
     }
 }
 
-/// What an audio message says by itself, of a codec that needs no sequence header: from its first bytes.
+/// What the first bytes of an audio message say, for a codec that needs no sequence header.
 pub fn audio_frame(message: &[u8]) -> AudioConfig {
     let Some((&header, frame)) = message.split_first() else {
         return AudioConfig::default();
     };
-    let said = |sample_rate, channels| AudioConfig {
+    let known = |sample_rate, channels| AudioConfig {
         codec_string: None,
         sample_rate: Some(sample_rate),
         channels: Some(channels),
@@ -60,9 +60,9 @@ pub fn audio_frame(message: &[u8]) -> AudioConfig {
     match audio_header::Header::parse(message).codec {
         AudioCodec::LEGACY_MP3 => audio::mp3(frame),
         // FLV 10.1 §E.4.2.1: PCM, ADPCM and Nellymoser at the rate of the header, others at their only one.
-        AudioCodec::Legacy(0 | 1 | 3 | 6) => said(rate, channels),
-        AudioCodec::Legacy(4 | 11) => said(16_000, 1),
-        AudioCodec::Legacy(5 | 7 | 8) => said(8_000, 1),
+        AudioCodec::Legacy(0 | 1 | 3 | 6) => known(rate, channels),
+        AudioCodec::Legacy(4 | 11) => known(16_000, 1),
+        AudioCodec::Legacy(5 | 7 | 8) => known(8_000, 1),
         AudioCodec::MP3 => AudioConfig { codec_string: Some("mp3".to_owned()), ..AudioConfig::default() },
         AudioCodec::OPUS => audio::opus(&[]),
         _ => AudioConfig::default(),
@@ -81,8 +81,8 @@ fn vp9(record: &[u8]) -> Option<String> {
     }
 }
 
-/// What holds for any bytes, for the tests and the fuzz target: numbers are in their ranges, and texts are short and of
-/// plain characters.
+/// What is true for any bytes, for the tests and the fuzz target: numbers are in their ranges, and texts are short and of plain
+/// characters.
 #[cfg(any(test, fuzzing))]
 pub fn check_any_bytes(message: &[u8]) {
     let is_plain = |text: &Option<String>| {

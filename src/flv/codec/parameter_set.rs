@@ -11,7 +11,7 @@ pub(super) fn crop(bits: &mut Bits<'_>) -> Option<[u32; 4]> {
     Some(crop)
 }
 
-/// Pixels that one of the chroma has, across and down.
+/// Pixels per chroma sample, across and down.
 pub(super) fn chroma_units(chroma_format: u32) -> (u64, u64) {
     match chroma_format {
         1 => (2, 2),
@@ -20,7 +20,7 @@ pub(super) fn chroma_units(chroma_format: u32) -> (u64, u64) {
     }
 }
 
-/// The size that is shown; none where there is nothing left, or more than a decoder can have.
+/// The size of the visible part; none where nothing is left, or where it is larger than a decoder allows.
 pub(super) fn size(width: u64, height: u64, crop: [u32; 4], unit_x: u64, unit_y: u64) -> Option<(u32, u32)> {
     let [left, right, top, bottom] = crop.map(u64::from);
     let width = width.checked_sub(unit_x * (left + right))?;
@@ -30,8 +30,7 @@ pub(super) fn size(width: u64, height: u64, crop: [u32; 4], unit_x: u64, unit_y:
     Some((u32::try_from(width).ok()?, u32::try_from(height).ok()?))
 }
 
-/// Passes over what vui_parameters() of H.264 and HEVC begin with alike: aspect ratio, overscan, signal type, place of
-/// the chroma.
+/// Skips what vui_parameters() of H.264 and HEVC both begin with: aspect ratio, overscan, signal type, chroma location.
 pub(super) fn skip_to_vui_timing(bits: &mut Bits<'_>) -> Option<()> {
     const EXTENDED_SAR: u32 = 255;
     if bits.flag()? && bits.take(8)? == EXTENDED_SAR {
@@ -52,8 +51,8 @@ pub(super) fn skip_to_vui_timing(bits: &mut Bits<'_>) -> Option<()> {
     Some(())
 }
 
-/// Ticks a second by ticks a frame, to a thousandth; none where that is no rate of frames: encoders of a variable rate
-/// say how fine their clock is.
+/// Ticks per second by ticks per frame, to a thousandth; none where that is no frame rate: encoders of a variable rate give the
+/// resolution of their clock.
 pub(super) fn frame_rate(time_scale: u32, ticks: u64) -> Option<f64> {
     let rate = f64::from(time_scale) / ticks as f64;
     let rate = (rate * 1_000.0).round() / 1_000.0;
