@@ -9,7 +9,7 @@ use super::protocol::Protocol;
 use crate::{
     http::{
         LAST_CHUNK,
-        websocket::{self, CloseCode, Word},
+        websocket::{self, CloseCode, ControlFrame},
     },
     rtmp::{
         error::Error as RtmpError,
@@ -243,8 +243,8 @@ impl WebSocket {
             let word = self.reader.next()?;
             self.received += u64::from(word.is_some());
             match word {
-                Some(Word::Answer(answer)) => self.say(answer),
-                Some(Word::Close(answer)) => {
+                Some(ControlFrame::Ping(answer)) => self.say(answer),
+                Some(ControlFrame::Close(answer)) => {
                     self.say(answer);
                     self.has_closed = true;
                 }

@@ -1,5 +1,5 @@
-//! Chunked transfer coding (RFC 9112 §7.1): how the body of an HTTP/1.1 response that has no length says where it ends.
-//! A close alone cannot: a client takes it for a broken connection, as it may be.
+//! Chunked transfer coding (RFC 9112 §7.1): it marks the end of the body of an HTTP/1.1 response that has no length. A client
+//! cannot tell a mere close from a broken connection.
 
 use std::io::Write;
 
@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use crate::flv::{FlvFormat, Frame, Kinds, WireFormat};
 
-/// Lays frames as FLV tags, each in a chunk of its own, so that every message boundary is a chunk boundary.
+/// Writes frames as FLV tags, each in a chunk of its own, so that every message boundary is a chunk boundary.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ChunkedFormat;
 
@@ -59,7 +59,7 @@ mod tests {
     use super::*;
     use crate::flv::FrameKind;
 
-    fn lay(format: &dyn WireFormat, payload_len: usize) -> Vec<u8> {
+    fn written(format: &dyn WireFormat, payload_len: usize) -> Vec<u8> {
         let frame = Frame { kind: FrameKind::Video, timestamp_ms: 9, payload: vec![7; payload_len].into() };
         let mut out = vec![0xEE; format.wire_len(&frame)];
         format.write(&frame, &mut out);
@@ -89,9 +89,9 @@ mod tests {
             (0xF_FFFF - 15, "FFFFF"),
             (0x10_0000 - 15, "100000"),
         ] {
-            let wire = lay(&ChunkedFormat, payload_len);
+            let wire = written(&ChunkedFormat, payload_len);
             assert!(wire.starts_with(format!("{size}\r\n").as_bytes()), "{payload_len}");
-            assert_eq!(unwrapped(&wire), lay(&FlvFormat, payload_len));
+            assert_eq!(unwrapped(&wire), written(&FlvFormat, payload_len));
             let (frame, len) = ChunkedFormat.read(&[&wire[..], b"F\r\nnext"].concat()).expect("it is whole");
             assert_eq!((frame.timestamp_ms, frame.payload.len(), len), (9, payload_len, wire.len()));
             for end in (0..wire.len().min(30)).chain(wire.len().saturating_sub(30)..wire.len()) {
@@ -109,8 +109,8 @@ mod tests {
     proptest! {
         #[test]
         fn any_tag_comes_out_of_its_chunk_as_it_was(payload_len in 0usize..70_000) {
-            let wire = lay(&ChunkedFormat, payload_len);
-            prop_assert_eq!(unwrapped(&wire), lay(&FlvFormat, payload_len));
+            let wire = written(&ChunkedFormat, payload_len);
+            prop_assert_eq!(unwrapped(&wire), written(&FlvFormat, payload_len));
         }
     }
 }

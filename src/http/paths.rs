@@ -1,7 +1,7 @@
-//! Which paths of the HTTP port are the API's, and so which names no stream can have: one that is published must be
+//! Which paths of the HTTP port belong to the API, and thus which names no stream can have: a published stream must be
 //! watchable by every protocol at the same address.
 
-/// Whether a path belongs to a version of the API: `/api/v1/…`, and each that may come. The page's own files and the
+/// Whether a path belongs to a version of the API: `/api/v1/…`, and future versions. The page's own files and the
 /// other routes never end as a stream's path does, so an app may be named `api`, `assets` or `metrics` all the same.
 pub fn is_of_api(path: &str) -> bool {
     let version = path.strip_prefix("/api/v").and_then(|rest| rest.split_once('/'));

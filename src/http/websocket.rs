@@ -1,5 +1,5 @@
-//! What a WebSocket (RFC 6455) carries here: FLV tags to the player, one a binary message, and the few words that a
-//! player says. A frame of ours goes out whole between two others, so nothing is ever fragmented.
+//! WebSockets (RFC 6455): FLV tags to the player, one per binary message, and the control frames of the player. Each frame is
+//! sent whole, so nothing is ever fragmented.
 
 use std::io::{Cursor, Write};
 
@@ -11,7 +11,7 @@ use tungstenite::protocol::frame::{
 
 use crate::flv::{FlvFormat, Frame, Kinds, WireFormat};
 
-/// Lays frames as FLV tags, each in a binary message of its own.
+/// Writes frames as FLV tags, each in a binary message of its own.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct WebSocketFormat;
 
@@ -41,37 +41,36 @@ impl WireFormat for WebSocketFormat {
     }
 }
 
-/// What a player says, put together from whatever pieces it comes in. Media goes one way: data of the player's is
-/// passed over.
+/// Reads a player's frames from whatever pieces they come in. Data frames are skipped: media goes one way.
 #[derive(Debug, Default)]
 pub struct Reader {
     input: BytesMut,
-    /// Payload bytes of the player's data that are still to be passed over.
-    passing: u64,
+    /// Payload bytes of a data frame that are still to be skipped.
+    skipping: u64,
     /// Bytes before `input`.
     before: u64,
     is_closed: bool,
 }
 
-/// Something that asks for an answer.
+/// A control frame that needs an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Word {
-    /// To be answered with these bytes.
-    Answer(Bytes),
-    /// Answered with these bytes, and then the connection is over.
+pub enum ControlFrame {
+    /// A ping, to be answered with these bytes.
+    Ping(Bytes),
+    /// A close, to be answered with these bytes before the connection is closed.
     Close(Bytes),
 }
 
 /// How a player broke the protocol, and where.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// A player masks all that it says (§5.1).
+    /// A player masks all its frames (§5.1).
     #[error("byte {0}: a WebSocket frame without a mask")]
     Unmasked(u64),
     /// Reserved bits are for extensions, of which there are none here (§5.2).
     #[error("byte {0}: a WebSocket frame with reserved bits")]
     Reserved(u64),
-    /// An opcode that means nothing (§5.2).
+    /// An undefined opcode (§5.2).
     #[error("byte {0}: WebSocket opcode {1}")]
     OpCode(u64, u8),
     /// Control frames are whole, and of 125 bytes at most (§5.5).
@@ -87,32 +86,32 @@ impl Reader {
         }
     }
 
-    /// The next word that asks for an answer.
+    /// The next control frame that needs an answer.
     ///
     /// # Errors
-    /// What the player did wrong, with the byte of its frame counted from the upgrade on. Nothing comes after.
+    /// What the player did wrong, and the position of the frame in bytes since the upgrade. Nothing comes after it.
     #[allow(clippy::should_implement_trait)] // An iterator has no errors to end with.
-    pub fn next(&mut self) -> Result<Option<Word>, Error> {
-        let word = self.read()?;
-        if word.is_none() && self.input.capacity() > SMALL_BYTES {
-            // A player that once said much would have the room for it for as long as it stays.
+    pub fn next(&mut self) -> Result<Option<ControlFrame>, Error> {
+        let control_frame = self.read()?;
+        if control_frame.is_none() && self.input.capacity() > SMALL_BYTES {
+            // Otherwise a player that once sent much would keep the memory for as long as it stays.
             self.input = BytesMut::from(&self.input[..]);
         }
-        Ok(word)
+        Ok(control_frame)
     }
 
-    fn read(&mut self) -> Result<Option<Word>, Error> {
+    fn read(&mut self) -> Result<Option<ControlFrame>, Error> {
         loop {
-            let passed = usize::try_from(self.passing).unwrap_or(usize::MAX).min(self.input.len());
-            self.advance(passed);
-            self.passing -= passed as u64;
-            if self.passing > 0 || self.is_closed {
+            let skipped = usize::try_from(self.skipping).unwrap_or(usize::MAX).min(self.input.len());
+            self.advance(skipped);
+            self.skipping -= skipped as u64;
+            if self.skipping > 0 || self.is_closed {
                 return Ok(None);
             }
             let Some(frame) = Incoming::parse(&self.input, self.before)? else { return Ok(None) };
             let OpCode::Control(control) = frame.op_code else {
                 self.advance(frame.head_len);
-                self.passing = frame.payload_len;
+                self.skipping = frame.payload_len;
                 continue;
             };
             // No more than 125, says the parser.
@@ -124,20 +123,20 @@ impl Reader {
             payload.iter_mut().zip(frame.mask.iter().cycle()).for_each(|(byte, mask)| *byte ^= mask);
             self.advance(frame.head_len + payload_len);
             match control {
-                Control::Ping => return Ok(Some(Word::Answer(whole(PONG, &payload)))),
+                Control::Ping => return Ok(Some(ControlFrame::Ping(whole(PONG, &payload)))),
                 Control::Close => {
                     self.is_closed = true;
                     self.input.clear();
-                    // Its own code comes back; what it says beyond that is its own business.
+                    // Its code is sent back, its reason is not.
                     let code = payload.get(..2).unwrap_or_default();
-                    return Ok(Some(Word::Close(whole(CLOSE, code))));
+                    return Ok(Some(ControlFrame::Close(whole(CLOSE, code))));
                 }
                 Control::Pong | Control::Reserved(_) => {}
             }
         }
     }
 
-    /// Bytes that it holds of what the player said: of an unfinished frame's head and control payload at most.
+    /// Bytes that it holds: of an unfinished frame, the head and the payload of a control frame at most.
     pub fn held(&self) -> usize {
         self.input.len()
     }
@@ -148,12 +147,12 @@ impl Reader {
     }
 }
 
-/// A ping: whoever is there answers it.
+/// A ping: a peer that is alive answers it.
 pub fn ping() -> Bytes {
     whole(PING, b"")
 }
 
-/// The last word of a server whose stream is over, or that goes away (§7.4.1).
+/// A close frame, the last that a server sends (§7.4.1).
 pub fn close(code: CloseCode) -> Bytes {
     whole(CLOSE, &(code as u16).to_be_bytes())
 }
@@ -178,7 +177,7 @@ struct Incoming {
 }
 
 impl Incoming {
-    /// None where it is cut off. What it announces costs nothing. `position` is where it begins.
+    /// None where it is cut off. No memory is reserved for the length that it announces. `position` is where it begins.
     fn parse(bytes: &[u8], position: u64) -> Result<Option<Self>, Error> {
         let mut cursor = Cursor::new(bytes);
         let parsed = FrameHeader::parse(&mut cursor).map_err(|_| Error::OpCode(position, bytes[0] & 0x0F))?;
@@ -217,7 +216,7 @@ const CLOSE: OpCode = OpCode::Control(Control::Close);
 const PING: OpCode = OpCode::Control(Control::Ping);
 const PONG: OpCode = OpCode::Control(Control::Pong);
 const MAX_CONTROL_BYTES: u64 = 125;
-/// Room that a reader keeps.
+/// Capacity that a reader keeps.
 const SMALL_BYTES: usize = 256;
 
 #[cfg(test)]
@@ -227,16 +226,16 @@ mod tests {
     use super::*;
     use crate::flv::FrameKind;
 
-    fn read(pieces: &[&[u8]]) -> Result<Vec<Word>, Error> {
+    fn read(pieces: &[&[u8]]) -> Result<Vec<ControlFrame>, Error> {
         let mut reader = Reader::default();
-        let mut words = Vec::new();
+        let mut frames = Vec::new();
         for piece in pieces {
             reader.feed(piece);
-            while let Some(word) = reader.next()? {
-                words.push(word);
+            while let Some(frame) = reader.next()? {
+                frames.push(frame);
             }
         }
-        Ok(words)
+        Ok(frames)
     }
 
     /// As a player sends it.
@@ -271,20 +270,20 @@ mod tests {
     }
 
     #[test]
-    fn a_ping_is_answered_with_its_own_words_and_a_close_with_its_own_code() {
-        let said = [masked(9, b"are you there"), masked(10, b""), masked(8, b"\x03\xE8bye")].concat();
+    fn a_ping_is_answered_with_its_own_payload_and_a_close_with_its_own_code() {
+        let wire = [masked(9, b"are you there"), masked(10, b""), masked(8, b"\x03\xE8bye")].concat();
         let answers = [
-            Word::Answer(whole(PONG, b"are you there")),
-            Word::Close(Bytes::from_static(b"\x88\x02\x03\xE8")),
+            ControlFrame::Ping(whole(PONG, b"are you there")),
+            ControlFrame::Close(Bytes::from_static(b"\x88\x02\x03\xE8")),
         ];
-        assert_eq!(read(&[&said]), Ok(answers.to_vec()));
-        for at in 0..said.len() {
-            assert_eq!(read(&[&said[..at], &said[at..]]), Ok(answers.to_vec()), "cut at {at}");
+        assert_eq!(read(&[&wire]), Ok(answers.to_vec()));
+        for at in 0..wire.len() {
+            assert_eq!(read(&[&wire[..at], &wire[at..]]), Ok(answers.to_vec()), "cut at {at}");
         }
     }
 
     #[test]
-    fn data_of_a_player_is_passed_over_and_never_held() {
+    fn data_of_a_player_is_skipped_and_never_held() {
         let mut reader = Reader::default();
         // 2^60 bytes are announced.
         reader.feed(b"\x82\xFF\x10\0\0\0\0\0\0\0\x01\x02\x03\x04");
@@ -293,24 +292,27 @@ mod tests {
             assert_eq!(reader.next(), Ok(None));
             assert_eq!(reader.held(), 0);
         }
-        assert_eq!(read(&[&masked(1, b"text"), &masked(9, b"")]), Ok(vec![Word::Answer(whole(PONG, b""))]));
+        assert_eq!(
+            read(&[&masked(1, b"text"), &masked(9, b"")]),
+            Ok(vec![ControlFrame::Ping(whole(PONG, b""))])
+        );
     }
 
     #[test]
-    fn what_no_player_sends_is_an_error_that_names_the_byte() {
+    fn what_no_player_may_send_is_an_error_that_names_the_byte() {
         let after_a_pong = |bytes: &[u8]| read(&[&[&masked(10, b"12")[..], bytes].concat()]);
         assert_eq!(after_a_pong(b"\x89\0"), Err(Error::Unmasked(8)));
         assert_eq!(after_a_pong(b"\xC9\x80\0\0\0\0"), Err(Error::Reserved(8)));
         assert_eq!(after_a_pong(b"\x83\x80\0\0\0\0"), Err(Error::OpCode(8, 3)));
         assert_eq!(after_a_pong(b"\x09\x80\0\0\0\0"), Err(Error::Control(8, 0)));
         assert_eq!(after_a_pong(b"\x89\xFE\0\x7E\0\0\0\0"), Err(Error::Control(8, 126)));
-        assert_eq!(read(&[&masked(9, &[1; 125])]).map(|words| words.len()), Ok(1), "at the limit");
+        assert_eq!(read(&[&masked(9, &[1; 125])]).map(|frames| frames.len()), Ok(1), "at the limit");
     }
 
     #[test]
-    fn nothing_is_read_behind_a_close() {
-        let said = [masked(8, b""), masked(9, b"late")].concat();
-        assert_eq!(read(&[&said, &said]), Ok(vec![Word::Close(Bytes::from_static(b"\x88\0"))]));
+    fn nothing_is_read_after_a_close() {
+        let wire = [masked(8, b""), masked(9, b"late")].concat();
+        assert_eq!(read(&[&wire, &wire]), Ok(vec![ControlFrame::Close(Bytes::from_static(b"\x88\0"))]));
     }
 
     proptest! {
@@ -321,12 +323,12 @@ mod tests {
                 prop::collection::vec(any::<u8>(), 0..126)), 0..5),
             cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..6),
         ) {
-            let mut said: Vec<u8> = frames.iter().flat_map(|(op_code, payload)| masked(*op_code, payload)).collect();
-            said.extend(bytes);
-            let mut at: Vec<usize> = cuts.iter().map(|cut| cut.index(said.len() + 1)).chain([0, said.len()]).collect();
+            let mut wire: Vec<u8> = frames.iter().flat_map(|(op_code, payload)| masked(*op_code, payload)).collect();
+            wire.extend(bytes);
+            let mut at: Vec<usize> = cuts.iter().map(|cut| cut.index(wire.len() + 1)).chain([0, wire.len()]).collect();
             at.sort_unstable();
-            let pieces: Vec<&[u8]> = at.windows(2).map(|cut| &said[cut[0]..cut[1]]).collect();
-            prop_assert_eq!(read(&pieces), read(&[&said]));
+            let pieces: Vec<&[u8]> = at.windows(2).map(|cut| &wire[cut[0]..cut[1]]).collect();
+            prop_assert_eq!(read(&pieces), read(&[&wire]));
         }
     }
 }
