@@ -34,7 +34,7 @@ use crate::{
 const TURN_US: u64 = 4_000;
 /// How long a core rests where the kernel takes no operation, and after how long of that it gives up.
 const REFUSED_REST: Duration = Duration::from_millis(5);
-const REFUSED_FOR: Duration = Duration::from_secs(10);
+const REFUSED_FOR_MS: u64 = 10_000;
 /// The time is looked at after so many completions: at a slice each, they take a quarter of a turn.
 const COMPLETIONS_PER_LOOK: usize = 4;
 
@@ -47,8 +47,8 @@ pub(super) struct Core {
     wake: PipeReader,
     /// When the pending alarm goes off, microseconds.
     alarm_us: Option<u64>,
-    /// Since when the kernel has taken no operation.
-    refused_since: Option<Instant>,
+    /// Since when the kernel has taken no operation, by the core's patient clock: a machine that is short of memory stalls.
+    refused_since_ms: Option<u64>,
 }
 
 /// The sockets of one core, their ring and their receive buffers.
@@ -92,7 +92,7 @@ impl Core {
         let sockets =
             Sockets { number, ring, buffers: ReceiveSlab::default(), mailboxes: mailboxes.clone(), started };
         let endpoint = Endpoint::new(number, shared.clone(), sockets);
-        Ok(Self { number, endpoint, shared, mailboxes, wake, alarm_us: None, refused_since: None })
+        Ok(Self { number, endpoint, shared, mailboxes, wake, alarm_us: None, refused_since_ms: None })
     }
 
     /// Takes turns until the core has drained.
@@ -151,7 +151,7 @@ impl Core {
             self.keep_within_memory();
             let is_over = self.now_us() >= end_us;
             match submitted {
-                Ok(()) => self.refused_since = None,
+                Ok(()) => self.refused_since_ms = None,
                 Err(error) if is_over || !was_busy => return self.rest_from_refusal(error),
                 Err(_) => {}
             }
@@ -177,8 +177,9 @@ impl Core {
     /// The kernel takes no operation. It may do so again in a moment; a core that can neither send nor receive for long
     /// is of no use, and fails rather than spins.
     fn rest_from_refusal(&mut self, error: io::Error) -> Turn {
-        let since = *self.refused_since.get_or_insert_with(Instant::now);
-        if since.elapsed() < REFUSED_FOR {
+        let patient_ms = self.signal().patience().patient_ms();
+        let since_ms = *self.refused_since_ms.get_or_insert(patient_ms);
+        if patient_ms - since_ms < REFUSED_FOR_MS {
             tracing::debug!(core = self.number, %error, "io_uring took nothing");
             return Turn::Refused;
         }
@@ -350,6 +351,33 @@ fn blocking(socket: StdStream) -> Option<TcpStream> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{access::Open, config::Config, net::handle::Events};
+
+    /// A core of a relay that has just started.
+    fn core() -> Core {
+        let signals: Arc<[Signal]> = [Signal::new(|| ())].into();
+        let mailboxes = Arc::new(Mailboxes::new(signals.clone()));
+        let shared =
+            Shared::new(Config::default(), signals, Box::new(Open), Box::new(Events::new()), |_, _| ());
+        let (wake, _) = io::pipe().unwrap();
+        Core::new(0, shared, mailboxes, wake, RingSize::LARGEST, Instant::now()).unwrap()
+    }
+
+    #[test]
+    fn a_core_gives_up_after_10_s_without_io_uring_in_which_it_ran_however_long_it_stalled() {
+        let mut core = core();
+        let mut turn_after = |ms| {
+            core.endpoint.io().started -= Duration::from_millis(ms);
+            core.endpoint.advance();
+            core.rest_from_refusal(io::ErrorKind::WouldBlock.into())
+        };
+        for ms in [0, 60_000] {
+            assert!(matches!(turn_after(ms), Turn::Refused));
+        }
+        // Each step of the clock takes some microseconds more.
+        assert!((0..90).all(|_| matches!(turn_after(100), Turn::Refused)));
+        assert!((0..20).any(|_| matches!(turn_after(100), Turn::Failed(_))));
+    }
 
     #[test]
     fn only_the_peer_s_own_trouble_ends_its_connection() {
