@@ -209,6 +209,21 @@ fn a_publisher_that_hangs_up_while_it_waits_is_noticed_at_once_and_the_name_goes
 }
 
 #[test]
+fn a_publisher_whose_name_another_one_took_in_the_meantime_is_refused_at_once() {
+    let (mut world, first, mut second) = waiting();
+    world.stop_core(1);
+    world.start_core(0);
+    world.settle();
+    assert!(has_ended(&world, first) && !is_live(&world, "a"), "the name is free");
+    let third = asks(&mut world, 0);
+    assert!(third.has_started);
+    world.start_core(1);
+    world.talk(&mut second);
+    assert_eq!(second.last_code(), "NetStream.Publish.BadName");
+    assert!(!has_ended(&world, third.socket));
+}
+
+#[test]
 fn a_third_publisher_displaces_the_one_that_waits() {
     let (mut world, _, mut second) = waiting();
     world.pass_ms(1_000);

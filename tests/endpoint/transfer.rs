@@ -8,8 +8,8 @@ use fanfare::{
 
 use super::{
     bench::{
-        command, connect, ends, handshake, has_ended, hears, is_live, key_frame, large_key_frame, logged,
-        pass_talking, raw, raw_publisher, say, times, tiny, trouble,
+        command, connect, ends, handshake, has_ended, hears, inter_frame, is_live, key_frame,
+        large_key_frame, logged, pass_talking, raw, raw_publisher, say, times, tiny, trouble, unread,
     },
     world::{Peer, World},
 };
@@ -193,18 +193,25 @@ fn sends_that_come_apart_at_each_byte_lose_and_repeat_nothing() {
 }
 
 #[test]
-fn an_answer_goes_between_two_messages_and_never_into_one() {
+fn an_answer_goes_after_the_message_that_is_half_sent_and_before_the_next() {
     let (mut world, mut publisher, mut player) = played();
     world.at(player.socket, |socket| socket.capacity = 5);
-    publisher.publish(&key_frame(1_000));
-    publisher.publish(&key_frame(2_000));
-    world.talk(&mut publisher);
-    player.client.send_command(&Command::call("getStreamLength", 9.0, ["a".into()]));
+    for frame in [key_frame(1_000), inter_frame(1_040)] {
+        publisher.publish(&frame);
+        world.talk(&mut publisher);
+    }
+    player.client.send_command(&Command::call("nonsense", 9.0, []));
     player.send(&world);
     world.settle();
     assert_eq!(unread_len(&world, &player), 5, "a message is half sent");
+    world.at(player.socket, |socket| socket.capacity = 10_000);
+    world.settle();
+    let bytes = unread(&world, player.socket);
+    let find = |needle: &[u8]| bytes.windows(needle.len()).position(|window| window == needle);
+    let at = [find(b"key"), find(b"NetConnection.Call.Failed"), find(b"inter")];
+    assert!(at[0].is_some() && at.is_sorted(), "{at:?}");
     world.talk(&mut player);
-    assert_eq!(times(&player), [0, 1_000, 2_000]);
+    assert_eq!(times(&player), [0, 1_000, 1_040]);
 }
 
 #[test]
