@@ -3,12 +3,12 @@
 use fanfare::{
     config::Config,
     endpoint::ReasonKind,
-    rtmp::{client::Role, message::type_id},
+    rtmp::{client::Role, command::Command, message::type_id},
     stream::MemoryKind,
 };
 
 use super::{
-    bench::{config, ends, has_ended, hears, is_live, key_frame, large_key_frame, raw_publisher, say},
+    bench::{config, ends, has_ended, hears, is_live, key_frame, large_key_frame, raw, raw_publisher, say},
     world::{Peer, SocketId, World},
 };
 
@@ -59,6 +59,22 @@ fn where_memory_is_short_the_connection_that_holds_most_goes_and_no_other() {
     world.pass_ms(3_000);
     assert_eq!(ends(&mut world, ReasonKind::MemoryBudget), 1);
     assert!(held(&world, MemoryKind::Input) < MIB);
+}
+
+#[test]
+fn a_core_spares_its_own_largest_while_another_core_has_a_far_larger_one() {
+    let (access, chance) = (Box::new(fanfare::access::Open), Box::new(super::world::Orderly));
+    let config = config(|config| config.limits.memory_budget = 8 * MIB);
+    let mut world = World::with(2, config, access, chance, 1_000_000);
+    let small = raw_publisher(&mut world, "small");
+    let publish = Command::call("publish", 2.0, ["a".into()]);
+    let hoarder = raw(&mut world, 1, &[publish]);
+    // A share is 1 MiB: it is the largest of its core, and holds more.
+    begin_message(&world, small, 2 * MIB, 3 * MIB / 2);
+    world.settle();
+    begin_message(&world, hoarder, 16 * MIB - 1, 10 * MIB);
+    world.pass_ms(1_000);
+    assert!(has_ended(&world, hoarder) && !has_ended(&world, small));
 }
 
 #[test]
