@@ -254,7 +254,7 @@ impl<I: Io> Endpoint<I> {
         self.poll_session(key);
     }
 
-    /// The publisher that was asked to go has gone.
+    /// The publisher that was asked to go has gone, or it is time to give up.
     pub(super) fn take_freed_name(&mut self, key: usize) {
         if let Some((message_stream_id, _)) = self.waiting_for_name(key) {
             match self.try_publish(key, message_stream_id) {
@@ -267,13 +267,14 @@ impl<I: Io> Endpoint<I> {
         }
     }
 
-    /// Gives up where the publisher that was asked to go has not gone in time.
+    /// Gives up where the publisher that was asked to go has not gone in time. If it has, and the notice went to another
+    /// one that waited and is gone, the name is free.
     pub(super) fn check_hand_over(&mut self, key: usize) {
-        let Some((message_stream_id, since_ms)) = self.waiting_for_name(key) else { return };
-        if self.now.patient_ms - since_ms >= HAND_OVER_MS {
-            self.refuse_taken_name(key, message_stream_id);
-            self.poll_session(key);
-            self.receive(key);
+        if self
+            .waiting_for_name(key)
+            .is_some_and(|(_, since_ms)| self.now.patient_ms - since_ms >= HAND_OVER_MS)
+        {
+            self.take_freed_name(key);
         }
     }
 

@@ -242,6 +242,31 @@ fn a_third_publisher_displaces_the_one_that_waits() {
 }
 
 #[test]
+fn a_publisher_that_waits_has_a_name_that_is_free_by_the_limit_whoever_was_to_get_it() {
+    let (mut world, _, mut second) = waiting();
+    let third = asks(&mut world, 1);
+    third.hang_up(&world);
+    world.settle();
+    world.start_core(0);
+    world.pass_ms(2_999);
+    assert!(!is_live(&world, "a"), "the notice went to the third one");
+    world.pass_ms(1);
+    world.talk(&mut second);
+    assert!(second.has_started && is_live(&world, "a"));
+}
+
+#[test]
+fn a_publisher_that_reads_nothing_keeps_its_name_from_no_other_one() {
+    let mut world = World::new(takeover());
+    let first = raw_publisher(&mut world, "a");
+    world.at(first, |socket| socket.capacity = 0);
+    let second = asks(&mut world, 0);
+    assert!(second.has_started && !world.is_closed(first));
+    world.pass_ms(10_000);
+    assert!(world.is_closed(first));
+}
+
+#[test]
 fn the_time_that_its_own_core_stands_still_is_not_the_waiting_publishers() {
     let (mut world, _, mut second) = waiting();
     world.pass_ms(2_000);
