@@ -1,4 +1,4 @@
-//! The budget of memory while streams grow: real logs and hubs in every wire format, without a socket.
+//! The memory budget while streams fill their logs: real logs and hubs in every wire format, without a socket.
 
 use std::{sync::Arc, time::Duration};
 
@@ -14,7 +14,7 @@ use fanfare::{
 };
 
 const BUDGET: usize = 32 << 20;
-/// What logs may be beyond the budget for a moment: the segment that each of them has just opened, with its index.
+/// How far logs may exceed the budget for a moment: by the segment that each of them has just opened, with its index.
 const PER_LOG: usize = 136 << 10;
 
 struct Bench {
@@ -53,17 +53,17 @@ impl Bench {
         self.registry.publish(&name(number), id, self.now_ms)
     }
 
-    fn lay(&mut self, publication: &mut Publication, head: u8, bytes: usize) -> Result<(), NoRoom> {
+    fn append(&mut self, publication: &mut Publication, head: u8, bytes: usize) -> Result<(), NoRoom> {
         let mut payload = vec![0x55; bytes];
         payload[..2].copy_from_slice(&[head, 1]);
         let frame =
             Frame { kind: FrameKind::Video, timestamp_ms: self.now_ms as u32, payload: payload.into() };
-        let laid = publication.append(frame, self.now_ms).map(|_| ());
+        let appended = publication.append(frame, self.now_ms).map(|_| ());
         self.most_bytes = self.most_bytes.max(self.registry.memory().bytes());
-        laid
+        appended
     }
 
-    /// Gives a player all that there is for it; how many bytes that is.
+    /// Sends a player all that there is for it. Returns how many bytes that is.
     fn drain(&mut self, player: PlayerKey) -> usize {
         let mut bytes = 0;
         while let Some(batch) = self.hub.next_batch(player, false, self.now_ms) {
@@ -86,7 +86,7 @@ const KEY: u8 = 0x17;
 const INTER: u8 = 0x27;
 
 #[test]
-fn ten_publishers_that_grow_keep_within_the_budget_in_every_wire_format_and_one_more_gets_in() {
+fn ten_streams_keep_within_the_budget_in_every_wire_format_and_one_more_is_let_in() {
     let mut bench = Bench::new(BUDGET);
     let mut publications: Vec<_> =
         (0..10).map(|number| bench.publish(number).expect("there is room")).collect();
@@ -95,9 +95,9 @@ fn ten_publishers_that_grow_keep_within_the_budget_in_every_wire_format_and_one_
         .map(|(number, wire)| bench.hub.join(0, &name(number), wire, Start::KeyFrame, 1_000))
         .collect();
     let mut came = vec![0; players.len()];
-    // A player of FLV is told which kinds there are, and both have come.
+    // FLV's stream header names the kinds, and both have come.
     for publication in &mut publications {
-        bench.lay(publication, KEY, 100).expect("there is room");
+        bench.append(publication, KEY, 100).expect("there is room");
         let frame =
             Frame { kind: FrameKind::Audio, timestamp_ms: 0, payload: b"\xAF\x01aac".to_vec().into() };
         publication.append_and_notify(frame, bench.now_ms);
@@ -107,7 +107,7 @@ fn ten_publishers_that_grow_keep_within_the_budget_in_every_wire_format_and_one_
         bench.now_ms += 40;
         let head = if number % 100 == 0 { KEY } else { INTER };
         for publication in &mut publications {
-            bench.lay(publication, head, 150_000).expect("it is within its share");
+            bench.append(publication, head, 150_000).expect("it is within its share");
         }
         bench.hub.new_data(0, u64::MAX, &mut Vec::new());
         for (player, came) in players.iter().zip(&mut came) {
@@ -121,14 +121,14 @@ fn ten_publishers_that_grow_keep_within_the_budget_in_every_wire_format_and_one_
         assert!(came > 150_000_000, "{came}: players that keep up lose nothing");
     }
     assert_eq!(bench.hub.skips(), 0);
-    // Who comes gets its part, and those who are in make room for it.
+    // A new stream gets its share, and the others make room for it.
     let mut newcomer = bench.publish(10).expect("others hold more than their shares");
     bench.most_bytes = 0;
     for number in 0..200 {
         bench.now_ms += 40;
         let head = if number % 100 == 0 { KEY } else { INTER };
         for publication in publications.iter_mut().chain([&mut newcomer]) {
-            bench.lay(publication, head, 150_000).expect("it is within its share");
+            bench.append(publication, head, 150_000).expect("it is within its share");
         }
         bench.hub.new_data(0, u64::MAX, &mut Vec::new());
         players.iter().for_each(|player| _ = bench.drain(*player));
@@ -141,7 +141,7 @@ fn ten_publishers_that_grow_keep_within_the_budget_in_every_wire_format_and_one_
 }
 
 #[test]
-fn as_many_may_publish_as_there_is_a_stream_s_least_for_and_an_encoder_that_comes_back_is_one_of_them() {
+fn there_are_as_many_publishers_as_have_the_least_memory_and_an_encoder_that_comes_back_is_one_of_them() {
     let mut bench = Bench::new(8 << 20);
     let _players: Vec<_> = (0..8)
         .map(|number| bench.hub.join(0, &name(number), Form::Rtmp, Start::KeyFrame, bench.now_ms))
@@ -150,7 +150,7 @@ fn as_many_may_publish_as_there_is_a_stream_s_least_for_and_an_encoder_that_come
         (0..8).map(|number| bench.publish(number).expect("at the limit")).collect();
     assert_eq!(bench.publish(8).err(), Some(PublishError::Memory), "one past it");
     for publication in &mut publications {
-        bench.lay(publication, KEY, 1_000).expect("there is room");
+        bench.append(publication, KEY, 1_000).expect("there is room");
     }
     publications.pop();
     publications.push(bench.publish(7).expect("it has gone, and comes back"));
@@ -163,15 +163,15 @@ fn as_many_may_publish_as_there_is_a_stream_s_least_for_and_an_encoder_that_come
 fn a_message_fits_while_there_is_room_or_while_it_is_within_its_logs_share() {
     let mut bench = Bench::new(8 << 20);
     let mut large = bench.publish(0).expect("there is room");
-    bench.lay(&mut large, KEY, 6 << 20).expect("nobody else needs the memory");
+    bench.append(&mut large, KEY, 6 << 20).expect("no other stream needs the memory");
     let mut other = bench.publish(1).expect("there is room");
     let room = bench.registry.memory().room();
     assert!(room < 3 << 20);
     assert!(
-        bench.lay(&mut other, KEY, 3 << 20).is_ok(),
+        bench.append(&mut other, KEY, 3 << 20).is_ok(),
         "beyond the room, within half of the budget's half and more"
     );
-    let error = bench.lay(&mut other, KEY, 7 << 20).expect_err("more than its share");
+    let error = bench.append(&mut other, KEY, 7 << 20).expect_err("more than its share");
     assert_eq!(error.bytes, 7 << 20);
 }
 
@@ -181,16 +181,16 @@ fn a_stream_whose_encoder_has_gone_gives_memory_back_too() {
     let player = bench.hub.join(0, &name(0), Form::Rtmp, Start::KeyFrame, bench.now_ms);
     let mut gone = bench.publish(0).expect("there is room");
     for _ in 0..70 {
-        bench.lay(&mut gone, KEY, 100_000).expect("there is room");
+        bench.append(&mut gone, KEY, 100_000).expect("there is room");
     }
     bench.hub.new_data(0, u64::MAX, &mut Vec::new());
     bench.drain(player);
     drop(gone);
     let mut other = bench.publish(1).expect("there is room");
     for _ in 0..30 {
-        bench.lay(&mut other, KEY, 100_000).expect("there is room");
+        bench.append(&mut other, KEY, 100_000).expect("there is room");
     }
-    assert!(bench.registry.memory().excess() > 0, "nobody has looked at the first one");
+    assert!(bench.registry.memory().excess() > 0, "the first one has not been relieved yet");
     bench.registry.relieve(bench.now_ms);
     bench.hub.new_data(0, u64::MAX, &mut Vec::new());
     assert_eq!(bench.registry.memory().excess(), 0);
@@ -198,7 +198,7 @@ fn a_stream_whose_encoder_has_gone_gives_memory_back_too() {
 }
 
 #[test]
-fn headers_count_for_as_long_as_a_player_has_not_read_them_and_each_version_for_itself() {
+fn headers_count_until_each_player_has_read_them_and_each_version_counts_separately() {
     const HEADER: usize = 60_000;
     let mut bench = Bench::new(BUDGET);
     let mut publication = bench.publish(0).expect("there is room");
@@ -208,7 +208,7 @@ fn headers_count_for_as_long_as_a_player_has_not_read_them_and_each_version_for_
         let payload = [&[0x17, 0, 0, 0, 0][..], &[version; HEADER]].concat().into();
         publication
             .append_and_notify(Frame { kind: FrameKind::Video, timestamp_ms: 0, payload }, bench.now_ms);
-        bench.lay(&mut publication, KEY, 100).expect("there is room");
+        bench.append(&mut publication, KEY, 100).expect("there is room");
         let player = bench.hub.join(0, &name(0), Form::Rtmp, Start::KeyFrame, bench.now_ms);
         let preamble = bench.hub.next_batch(player, false, bench.now_ms).expect("it is due");
         assert!(preamble.bytes().len() > HEADER && bench.hub.pinned_bytes(player) > HEADER);

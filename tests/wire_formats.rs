@@ -1,4 +1,4 @@
-//! A stream in its other wire forms, from the real log and hub, without a socket: what HTTP players would be sent.
+//! A stream in its other wire formats, from the real log and hub, without a socket: what HTTP players would be sent.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use fanfare::stream::{
 };
 
 const NAME: &str = "live/s";
-/// How long a form's log outlives its last reader, and a frame more.
+/// How long a form's log is kept after its last reader, and a frame more.
 const LINGER_MS: u64 = 10_040;
 
 struct Bench {
@@ -58,12 +58,12 @@ impl Bench {
     }
 
     /// A frame comes, 40 ms after the one before.
-    fn lay(&mut self, publication: &mut Publication, frame: Frame) {
+    fn append(&mut self, publication: &mut Publication, frame: Frame) {
         self.now_ms += 40;
         publication.append_and_notify(frame, self.now_ms);
     }
 
-    /// Owners of players that can begin because time has gone by.
+    /// Owners of players that can begin because time has passed.
     fn woken(&mut self) -> Vec<usize> {
         let mut due = Vec::new();
         self.hub.wake(self.now_ms, &mut due);
@@ -87,7 +87,7 @@ impl Bench {
     }
 }
 
-/// As long after a publish's first frame it is known which kinds of media it has.
+/// Time after a publish's first frame until it is known which kinds of media it has.
 const SETTLE_MS: u64 = 1_000;
 
 fn frame(kind: FrameKind, timestamp_ms: u32, head: &[u8], mark: &str) -> Frame {
@@ -173,7 +173,7 @@ fn with_a_group(bench: &mut Bench) -> Publication {
     for frame in
         [video_header("vh"), audio_header("ah"), key_frame(0, "k0"), inter_frame(40, "i1"), audio(50, "a2")]
     {
-        bench.lay(&mut publication, frame);
+        bench.append(&mut publication, frame);
     }
     publication
 }
@@ -188,76 +188,79 @@ fn the_first_player_of_a_form_starts_at_the_newest_key_frame_as_fast_as_any() {
     assert_eq!(bench.drain(flv), b"", "its log begins with the next frame");
     // Larger than an RTMP chunk, and than a WebSocket's short lengths.
     let large = format!("i3{}", "X".repeat(200_000));
-    bench.lay(&mut publication, inter_frame(80, &large));
+    bench.append(&mut publication, inter_frame(80, &large));
     let wanted = "both vh@0 ah@0 k0@0 i1@40 a2@50 i3@80";
     assert_eq!(read_flv(&bench.drain(flv)), wanted);
     assert_eq!(read_flv(&read_websocket(&bench.drain(websocket))), wanted);
     assert_eq!(read_flv(&read_chunks(&bench.drain(chunked))), wanted);
     let second = bench.join(Form::HttpFlv, Start::KeyFrame);
     assert_eq!(read_flv(&bench.drain(second)), wanted, "and the second needs no frame to come");
-    bench.lay(&mut publication, key_frame(120, "k4"));
+    bench.append(&mut publication, key_frame(120, "k4"));
     assert_eq!(read_flv(&bench.drain(flv)), "k4@120");
     let third = bench.join(Form::HttpFlv, Start::KeyFrame);
     assert_eq!(read_flv(&bench.drain(third)), "both vh@0 ah@0 k4@120");
 }
 
 #[test]
-fn what_was_kept_comes_over_whole_from_several_segments_and_chunks() {
+fn what_was_kept_is_copied_whole_from_several_segments_and_chunks() {
     let mut bench = Bench::new();
     let mut publication = bench.publish();
-    bench.lay(&mut publication, video_header("vh"));
+    bench.append(&mut publication, video_header("vh"));
     // Times that need the extended timestamp, payloads of several chunks, and more than one segment.
     for i in 0..40u32 {
         let mark = format!("n{i}{}", "X".repeat(70_000));
         let time_ms = 0xFF_FFF0 + i;
         let frame = if i == 0 { key_frame(time_ms, &mark) } else { inter_frame(time_ms, &mark) };
-        bench.lay(&mut publication, frame);
+        bench.append(&mut publication, frame);
     }
     let player = bench.join(Form::HttpFlv, Start::KeyFrame);
-    bench.lay(&mut publication, audio(0xFF_FFF0 + 40, "n40"));
+    bench.append(&mut publication, audio(0xFF_FFF0 + 40, "n40"));
     let seen = read_flv(&bench.drain(player));
     let wanted: Vec<String> = (0..=40).map(|i| format!("n{i}@{}", 0xFF_FFF0 + i)).collect();
     assert_eq!(seen, format!("both vh@0 {}", wanted.join(" ")));
 }
 
 #[test]
-fn the_header_says_what_has_come_so_far() {
+fn the_stream_header_names_the_kinds_that_have_come_so_far() {
     let mut bench = Bench::new();
     let mut publication = bench.publish();
-    bench.lay(&mut publication, video_header("vh"));
-    bench.lay(&mut publication, key_frame(0, "k0"));
+    bench.append(&mut publication, video_header("vh"));
+    bench.append(&mut publication, key_frame(0, "k0"));
     let early = bench.join(Form::HttpFlv, Start::KeyFrame);
-    bench.lay(&mut publication, inter_frame(40, "i1"));
+    bench.append(&mut publication, inter_frame(40, "i1"));
     assert_eq!(bench.drain(early), b"", "audio may still come");
     assert!(bench.woken().is_empty());
     bench.now_ms += SETTLE_MS;
     assert_eq!(bench.woken(), [7]);
     assert!(bench.woken().is_empty(), "once");
     assert_eq!(read_flv(&bench.drain(early)), "video vh@0 k0@0 i1@40");
-    bench.lay(&mut publication, audio_header("ah"));
-    assert_eq!(bench.drain(early), b"", "a header is no media");
+    bench.append(&mut publication, audio_header("ah"));
+    assert_eq!(bench.drain(early), b"", "a header is not media");
     let announced = bench.join(Form::HttpFlv, Start::KeyFrame);
     assert_eq!(read_flv(&bench.drain(announced)), "video vh@0 k0@0 i1@40");
-    bench.lay(&mut publication, audio(60, "a2"));
-    assert_eq!(read_flv(&bench.drain(early)), "ah@60 a2@60", "audio that comes late is sent all the same");
+    bench.append(&mut publication, audio(60, "a2"));
+    assert_eq!(read_flv(&bench.drain(early)), "ah@60 a2@60", "audio that comes late is sent nevertheless");
     let before_a_key_frame = bench.join(Form::HttpFlv, Start::KeyFrame);
     let seen = read_flv(&bench.drain(before_a_key_frame));
-    assert_eq!(seen, "both vh@0 k0@0 i1@40 ah@60 a2@60", "of now, not of when the key frame came");
-    bench.lay(&mut publication, key_frame(80, "k3"));
+    assert_eq!(
+        seen, "both vh@0 k0@0 i1@40 ah@60 a2@60",
+        "the current kinds, not those when the key frame came"
+    );
+    bench.append(&mut publication, key_frame(80, "k3"));
     let late = bench.join(Form::HttpFlv, Start::KeyFrame);
     assert_eq!(read_flv(&bench.drain(late)), "both vh@0 ah@0 k3@80");
 }
 
 #[test]
-fn sound_alone_is_had_within_a_second_and_said_to_be_alone() {
+fn a_stream_of_audio_alone_begins_within_a_second_and_is_announced_as_such() {
     let mut bench = Bench::new();
     let player = bench.join(Form::HttpFlv, Start::KeyFrame);
     let mut publication = bench.publish();
-    bench.lay(&mut publication, audio_header("ah"));
+    bench.append(&mut publication, audio_header("ah"));
     let began_ms = bench.now_ms;
     let mut seen = String::new();
     for i in 0..100 {
-        bench.lay(&mut publication, audio(i * 40, "a"));
+        bench.append(&mut publication, audio(i * 40, "a"));
         seen += &read_flv(&bench.drain(player));
         if !seen.is_empty() {
             break;
@@ -272,14 +275,14 @@ fn a_player_that_asks_for_live_waits_for_the_next_key_frame_in_a_log_that_is_mad
     let mut bench = Bench::new();
     let mut publication = with_a_group(&mut bench);
     let player = bench.join(Form::HttpFlv, Start::Live);
-    bench.lay(&mut publication, inter_frame(80, "i3"));
+    bench.append(&mut publication, inter_frame(80, "i3"));
     assert_eq!(bench.drain(player), b"");
-    bench.lay(&mut publication, key_frame(120, "k4"));
+    bench.append(&mut publication, key_frame(120, "k4"));
     assert_eq!(read_flv(&bench.drain(player)), "both vh@0 ah@0 k4@120");
 }
 
 #[test]
-fn who_asks_for_live_gets_the_first_key_frame_of_an_encoder_that_came_back() {
+fn a_player_that_asks_for_live_gets_the_first_key_frame_of_an_encoder_that_came_back() {
     for comes_before_it_goes in [true, false] {
         let mut bench = Bench::new();
         let publication = with_a_group(&mut bench);
@@ -288,9 +291,9 @@ fn who_asks_for_live_gets_the_first_key_frame_of_an_encoder_that_came_back() {
         drop(publication);
         let mut publication = bench.publish();
         let player = early.unwrap_or_else(|| bench.join(Form::HttpFlv, Start::Live));
-        // Of headers that have not changed nothing is laid: the new log begins with the key frame.
-        bench.lay(&mut publication, video_header("vh"));
-        bench.lay(&mut publication, key_frame(0, "k3"));
+        // Unchanged headers are not appended: the new log begins with the key frame.
+        bench.append(&mut publication, video_header("vh"));
+        bench.append(&mut publication, key_frame(0, "k3"));
         bench.now_ms += SETTLE_MS;
         let got = read_flv(&bench.drain(player));
         assert!(got.contains(" k3@"), "{got}");
@@ -302,16 +305,16 @@ fn a_body_goes_on_over_an_encoders_restart_with_one_header() {
     let mut bench = Bench::new();
     let mut publication = with_a_group(&mut bench);
     let player = bench.join(Form::HttpFlv, Start::KeyFrame);
-    bench.lay(&mut publication, inter_frame(80, "i3"));
+    bench.append(&mut publication, inter_frame(80, "i3"));
     bench.drain(player);
     drop(publication);
     let mut publication = bench.publish();
     for frame in [video_header("vh"), audio_header("other"), key_frame(0, "k0"), inter_frame(40, "i1")] {
-        bench.lay(&mut publication, frame);
+        bench.append(&mut publication, frame);
     }
     let seen = read_flv(&bench.drain(player));
     assert!(seen.ends_with("k0@120 i1@160") && !seen.contains("other"), "audio has not come yet: {seen}");
-    bench.lay(&mut publication, audio(50, "a2"));
+    bench.append(&mut publication, audio(50, "a2"));
     assert_eq!(read_flv(&bench.drain(player)), "other@170 a2@170");
 }
 
@@ -320,45 +323,45 @@ fn a_player_that_is_moved_ahead_gets_changed_headers_and_no_second_file_header()
     let mut bench = Bench::new();
     let mut publication = with_a_group(&mut bench);
     let player = bench.join(Form::HttpFlv, Start::KeyFrame);
-    bench.lay(&mut publication, inter_frame(80, "i3"));
+    bench.append(&mut publication, inter_frame(80, "i3"));
     bench.drain(player);
-    bench.lay(&mut publication, inter_frame(120, "lost"));
+    bench.append(&mut publication, inter_frame(120, "lost"));
     bench.now_ms += 6_000;
-    bench.lay(&mut publication, video_header("wh"));
-    bench.lay(&mut publication, key_frame(6_200, "k5"));
+    bench.append(&mut publication, video_header("wh"));
+    bench.append(&mut publication, key_frame(6_200, "k5"));
     assert_eq!(read_flv(&bench.drain(player)), "wh@0 ah@0 k5@6200");
     assert_eq!(bench.hub.skips(), 1);
 }
 
 #[test]
-fn a_form_that_nobody_reads_any_more_is_let_go_and_begins_anew_behind_where_it_ended() {
+fn a_log_without_readers_is_ended_and_begins_anew_after_its_end() {
     let mut bench = Bench::new();
     let mut publication = with_a_group(&mut bench);
     let without_bytes = bench.registry.memory().bytes();
     let keeper = bench.join(Form::HttpFlv, Start::KeyFrame);
-    bench.lay(&mut publication, inter_frame(80, "i3"));
+    bench.append(&mut publication, inter_frame(80, "i3"));
     assert!(bench.registry.memory().bytes() > without_bytes);
     bench.drain(keeper);
     bench.hub.leave(keeper);
-    bench.lay(&mut publication, inter_frame(120, "i4"));
-    assert!(bench.registry.memory().bytes() > without_bytes, "somebody may come back");
+    bench.append(&mut publication, inter_frame(120, "i4"));
+    assert!(bench.registry.memory().bytes() > without_bytes, "a reader may come back");
     bench.now_ms += LINGER_MS;
-    bench.lay(&mut publication, inter_frame(160, "i5"));
+    bench.append(&mut publication, inter_frame(160, "i5"));
     assert_eq!(bench.registry.memory().bytes(), without_bytes);
     let stream = bench.registry.get(NAME).expect("it is published");
     let oldest = stream.log(Form::HttpFlv).oldest();
     assert_eq!(oldest, 1);
     let back = bench.join(Form::HttpFlv, Start::KeyFrame);
-    bench.lay(&mut publication, inter_frame(200, "i6"));
+    bench.append(&mut publication, inter_frame(200, "i6"));
     assert_eq!(read_flv(&bench.drain(back)), "both vh@0 ah@0 k0@0 i1@40 a2@50 i3@80 i4@120 i5@160 i6@200");
 }
 
 #[test]
-fn facts_tell_of_what_the_publisher_sends() {
+fn facts_are_counts_and_headers_of_what_the_publisher_sends() {
     let mut bench = Bench::new();
     let mut publication = with_a_group(&mut bench);
     bench.now_ms += 500;
-    bench.lay(&mut publication, key_frame(2_000, "k3"));
+    bench.append(&mut publication, key_frame(2_000, "k3"));
     let facts = bench.registry.get(NAME).expect("it is published").facts();
     assert_eq!(
         (facts.frames, facts.video_frames, facts.key_frames, facts.key_frame_interval_ms),
@@ -366,30 +369,30 @@ fn facts_tell_of_what_the_publisher_sends() {
     );
     assert_eq!(facts.video_header.as_deref(), Some(&b"\x17\0\0\0\0vh"[..]));
     assert_eq!(facts.audio.as_deref(), Some(&b"\xAF\x01a2"[..]));
-    // Somebody waits, so it is the same stream.
+    // A player waits, so it is the same stream.
     let player = bench.join(Form::HttpFlv, Start::KeyFrame);
     drop(publication);
     let mut publication = bench.publish();
-    assert_eq!(publication.stream().facts().frames, 0, "another publish begins at nothing");
-    bench.lay(&mut publication, video_header("vh"));
-    bench.lay(&mut publication, key_frame(0, "k0"));
+    assert_eq!(publication.stream().facts().frames, 0, "another publish begins at 0");
+    bench.append(&mut publication, video_header("vh"));
+    bench.append(&mut publication, key_frame(0, "k0"));
     bench.now_ms += SETTLE_MS;
     let seen = read_flv(&bench.drain(player));
     assert!(seen.starts_with("video vh@"), "this one has sent no audio: {seen}");
 }
 
-/// No player protocol can say that a kind of media has gone, or that one has come.
+/// No protocol can tell players that a kind of media is missing now, or is new.
 #[test]
 fn an_encoder_that_comes_back_with_other_kinds_ends_the_players_of_the_one_before() {
     let both = || vec![key_frame(0, "k"), audio(10, "a")];
-    let (video, sound) = (|| vec![key_frame(0, "k")], || vec![audio(0, "a")]);
+    let (video, audio_only) = (|| vec![key_frame(0, "k")], || vec![audio(0, "a")]);
     let cases: [(Vec<Frame>, Vec<Frame>, bool); 7] = [
         (both(), both(), false),
         (both(), video(), true),
-        (both(), sound(), true),
+        (both(), audio_only(), true),
         (video(), both(), true),
-        (sound(), both(), true),
-        (video(), sound(), true),
+        (audio_only(), both(), true),
+        (video(), audio_only(), true),
         (video(), video(), false),
     ];
     for (index, (before, after, ends)) in cases.into_iter().enumerate() {
@@ -399,12 +402,12 @@ fn an_encoder_that_comes_back_with_other_kinds_ends_the_players_of_the_one_befor
             let mut publication = bench.publish();
             let lay = |bench: &mut Bench, publication: &mut Publication, frames: &[Frame]| {
                 for frame in [video_header("vh"), audio_header("ah")].iter().chain(frames) {
-                    bench.lay(publication, frame.clone());
+                    bench.append(publication, frame.clone());
                 }
-                // Headers and metadata of a kind are no media of it.
+                // Headers and metadata of a kind are not media of it.
                 bench.now_ms += SETTLE_MS;
                 let again = frames[0].clone();
-                bench.lay(publication, Frame { timestamp_ms: 1_100, ..again });
+                bench.append(publication, Frame { timestamp_ms: 1_100, ..again });
             };
             lay(&mut bench, &mut publication, &before);
             bench.drain(player);
@@ -419,46 +422,46 @@ fn an_encoder_that_comes_back_with_other_kinds_ends_the_players_of_the_one_befor
             assert!(!bench.drain(waiting).is_empty(), "one that waited begins with this publish");
             let newcomer = bench.join(form, Start::KeyFrame);
             bench.drain(newcomer);
-            bench.lay(&mut publication, Frame { timestamp_ms: 1_140, ..after[0].clone() });
-            assert_eq!(bench.ended(), [], "nobody who began with this publish");
+            bench.append(&mut publication, Frame { timestamp_ms: 1_140, ..after[0].clone() });
+            assert_eq!(bench.ended(), [], "no player that began with this publish");
         }
     }
 }
 
 #[test]
-fn a_publish_that_showed_nothing_ends_nobody() {
+fn a_publish_that_sent_no_media_ends_no_player() {
     let mut bench = Bench::new();
     let mut publication = with_a_group(&mut bench);
     let player = bench.join(Form::HttpFlv, Start::KeyFrame);
-    bench.lay(&mut publication, inter_frame(80, "i3"));
+    bench.append(&mut publication, inter_frame(80, "i3"));
     bench.drain(player);
     drop(publication);
     let mut publication = bench.publish();
-    bench.lay(&mut publication, key_frame(0, "k4"));
+    bench.append(&mut publication, key_frame(0, "k4"));
     drop(publication);
     let mut publication = bench.publish();
     for frame in [key_frame(0, "k5"), audio(10, "a6")] {
-        bench.lay(&mut publication, frame);
+        bench.append(&mut publication, frame);
     }
     assert_eq!(bench.ended(), []);
 }
 
-/// FLV's times are signed: browsers' players stop at 2^31 ms.
+/// Times in FLV are signed: players in browsers stop at 2^31 ms.
 #[test]
-fn a_file_that_would_begin_late_begins_at_nothing_and_none_goes_on_to_where_its_times_end() {
+fn a_file_that_would_begin_late_begins_at_0_and_no_file_reaches_the_end_of_its_times() {
     const EDGE_MS: u32 = 1 << 31;
     let mut bench = Bench::new();
     let rtmp = bench.join(Form::Rtmp, Start::KeyFrame);
     let mut publication = bench.publish();
     for frame in [video_header("vh"), audio_header("ah"), key_frame(EDGE_MS - 400_000, "k0")] {
-        bench.lay(&mut publication, frame);
+        bench.append(&mut publication, frame);
     }
-    bench.lay(&mut publication, audio(EDGE_MS - 400_010, "a1"));
+    bench.append(&mut publication, audio(EDGE_MS - 400_010, "a1"));
     let player = bench.join(Form::HttpFlv, Start::KeyFrame);
-    bench.lay(&mut publication, inter_frame(EDGE_MS - 399_960, "i2"));
+    bench.append(&mut publication, inter_frame(EDGE_MS - 399_960, "i2"));
     assert_eq!(read_flv(&bench.drain(player)), "both vh@0 ah@0 k0@0 a1@0 i2@40");
-    bench.lay(&mut publication, inter_frame(EDGE_MS + 5, "i3"));
-    // The stream's own time went on as the relay's clock did.
+    bench.append(&mut publication, inter_frame(EDGE_MS + 5, "i3"));
+    // The stream's time went on as the relay's clock did.
     let seen = read_flv(&bench.drain(player));
     assert!(seen.starts_with("i3@"), "{seen}");
     assert_eq!(bench.ended(), []);
@@ -476,7 +479,7 @@ fn a_file_that_would_begin_late_begins_at_nothing_and_none_goes_on_to_where_its_
         time_ms += STEP_MS;
         bench.now_ms += u64::from(STEP_MS) - 40;
         bench.drain(rtmp);
-        bench.lay(&mut publication, key_frame(time_ms, "k"));
+        bench.append(&mut publication, key_frame(time_ms, "k"));
         let seen = read_flv(&bench.drain(player));
         if let Some(at) = seen.rsplit_once('@') {
             last = at.1.parse::<u32>().expect("a time");
@@ -486,7 +489,7 @@ fn a_file_that_would_begin_late_begins_at_nothing_and_none_goes_on_to_where_its_
     assert!(last > EDGE_MS - 2 * 3_600_000, "and not before it had to: {last}");
     assert_eq!(bench.ended(), [], "others go on");
     let again = bench.join(Form::HttpFlv, Start::KeyFrame);
-    bench.lay(&mut publication, inter_frame(time_ms + 40, "i"));
+    bench.append(&mut publication, inter_frame(time_ms + 40, "i"));
     assert_eq!(read_flv(&bench.drain(again)), "both vh@0 ah@0 k@0 i@40");
 }
 
@@ -501,52 +504,52 @@ fn a_file_s_metadata_names_no_kind_that_has_not_come() {
         let mut bench = Bench::new();
         let mut publication = bench.publish();
         for frame in [metadata(1, 0), audio_header("ah"), key_frame(0, "k0")] {
-            bench.lay(&mut publication, frame);
+            bench.append(&mut publication, frame);
         }
         if has_audio {
-            bench.lay(&mut publication, audio(10, "a1"));
+            bench.append(&mut publication, audio(10, "a1"));
         }
         bench.now_ms += SETTLE_MS;
         let player = bench.join(Form::HttpFlv, Start::KeyFrame);
-        bench.lay(&mut publication, inter_frame(40, "i1"));
-        bench.lay(&mut publication, metadata(1, 1));
+        bench.append(&mut publication, inter_frame(40, "i1"));
+        bench.append(&mut publication, metadata(1, 1));
         let file = bench.drain(player);
-        let said: Vec<u8> = file
+        let flags: Vec<u8> = file
             .windows(12)
             .filter(|bytes| bytes.starts_with(b"\0\x08hasAudio\x01"))
             .map(|bytes| bytes[11])
             .collect();
-        assert_eq!(said, [u8::from(has_audio); 2], "in the preamble, and when it changes");
+        assert_eq!(flags, [u8::from(has_audio); 2], "in the preamble, and when it changes");
         assert_eq!(read_flv(&file).contains("ah@"), has_audio);
     }
 }
 
 #[test]
-fn a_picture_that_stands_still_is_seen_by_those_who_join_and_goes_on_for_them() {
+fn video_that_stands_still_is_sent_to_joiners_and_goes_on_for_them() {
     let mut bench = Bench::new();
     let keeper = bench.join(Form::HttpFlv, Start::KeyFrame);
     let mut publication = bench.publish();
     for frame in [video_header("vh"), audio_header("ah"), key_frame(0, "k0"), inter_frame(40, "i0")] {
-        bench.lay(&mut publication, frame);
+        bench.append(&mut publication, frame);
     }
     let mut time_ms = 80;
-    let sound_until = |bench: &mut Bench, publication: &mut Publication, time_ms: &mut u32, until_ms: u32| {
+    let audio_until = |bench: &mut Bench, publication: &mut Publication, time_ms: &mut u32, until_ms: u32| {
         while *time_ms < until_ms {
-            bench.lay(publication, audio(*time_ms, "s"));
+            bench.append(publication, audio(*time_ms, "s"));
             bench.drain(keeper);
             *time_ms += 40;
         }
     };
-    sound_until(&mut bench, &mut publication, &mut time_ms, 9_000);
+    audio_until(&mut bench, &mut publication, &mut time_ms, 9_000);
     let player = bench.join(Form::HttpFlv, Start::KeyFrame);
     let seen = read_flv(&bench.drain(player));
     assert!(
         seen.starts_with("both vh@0 ah@0 k0@0 i0@40 ah@80 s@80 s@120 "),
-        "for so long it is near: {seen:.100}"
+        "for this long the key frame is near: {seen:.100}"
     );
-    sound_until(&mut bench, &mut publication, &mut time_ms, 60_000);
-    // What a player gets that comes now: the pictures a millisecond apart, right before a second of audio.
-    let joins = |bench: &mut Bench, form: Form, start: Start, pictures: &[&str]| {
+    audio_until(&mut bench, &mut publication, &mut time_ms, 60_000);
+    // What a player gets that comes now: the video a millisecond apart, right before a second of audio.
+    let joins = |bench: &mut Bench, form: Form, start: Start, expected: &[&str]| {
         let player = bench.join(form, start);
         let bytes = bench.drain(player);
         let file = if form == Form::WebsocketFlv { read_websocket(&bytes) } else { bytes };
@@ -557,53 +560,53 @@ fn a_picture_that_stands_still_is_seen_by_those_who_join_and_goes_on_for_them() 
             .map(|tag| tag.split_once('@').expect("a mark and a time"))
             .map(|(mark, at)| (mark, at.parse().expect("a time")))
             .collect();
-        let (shown, sound) = tags.split_at(pictures.len());
-        assert_eq!(shown.iter().map(|(mark, _)| *mark).collect::<Vec<_>>(), pictures);
+        let (shown, audio_part) = tags.split_at(expected.len());
+        assert_eq!(shown.iter().map(|(mark, _)| *mark).collect::<Vec<_>>(), expected);
         assert!(shown.windows(2).all(|two| two[1].1 == two[0].1 + 1), "{shown:?}");
-        assert_eq!((sound[0].0, sound[0].1), ("s", shown[shown.len() - 1].1));
-        assert!(sound.len() <= 27, "no further back than a second: {} sounds", sound.len());
+        assert_eq!((audio_part[0].0, audio_part[0].1), ("s", shown[shown.len() - 1].1));
+        assert!(audio_part.len() <= 27, "no further back than a second: {} messages", audio_part.len());
         player
     };
     for start in [Start::KeyFrame, Start::Live] {
         let player = joins(&mut bench, Form::HttpFlv, start, &["k0", "i0"]);
         let next = format!("s@{time_ms}");
         let until_ms = time_ms + 1;
-        sound_until(&mut bench, &mut publication, &mut time_ms, until_ms);
+        audio_until(&mut bench, &mut publication, &mut time_ms, until_ms);
         assert_eq!(read_flv(&bench.drain(player)), next);
         bench.hub.leave(player);
     }
     // The first player of another form, whose log is made now.
     let websocket = bench.join(Form::WebsocketFlv, Start::KeyFrame);
     let until_ms = time_ms + 1;
-    sound_until(&mut bench, &mut publication, &mut time_ms, until_ms);
+    audio_until(&mut bench, &mut publication, &mut time_ms, until_ms);
     let seen = read_flv(&read_websocket(&bench.drain(websocket)));
     assert!(seen.starts_with("both vh@0 ah@0 k0@") && seen.contains(" i0@"), "{seen:.100}");
-    // It changes, as a screen does: without a key frame.
+    // The screen changes: without a key frame.
     let early = joins(&mut bench, Form::HttpFlv, Start::KeyFrame, &["k0", "i0"]);
-    bench.lay(&mut publication, inter_frame(time_ms, "i1"));
+    bench.append(&mut publication, inter_frame(time_ms, "i1"));
     assert_eq!(read_flv(&bench.drain(early)), format!("i1@{time_ms}"));
     let until_ms = time_ms + 2_000;
-    sound_until(&mut bench, &mut publication, &mut time_ms, until_ms);
+    audio_until(&mut bench, &mut publication, &mut time_ms, until_ms);
     joins(&mut bench, Form::HttpFlv, Start::KeyFrame, &["k0", "i0", "i1"]);
     joins(&mut bench, Form::WebsocketFlv, Start::KeyFrame, &["k0", "i0", "i1"]);
-    bench.lay(&mut publication, key_frame(time_ms, "k2"));
+    bench.append(&mut publication, key_frame(time_ms, "k2"));
     let later = bench.join(Form::HttpFlv, Start::KeyFrame);
     assert_eq!(read_flv(&bench.drain(later)), format!("both vh@0 ah@0 k2@{time_ms}"));
 }
 
 #[test]
-fn pictures_go_with_their_headers_in_a_form_that_is_made_after_those_were_replaced() {
+fn video_goes_with_its_headers_in_a_log_that_is_made_after_those_were_replaced() {
     let mut bench = Bench::new();
     let mut publication = with_a_group(&mut bench);
-    bench.lay(&mut publication, video_header("wh"));
-    bench.lay(&mut publication, inter_frame(120, "i3"));
+    bench.append(&mut publication, video_header("wh"));
+    bench.append(&mut publication, inter_frame(120, "i3"));
     let player = bench.join(Form::HttpFlv, Start::KeyFrame);
-    bench.lay(&mut publication, inter_frame(160, "i4"));
+    bench.append(&mut publication, inter_frame(160, "i4"));
     let seen = read_flv(&bench.drain(player));
     assert!(seen.starts_with("both vh@0 ah@0 k0@0 i1@40 a2@50 wh@"), "{seen}");
-    // A picture that stands still and needs other headers than those of now is not shown with them.
+    // Video that stands still and needs other headers than the current ones is not sent with those.
     for i in 0..400_u32 {
-        bench.lay(&mut publication, audio(200 + i * 40, "s"));
+        bench.append(&mut publication, audio(200 + i * 40, "s"));
     }
     let late = bench.join(Form::HttpFlv, Start::KeyFrame);
     let seen = read_flv(&bench.drain(late));
@@ -611,20 +614,20 @@ fn pictures_go_with_their_headers_in_a_form_that_is_made_after_those_were_replac
 }
 
 #[test]
-fn a_still_picture_keeps_neither_the_audio_since_nor_what_is_beyond_its_bound() {
+fn video_that_stands_still_keeps_neither_the_audio_since_nor_more_than_its_bound() {
     const MAX_STILL_BYTES: usize = 1 << 20;
     for (beyond, is_kept) in [(0, true), (1, false)] {
         let mut bench = Bench::new();
         let mut publication = bench.publish();
-        bench.lay(&mut publication, video_header("vh"));
+        bench.append(&mut publication, video_header("vh"));
         let len = MAX_STILL_BYTES / 8 - 5;
-        bench.lay(&mut publication, key_frame(0, &"X".repeat(len + beyond)));
+        bench.append(&mut publication, key_frame(0, &"X".repeat(len + beyond)));
         for i in 1..8 {
-            bench.lay(&mut publication, inter_frame(i * 40, &"X".repeat(len)));
+            bench.append(&mut publication, inter_frame(i * 40, &"X".repeat(len)));
         }
-        let sound = "Y".repeat(1_000);
+        let audio_part = "Y".repeat(1_000);
         for i in 1..=3_000_u32 {
-            bench.lay(&mut publication, audio(i * 40, &sound));
+            bench.append(&mut publication, audio(i * 40, &audio_part));
         }
         let memory = bench.registry.memory().clone();
         let log_bytes = memory.of(MemoryKind::Segments);
@@ -632,7 +635,7 @@ fn a_still_picture_keeps_neither_the_audio_since_nor_what_is_beyond_its_bound() 
         let player = bench.join(Form::Rtmp, Start::KeyFrame);
         let got = bench.drain(player);
         let count = |letter: u8| got.iter().filter(|&&byte| byte == letter).count();
-        assert!(count(b'X') >= 8 * len, "it sees the picture");
+        assert!(count(b'X') >= 8 * len, "it gets the video");
         assert_eq!(count(b'Y') < 30_000, is_kept);
         drop(got);
         bench.hub.leave(player);
@@ -669,20 +672,20 @@ fn a_reader_of_frames_gets_the_same_from_each_form_and_keeps_its_log_alive() {
         let mut publication = with_a_group(&mut bench);
         let options = ReadOptions { form, start: Start::KeyFrame, retention_bytes: 0 };
         let mut reader = bench.registry.read(NAME, options, || ());
-        bench.lay(&mut publication, inter_frame(80, "i3"));
+        bench.append(&mut publication, inter_frame(80, "i3"));
         assert_eq!(read_frames(&mut reader), "[vh@0] [ah@0] k0@0 i1@40 a2@50 i3@80", "{form:?}");
         // Longer than a log without readers is kept.
         bench.now_ms += 60_000;
-        bench.lay(&mut publication, video_header("vh2"));
-        bench.lay(&mut publication, key_frame(120, "k4"));
+        bench.append(&mut publication, video_header("vh2"));
+        bench.append(&mut publication, key_frame(120, "k4"));
         assert_eq!(read_frames(&mut reader), "[vh2@0] k4@120", "{form:?}");
         drop(publication);
         assert_eq!(read_frames(&mut reader), "unpublished", "{form:?}");
         let mut publication = bench.publish();
-        bench.lay(&mut publication, audio_header("other"));
-        bench.lay(&mut publication, audio(0, "a0"));
+        bench.append(&mut publication, audio_header("other"));
+        bench.append(&mut publication, audio(0, "a0"));
         bench.now_ms += SETTLE_MS;
-        bench.lay(&mut publication, audio(1_000, "a1"));
+        bench.append(&mut publication, audio(1_000, "a1"));
         assert!(read_frames(&mut reader).starts_with("[other@"), "{form:?}");
     }
 }
