@@ -27,7 +27,7 @@ pub struct Ring {
     ring: IoUring,
     operations: Slab<Operation>,
     /// Operations that found the queue full while the kernel took nothing: they follow it, in order. Bounded by the
-    /// operations under way, which are two per connection and a few.
+    /// operations under way, which are three per connection and a few.
     waiting: VecDeque<squeue::Entry>,
     /// A send of at least this many bytes lends them to the network card.
     zero_copy_from: usize,
@@ -342,7 +342,7 @@ impl Drop for Ring {
 mod tests {
     use std::{
         io::{Read, Write},
-        net::{TcpListener, TcpStream},
+        net::{Shutdown, TcpListener, TcpStream},
         os::{fd::AsRawFd, unix::net::UnixStream},
     };
 
@@ -466,6 +466,36 @@ mod tests {
         }
         owners.sort_unstable();
         assert_eq!(owners, (0..40).collect::<Vec<_>>());
+    }
+
+    /// The endpoint keeps a connection until its wait for the hang-up has completed.
+    #[test]
+    fn a_wait_for_the_hang_up_completes_at_either_end_of_the_connection_and_not_with_input() {
+        type End = fn(&TcpStream, &mut Option<TcpStream>);
+        let ends: [(&str, End); 4] = [
+            ("the peer closes", |_, peer| *peer = None),
+            ("the peer resets", |_, peer| {
+                let peer = peer.take().expect("it is there");
+                socket2::SockRef::from(&peer).set_linger(Some(Duration::ZERO)).expect("it is a socket");
+            }),
+            ("the relay shuts one side", |ours, _| ours.shutdown(Shutdown::Read).expect("it is connected")),
+            ("the relay shuts both", |ours, _| ours.shutdown(Shutdown::Both).expect("it is connected")),
+        ];
+        for (how, end) in ends {
+            let mut ring = Ring::with_room(4, 8).expect("io_uring is to be had");
+            let (ours, mut peer) = connected();
+            ring.readable(ours.as_raw_fd(), 7, Until::HangUp);
+            ring.readable(ours.as_raw_fd(), 7, Until::Input);
+            peer.write_all(b"frame").expect("it is connected");
+            ring.submit().expect("the kernel takes it");
+            ring.ring.submit_and_wait(1).expect("the ring works");
+            assert!(matches!(ring.complete(), Some(Completion::Readable { owner: 7 })), "{how}");
+            assert!(ring.complete().is_none(), "{how}: input is no hang-up");
+            let mut peer = Some(peer);
+            end(&ours, &mut peer);
+            ring.ring.submit_and_wait(1).expect("the ring works");
+            assert!(matches!(ring.complete(), Some(Completion::HungUp { owner: 7 })), "{how}");
+        }
     }
 
     #[test]
