@@ -358,6 +358,16 @@ fn an_http_player_may_close_its_sending_side_and_goes_on_until_it_is_gone() {
 }
 
 #[test]
+fn an_http_player_that_has_closed_its_sending_side_is_not_lingered_for() {
+    let mut world = World::new(Config::default());
+    let player = http_player(&mut world, "a", Form::HttpFlvChunked, b"");
+    world.at(player, |socket| socket.peer_finished = true);
+    world.pass_ms(30_000);
+    assert!(read(&world, player).ends_with(LAST_CHUNK));
+    assert!(world.is_closed(player));
+}
+
+#[test]
 fn a_websocket_player_that_closes_its_side_is_closed_at_once() {
     let mut world = World::new(Config::default());
     let _publisher = live(&mut world);

@@ -162,6 +162,24 @@ fn a_player_that_leaves_its_stream_while_its_send_rests_gets_that_send_whole() {
 }
 
 #[test]
+fn a_player_that_leaves_its_stream_in_the_middle_of_a_message_gets_that_whole_and_then_its_answer() {
+    let (mut world, mut publisher, mut player) = played();
+    world.at(player.socket, |socket| socket.capacity = 100);
+    publisher.publish(&large_key_frame(1_000, 1_000));
+    world.talk(&mut publisher);
+    player.client.stop();
+    player.client.send_command(&Command::call("nonsense", 9.0, []));
+    player.send(&world);
+    world.settle();
+    world.at(player.socket, |socket| socket.capacity = 10_000);
+    world.talk(&mut player);
+    assert_eq!(
+        (times(&player).as_slice(), player.last_code()),
+        ([0, 1_000].as_slice(), "NetConnection.Call.Failed")
+    );
+}
+
+#[test]
 fn a_broken_send_ends_its_connection_and_no_other() {
     let (mut world, mut publisher, mut player) = played();
     let other = world.player(0, "a");
