@@ -129,11 +129,11 @@ impl<I: Io> Endpoint<I> {
     }
 
     fn stood_still(&mut self, lasted_ms: u64) {
-        self.shared.signals()[self.core].patience().stood_still(self.now.ms, lasted_ms);
+        self.shared.signals()[self.core].patience().was_stalled(self.now.ms, lasted_ms);
         for &(key, id) in &self.publishers {
             let connection = self.connections.get_mut(key).filter(|connection| connection.id == id);
             for publication in connection.into_iter().flat_map(Connection::publications) {
-                publication.stood_still(lasted_ms);
+                publication.was_stalled(lasted_ms);
             }
         }
         if lasted_ms >= LOGGED_STANDSTILL_MS {

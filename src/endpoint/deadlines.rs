@@ -157,7 +157,7 @@ impl<I: Io> Endpoint<I> {
         }
         // What piled up while the core stood still comes at once.
         let since_ms = connection.rated_ms.saturating_sub(RATE_WINDOW_MS);
-        let standstill_ms = self.shared.signals()[self.core].patience().standstill_ms_since(since_ms);
+        let standstill_ms = self.shared.signals()[self.core].patience().stalled_ms_since(since_ms);
         // Bits per millisecond are kilobits per second.
         let rate_kbps = |bytes: u64| bytes * 8 / window_ms.max(RATE_WINDOW_MS + standstill_ms);
         let sent_kbps = rate_kbps(connection.bytes_in - connection.rated_bytes);

@@ -77,7 +77,7 @@ impl<I: Io> Endpoint<I> {
         }
         // What piled up while the core stood still comes at once.
         let since_ms = input.counted_since_ms.saturating_sub(RATE_WINDOW_MS);
-        let standstill_ms = self.shared.signals()[self.core].patience().standstill_ms_since(since_ms);
+        let standstill_ms = self.shared.signals()[self.core].patience().stalled_ms_since(since_ms);
         let is_excess = came > limit * (RATE_WINDOW_MS + standstill_ms) / 1_000;
         is_excess.then_some(per_second)
     }

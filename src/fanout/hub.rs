@@ -331,7 +331,7 @@ fn is_lagging(player: &Player, policy: &Policy, patience: &Patience, now_ms: u64
 
 /// How long a peer has waited for this core: without the time in which the core was stalled.
 fn waited_ms(patience: &Patience, since_ms: u64, now_ms: u64) -> u64 {
-    now_ms.saturating_sub(since_ms).saturating_sub(patience.standstill_ms_since(since_ms))
+    now_ms.saturating_sub(since_ms).saturating_sub(patience.stalled_ms_since(since_ms))
 }
 
 fn millis(duration: Duration) -> u64 {

@@ -192,8 +192,8 @@ mod tests {
         let header = Header::parse(b"\xaf\x00\x12\x10");
         assert!(header.is_sequence_header() && !header.carries_audio());
         assert_eq!(header.codec, AudioCodec::LEGACY_AAC);
-        let sound = Header::parse(b"\xaf\x01\x21\x10");
-        assert!(!sound.is_sequence_header() && sound.carries_audio());
+        let audio = Header::parse(b"\xaf\x01\x21\x10");
+        assert!(!audio.is_sequence_header() && audio.carries_audio());
     }
 
     #[test]

@@ -344,8 +344,8 @@ mod tests {
         let cue = message("onCuePoint", b"\x03\0\x01a\x05\0\x04name\x02\xff\xffad");
         let expected = message("onCuePoint", b"\x03\0\x01a\x05\0\0\x09");
         assert_eq!(players_get(&cue), expected);
-        let sound = message("|RtmpSampleAccess", b"\x01\x01\x01\x01");
-        assert_eq!(players_get(&sound), sound);
+        let access = message("|RtmpSampleAccess", b"\x01\x01\x01\x01");
+        assert_eq!(players_get(&access), access);
     }
 
     #[test]

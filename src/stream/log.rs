@@ -144,7 +144,7 @@ impl LogWriter {
 
     /// The writer's core was stalled for `lasted_ms`, until now. Meanwhile nothing was sent to players: what is kept for them
     /// counts as younger by that.
-    pub(super) fn stood_still(&mut self, lasted_ms: u64) {
+    pub(super) fn was_stalled(&mut self, lasted_ms: u64) {
         for kept in &mut self.kept {
             kept.last_arrival_ms = kept.last_arrival_ms.wrapping_add(lasted_ms as u32);
         }

@@ -380,9 +380,9 @@ impl Publication {
     }
 
     /// The publisher's core was stalled for `lasted_ms`, until now: what is kept for players that lag counts as younger by that.
-    pub fn stood_still(&mut self, lasted_ms: u64) {
+    pub fn was_stalled(&mut self, lasted_ms: u64) {
         if let Some(writer) = &mut self.writer {
-            writer.stood_still(lasted_ms);
+            writer.was_stalled(lasted_ms);
         }
     }
 

@@ -383,7 +383,7 @@ mod model {
             let waits = hold.is_wanted();
             let answer = other.join().expect("no assertion fails");
             notified += usize::from(answer == Some(second));
-            assert!(notified <= 1 && (!waits || notified == 1), "told {notified} times");
+            assert!(notified <= 1 && (!waits || notified == 1), "notified {notified} times");
             assert!(!hold.is_wanted() && !hold.is_live());
             assert_eq!(hold.vacant_since_ms(), Some(7));
         });

@@ -165,8 +165,8 @@ impl WireLog {
     }
 
     /// The core was stalled for `lasted_ms`, until now.
-    pub(super) fn stood_still(&mut self, lasted_ms: u64) {
-        self.log.stood_still(lasted_ms);
+    pub(super) fn was_stalled(&mut self, lasted_ms: u64) {
+        self.log.was_stalled(lasted_ms);
     }
 
     /// Whether it has a reader, or had one a moment ago.

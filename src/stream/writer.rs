@@ -141,8 +141,8 @@ impl Writer {
     }
 
     /// The core was stalled for `lasted_ms`, until now.
-    pub(super) fn stood_still(&mut self, lasted_ms: u64) {
-        self.logs.iter_mut().flatten().for_each(|log| log.stood_still(lasted_ms));
+    pub(super) fn was_stalled(&mut self, lasted_ms: u64) {
+        self.logs.iter_mut().flatten().for_each(|log| log.was_stalled(lasted_ms));
     }
 
     /// Appends a frame to the logs. `now_ms` is the relay's clock.

@@ -96,7 +96,7 @@ fn time_in_which_the_core_was_stalled_does_not_count_as_waiting() {
     let mut bench = Bench::new();
     let _waiting = bench.join(Start::KeyFrame);
     bench.now_ms += 17_000;
-    bench.registry.patience(0).stood_still(bench.now_ms, 16_800);
+    bench.registry.patience(0).was_stalled(bench.now_ms, 16_800);
     bench.now_ms += 29_700;
     assert_eq!(bench.ended(), [], "29.9 s of 30 s");
     bench.now_ms += 100;
@@ -106,7 +106,7 @@ fn time_in_which_the_core_was_stalled_does_not_count_as_waiting() {
     drop(publication);
     let left_ms = bench.now_ms;
     bench.now_ms = left_ms + 17_000;
-    bench.registry.patience(0).stood_still(bench.now_ms, 16_800);
+    bench.registry.patience(0).was_stalled(bench.now_ms, 16_800);
     bench.now_ms += 9_700;
     assert_eq!(bench.ended(), [], "9.9 s of 10 s of grace");
     bench.now_ms += 100;

@@ -121,8 +121,8 @@ fn what_came_before_a_stall_is_not_skipped_after_it() {
     publication.append_and_notify(inter_frame(40, "i1 "), 1_040);
     // Then the machine is stalled, and all that was sent meanwhile comes at once.
     bench.now_ms = 18_040;
-    bench.registry.patience(0).stood_still(18_040, 16_800);
-    publication.stood_still(16_800);
+    bench.registry.patience(0).was_stalled(18_040, 16_800);
+    publication.was_stalled(16_800);
     for group in 0..5_u32 {
         publication.append_and_notify(key_frame(80 + group * 3_000, "K "), 18_040);
         publication.append_and_notify(inter_frame(120 + group * 3_000, "i "), 18_040);
@@ -146,8 +146,8 @@ fn what_is_kept_for_players_is_kept_over_a_stall() {
         publication.append_and_notify(inter_frame(i * 40, &large), 1_000 + u64::from(i) * 40);
     }
     bench.now_ms = 18_200;
-    bench.registry.patience(0).stood_still(18_200, 16_800);
-    publication.stood_still(16_800);
+    bench.registry.patience(0).was_stalled(18_200, 16_800);
+    publication.was_stalled(16_800);
     for group in 0..3_u32 {
         publication.append_and_notify(key_frame(200 + group * 3_000, &large), 18_200);
     }

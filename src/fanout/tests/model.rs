@@ -278,7 +278,8 @@ impl Peer {
                     .and_then(|digits| digits.parse().ok())
                     .unwrap_or_else(|| panic!("{mark:.60}"))
             };
-            let (number, picture, header, pad) = (field(1, 8), field(9, 16), field(17, 22), field(23, 28));
+            let (number, video_number, header, pad) =
+                (field(1, 8), field(9, 16), field(17, 22), field(23, 28));
             assert_eq!(mark.len(), 28 + pad as usize + 1, "a message is whole: {mark:.60}");
             let letter = mark.as_bytes()[0];
             match letter {
@@ -287,10 +288,10 @@ impl Peer {
                 b'M' => continue,
                 b'K' | b'P' => {
                     assert_eq!(Some(header), video_header, "video goes with its header: {mark:.60}");
-                    let before = video.replace(picture);
+                    let before = video.replace(video_number);
                     assert!(
-                        letter == b'K' || before == Some(picture - 1),
-                        "a picture comes after the one that it needs: {mark:.60} after {before:?}"
+                        letter == b'K' || before == Some(video_number - 1),
+                        "video comes after the frame that it needs: {mark:.60} after {before:?}"
                     );
                 }
                 b'S' => assert_eq!(Some(header), audio_header, "audio goes with its header: {mark:.60}"),
