@@ -1,5 +1,5 @@
-//! The log bytes that a player is given at a time, held where they are until the kernel has taken them. What the socket takes
-//! is a send: it may be a batch, part of one, or a batch that a transport has encoded.
+//! The log bytes that a player is given at a time, held where they are until the kernel has taken them. What the socket
+//! takes is a send: it may be a batch, part of one, or a batch that a transport has encoded.
 
 use std::{rc::Rc, sync::Arc};
 

@@ -104,8 +104,8 @@ impl Follower {
         self.place_at(player, point)
     }
 
-    /// Moves a player that stands between two messages to the join point, if that is ahead of it. A player that has fallen out
-    /// of the log waits if there is no such point.
+    /// Moves a player that stands between two messages to the join point, if that is ahead of it. A player that has
+    /// fallen out of the log waits if there is no such point.
     pub(super) fn skip(&mut self, player: &mut Player, now_ms: u64) -> bool {
         let Place::At(cursor) = &player.place else { return false };
         let after = cursor.position();
@@ -120,12 +120,14 @@ impl Follower {
         }
     }
 
-    /// Moves a cursor from its segment's end to the next segment. False where there is none yet, or where it is no longer held.
+    /// Moves a cursor from its segment's end to the next segment. False where there is none yet, or where it is no
+    /// longer held.
     pub(super) fn step(&self, cursor: &mut Cursor) -> bool {
         let Some(next) = self.local(cursor.segment.sequence + 1) else {
             return false;
         };
-        // The next segment was in the view before the cursor looked: this one was closed by then, so all of it was seen.
+        // The next segment was in the view before the cursor looked: this one was closed by then, so all of it was
+        // seen.
         debug_assert_eq!(cursor.offset as usize, cursor.segment.committed().bytes.len());
         *cursor = Cursor::new(next.clone(), 0);
         true
@@ -142,7 +144,8 @@ impl Follower {
         true
     }
 
-    /// Places the player at the log's first message, while that is kept. There no header has been sent: they come with the log.
+    /// Places the player at the log's first message, while that is kept. There no header has been sent: they come with
+    /// the log.
     fn place_at_start(&mut self, player: &mut Player) -> bool {
         let Some(first) = self.log().oldest_segment().filter(|oldest| oldest.sequence == 0) else {
             return false;

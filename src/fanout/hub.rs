@@ -1,5 +1,5 @@
-//! All players of one core, by the streams that they watch: joining, leaving, what to send next, skipping, and the end of
-//! their waits.
+//! All players of one core, by the streams that they watch: joining, leaving, what to send next, skipping, and the end
+//! of their waits.
 
 use std::{collections::HashMap, rc::Rc, sync::Arc, time::Duration};
 
@@ -34,8 +34,8 @@ pub enum Ended {
     NotFound,
     /// The publisher has gone and did not come back in time.
     Unpublished,
-    /// The publisher came back with other kinds of media, or the log begins anew: the headers that the player was sent do not go
-    /// with what comes now.
+    /// The publisher came back with other kinds of media, or the log begins anew: the headers that the player was sent
+    /// do not go with what comes now.
     OtherMedia,
 }
 
@@ -116,8 +116,8 @@ impl Hub {
         }
     }
 
-    /// There is new data in the streams of these slots: appends the owners of their players to `due`. `first` and `bits` come
-    /// from [`Signal::take_new_data`](crate::stream::Signal::take_new_data).
+    /// There is new data in the streams of these slots: appends the owners of their players to `due`. `first` and
+    /// `bits` come from [`Signal::take_new_data`](crate::stream::Signal::take_new_data).
     pub fn new_data(&mut self, first: usize, bits: u64, due: &mut Vec<usize>) {
         for bit in (0..64).filter(|bit| bits >> bit & 1 == 1) {
             // With more streams than slots, all streams of a slot are looked at.
@@ -135,8 +135,8 @@ impl Hub {
         }
     }
 
-    /// The next batch for this player, if something is due: all that there is, once per pass. A player that lags is moved ahead
-    /// here. `only_rest` asks for the rest of a half-sent message and nothing more.
+    /// The next batch for this player, if something is due: all that there is, once per pass. A player that lags is
+    /// moved ahead here. `only_rest` asks for the rest of a half-sent message and nothing more.
     pub fn next_batch(&mut self, key: PlayerKey, only_rest: bool, now_ms: u64) -> Option<Batch> {
         let patience = self.registry.patience(self.core);
         let player = &mut self.players[key.0];
@@ -179,8 +179,9 @@ impl Hub {
         }
     }
 
-    /// The first `n_log_bytes` bytes of this player's last batch have been sent, and no more of it will be; `is_whole` if that
-    /// is all of the batch. They are counted in log bytes, whatever the transport has made of them for the socket.
+    /// The first `n_log_bytes` bytes of this player's last batch have been sent, and no more of it will be; `is_whole`
+    /// if that is all of the batch. They are counted in log bytes, whatever the transport has made of them for the
+    /// socket.
     pub fn sent(&mut self, key: PlayerKey, n_log_bytes: usize, is_whole: bool) {
         let player = &mut self.players[key.0];
         player.sent(n_log_bytes);
@@ -194,8 +195,8 @@ impl Hub {
         self.players[key.0].is_at_boundary()
     }
 
-    /// Pauses a player, or resumes it at the newest key frame. While a batch is being sent, that happens at the message boundary
-    /// after it.
+    /// Pauses a player, or resumes it at the newest key frame. While a batch is being sent, that happens at the message
+    /// boundary after it.
     pub fn pause(&mut self, key: PlayerKey, is_paused: bool) {
         let player = &mut self.players[key.0];
         let was_paused = std::mem::replace(&mut player.is_paused, is_paused);
@@ -231,8 +232,8 @@ impl Hub {
         }
     }
 
-    /// Bytes that are kept for this player alone, or for it and few others: its preamble until it is sent, what was gathered for
-    /// it, and the segment in which it stands, if the stream has retired that.
+    /// Bytes that are kept for this player alone, or for it and few others: its preamble until it is sent, what was
+    /// gathered for it, and the segment in which it stands, if the stream has retired that.
     pub fn pinned_bytes(&self, key: PlayerKey) -> usize {
         let player = &self.players[key.0];
         let segment = match &player.place {
@@ -246,8 +247,8 @@ impl Hub {
         segment + player.preamble.len() + player.gathered_bytes()
     }
 
-    /// Each stream and form that is watched here: the number of players, the bytes sent to them, and how often one of them was
-    /// moved ahead.
+    /// Each stream and form that is watched here: the number of players, the bytes sent to them, and how often one of
+    /// them was moved ahead.
     pub fn followed(&self) -> impl Iterator<Item = (&Arc<Stream>, Form, usize, u64, u64)> {
         self.followers.iter().map(|(_, follower)| {
             let players = follower.players.len();
@@ -260,7 +261,8 @@ impl Hub {
         self.followers[self.players[key.0].follower].stream()
     }
 
-    /// Appends to `due` the owners of players that waited until it was known which kinds of media there are, and can begin now.
+    /// Appends to `due` the owners of players that waited until it was known which kinds of media there are, and can
+    /// begin now.
     pub fn wake(&mut self, now_ms: u64, due: &mut Vec<usize>) {
         for (_, follower) in &mut self.followers {
             if follower.awaits_kinds && follower.stream().media().is_settled(now_ms) {
@@ -272,7 +274,8 @@ impl Hub {
         }
     }
 
-    /// Appends to `ended` the players whose wait is over, whose publisher has not come back, or that began in an earlier epoch.
+    /// Appends to `ended` the players whose wait is over, whose publisher has not come back, or that began in an
+    /// earlier epoch.
     pub fn expire(&mut self, now_ms: u64, ended: &mut Vec<(usize, Ended)>) {
         let patience = self.registry.patience(self.core);
         for (_, follower) in &mut self.followers {

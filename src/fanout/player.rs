@@ -13,11 +13,11 @@ use crate::{
     stream::{Class, Entry, PointKind, Preamble, Segment, Wants},
 };
 
-/// Bytes of one batch, rounded down to whole messages where there are several: so many that bytes and not calls decide the
-/// cost, and few enough that a player that lags is looked at again soon.
+/// Bytes of one batch, rounded down to whole messages where there are several: so many that bytes and not calls decide
+/// the cost, and few enough that a player that lags is looked at again soon.
 const BATCH_BYTES: u32 = 256 << 10;
-/// Bytes that one batch gathers for a player that does not want all kinds: what it wants lies between what it does not want,
-/// and a send for each audio message costs twenty times as much as its bytes. 20 audio messages at 128 kbit/s.
+/// Bytes that one batch gathers for a player that does not want all kinds: what it wants lies between what it does not
+/// want, and a send for each audio message costs twenty times as much as its bytes. 20 audio messages at 128 kbit/s.
 const GATHERED_BYTES: u32 = 8 << 10;
 
 pub(super) struct Player {
@@ -36,10 +36,11 @@ pub(super) struct Player {
     pub generation: u32,
     /// The log's epoch when it began; 0 before that.
     pub epoch: u32,
-    /// A batch of it is being sent: until [`Player::sent`] its place must not be moved. What the peer asks meanwhile takes effect
-    /// at the message boundary after it.
+    /// A batch of it is being sent: until [`Player::sent`] its place must not be moved. What the peer asks meanwhile
+    /// takes effect at the message boundary after it.
     is_sending: bool,
-    /// The place in the log, by segment and offset, up to which the last batch has all that is wanted; none for a preamble.
+    /// The place in the log, by segment and offset, up to which the last batch has all that is wanted; none for a
+    /// preamble.
     reach: Option<(u64, u32)>,
     /// Where the last message of that batch ends. What lies between this and `reach` was not wanted.
     batch_end: u32,
@@ -48,7 +49,8 @@ pub(super) struct Player {
     pub is_paused: bool,
     /// It was paused and is not any more: at the next message boundary it goes on at the newest key frame.
     pub is_resuming: bool,
-    /// It was given all that there was: what has come since is sent with the next pass, in one batch with what comes until then.
+    /// It was given all that there was: what has come since is sent with the next pass, in one batch with what comes
+    /// until then.
     pub is_served: bool,
     pub wants_audio: bool,
     pub video: Video,
@@ -114,8 +116,8 @@ impl Player {
         }
     }
 
-    /// Places the player at `cursor`, where there is what `kind` says. The preamble is sent first if its headers are not those
-    /// that the player has; `kinds` have come so far.
+    /// Places the player at `cursor`, where there is what `kind` says. The preamble is sent first if its headers are
+    /// not those that the player has; `kinds` have come so far.
     pub(super) fn place_at(
         &mut self,
         cursor: Cursor,
@@ -177,8 +179,8 @@ impl Player {
         }
     }
 
-    /// The next batch from where the player stands, if something is due; call [`Player::sent`] for it. `only_rest` asks for the
-    /// rest of a half-sent message and nothing more.
+    /// The next batch from where the player stands, if something is due; call [`Player::sent`] for it. `only_rest` asks
+    /// for the rest of a half-sent message and nothing more.
     pub(super) fn next_batch(&mut self, only_rest: bool) -> Option<Batch> {
         debug_assert!(!self.is_sending, "one batch at a time");
         let batch = self.pick_batch(only_rest);
@@ -317,8 +319,8 @@ struct Stretches {
 }
 
 impl Stretches {
-    /// Of these messages, at least one. `offset` is where the first one goes on; it is sent to its end even if it is not wanted
-    /// any more.
+    /// Of these messages, at least one. `offset` is where the first one goes on; it is sent to its end even if it is
+    /// not wanted any more.
     fn of(unsent: &[Entry], offset: u32, wants_audio: bool, video: Video) -> Self {
         let is_wanted = |entry: &Entry| is_wanted(entry.class, wants_audio, video);
         let count = unsent.iter().take_while(|entry| is_wanted(entry)).count().max(1);

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-/// The share of a core's time that passes may take before frames are left to pile up: then more bytes per send cost less than
-/// more sends, and accepting, handshakes and publishers keep their share.
+/// The share of a core's time that passes may take before frames are left to pile up: then more bytes per send cost
+/// less than more sends, and accepting, handshakes and publishers keep their share.
 const BUSY_SHARE: (u64, u64) = (5, 6);
-/// How much rest may be outstanding before a pass waits for it, microseconds: a core that is busy only for a moment need not
-/// rest.
+/// How much rest may be outstanding before a pass waits for it, microseconds: a core that is busy only for a moment
+/// need not rest.
 const CREDIT_US: u64 = 10_000;
 
 /// Decides when passes begin. Times are microseconds of one clock that never goes back.
@@ -22,8 +22,8 @@ pub struct Pump {
 }
 
 impl Pump {
-    /// A pass begins as soon as there is a frame, or later where passes take long; but never later than `latency_budget` after
-    /// that frame.
+    /// A pass begins as soon as there is a frame, or later where passes take long; but never later than
+    /// `latency_budget` after that frame.
     pub fn new(latency_budget: Duration) -> Self {
         Self {
             latency_budget_us: latency_budget.as_micros() as u64,

@@ -23,8 +23,8 @@ pub enum Name {
     Other,
 }
 
-/// What players get of a data message: without what an encoder puts before its name, without `@setDataFrame`, and in a form
-/// that they can read. An empty payload where there is nothing for them.
+/// What players get of a data message: without what an encoder puts before its name, without `@setDataFrame`, and in a
+/// form that they can read. An empty payload where there is nothing for them.
 pub fn for_players(payload: Payload) -> Payload {
     readable(match name_of(&payload) {
         Some((_, Name::ClearDataFrame)) => return Payload::new(),

@@ -3,8 +3,9 @@
 
 use std::fmt;
 
-/// Bytes at the start of a payload that a header is read from; the rest is not read. The longest header is 18: packet type 1, ModEx with nanoseconds 5, multitrack 1, FourCC 4, track id 1, track size 3,
-/// composition time 3. The rest leaves room for a second ModEx.
+/// Bytes at the start of a payload that a header is read from; the rest is not read. The longest header is 18: packet
+/// type 1, ModEx with nanoseconds 5, multitrack 1, FourCC 4, track id 1, track size 3, composition time 3. The rest
+/// leaves room for a second ModEx.
 pub const PREFIX: usize = 24;
 
 /// A codec by its four letters.

@@ -37,8 +37,8 @@ pub trait WireFormat {
         let _ = kinds;
         None
     }
-    /// The frame that `wire` begins with, as [`WireFormat::write`] has written it, and its length there; none where it is not
-    /// whole, or where this format is not read back.
+    /// The frame that `wire` begins with, as [`WireFormat::write`] has written it, and its length there; none where it
+    /// is not whole, or where this format is not read back.
     fn read(&self, wire: &[u8]) -> Option<(Frame, usize)> {
         let _ = wire;
         None
@@ -59,8 +59,8 @@ pub struct Kinds {
 /// Most messages are one run; a message that spans several reads has one run per read.
 #[derive(Clone, Debug, Default)]
 pub struct Payload {
-    /// Four inline would save an allocation for messages that span three or four reads, but the decoder would be a quarter slower
-    /// for all others: messages are moved a few times.
+    /// Four inline would save an allocation for messages that span three or four reads, but the decoder would be a
+    /// quarter slower for all others: messages are moved a few times.
     runs: SmallVec<[Run; 2]>,
     len: usize,
 }

@@ -1,7 +1,7 @@
-//! Data messages in a form that players accept. FFmpeg, which VLC, mpv and OBS use to read, gives up a whole stream for a data
-//! message that it cannot read, or makes a subtitle track of it, for which VLC waits 10 s. Thus a message that it can read
-//! passes unchanged, one that it cannot read is rewritten, and one that cannot be rewritten is not sent to players. Below, what
-//! FFmpeg does is what its versions 4.4 to 9.0 do.
+//! Data messages in a form that players accept. FFmpeg, which VLC, mpv and OBS use to read, gives up a whole stream for
+//! a data message that it cannot read, or makes a subtitle track of it, for which VLC waits 10 s. Thus a message that
+//! it can read passes unchanged, one that it cannot read is rewritten, and one that cannot be rewritten is not sent to
+//! players. Below, what FFmpeg does is what its versions 4.4 to 9.0 do.
 
 use super::Payload;
 use crate::amf0::{self, Reader, Value, marker};
@@ -26,7 +26,8 @@ pub(super) fn readable(payload: Payload) -> Payload {
             [&bytes[..bytes.len() - values_len(&bytes, name)], &amf0::encode_all(&values)].concat()
         }
     };
-    // Latin-1 gets longer as UTF-8, and so does what references repeat: what does not fit in a message is not sent to players.
+    // Latin-1 gets longer as UTF-8, and so does what references repeat: what does not fit in a message is not sent to
+    // players.
     if message.len() > MAX_BYTES {
         return Payload::new();
     }
@@ -208,8 +209,8 @@ fn skip_properties(mut bytes: &[u8], depth: usize) -> Option<&[u8]> {
     }
 }
 
-/// FFmpeg's FLV reader takes a shorter data tag for a subtitle, whatever is in it. Null values after a message mean nothing;
-/// after metadata there are none, since with its array it is as long as this.
+/// FFmpeg's FLV reader takes a shorter data tag for a subtitle, whatever is in it. Null values after a message mean
+/// nothing; after metadata there are none, since with its array it is as long as this.
 const MIN_BYTES: usize = 19;
 /// A message's length has 24 bits, in RTMP as in FLV.
 const MAX_BYTES: usize = 0xFF_FFFF;

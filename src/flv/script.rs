@@ -20,8 +20,8 @@ pub fn with_kinds(metadata: &Bytes, kinds: Kinds) -> Bytes {
     patched.map_or_else(|| metadata.clone(), Bytes::from)
 }
 
-/// The same metadata with a property that marks a kind of media as absent, as old encoders do: an object for its codec. None
-/// where metadata is large, or not in the form that `flv::readable` leaves it in.
+/// The same metadata with a property that marks a kind of media as absent, as old encoders do: an object for its codec.
+/// None where metadata is large, or not in the form that `flv::readable` leaves it in.
 pub fn without_kind(metadata: &Bytes, kind: FrameKind) -> Option<Bytes> {
     let name = match kind {
         FrameKind::Audio => "audiocodecid",

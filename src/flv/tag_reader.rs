@@ -117,8 +117,8 @@ fn read_file_header(bytes: &[u8]) -> Result<Option<Kinds>, TagError> {
     }
 }
 
-/// What holds for any bytes, for the tests and the fuzz target: `data` after its first byte reads the same in one piece and
-/// in pieces of that size, no more is held than an unfinished tag, and the frames read back as they are written.
+/// What holds for any bytes, for the tests and the fuzz target: `data` after its first byte reads the same in one piece
+/// and in pieces of that size, no more is held than an unfinished tag, and the frames read back as they are written.
 #[cfg(any(test, fuzzing))]
 pub fn read_at_any_cut(data: &[u8]) {
     use super::{FlvFormat, WireFormat};

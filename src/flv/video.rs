@@ -78,7 +78,8 @@ impl Header {
         }
     }
 
-    /// Whether a player may start or resume at this message: coded video that needs none before it. Not a sequence header.
+    /// Whether a player may start or resume at this message: coded video that needs none before it. Not a sequence
+    /// header.
     pub fn is_key_frame(&self) -> bool {
         self.frame_type == FrameType::Key
             && matches!(self.packet_type, PacketType::CodedFrames | PacketType::CodedFramesX)

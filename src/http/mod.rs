@@ -1,5 +1,6 @@
 //! Streams as HTTP players get them: FLV tags in a body that does not end, each in a chunk for HTTP/1.1, or each in a
-//! WebSocket message. Pure: no socket, no clock. The control plane handles requests; the fan-out sends, as to every player.
+//! WebSocket message. Pure: no socket, no clock. The control plane handles requests; the fan-out sends, as to every
+//! player.
 
 #![forbid(unsafe_code)]
 

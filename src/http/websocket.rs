@@ -1,5 +1,5 @@
-//! WebSockets (RFC 6455): FLV tags to the player, one per binary message, and the control frames of the player. Each frame is
-//! sent whole, so nothing is ever fragmented.
+//! WebSockets (RFC 6455): FLV tags to the player, one per binary message, and the control frames of the player. Each
+//! frame is sent whole, so nothing is ever fragmented.
 
 use std::io::{Cursor, Write};
 

@@ -1,5 +1,5 @@
-//! Where a player or another reader begins that has come to a stream. What it was promised when it came is looked up in the
-//! log when it can begin, for join points come and go meanwhile.
+//! Where a player or another reader begins that has come to a stream. What it was promised when it came is looked up in
+//! the log when it can begin, for join points come and go meanwhile.
 
 #![forbid(unsafe_code)]
 

@@ -10,8 +10,8 @@ pub(super) struct Cells<T> {
     touched: Box<[loom::cell::UnsafeCell<()>]>,
 }
 
-// SAFETY: the cells are plain `Copy` memory; `fill` and `filled` ask their callers to keep writes and reads of a
-// cell apart, and to order them by a release store and an acquire load of something beside the cells. Readers on several
+// SAFETY: the cells are plain `Copy` memory; `fill` and `filled` ask their callers to keep writes and reads of a cell
+// apart, and to order them by a release store and an acquire load of something beside the cells. Readers on several
 // threads share the values, hence `Sync`.
 unsafe impl<T: Copy + Send + Sync> Sync for Cells<T> {}
 

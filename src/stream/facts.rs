@@ -1,5 +1,5 @@
-//! What is known of a stream from what its publisher has sent: counts, and the headers, not parsed. Written twice a second
-//! by the publisher's core, read by the control plane.
+//! What is known of a stream from what its publisher has sent: counts, and the headers, not parsed. Written twice a
+//! second by the publisher's core, read by the control plane.
 
 #![forbid(unsafe_code)]
 
@@ -28,8 +28,8 @@ pub struct Facts {
     pub key_frame_interval_ms: Option<u32>,
     /// `onMetaData`, the body of the message in AMF0, with the name before it.
     pub metadata: Option<Bytes>,
-    /// The first bytes of the first video track's newest frame, which name its codec. None before a frame has come, whatever
-    /// was announced.
+    /// The first bytes of the first video track's newest frame, which name its codec. None before a frame has come,
+    /// whatever was announced.
     pub video: Option<Bytes>,
     /// That track's sequence header, the whole message.
     pub video_header: Option<Bytes>,

@@ -56,8 +56,8 @@ impl FactsWriter {
         facts.frames += 1;
     }
 
-    /// It is a video frame of this track, or a part of one, with the time that its publisher gave it. `tracks` is the number
-    /// of video tracks.
+    /// It is a video frame of this track, or a part of one, with the time that its publisher gave it. `tracks` is the
+    /// number of video tracks.
     pub(super) fn saw_video(&mut self, frame: &Frame, track: u8, video: VideoMessage, tracks: usize) {
         let facts = &mut self.facts;
         facts.video_tracks = tracks;

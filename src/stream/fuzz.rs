@@ -1,5 +1,5 @@
-//! What is true for any frames at any times, for the tests and the fuzz target: the log is whole messages that a reader gets
-//! in order, it stays within its buffer, and players begin where a message does.
+//! What is true for any frames at any times, for the tests and the fuzz target: the log is whole messages that a reader
+//! gets in order, it stays within its buffer, and players begin where a message does.
 
 #![forbid(unsafe_code)]
 

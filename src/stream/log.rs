@@ -86,8 +86,8 @@ impl LogWriter {
         self.open.as_ref().map_or(0, |open| open.segment().capacity())
     }
 
-    /// Whether there is memory for a message of `len` bytes. There always is within the log's share: what else the log holds
-    /// can be given up.
+    /// Whether there is memory for a message of `len` bytes. There always is within the log's share: what else the log
+    /// holds can be given up.
     pub(super) fn has_room_for(&self, len: usize) -> bool {
         len <= MIN_SEGMENT_BYTES
             || self.open.as_ref().is_some_and(|open| open.has_room(len))
@@ -142,8 +142,8 @@ impl LogWriter {
         oldest.or(self.open.as_ref().map(Appender::segment))
     }
 
-    /// The writer's core was stalled for `lasted_ms`, until now. Meanwhile nothing was sent to players: what is kept for them
-    /// counts as younger by that.
+    /// The writer's core was stalled for `lasted_ms`, until now. Meanwhile nothing was sent to players: what is kept
+    /// for them counts as younger by that.
     pub(super) fn was_stalled(&mut self, lasted_ms: u64) {
         for kept in &mut self.kept {
             kept.last_arrival_ms = kept.last_arrival_ms.wrapping_add(lasted_ms as u32);

@@ -1,5 +1,5 @@
-//! Accounts for all memory that peers make the relay hold: how much of each kind there is, the budget, and the share of each
-//! holder where memory is short. ARCHITECTURE.md says which holders give memory back, and in which order.
+//! Accounts for all memory that peers make the relay hold: how much of each kind there is, the budget, and the share of
+//! each holder where memory is short. ARCHITECTURE.md says which holders give memory back, and in which order.
 
 #![forbid(unsafe_code)]
 
@@ -75,14 +75,15 @@ struct Account {
 /// `Account::exceeded_ms`: the budget is not exceeded.
 const WITHIN: u64 = u64::MAX;
 
-/// The least memory for a stream, beside its publisher's input: a log per form with an open segment of 64 KiB and its index,
-/// and most of the segment before it.
+/// The least memory for a stream, beside its publisher's input: a log per form with an open segment of 64 KiB and its
+/// index, and most of the segment before it.
 const MIN_STREAM_BYTES: usize = 512 << 10;
 /// The least memory for a publisher's input where memory is short: half of a key frame.
 const MIN_PUBLISHER_BYTES: usize = 64 << 10;
 /// The least that counts as a connection: see [`Memory::has_room_for_connection`].
 const MIN_CONNECTION_BYTES: usize = 8 << 10;
-/// How long the budget may be exceeded before newcomers are refused, milliseconds: time for holders to give memory back.
+/// How long the budget may be exceeded before newcomers are refused, milliseconds: time for holders to give memory
+/// back.
 const PATIENCE_MS: u64 = 1_000;
 /// Time for each core to report which connection holds most, milliseconds.
 const LOOK_ROUND_MS: u64 = 20;
@@ -106,8 +107,8 @@ pub struct Held {
     bytes: usize,
 }
 
-/// One thread's entries, posted to the account when they add up to more than a little, so that cores do not contend for the
-/// account at each read.
+/// One thread's entries, posted to the account when they add up to more than a little, so that cores do not contend for
+/// the account at each read.
 #[derive(Debug)]
 pub struct Ledger {
     memory: Memory,
@@ -182,8 +183,8 @@ impl Memory {
         Ledger { memory: self.clone(), unposted: [0; MemoryKind::COUNT] }
     }
 
-    /// What a log may hold where memory is short: its part of the half of the budget that is the logs', or of what the rest
-    /// leaves, if that is more.
+    /// What a log may hold where memory is short: its part of the half of the budget that is the logs', or of what the
+    /// rest leaves, if that is more.
     pub fn log_share(&self) -> usize {
         let pot = (self.0.budget / 2).max(self.0.budget.saturating_sub(self.beside_logs()));
         pot / self.0.logs.load(Relaxed).max(1)
@@ -195,16 +196,16 @@ impl Memory {
         (self.0.budget / 4 / self.0.publishers.load(Relaxed).max(1)).max(MIN_PUBLISHER_BYTES)
     }
 
-    /// Whether connections that hold much are to be ended: connections hold more than the half of the budget that logs leave to
-    /// them, or logs had time to give memory back and it was not enough.
+    /// Whether connections that hold much are to be ended: connections hold more than the half of the budget that logs
+    /// leave to them, or logs had time to give memory back and it was not enough.
     pub fn must_end_connections(&self, now_ms: u64) -> bool {
         let is_theirs = self.beside_logs() > self.0.budget / 2;
         let patience_ms = if is_theirs { LOOK_ROUND_MS } else { PATIENCE_MS / 2 };
         self.excess() > 0 && self.exceeded_for_ms(now_ms) >= patience_ms
     }
 
-    /// Whether there is room for one more publisher: the half of the budget that is the logs' has the least memory for each
-    /// stream, and the budget is not exceeded for long.
+    /// Whether there is room for one more publisher: the half of the budget that is the logs' has the least memory for
+    /// each stream, and the budget is not exceeded for long.
     pub(super) fn has_room_for_publisher(&self, now_ms: u64) -> bool {
         let streams = (self.0.budget / 2 / MIN_STREAM_BYTES).max(1);
         self.0.publishers.load(Relaxed) < streams && !self.is_hopeless(now_ms)
@@ -220,8 +221,8 @@ impl Memory {
         self.0.publishers.fetch_sub(1, Relaxed);
     }
 
-    /// Whether there is room for one more connection: with the least memory per connection, all fit into a quarter of the
-    /// budget.
+    /// Whether there is room for one more connection: with the least memory per connection, all fit into a quarter of
+    /// the budget.
     pub fn has_room_for_connection(&self, connections: usize) -> bool {
         connections < (self.0.budget / 4 / MIN_CONNECTION_BYTES).max(1)
     }

@@ -1,5 +1,5 @@
-//! A live stream as all cores share it: the log of its wire bytes, the join point, the publisher, the followers. No sockets,
-//! no RTMP session; nothing here blocks on the data path.
+//! A live stream as all cores share it: the log of its wire bytes, the join point, the publisher, the followers. No
+//! sockets, no RTMP session; nothing here blocks on the data path.
 
 mod begin;
 mod cells;

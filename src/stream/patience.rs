@@ -1,6 +1,6 @@
-//! A core's patience: the clock by which it counts silence, and the times at which the core itself was stalled: the process
-//! was stopped, the machine swapped, other programs took the CPU. During a stall nothing was read, so a peer's silence does
-//! not count. Written by one core, read by all; reads no clock itself.
+//! A core's patience: the clock by which it counts silence, and the times at which the core itself was stalled: the
+//! process was stopped, the machine swapped, other programs took the CPU. During a stall nothing was read, so a peer's
+//! silence does not count. Written by one core, read by all; reads no clock itself.
 
 #![forbid(unsafe_code)]
 
@@ -10,8 +10,8 @@ use arc_swap::ArcSwap;
 
 use super::sync::{AtomicU64, Ordering};
 
-/// Stalls that are remembered: five minutes of a core that gets no more than one turn in 200 ms. Older ones are beyond most
-/// limits.
+/// Stalls that are remembered: five minutes of a core that gets no more than one turn in 200 ms. Older ones are beyond
+/// most limits.
 const MAX_STALLS: usize = 1024;
 
 /// One core's patience. Times are milliseconds: `patient_ms` of the core's patient clock, all others of the relay's.

@@ -64,7 +64,8 @@ impl Headers {
         }
     }
 
-    /// Takes note of the kind of media that the publisher does not send, where that is known: metadata for joiners says so.
+    /// Takes note of the kind of media that the publisher does not send, where that is known: metadata for joiners says
+    /// so.
     pub(super) fn set_absent(&mut self, absent: Option<FrameKind>) {
         if self.absent != absent {
             self.absent = absent;
@@ -119,8 +120,8 @@ impl Headers {
         known.is_ok_and(|at| equal(&self.current[at].payload, payload))
     }
 
-    /// The publisher has gone. The next one may not have what this one had: a joiner must not get a header of audio that is not
-    /// there any more.
+    /// The publisher has gone. The next one may not have what this one had: a joiner must not get a header of audio
+    /// that is not there any more.
     pub(super) fn interrupt(&mut self) {
         self.set_absent(None);
         // After a publisher that has sent nothing, players have what they had before.
@@ -157,8 +158,8 @@ impl Headers {
         self.make(format, Some(StillVideo { messages, at_ms }))
     }
 
-    /// What a joiner needs now, in this format: the same object for as long as nothing changes. `last` is the one that was made
-    /// before.
+    /// What a joiner needs now, in this format: the same object for as long as nothing changes. `last` is the one that
+    /// was made before.
     pub(super) fn preamble(&mut self, format: &Arc<Format>, last: Option<&Preamble>) -> Preamble {
         let now = (self.generation, self.version);
         match last.filter(|last| (last.0.generation, last.0.version) == now) {
@@ -194,9 +195,9 @@ impl Headers {
 /// The wire format of a log, as its writer and the preambles of its players share it.
 pub(super) type Format = dyn WireFormat + Send + Sync;
 
-/// What a joiner is sent before its first frame: the stream header, metadata and sequence headers. A clone is the same bytes,
-/// which are made for the first player that needs them: an encoder that changes its headers all the time costs no more than
-/// the headers.
+/// What a joiner is sent before its first frame: the stream header, metadata and sequence headers. A clone is the same
+/// bytes, which are made for the first player that needs them: an encoder that changes its headers all the time costs
+/// no more than the headers.
 #[derive(Clone)]
 pub struct Preamble(Arc<Shared>);
 
@@ -260,8 +261,8 @@ impl Preamble {
         self.0.format.stream_header(Kinds::default()).is_some()
     }
 
-    /// Its bytes for a stream of which these kinds have come so far. A format whose stream header names the kinds leaves out
-    /// the headers of the others: browsers wait forever for media that was announced.
+    /// Its bytes for a stream of which these kinds have come so far. A format whose stream header names the kinds
+    /// leaves out the headers of the others: browsers wait forever for media that was announced.
     pub fn wire(&self, kinds: Kinds) -> &PreambleBytes {
         let shared = &*self.0;
         let stream_header = shared.format.stream_header(kinds);
@@ -286,7 +287,8 @@ impl Preamble {
                 };
                 append(&Frame { kind: header.part.kind(), timestamp_ms: HEADER_MS, payload: payload.into() });
             }
-            // After the header of the other kind: there FFmpeg takes it into account, and does not look 5 s for a second track.
+            // After the header of the other kind: there FFmpeg takes it into account, and does not look 5 s for a
+            // second track.
             let absent = shared.absent.filter(|kind| !names_kinds || !has(kinds, *kind));
             let metadata = shared.headers.iter().find(|header| header.part == Part::Metadata);
             let says_absent = absent.zip(metadata).and_then(|(kind, metadata)| {

@@ -1,5 +1,5 @@
-//! Reads a stream's frames on a thread that is no core: for recording, repackaging, pushing. The writer does not wait for a
-//! reader: a slow one loses frames, and gets an error that says so.
+//! Reads a stream's frames on a thread that is no core: for recording, repackaging, pushing. The writer does not wait
+//! for a reader: a slow one loses frames, and gets an error that says so.
 
 #![forbid(unsafe_code)]
 
@@ -101,8 +101,8 @@ impl Registry {
         Reader { usage, form, format, retention_bytes, watcher, place, preamble: VecDeque::new(), epoch: 0 }
     }
 
-    /// Headers and the newest key frame of a stream, all its messages that have come; where video stands still, the messages
-    /// since that key frame as well. None where the stream has none of it.
+    /// Headers and the newest key frame of a stream, all its messages that have come; where video stands still, the
+    /// messages since that key frame as well. None where the stream has none of it.
     pub fn key_frame(&self, name: &str) -> Option<Vec<Frame>> {
         let stream = self.get(name)?;
         let (log, format) = (stream.log(Form::Rtmp), self.format(Form::Rtmp));
@@ -169,8 +169,8 @@ impl Reader {
         let Place::At(walk) = &mut self.place else { return Ok(None) };
         walk.hold(self.retention_bytes);
         let log = self.usage.stream().log(self.form);
-        // Before the look: what is not there after a publisher has gone, or after the log has gone on, does not come any
-        // more.
+        // Before the look: what is not there after a publisher has gone, or after the log has gone on, does not come
+        // any more.
         let (is_live, oldest) = (self.usage.stream().is_live(), log.oldest());
         // Into the next segment, where this one is over.
         let _ = walk.peek();

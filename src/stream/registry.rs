@@ -1,5 +1,5 @@
-//! All streams by name: the publisher of each, and the cores that follow it. Readers never lock. Names are taken and given
-//! back by guards, so whatever ends a publisher frees its name.
+//! All streams by name: the publisher of each, and the cores that follow it. Readers never lock. Names are taken and
+//! given back by guards, so whatever ends a publisher frees its name.
 
 #![forbid(unsafe_code)]
 
@@ -84,7 +84,8 @@ pub struct NoRoom {
     pub bytes: usize,
 }
 
-/// How soon a video frame is near, in passes, as a fraction: one pass, and half of another for a frame that is a little late.
+/// How soon a video frame is near, in passes, as a fraction: one pass, and half of another for a frame that is a little
+/// late.
 const NEAR: (u64, u64) = (3, 2);
 
 impl Registry {
@@ -103,8 +104,8 @@ impl Registry {
     /// Takes the name for a publisher.
     ///
     /// # Errors
-    /// Another publisher has it, or there is no room for one more. A stream whose publisher may come back has its memory
-    /// already.
+    /// Another publisher has it, or there is no room for one more. A stream whose publisher may come back has its
+    /// memory already.
     pub fn publish(
         self: &Arc<Self>,
         name: &str,
@@ -123,8 +124,8 @@ impl Registry {
         Ok(Publication { usage, core: id.core, writer: Some(writer), now_ms, owes_notice: false })
     }
 
-    /// Notifies the publisher of this name that `next` wants it, and `next` when it is free. Only the newest one that asks
-    /// is notified.
+    /// Notifies the publisher of this name that `next` wants it, and `next` when it is free. Only the newest one that
+    /// asks is notified.
     pub fn evict(self: &Arc<Self>, name: &str, next: ConnectionRef) {
         let usage = self.enter(name);
         match usage.stream.hold.want(next) {
@@ -133,8 +134,8 @@ impl Registry {
         }
     }
 
-    /// Follows a stream in one form from a core: that core's signal is notified for `slot` whenever there is new data. The
-    /// stream need not be published. A core follows it once per form, however many of its players watch.
+    /// Follows a stream in one form from a core: that core's signal is notified for `slot` whenever there is new data.
+    /// The stream need not be published. A core follows it once per form, however many of its players watch.
     pub fn follow(self: &Arc<Self>, name: &str, form: Form, core: usize, slot: usize) -> Follow {
         let usage = self.enter(name);
         usage.stream.log(form).follow(core, slot);
@@ -171,8 +172,8 @@ impl Registry {
         &self.memory
     }
 
-    /// Streams without a publisher give up what is beyond their shares, where memory is short. For a stream with a publisher
-    /// that is done by the publisher's core.
+    /// Streams without a publisher give up what is beyond their shares, where memory is short. For a stream with a
+    /// publisher that is done by the publisher's core.
     pub fn relieve(&self, now_ms: u64) {
         for stream in self.list() {
             let mut has_given_up = false;
@@ -253,7 +254,8 @@ impl Stream {
         self.hold.connection_id()
     }
 
-    /// How long nothing has come from its publisher, milliseconds. Time in which the publisher's core was stalled does not count.
+    /// How long nothing has come from its publisher, milliseconds. Time in which the publisher's core was stalled does
+    /// not count.
     pub fn silent_ms(&self) -> u64 {
         self.hold.silent_ms(|core| self.patient_ms(core)).unwrap_or(0)
     }
@@ -282,8 +284,8 @@ impl Stream {
         self.users.are_gone()
     }
 
-    /// Its last user has left. The map may keep it for a while, for lookups that have just found it, but not its logs or its
-    /// headers.
+    /// Its last user has left. The map may keep it for a while, for lookups that have just found it, but not its logs
+    /// or its headers.
     fn let_go(&self) {
         self.hold.close();
         self.shared.let_go();
@@ -333,9 +335,9 @@ impl Publication {
         }
     }
 
-    /// Appends a frame to the log. `now_ms` is the relay's clock. Readers are notified at once of video, and of all else where
-    /// there is no video; audio beside video may wait for the next video frame. True for the first frame that waits: the
-    /// caller is to call [`Publication::notify`] soon, in case no video frame comes before.
+    /// Appends a frame to the log. `now_ms` is the relay's clock. Readers are notified at once of video, and of all
+    /// else where there is no video; audio beside video may wait for the next video frame. True for the first frame
+    /// that waits: the caller is to call [`Publication::notify`] soon, in case no video frame comes before.
     ///
     /// # Errors
     /// There is no memory for it. The frame is missing from the log, so the publish is to end.
@@ -362,9 +364,9 @@ impl Publication {
         }
     }
 
-    /// How much longer, microseconds, frames that wait for video are to wait. None where video is not near: it is near if it
-    /// is expected while a pass that began now would still keep the cores busy, so that video would have to wait for the
-    /// pass.
+    /// How much longer, microseconds, frames that wait for video are to wait. None where video is not near: it is near
+    /// if it is expected while a pass that began now would still keep the cores busy, so that video would have to wait
+    /// for the pass.
     pub fn video_is_near(&self, now_ms: u64) -> Option<u64> {
         let video_ms = self.writer.as_ref().and_then(|writer| writer.next_video_ms())?;
         let (share, of) = NEAR;
@@ -379,7 +381,8 @@ impl Publication {
         stream.hold.heard(stream.patient_ms(self.core));
     }
 
-    /// The publisher's core was stalled for `lasted_ms`, until now: what is kept for players that lag counts as younger by that.
+    /// The publisher's core was stalled for `lasted_ms`, until now: what is kept for players that lag counts as younger
+    /// by that.
     pub fn was_stalled(&mut self, lasted_ms: u64) {
         if let Some(writer) = &mut self.writer {
             writer.was_stalled(lasted_ms);

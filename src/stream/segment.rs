@@ -1,5 +1,5 @@
-//! One stretch of a stream log: wire-ready bytes and the index of the messages in them. One writer appends, any thread reads
-//! what is committed, without a lock; ARCHITECTURE.md says why that is correct, the loom models check it.
+//! One stretch of a stream log: wire-ready bytes and the index of the messages in them. One writer appends, any thread
+//! reads what is committed, without a lock; ARCHITECTURE.md says why that is correct, the loom models check it.
 
 use std::sync::Weak;
 
@@ -23,7 +23,8 @@ pub struct Entry {
     pub arrival_ms: u32,
     /// What it is.
     pub class: Class,
-    /// Which sequence headers it goes with: a number that changes when one of them is replaced. The low bits of a count.
+    /// Which sequence headers it goes with: a number that changes when one of them is replaced. The low bits of a
+    /// count.
     pub configuration: u16,
 }
 
@@ -44,15 +45,15 @@ pub enum Class {
 }
 
 impl Entry {
-    /// How long ago it was appended to the log, milliseconds; 0 where the reading core's clock is a little behind the writing
-    /// core's.
+    /// How long ago it was appended to the log, milliseconds; 0 where the reading core's clock is a little behind the
+    /// writing core's.
     pub fn age_ms(&self, now_ms: u64) -> u32 {
         age_ms(self.arrival_ms, now_ms as u32)
     }
 }
 
-/// In serial arithmetic, which wraps after 49.7 days: correct for ages up to 49 days, and for a clock that is behind by less
-/// than an hour.
+/// In serial arithmetic, which wraps after 49.7 days: correct for ages up to 49 days, and for a clock that is behind by
+/// less than an hour.
 pub(super) fn age_ms(then_ms: u32, now_ms: u32) -> u32 {
     let age_ms = now_ms.wrapping_sub(then_ms);
     if age_ms > u32::MAX - MAX_BEHIND_MS { 0 } else { age_ms }
@@ -112,8 +113,8 @@ impl Segment {
         Committed { entries, bytes: unsafe { self.bytes.filled(0..end) } }
     }
 
-    /// The segment after this one, if it has begun and is still kept. Once there is one, nothing more will be committed here:
-    /// read [`Segment::committed`] once more, then go on there.
+    /// The segment after this one, if it has begun and is still kept. Once there is one, nothing more will be committed
+    /// here: read [`Segment::committed`] once more, then go on there.
     pub fn next(&self) -> Next {
         match self.next.get() {
             None => Next::NotYet,

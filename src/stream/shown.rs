@@ -1,5 +1,5 @@
-//! Which kinds of media the current publisher has sent, for all cores. Headers and metadata do not count: an encoder may
-//! announce audio and never send any.
+//! Which kinds of media the current publisher has sent, for all cores. Headers and metadata do not count: an encoder
+//! may announce audio and never send any.
 
 #![forbid(unsafe_code)]
 
@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::flv::{FrameKind, Kinds};
 
-/// It is known which kinds a publish has once both have come, or this long after its first frame, milliseconds: FFmpeg and
-/// OBS send the second kind within some tens of milliseconds.
+/// It is known which kinds a publish has once both have come, or this long after its first frame, milliseconds: FFmpeg
+/// and OBS send the second kind within some tens of milliseconds.
 const SETTLE_MS: u64 = 1_000;
 
 /// What cores read: one atomic, written by the publisher's core when it changes.

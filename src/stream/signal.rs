@@ -98,8 +98,8 @@ impl Signal {
     /// Called by the core before it sleeps. False where something has come: handle it first.
     #[must_use]
     pub fn may_sleep(&self) -> bool {
-        // A swap, as in `wake_if_asleep`: of the two, the second sees what the first did before it. So either the core sees
-        // what has come, or the thread that notifies sees that the core is asleep.
+        // A swap, as in `wake_if_asleep`: of the two, the second sees what the first did before it. So either the core
+        // sees what has come, or the thread that notifies sees that the core is asleep.
         self.is_awake.swap(false, Ordering::SeqCst);
         let is_quiet = !self.has_new_data() && !self.is_posted.load(Ordering::SeqCst);
         if !is_quiet {
@@ -172,8 +172,8 @@ mod model {
 
     use super::*;
 
-    /// Another thread makes two values visible by relaxed stores and notifies the core after each: the signal alone must
-    /// carry them. `take` says whether the core was notified.
+    /// Another thread makes two values visible by relaxed stores and notifies the core after each: the signal alone
+    /// must carry them. `take` says whether the core was notified.
     fn assert_no_wake_up_is_lost(notify: fn(&Signal), take: fn(&Signal) -> bool) {
         loom::model(move || {
             let wakes = Arc::new(LoomU64::new(0));

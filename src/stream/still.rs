@@ -7,8 +7,8 @@ use std::sync::Arc;
 use super::memory::{Held, Memory, MemoryKind};
 use crate::flv::Frame;
 
-/// A shared screen, with the changes since: one key frame of 4K and some hundred small frames. Where there is more, the key
-/// frame in the log stays the place to begin.
+/// A shared screen, with the changes since: one key frame of 4K and some hundred small frames. Where there is more, the
+/// key frame in the log stays the place to begin.
 pub(super) const MAX_STILL_BYTES: usize = 1 << 20;
 
 /// The video since a key frame.

@@ -1,5 +1,5 @@
-//! Gives each frame its time in the stream, which goes on when the encoder comes back, and when the encoder's clock jumps,
-//! restarts or stops. Knows nothing of bytes.
+//! Gives each frame its time in the stream, which goes on when the encoder comes back, and when the encoder's clock
+//! jumps, restarts or stops. Knows nothing of bytes.
 
 #![forbid(unsafe_code)]
 
@@ -13,20 +13,20 @@ const RESUME_STEP_MS: u32 = 40;
 /// Audio and video of one moment may come this far apart: FFmpeg's muxer waits 10 s for one before it writes the other.
 const REORDER_MS: u32 = 10_000;
 
-/// A clock that gets ahead of the relay's by more than this at once has jumped. Players would wait for such a gap to pass, or
-/// drop what comes after it.
+/// A clock that gets ahead of the relay's by more than this at once has jumped. Players would wait for such a gap to
+/// pass, or drop what comes after it.
 const JUMP_MS: u32 = 5_000;
 
 /// Within audio, or within video, time goes back a little where tracks are interleaved, and where an encoder sends
 /// presentation times instead of decoding times. Where it goes back further, the clock was set.
 const STEP_BACK_MS: u32 = 1_000;
 
-/// A clock has stopped if every frame has the same time for this long. Slices of one picture, and the tracks of one moment,
-/// share a time only for an instant.
+/// A clock has stopped if every frame has the same time for this long. Slices of one picture, and the tracks of one
+/// moment, share a time only for an instant.
 const STUCK_MS: u64 = 2_000;
 
-/// A kind of frames of which none came for this long, 12 days, begins anew: in serial arithmetic a time 25 days ago looks
-/// like one in the future.
+/// A kind of frames of which none came for this long, 12 days, begins anew: in serial arithmetic a time 25 days ago
+/// looks like one in the future.
 const FORGOTTEN_MS: u32 = 1 << 30;
 
 /// Tracks with a clock of their own; further tracks share that of their kind's first. OBS sends up to six of each kind.
@@ -34,11 +34,11 @@ const MAX_CLOCKS: usize = 16;
 
 /// Maps the encoder's timestamps to the stream's, in 32-bit serial arithmetic, milliseconds.
 ///
-/// The first encoder's times pass unchanged, as long as they are sane. When it comes back, its times go on after the last
-/// time that players saw: it may start at 0 or anywhere. The same goes, within one publish, for a clock that jumps:
-/// `JUMP_MS` ahead of the relay's clock or more, or back by more than `STEP_BACK_MS`. Each track has its own offset, so that
-/// audio that was sent before the video's clock was set keeps its place; when its clock jumps as well it takes the video's
-/// offset, and both are in step as the encoder meant.
+/// The first encoder's times pass unchanged, as long as they are sane. When it comes back, its times go on after the
+/// last time that players saw: it may start at 0 or anywhere. The same goes, within one publish, for a clock that
+/// jumps: `JUMP_MS` ahead of the relay's clock or more, or back by more than `STEP_BACK_MS`. Each track has its own
+/// offset, so that audio that was sent before the video's clock was set keeps its place; when its clock jumps as well
+/// it takes the video's offset, and both are in step as the encoder meant.
 #[derive(Debug)]
 pub(super) struct Timeline {
     clocks: Clocks,
@@ -223,8 +223,8 @@ impl std::ops::IndexMut<usize> for Clocks {
 }
 
 impl Clock {
-    /// Whether a frame of this track may have this time: not far before those before it, and not further ahead of the newest
-    /// than the time that has passed since that came.
+    /// Whether a frame of this track may have this time: not far before those before it, and not further ahead of the
+    /// newest than the time that has passed since that came.
     fn may_go_on(&self, mapped: u32, newest: Newest, now_ms: u64) -> bool {
         let (oldest, max_ahead_ms) = match self.newest_ms {
             Some(own) => (own.wrapping_sub(STEP_BACK_MS), JUMP_MS),
@@ -531,9 +531,9 @@ mod tests {
         ]
     }
 
-    /// What ARCHITECTURE.md promises players, checked against a model: within audio, and within video, time goes back by a second
-    /// at most, across publishers; it gets ahead of the newest by no more than the time that has passed and the allowance;
-    /// audio and video begin near each other.
+    /// What ARCHITECTURE.md promises players, checked against a model: within audio, and within video, time goes back
+    /// by a second at most, across publishers; it gets ahead of the newest by no more than the time that has passed and
+    /// the allowance; audio and video begin near each other.
     #[test]
     fn whatever_an_encoder_sends_time_goes_neither_far_back_nor_far_ahead() {
         use proptest::prelude::*;

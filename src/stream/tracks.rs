@@ -5,11 +5,11 @@
 
 use smallvec::SmallVec;
 
-/// Tracks that are distinguished; OBS sends up to six. Frames of further tracks pass as if they could be decoded, and none
-/// of them leads.
+/// Tracks that are distinguished; OBS sends up to six. Frames of further tracks pass as if they could be decoded, and
+/// none of them leads.
 const MAX_TRACKS: usize = 16;
-/// A track whose newest frame is this far behind another's, milliseconds, leads no longer: players would have nowhere to
-/// begin.
+/// A track whose newest frame is this far behind another's, milliseconds, leads no longer: players would have nowhere
+/// to begin.
 const GONE_MS: u32 = 10_000;
 
 /// The video tracks that have had a key frame in this publish.

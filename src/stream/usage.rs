@@ -1,5 +1,5 @@
-//! The users of a stream: their number, the cores that follow it, and the publisher that has its name. Lock-free except when
-//! the name goes to another publisher; knows nothing of names, of the map that they are in, or of the log.
+//! The users of a stream: their number, the cores that follow it, and the publisher that has its name. Lock-free except
+//! when the name goes to another publisher; knows nothing of names, of the map that they are in, or of the log.
 
 #![forbid(unsafe_code)]
 
@@ -7,8 +7,8 @@ use std::sync::PoisonError;
 
 use super::sync::{AtomicU32, AtomicU64, AtomicUsize, Mutex, MutexGuard, Ordering, fence};
 
-/// The number of publishers and followers of a stream. The last one to leave closes it for good: the next user needs a new
-/// stream.
+/// The number of publishers and followers of a stream. The last one to leave closes it for good: the next user needs a
+/// new stream.
 pub(super) struct Users(AtomicUsize);
 
 const CLOSED: usize = usize::MAX;
@@ -18,8 +18,8 @@ impl Users {
         Self(AtomicUsize::new(0))
     }
 
-    /// Enters the stream that `find` finds or makes. If its last user has just left and is about to remove it, removes it
-    /// first and finds again.
+    /// Enters the stream that `find` finds or makes. If its last user has just left and is about to remove it, removes
+    /// it first and finds again.
     pub(super) fn enter<S>(find: impl Fn() -> S, users: impl Fn(&S) -> &Self, remove: impl Fn(&S)) -> S {
         loop {
             let stream = find();
@@ -60,13 +60,13 @@ impl Followers {
         Self((0..cores).map(|_| AtomicU32::new(0)).collect())
     }
 
-    /// From now on `core` is notified. Each frame is seen when the core first looks after this call, or the core is notified of
-    /// it: see [`Followers::to_notify`].
+    /// From now on `core` is notified. Each frame is seen when the core first looks after this call, or the core is
+    /// notified of it: see [`Followers::to_notify`].
     pub(super) fn add(&self, core: usize, slot: usize) {
         let slot = u32::try_from(slot + 1).expect("a core has fewer than 2^32 followers");
         self.0[core].store(slot, Ordering::Relaxed);
-        // Pairs with the fence in `to_notify`: one of the two is first, and what comes before it is seen after the other. So
-        // either the publisher sees this follower, or the follower's first look sees the frame.
+        // Pairs with the fence in `to_notify`: one of the two is first, and what comes before it is seen after the
+        // other. So either the publisher sees this follower, or the follower's first look sees the frame.
         fence(Ordering::SeqCst);
     }
 
@@ -166,8 +166,8 @@ impl<W> Hold<W> {
         hand_over.next.take()
     }
 
-    /// `next` waits for the name, in place of any other. Returns the publisher that has it and will give it back; none where it
-    /// is free, and the caller is to notify `next` now.
+    /// `next` waits for the name, in place of any other. Returns the publisher that has it and will give it back; none
+    /// where it is free, and the caller is to notify `next` now.
     pub(super) fn want(&self, next: ConnectionRef) -> Option<ConnectionRef> {
         let mut hand_over = self.hand_over();
         hand_over.next = hand_over.holder.map(|_| next);
@@ -206,8 +206,8 @@ impl<W> Hold<W> {
         self.heard_ms.store(patient_ms, Ordering::Release);
     }
 
-    /// How long nothing has come from the publisher, milliseconds, by the patient clock of its core, which `patient_ms` reads.
-    /// None where there is no publisher, or where the name goes to another one meanwhile.
+    /// How long nothing has come from the publisher, milliseconds, by the patient clock of its core, which `patient_ms`
+    /// reads. None where there is no publisher, or where the name goes to another one meanwhile.
     pub(super) fn silent_ms(&self, patient_ms: impl Fn(usize) -> u64) -> Option<u64> {
         let publisher = self.packed()?;
         let heard_ms = self.heard_ms.load(Ordering::Acquire);
@@ -323,8 +323,8 @@ mod model {
         });
     }
 
-    /// A core that has just begun to follow either sees a frame that has just been appended, or is notified of it, in every
-    /// interleaving.
+    /// A core that has just begun to follow either sees a frame that has just been appended, or is notified of it, in
+    /// every interleaving.
     #[test]
     fn loom_a_new_follower_sees_the_frame_or_is_notified_of_it() {
         loom::model(|| {
@@ -349,7 +349,8 @@ mod model {
         });
     }
 
-    /// One publisher has the name; another wants it and is notified, or finds it free, exactly once; at no time do both have it.
+    /// One publisher has the name; another wants it and is notified, or finds it free, exactly once; at no time do both
+    /// have it.
     #[test]
     fn loom_a_name_has_one_publisher_and_the_one_that_waits_is_notified_once() {
         loom::model(|| {

@@ -1,5 +1,5 @@
-//! A walk along a stream log, message by message, on any thread. Holds the segment that it stands in, and as many of the
-//! next ones as it is asked to.
+//! A walk along a stream log, message by message, on any thread. Holds the segment that it stands in, and as many of
+//! the next ones as it is asked to.
 
 #![forbid(unsafe_code)]
 

@@ -24,8 +24,8 @@ impl Watchers {
         Self { count: AtomicUsize::new(0), all: Published::new(Vec::new()) }
     }
 
-    /// From now on this one is woken. Each frame is seen when it first looks after this call, or it is woken for it: see
-    /// [`Watchers::notify`].
+    /// From now on this one is woken. Each frame is seen when it first looks after this call, or it is woken for it:
+    /// see [`Watchers::notify`].
     pub(super) fn add(&self, watcher: &Arc<Watcher>) {
         self.all.update(|all| all.push(watcher.clone()));
         self.count.fetch_add(1, Ordering::Release);
@@ -56,7 +56,8 @@ impl Watcher {
         Self { is_notified: AtomicBool::new(false), wake }
     }
 
-    /// Called by the reader before it looks for the last time and waits. It is woken for all that this look does not see.
+    /// Called by the reader before it looks for the last time and waits. It is woken for all that this look does not
+    /// see.
     pub(super) fn expect_notice(&self) {
         // A swap, as in `notify`: of the two, the second sees what the first did before it.
         self.is_notified.swap(false, Ordering::SeqCst);

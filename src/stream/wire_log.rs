@@ -102,8 +102,8 @@ impl WireLog {
         Written { place, timestamp_ms: frame.timestamp_ms, is_very_start }
     }
 
-    /// Lets players join at this frame. The very start needs no preamble: a player that begins there gets the headers as they
-    /// come. Where video stands still the preamble has `still`.
+    /// Lets players join at this frame. The very start needs no preamble: a player that begins there gets the headers
+    /// as they come. Where video stands still the preamble has `still`.
     pub(super) fn join_at(
         &mut self,
         shared: &StreamLog,
@@ -132,13 +132,14 @@ impl WireLog {
         self.set_join(shared, Join::At(JoinPoint { segment, offset, preamble, kind, epoch: shared.epoch() }));
     }
 
-    /// Gives up what is beyond the retention, if a segment has just been opened. False where the join point was in that.
+    /// Gives up what is beyond the retention, if a segment has just been opened. False where the join point was in
+    /// that.
     pub(super) fn retire(&mut self, shared: &StreamLog, appended: &Written, now_ms: u64) -> bool {
         !appended.place.is_first || self.trim(shared, now_ms)
     }
 
-    /// Gives up what is beyond the retention, or beyond the log's share where memory is short. False where the join point was
-    /// in that.
+    /// Gives up what is beyond the retention, or beyond the log's share where memory is short. False where the join
+    /// point was in that.
     pub(super) fn trim(&mut self, shared: &StreamLog, now_ms: u64) -> bool {
         let oldest = self.log.retire(self.join_sequence, now_ms as u32);
         shared.set_oldest(oldest);
@@ -208,8 +209,8 @@ impl WireLog {
         self.log.next_sequence()
     }
 
-    /// Begins another log with what this one has kept since the join point, so that the first player that wants the stream in
-    /// another form starts as fast as any. `shared` is this one's, `other_shared` the other's.
+    /// Begins another log with what this one has kept since the join point, so that the first player that wants the
+    /// stream in another form starts as fast as any. `shared` is this one's, `other_shared` the other's.
     pub(super) fn copy_to(
         &self,
         shared: &StreamLog,

@@ -24,8 +24,8 @@ use crate::flv::{Frame, FrameKind, Kinds, WireFormat};
 /// While no key frame is held, players can begin at any message. The point moves on this often, so that a joiner has a
 /// second of audio at once and starts without waiting.
 const AUDIO_POINT_MS: u64 = 1_000;
-/// Video stands still where the last frame came this long ago: audio does not wait to be sent with video, and players need
-/// not begin as far back to see it.
+/// Video stands still where the last frame came this long ago: audio does not wait to be sent with video, and players
+/// need not begin as far back to see it.
 const VIDEO_GONE_MS: u64 = 10_000;
 
 /// Video frames further apart than this have no frame rate that can be relied on: 5 per second.
@@ -64,18 +64,18 @@ pub(super) struct Writer {
     is_settled: bool,
     /// Which kinds the publish before had, if that was known.
     held_before: Option<Kinds>,
-    /// Players have the headers of the publisher before, so unchanged ones are not sent again. True until a player can join
-    /// this publish: from then on there may be players that do not have them.
+    /// Players have the headers of the publisher before, so unchanged ones are not sent again. True until a player can
+    /// join this publish: from then on there may be players that do not have them.
     players_have_headers: bool,
     /// When the point where players join was last moved, or when the publish began.
     moved_ms: Option<u64>,
-    /// The video since the newest key frame, where video stands still: joiners need not begin as far back as that key frame
-    /// to see it.
+    /// The video since the newest key frame, where video stands still: joiners need not begin as far back as that key
+    /// frame to see it.
     still: Option<Still>,
     /// When the last video frame came.
     video_ms: u64,
-    /// The time of the leading track's last video frame, and how much later it was than the one before: none where that is
-    /// no frame rate.
+    /// The time of the leading track's last video frame, and how much later it was than the one before: none where that
+    /// is no frame rate.
     video_timestamp_ms: u32,
     video_gap_ms: Option<u32>,
     has_warned_of_large_group: bool,
@@ -244,8 +244,8 @@ impl Writer {
         self.log_bytes() < before_bytes
     }
 
-    /// Logs whose join point is no longer kept: with video that is because its group of pictures has outgrown the buffer, or
-    /// its share of the memory.
+    /// Logs whose join point is no longer kept: with video that is because its group of pictures has outgrown the
+    /// buffer, or its share of the memory.
     fn wait_for_key_frame(&mut self, stream: &Shared, has_lost_join: [bool; Form::COUNT]) {
         let has_video = !self.tracks.is_empty();
         for (log, form) in self.logs.iter_mut().zip(Form::ALL).filter(|(_, form)| has_lost_join[form.index()])
@@ -268,8 +268,8 @@ impl Writer {
         Some(self.video_ms + u64::from(self.video_gap_ms?))
     }
 
-    /// Takes note of a frame, with the time that its publisher gave it. Returns its time in the stream, and what it is among
-    /// the video messages.
+    /// Takes note of a frame, with the time that its publisher gave it. Returns its time in the stream, and what it is
+    /// among the video messages.
     fn note(&mut self, frame: &Frame, role: Role, now_ms: u64) -> (u32, Option<VideoMessage>) {
         match role {
             Role::Header(Part::Metadata) | Role::Note => (METADATA_MS, None),
@@ -358,8 +358,8 @@ impl Writer {
         matches!(role, Role::Audio(_) | Role::Other) && now_ms.saturating_sub(moved_ms) >= AUDIO_POINT_MS
     }
 
-    /// Begins the logs that readers have come for, and ends those that have no reader any more, or whose times cannot count
-    /// further.
+    /// Begins the logs that readers have come for, and ends those that have no reader any more, or whose times cannot
+    /// count further.
     fn open_and_close(&mut self, stream: &Shared, timestamp_ms: u32, now_ms: u64) {
         let (rtmp, others) = self.logs.split_at_mut(1);
         let Some(rtmp) = &rtmp[0] else { return };
@@ -379,7 +379,8 @@ impl Writer {
                 }
             } else if shared.has_readers() {
                 // For players that came before this and want the next key frame, the beginning of segment `sequence` is
-                // in the past. What is kept is in the past; where nothing is kept, the log begins in the segment after it.
+                // in the past. What is kept is in the past; where nothing is kept, the log begins in the segment after
+                // it.
                 let is_kept =
                     matches!(**stream.log(Form::Rtmp).join(), Join::At(_)) && rtmp.has_room_for_copy();
                 let first = *sequence + u64::from(!is_kept);

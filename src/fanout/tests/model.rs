@@ -1,5 +1,5 @@
-//! Random sequences of events of a few players: whatever they ask, whenever they ask it, and however little each send takes,
-//! each of them receives whole messages, in order, that can be decoded.
+//! Random sequences of events of a few players: whatever they ask, whenever they ask it, and however little each send
+//! takes, each of them receives whole messages, in order, that can be decoded.
 
 use proptest::prelude::*;
 
@@ -260,8 +260,8 @@ impl Peer {
         *self = Self::new(bench, start);
     }
 
-    /// Checks that it got whole messages, each with what it needs before it. Returns the number of the last one that has a
-    /// number.
+    /// Checks that it got whole messages, each with what it needs before it. Returns the number of the last one that
+    /// has a number.
     fn check(&self) -> Option<u32> {
         let mut last = None;
         let (mut video, mut video_header, mut audio_header) = (None, None, None);

@@ -1,4 +1,5 @@
-//! H.264: AVCDecoderConfigurationRecord (ISO 14496-15 §5.3.3.1) and the sequence parameter set in it (H.264 §7.3.2.1.1).
+//! H.264: AVCDecoderConfigurationRecord (ISO 14496-15 §5.3.3.1) and the sequence parameter set in it (H.264
+//! §7.3.2.1.1).
 
 use super::{
     VideoConfig,

@@ -1,6 +1,6 @@
-//! What sequence headers tell a browser or a person: the codec as RFC 6381 writes it, size and frame rate of the video, rate
-//! and channels of the audio. The parsers are our own because a panic in a library would end the process: all of this comes
-//! from peers, and whatever is missing, absurd or unknown is none.
+//! What sequence headers tell a browser or a person: the codec as RFC 6381 writes it, size and frame rate of the video,
+//! rate and channels of the audio. The parsers are our own because a panic in a library would end the process: all of
+//! this comes from peers, and whatever is missing, absurd or unknown is none.
 
 mod audio;
 mod av1;
@@ -81,8 +81,8 @@ fn vp9(record: &[u8]) -> Option<String> {
     }
 }
 
-/// What is true for any bytes, for the tests and the fuzz target: numbers are in their ranges, and texts are short and of plain
-/// characters.
+/// What is true for any bytes, for the tests and the fuzz target: numbers are in their ranges, and texts are short and
+/// of plain characters.
 #[cfg(any(test, fuzzing))]
 pub fn check_any_bytes(message: &[u8]) {
     let is_plain = |text: &Option<String>| {

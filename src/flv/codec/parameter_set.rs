@@ -51,8 +51,8 @@ pub(super) fn skip_to_vui_timing(bits: &mut Bits<'_>) -> Option<()> {
     Some(())
 }
 
-/// Ticks per second by ticks per frame, to a thousandth; none where that is no frame rate: encoders of a variable rate give the
-/// resolution of their clock.
+/// Ticks per second by ticks per frame, to a thousandth; none where that is no frame rate: encoders of a variable rate
+/// give the resolution of their clock.
 pub(super) fn frame_rate(time_scale: u32, ticks: u64) -> Option<f64> {
     let rate = f64::from(time_scale) / ticks as f64;
     let rate = (rate * 1_000.0).round() / 1_000.0;
