@@ -270,10 +270,8 @@ impl<I: Io> Endpoint<I> {
     /// Gives up where the publisher that was asked to go has not gone in time. If it has, and the notice went to another
     /// one that waited and is gone, the name is free.
     pub(super) fn check_hand_over(&mut self, key: usize) {
-        if self
-            .waiting_for_name(key)
-            .is_some_and(|(_, since_ms)| self.now.patient_ms - since_ms >= HAND_OVER_MS)
-        {
+        let Some((_, since_ms)) = self.waiting_for_name(key) else { return };
+        if self.now.patient_ms - since_ms >= HAND_OVER_MS {
             self.take_freed_name(key);
         }
     }
