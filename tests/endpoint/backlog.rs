@@ -1,4 +1,4 @@
-//! How a core's time is shared: what takes more than a slice of it waits its turn, and no one waits for it.
+//! How a core's time is shared: what takes more than a slice of it waits its turn, and no other connection waits.
 
 use fanfare::{
     config::Config,
@@ -204,7 +204,7 @@ fn each_window_of_5_s_has_its_own_messages() {
 #[test]
 fn a_peer_that_sends_more_than_encoders_do_and_that_the_relay_cannot_keep_up_with_is_ended_before_the_limit()
 {
-    // 25 messages are a slice, and 200 in 100 ms what encoders send at the most.
+    // 25 messages are a slice, and 200 in 100 ms the most that encoders send.
     for (per_read, work_us, is_ended) in [(201, 10, true), (201, 0, false), (200, 10, false)] {
         let (mut world, sockets, troubled) = publishers(1, Config::default());
         for read in 1..200 {

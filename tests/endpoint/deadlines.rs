@@ -215,7 +215,7 @@ fn a_standstill_of_the_core_counts_against_no_peer() {
 }
 
 #[test]
-fn a_byte_now_and_then_does_not_prolong_a_handshake() {
+fn single_bytes_do_not_prolong_a_handshake() {
     let mut world = world();
     let socket = world.connect(0);
     for _ in 0..4 {
@@ -322,7 +322,7 @@ fn a_player_that_acknowledges_a_little_is_not_dropped_though_its_socket_takes_no
 }
 
 #[test]
-fn a_peer_that_takes_a_byte_now_and_then_is_not_flushed_for_ever() {
+fn a_peer_that_takes_single_bytes_is_not_flushed_for_longer() {
     let mut world = world();
     raw_publisher(&mut world, "a");
     let socket = raw(&mut world, 0, &[]);

@@ -1,5 +1,5 @@
-//! One core's business in virtual time: who connects, publishes, plays, waits, is refused and ends, and when. No socket, no
-//! thread, no sleep.
+//! One core's business in virtual time: who connects, publishes, plays, waits, is refused and ends, and when. No socket,
+//! no thread, no sleep.
 
 #[path = "../support/world.rs"]
 mod world;

@@ -75,7 +75,8 @@ fn a_core_spares_its_own_largest_while_another_core_has_a_far_larger_one() {
     begin_message(&world, hoarder, 16 * MIB - 1, 6 * MIB);
     world.pass_ms(1_000);
     assert!(!has_ended(&world, hoarder), "there is room");
-    // A share is a little more than 1 MiB. This one is the largest of its core, and the first to see that memory is short.
+    // A share is a little more than 1 MiB. This one is the largest of its core, which is the first to see that memory is
+    // short.
     begin_message(&world, small, 4 * MIB, 19 * MIB / 10);
     world.pass_ms(1_000);
     assert!(has_ended(&world, hoarder) && !has_ended(&world, small));

@@ -103,7 +103,7 @@ fn a_player_that_pauses_for_long_holds_no_memory_of_its_stream_and_goes_on() {
         publish(&mut world, &mut publisher, large_key_frame(second * 1_000, 400_000));
         pass_talking(&mut world, &mut publisher, 1_000);
     }
-    assert_eq!(first.strong_count(), 0, "no one holds what it was sent first");
+    assert_eq!(first.strong_count(), 0, "nothing holds what it was sent first");
     pause(&mut world, &mut player, false);
     while world.at(player.socket, |socket| !socket.to_peer.is_empty()) {
         world.talk(&mut player);

@@ -242,7 +242,7 @@ fn a_third_publisher_displaces_the_one_that_waits() {
 }
 
 #[test]
-fn a_publisher_that_waits_has_a_name_that_is_free_by_the_limit_whoever_was_to_get_it() {
+fn a_publisher_that_waits_has_a_name_that_is_free_by_the_limit_though_another_one_was_to_get_it() {
     let (mut world, _, mut second) = waiting();
     let third = asks(&mut world, 1);
     third.hang_up(&world);

@@ -1,4 +1,4 @@
-//! Questions that somebody else decides: each verdict on each, at once and late; verdicts on questions that are over.
+//! Questions that are decided elsewhere: each verdict on each, at once and late; verdicts that come too late.
 
 use std::{collections::HashSet, time::Duration};
 
@@ -204,7 +204,7 @@ fn a_question_says_who_asks_for_what() {
 }
 
 #[test]
-fn a_name_that_is_asked_about_is_no_ones_yet() {
+fn a_name_that_is_asked_about_is_still_free() {
     let mut world = world(Rules(|question| match question.query.as_str() {
         "slow" => Decision::Ask,
         _ => Decision::Verdict(Verdict::Allow),

@@ -263,7 +263,7 @@ fn a_peer_that_breaks_the_protocol_is_sent_how_and_ended() {
 }
 
 #[test]
-fn a_peer_that_speaks_no_rtmp_is_ended_without_a_word() {
+fn a_peer_that_speaks_no_rtmp_is_closed_and_sent_nothing() {
     let mut world = World::new(Config::default());
     let socket = world.connect(0);
     say(&world, socket, b"GET / HTTP/1.1\r\n\r\n");

@@ -1,4 +1,4 @@
-//! A whole relay in virtual time: several endpoints, the sockets between them and their peers, no threads and no kernel.
+//! A whole relay in virtual time: several endpoints, the sockets between them and their peers, no thread, no kernel.
 //! A [`Chance`] decides what is open: which completion comes first, how many bytes it moves, whether it fails.
 
 // Each test binary compiles this module and uses a part of it.
