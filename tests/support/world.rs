@@ -7,6 +7,7 @@
 use std::{
     cell::RefCell,
     collections::VecDeque,
+    hash::{DefaultHasher, Hash, Hasher},
     net::{IpAddr, Ipv4Addr, SocketAddr},
     rc::Rc,
     sync::{Arc, Mutex},
@@ -80,7 +81,20 @@ pub struct Net {
     pub chance: Box<dyn Chance>,
     /// Questions that wait for a verdict.
     pub questions: Vec<(Asked, Question)>,
+    /// What each core has received and sent so far, bytes.
+    pub moved: Vec<Moved>,
+    /// Of all bytes that sockets have carried, in order.
+    digest: DefaultHasher,
+    /// Sockets that are not closed.
+    open: Vec<usize>,
     operations: u64,
+}
+
+/// Bytes that one core has moved.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Moved {
+    pub received: u64,
+    pub sent: u64,
 }
 
 /// One connection, as the kernel of the relay's machine sees it.
@@ -171,6 +185,21 @@ impl Socket {
         }
     }
 
+    /// Whether a send is under way that waits for the peer to read.
+    pub fn is_send_blocked(&self) -> bool {
+        self.sending.is_some() && !self.can_send()
+    }
+
+    /// Whether the peer has read all that it will ever be sent.
+    pub fn is_at_end(&self) -> bool {
+        self.to_peer.is_empty() && (self.shut_send || self.is_closed)
+    }
+
+    /// What the peer reads, up to `most` bytes.
+    pub fn read(&mut self, most: usize) -> Vec<u8> {
+        take(&mut self.to_peer, most)
+    }
+
     /// Whether the relay has an operation under way on it.
     pub fn is_in_use(&self) -> bool {
         self.sending.is_some()
@@ -241,7 +270,9 @@ impl Io for FakeIo {
     }
 
     fn close(&mut self, socket: SocketId) {
-        let socket = &mut self.net.borrow_mut().sockets[socket.0];
+        let mut net = self.net.borrow_mut();
+        net.open.retain(|&open| open != socket.0);
+        let socket = &mut net.sockets[socket.0];
         assert!(!socket.is_in_use(), "a socket is closed while something of it is under way");
         assert!(!std::mem::replace(&mut socket.is_closed, true), "closed twice");
     }
@@ -308,7 +339,16 @@ impl World {
             Shared::new(config, signals, access, Box::new(events.clone()), move |connection, notice| {
                 post.post(connection.core, Mail::Name { connection, notice });
             });
-        let net = Net { now_us, sockets: Vec::new(), chance, questions: Vec::new(), operations: 0 };
+        let net = Net {
+            now_us,
+            sockets: Vec::new(),
+            chance,
+            questions: Vec::new(),
+            moved: vec![Moved::default(); cores],
+            digest: DefaultHasher::new(),
+            open: Vec::new(),
+            operations: 0,
+        };
         let net = Rc::new(RefCell::new(net));
         let endpoint = |core| Endpoint::new(core, shared.clone(), FakeIo { core, net: net.clone() });
         let cores: Vec<_> = (0..cores).map(endpoint).collect();
@@ -321,11 +361,18 @@ impl World {
         self.net.borrow().now_us / 1_000
     }
 
+    /// Names all that sockets have carried so far: which bytes, on which, in which order.
+    pub fn digest(&self) -> u64 {
+        self.net.borrow().digest.finish()
+    }
+
     /// A new socket, which no core has yet.
     pub fn socket(&mut self) -> SocketId {
         let mut net = self.net.borrow_mut();
+        let id = net.sockets.len();
         net.sockets.push(Socket::new());
-        SocketId(net.sockets.len() - 1)
+        net.open.push(id);
+        SocketId(id)
     }
 
     /// An address that no other peer has.
@@ -392,9 +439,11 @@ impl World {
     /// Completes all operations of a core that are ready now. False where there were none.
     pub fn complete_all(&mut self, core: usize) -> bool {
         let mut batch = Vec::new();
-        for (id, socket) in self.net.borrow().sockets.iter().enumerate() {
-            socket.ready(core, |order, what| batch.push((order, id, what)));
+        let net = self.net.borrow();
+        for &id in &net.open {
+            net.sockets[id].ready(core, |order, what| batch.push((order, id, what)));
         }
+        drop(net);
         batch.sort_unstable_by_key(|&(order, ..)| order);
         let mut batch = VecDeque::from(batch);
         let was_busy = !batch.is_empty();
@@ -458,7 +507,8 @@ impl World {
         self.stopped[core] = false;
     }
 
-    fn advance_to(&mut self, us: u64) {
+    /// Moves the time on, if it is before this.
+    pub fn advance_to(&mut self, us: u64) {
         let mut net = self.net.borrow_mut();
         net.now_us = net.now_us.max(us);
     }
@@ -514,7 +564,8 @@ enum Completed {
 impl Net {
     /// Completes an operation that was ready when the round began. None where an earlier completion has changed that.
     fn complete(&mut self, core: usize, id: SocketId, what: Ready) -> Option<Completed> {
-        let Self { sockets, chance, .. } = self;
+        let Self { sockets, chance, moved, digest, .. } = self;
+        let moved = &mut moved[core];
         let socket = &mut sockets[id.0];
         let mut is_ready = false;
         socket.ready(core, |_, ready| is_ready |= ready == what);
@@ -535,7 +586,10 @@ impl Net {
                 } else {
                     let room = socket.capacity - socket.to_peer.len();
                     let n = chance.amount(room.min(buffer.bytes().len()));
-                    socket.to_peer.extend(&buffer.bytes()[..n]);
+                    let bytes = &buffer.bytes()[..n];
+                    socket.to_peer.extend(bytes);
+                    moved.sent += n as u64;
+                    (id, bytes).hash(digest);
                     Ok(n)
                 };
                 Completed::Sent(key, buffer, result)
@@ -552,7 +606,10 @@ impl Net {
                     Ok(Bytes::new())
                 } else {
                     let n = chance.amount(socket.to_relay.len().min(most));
-                    Ok(socket.to_relay.drain(..n).collect::<Vec<u8>>().into())
+                    let bytes = take(&mut socket.to_relay, n);
+                    moved.received += n as u64;
+                    (id, &bytes).hash(digest);
+                    Ok(bytes.into())
                 };
                 Completed::Received(key, result)
             }
@@ -560,6 +617,16 @@ impl Net {
             Ready::HangUp => Completed::HungUp(socket.hang_up.take()?.key),
         })
     }
+}
+
+/// The first bytes of a queue, at most so many. In two pieces: byte by byte takes most of a test's time.
+fn take(queue: &mut VecDeque<u8>, most: usize) -> Vec<u8> {
+    let n = most.min(queue.len());
+    let (front, back) = queue.as_slices();
+    let mut taken = front[..n.min(front.len())].to_vec();
+    taken.extend_from_slice(&back[..n - taken.len()]);
+    queue.drain(..n);
+    taken
 }
 
 /// ECONNRESET and EPIPE.
@@ -605,7 +672,7 @@ impl Peer {
 
     /// Reads all that has come. True if that was something.
     pub fn receive(&mut self, world: &World) -> bool {
-        let bytes: Vec<u8> = world.at(self.socket, |socket| socket.to_peer.drain(..).collect());
+        let bytes = world.at(self.socket, |socket| socket.read(usize::MAX));
         if bytes.is_empty() {
             return false;
         }
