@@ -494,6 +494,24 @@ fn a_file_that_would_begin_late_begins_at_0_and_no_file_reaches_the_end_of_its_t
 }
 
 #[test]
+fn new_metadata_does_not_end_a_file_that_began_late() {
+    const LATE_MS: u32 = (1 << 30) + 100_000;
+    let metadata = |mark: &str| frame(FrameKind::Data, 0, b"\x02\0\x0AonMetaData\x08\0\0\0\0\0\0\x09", mark);
+    let mut bench = Bench::new();
+    let mut publication = bench.publish();
+    for frame in [metadata("m"), video_header("vh"), key_frame(LATE_MS, "k0"), audio(LATE_MS, "a1")] {
+        bench.append(&mut publication, frame);
+    }
+    let player = bench.join(Form::HttpFlv, Start::KeyFrame);
+    bench.append(&mut publication, inter_frame(LATE_MS + 40, "i2"));
+    bench.drain(player);
+    bench.append(&mut publication, metadata("n"));
+    bench.append(&mut publication, inter_frame(LATE_MS + 80, "i3"));
+    assert!(read_flv(&bench.drain(player)).ends_with(" i3@80"));
+    assert_eq!(bench.ended(), []);
+}
+
+#[test]
 fn a_file_s_metadata_names_no_kind_that_has_not_come() {
     let metadata = |audio: u8, version: u8| {
         let mark = [b"\x03\0\x08hasAudio\x01", &[audio, 0, 1, b'v', 1, version, 0, 0, 9][..]].concat();

@@ -169,7 +169,9 @@ impl Writer {
         if video.is_some_and(|video| video.is_lead && video.is_first) {
             self.note_frame_rate(timestamp_ms);
         }
-        self.open_and_close(stream, timestamp_ms, now_ms);
+        // Metadata has no time of its own.
+        let is_timed = !matches!(role, Role::Header(Part::Metadata) | Role::Note);
+        self.open_and_close(stream, is_timed.then_some(timestamp_ms), now_ms);
         let is_first_of_kind = self.note_kind(stream, role, frame.kind, now_ms);
         let entry = Entry {
             end: 0,
@@ -360,14 +362,14 @@ impl Writer {
 
     /// Begins the logs that readers have come for, and ends those that have no reader any more, or whose times cannot
     /// count further.
-    fn open_and_close(&mut self, stream: &Shared, timestamp_ms: u32, now_ms: u64) {
+    fn open_and_close(&mut self, stream: &Shared, timestamp_ms: Option<u32>, now_ms: u64) {
         let (rtmp, others) = self.logs.split_at_mut(1);
         let Some(rtmp) = &rtmp[0] else { return };
         for (log, form) in others.iter_mut().zip(&Form::ALL[1..]) {
             let shared = stream.log(*form);
             let sequence = &mut self.sequences[form.index()];
             if let Some(open) = log {
-                let is_full = open.is_full(timestamp_ms);
+                let is_full = timestamp_ms.is_some_and(|timestamp_ms| open.is_full(timestamp_ms));
                 if is_full || !open.is_wanted(shared, now_ms) {
                     *sequence = open.next_sequence();
                     *log = None;
