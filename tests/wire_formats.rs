@@ -512,6 +512,23 @@ fn new_metadata_does_not_end_a_file_that_began_late() {
 }
 
 #[test]
+fn headers_at_time_0_do_not_decide_where_a_file_begins() {
+    const LATE_MS: u32 = (1 << 31) - 70_000;
+    let mut bench = Bench::new();
+    let mut publication = bench.publish();
+    bench.append(&mut publication, audio_header("ah"));
+    bench.append(&mut publication, audio(LATE_MS, "a0"));
+    let player = bench.join(Form::HttpFlv, Start::KeyFrame);
+    bench.now_ms += SETTLE_MS;
+    bench.append(&mut publication, audio(LATE_MS + 40, "a1"));
+    assert_eq!(read_flv(&bench.drain(player)), "audio ah@0 a0@0 a1@40");
+    bench.now_ms += 20_000;
+    bench.append(&mut publication, audio(LATE_MS + 20_000, "a2"));
+    assert_eq!(read_flv(&bench.drain(player)), "a2@20000");
+    assert_eq!(bench.ended(), []);
+}
+
+#[test]
 fn a_file_s_metadata_names_no_kind_that_has_not_come() {
     let metadata = |audio: u8, version: u8| {
         let mark = [b"\x03\0\x08hasAudio\x01", &[audio, 0, 1, b'v', 1, version, 0, 0, 9][..]].concat();

@@ -15,7 +15,7 @@ use super::{
     stream_log::StreamLog,
     walk::{Step, Walk},
 };
-use crate::flv::{Frame, Kinds, script};
+use crate::flv::{Frame, FrameKind, Kinds, script};
 
 /// Greater than every sequence: nothing is kept for joiners.
 const NO_JOIN: u64 = u64::MAX;
@@ -293,6 +293,12 @@ impl WireLog {
             return frame;
         }
         if role == Role::Note {
+            return frame;
+        }
+        // Encoders send headers and data with time 0: media decides where the file begins.
+        let is_media = !matches!(role, Role::Header(_)) && frame.kind != FrameKind::Data;
+        if self.base_ms.is_none() && !is_media {
+            frame.timestamp_ms = 0;
             return frame;
         }
         let begins_late = frame.timestamp_ms > MAX_FIRST_FILE_MS;
