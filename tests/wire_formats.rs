@@ -494,6 +494,25 @@ fn a_file_that_would_begin_late_begins_at_0_and_no_file_reaches_the_end_of_its_t
 }
 
 #[test]
+fn a_player_that_waited_begins_with_no_frame_of_an_encoder_whose_headers_are_gone() {
+    let mut bench = Bench::new();
+    let player = bench.join(Form::HttpFlv, Start::KeyFrame);
+    let mut publication = bench.publish();
+    for frame in [video_header("vh"), key_frame(0, "k0")] {
+        bench.append(&mut publication, frame);
+    }
+    assert_eq!(bench.drain(player), b"", "it is not known whether there is audio");
+    drop(publication);
+    let mut publication = bench.publish();
+    bench.append(&mut publication, audio_header("ah"));
+    bench.append(&mut publication, audio(0, "a1"));
+    bench.now_ms += SETTLE_MS;
+    bench.append(&mut publication, audio(SETTLE_MS as u32, "a2"));
+    let seen = read_flv(&bench.drain(player));
+    assert!(seen.starts_with("audio ah@0 a"), "{seen}");
+}
+
+#[test]
 fn new_metadata_does_not_end_a_file_that_began_late() {
     const LATE_MS: u32 = (1 << 30) + 100_000;
     let metadata = |mark: &str| frame(FrameKind::Data, 0, b"\x02\0\x0AonMetaData\x08\0\0\0\0\0\0\x09", mark);

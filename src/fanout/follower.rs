@@ -93,6 +93,8 @@ impl Follower {
             self.awaits_kinds = true;
             return false;
         }
+        // The kinds are those of the current publish, and headers of no other kind are sent.
+        let after = if names_kinds { after.max(self.log().start_of(point.epoch)) } else { after };
         let first = wants.accepts_audio_before(point).and_then(|audio| self.first_since(after, point, audio));
         if let Some((local, offset, kind)) = first {
             self.put(player, Cursor::new(local, offset), kind, point);

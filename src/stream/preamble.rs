@@ -36,6 +36,8 @@ pub(super) struct Headers {
     generation: u32,
     /// Moves on where a sequence header takes the place of another one: what came before cannot be decoded with it.
     configuration: u32,
+    /// The current publisher has sent media.
+    has_media: bool,
     /// Moves on with every change of `current`.
     version: u64,
     /// `current`, as preambles share it.
@@ -58,6 +60,7 @@ impl Headers {
             before: Vec::new(),
             generation: 0,
             configuration: 0,
+            has_media: false,
             version: 0,
             shared: None,
             absent: None,
@@ -124,10 +127,20 @@ impl Headers {
     /// that is not there any more.
     pub(super) fn interrupt(&mut self) {
         self.set_absent(None);
+        self.has_media = false;
         // After a publisher that has sent nothing, players have what they had before.
         if !self.current.is_empty() {
             self.before = std::mem::take(&mut self.current);
             self.has_changed();
+        }
+    }
+
+    /// Media of the current publisher has come. Where it has not sent all headers of the publisher before by then, its own do
+    /// not go with what that one has sent.
+    pub(super) fn media_came(&mut self) {
+        let is_first = !std::mem::replace(&mut self.has_media, true);
+        if is_first && self.before.iter().any(|header| header.part != Part::Metadata) {
+            self.configuration = self.configuration.wrapping_add(1);
         }
     }
 

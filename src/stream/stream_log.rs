@@ -105,6 +105,12 @@ impl StreamLog {
         starts.iter().rev().find(|start| start.position <= position).map_or(0, |start| start.epoch)
     }
 
+    /// Where the messages of this epoch begin, or of the oldest one after it that is known.
+    pub fn start_of(&self, epoch: u32) -> (u64, u32) {
+        let starts = self.epoch_starts.load();
+        starts.iter().find(|start| start.epoch >= epoch).map_or((0, 0), |start| start.position)
+    }
+
     /// The start of the epoch after this one, where that is not after `position`.
     pub(super) fn next_epoch(&self, epoch: u32, position: (u64, u32)) -> Option<EpochStart> {
         if self.epoch() == epoch {

@@ -172,6 +172,9 @@ impl Writer {
         // Metadata has no time of its own.
         let is_timed = !matches!(role, Role::Header(Part::Metadata) | Role::Note);
         self.open_and_close(stream, is_timed.then_some(timestamp_ms), now_ms);
+        if matches!(role, Role::KeyFrame(_) | Role::InterFrame(_) | Role::Audio(_)) {
+            self.headers.media_came();
+        }
         let is_first_of_kind = self.note_kind(stream, role, frame.kind, now_ms);
         let entry = Entry {
             end: 0,
