@@ -159,8 +159,10 @@ impl Hub {
         let must_skip = is_out || is_lagging(player, &self.policy, patience, now_ms);
         let is_resuming = std::mem::take(&mut player.is_resuming);
         let is_moved = (must_skip || is_resuming) && follower.skip(player, now_ms);
+        // It has fallen out of the log, and waits for a place to go on at.
+        let has_lost = matches!(player.place, Place::Waiting { .. });
         // A pause that the player asked for is no skip.
-        if is_moved && must_skip {
+        if (is_moved || has_lost) && must_skip {
             self.skips += 1;
             follower.skips += 1;
         }

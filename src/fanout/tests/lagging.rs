@@ -70,6 +70,23 @@ fn a_player_that_has_fallen_out_of_the_log_goes_on_at_the_newest_key_frame() {
 }
 
 #[test]
+fn a_player_that_waits_for_a_key_frame_after_falling_out_of_the_log_has_skipped_once() {
+    let mut bench = Bench::with(registry_with(1, Retention { buffer_bytes: 1 << 20, keep_ms: 5_000 }));
+    let mut publication = bench.publish();
+    publication.append_and_notify(key_frame(0, "K0 "), 1_000);
+    let player = bench.join(Start::KeyFrame);
+    assert_eq!(bench.drain(player), "K0 ");
+    let large = "x".repeat(100_000);
+    for i in 0..100 {
+        publication.append_and_notify(inter_frame(i, &large), 1_000);
+    }
+    assert_eq!(bench.drain(player), "");
+    publication.append_and_notify(key_frame(200, "K1 "), 1_000);
+    assert_eq!(bench.drain(player), "K1 ");
+    assert_eq!(bench.hub.skips(), 1);
+}
+
+#[test]
 fn a_player_whose_segment_was_the_last_to_go_misses_nothing() {
     let mut bench = Bench::with(registry_with(1, Retention { buffer_bytes: 1 << 30, keep_ms: 0 }));
     let mut publication = bench.publish();
