@@ -124,12 +124,12 @@ impl Headers {
     }
 
     /// The publisher has gone. The next one may not have what this one had: a joiner must not get a header of audio
-    /// that is not there any more.
-    pub(super) fn interrupt(&mut self) {
+    /// that is not there any more. `has_joiners` if players may have begun with what this one has sent.
+    pub(super) fn interrupt(&mut self, has_joiners: bool) {
         self.set_absent(None);
         self.has_media = false;
         // After a publisher that has sent nothing, players have what they had before.
-        if !self.current.is_empty() {
+        if has_joiners || !self.current.is_empty() {
             self.before = std::mem::take(&mut self.current);
             self.has_changed();
         }
@@ -385,13 +385,13 @@ mod tests {
         let mut preamble = Headers::new(Memory::new(1 << 30));
         preamble.update(VIDEO, &payload("V"));
         preamble.update(AUDIO, &payload("A"));
-        preamble.interrupt();
+        preamble.interrupt(false);
         assert!(!preamble.update(VIDEO, &payload("V")));
         assert_eq!((preamble.generation, wire(&mut preamble)), (2, "V".into()));
         preamble.update(VIDEO, &payload("W"));
         assert!(preamble.update(VIDEO, &payload("V")), "a change back is a change");
-        preamble.interrupt();
-        preamble.interrupt();
+        preamble.interrupt(false);
+        preamble.interrupt(false);
         assert!(!preamble.update(VIDEO, &payload("V")), "a publisher that sent nothing changed nothing");
     }
 
@@ -427,7 +427,7 @@ mod tests {
         headers.update(VIDEO, &payload("W"));
         let third = headers.preamble(&format, Some(&second));
         assert_eq!((bytes(&second), bytes(&third)), ("V".into(), "W".into()));
-        headers.interrupt();
+        headers.interrupt(false);
         assert_eq!(bytes(&headers.preamble(&format, Some(&third))), "", "of the publisher of now");
     }
 
@@ -467,7 +467,7 @@ mod tests {
         );
         assert_eq!(without(&mut headers, None), plain);
         headers.set_absent(Some(FrameKind::Audio));
-        headers.interrupt();
+        headers.interrupt(false);
         headers.update(Part::Metadata, &payload(metadata));
         headers.update(VIDEO, &payload("V"));
         assert_eq!(wire(&mut headers), plain, "another publisher may have it");

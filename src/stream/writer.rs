@@ -123,7 +123,7 @@ impl Writer {
     pub(super) fn interrupt(&mut self, stream: &Shared) {
         self.facts.write(stream, &self.headers);
         self.timeline.interrupt();
-        self.headers.interrupt();
+        self.headers.interrupt(!self.players_have_headers);
         self.tracks = Tracks::default();
         if self.is_settled {
             self.held_before = Some(self.media.kinds());

@@ -334,6 +334,26 @@ fn a_player_that_joins_between_two_headers_of_an_encoder_that_came_back_gets_bot
 }
 
 #[test]
+fn a_player_that_joins_an_encoder_without_headers_gets_those_that_only_earlier_players_have() {
+    let mut bench = Bench::new();
+    let mut publication = bench.publish();
+    publication.append_and_notify(audio_header("A "), 1_000);
+    publication.append_and_notify(audio(0, "a0 "), 1_000);
+    let keeper = bench.join(Start::KeyFrame);
+    assert_eq!(bench.drain(keeper), "A a0 ");
+    drop(publication);
+    let mut publication = bench.publish();
+    publication.append_and_notify(key_frame(0, "K1 "), 1_000);
+    let player = bench.join(Start::KeyFrame);
+    assert_eq!(bench.drain(player), "K1 ");
+    drop(publication);
+    let mut publication = bench.publish();
+    publication.append_and_notify(audio_header("A "), 1_000);
+    publication.append_and_notify(audio(0, "a2 "), 1_000);
+    assert_eq!(bench.drain(player), "A a2 ");
+}
+
+#[test]
 fn a_player_that_joins_at_audio_right_after_a_changed_header_has_it() {
     let mut bench = Bench::new();
     let mut publication = bench.publish();
