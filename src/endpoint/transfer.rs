@@ -28,7 +28,8 @@ impl<I: Io> Endpoint<I> {
                 }
                 self.receive(key);
             }
-            Ok(_end) if !connection.is_closing() && connection.session.is_one_sided() => {
+            // While the last of it is being sent as well.
+            Ok(_end) if connection.phase < Phase::Lingering && connection.session.is_one_sided() => {
                 connection.has_finished = true;
             }
             Ok(_end) => self.end(key, Reason::peer_closed()),

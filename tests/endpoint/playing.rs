@@ -462,3 +462,28 @@ fn players_that_leave_in_the_middle_of_a_pass_are_no_trouble() {
         }
     }
 }
+
+#[test]
+fn a_player_that_closes_its_sending_side_while_the_last_is_sent_gets_all_of_it() {
+    let mut world = World::new(Config::default());
+    let mut publisher = live(&mut world);
+    let socket = http_player(&mut world, "a", Form::HttpFlvChunked, b"");
+    pass_talking(&mut world, &mut publisher, 1_000);
+    read(&world, socket);
+    world.at(socket, |socket| socket.capacity = 1);
+    publisher.publish(&key_frame(2_000));
+    world.talk(&mut publisher);
+    world.mailboxes.post(0, Mail::Drain);
+    world.settle();
+    world.at(socket, |socket| socket.peer_finished = true);
+    world.settle();
+    let mut rest = Vec::new();
+    while !world.is_closed(socket) {
+        let bytes = read(&world, socket);
+        assert!(!bytes.is_empty(), "there is more: {rest:?}");
+        rest.extend(bytes);
+        world.settle();
+    }
+    rest.extend(read(&world, socket));
+    assert!(rest.ends_with(b"\r\n0\r\n\r\n"), "{rest:?}");
+}
