@@ -513,6 +513,24 @@ fn a_player_that_waited_begins_with_no_frame_of_an_encoder_whose_headers_are_gon
 }
 
 #[test]
+fn each_player_that_comes_before_a_stream_can_be_joined_gets_a_file_with_its_header() {
+    let mut bench = Bench::new();
+    let mut publication = bench.publish();
+    let metadata = frame(FrameKind::Data, 0, b"\x02\0\x0AonMetaData\x08\0\0\0\0\0\0\x09", "m");
+    bench.append(&mut publication, metadata);
+    bench.append(&mut publication, audio_header("ah"));
+    let first = bench.join(Form::HttpFlv, Start::KeyFrame);
+    bench.append(&mut publication, audio(0, "a0"));
+    let second = bench.join(Form::HttpFlv, Start::KeyFrame);
+    bench.now_ms += SETTLE_MS;
+    bench.append(&mut publication, audio(SETTLE_MS as u32, "a1"));
+    for player in [first, second] {
+        let seen = read_flv(&bench.drain(player));
+        assert!(seen.starts_with("audio "), "{seen}");
+    }
+}
+
+#[test]
 fn new_metadata_does_not_end_a_file_that_began_late() {
     const LATE_MS: u32 = (1 << 30) + 100_000;
     let metadata = |mark: &str| frame(FrameKind::Data, 0, b"\x02\0\x0AonMetaData\x08\0\0\0\0\0\0\x09", mark);

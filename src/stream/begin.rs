@@ -35,8 +35,8 @@ impl Wants {
             _ if form == Form::Rtmp && is_empty => Self::Start,
             Start::Live => Self::KeyFrame,
             Start::KeyFrame => match &**log.join() {
-                // No media has come yet.
-                Join::At(point) if point.kind == PointKind::Start => Self::Start,
+                // No media has come yet. A file does not begin with its first message, but with a stream header.
+                Join::At(point) if point.kind == PointKind::Start && form == Form::Rtmp => Self::Start,
                 Join::At(_) => Self::Newest,
                 Join::Nothing | Join::NextKeyFrame => Self::First,
             },
