@@ -175,7 +175,10 @@ impl Registry {
     /// Streams without a publisher give up what is beyond their shares, where memory is short. For a stream with a
     /// publisher that is done by the publisher's core.
     pub fn relieve(&self, now_ms: u64) {
-        for stream in self.list() {
+        let mut streams = self.list();
+        // In the same order each time, so that a run in virtual time can be repeated.
+        streams.sort_unstable_by(|a, b| a.name().cmp(b.name()));
+        for stream in streams {
             let mut has_given_up = false;
             stream.hold.lend(|writer| has_given_up = writer.relieve(&stream.shared, now_ms));
             if has_given_up {
