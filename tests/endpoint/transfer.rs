@@ -226,8 +226,11 @@ fn an_answer_goes_after_the_message_that_is_half_sent_and_before_the_next() {
     player.send(&world);
     world.settle();
     assert_eq!(unread_len(&world, &player), 5, "a message is half sent");
-    world.at(player.socket, |socket| socket.capacity = 10_000);
-    world.settle();
+    // The send that is under way comes apart once more: what is next is decided with the answer there.
+    for capacity in [8, 10_000] {
+        world.at(player.socket, |socket| socket.capacity = capacity);
+        world.settle();
+    }
     let bytes = unread(&world, player.socket);
     let find = |needle: &[u8]| bytes.windows(needle.len()).position(|window| window == needle);
     let at = [find(b"key"), find(b"NetConnection.Call.Failed"), find(b"inter")];
