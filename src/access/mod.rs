@@ -1,5 +1,5 @@
-//! Who may connect, publish and play. Decides from the question alone, or says that somebody else has to decide. Knows
-//! no connection, no socket and no clock.
+//! Who may connect, publish and play. Decides from the question alone, or leaves the question to a
+//! service. Knows no connection, no socket and no clock.
 
 #![forbid(unsafe_code)]
 
@@ -59,8 +59,18 @@ impl Verdict {
 pub enum Decision {
     /// It is decided.
     Verdict(Verdict),
-    /// Somebody else has to be asked.
+    /// A service has to be asked.
     Ask,
+}
+
+impl Decision {
+    /// The verdict where no service can be asked.
+    pub fn at_once(self) -> Verdict {
+        match self {
+            Self::Verdict(verdict) => verdict,
+            Self::Ask => Verdict::undecided(),
+        }
+    }
 }
 
 /// The rules in force.

@@ -14,7 +14,7 @@ use super::origin::Origin;
 const WINDOW_MS: u64 = 10_000;
 /// A block may cause as many lines as this many of its networks: the owner of an IPv6 /32 has 16 million of those.
 const NETWORKS_PER_BLOCK: u32 = 10;
-/// Networks, and blocks, that are told apart at a time for each kind of line; all further ones share what one block
+/// Networks, and blocks, that are distinguished at a time for each kind of line; all further ones share what one block
 /// may cause. They are forgotten when they have caused no line for [`WINDOW_MS`].
 const MAX_TRACKED: usize = 4096;
 /// Networks that get a summary of their own at a time, for each kind of line: those with the most suppressed lines.
@@ -75,7 +75,7 @@ impl LineKind {
 
 /// What is to be written once: so many lines of this kind were not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Summary {
+pub(super) struct Summary {
     /// Which kind.
     pub kind: LineKind,
     /// The first address of the network that they are about; none where they are about several.
@@ -150,7 +150,7 @@ impl LogLimits {
     }
 
     /// What is to be summed up now; call it about once a second. With `is_last`, all that there is.
-    pub fn summaries(&self, now_ms: u64, is_last: bool) -> Vec<Summary> {
+    pub(super) fn summaries(&self, now_ms: u64, is_last: bool) -> Vec<Summary> {
         let mut summaries = Vec::new();
         for (kind, of) in LineKind::ALL.into_iter().zip(self.kinds().iter_mut()) {
             let mut own = Vec::new();
@@ -201,7 +201,7 @@ impl Window {
         now_ms.saturating_sub(self.since_ms) >= WINDOW_MS
     }
 
-    /// Whether another line fits; begins anew where time is up. What is not summed up stays.
+    /// Whether another line fits; starts over where time is up. What is not summed up stays.
     fn has_room(&mut self, limit: u32, now_ms: u64) -> bool {
         if self.is_over(now_ms) || self.lines == 0 {
             (self.since_ms, self.lines) = (now_ms, 0);
@@ -227,7 +227,7 @@ impl Window {
         self.suppressed += 1;
     }
 
-    /// How many lines were suppressed, once it is time to say so.
+    /// How many lines were suppressed, once it is time to log it.
     fn sum_up(&mut self, now_ms: u64, is_last: bool) -> Option<u64> {
         let is_due = is_last || now_ms.saturating_sub(self.suppressed_ms) >= WINDOW_MS;
         (is_due && self.suppressed > 0).then(|| std::mem::take(&mut self.suppressed))
@@ -337,10 +337,10 @@ mod tests {
             );
         }
         let summaries = log_limits.summaries(WINDOW_MS, false);
-        let told: Vec<_> =
+        let logged: Vec<_> =
             summaries.iter().map(|it| (it.network.map(|it| it.to_string()), it.suppressed)).collect();
         let network = |number| Some(format!("10.{number}.2.0"));
-        assert_eq!(told, [(network(9), 10), (network(8), 9), (network(7), 8), (None, 28)]);
+        assert_eq!(logged, [(network(9), 10), (network(8), 9), (network(7), 8), (None, 28)]);
     }
 
     #[test]

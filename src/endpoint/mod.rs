@@ -48,7 +48,7 @@ pub use self::{
     admission::{Admission, Entrance, Refusal, Ticket},
     core::{Endpoint, IoCounts, TICK},
     io::{Asked, Direction, Io, IoError, Room, Until},
-    log_limits::{LineKind, LogLimits, Summary},
+    log_limits::{LineKind, LogLimits},
     mail::{HttpPlayer, Mail, Mailboxes, Reply},
     protocol::Protocol,
     pulse::Stalled,

@@ -6,7 +6,7 @@ use std::{net::SocketAddr, sync::Arc};
 use serde::Serialize;
 
 use super::{protocol::Protocol, reason::ReasonKind};
-use crate::stream::{Facts, Stream};
+use crate::stream::{Facts, Registry, Stream};
 
 /// Upper bounds of the buckets of [`CoreReport::lag_ms`], milliseconds; one more bucket is beyond them.
 pub const LAG_MS: [u64; 10] = [5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000];
@@ -167,6 +167,13 @@ pub struct StreamReport {
 }
 
 impl StreamReport {
+    /// Of all streams, by name.
+    pub fn all(registry: &Registry) -> Vec<Self> {
+        let mut streams: Vec<_> = registry.list().iter().map(|stream| Self::of(stream)).collect();
+        streams.sort_by(|a, b| a.name.cmp(&b.name));
+        streams
+    }
+
     /// Of this stream, as of now.
     pub fn of(stream: &Stream) -> Self {
         let is_live = stream.is_live();

@@ -1,4 +1,4 @@
-//! What all cores share, and the control plane with them: the configuration in force, the registry, who is admitted, what
+//! What all cores share, and the control plane with them: the configuration in force, the registry, admission, what
 //! each core has counted.
 
 use std::{
@@ -12,8 +12,8 @@ use std::{
 use arc_swap::{ArcSwap, Guard};
 
 use super::{
-    admission::{Admission, Refusal},
-    log_limits::{LineKind, LogLimits},
+    admission::{Admission, Entrance, Refusal, Ticket},
+    log_limits::{LineKind, LogLimits, Summary},
     memory::Largest,
     pulse::{Pulse, Stalled},
     report::{CoreReport, Event},
@@ -121,7 +121,7 @@ impl Shared {
         &self.signals
     }
 
-    /// Who is admitted.
+    /// Counts connections against the limits.
     pub fn admission(&self) -> &Arc<Admission> {
         &self.admission
     }
@@ -146,9 +146,22 @@ impl Shared {
         self.has_room_for_request() && !self.registry.memory().is_hopeless(now_ms)
     }
 
-    /// Whether memory allows for one more connection of a request, which may be the operator's, who looks what is wrong.
-    pub fn has_room_for_request(&self) -> bool {
+    /// Whether memory allows for one more connection of a request, which may be the operator's.
+    fn has_room_for_request(&self) -> bool {
         self.registry.memory().has_room_for_connection(self.admission.connections())
+    }
+
+    /// A place for a connection whose request has come to an HTTP listener.
+    ///
+    /// # Errors
+    /// The limit that is reached; that is counted, and logged at most every 10 s.
+    pub fn admit_request(&self, peer: SocketAddr, now_ms: u64) -> Result<Ticket, Refusal> {
+        let id = self.next_connection_id();
+        let admitted = match self.has_room_for_request() {
+            true => self.admission.admit(&self.config().limits, id, peer.ip(), Entrance::Http),
+            false => Err(Refusal::Memory),
+        };
+        admitted.inspect_err(|&refusal| self.refused(refusal, id, peer, now_ms))
     }
 
     /// Whether a line of this kind about this peer is to be logged: it may be one of a flood.
@@ -156,8 +169,17 @@ impl Shared {
         self.log_limits.may_write(self.config().log.lines_per_network, kind, peer.ip(), now_ms)
     }
 
+    /// Logs how many lines were suppressed because they were similar to others. To be called about once a second.
+    /// `is_last` logs all that there is.
+    pub fn log_summaries(&self, now_ms: u64, is_last: bool) {
+        for Summary { kind, network, suppressed } in self.log_limits.summaries(now_ms, is_last) {
+            let (kind, network) = (kind.name(), network.map_or("several".to_owned(), |it| it.to_string()));
+            tracing::info!(kind, network, suppressed, "similar lines suppressed");
+        }
+    }
+
     /// A connection is refused: counted, and logged at most every 10 s.
-    pub fn refused(&self, refusal: Refusal, id: u64, peer: SocketAddr, now_ms: u64) {
+    pub(super) fn refused(&self, refusal: Refusal, id: u64, peer: SocketAddr, now_ms: u64) {
         tracing::debug!(id, %peer, limit = %refusal, "refused");
         if let Some(refused) = self.admission.refused(refusal, now_ms) {
             tracing::warn!(id, %peer, limit = %refusal, refused, "refused: limit reached");

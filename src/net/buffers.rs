@@ -1,6 +1,6 @@
 //! The slab of receive buffers of one core. A buffer is handed out as views of it fill up with frames, and comes
 //! round again when the last view is gone: in the steady state nothing is allocated. Connections that do not publish get
-//! small ones: they say little, and thousands of them may say it at once.
+//! small ones: they send little, and thousands of them may send it at once.
 
 #![forbid(unsafe_code)]
 
@@ -22,7 +22,7 @@ const AT_REST: usize = 64;
 /// half here.
 const TRIES: usize = 4;
 
-/// Receive buffers that nobody reads into at the moment.
+/// Receive buffers that no receive reads into at the moment.
 #[derive(Default)]
 pub struct ReceiveSlab {
     large: Resting,

@@ -15,17 +15,17 @@ use tokio::{
 };
 
 use crate::{
-    access::{Decision, Question, Verdict},
+    access::{Question, Verdict},
     config::Config,
     endpoint::{
-        Entrance, EventSink, HttpPlayer, LineKind, Mail, Mailboxes, Refusal, Reply, Shared, Stalled, Ticket,
+        EventSink, HttpPlayer, LineKind, Mail, Mailboxes, Refusal, Reply, Shared, Stalled, Ticket,
         report::{ConnectionReport, CoreReport, Event, Role, StreamReport},
     },
     logging,
     stream::{Memory, Registry},
 };
 
-/// Events that a listener may fall behind before it misses some.
+/// Events that a listener may lag by before it misses some.
 const EVENTS: usize = 1024;
 /// How long a core may take to answer: far more than a turn, and less than clients of the API wait.
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
@@ -40,17 +40,17 @@ pub struct Handle {
     started: Instant,
 }
 
-/// Events for all who listen.
-pub(super) struct Events(pub broadcast::Sender<Event>);
+/// Events for all listeners.
+pub(super) struct EventSender(pub broadcast::Sender<Event>);
 
-impl Events {
+impl EventSender {
     /// Without listeners.
     pub(super) fn new() -> Self {
         Self(broadcast::Sender::new(EVENTS))
     }
 }
 
-impl EventSink for Events {
+impl EventSink for EventSender {
     fn is_wanted(&self) -> bool {
         self.0.receiver_count() > 0
     }
@@ -120,10 +120,7 @@ impl Handle {
 
     /// Each stream that is published or waited for, by name.
     pub fn streams(&self) -> Vec<StreamReport> {
-        let mut streams: Vec<_> =
-            self.registry().list().iter().map(|stream| StreamReport::of(stream)).collect();
-        streams.sort_by(|a, b| a.name.cmp(&b.name));
-        streams
+        StreamReport::all(self.registry())
     }
 
     /// One stream, by `app/name`.
@@ -240,10 +237,7 @@ impl Handle {
     /// Whether a peer whose request came over HTTP may do this. No service answers questions: what the rules do not
     /// decide is denied.
     pub fn decide(&self, question: &Question) -> Verdict {
-        match self.shared.decide(question) {
-            Decision::Verdict(verdict) => verdict,
-            Decision::Ask => Verdict::undecided(),
-        }
+        self.shared.decide(question).at_once()
     }
 
     /// A place for a connection that another listener has accepted.
@@ -251,14 +245,7 @@ impl Handle {
     /// # Errors
     /// The limit that is reached; that is counted, and logged at most every 10 s.
     pub fn admit(&self, peer: SocketAddr) -> Result<Ticket, Refusal> {
-        let id = self.shared.next_connection_id();
-        let admitted = match self.shared.has_room_for_request() {
-            true => {
-                self.shared.admission().admit(&self.shared.config().limits, id, peer.ip(), Entrance::Http)
-            }
-            false => Err(Refusal::Memory),
-        };
-        admitted.inspect_err(|&refusal| self.shared.refused(refusal, id, peer, self.now_ms()))
+        self.shared.admit_request(peer, self.now_ms())
     }
 
     /// Hands a player to the core that has the fewest.
@@ -266,19 +253,24 @@ impl Handle {
         self.mailboxes.post(self.shared.choose_core(), Mail::Play(Box::new(player)));
     }
 
-    /// As a core that is alive does twice a second.
-    #[cfg(test)]
-    pub(crate) fn publish_report(&self, core: usize) {
-        self.shared.set_report(CoreReport::new(core));
-    }
-
-    /// How many messages wait for this core.
-    #[cfg(test)]
-    pub(crate) fn waiting_mail(&self, core: usize) -> usize {
-        self.mailboxes.len(core)
-    }
-
     fn now_ms(&self) -> u64 {
         self.uptime().as_millis() as u64
+    }
+}
+
+#[cfg(test)]
+mod in_tests {
+    use super::*;
+
+    impl Handle {
+        /// As a core that is alive does twice a second.
+        pub(crate) fn publish_report(&self, core: usize) {
+            self.shared.set_report(CoreReport::new(core));
+        }
+
+        /// How many messages wait for this core.
+        pub(crate) fn waiting_mail(&self, core: usize) -> usize {
+            self.mailboxes.len(core)
+        }
     }
 }

@@ -74,7 +74,7 @@ async fn bind_within(
 ///
 /// # Errors
 /// One line that names the address and the reason. Where the addresses are the defaults, one that cannot be had is
-/// said in the log and left out.
+/// logged and left out.
 pub async fn bind_http(wanted: &[SocketAddr], is_default: bool) -> Result<Vec<TcpListener>, String> {
     bind_http_within(PATIENCE, wanted, is_default).await
 }
@@ -132,7 +132,7 @@ fn bind_alone(address: SocketAddr) -> io::Result<TcpListener> {
 
 /// The address in force, and a listener for each core.
 fn bind_all(wanted: SocketAddr, cores: usize) -> io::Result<(SocketAddr, Vec<TcpListener>)> {
-    // With SO_REUSEPORT a second relay could share the port of a running one without a word, and take half its
+    // With SO_REUSEPORT a second relay could share the port of a running one unnoticed, and take half its
     // connections. So ask once without it.
     drop(socket(wanted, false)?);
     let mut address = wanted;
@@ -211,7 +211,7 @@ mod tests {
         let socket = SockRef::from(&accepted);
         assert!(socket.tcp_nodelay().unwrap());
         assert_eq!(socket.tcp_notsent_lowat().unwrap(), UNSENT_BYTES);
-        assert_eq!(socket.tcp_user_timeout().unwrap(), None, "slow players are no dead ones");
+        assert_eq!(socket.tcp_user_timeout().unwrap(), None, "slow players are not disconnected for it");
         assert!(socket.keepalive().unwrap());
         assert_eq!(socket.tcp_keepalive_time().unwrap(), Duration::from_secs(15));
     }

@@ -60,7 +60,7 @@ fn ring_bytes(submissions: u32, completions: u32) -> u64 {
 /// The largest rings that all of so many cores can have.
 ///
 /// # Errors
-/// What the kernel says: ENOMEM where even the smallest do not fit.
+/// The kernel's error: ENOMEM where even the smallest do not fit.
 pub(super) async fn largest_that_fits(cores: usize) -> io::Result<RingSize> {
     raise_limit();
     let (limit, _) = Resource::MEMLOCK.get().unwrap_or((rlimit::INFINITY, rlimit::INFINITY));

@@ -17,7 +17,7 @@ use tokio::sync::{broadcast, mpsc};
 use super::{
     accept::accept,
     allocator::give_memory_back,
-    handle::{Events, Handle},
+    handle::{EventSender, Handle},
     listener::{self, Listener},
     memlock::{self, patiently},
     ring::RingSize,
@@ -27,7 +27,7 @@ use super::{
 use crate::{
     access::{self, Access},
     config::Config,
-    endpoint::{Mail, Mailboxes, Shared, Summary, report},
+    endpoint::{Mail, Mailboxes, Shared, report},
     logging,
     stream::{ConnectionRef, MemoryKind, Registry, Signal},
 };
@@ -66,7 +66,7 @@ struct Relay {
     parts: Parts,
     addresses: Vec<SocketAddr>,
     stops: Vec<TcpListener>,
-    event: mpsc::UnboundedReceiver<Event>,
+    event: mpsc::UnboundedReceiver<CoreEvent>,
 }
 
 impl Relay {
@@ -100,9 +100,9 @@ impl Relay {
         let shared = &parts.shared;
         for _ in 0..shared.signals().len() {
             match event.recv().await {
-                Some(Event::Started) => {}
-                Some(Event::Failed(reason)) => return Err(reason),
-                Some(Event::Drained) | None => return Err("a core ended before it started".to_owned()),
+                Some(CoreEvent::Started) => {}
+                Some(CoreEvent::Failed(reason)) => return Err(reason),
+                Some(CoreEvent::Drained) | None => return Err("a core ended before it started".to_owned()),
             }
         }
         started(addresses);
@@ -111,10 +111,10 @@ impl Relay {
             tokio::select! {
                 name = signals.next_stop() => break name,
                 event = event.recv() => return Err(match event {
-                    Some(Event::Failed(reason)) => reason,
+                    Some(CoreEvent::Failed(reason)) => reason,
                     _ => "a core ended by itself".to_owned(),
                 }),
-                _ = tick.tick() => log_summaries(parts, false),
+                _ = tick.tick() => shared.log_summaries(parts.now_ms(), false),
             }
         };
         let patience = shared.config().shutdown_timeout;
@@ -140,17 +140,8 @@ impl Relay {
             () = tokio::time::sleep(patience) => tracing::warn!("stopped: connections still open after shutdown_timeout"),
             name = signals.next_stop() => tracing::warn!(signal = name, "stopped immediately: second signal"),
         }
-        log_summaries(parts, true);
+        shared.log_summaries(parts.now_ms(), true);
         Ok(())
-    }
-}
-
-/// Logs how many lines were suppressed because they were similar to others.
-fn log_summaries(parts: &Parts, is_last: bool) {
-    let now_ms = parts.started.elapsed().as_millis() as u64;
-    for Summary { kind, network, suppressed } in parts.shared.log_limits().summaries(now_ms, is_last) {
-        let (kind, network) = (kind.name(), network.map_or("several".to_owned(), |it| it.to_string()));
-        tracing::info!(kind, network, suppressed, "similar lines suppressed");
     }
 }
 
@@ -159,7 +150,8 @@ fn held(registry: &Registry) -> (usize, usize) {
     (registry.len(), registry.memory().of(MemoryKind::Segments))
 }
 
-enum Event {
+/// What a core's thread reports.
+enum CoreEvent {
     Started,
     Failed(String),
     Drained,
@@ -172,7 +164,7 @@ fn run_core(
     ring_size: RingSize,
     listeners: Vec<Listener>,
     wake: PipeReader,
-    events: mpsc::UnboundedSender<Event>,
+    events: mpsc::UnboundedSender<CoreEvent>,
 ) {
     let _whole_or_not_at_all = AbortOnPanic(number);
     let Parts { shared, mailboxes, started, .. } = parts;
@@ -189,7 +181,7 @@ fn run_core(
     let (core, runtime) = match rings {
         Ok((core, runtime)) => (Rc::new(RefCell::new(core)), runtime),
         Err(error) => {
-            let _ = events.send(Event::Failed(explain_refusal(&error, cores)));
+            let _ = events.send(CoreEvent::Failed(explain_refusal(&error, cores)));
             return;
         }
     };
@@ -197,16 +189,16 @@ fn run_core(
         for listener in listeners {
             accept(&core, listener);
         }
-        let _ = events.send(Event::Started);
+        let _ = events.send(CoreEvent::Started);
         Core::run(core.clone()).await
     });
     let _ = events.send(match outcome {
-        Ok(()) => Event::Drained,
-        Err(error) => Event::Failed(format!("core {number}: {error}")),
+        Ok(()) => CoreEvent::Drained,
+        Err(error) => CoreEvent::Failed(format!("core {number}: {error}")),
     });
 }
 
-/// How often it is looked whether log lines are to be summed up.
+/// How often suppressed log lines are summed up.
 const SUM_UP: Duration = Duration::from_secs(1);
 
 /// A core that panics takes the process with it: a relay with a dead core would still take connections and not serve
@@ -251,10 +243,14 @@ impl Parts {
         let notify_name = move |connection: ConnectionRef, notice| {
             to_publishers.post(connection.core, Mail::Name { connection, notice });
         };
-        let events = Events::new();
+        let events = EventSender::new();
         let sender = events.0.clone();
         let shared = Shared::new(config, signals, access, Box::new(events), notify_name);
         Ok((Self { shared, mailboxes, events: sender, started: Instant::now() }, wakes))
+    }
+
+    fn now_ms(&self) -> u64 {
+        self.started.elapsed().as_millis() as u64
     }
 
     fn handle(&self, addresses: &[SocketAddr]) -> Handle {

@@ -2,11 +2,11 @@
 
 use std::os::fd::RawFd;
 
-/// Bytes that the socket holds, sent or not, until the peer acknowledges them (SIOCOUTQ); none where the kernel does
-/// not say.
+/// Bytes that the socket holds, sent or not, until the peer acknowledges them (SIOCOUTQ); none if that is not
+/// known.
 pub(super) fn queued_bytes(socket: RawFd) -> Option<u32> {
     let mut bytes: libc::c_int = 0;
-    // SAFETY: the call writes one `int`, to where it is told; a descriptor that is no socket is an error.
+    // SAFETY: the call writes one `int`, to the given place; a descriptor that is no socket is an error.
     let outcome = unsafe { libc::ioctl(socket, libc::TIOCOUTQ, &raw mut bytes) };
     if outcome == 0 { u32::try_from(bytes).ok() } else { None }
 }

@@ -30,7 +30,7 @@ pub struct Ring {
     /// operations under way, which are three per connection and a few.
     waiting: VecDeque<squeue::Entry>,
     /// A send of at least this many bytes lends them to the network card.
-    zero_copy_from: usize,
+    zero_copy_threshold: usize,
     tick: Box<types::Timespec>,
     submissions: u64,
     completions: u64,
@@ -88,14 +88,14 @@ pub enum Completion {
 }
 
 impl Ring {
-    /// A ring for the calling thread. Sends of at least `zero_copy_from` bytes are not copied, if the kernel can do
+    /// A ring for the calling thread. Sends of at least `zero_copy_threshold` bytes are not copied, if the kernel can do
     /// without; 0 copies all.
     ///
     /// # Errors
-    /// What the kernel says.
-    pub fn new(zero_copy_from: usize, size: RingSize) -> io::Result<Self> {
+    /// The kernel's error.
+    pub fn new(zero_copy_threshold: usize, size: RingSize) -> io::Result<Self> {
         let mut ring = Self::with_room(size.submissions, size.completions)?;
-        ring.zero_copy_from = if zero_copy_from == 0 { usize::MAX } else { zero_copy_from };
+        ring.zero_copy_threshold = if zero_copy_threshold == 0 { usize::MAX } else { zero_copy_threshold };
         Ok(ring)
     }
 
@@ -113,7 +113,7 @@ impl Ring {
             ring,
             operations: Slab::new(),
             waiting: VecDeque::new(),
-            zero_copy_from: usize::MAX,
+            zero_copy_threshold: usize::MAX,
             tick: Box::new(types::Timespec::new()),
             submissions: 0,
             completions: 0,
@@ -125,7 +125,7 @@ impl Ring {
         let bytes = buffer.bytes();
         // The address stays good while the buffer moves into `operations`: its bytes are on the heap.
         let (address, len) = (bytes.as_ptr(), bytes.len() as u32);
-        let uncopied = (bytes.len() >= self.zero_copy_from).then_some(socket);
+        let uncopied = (bytes.len() >= self.zero_copy_threshold).then_some(socket);
         let entry = if uncopied.is_some() {
             let send = opcode::SendZc::new(types::Fd(socket), address, len).flags(libc::MSG_NOSIGNAL);
             send.zc_flags(REPORT_USAGE).build()
@@ -181,11 +181,11 @@ impl Ring {
         self.push(opcode::Nop::new().build(), Operation::Nudge);
     }
 
-    /// Tells the thread's runtime when completions wait. Call it inside that runtime.
+    /// Notifies the thread's runtime when completions wait. Call it inside that runtime.
     pub fn completions(&self) -> io::Result<AsyncFd<OwnedFd>> {
         // SAFETY: the ring's descriptor is open for as long as `self`.
         let ring = unsafe { BorrowedFd::borrow_raw(self.ring.as_raw_fd()) }.try_clone_to_owned()?;
-        // SAFETY: the duplicate is open, and owned by nobody else, for as long as the `AsyncFd` has it.
+        // SAFETY: the duplicate is open, and has no other owner, for as long as the `AsyncFd` has it.
         Ok(unsafe { AsyncFd::register_with_interest(ring, Interest::READABLE) }?)
     }
 
@@ -300,7 +300,7 @@ impl Ring {
     }
 
     fn copy_from_now_on(&mut self, why: &str) {
-        if std::mem::replace(&mut self.zero_copy_from, usize::MAX) != usize::MAX {
+        if std::mem::replace(&mut self.zero_copy_threshold, usize::MAX) != usize::MAX {
             tracing::warn!(why, "zero-copy sends disabled on this core");
         }
     }
@@ -321,12 +321,12 @@ impl Ring {
     }
 }
 
-/// What a kernel before 6.2, or a socket of the wrong kind, says to a send without a copy.
+/// The error of a kernel before 6.2, or of a socket of the wrong kind, for a send without a copy.
 fn is_unknown(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EINVAL | libc::EOPNOTSUPP))
 }
 
-/// Where that is which rings have left to the kernel: in sight, so that a leak checker tells it from a leak.
+/// What rings have left to the kernel: reachable, so that a leak checker does not report it.
 static LEFT: Mutex<Vec<usize>> = Mutex::new(Vec::new());
 
 impl Drop for Ring {
@@ -426,9 +426,9 @@ mod tests {
         // The loopback interface always copies; its notification comes once the peer has read.
         while !ring.operations.is_empty() {
             ring.ring.submit_and_wait(1).expect("the ring works");
-            assert!(ring.complete().is_none(), "a notification concerns nobody else");
+            assert!(ring.complete().is_none(), "a notification is for the ring alone");
         }
-        assert_eq!(ring.zero_copy_from, usize::MAX);
+        assert_eq!(ring.zero_copy_threshold, usize::MAX);
     }
 
     #[test]
@@ -444,7 +444,7 @@ mod tests {
         let mut got = [0; 15];
         peer.read_exact(&mut got).expect("it was sent");
         assert_eq!(&got, b"frameframeframe");
-        assert_eq!((ring.zero_copy_from, ring.operations.len()), (usize::MAX, 0));
+        assert_eq!((ring.zero_copy_threshold, ring.operations.len()), (usize::MAX, 0));
     }
 
     #[test]

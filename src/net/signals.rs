@@ -35,7 +35,7 @@ const SIGNALS: [(libc::c_int, &str, Meaning); 14] = [
     (libc::SIGINT, "SIGINT", Meaning::Stop),
     // By Ctrl-\, or as the stop signal of a container.
     (libc::SIGQUIT, "SIGQUIT", Meaning::Stop),
-    // What LXC, and a power supply that runs out, say to the first process.
+    // What LXC, and a power supply that runs out, send to the first process.
     (libc::SIGPWR, "SIGPWR", Meaning::Stop),
     // A terminal that was closed, or a habit of reloading.
     (libc::SIGHUP, "SIGHUP", Meaning::None),
@@ -70,7 +70,7 @@ impl Signals {
     /// Call it inside the runtime.
     ///
     /// # Errors
-    /// What the kernel says.
+    /// The kernel's error.
     pub(super) fn new() -> io::Result<Self> {
         let named = SIGNALS.map(|(number, name, meaning)| (number, name.to_owned(), meaning));
         let real_time = (libc::SIGRTMIN()..=libc::SIGRTMAX())

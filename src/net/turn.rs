@@ -62,7 +62,7 @@ pub(super) struct Sockets {
 
 /// What comes after a turn.
 enum Turn {
-    /// The ring says when to take the next.
+    /// The ring wakes the core for the next one.
     Over,
     /// The kernel took nothing: the next one is to be taken a little later, whatever completes.
     Refused,
@@ -351,14 +351,14 @@ fn blocking(socket: StdStream) -> Option<TcpStream> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{access::Open, config::Config, net::handle::Events};
+    use crate::{access::Open, config::Config, net::handle::EventSender};
 
     /// A core of a relay that has just started.
     fn core() -> Core {
         let signals: Arc<[Signal]> = [Signal::new(|| ())].into();
         let mailboxes = Arc::new(Mailboxes::new(signals.clone()));
         let shared =
-            Shared::new(Config::default(), signals, Box::new(Open), Box::new(Events::new()), |_, _| ());
+            Shared::new(Config::default(), signals, Box::new(Open), Box::new(EventSender::new()), |_, _| ());
         let (wake, _) = io::pipe().unwrap();
         Core::new(0, shared, mailboxes, wake, RingSize::LARGEST, Instant::now()).unwrap()
     }
