@@ -86,13 +86,13 @@ impl Bench {
             peer.set_nonblocking(true).expect("it is a socket");
             bench.sockets.push((ours, peer));
         }
-        bench.lay(0x17);
+        bench.append(0x17);
         bench.send_all();
         bench.drain();
         bench
     }
 
-    fn lay(&mut self, head: u8) {
+    fn append(&mut self, head: u8) {
         let mut payload = vec![0; FRAME_BYTES];
         payload[..2].copy_from_slice(&[head, 1]);
         self.now_ms += 33;
@@ -104,7 +104,7 @@ impl Bench {
     /// Appends a frame and sends it to every player. Returns how long the pass took.
     fn pass(&mut self) -> Duration {
         // With a key frame every so often, so that the group of pictures stays within the buffer.
-        self.lay(if self.now_ms.is_multiple_of(60 * 33) { 0x17 } else { 0x27 });
+        self.append(if self.now_ms.is_multiple_of(60 * 33) { 0x17 } else { 0x27 });
         let begun = Instant::now();
         self.send_all();
         let took = begun.elapsed();

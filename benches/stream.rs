@@ -75,7 +75,8 @@ fn follow(c: &mut Criterion) {
     let frames = Wire::new(4096).frames();
     // The start of the log, before its first segment is retired.
     append_all(&mut publication, &frames[..1], 0);
-    let first = publication.stream().log(fanfare::stream::Form::Rtmp).newest().expect("one frame is laid");
+    let first =
+        publication.stream().log(fanfare::stream::Form::Rtmp).newest().expect("one frame is appended");
     append_all(&mut publication, &frames[1..200], 0);
     let mut group = c.benchmark_group("log");
     group.throughput(Throughput::Elements(200));

@@ -400,7 +400,7 @@ fn an_encoder_that_comes_back_with_other_kinds_ends_the_players_of_the_one_befor
             let mut bench = Bench::new();
             let player = bench.join(form, Start::KeyFrame);
             let mut publication = bench.publish();
-            let lay = |bench: &mut Bench, publication: &mut Publication, frames: &[Frame]| {
+            let append = |bench: &mut Bench, publication: &mut Publication, frames: &[Frame]| {
                 for frame in [video_header("vh"), audio_header("ah")].iter().chain(frames) {
                     bench.append(publication, frame.clone());
                 }
@@ -409,13 +409,13 @@ fn an_encoder_that_comes_back_with_other_kinds_ends_the_players_of_the_one_befor
                 let again = frames[0].clone();
                 bench.append(publication, Frame { timestamp_ms: 1_100, ..again });
             };
-            lay(&mut bench, &mut publication, &before);
+            append(&mut bench, &mut publication, &before);
             bench.drain(player);
             assert_eq!(bench.ended(), [], "case {index}, {form:?}");
             drop(publication);
             let waiting = bench.join(form, Start::KeyFrame);
             let mut publication = bench.publish();
-            lay(&mut bench, &mut publication, &after);
+            append(&mut bench, &mut publication, &after);
             let expected: &[_] = if ends { &[(7, Ended::OtherMedia)] } else { &[] };
             assert_eq!(bench.ended(), expected, "case {index}, {form:?}");
             assert_eq!(bench.ended(), [], "once");

@@ -33,7 +33,7 @@ struct Level {
 pub enum Entrance {
     /// A handshake comes first, in which a peer may keep the relay waiting.
     Rtmp,
-    /// No handshake. A flood of handshakes over RTMP refuses nobody here.
+    /// No handshake. A flood of handshakes over RTMP causes no refusals here.
     Http,
 }
 
@@ -41,7 +41,7 @@ pub enum Entrance {
 pub struct Ticket {
     id: u64,
     admission: Arc<Admission>,
-    /// Whom it is counted for; none where it comes from one of `limits.exempt`.
+    /// What it is counted for; none where it comes from one of `limits.exempt`.
     origin: Option<Origin>,
     is_shaking_hands: bool,
 }
@@ -90,7 +90,7 @@ impl Refusal {
 #[derive(Default)]
 struct Inside {
     connections: usize,
-    /// Of peers that are counted, and of those from `limits.exempt`: neither shuts the door for the other.
+    /// Of peers that are counted, and of those from `limits.exempt`: neither takes the place of the other.
     handshakes: [usize; 2],
     /// By address, by network and by block.
     levels: [HashMap<IpAddr, Counts>; LEVELS],
@@ -369,8 +369,8 @@ mod tests {
     }
 
     #[test]
-    fn no_network_no_host_and_no_owner_of_a_block_shuts_the_door_for_others() {
-        let everybody_else = ["198.51.100.7", "2001:db9::7", "127.0.0.1", "::1"];
+    fn no_network_no_host_and_no_owner_of_a_block_keeps_others_out() {
+        let others = ["198.51.100.7", "2001:db9::7", "127.0.0.1", "::1"];
         let v6 = |bits: u128| IpAddr::from(((0x2001_0db8_u128 << 96) | bits).to_be_bytes());
         let floods: [(&str, Vec<IpAddr>); 5] = [
             ("an IPv4 /24", (0..100_000_u32).map(|n| [192, 0, 2, n as u8].into()).collect()),
@@ -379,29 +379,29 @@ mod tests {
             ("an IPv6 customer, a /56", (0..100_000).map(|n| v6((n & 0xFF) << 64 | n)).collect()),
             ("the owner of an IPv6 /32", (0..100_000).map(|n| v6(n << 72)).collect()),
         ];
-        for (who, addresses) in floods {
+        for (from, addresses) in floods {
             let bench = bench(|_| ());
             let _flood = flood(&bench, addresses.into_iter());
-            for other in everybody_else {
-                assert!(enter(&bench, other).is_ok(), "{who} shuts the door for {other}");
-                assert!(enter_by_http(&bench, other).is_ok(), "{who} shuts HTTP's door for {other}");
+            for other in others {
+                assert!(enter(&bench, other).is_ok(), "{from} keeps {other} out");
+                assert!(enter_by_http(&bench, other).is_ok(), "{from} keeps {other} out over HTTP");
             }
         }
     }
 
     #[test]
-    fn handshakes_close_no_door_of_http() {
+    fn handshakes_are_not_counted_over_http() {
         let bench = bench(|limits| (limits.handshakes, limits.handshakes_per_address) = (2, 1));
         let _flood = flood(&bench, (0..10_u8).map(|n| [192, 0, 2, n].into()));
-        assert_eq!(enter(&bench, "198.51.100.7").err(), Some(Refusal::Handshakes), "RTMP's door is shut");
+        assert_eq!(enter(&bench, "198.51.100.7").err(), Some(Refusal::Handshakes), "RTMP is at its limit");
         assert!(enter_by_http(&bench, "198.51.100.7").is_ok());
-        let _by_http = enter_by_http(&bench, "192.0.2.1").expect("for whoever shakes hands, too");
+        let _by_http = enter_by_http(&bench, "192.0.2.1").expect("for RTMP connections, too");
         assert_eq!(bench.inside().handshakes, [0, 2]);
     }
 
     /// What comes through a proxy on this machine, and what comes by itself.
     #[test]
-    fn exempt_networks_and_others_do_not_shut_the_door_for_each_other() {
+    fn exempt_networks_and_others_do_not_keep_each_other_out() {
         for (stranger, honest) in [("127.0.0.1", "198.51.100.7"), ("198.51.100.7", "127.0.0.1")] {
             let bench = bench(|limits| limits.handshakes = 2);
             let _strangers = [enter(&bench, stranger), enter(&bench, stranger)];

@@ -1,4 +1,4 @@
-//! A core's two clocks, moved by its caller. The relay's says what time it is: when a frame came, how old it is. The
+//! A core's two clocks, moved by its caller. The relay's is the time: when a frame came, how old it is. The
 //! core's own patient one is for silence and deadlines: it goes on by little from one turn to the next, so that no peer
 //! is blamed for not having been heard while the core stood still.
 

@@ -10,7 +10,7 @@ use super::{
 };
 
 impl<I: Io> Endpoint<I> {
-    /// Sends what there is to send and closes: first what is half sent, then what the session has to say.
+    /// Sends what there is to send and closes: first what is half sent, then what the session has to send.
     pub(super) fn finish(&mut self, key: usize, reason: Reason) {
         if !self.connections[key].is_closing() {
             self.connections[key].reason = Some(reason);
@@ -81,7 +81,7 @@ impl<I: Io> Endpoint<I> {
         self.finish_after_session(key, reason);
     }
 
-    /// Ends a peer that broke its protocol. One that does speak it is sent how: an encoder's operator may read it.
+    /// Ends a peer that broke its protocol. One that does speak it is sent the error: an encoder's operator may read it.
     pub(super) fn expel(&mut self, key: usize, violation: &Violation) {
         let connection = &mut self.connections[key];
         if !connection.is_closing() && connection.session.reject(violation) {
@@ -91,7 +91,7 @@ impl<I: Io> Endpoint<I> {
         }
     }
 
-    /// Closes for this reason, once what the session has to say is sent.
+    /// Closes for this reason, once what the session has to send is sent.
     pub(super) fn finish_after_session(&mut self, key: usize, reason: Reason) {
         self.connections[key].collect_out();
         self.finish(key, reason);

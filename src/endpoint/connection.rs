@@ -81,9 +81,9 @@ pub(super) enum Phase {
     Handshake,
     /// It may ask, publish and play.
     Open,
-    /// What the session still has to say is being sent.
+    /// What the session still has to send is being sent.
     Flushing,
-    /// The relay has sent its last; the peer may still be talking. Closing now would reset the connection, and the peer
+    /// The relay has sent its last; the peer may still be sending. Closing now would reset the connection, and the peer
     /// could lose what was sent.
     Lingering,
     /// Both directions are shut: what is under way comes back, then the socket is closed.
@@ -131,7 +131,7 @@ pub(super) struct Playing {
 pub(super) struct OpenQuestion {
     pub question: QuestionId,
     pub about: About,
-    /// Since when somebody else has been asked, by the core's patient clock; none where nobody has to decide any more.
+    /// Since when a service has been asked, by the core's patient clock; none once it is decided.
     pub asked_since_ms: Option<u64>,
     /// The stream's name is another one than the peer asked for.
     pub renamed: Option<StreamName>,
@@ -236,7 +236,7 @@ impl<S> Connection<S> {
         Some(self.publishing.remove(at))
     }
 
-    /// Tells the peer that none of its streams is its own any longer, or will be.
+    /// Notifies the peer that none of its streams is its own any longer, or will be.
     pub(super) fn refuse_all(&mut self, code: &str, description: &str) {
         for publishing in &self.publishing {
             self.session.end_publish(publishing.message_stream_id, code, description);
@@ -271,7 +271,7 @@ impl<S> Connection<S> {
         std::mem::take(&mut self.outbox).into()
     }
 
-    /// Takes over what the session has to say, to be sent.
+    /// Takes over what the session has to send.
     pub(super) fn collect_out(&mut self) {
         while let Some(bytes) = self.session.take_unsent() {
             self.outbox.extend_from_slice(&bytes);

@@ -1,4 +1,4 @@
-//! The endpoint itself: its parts, what it is told of time, connections that come.
+//! The endpoint itself: its parts, the time, connections that come.
 
 use std::{collections::VecDeque, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -118,8 +118,8 @@ impl<I: Io> Endpoint<I> {
     }
 
     /// Takes the time from [`Io::now_us`]. To be called before any other input, and again whenever some time has passed.
-    /// If the core has stood still, that is no peer's fault: neither of those that were not heard, nor of those that were
-    /// not sent to.
+    /// If the core was stalled, that is no peer's fault: neither of those that were not read, nor of those that were not
+    /// sent to.
     pub fn advance(&mut self) {
         let standstill = self.now.advance(self.io.now_us());
         self.shared.signals()[self.core].patience().set(self.now.patient_ms);

@@ -77,7 +77,7 @@ impl<I: Io> Endpoint<I> {
         }
     }
 
-    /// Ends a connection that has nothing more to say, sends too much, or reads too little.
+    /// Ends a connection that has nothing more to send, sends too much, or reads too little.
     fn check_excess(&mut self, key: usize) {
         let connection = &self.connections[key];
         if connection.is_closing() {

@@ -35,7 +35,7 @@ pub trait Io {
     /// The connection is over, and nothing of it is under way.
     fn close(&mut self, socket: Self::Socket);
 
-    /// Asks somebody else who decides: [`Endpoint::deliver`](super::Endpoint::deliver) brings the verdict, late or never.
+    /// Asks a service: [`Endpoint::deliver`](super::Endpoint::deliver) brings the verdict, late or never.
     fn ask(&mut self, asked: Asked, question: Question);
 
     /// The time at this very moment, microseconds since the relay started, monotonic: how long work has taken.

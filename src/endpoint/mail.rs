@@ -1,4 +1,4 @@
-//! What is asked of a core from outside: by other cores, by the control plane, by whoever answered a question. One
+//! What is asked of a core from outside: by other cores, by the control plane, by a service that answers a question. One
 //! mailbox per core, for rare messages: none is on the data path of a frame.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

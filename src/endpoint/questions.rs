@@ -1,4 +1,4 @@
-//! What a session asks: whether its peer may connect, publish, play. The rules decide at once, or somebody else is asked
+//! What a session asks: whether its peer may connect, publish, play. The rules decide at once, or a service is asked
 //! and the verdict comes later, or never: no core waits, and a verdict on a question that is over changes nothing.
 
 use super::{
@@ -16,7 +16,7 @@ use crate::{
     stream::Start,
 };
 
-/// How long whoever decides may take, milliseconds. Less than encoders and players wait for an answer.
+/// How long a service may take to decide, milliseconds. Less than encoders and players wait for an answer.
 pub(super) const VERDICT_TIMEOUT_MS: u64 = 10_000;
 
 impl<I: Io> Endpoint<I> {
@@ -64,7 +64,7 @@ impl<I: Io> Endpoint<I> {
         }
     }
 
-    /// Somebody else has decided. Changes nothing where the question is over.
+    /// A service has decided. Changes nothing where the question is over.
     pub(super) fn decided(&mut self, asked: Asked, verdict: Verdict) {
         let Some(key) = self.find(asked.connection) else { return };
         let is_open = self.connections[key]
@@ -77,7 +77,7 @@ impl<I: Io> Endpoint<I> {
         }
     }
 
-    /// Denies what nobody has decided in time.
+    /// Denies what no service has decided in time.
     pub(super) fn check_verdict(&mut self, key: usize) {
         let since_ms = self.connections[key].asked.as_ref().and_then(|open| open.asked_since_ms);
         if since_ms.is_some_and(|since_ms| self.now.patient_ms - since_ms >= VERDICT_TIMEOUT_MS) {

@@ -62,7 +62,7 @@ reasons! {
     /// The publisher did not come back in time.
     Unpublished = "unpublished", "publisher did not come back within publish.publisher_grace";
     /// The stream's media changed.
-    OtherMedia = "other_media", "publisher came back with other media, or its timestamps began anew";
+    OtherMedia = "other_media", "publisher came back with other media, or its timestamps started over";
     /// Another publisher has the name.
     TakenOver = "taken_over", "another publisher took over the name";
     /// The relay ends.

@@ -15,7 +15,7 @@ const SMALL_BYTES: usize = 4 << 10;
 const RELIEVE_EVERY_MS: u64 = 10;
 
 impl<I: Io> Endpoint<I> {
-    /// Counts anew what a connection holds: after each read, and whenever it has been given answers.
+    /// Counts again what a connection holds: after each read, and whenever it has been given answers.
     pub(super) fn recount(&mut self, key: usize) {
         let connection = &mut self.connections[key];
         let (input, output) = (connection.session.memory_bytes(), connection.output_bytes());

@@ -1,4 +1,4 @@
-//! What is spoken on a connection beside its media: an RTMP session, or the little that HTTP leaves to say once the body
+//! What is spoken on a connection beside its media: an RTMP session, or the little that HTTP leaves to send once the body
 //! has begun.
 
 use std::collections::VecDeque;
@@ -25,12 +25,12 @@ pub(super) enum PeerSession {
     WebSocket(Box<WebSocket>),
 }
 
-/// The body of an HTTP response: its end is all that is left to say. What a client sends after its request is counted,
+/// The body of an HTTP response: its end is all that is left to send. What a client sends after its request is counted,
 /// and not read.
 #[derive(Debug, Default)]
 pub(super) struct Body {
     heard: u64,
-    /// Clients of HTTP/1.1 are told where the body ends; for those of HTTP/1.0 that is where the connection does.
+    /// Clients of HTTP/1.1 get a mark at the end of the body; for those of HTTP/1.0 it ends with the connection.
     is_chunked: bool,
     end: Option<Bytes>,
     has_ended: bool,
@@ -105,7 +105,7 @@ impl PeerSession {
         match self {
             Self::Rtmp(session) => session.take_unsent(),
             Self::HttpFlv(body) => body.end.take(),
-            Self::WebSocket(socket) => socket.take_word(),
+            Self::WebSocket(socket) => socket.take_frame(),
         }
     }
 
@@ -124,7 +124,7 @@ impl PeerSession {
     }
 
     /// Whether the peer may close its sending side once it has asked. Others are heard as long as they play: RTMP
-    /// acknowledges what it receives and answers pings, a WebSocket answers pings and says its close.
+    /// acknowledges what it receives and answers pings, a WebSocket answers pings and sends its close.
     pub(super) fn is_one_sided(&self) -> bool {
         matches!(self, Self::HttpFlv(_))
     }
@@ -164,11 +164,11 @@ impl PeerSession {
         match self {
             Self::Rtmp(session) => session.ping(now_ms),
             Self::HttpFlv(_) => {}
-            Self::WebSocket(socket) => socket.say(websocket::ping()),
+            Self::WebSocket(socket) => socket.send(websocket::ping()),
         }
     }
 
-    /// Answers a question of an RTMP session; nobody else asks. An answer to a question that is over changes nothing.
+    /// Answers a question of an RTMP session; HTTP sessions ask none. An answer to a question that is over changes nothing.
     pub(super) fn answer(&mut self, question: QuestionId, answer: Answer) {
         if let Self::Rtmp(session) = self {
             session.answer(question, answer);
@@ -240,38 +240,38 @@ impl Body {
 impl WebSocket {
     fn poll(&mut self) -> Result<Option<Output>, Violation> {
         if self.out.is_empty() {
-            let word = self.reader.next()?;
-            self.received += u64::from(word.is_some());
-            match word {
-                Some(ControlFrame::Ping(answer)) => self.say(answer),
+            let frame = self.reader.next()?;
+            self.received += u64::from(frame.is_some());
+            match frame {
+                Some(ControlFrame::Ping(answer)) => self.send(answer),
                 Some(ControlFrame::Close(answer)) => {
-                    self.say(answer);
+                    self.send(answer);
                     self.has_closed = true;
                 }
                 None => {}
             }
         }
-        Ok(self.take_word().map(Output::Send))
+        Ok(self.take_frame().map(Output::Send))
     }
 
-    /// The next thing to say; leaves no memory behind.
-    fn take_word(&mut self) -> Option<Bytes> {
-        let word = self.out.pop_front();
-        if word.is_none() {
+    /// The next thing to send; gives its memory back once there is none.
+    fn take_frame(&mut self) -> Option<Bytes> {
+        let frame = self.out.pop_front();
+        if frame.is_none() {
             self.out = VecDeque::new();
         }
-        word
+        frame
     }
 
     fn close(&mut self, code: CloseCode) {
-        self.say(websocket::close(code));
+        self.send(websocket::close(code));
         self.has_closed = true;
     }
 
     /// Nothing is sent after a close (RFC 6455 §5.5.1).
-    fn say(&mut self, word: Bytes) {
+    fn send(&mut self, frame: Bytes) {
         if !self.has_closed {
-            self.out.push_back(word);
+            self.out.push_back(frame);
         }
     }
 }

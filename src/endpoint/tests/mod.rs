@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{EventSink, Shared, report::Event};
 use crate::{access, config::Config, stream::Signal};
 
-/// No one listens.
+/// Has no listeners.
 struct NoListener;
 
 impl EventSink for NoListener {
