@@ -58,8 +58,8 @@ pub struct Endpoint<I: Io> {
     pub(super) backlog: Backlog,
     /// What a connection's input may take of a turn before the others get theirs, microseconds.
     pub(super) slice_us: u64,
-    /// What the control plane has asked for.
-    pub(super) tasks: VecDeque<Mail<I::Socket>>,
+    /// Messages that have not been acted on.
+    pub(super) mail: VecDeque<Mail<I::Socket>>,
     pub(super) account: MemoryAccount,
     /// What this core has counted since the start.
     pub(super) counts: CoreReport,
@@ -103,7 +103,7 @@ impl<I: Io> Endpoint<I> {
             retries: RetryQueue::default(),
             backlog: Backlog::default(),
             slice_us: SLICE_US,
-            tasks: VecDeque::new(),
+            mail: VecDeque::new(),
             counts: CoreReport::new(core),
             swept_to: 0,
             ticks: 0,

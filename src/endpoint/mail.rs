@@ -117,9 +117,9 @@ impl<S> Mailboxes<S> {
 }
 
 impl<S> Mail<S> {
-    /// The same with another kind of socket; none where it cannot be had.
-    pub fn map_socket<T>(self, map: impl FnOnce(S) -> Option<T>) -> Option<Mail<T>> {
-        Some(match self {
+    /// The same with another kind of socket.
+    pub fn map_socket<T>(self, map: impl FnOnce(S) -> T) -> Mail<T> {
+        match self {
             Mail::Name { connection, notice } => Mail::Name { connection, notice },
             Mail::Verdict { asked, verdict } => Mail::Verdict { asked, verdict },
             Mail::Drain => Mail::Drain,
@@ -129,7 +129,7 @@ impl<S> Mail<S> {
             }
             Mail::Play(player) => {
                 let HttpPlayer { socket, peer, ticket, stream, form, transport, start, head, rest } = *player;
-                let socket = map(socket)?;
+                let socket = map(socket);
                 Mail::Play(Box::new(HttpPlayer {
                     socket,
                     peer,
@@ -142,6 +142,6 @@ impl<S> Mail<S> {
                     rest,
                 }))
             }
-        })
+        }
     }
 }

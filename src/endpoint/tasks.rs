@@ -1,5 +1,5 @@
-//! What a core does for the control plane: takes in players whose request came over HTTP, reports its connections, ends
-//! one of them.
+//! What a core does when other cores and the control plane ask for it: names change hands, questions are decided, players
+//! whose request came over HTTP come in, connections are reported and ended.
 
 use super::{
     connection::Connection,
@@ -11,36 +11,27 @@ use super::{
     report::{ConnectionReport, Followed, Role},
     session::{Body, PeerSession},
 };
-use crate::stream::{Form, NameNotice};
+use crate::stream::{ConnectionRef, Form, NameNotice};
 
 impl<I: Io> Endpoint<I> {
-    /// Takes a message. What the control plane asks for waits for [`Endpoint::work_off_tasks`]; the rest is done at once.
+    /// Takes a message, for [`Endpoint::work_off_mail`].
     pub fn deliver(&mut self, mail: Mail<I::Socket>) {
-        match mail {
-            Mail::Name { connection, notice } => {
-                let Some(key) = self.find(connection) else { return };
-                match notice {
-                    NameNotice::Wanted => self.give_way(key),
-                    NameNotice::Free => self.take_freed_name(key),
-                }
-                self.reap(key);
-            }
-            Mail::Verdict { asked, verdict } => self.decided(asked, verdict),
-            Mail::Drain => self.drain(),
-            task => self.tasks.push_back(task),
-        }
+        self.mail.push_back(mail);
     }
 
-    /// Does what the control plane has asked for: one thing at least, and others for a slice of time. A thousand players
-    /// over HTTP that come at once, or lists of a hundred thousand connections, keep the others waiting for no longer than
-    /// that. False where there was nothing.
-    pub fn work_off_tasks(&mut self) -> bool {
-        if self.tasks.is_empty() {
+    /// Does what messages ask for, in their order: at least one, and others for a slice of time. A thousand verdicts or
+    /// players over HTTP that come at once, or lists of a hundred thousand connections, keep the others waiting for no
+    /// longer than that. False where there was nothing.
+    pub fn work_off_mail(&mut self) -> bool {
+        if self.mail.is_empty() {
             return false;
         }
         let end_us = self.io.now_us().saturating_add(self.slice_us);
-        while let Some(task) = self.tasks.pop_front() {
-            match task {
+        while let Some(mail) = self.mail.pop_front() {
+            match mail {
+                Mail::Name { connection, notice } => self.notice(connection, notice),
+                Mail::Verdict { asked, verdict } => self.decided(asked, verdict),
+                Mail::Drain => self.drain(),
                 // The request has been answered with 503 by now: it must not take effect later.
                 Mail::Report(reply) if !reply.is_wanted() => {}
                 Mail::End { reply, .. } if !reply.is_wanted() => {}
@@ -49,15 +40,22 @@ impl<I: Io> Endpoint<I> {
                     reply.send(self.kick(connection_id, role, stream.as_deref()));
                 }
                 Mail::Play(player) => self.take_in(*player),
-                Mail::Name { .. } | Mail::Verdict { .. } | Mail::Drain => {
-                    unreachable!("these are done as they are delivered")
-                }
             }
             if self.io.now_us() >= end_us {
                 break;
             }
         }
         true
+    }
+
+    /// Something has happened to a name that the connection has, or waits for.
+    fn notice(&mut self, connection: ConnectionRef, notice: NameNotice) {
+        let Some(key) = self.find(connection) else { return };
+        match notice {
+            NameNotice::Wanted => self.give_way(key),
+            NameNotice::Free => self.take_freed_name(key),
+        }
+        self.reap(key);
     }
 
     /// A player comes that has been admitted already. From now on it is like any other.

@@ -133,7 +133,7 @@ impl Core {
         loop {
             self.endpoint.advance();
             let mut was_busy = self.read_mail();
-            was_busy |= self.endpoint.work_off_tasks();
+            was_busy |= self.endpoint.work_off_mail();
             let submitted = self.ring().submit();
             // No more than are there now: each may start a send that completes at once, and the other tasks would not
             // get their turn while players catch up.
@@ -234,9 +234,7 @@ impl Core {
             return false;
         }
         for mail in self.mailboxes.take(self.number) {
-            if let Some(mail) = mail.map_socket(blocking) {
-                self.endpoint.deliver(mail);
-            }
+            self.endpoint.deliver(mail.map_socket(blocking));
         }
         true
     }
@@ -338,14 +336,13 @@ fn classify(error: io::Error) -> IoError {
 }
 
 /// A socket as the ring wants it: it waits for sockets by itself, and only for those that block.
-fn blocking(socket: StdStream) -> Option<TcpStream> {
-    match socket.set_nonblocking(false) {
-        Ok(()) => Some(TcpStream::from_std(socket)),
-        Err(error) => {
-            tracing::debug!(%error, "socket of an HTTP player cannot be used");
-            None
-        }
+fn blocking(socket: StdStream) -> TcpStream {
+    if let Err(error) = socket.set_nonblocking(false) {
+        // Its connection ends with the first send.
+        tracing::debug!(%error, "socket of an HTTP player cannot be used");
+        let _ = socket.shutdown(Shutdown::Both);
     }
+    TcpStream::from_std(socket)
 }
 
 #[cfg(test)]

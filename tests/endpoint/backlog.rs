@@ -1,9 +1,11 @@
 //! How a core's time is shared: what takes more than a slice of it waits its turn, and no other connection waits.
 
 use fanfare::{
+    access::Verdict,
     config::Config,
-    endpoint::{Mail, ReasonKind},
-    rtmp::{command::Command, message::type_id},
+    endpoint::{Asked, Mail, ReasonKind},
+    rtmp::{command::Command, message::type_id, session::QuestionId},
+    stream::ConnectionRef,
 };
 
 use super::{
@@ -147,7 +149,7 @@ fn a_connection_that_ends_in_the_backlog_is_let_go_of() {
         let (answer, reply) = Answer::wanted();
         let (connection_id, role) = (report.id, report.role);
         world.cores[0].deliver(Mail::End { connection_id, role, stream: None, reply });
-        while world.cores[0].work_off_tasks() {}
+        while world.cores[0].work_off_mail() {}
         assert_eq!(answer.take(), Some(true), "{number}");
     }
     // The place of one is taken by another.
@@ -245,8 +247,24 @@ fn what_the_control_plane_asks_for_is_done_a_slice_at_a_time() {
         })
         .collect();
     for _ in 0..3 {
-        assert!(world.cores[0].work_off_tasks());
+        assert!(world.cores[0].work_off_mail());
         assert_eq!(answers.iter().filter_map(Answer::take).count(), 1);
     }
-    assert!(!world.cores[0].work_off_tasks());
+    assert!(!world.cores[0].work_off_mail());
+}
+
+#[test]
+fn verdicts_that_come_at_once_hold_a_core_for_no_longer_than_a_slice() {
+    let (mut world, _, troubled) = publishers(1, Config::default());
+    troubled.work_us.set(SLOW_US);
+    let gone = ConnectionRef { core: 0, key: 77, connection_id: 77 };
+    let asked = Asked { connection: gone, question: QuestionId::default() };
+    (0..3).for_each(|_| world.cores[0].deliver(Mail::Verdict { asked, verdict: Verdict::Allow }));
+    let (answer, reply) = Answer::wanted();
+    world.cores[0].deliver(Mail::Report(reply));
+    for _ in 0..3 {
+        assert!(world.cores[0].work_off_mail());
+        assert!(answer.take().is_none(), "a slice is over after each verdict");
+    }
+    assert!(world.cores[0].work_off_mail() && answer.take().is_some());
 }

@@ -248,7 +248,7 @@ pub fn report(world: &mut World, core: usize) -> Vec<ConnectionReport> {
 pub fn report_now(world: &mut World, core: usize) -> Vec<ConnectionReport> {
     let (answer, reply) = Answer::wanted();
     world.cores[core].deliver(Mail::Report(reply));
-    while world.cores[core].work_off_tasks() {}
+    while world.cores[core].work_off_mail() {}
     answer.take().expect("it answers at once")
 }
 

@@ -421,7 +421,7 @@ impl World {
         if was_busy {
             self.mailboxes.take(core).into_iter().for_each(|mail| endpoint.deliver(mail));
         }
-        was_busy |= endpoint.work_off_tasks();
+        was_busy |= endpoint.work_off_mail();
         was_busy |= self.complete_all(core);
         let endpoint = &mut self.cores[core];
         was_busy |= endpoint.pass();
