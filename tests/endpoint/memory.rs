@@ -8,7 +8,9 @@ use fanfare::{
 };
 
 use super::{
-    bench::{config, ends, has_ended, hears, is_live, key_frame, large_key_frame, raw, raw_publisher, say},
+    bench::{
+        command, config, ends, has_ended, hears, is_live, key_frame, large_key_frame, raw, raw_publisher, say,
+    },
     world::{Peer, SocketId, World},
 };
 
@@ -44,6 +46,22 @@ fn what_a_connection_holds_is_counted_and_forgotten_with_it() {
     for kind in MemoryKind::ALL {
         assert_eq!(held(&world, kind), 0, "{kind:?}");
     }
+}
+
+#[test]
+fn answers_are_counted_until_they_are_sent() {
+    let mut world = world(64 * MIB);
+    let socket = raw(&mut world, 0, &[]);
+    world.at(socket, |socket| socket.capacity = 0);
+    for _ in 0..40 {
+        say(&world, socket, &command(&Command::call("nonsense", 2.0, [])));
+        world.settle();
+    }
+    world.pass_ms(200);
+    assert!(held(&world, MemoryKind::Output) > 4_000);
+    world.at(socket, |socket| socket.capacity = 1 << 20);
+    world.pass_ms(200);
+    assert_eq!(held(&world, MemoryKind::Output), 0);
 }
 
 #[test]
