@@ -226,6 +226,21 @@ fn a_player_over_http_gets_the_head_of_its_response_first_and_then_the_stream() 
 }
 
 #[test]
+fn a_player_over_http_begins_once_it_is_known_which_kinds_of_media_there_are_without_another_frame() {
+    let mut world = World::new(Config::default());
+    let mut publisher = world.publisher(0, "a");
+    publisher.publish(&key_frame(0));
+    world.talk(&mut publisher);
+    let player = http_player(&mut world, "a", Form::HttpFlv, b"");
+    publisher.publish(&inter_frame(40));
+    world.talk(&mut publisher);
+    world.pass_ms(999);
+    assert_eq!(read(&world, player), HEAD, "there may be audio as well");
+    world.pass_ms(1);
+    assert!(contains(&read(&world, player), b"inter"));
+}
+
+#[test]
 fn a_player_over_http_whose_stream_is_not_live_gets_its_head_and_waits() {
     for form in HTTP_FORMS {
         let mut world = World::new(Config::default());
