@@ -243,11 +243,12 @@ impl<S> Connection<S> {
         }
     }
 
+    /// What it does. A publish that is still being decided makes no publisher.
     pub(super) fn role(&self) -> Role {
-        match (self.publishing.is_empty(), &self.playing) {
-            (false, _) => Role::Publisher,
-            (true, Some(_)) => Role::Player,
-            (true, None) => Role::Idle,
+        match (self.publishing.iter().any(Publishing::is_allowed), &self.playing) {
+            (true, _) => Role::Publisher,
+            (false, Some(_)) => Role::Player,
+            (false, None) => Role::Idle,
         }
     }
 
@@ -285,6 +286,11 @@ impl<S> Connection<S> {
 }
 
 impl Publishing {
+    /// Whether it may: it has its name, or waits for it.
+    pub(super) fn is_allowed(&self) -> bool {
+        !matches!(self.state, PublishState::Asking)
+    }
+
     pub(super) fn publication(&self) -> Option<&Publication> {
         match &self.state {
             PublishState::Live(publication) => Some(publication),

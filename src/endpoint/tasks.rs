@@ -115,10 +115,13 @@ impl<I: Io> Endpoint<I> {
     /// One report, but for a connection that publishes several streams: one for each of those.
     fn report(&self, connection: &Connection<I::Socket>) -> Vec<ConnectionReport> {
         let report = |stream, since_ms| self.report_one(connection, stream, since_ms);
-        match (&connection.playing, connection.publishing.as_slice()) {
-            (None, []) => vec![report(None, connection.opened_ms)],
-            (Some(it), []) => vec![report(Some(it.name.to_string()), it.since_ms)],
-            (_, all) => all.iter().map(|it| report(Some(it.name.to_string()), it.since_ms)).collect(),
+        let published = connection.publishing.iter().filter(|it| it.is_allowed());
+        match (connection.role(), &connection.playing) {
+            (Role::Publisher, _) => {
+                published.map(|it| report(Some(it.name.to_string()), it.since_ms)).collect()
+            }
+            (_, Some(it)) => vec![report(Some(it.name.to_string()), it.since_ms)],
+            (_, None) => vec![report(None, connection.opened_ms)],
         }
     }
 

@@ -5,7 +5,10 @@ use std::{collections::HashSet, time::Duration};
 use fanfare::{
     access::{Access, Action, Decision, Question, Verdict},
     config::{Config, SecondPublisher},
-    endpoint::{Asked, Mail, ReasonKind, report::Event},
+    endpoint::{
+        Asked, Mail, ReasonKind,
+        report::{self, Event},
+    },
     rtmp::{client::Role, command::Command, message::type_id},
 };
 
@@ -472,6 +475,18 @@ fn a_player_whose_play_is_being_decided_no_longer_plays_the_stream_before() {
     decide(&mut world, asked, Verdict::Allow);
     world.talk(&mut player);
     assert_eq!(begun(&world), ["live/a", "live/a", "live/b"]);
+}
+
+#[test]
+fn a_publish_that_is_being_decided_makes_no_publisher() {
+    let mut world = asks_about(Action::Publish);
+    client(&mut world, Action::Publish);
+    let now = &super::bench::report(&mut world, 0)[0];
+    assert_eq!((now.role, &now.stream), (report::Role::Idle, &None));
+    let asked = newest(&world).0;
+    decide(&mut world, asked, Verdict::Allow);
+    let now = &super::bench::report(&mut world, 0)[0];
+    assert_eq!((now.role, now.stream.as_deref()), (report::Role::Publisher, Some("live/a")));
 }
 
 #[test]
