@@ -1,0 +1,107 @@
+//! A whole relay with its peers in virtual time, each choice from one seed: encoders, players, those who decide, the
+//! control plane, a network and a kernel that do what they may do. What each player gets is checked frame by frame, and
+//! nobody waits longer than its deadline, and at the end all has been given back.
+//!
+//! A run that fails names its seed: `FANFARE_SEED=… cargo test --test simulator replay -- --nocapture` runs it again, and
+//! prints what happened.
+
+#[path = "../support/world.rs"]
+mod world;
+
+mod camera;
+mod control;
+mod flv;
+mod ledger;
+mod pipe;
+mod player;
+mod random;
+mod rules;
+mod run;
+mod setup;
+mod stage;
+mod stranger;
+mod view;
+
+use std::{
+    io::Write,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    thread,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+/// Seeds that are always run, and so many that have never been.
+const KNOWN_SEEDS: u64 = 200;
+const NEW_SEEDS: u64 = 100;
+
+#[test]
+fn each_run_ends_well() {
+    let new = SystemTime::now().duration_since(UNIX_EPOCH).expect("it is after 1970").as_nanos() as u64;
+    let seed = |at: u64| if at < KNOWN_SEEDS { at } else { new.wrapping_add(at) };
+    let next = AtomicU64::new(0);
+    all_at_once(|| {
+        loop {
+            let at = next.fetch_add(1, Relaxed);
+            if at >= KNOWN_SEEDS + NEW_SEEDS {
+                return;
+            }
+            try_seed(seed(at));
+        }
+    });
+}
+
+#[test]
+fn the_same_seed_is_the_same_run_byte_for_byte() {
+    for seed in 0..10 {
+        let outcome = || run::run(seed, true);
+        let (first, second) = (outcome(), outcome());
+        assert_eq!(first.trace, second.trace, "seed {seed}");
+        assert_eq!(first.digest, second.digest, "seed {seed}");
+    }
+}
+
+/// Runs the one seed in FANFARE_SEED.
+#[test]
+fn replay() {
+    let Ok(seed) = std::env::var("FANFARE_SEED") else { return };
+    let seed = seed.parse().expect("FANFARE_SEED is a number");
+    let outcome = run::run(seed, true);
+    say(&outcome.trace.unwrap_or_default());
+    say(&format!("seed {seed} ends well: {:016x}\n", outcome.digest));
+}
+
+/// For FANFARE_SECONDS: `loadtest/simulate.sh`.
+#[test]
+fn run_for_some_time() {
+    let Ok(seconds) = std::env::var("FANFARE_SECONDS") else { return };
+    let end = Instant::now() + Duration::from_secs(seconds.parse().expect("FANFARE_SECONDS is a number"));
+    let new = SystemTime::now().duration_since(UNIX_EPOCH).expect("it is after 1970").as_nanos() as u64;
+    let first =
+        std::env::var("FANFARE_SEED").map_or(new, |seed| seed.parse().expect("FANFARE_SEED is a number"));
+    let mut seed = first;
+    while Instant::now() < end {
+        try_seed(seed);
+        seed = seed.wrapping_add(1);
+    }
+    say(&format!("seeds: {}\n", seed.wrapping_sub(first)));
+}
+
+fn try_seed(seed: u64) {
+    if catch_unwind(AssertUnwindSafe(|| run::run(seed, false))).is_err() {
+        panic!("seed {seed}: FANFARE_SEED={seed} cargo test --test simulator replay -- --nocapture");
+    }
+}
+
+fn all_at_once(work: impl Fn() + Sync) {
+    let threads = thread::available_parallelism().map_or(1, usize::from);
+    thread::scope(|scope| {
+        (0..threads).for_each(|_| {
+            scope.spawn(&work);
+        });
+    });
+}
+
+/// Past the capture of tests, which keeps what a thread of its own has printed from nobody.
+pub fn say(text: &str) {
+    let _ = std::io::stderr().write_all(text.as_bytes());
+}
