@@ -3,6 +3,9 @@
 
 use std::collections::VecDeque;
 
+/// What a publisher sends is averaged over this, milliseconds: a key frame is no excess.
+pub(super) const RATE_WINDOW_MS: u64 = 5_000;
+
 /// How long one connection's input is worked off before others get their turn, microseconds. A read of 64 KiB of video
 /// takes a tenth of it.
 pub(super) const SLICE_US: u64 = 250;

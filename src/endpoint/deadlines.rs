@@ -3,6 +3,7 @@
 //! clock, rates by the relay's.
 
 use super::{
+    backlog::RATE_WINDOW_MS,
     connection::{Phase, Publishing, Sending},
     core::{Endpoint, millis},
     io::Io,
@@ -12,8 +13,6 @@ use super::{
 
 /// How long a peer has, once the relay has sent its last, to close its side.
 const LINGER_MS: u64 = 2_000;
-/// What a publisher sends is averaged over this, milliseconds: a key frame is no excess.
-pub(super) const RATE_WINDOW_MS: u64 = 5_000;
 
 /// A publisher that is quiet is pinged after this part of the shortest silence that counts against it: an answer that
 /// takes up to as long again still comes in time, and one ping may be lost.

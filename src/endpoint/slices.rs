@@ -2,7 +2,7 @@
 //! and what is left then waits in the backlog, where connections take turns. Meanwhile it is not read any further: its
 //! peer's sends wait, and no other peer's.
 
-use super::{core::Endpoint, deadlines::RATE_WINDOW_MS, io::Io};
+use super::{backlog::RATE_WINDOW_MS, core::Endpoint, io::Io};
 
 /// What a connection may send whose input is never worked off, messages per second: as many as encoders do. Of more, each
 /// so small that a read of them takes many slices, what piles up in the kernel would be worked off for long after it left.
