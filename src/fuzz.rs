@@ -6,14 +6,14 @@
 use bytes::Bytes;
 
 use crate::flv::FrameKind;
-use crate::rtmp::chunk::{Decoder, Limits, Message};
+use crate::rtmp::chunk::{ChunkLimits, Decoder, Message};
 use crate::rtmp::handshake::PACKET_LEN;
 use crate::rtmp::message::type_id;
 use crate::stream;
 
 /// The first frames of all bytes that one client sent, as one input.
 pub fn stream_seeds(capture: &[u8]) -> Vec<Vec<u8>> {
-    let mut decoder = Decoder::new(Limits::default());
+    let mut decoder = Decoder::new(ChunkLimits::default());
     decoder.feed(Bytes::copy_from_slice(&capture[HANDSHAKE_BYTES..]));
     let messages = std::iter::from_fn(|| decoder.next().expect("a real client's chunks"));
     vec![messages.filter_map(frame).take(FRAMES_PER_SEED).collect::<Vec<_>>().concat()]

@@ -6,7 +6,7 @@
 
 use bytes::{Bytes, BytesMut};
 use fanfare::flv::{Frame, FrameKind};
-use fanfare::rtmp::chunk::{ChunkSize, Decoder, Encoder, Limits, Message};
+use fanfare::rtmp::chunk::{ChunkLimits, ChunkSize, Decoder, Encoder, Message};
 use std::hint::black_box;
 
 /// Duration of [`messages`].
@@ -74,7 +74,7 @@ impl Wire {
 
     /// A decoder that expects these bytes.
     pub fn decoder(&self) -> Decoder {
-        let mut decoder = Decoder::new(Limits::default());
+        let mut decoder = Decoder::new(ChunkLimits::default());
         decoder.feed(self.opening.clone());
         assert!(decoder.next().expect("it is valid").is_none());
         decoder

@@ -8,7 +8,7 @@ use crate::amf0;
 use crate::flv::{self, FlvFormat, Frame, FrameKind, Kinds, WireFormat, audio, codec, data, video};
 #[cfg(feature = "websocket")]
 use crate::http;
-use crate::rtmp::chunk::{self, Decoder, Limits, Message};
+use crate::rtmp::chunk::{self, ChunkLimits, Decoder, Message};
 use crate::rtmp::message::type_id;
 use crate::rtmp::{handshake, session};
 
@@ -142,7 +142,7 @@ fn after_handshake(capture: &[u8]) -> &[u8] {
 }
 
 fn messages(capture: &[u8]) -> Vec<Message> {
-    let mut decoder = Decoder::new(Limits::default());
+    let mut decoder = Decoder::new(ChunkLimits::default());
     decoder.feed(Bytes::copy_from_slice(after_handshake(capture)));
     std::iter::from_fn(|| decoder.next().expect("a real client's chunks")).collect()
 }

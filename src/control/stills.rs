@@ -86,7 +86,7 @@ fn is_fresh(still: &Still, now: Instant) -> bool {
 pub(super) fn response(file: Bytes) -> Response {
     let mut response = Body::from(file).into_response();
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("video/x-flv"));
-    response.extensions_mut().insert(unread::Counted);
+    response.extensions_mut().insert(unread::CountedResponse);
     debug_assert_eq!(response.status(), StatusCode::OK);
     response
 }

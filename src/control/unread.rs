@@ -17,7 +17,7 @@ const SHARE: usize = 8;
 
 /// Marks a response whose bytes are counted already, because several responses share them.
 #[derive(Clone, Copy)]
-pub(super) struct Counted;
+pub(super) struct CountedResponse;
 
 /// Whether this many more bytes would exceed the share.
 pub(super) fn exceeds_share(memory: &Memory, bytes: usize) -> bool {
@@ -32,7 +32,7 @@ pub(super) fn no_room() -> HttpError {
 
 /// Counts a response whose length is known; any other is produced piece by piece as the client reads.
 pub(super) async fn count(memory: &Memory, response: Response) -> Response {
-    if response.extensions().get::<Counted>().is_some() {
+    if response.extensions().get::<CountedResponse>().is_some() {
         return response;
     }
     let Some(bytes) = response.body().size_hint().exact().filter(|&bytes| bytes > SMALL_BYTES) else {

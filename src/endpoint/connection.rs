@@ -8,7 +8,7 @@ use super::{
     backlog::Input,
     clock::Now,
     io::{Direction, Io},
-    memory::Counted,
+    memory::CountedBytes,
     reason::Reason,
     report::Role,
     session::PeerSession,
@@ -43,7 +43,7 @@ pub(super) struct Connection<S> {
     /// Bytes of its own send that is under way.
     pub own_bytes: usize,
     /// What of it is in the memory account.
-    pub counted: Counted,
+    pub counted: CountedBytes,
     pub sending: Sending,
     pub is_receiving: bool,
     /// Its hang-up is waited for: completes once, at its end at the latest.
@@ -178,7 +178,7 @@ impl<S> Connection<S> {
             asked: None,
             outbox: Vec::new(),
             own_bytes: 0,
-            counted: Counted::default(),
+            counted: CountedBytes::default(),
             sending: Sending::No,
             is_receiving: false,
             is_watched: false,

@@ -17,7 +17,7 @@ pub(super) struct MemoryAccount {
 
 /// What of a connection has been counted, bytes.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Counted {
+pub(super) struct CountedBytes {
     pub input: usize,
     pub output: usize,
 }
@@ -56,13 +56,13 @@ impl MemoryAccount {
     }
 
     /// A connection holds so much.
-    pub(super) fn set(&mut self, counted: &mut Counted, input: usize, output: usize) {
+    pub(super) fn set(&mut self, counted: &mut CountedBytes, input: usize, output: usize) {
         self.ledger.change(MemoryKind::Input, &mut counted.input, input);
         self.ledger.change(MemoryKind::Output, &mut counted.output, output);
     }
 
     /// A connection is gone; there are so many now.
-    pub(super) fn forget(&mut self, mut counted: Counted, connections: usize) {
+    pub(super) fn forget(&mut self, mut counted: CountedBytes, connections: usize) {
         self.set(&mut counted, 0, 0);
         self.set_connections(connections);
     }

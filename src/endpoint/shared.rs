@@ -25,7 +25,7 @@ use crate::{
     flv::FlvFormat,
     http::{ChunkedFormat, websocket::WebSocketFormat},
     rtmp::{
-        chunk::{self, MediaFormat, MessageBytes, OUT_CHUNK_SIZE},
+        chunk::{ChunkLimits, MediaFormat, MessageBytes, OUT_CHUNK_SIZE},
         session::SessionConfig,
     },
     stream::{Bounds, ConnectionRef, Form, NameNotice, Registry, Retention, Signal},
@@ -290,7 +290,7 @@ fn session_config(limits: &Limits) -> SessionConfig {
         command: bytes(limits.command_message),
     };
     let (partial_messages, partial_bytes) = (limits.partial_messages, limits.partial_bytes);
-    let limits = chunk::Limits { message_bytes, partial_messages, partial_bytes, ..Default::default() };
+    let limits = ChunkLimits { message_bytes, partial_messages, partial_bytes, ..Default::default() };
     SessionConfig { limits }
 }
 

@@ -1,5 +1,5 @@
 //! How bytes reach a peer's socket. A *batch* is what a player is owed in bytes of its log; a *send buffer* is what the
-//! socket takes. The two advance apart: [`Progress`] has both numbers.
+//! socket takes. The two advance apart: [`SendProgress`] has both numbers.
 
 use bytes::Bytes;
 
@@ -38,7 +38,7 @@ pub enum SendBuffer {
 
 /// What became of a send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Progress {
+pub(super) struct SendProgress {
     /// Bytes that the socket took.
     pub socket_bytes: usize,
     /// Bytes of the batch that the peer need not be sent again.
@@ -67,9 +67,9 @@ impl Transport {
     }
 
     /// The socket has taken the first `socket_bytes` of this buffer.
-    pub(super) fn sent(&mut self, buffer: &SendBuffer, socket_bytes: usize) -> Progress {
+    pub(super) fn sent(&mut self, buffer: &SendBuffer, socket_bytes: usize) -> SendProgress {
         match self {
-            Self::Plain => Progress {
+            Self::Plain => SendProgress {
                 socket_bytes,
                 log_bytes: socket_bytes,
                 is_whole: socket_bytes == buffer.bytes().len(),
@@ -110,7 +110,7 @@ mod tests {
         let mut transport = Transport::new(TransportKind::Plain);
         let mut buffer = transport.seal(Batch::Own(Bytes::from_static(b"frame")));
         assert_eq!(buffer.bytes(), b"frame");
-        let part = Progress { socket_bytes: 2, log_bytes: 2, is_whole: false };
+        let part = SendProgress { socket_bytes: 2, log_bytes: 2, is_whole: false };
         assert_eq!(transport.sent(&buffer, 2), part);
         buffer.advance(2);
         assert_eq!(buffer.bytes(), b"ame");

@@ -16,12 +16,12 @@ pub enum Batch {
     /// Bytes of this connection or of this joiner: answers, preambles.
     Own(Bytes),
     /// A stretch of a stream log, shared with all other players.
-    Shared(Shared),
+    Shared(SharedRange),
 }
 
 /// Whole messages, or the rest of one, from a segment.
 #[derive(Clone)]
-pub struct Shared {
+pub struct SharedRange {
     segment: Local,
     from: u32,
     to: u32,
@@ -29,7 +29,7 @@ pub struct Shared {
 
 impl Batch {
     pub(super) fn shared(segment: &Local, from: u32, to: u32) -> Self {
-        Batch::Shared(Shared { segment: segment.clone(), from, to })
+        Batch::Shared(SharedRange { segment: segment.clone(), from, to })
     }
 
     /// Removes the first `n` bytes, which have been sent.

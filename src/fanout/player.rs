@@ -26,7 +26,7 @@ pub(super) struct Player {
     pub follower: usize,
     /// Its index among the follower's players.
     pub position: usize,
-    pub place: Place,
+    pub place: PlayerPlace,
     /// What is left of the preamble, to be sent before anything from the log.
     pub preamble: Bytes,
     is_preamble_begun: bool,
@@ -53,19 +53,19 @@ pub(super) struct Player {
     /// until then.
     pub is_served: bool,
     pub wants_audio: bool,
-    pub video: Video,
+    pub video: VideoState,
 }
 
 /// Whether a player wants video.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Video {
+pub(super) enum VideoState {
     Wanted,
     /// Wanted again: from the next key frame on, since nothing before it can be decoded.
     FromNextKeyFrame,
     Unwanted,
 }
 
-pub(super) enum Place {
+pub(super) enum PlayerPlace {
     /// Waits for a join point that is not before `after` (segment and offset).
     Waiting {
         since_ms: u64,
@@ -93,7 +93,7 @@ pub(super) struct Cursor {
 }
 
 impl Player {
-    pub(super) fn new(owner: usize, follower: usize, position: usize, place: Place) -> Self {
+    pub(super) fn new(owner: usize, follower: usize, position: usize, place: PlayerPlace) -> Self {
         Self {
             owner,
             follower,
@@ -112,7 +112,7 @@ impl Player {
             is_resuming: false,
             is_served: false,
             wants_audio: true,
-            video: Video::Wanted,
+            video: VideoState::Wanted,
         }
     }
 
@@ -126,7 +126,7 @@ impl Player {
         kinds: Kinds,
     ) {
         debug_assert!(!self.is_sending, "a batch is being sent from its place");
-        let is_first = matches!(self.place, Place::Waiting { .. });
+        let is_first = matches!(self.place, PlayerPlace::Waiting { .. });
         let generation = preamble.map_or(NO_HEADERS, Preamble::generation);
         if is_first || generation != self.generation || kind == PointKind::Still {
             self.preamble = preamble.map_or_else(Bytes::new, |preamble| {
@@ -135,20 +135,20 @@ impl Player {
             });
             self.is_preamble_begun = false;
         }
-        if kind == PointKind::Audio && kinds.video && self.video == Video::Wanted {
-            self.video = Video::FromNextKeyFrame;
+        if kind == PointKind::Audio && kinds.video && self.video == VideoState::Wanted {
+            self.video = VideoState::FromNextKeyFrame;
         }
         self.generation = generation;
         self.is_served = false;
-        self.place = Place::At(cursor);
+        self.place = PlayerPlace::At(cursor);
     }
 
     /// Whether other bytes may be sent now: no message is half sent.
     pub(super) fn is_at_boundary(&self) -> bool {
         match &self.place {
             _ if !self.preamble.is_empty() => !self.is_preamble_begun,
-            Place::Waiting { .. } | Place::Parked(_) => true,
-            Place::At(cursor) => cursor.is_at_boundary(),
+            PlayerPlace::Waiting { .. } | PlayerPlace::Parked(_) => true,
+            PlayerPlace::At(cursor) => cursor.is_at_boundary(),
         }
     }
 
@@ -171,8 +171,8 @@ impl Player {
     /// Drops the hold on the log while the player is paused. Only between two messages.
     pub(super) fn park(&mut self) {
         debug_assert!(!self.is_sending && self.is_at_boundary());
-        if let Place::At(cursor) = &self.place {
-            self.place = Place::Parked(Parked {
+        if let PlayerPlace::At(cursor) = &self.place {
+            self.place = PlayerPlace::Parked(Parked {
                 segment: Rc::downgrade(&cursor.segment),
                 position: cursor.position(),
             });
@@ -199,8 +199,8 @@ impl Player {
             self.has_stream_header = true;
             return Some(Batch::Own(self.preamble.clone()));
         }
-        let wants_all = self.wants_audio && self.video == Video::Wanted;
-        let Place::At(cursor) = &mut self.place else {
+        let wants_all = self.wants_audio && self.video == VideoState::Wanted;
+        let PlayerPlace::At(cursor) = &mut self.place else {
             return None;
         };
         if cursor.is_at_boundary() {
@@ -239,7 +239,7 @@ impl Player {
         if !self.preamble.is_empty() {
             self.preamble.advance(n);
             self.is_preamble_begun = !self.preamble.is_empty();
-        } else if let Place::At(cursor) = &mut self.place {
+        } else if let PlayerPlace::At(cursor) = &mut self.place {
             cursor.offset = match std::mem::take(&mut self.gathered).as_slice() {
                 [] => cursor.offset + n as u32,
                 stretches => within(stretches, n as u32),
@@ -282,11 +282,11 @@ impl Cursor {
         (self.segment.sequence, self.offset)
     }
 
-    fn skip_unwanted(&mut self, wants_audio: bool, video: &mut Video) {
+    fn skip_unwanted(&mut self, wants_audio: bool, video: &mut VideoState) {
         let segment = self.segment.clone();
         for entry in segment.committed().entries.iter().skip(self.entry) {
-            if entry.class == Class::KeyFrame && *video == Video::FromNextKeyFrame {
-                *video = Video::Wanted;
+            if entry.class == Class::KeyFrame && *video == VideoState::FromNextKeyFrame {
+                *video = VideoState::Wanted;
             }
             if is_wanted(entry.class, wants_audio, *video) {
                 return;
@@ -300,10 +300,10 @@ impl Cursor {
 /// The generation before any headers.
 const NO_HEADERS: u32 = 0;
 
-fn is_wanted(class: Class, audio: bool, video: Video) -> bool {
+fn is_wanted(class: Class, audio: bool, video: VideoState) -> bool {
     match class {
         Class::Audio => audio,
-        Class::Video | Class::KeyFrame | Class::KeyFrameRest => video == Video::Wanted,
+        Class::Video | Class::KeyFrame | Class::KeyFrameRest => video == VideoState::Wanted,
         Class::Data => true,
     }
 }
@@ -321,7 +321,7 @@ struct Stretches {
 impl Stretches {
     /// Of these messages, at least one. `offset` is where the first one goes on; it is sent to its end even if it is
     /// not wanted any more.
-    fn of(unsent: &[Entry], offset: u32, wants_audio: bool, video: Video) -> Self {
+    fn of(unsent: &[Entry], offset: u32, wants_audio: bool, video: VideoState) -> Self {
         let is_wanted = |entry: &Entry| is_wanted(entry.class, wants_audio, video);
         let count = unsent.iter().take_while(|entry| is_wanted(entry)).count().max(1);
         let first_end = reach(&unsent[..count], offset);
@@ -331,7 +331,7 @@ impl Stretches {
         let mut rest = if first_end == unsent[count - 1].end { &unsent[count..] } else { &[] };
         while let Some(next) = rest.first() {
             // From a key frame on video is wanted too, but only once the player has been sent all before it.
-            if next.class == Class::KeyFrame && video == Video::FromNextKeyFrame {
+            if next.class == Class::KeyFrame && video == VideoState::FromNextKeyFrame {
                 break;
             }
             if !is_wanted(next) {
@@ -406,7 +406,7 @@ mod tests {
         let (old, new, newer) =
             (preamble_after("old ", 0), preamble_after("new ", 40), preamble_after("newer ", 80));
         let kinds = Kinds { audio: false, video: true };
-        let waiting = Place::Waiting { since_ms: 0, after: (0, 0), wants: Wants::Newest };
+        let waiting = PlayerPlace::Waiting { since_ms: 0, after: (0, 0), wants: Wants::Newest };
         let mut player = Player::new(0, 0, 0, waiting);
         let place = |player: &mut Player, (segment, offset, preamble): &(Local, u32, Option<Preamble>)| {
             player.place_at(

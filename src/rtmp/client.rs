@@ -5,7 +5,7 @@ use std::fmt;
 
 use bytes::Bytes;
 
-use super::chunk::{ChunkSize, Limits, Message};
+use super::chunk::{ChunkLimits, ChunkSize, Message};
 use super::command::Command;
 use super::error::Error;
 use super::handshake;
@@ -120,7 +120,7 @@ impl Client {
     /// bytes. Times are of any monotonic clock, in milliseconds.
     pub fn new(config: ClientConfig, now_ms: u64, random: [u8; 32]) -> Self {
         let handshake = handshake::Client::new(random);
-        let mut link = Link::new(Limits::default(), now_ms);
+        let mut link = Link::new(ChunkLimits::default(), now_ms);
         link.note_handshake(0, &handshake.hello());
         Self {
             config: Box::new(config),

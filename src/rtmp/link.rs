@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::chunk::{self, ChunkStreamId, Decoder, Encoder, Limits, Message};
+use super::chunk::{self, ChunkLimits, ChunkStreamId, Decoder, Encoder, Message};
 use super::command::Command;
 use super::error::{Error, ErrorKind};
 use super::message::{Control, UserControl, type_id};
@@ -42,7 +42,7 @@ pub(super) enum Received {
 }
 
 impl Link {
-    pub fn new(limits: Limits, now_ms: u64) -> Self {
+    pub fn new(limits: ChunkLimits, now_ms: u64) -> Self {
         Self {
             decoder: Decoder::new(limits),
             encoder: Encoder::new(),

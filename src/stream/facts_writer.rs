@@ -10,7 +10,7 @@ use super::{
     facts::Facts,
     preamble::Headers,
     role::Part,
-    shared::Shared,
+    shared::SharedState,
     tracks::{KeyFramePart, VideoMessage},
 };
 use crate::flv::Frame;
@@ -42,7 +42,7 @@ struct Prefix {
 
 impl FactsWriter {
     /// A publisher has come, and has sent nothing.
-    pub(super) fn begin(&mut self, stream: &Shared, now_ms: u64) {
+    pub(super) fn begin(&mut self, stream: &SharedState, now_ms: u64) {
         *self = Self::default();
         self.facts = Facts { since_ms: now_ms, now_ms, ..Facts::default() };
         stream.set_facts(self.facts.clone());
@@ -84,7 +84,7 @@ impl FactsWriter {
     }
 
     /// Writes the facts, if it is time.
-    pub(super) fn write_if_due(&mut self, stream: &Shared, headers: &Headers, now_ms: u64) {
+    pub(super) fn write_if_due(&mut self, stream: &SharedState, headers: &Headers, now_ms: u64) {
         if now_ms >= self.due_ms {
             self.due_ms = now_ms + BETWEEN_MS;
             self.write(stream, headers);
@@ -92,7 +92,7 @@ impl FactsWriter {
     }
 
     /// Writes the facts.
-    pub(super) fn write(&self, stream: &Shared, headers: &Headers) {
+    pub(super) fn write(&self, stream: &SharedState, headers: &Headers) {
         let bytes = |kept: Option<Prefix>| kept.map(|kept| Bytes::copy_from_slice(&kept.bytes[..kept.len]));
         let header = |kept: Option<Prefix>, part: fn(u8) -> Part| headers.header(part(kept?.track));
         stream.set_facts(Facts {

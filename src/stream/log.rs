@@ -45,7 +45,7 @@ struct Kept {
 }
 
 /// Where a message was appended.
-pub(super) struct Place {
+pub(super) struct MessagePlace {
     pub segment: Arc<Segment>,
     /// Bytes from the segment's start.
     pub offset: u32,
@@ -96,14 +96,14 @@ impl LogWriter {
     }
 
     /// Appends one message of `len` bytes; `fill` writes it.
-    pub(super) fn append(&mut self, len: usize, entry: Entry, fill: impl FnOnce(&mut [u8])) -> Place {
+    pub(super) fn append(&mut self, len: usize, entry: Entry, fill: impl FnOnce(&mut [u8])) -> MessagePlace {
         let mut open = match self.open.take() {
             Some(open) if open.has_room(len) => open,
             full => self.open_segment(full, len, entry.arrival_ms),
         };
         let offset = open.end() as u32;
         open.append(len, entry, fill);
-        let place = Place { segment: open.segment().clone(), offset, is_first: offset == 0 };
+        let place = MessagePlace { segment: open.segment().clone(), offset, is_first: offset == 0 };
         self.open = Some(open);
         place
     }

@@ -182,7 +182,7 @@ impl Headers {
     }
 
     fn make(&mut self, format: &Arc<Format>, still: Option<StillVideo>) -> Preamble {
-        Preamble(Arc::new(Shared {
+        Preamble(Arc::new(PreambleData {
             headers: self.shared.get_or_insert_with(|| self.current.clone().into()).clone(),
             still,
             absent: self.absent,
@@ -212,9 +212,9 @@ pub(super) type Format = dyn WireFormat + Send + Sync;
 /// bytes, which are made for the first player that needs them: an encoder that changes its headers all the time costs
 /// no more than the headers.
 #[derive(Clone)]
-pub struct Preamble(Arc<Shared>);
+pub struct Preamble(Arc<PreambleData>);
 
-struct Shared {
+struct PreambleData {
     headers: Arc<[Header]>,
     still: Option<StillVideo>,
     absent: Option<FrameKind>,
@@ -256,7 +256,7 @@ impl Preamble {
     /// The same headers in another format.
     pub(super) fn in_format(&self, format: &Arc<Format>) -> Self {
         let shared = &*self.0;
-        Self(Arc::new(Shared {
+        Self(Arc::new(PreambleData {
             headers: shared.headers.clone(),
             still: None,
             absent: shared.absent,

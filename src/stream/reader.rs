@@ -11,7 +11,7 @@ use super::{
     join::{Join, JoinPoint},
     preamble::Format,
     registry::{Registry, Stream, Usage},
-    role::Role,
+    role::FrameRole,
     segment::{Class, Next, Segment},
     start::Start,
     stream_log::StreamLog,
@@ -68,14 +68,14 @@ pub struct Reader {
     format: Arc<Format>,
     retention_bytes: usize,
     watcher: Arc<Watcher>,
-    place: Place,
+    place: ReaderPlace,
     /// Headers, and video that stands still, that come before the next message.
     preamble: VecDeque<Item>,
     /// The epoch of the message that was read last.
     epoch: u32,
 }
 
-enum Place {
+enum ReaderPlace {
     Waiting { wants: Wants, after: Position },
     At(Walk),
 }
@@ -96,7 +96,7 @@ impl Registry {
         let log = usage.stream().log(form);
         log.add_watcher(&watcher);
         let (wants, after) = Wants::on_arrival(start, form, log);
-        let place = Place::Waiting { wants, after };
+        let place = ReaderPlace::Waiting { wants, after };
         let format = self.format(form);
         Reader { usage, form, format, retention_bytes, watcher, place, preamble: VecDeque::new(), epoch: 0 }
     }
@@ -154,19 +154,19 @@ impl Reader {
     /// Bytes of segments that it holds beside the one in which it stands.
     pub fn held_bytes(&self) -> usize {
         match &self.place {
-            Place::At(walk) => walk.held_bytes(),
-            Place::Waiting { .. } => 0,
+            ReaderPlace::At(walk) => walk.held_bytes(),
+            ReaderPlace::Waiting { .. } => 0,
         }
     }
 
     fn look(&mut self) -> Result<Option<Item>, Skipped> {
-        if matches!(self.place, Place::Waiting { .. }) && !self.begin() {
+        if matches!(self.place, ReaderPlace::Waiting { .. }) && !self.begin() {
             return Ok(None);
         }
         if let Some(item) = self.preamble.pop_front() {
             return Ok(Some(item));
         }
-        let Place::At(walk) = &mut self.place else { return Ok(None) };
+        let ReaderPlace::At(walk) = &mut self.place else { return Ok(None) };
         walk.hold(self.retention_bytes);
         let log = self.usage.stream().log(self.form);
         // Before the look: what is not there after a publisher has gone, or after the log has gone on, does not come
@@ -196,18 +196,18 @@ impl Reader {
 
     /// What comes from `after` on is of the next publish.
     fn end_publish(&mut self, after: Position) -> Item {
-        self.place = Place::Waiting { wants: Wants::First, after };
+        self.place = ReaderPlace::Waiting { wants: Wants::First, after };
         Item::Unpublished
     }
 
     fn skip(&mut self, after: Position) -> Skipped {
-        self.place = Place::Waiting { wants: Wants::Newest, after };
+        self.place = ReaderPlace::Waiting { wants: Wants::Newest, after };
         Skipped
     }
 
     /// Begins, if there is a place where it can: as a player does, but that it needs no media to begin with the log.
     fn begin(&mut self) -> bool {
-        let Place::Waiting { wants, after } = self.place else { return true };
+        let ReaderPlace::Waiting { wants, after } = self.place else { return true };
         let stream = self.usage.stream();
         let log = stream.log(self.form);
         let oldest = log.oldest_segment();
@@ -232,9 +232,9 @@ impl Reader {
         let arrival_ms = point.segment.committed().entries.last().map_or(0, |entry| entry.arrival_ms);
         let mut has_key_frame = false;
         let preamble = preamble_of(stream, point, &*self.format).map(|frame| {
-            let class = match Role::of(&frame) {
-                Role::KeyFrame(_) if !std::mem::replace(&mut has_key_frame, true) => Class::KeyFrame,
-                Role::KeyFrame(_) | Role::InterFrame(_) => Class::Video,
+            let class = match FrameRole::of(&frame) {
+                FrameRole::KeyFrame(_) if !std::mem::replace(&mut has_key_frame, true) => Class::KeyFrame,
+                FrameRole::KeyFrame(_) | FrameRole::InterFrame(_) => Class::Video,
                 _ => Class::Data,
             };
             Item::of(frame, class, arrival_ms)
@@ -246,7 +246,7 @@ impl Reader {
     fn begin_at(&mut self, walk: Walk, preamble: VecDeque<Item>) -> bool {
         self.epoch = self.log().epoch_at(walk.position());
         self.preamble = preamble;
-        self.place = Place::At(walk);
+        self.place = ReaderPlace::At(walk);
         true
     }
 
@@ -263,8 +263,8 @@ impl Drop for Reader {
 
 impl Item {
     fn of(frame: Frame, class: Class, arrival_ms: u32) -> Self {
-        match Role::of(&frame) {
-            Role::Header(_) => Self::Header(frame),
+        match FrameRole::of(&frame) {
+            FrameRole::Header(_) => Self::Header(frame),
             _ => Self::Frame(ReadFrame { frame, class, arrival_ms }),
         }
     }

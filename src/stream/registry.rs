@@ -12,7 +12,7 @@ use super::{
     memory::{Held, Memory, MemoryKind},
     patience::Patience,
     preamble::Format,
-    shared::Shared,
+    shared::SharedState,
     shown::Media,
     signal::Signal,
     stream_log::StreamLog,
@@ -55,7 +55,7 @@ pub struct Bounds {
 
 /// One live stream, or one that players wait for.
 pub struct Stream {
-    shared: Shared,
+    shared: SharedState,
     /// The name's publisher; the writer while there is none.
     hold: Hold<Box<Writer>>,
     users: Users,
@@ -220,7 +220,7 @@ impl Registry {
         let bytes = STREAM_BYTES + name.len() + self.signals.len() * size_of::<u32>() * Form::COUNT;
         let held = self.memory.hold(MemoryKind::Connections, bytes);
         Stream {
-            shared: Shared::new(name, self.signals.clone()),
+            shared: SharedState::new(name, self.signals.clone()),
             hold: Hold::free(Box::new(Writer::new(self.formats, self.retention, self.memory.clone()))),
             users: Users::none(),
             held: Mutex::new(Some(held)),

@@ -7,7 +7,7 @@ use crate::flv::{Frame, FrameKind, audio, data, video};
 
 /// What a frame is to a relay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Role {
+pub(super) enum FrameRole {
     /// Kept for joiners, the newest of its part.
     Header(Part),
     /// A key frame of this track, or a part of it.
@@ -37,26 +37,26 @@ pub(super) enum Part {
     AudioChannels(u8),
 }
 
-impl Role {
+impl FrameRole {
     pub(super) fn of(frame: &Frame) -> Self {
         match frame.kind {
             FrameKind::Data => match data::name_of(&frame.payload) {
-                Some((_, data::Name::OnMetaData)) => Role::Header(Part::Metadata),
-                Some((_, data::Name::Note)) => Role::Note,
-                _ => Role::Other,
+                Some((_, data::Name::OnMetaData)) => FrameRole::Header(Part::Metadata),
+                Some((_, data::Name::Note)) => FrameRole::Note,
+                _ => FrameRole::Other,
             },
             FrameKind::Audio => {
                 let mut prefix = [0; audio::PREFIX];
                 let n = frame.payload.copy_prefix(&mut prefix);
                 let header = audio::Header::parse(&prefix[..n]);
                 if header.is_sequence_header() {
-                    Role::Header(Part::AudioSequence(header.track_id))
+                    FrameRole::Header(Part::AudioSequence(header.track_id))
                 } else if header.is_multichannel_config() {
-                    Role::Header(Part::AudioChannels(header.track_id))
+                    FrameRole::Header(Part::AudioChannels(header.track_id))
                 } else if header.carries_audio() && frame.payload.len() > EMPTY_AAC_BYTES {
-                    Role::Audio(header.track_id)
+                    FrameRole::Audio(header.track_id)
                 } else {
-                    Role::Other
+                    FrameRole::Other
                 }
             }
             FrameKind::Video => {
@@ -64,15 +64,15 @@ impl Role {
                 let n = frame.payload.copy_prefix(&mut prefix);
                 let header = video::Header::parse(&prefix[..n]);
                 if header.is_sequence_header() {
-                    Role::Header(Part::VideoSequence(header.track_id))
+                    FrameRole::Header(Part::VideoSequence(header.track_id))
                 } else if header.is_metadata() {
-                    Role::Header(Part::VideoMetadata(header.track_id))
+                    FrameRole::Header(Part::VideoMetadata(header.track_id))
                 } else if header.is_key_frame() {
-                    Role::KeyFrame(header.track_id)
+                    FrameRole::KeyFrame(header.track_id)
                 } else if header.carries_video() {
-                    Role::InterFrame(header.track_id)
+                    FrameRole::InterFrame(header.track_id)
                 } else {
-                    Role::Other
+                    FrameRole::Other
                 }
             }
         }
@@ -98,34 +98,34 @@ mod tests {
 
     use super::*;
 
-    fn role(kind: FrameKind, payload: &'static [u8]) -> Role {
-        Role::of(&Frame { kind, timestamp_ms: 0, payload: Bytes::from_static(payload).into() })
+    fn role(kind: FrameKind, payload: &'static [u8]) -> FrameRole {
+        FrameRole::of(&Frame { kind, timestamp_ms: 0, payload: Bytes::from_static(payload).into() })
     }
 
     #[test]
     fn headers_key_frames_and_inter_frames_are_recognized() {
         use FrameKind::{Audio, Data, Video};
-        let cases: [(FrameKind, &[u8], Role); 20] = [
-            (Data, b"\0\0\0\0\0\0\0\0\0\x05\x02\x00\x0AonMetaData\x05", Role::Header(Part::Metadata)),
-            (Data, b"\x02\x00\x0AonMetaData\x08\0\0\0\0\0\0\x09", Role::Header(Part::Metadata)),
-            (Data, b"\x02\x00\x0AonCuePoint\x03\0\0\x09", Role::Note),
-            (Data, b"\x02\x00\x11|RtmpSampleAccess\x01\x01\x01\x01", Role::Note),
-            (Data, b"\x02\x00\x0AonTextData", Role::Other),
-            (Data, b"\x02", Role::Other),
-            (Video, b"\x17\x00\0\0\0avcC", Role::Header(Part::VideoSequence(0))),
-            (Video, b"\x17\x01\0\0\0idr", Role::KeyFrame(0)),
-            (Video, b"\x27\x01\0\0\0p", Role::InterFrame(0)),
-            (Video, b"\x12vp6", Role::KeyFrame(0)),
-            (Video, b"", Role::Other),
-            (Video, b"\x90hvc1hvcC", Role::Header(Part::VideoSequence(0))),
-            (Video, b"\x93hvc1idr", Role::KeyFrame(0)),
-            (Video, b"\x94hvc1\x02", Role::Header(Part::VideoMetadata(0))),
-            (Audio, b"\xAF\x00asc", Role::Header(Part::AudioSequence(0))),
-            (Audio, b"\xAF\x01raw", Role::Audio(0)),
-            (Audio, b"\xAF\x01", Role::Other),
-            (Audio, b"\x95\x01Opus\x03raw", Role::Audio(3)),
-            (Video, b"\x96\x01avc1\x02\0\0\0idr", Role::KeyFrame(2)),
-            (Audio, b"\x90OpusOpusHead", Role::Header(Part::AudioSequence(0))),
+        let cases: [(FrameKind, &[u8], FrameRole); 20] = [
+            (Data, b"\0\0\0\0\0\0\0\0\0\x05\x02\x00\x0AonMetaData\x05", FrameRole::Header(Part::Metadata)),
+            (Data, b"\x02\x00\x0AonMetaData\x08\0\0\0\0\0\0\x09", FrameRole::Header(Part::Metadata)),
+            (Data, b"\x02\x00\x0AonCuePoint\x03\0\0\x09", FrameRole::Note),
+            (Data, b"\x02\x00\x11|RtmpSampleAccess\x01\x01\x01\x01", FrameRole::Note),
+            (Data, b"\x02\x00\x0AonTextData", FrameRole::Other),
+            (Data, b"\x02", FrameRole::Other),
+            (Video, b"\x17\x00\0\0\0avcC", FrameRole::Header(Part::VideoSequence(0))),
+            (Video, b"\x17\x01\0\0\0idr", FrameRole::KeyFrame(0)),
+            (Video, b"\x27\x01\0\0\0p", FrameRole::InterFrame(0)),
+            (Video, b"\x12vp6", FrameRole::KeyFrame(0)),
+            (Video, b"", FrameRole::Other),
+            (Video, b"\x90hvc1hvcC", FrameRole::Header(Part::VideoSequence(0))),
+            (Video, b"\x93hvc1idr", FrameRole::KeyFrame(0)),
+            (Video, b"\x94hvc1\x02", FrameRole::Header(Part::VideoMetadata(0))),
+            (Audio, b"\xAF\x00asc", FrameRole::Header(Part::AudioSequence(0))),
+            (Audio, b"\xAF\x01raw", FrameRole::Audio(0)),
+            (Audio, b"\xAF\x01", FrameRole::Other),
+            (Audio, b"\x95\x01Opus\x03raw", FrameRole::Audio(3)),
+            (Video, b"\x96\x01avc1\x02\0\0\0idr", FrameRole::KeyFrame(2)),
+            (Audio, b"\x90OpusOpusHead", FrameRole::Header(Part::AudioSequence(0))),
         ];
         for (kind, payload, expected) in cases {
             assert_eq!(role(kind, payload), expected, "{kind:?} {payload:02x?}");

@@ -16,7 +16,7 @@ use super::{
 };
 
 /// A stream as its writer fills it and its readers see it.
-pub(super) struct Shared {
+pub(super) struct SharedState {
     name: Arc<str>,
     signals: Arc<[Signal]>,
     /// By wire format.
@@ -25,7 +25,7 @@ pub(super) struct Shared {
     shown: Shown,
 }
 
-impl Shared {
+impl SharedState {
     pub(super) fn new(name: Arc<str>, signals: Arc<[Signal]>) -> Self {
         let logs = Form::ALL.map(|_| StreamLog::new(signals.len()));
         Self { name, signals, logs, facts: ArcSwap::default(), shown: Shown::default() }

@@ -14,10 +14,10 @@ const GONE_MS: u32 = 10_000;
 
 /// The video tracks that have had a key frame in this publish.
 #[derive(Debug, Default)]
-pub(super) struct Tracks(SmallVec<[Track; 1]>);
+pub(super) struct Tracks(SmallVec<[TrackState; 1]>);
 
 #[derive(Debug)]
-struct Track {
+struct TrackState {
     id: u8,
     /// Time of its newest message, milliseconds in the stream.
     newest_ms: u32,
@@ -66,9 +66,11 @@ impl Tracks {
     /// The track that players begin with: the first that is still there.
     pub(super) fn lead(&self) -> Option<u8> {
         // In serial arithmetic, as times wrap.
-        let behind_ms =
-            |track: &Track, other: &Track| other.newest_ms.wrapping_sub(track.newest_ms).cast_signed();
-        let is_gone = |track: &Track| self.0.iter().any(|other| behind_ms(track, other) >= GONE_MS as i32);
+        let behind_ms = |track: &TrackState, other: &TrackState| {
+            other.newest_ms.wrapping_sub(track.newest_ms).cast_signed()
+        };
+        let is_gone =
+            |track: &TrackState| self.0.iter().any(|other| behind_ms(track, other) >= GONE_MS as i32);
         self.0.iter().filter(|track| !is_gone(track)).map(|track| track.id).min()
     }
 
@@ -87,7 +89,7 @@ impl Tracks {
                 (is_first, is_new_key_frame)
             }
             None if is_key_frame && self.0.len() < MAX_TRACKS => {
-                self.0.push(Track { id: track, newest_ms: timestamp_ms, key_ms: timestamp_ms });
+                self.0.push(TrackState { id: track, newest_ms: timestamp_ms, key_ms: timestamp_ms });
                 (true, true)
             }
             None => return VideoMessage { is_lead: false, is_first: true, part: KeyFramePart::Elsewhere },

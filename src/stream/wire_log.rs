@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use super::{
     join::{Join, JoinPoint, PointKind},
-    log::{LogWriter, Place},
+    log::{LogWriter, MessagePlace},
     preamble::{Format, Headers, METADATA_MS, Preamble, has},
-    role::{Part, Role},
+    role::{FrameRole, Part},
     segment::{Class, Entry},
     shown::Holds,
     still::Still,
@@ -47,7 +47,7 @@ pub(super) struct WireLog {
 
 /// A frame that has been appended.
 pub(super) struct Written {
-    place: Place,
+    place: MessagePlace,
     /// As this format has it.
     timestamp_ms: u32,
     /// Whether it is the first of all, and a player can begin there without a preamble.
@@ -71,8 +71,8 @@ impl WireLog {
     }
 
     /// Whether a frame is to be appended later: a file has no header of a kind that has not come.
-    pub(super) fn holds_back(&self, role: Role, holds: Holds) -> bool {
-        matches!(role, Role::Header(part) if self.is_file && !has(holds.kinds, part.kind()))
+    pub(super) fn holds_back(&self, role: FrameRole, holds: Holds) -> bool {
+        matches!(role, FrameRole::Header(part) if self.is_file && !has(holds.kinds, part.kind()))
     }
 
     /// Whether it has held back headers of a kind until the first frame of that kind.
@@ -85,7 +85,7 @@ impl WireLog {
         &mut self,
         shared: &StreamLog,
         frame: &Frame,
-        role: Role,
+        role: FrameRole,
         entry: Entry,
         holds: Holds,
     ) -> Written {
@@ -224,7 +224,7 @@ impl WireLog {
         let Join::At(point) = &**join else { return };
         let mut begin = None;
         self.read_from(point, |frame, entry| {
-            let role = Role::of(&frame);
+            let role = FrameRole::of(&frame);
             if !other.holds_back(role, holds) {
                 let appended = other.append(other_shared, &frame, role, entry, holds);
                 begin.get_or_insert(appended);
@@ -283,20 +283,20 @@ impl WireLog {
     }
 
     /// The frame as a file has it: with the time in the file, and with metadata that names the kinds that have come.
-    fn in_file(&mut self, frame: &Frame, role: Role, holds: Holds) -> Frame {
+    fn in_file(&mut self, frame: &Frame, role: FrameRole, holds: Holds) -> Frame {
         let mut frame = frame.clone();
-        if role == Role::Header(Part::Metadata) {
+        if role == FrameRole::Header(Part::Metadata) {
             debug_assert_eq!(frame.timestamp_ms, METADATA_MS);
             if holds.is_settled {
                 frame.payload = script::with_kinds(&frame.payload.to_bytes(), holds.kinds).into();
             }
             return frame;
         }
-        if role == Role::Note {
+        if role == FrameRole::Note {
             return frame;
         }
         // Encoders send headers and data with time 0: media decides where the file begins.
-        let is_media = !matches!(role, Role::Header(_)) && frame.kind != FrameKind::Data;
+        let is_media = !matches!(role, FrameRole::Header(_)) && frame.kind != FrameKind::Data;
         if self.base_ms.is_none() && !is_media {
             frame.timestamp_ms = 0;
             return frame;

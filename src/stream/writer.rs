@@ -10,9 +10,9 @@ use super::{
     log::{LogWriter, Retention},
     memory::Memory,
     preamble::{Headers, METADATA_MS},
-    role::{Part, Role},
+    role::{FrameRole, Part},
     segment::{Class, Entry},
-    shared::Shared,
+    shared::SharedState,
     shown::Media,
     still::{MAX_STILL_BYTES, Still},
     timeline::Timeline,
@@ -114,13 +114,13 @@ impl Writer {
     }
 
     /// A publisher has come.
-    pub(super) fn begin(&mut self, stream: &Shared, now_ms: u64) {
+    pub(super) fn begin(&mut self, stream: &SharedState, now_ms: u64) {
         self.facts.begin(stream, now_ms);
         Form::ALL.iter().for_each(|form| stream.log(*form).begin_epoch());
     }
 
     /// The publisher has gone.
-    pub(super) fn interrupt(&mut self, stream: &Shared) {
+    pub(super) fn interrupt(&mut self, stream: &SharedState) {
         self.facts.write(stream, &self.headers);
         self.timeline.interrupt();
         self.headers.interrupt(!self.players_have_headers);
@@ -146,22 +146,24 @@ impl Writer {
     }
 
     /// Appends a frame to the logs. `now_ms` is the relay's clock.
-    pub(super) fn append(&mut self, stream: &Shared, mut frame: Frame, now_ms: u64) -> Appended {
+    pub(super) fn append(&mut self, stream: &SharedState, mut frame: Frame, now_ms: u64) -> Appended {
         if self.logs.iter().flatten().any(|log| !log.has_room_for(&frame)) {
             return Appended::NoRoom;
         }
-        let role = Role::of(&frame);
+        let role = FrameRole::of(&frame);
         self.facts.saw(&frame, now_ms);
         match role {
             // For a repeated header FFmpeg makes a new decoder, and Matroska a new track.
-            Role::Header(part) if self.headers.has(part, &frame.payload) => return Appended::Dropped,
-            Role::Header(part) => {
+            FrameRole::Header(part) if self.headers.has(part, &frame.payload) => return Appended::Dropped,
+            FrameRole::Header(part) => {
                 let is_new = self.headers.update(part, &frame.payload);
                 if self.players_have_headers && !is_new {
                     return Appended::Dropped;
                 }
             }
-            Role::InterFrame(track) if !self.tracks.can_decode(track, false) => return Appended::Dropped,
+            FrameRole::InterFrame(track) if !self.tracks.can_decode(track, false) => {
+                return Appended::Dropped;
+            }
             _ => {}
         }
         let (timestamp_ms, video) = self.note(&frame, role, now_ms);
@@ -170,9 +172,9 @@ impl Writer {
             self.note_frame_rate(timestamp_ms);
         }
         // Metadata has no time of its own.
-        let is_timed = !matches!(role, Role::Header(Part::Metadata) | Role::Note);
+        let is_timed = !matches!(role, FrameRole::Header(Part::Metadata) | FrameRole::Note);
         self.open_and_close(stream, is_timed.then_some(timestamp_ms), now_ms);
-        if matches!(role, Role::KeyFrame(_) | Role::InterFrame(_) | Role::Audio(_)) {
+        if matches!(role, FrameRole::KeyFrame(_) | FrameRole::InterFrame(_) | FrameRole::Audio(_)) {
             self.headers.media_came();
         }
         let is_first_of_kind = self.note_kind(stream, role, frame.kind, now_ms);
@@ -196,7 +198,7 @@ impl Writer {
             if is_first_of_kind && log.has_held_back() {
                 let header = Entry { class: Class::Data, ..entry };
                 for frame in self.headers.of_kind(frame.kind, timestamp_ms) {
-                    let appended = log.append(shared, &frame, Role::Other, header, holds);
+                    let appended = log.append(shared, &frame, FrameRole::Other, header, holds);
                     log.retire(shared, &appended, now_ms);
                 }
             }
@@ -217,9 +219,9 @@ impl Writer {
         self.wait_for_key_frame(stream, has_lost_join);
         self.facts.write_if_due(stream, &self.headers, now_ms);
         match role {
-            Role::KeyFrame(_) | Role::InterFrame(_) => Appended::Due,
+            FrameRole::KeyFrame(_) | FrameRole::InterFrame(_) => Appended::Due,
             _ if self.has_video(now_ms) => Appended::MayWait,
-            Role::Header(_) | Role::Audio(_) | Role::Note | Role::Other => Appended::Due,
+            FrameRole::Header(_) | FrameRole::Audio(_) | FrameRole::Note | FrameRole::Other => Appended::Due,
         }
     }
 
@@ -238,7 +240,7 @@ impl Writer {
     }
 
     /// Gives up what is beyond the logs' shares, where memory is short. True if something was given up.
-    pub(super) fn relieve(&mut self, stream: &Shared, now_ms: u64) -> bool {
+    pub(super) fn relieve(&mut self, stream: &SharedState, now_ms: u64) -> bool {
         let before_bytes = self.log_bytes();
         let mut has_lost_join = [false; Form::COUNT];
         for (log, form) in self.logs.iter_mut().zip(Form::ALL) {
@@ -251,7 +253,7 @@ impl Writer {
 
     /// Logs whose join point is no longer kept: with video that is because its group of pictures has outgrown the
     /// buffer, or its share of the memory.
-    fn wait_for_key_frame(&mut self, stream: &Shared, has_lost_join: [bool; Form::COUNT]) {
+    fn wait_for_key_frame(&mut self, stream: &SharedState, has_lost_join: [bool; Form::COUNT]) {
         let has_video = !self.tracks.is_empty();
         for (log, form) in self.logs.iter_mut().zip(Form::ALL).filter(|(_, form)| has_lost_join[form.index()])
         {
@@ -275,25 +277,25 @@ impl Writer {
 
     /// Takes note of a frame, with the time that its publisher gave it. Returns its time in the stream, and what it is
     /// among the video messages.
-    fn note(&mut self, frame: &Frame, role: Role, now_ms: u64) -> (u32, Option<VideoMessage>) {
+    fn note(&mut self, frame: &Frame, role: FrameRole, now_ms: u64) -> (u32, Option<VideoMessage>) {
         match role {
-            Role::Header(Part::Metadata) | Role::Note => (METADATA_MS, None),
-            Role::KeyFrame(track) | Role::InterFrame(track) => {
+            FrameRole::Header(Part::Metadata) | FrameRole::Note => (METADATA_MS, None),
+            FrameRole::KeyFrame(track) | FrameRole::InterFrame(track) => {
                 self.video_ms = now_ms;
-                let is_key_frame = matches!(role, Role::KeyFrame(_));
+                let is_key_frame = matches!(role, FrameRole::KeyFrame(_));
                 let timestamp_ms = self.timeline.media((frame.kind, track), frame.timestamp_ms, now_ms);
                 let video = self.tracks.saw(track, is_key_frame, timestamp_ms);
                 self.facts.saw_video(frame, track, video, self.tracks.len());
                 (timestamp_ms, Some(video))
             }
-            Role::Audio(track) => {
+            FrameRole::Audio(track) => {
                 self.facts.saw_audio(frame, track);
                 (self.timeline.media((frame.kind, track), frame.timestamp_ms, now_ms), None)
             }
-            Role::Other if frame.kind != FrameKind::Data => {
+            FrameRole::Other if frame.kind != FrameKind::Data => {
                 (self.timeline.media((frame.kind, 0), frame.timestamp_ms, now_ms), None)
             }
-            Role::Header(_) | Role::Other => (self.timeline.header(frame.timestamp_ms), None),
+            FrameRole::Header(_) | FrameRole::Other => (self.timeline.header(frame.timestamp_ms), None),
         }
     }
 
@@ -304,8 +306,9 @@ impl Writer {
     }
 
     /// Takes note of the kinds of media. True where this is the first frame of its kind.
-    fn note_kind(&mut self, stream: &Shared, role: Role, kind: FrameKind, now_ms: u64) -> bool {
-        let is_media = matches!(role, Role::KeyFrame(_) | Role::InterFrame(_) | Role::Audio(_));
+    fn note_kind(&mut self, stream: &SharedState, role: FrameRole, kind: FrameKind, now_ms: u64) -> bool {
+        let is_media =
+            matches!(role, FrameRole::KeyFrame(_) | FrameRole::InterFrame(_) | FrameRole::Audio(_));
         let is_first = is_media && self.media.saw(kind, now_ms);
         if is_first {
             stream.set_media(self.media);
@@ -329,7 +332,7 @@ impl Writer {
     /// Keeps the video since the key frame of a stream whose video stands still while its audio goes on.
     fn note_still(
         &mut self,
-        stream: &Shared,
+        stream: &SharedState,
         frame: &Frame,
         begins: bool,
         is_audio_point: bool,
@@ -358,14 +361,15 @@ impl Writer {
     }
 
     /// Whether players can begin with this frame where no key frame is held.
-    fn is_audio_point(&mut self, role: Role, now_ms: u64) -> bool {
+    fn is_audio_point(&mut self, role: FrameRole, now_ms: u64) -> bool {
         let moved_ms = *self.moved_ms.get_or_insert(now_ms);
-        matches!(role, Role::Audio(_) | Role::Other) && now_ms.saturating_sub(moved_ms) >= AUDIO_POINT_MS
+        matches!(role, FrameRole::Audio(_) | FrameRole::Other)
+            && now_ms.saturating_sub(moved_ms) >= AUDIO_POINT_MS
     }
 
     /// Begins the logs that readers have come for, and ends those that have no reader any more, or whose times cannot
     /// count further.
-    fn open_and_close(&mut self, stream: &Shared, timestamp_ms: Option<u32>, now_ms: u64) {
+    fn open_and_close(&mut self, stream: &SharedState, timestamp_ms: Option<u32>, now_ms: u64) {
         let (rtmp, others) = self.logs.split_at_mut(1);
         let Some(rtmp) = &rtmp[0] else { return };
         for (log, form) in others.iter_mut().zip(&Form::ALL[1..]) {
@@ -402,11 +406,11 @@ impl Writer {
     }
 }
 
-fn class(role: Role, kind: FrameKind, video: Option<VideoMessage>) -> Class {
+fn class(role: FrameRole, kind: FrameKind, video: Option<VideoMessage>) -> Class {
     match (video.map(|video| video.part), role, kind) {
         (Some(KeyFramePart::Begins), ..) => Class::KeyFrame,
         (Some(KeyFramePart::Continues), ..) => Class::KeyFrameRest,
-        (_, Role::Header(_), _) | (_, _, FrameKind::Data) => Class::Data,
+        (_, FrameRole::Header(_), _) | (_, _, FrameKind::Data) => Class::Data,
         (_, _, FrameKind::Video) => Class::Video,
         (_, _, FrameKind::Audio) => Class::Audio,
     }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use fanfare::flv::Frame;
-use fanfare::rtmp::chunk::{ChunkSize, Decoder, Limits, Message};
+use fanfare::rtmp::chunk::{ChunkLimits, ChunkSize, Decoder, Message};
 use fanfare::rtmp::client::{Client, ClientConfig, Event, Role};
 use fanfare::rtmp::command::Command;
 use fanfare::rtmp::handshake::PACKET_LEN;
@@ -277,7 +277,7 @@ impl Crowd {
     pub fn tap(&mut self, id: Id) {
         let tap = Tap {
             handshake_left: 1 + 2 * PACKET_LEN,
-            decoder: Decoder::new(Limits::default()),
+            decoder: Decoder::new(ChunkLimits::default()),
             messages: Vec::new(),
         };
         self[id].tap = Some(tap);

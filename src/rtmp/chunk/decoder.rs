@@ -5,7 +5,7 @@
 use super::assembly::RECEIVE_BUFFER_BYTES;
 use super::chunk_stream::ChunkStream;
 use super::header::{Continuation, Fields, Header, HeaderBytes, MAX_HEADER_BYTES};
-use super::{ChunkSize, Error, Limits, Message};
+use super::{ChunkLimits, ChunkSize, Error, Message};
 use crate::flv::Run;
 use bytes::Bytes;
 
@@ -13,8 +13,8 @@ use bytes::Bytes;
 ///
 /// ```
 /// # use bytes::Bytes;
-/// # use fanfare_rtmp::rtmp::chunk::{Decoder, Limits};
-/// let mut decoder = Decoder::new(Limits::default());
+/// # use fanfare_rtmp::rtmp::chunk::{ChunkLimits, Decoder};
+/// let mut decoder = Decoder::new(ChunkLimits::default());
 /// decoder.feed(Bytes::from_static(b"\x02\0\0\0\0\0\x04\x05\0\0\0\0\x00\x26\x25"));
 /// assert!(decoder.next()?.is_none());
 /// decoder.feed(Bytes::from_static(b"\xA0"));
@@ -24,8 +24,8 @@ use bytes::Bytes;
 #[derive(Debug)]
 pub struct Decoder {
     /// The limits now, and those of a connection whose media is wanted.
-    limits: Limits,
-    limits_with_media: Limits,
+    limits: ChunkLimits,
+    limits_with_media: ChunkLimits,
     /// Whether the payload of media is wanted.
     wants_media: bool,
     chunk_size: ChunkSize,
@@ -55,7 +55,7 @@ struct OpenChunk {
 
 impl Decoder {
     /// For the start of a connection, with the initial chunk size of 128.
-    pub fn new(limits: Limits) -> Self {
+    pub fn new(limits: ChunkLimits) -> Self {
         Self {
             limits,
             limits_with_media: limits,
@@ -443,7 +443,7 @@ mod tests {
     }
 
     fn decode_reads<'a>(reads: impl IntoIterator<Item = &'a [u8]>) -> Result<Vec<Seen>, Error> {
-        let mut decoder = Decoder::new(Limits::default());
+        let mut decoder = Decoder::new(ChunkLimits::default());
         let (mut seen, mut fed) = (Vec::new(), 0);
         for read in reads {
             decoder.feed(Bytes::copy_from_slice(read));
@@ -510,7 +510,7 @@ mod tests {
     fn a_message_in_many_chunks_of_one_read_is_one_run_of_it() {
         let wire = wire("06 000000 0001F4 09 01000000 01*128 C6 02*128 C6 03*128 C6 04*116 06 000001");
         let read = Bytes::from(wire);
-        let mut decoder = Decoder::new(Limits::default());
+        let mut decoder = Decoder::new(ChunkLimits::default());
         decoder.feed(read.clone());
         let message = decoder.next().unwrap().unwrap();
         assert_eq!(message.payload.run_count(), 1);
@@ -776,7 +776,7 @@ mod tests {
 
     #[test]
     fn an_announced_length_uses_no_memory() {
-        let mut decoder = Decoder::new(Limits::default());
+        let mut decoder = Decoder::new(ChunkLimits::default());
         decoder.feed(wire("06 000000 FFFFFF 09 01000000 AA").into());
         assert!(decoder.next().unwrap().is_none());
         assert_eq!(decoder.partial_bytes, 1);
@@ -785,7 +785,7 @@ mod tests {
     /// A decoder of a connection that publishes nothing, and one of a publisher.
     fn decoders() -> [Decoder; 2] {
         [false, true].map(|wants_media| {
-            let mut decoder = Decoder::new(Limits::default());
+            let mut decoder = Decoder::new(ChunkLimits::default());
             decoder.set_wants_media(wants_media);
             decoder
         })
@@ -886,7 +886,7 @@ mod tests {
                 |stream: u8| [&[stream, 0, 0, 0, 0, 0xFF, 0xFF, 20, 0, 0, 0, 0][..], &vec![1; body]].concat();
             (0..count).flat_map(|stream| chunk(3 + stream)).collect::<Vec<_>>().into()
         };
-        let mut limits = Limits::default();
+        let mut limits = ChunkLimits::default();
         limits.message_bytes.command = 1 << 20;
         for (wants_media, count, body, is_free) in [
             (false, 1, 1, true),
@@ -921,7 +921,7 @@ mod tests {
         for (message_type_id, limit) in
             [(9, 40), (22, 40), (8, 30), (18, 20), (15, 20), (20, 10), (17, 10), (99, 10)]
         {
-            let mut decoder = Decoder::new(Limits { message_bytes, ..Limits::default() });
+            let mut decoder = Decoder::new(ChunkLimits { message_bytes, ..ChunkLimits::default() });
             let at = wire(&format!("06 000000 {limit:06X} {message_type_id:02X} 01000000 AA*{limit}"));
             let position = at.len() as u64;
             let past = wire(&format!("06 000000 {:06X} {message_type_id:02X} 01000000", limit + 1));
@@ -942,14 +942,14 @@ mod tests {
             decoder.feed(three.clone().into());
             decoder.next().map(|message| message.is_some())
         };
-        assert_eq!(result(Limits { partial_messages: 3, ..Limits::default() }), Ok(false));
+        assert_eq!(result(ChunkLimits { partial_messages: 3, ..ChunkLimits::default() }), Ok(false));
         assert_eq!(
-            result(Limits { partial_messages: 2, ..Limits::default() }),
+            result(ChunkLimits { partial_messages: 2, ..ChunkLimits::default() }),
             Err(Error::PartialMessages { position: 280, limit: 2 })
         );
-        assert_eq!(result(Limits { partial_bytes: 384, ..Limits::default() }), Ok(false));
+        assert_eq!(result(ChunkLimits { partial_bytes: 384, ..ChunkLimits::default() }), Ok(false));
         assert_eq!(
-            result(Limits { partial_bytes: 383, ..Limits::default() }),
+            result(ChunkLimits { partial_bytes: 383, ..ChunkLimits::default() }),
             Err(Error::PartialBytes { position: 420, limit: 383 })
         );
     }
@@ -957,7 +957,7 @@ mod tests {
     #[test]
     fn finished_and_aborted_messages_count_towards_no_limit() {
         let mut decoder =
-            Decoder::new(Limits { partial_messages: 2, partial_bytes: 300, ..Limits::default() });
+            Decoder::new(ChunkLimits { partial_messages: 2, partial_bytes: 300, ..ChunkLimits::default() });
         let round = wire(
             "06 000028 000090 09 01000000 AA*128
              02 000000 000004 02 00000000 00000006
@@ -972,7 +972,7 @@ mod tests {
 
     #[test]
     fn chunk_streams_are_bounded() {
-        let mut decoder = Decoder::new(Limits { chunk_streams: 2, ..Limits::default() });
+        let mut decoder = Decoder::new(ChunkLimits { chunk_streams: 2, ..ChunkLimits::default() });
         let one = |id: u8| wire(&format!("{id:02X} 000000 000001 09 01000000 AA"));
         decoder.feed([one(3), one(4), one(3), one(5)].concat().into());
         assert_eq!(drain(&mut decoder), Err(Error::ChunkStreams { position: 39, limit: 2 }));
@@ -980,7 +980,7 @@ mod tests {
 
     #[test]
     fn bytes_fed_before_the_previous_ones_are_read_are_not_lost() {
-        let mut decoder = Decoder::new(Limits::default());
+        let mut decoder = Decoder::new(ChunkLimits::default());
         let two = wire("04 000001 000002 08 01000000 AA01 84 000001 AA02 84 0000");
         decoder.feed(two.into());
         assert_eq!(decoder.next().unwrap().unwrap().timestamp_ms, 1);
@@ -992,7 +992,7 @@ mod tests {
     #[test]
     fn a_message_in_thousands_of_reads_is_complete() {
         let wire = wire("06 000000 001000 09 01000000 01*128");
-        let mut decoder = Decoder::new(Limits::default());
+        let mut decoder = Decoder::new(ChunkLimits::default());
         decoder.feed(wire.into());
         assert!(decoder.next().unwrap().is_none());
         for i in 1..32u8 {

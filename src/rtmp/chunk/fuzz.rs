@@ -1,6 +1,6 @@
 //! The check of the fuzz target, which the property tests use as well.
 
-use super::{Decoder, Error, Limits};
+use super::{ChunkLimits, Decoder, Error};
 use bytes::Bytes;
 
 /// Decodes `data` in one read, in pieces and byte by byte, and panics if the results differ or a limit is exceeded; for a
@@ -32,7 +32,7 @@ const MAX_MEMORY_WITHOUT_MEDIA: usize = 40 << 10;
 type Decoded = (Vec<(u32, u32, u8, u32, Bytes)>, Option<Error>);
 
 fn decode<'a>(reads: impl Iterator<Item = &'a [u8]>, wants_media: bool) -> Decoded {
-    let mut decoder = Decoder::new(Limits::default());
+    let mut decoder = Decoder::new(ChunkLimits::default());
     decoder.set_wants_media(wants_media);
     let mut messages = Vec::new();
     for read in reads {

@@ -81,7 +81,7 @@ impl ChunkStreamId {
 
 /// Limits on what a peer may send. Announced lengths use no memory, only received bytes do.
 #[derive(Clone, Copy, Debug)]
-pub struct Limits {
+pub struct ChunkLimits {
     /// The maximum length of one message, by its kind.
     pub message_bytes: MessageBytes,
     /// Unfinished messages. Real peers interleave two or three (audio and commands within a video frame). Each keeps up to
@@ -94,7 +94,7 @@ pub struct Limits {
     pub chunk_streams: usize,
 }
 
-impl Limits {
+impl ChunkLimits {
     /// For a connection that publishes nothing: a `connect` has 2 KiB, a `play` with a token 4 KiB, and its media is dropped.
     fn without_media(self) -> Self {
         let MessageBytes { command, .. } = self.message_bytes;
@@ -141,7 +141,7 @@ impl Default for MessageBytes {
     }
 }
 
-impl Default for Limits {
+impl Default for ChunkLimits {
     fn default() -> Self {
         Self {
             message_bytes: MessageBytes::default(),
@@ -174,7 +174,7 @@ pub enum Error {
         /// The chunk stream.
         chunk_stream_id: u32,
     },
-    /// [`Limits::message_bytes`].
+    /// [`ChunkLimits::message_bytes`].
     #[error("a message of {length} bytes is announced, {limit} are allowed")]
     MessageBytes {
         /// The start of the header.
@@ -184,7 +184,7 @@ pub enum Error {
         /// The limit.
         limit: u32,
     },
-    /// [`Limits::chunk_streams`].
+    /// [`ChunkLimits::chunk_streams`].
     #[error("more than {limit} chunk streams")]
     ChunkStreams {
         /// The start of the header.
@@ -192,7 +192,7 @@ pub enum Error {
         /// The limit.
         limit: usize,
     },
-    /// [`Limits::partial_messages`].
+    /// [`ChunkLimits::partial_messages`].
     #[error("more than {limit} unfinished messages")]
     PartialMessages {
         /// The start of the header.
@@ -200,7 +200,7 @@ pub enum Error {
         /// The limit.
         limit: usize,
     },
-    /// [`Limits::partial_bytes`].
+    /// [`ChunkLimits::partial_bytes`].
     #[error("unfinished messages of more than {limit} bytes together")]
     PartialBytes {
         /// The end of the bytes that were read.

@@ -1,7 +1,7 @@
 //! Encoded messages decode to themselves, whichever header types a sender chooses, however it interleaves its chunks and
 //! wherever the reads end. The generators prefer the limits of the wire's fields.
 
-use super::{ChunkSize, Decoder, Encoder, Limits, MediaFormat, Message};
+use super::{ChunkLimits, ChunkSize, Decoder, Encoder, MediaFormat, Message};
 use crate::flv::{Frame, FrameKind, Payload, Run, WireFormat};
 use bytes::Bytes;
 use proptest::prelude::*;
@@ -152,7 +152,7 @@ fn set_chunk_size(size: u32) -> Vec<u8> {
 }
 
 fn decode(wire: &[u8], reads: &[usize]) -> Vec<TestMessage> {
-    let mut decoder = Decoder::new(Limits::default());
+    let mut decoder = Decoder::new(ChunkLimits::default());
     let (mut rest, mut lengths) = (wire, reads.iter().cycle());
     let mut messages = Vec::new();
     while !rest.is_empty() {

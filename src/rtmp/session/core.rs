@@ -7,13 +7,13 @@ use bytes::Bytes;
 use super::{
     aggregate::Aggregate,
     connect::Connect,
-    open_question::{About, Question},
     output::{CloseReason, Output},
+    pending_question::{PendingCall, PendingQuestion},
     question::{Answer, QuestionId},
     streams::{MessageStreamId, Streams},
 };
 use crate::amf0::Value;
-use crate::rtmp::chunk::{Limits, Message};
+use crate::rtmp::chunk::{ChunkLimits, Message};
 use crate::rtmp::command::{Command, information, redirection};
 use crate::rtmp::error::{Error, ErrorKind};
 use crate::rtmp::handshake;
@@ -25,7 +25,7 @@ use crate::rtmp::name;
 #[derive(Clone, Debug, Default)]
 pub struct SessionConfig {
     /// Limits on messages, chunk streams and unfinished messages.
-    pub limits: Limits,
+    pub limits: ChunkLimits,
 }
 
 /// The server's end of one connection.
@@ -39,7 +39,7 @@ pub struct Session {
     /// The message stream that the peer plays on, if it plays.
     pub(super) plays_on: Option<MessageStreamId>,
     /// The open question.
-    pub(super) question: Option<Box<Question>>,
+    pub(super) question: Option<Box<PendingQuestion>>,
     pub(super) newest_question: QuestionId,
     /// Whether a `publish` or `play` has had a key: from then on the app alone is not a stream name.
     pub(super) has_named_a_key: bool,
@@ -162,11 +162,13 @@ impl Session {
         }
         let Some(open) = self.question.take_if(|open| open.id == question) else { return false };
         match open.about {
-            About::Connect(connect) => self.answer_connect(connect, answer),
-            About::Publish { message_stream_id, name } => {
+            PendingCall::Connect(connect) => self.answer_connect(connect, answer),
+            PendingCall::Publish { message_stream_id, name } => {
                 self.answer_publish(message_stream_id, name, answer);
             }
-            About::Play { message_stream_id, resets } => self.answer_play(message_stream_id, resets, answer),
+            PendingCall::Play { message_stream_id, resets } => {
+                self.answer_play(message_stream_id, resets, answer)
+            }
         }
         true
     }
@@ -182,7 +184,7 @@ impl Session {
     pub fn close(&mut self, code: &str, description: &str) -> bool {
         let question = self.question.take();
         let question_on = question.as_ref().and_then(|question| question.message_stream_id());
-        if let Some(About::Connect(connect)) = question.map(|question| question.about) {
+        if let Some(PendingCall::Connect(connect)) = question.map(|question| question.about) {
             self.outputs.clear();
             self.deny_connect(connect, code, description);
             return true;
@@ -358,11 +360,11 @@ impl Session {
     }
 
     /// Opens a question. None is open, since no message is read while one is.
-    pub(super) fn ask(&mut self, about: About) -> QuestionId {
+    pub(super) fn ask(&mut self, about: PendingCall) -> QuestionId {
         // After 2^32 questions an id is used again; the answer to the first of them is not that late.
         self.newest_question = QuestionId(self.newest_question.0.wrapping_add(1));
         let id = self.newest_question;
-        self.question = Some(Box::new(Question { id, about }));
+        self.question = Some(Box::new(PendingQuestion { id, about }));
         id
     }
 

@@ -4,7 +4,7 @@
 use bytes::Bytes;
 
 use super::{Answer, Connect, Output, QuestionId, Session, SessionConfig};
-use crate::rtmp::chunk::{Decoder, Limits, fuzz::pieces};
+use crate::rtmp::chunk::{ChunkLimits, Decoder, fuzz::pieces};
 use crate::rtmp::command::{self, Command};
 use crate::rtmp::error::Error;
 use crate::rtmp::message::type_id;
@@ -86,7 +86,7 @@ fn outcome<'a>(pieces: impl Iterator<Item = &'a [u8]>, plan: Plan, is_late: bool
         plan,
         is_late,
         question: None,
-        sent: Decoder::new(Limits::default()),
+        sent: Decoder::new(ChunkLimits::default()),
         handshake_bytes: HELLO.len(),
         lines: Vec::new(),
     };

@@ -2,8 +2,8 @@
 
 use super::{
     core::Session,
-    open_question::{About, Question, Requested},
     output::Output,
+    pending_question::{PendingCall, PendingQuestion, Requested},
     question::{Answer, PlayRequest},
     streams::MessageStreamId,
 };
@@ -21,7 +21,8 @@ impl Session {
     ///
     /// Does nothing if the peer does not play.
     pub fn fail_play(&mut self, code: &str, description: &str) {
-        let is_about_play = |question: &mut Box<Question>| matches!(question.about, About::Play { .. });
+        let is_about_play =
+            |question: &mut Box<PendingQuestion>| matches!(question.about, PendingCall::Play { .. });
         let requested = self.question.take_if(is_about_play);
         let requested_on = requested.and_then(|question| question.message_stream_id());
         if let Some(id) = self.plays_on.take().or(requested_on) {
@@ -70,7 +71,7 @@ impl Session {
             Requested::Stream(Address { name, query }) => {
                 self.stop_play();
                 let resets = command.flag_or(3, false).unwrap_or(false);
-                let question = self.ask(About::Play { message_stream_id: id, resets });
+                let question = self.ask(PendingCall::Play { message_stream_id: id, resets });
                 let request = PlayRequest { question, message_stream_id: id, name, query };
                 self.outputs.push_back(Output::Play(request));
             }

@@ -2,8 +2,8 @@
 
 use super::{
     core::Session,
-    open_question::{About, Question, Requested},
     output::Output,
+    pending_question::{PendingCall, PendingQuestion, Requested},
     question::{Answer, PublishRequest},
     streams::{MAX_PUBLICATIONS, MessageStreamId},
 };
@@ -21,7 +21,7 @@ impl Session {
     ///
     /// Does nothing if there is no such publish.
     pub fn end_publish(&mut self, message_stream_id: MessageStreamId, code: &str, description: &str) {
-        let is_about_it = |question: &mut Box<Question>| matches!(question.about, About::Publish { message_stream_id: id, .. } if id == message_stream_id);
+        let is_about_it = |question: &mut Box<PendingQuestion>| matches!(question.about, PendingCall::Publish { message_stream_id: id, .. } if id == message_stream_id);
         let was_requested = self.question.take_if(is_about_it).is_some();
         if was_requested || self.streams.end(message_stream_id).is_some() {
             self.link.set_wants_media(self.streams.published_count() > 0);
@@ -58,7 +58,7 @@ impl Session {
                 self.refuse(id, "NetStream.Publish.Denied", &description);
             }
             Requested::Stream(Address { name, query }) => {
-                let question = self.ask(About::Publish { message_stream_id: id, name: name.clone() });
+                let question = self.ask(PendingCall::Publish { message_stream_id: id, name: name.clone() });
                 let request = PublishRequest { question, message_stream_id: id, name, query };
                 self.outputs.push_back(Output::Publish(request));
             }

@@ -13,12 +13,12 @@ pub(super) struct Streams {
     given: u64,
     /// The message stream that was created last.
     newest: MessageStreamId,
-    publications: Vec<Published>,
+    publications: Vec<PublishedStream>,
 }
 
 /// A stream that the peer publishes.
 #[derive(Debug)]
-pub(super) struct Published {
+pub(super) struct PublishedStream {
     pub id: MessageStreamId,
     /// The name that the client uses.
     name: StreamName,
@@ -54,11 +54,11 @@ impl Streams {
     /// Begins to publish. The previous publish on this message stream must have ended.
     pub fn publish(&mut self, id: MessageStreamId, name: StreamName, other_name: Option<StreamName>) {
         debug_assert!(!self.is_published(id));
-        self.publications.push(Published { id, name, other_name: other_name.map(Box::new) });
+        self.publications.push(PublishedStream { id, name, other_name: other_name.map(Box::new) });
     }
 
     /// Ends the publish on this message stream.
-    pub fn end(&mut self, id: MessageStreamId) -> Option<Published> {
+    pub fn end(&mut self, id: MessageStreamId) -> Option<PublishedStream> {
         let at = self.publications.iter().position(|it| it.id == id)?;
         let ended = self.publications.remove(at);
         if self.publications.is_empty() {
@@ -68,7 +68,7 @@ impl Streams {
     }
 
     /// Ends all.
-    pub fn end_all(&mut self) -> Vec<Published> {
+    pub fn end_all(&mut self) -> Vec<PublishedStream> {
         std::mem::take(&mut self.publications)
     }
 
@@ -110,7 +110,7 @@ impl Streams {
         let names = self.publications.iter().map(|it| {
             text(&it.name) + it.other_name.as_ref().map_or(0, |name| size_of::<StreamName>() + text(name))
         });
-        self.publications.capacity() * size_of::<Published>() + names.sum::<usize>()
+        self.publications.capacity() * size_of::<PublishedStream>() + names.sum::<usize>()
     }
 }
 

@@ -3,8 +3,8 @@
 use super::{
     connect::Connect,
     core::Session,
-    open_question::About,
     output::{CloseReason, Output},
+    pending_question::PendingCall,
     question::{Answer, ConnectRequest},
 };
 use crate::amf0::Value;
@@ -21,7 +21,7 @@ impl Session {
             return Err(self.link.violation(ErrorKind::ConnectedTwice));
         }
         let connect = Connect::parse(command).map_err(|error| self.link.violation(error))?;
-        let question = self.ask(About::Connect(Box::new(connect)));
+        let question = self.ask(PendingCall::Connect(Box::new(connect)));
         let request = ConnectRequest::new(question, &command.object);
         self.outputs.push_back(Output::Connect(Box::new(request)));
         Ok(())

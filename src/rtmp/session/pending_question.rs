@@ -5,14 +5,14 @@ use crate::rtmp::name::{self, Address, StreamName};
 
 /// An open question.
 #[derive(Debug)]
-pub(super) struct Question {
+pub(super) struct PendingQuestion {
     pub id: QuestionId,
-    pub about: About,
+    pub about: PendingCall,
 }
 
 /// What a question is about, and the data that its answer needs.
 #[derive(Debug)]
-pub(super) enum About {
+pub(super) enum PendingCall {
     Connect(Box<Connect>),
     Publish {
         message_stream_id: MessageStreamId,
@@ -33,12 +33,12 @@ pub(super) enum Requested {
     Invalid(name::Error),
 }
 
-impl Question {
+impl PendingQuestion {
     /// The message stream of the `publish` or `play`.
     pub fn message_stream_id(&self) -> Option<MessageStreamId> {
         match self.about {
-            About::Connect(_) => None,
-            About::Publish { message_stream_id, .. } | About::Play { message_stream_id, .. } => {
+            PendingCall::Connect(_) => None,
+            PendingCall::Publish { message_stream_id, .. } | PendingCall::Play { message_stream_id, .. } => {
                 Some(message_stream_id)
             }
         }
@@ -47,9 +47,9 @@ impl Question {
     /// Memory, bytes.
     pub fn memory_bytes(&self) -> usize {
         let about = match &self.about {
-            About::Connect(connect) => connect.memory_bytes(),
-            About::Publish { name, .. } => name.app.capacity() + name.name.capacity(),
-            About::Play { .. } => 0,
+            PendingCall::Connect(connect) => connect.memory_bytes(),
+            PendingCall::Publish { name, .. } => name.app.capacity() + name.name.capacity(),
+            PendingCall::Play { .. } => 0,
         };
         size_of::<Self>() + about
     }
