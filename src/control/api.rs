@@ -27,7 +27,7 @@ use super::{
 use crate::{
     endpoint::{
         self, Protocol, ReasonKind,
-        report::{ConnectionReport, CoreReport, Role, StreamReport},
+        report::{ConnectionReport, ConnectionRole, CoreReport, StreamReport},
     },
     stream::{self, MemoryKind},
 };
@@ -52,9 +52,12 @@ pub(super) fn router(control: Arc<Control>) -> Router {
         .route("/api/v1/streams", get(streams))
         .route("/api/v1/streams/{*name}", get(stream))
         .route("/api/v1/players", get(players))
-        .route("/api/v1/players/{id}", delete(|a, b, c, d, e| end(Role::Player, a, b, c, d, e)))
+        .route("/api/v1/players/{id}", delete(|a, b, c, d, e| end(ConnectionRole::Player, a, b, c, d, e)))
         .route("/api/v1/publishers", get(publishers))
-        .route("/api/v1/publishers/{id}", delete(|a, b, c, d, e| end(Role::Publisher, a, b, c, d, e)))
+        .route(
+            "/api/v1/publishers/{id}",
+            delete(|a, b, c, d, e| end(ConnectionRole::Publisher, a, b, c, d, e)),
+        )
         .route("/api/v1/cores", get(cores))
         .route("/api/v1/history", get(samples))
         .route("/api/v1/config", get(config))
@@ -330,7 +333,8 @@ async fn players(
     }
     let all = control.connections.list(&control.relay).await?;
     let is_wanted = |it: &&ConnectionReport| {
-        it.role == Role::Player && page.stream.as_ref().is_none_or(|name| it.stream.as_ref() == Some(name))
+        it.role == ConnectionRole::Player
+            && page.stream.as_ref().is_none_or(|name| it.stream.as_ref() == Some(name))
     };
     let total = all.iter().filter(is_wanted).count();
     let wanted = all.iter().filter(is_wanted).skip(offset).take(limit);
@@ -375,7 +379,8 @@ async fn publishers(
 ) -> JsonResult<PublisherList> {
     let all = control.connections.list(&control.relay).await?;
     let is_shown = |it: &&ConnectionReport| {
-        it.role == Role::Publisher && control.shows(it.stream.as_deref().unwrap_or_default(), granted)
+        it.role == ConnectionRole::Publisher
+            && control.shows(it.stream.as_deref().unwrap_or_default(), granted)
     };
     let publishers = all.iter().filter(is_shown).map(|it| Publisher {
         id: it.id,
@@ -389,7 +394,7 @@ async fn publishers(
 }
 
 async fn end(
-    role: Role,
+    role: ConnectionRole,
     State(control): Shared,
     Extension(client): Extension<Client>,
     Extension(granted): Extension<Granted>,
@@ -400,7 +405,7 @@ async fn end(
         return Err(HttpError::new(StatusCode::UNAUTHORIZED, "this request needs the token of [api] token"));
     }
     let id = id.parse().map_err(|_| HttpError::bad_request("the id is not a number"))?;
-    let stream = rights::parameter(&uri, "stream").filter(|_| role == Role::Publisher);
+    let stream = rights::parameter(&uri, "stream").filter(|_| role == ConnectionRole::Publisher);
     if !control.relay.end(id, role, stream.map(Arc::from)).await? {
         return Err(HttpError::not_found("no such connection"));
     }

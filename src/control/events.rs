@@ -19,7 +19,7 @@ use futures_util::{Stream, StreamExt, stream};
 use serde::Serialize;
 use tokio::sync::broadcast::{self, error::RecvError};
 
-use crate::{endpoint::report::Event, net::Handle};
+use crate::{endpoint::report::RelayEvent, net::Handle};
 
 /// Past events that a new client gets.
 const MAX_PAST: usize = 200;
@@ -31,7 +31,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// Events since the start.
 pub(super) struct Events {
     /// Until [`Events::collect`] takes it.
-    source: Mutex<Option<broadcast::Receiver<Event>>>,
+    source: Mutex<Option<broadcast::Receiver<RelayEvent>>>,
     state: Mutex<State>,
     clients: broadcast::Sender<Arc<NumberedEvent>>,
 }
@@ -52,7 +52,7 @@ struct NumberedEvent {
 struct Body<'a> {
     at: String,
     #[serde(flatten)]
-    event: &'a Event,
+    event: &'a RelayEvent,
 }
 
 impl Events {
@@ -61,7 +61,7 @@ impl Events {
         Self::from(relay.events())
     }
 
-    fn from(source: broadcast::Receiver<Event>) -> Self {
+    fn from(source: broadcast::Receiver<RelayEvent>) -> Self {
         Self {
             source: Mutex::new(Some(source)),
             state: Mutex::default(),
@@ -69,7 +69,7 @@ impl Events {
         }
     }
 
-    fn note(&self, event: &Event, at: SystemTime) {
+    fn note(&self, event: &RelayEvent, at: SystemTime) {
         let at = humantime::format_rfc3339_millis(at).to_string();
         let Ok(json) = serde_json::to_string(&Body { at, event }) else {
             return;
@@ -147,7 +147,7 @@ mod tests {
 
     fn events(count: u64) -> Events {
         let events = Events::from(broadcast::channel(1).1);
-        (0..count).for_each(|_| events.note(&Event::Draining, SystemTime::UNIX_EPOCH));
+        (0..count).for_each(|_| events.note(&RelayEvent::Draining, SystemTime::UNIX_EPOCH));
         events
     }
 
@@ -162,7 +162,7 @@ mod tests {
         let mut stream = Box::pin(events.since(None));
         let past = numbers(&mut stream);
         assert_eq!((past.len(), past[0], past[MAX_PAST - 1]), (MAX_PAST, 8, MAX_PAST as u64 + 7));
-        events.note(&Event::Draining, SystemTime::UNIX_EPOCH);
+        events.note(&RelayEvent::Draining, SystemTime::UNIX_EPOCH);
         assert_eq!(numbers(&mut stream), [MAX_PAST as u64 + 8]);
     }
 
@@ -178,7 +178,7 @@ mod tests {
     fn lost_events_are_a_gap_in_the_numbers() {
         let events = events(2);
         events.note_missed(3);
-        events.note(&Event::Draining, SystemTime::UNIX_EPOCH);
+        events.note(&RelayEvent::Draining, SystemTime::UNIX_EPOCH);
         assert_eq!(numbers(&mut Box::pin(events.since(None))), [1, 2, 6]);
     }
 
@@ -187,7 +187,7 @@ mod tests {
         let events = events(0);
         let peer = ([192, 0, 2, 1], 5).into();
         let stream = "live/a".to_owned();
-        events.note(&Event::Published { id: 7, peer, stream: stream.clone() }, SystemTime::UNIX_EPOCH);
+        events.note(&RelayEvent::Published { id: 7, peer, stream: stream.clone() }, SystemTime::UNIX_EPOCH);
         let json: serde_json::Value = serde_json::from_str(&events.state().past[0].json).unwrap();
         let expected = serde_json::json!({"at": "1970-01-01T00:00:00.000Z", "event": "published", "id": 7,
             "peer": "192.0.2.1:5", "stream": "live/a"});

@@ -10,7 +10,7 @@ use super::{
     io::{Direction, Io},
     memory::CountedBytes,
     reason::Reason,
-    report::Role,
+    report::ConnectionRole,
     session::PeerSession,
     transport::{Transport, TransportKind},
 };
@@ -244,11 +244,11 @@ impl<S> Connection<S> {
     }
 
     /// What it does. A publish that is still being decided makes no publisher.
-    pub(super) fn role(&self) -> Role {
+    pub(super) fn role(&self) -> ConnectionRole {
         match (self.publishing.iter().any(Publishing::is_allowed), &self.playing) {
-            (true, _) => Role::Publisher,
-            (false, Some(_)) => Role::Player,
-            (false, None) => Role::Idle,
+            (true, _) => ConnectionRole::Publisher,
+            (false, Some(_)) => ConnectionRole::Player,
+            (false, None) => ConnectionRole::Idle,
         }
     }
 

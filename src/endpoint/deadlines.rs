@@ -8,7 +8,7 @@ use super::{
     core::{Endpoint, millis},
     io::Io,
     reason::{Reason, ReasonKind},
-    report::Role,
+    report::ConnectionRole,
 };
 
 /// How long a peer has, once the relay has sent its last, to close its side.
@@ -111,7 +111,7 @@ impl<I: Io> Endpoint<I> {
         let config = self.shared.config();
         let limits = &config.limits;
         let connection = &mut self.connections[key];
-        if connection.is_closing() || connection.role() != Role::Idle {
+        if connection.is_closing() || connection.role() != ConnectionRole::Idle {
             return;
         }
         if connection.asked.is_some() {

@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use super::{
     admission::Ticket,
     io::Asked,
-    report::{ConnectionReport, Role},
+    report::{ConnectionReport, ConnectionRole},
     transport::TransportKind,
 };
 use crate::{
@@ -42,7 +42,7 @@ pub enum Mail<S> {
         /// Its number.
         connection_id: u64,
         /// If it has this role.
-        role: Role,
+        role: ConnectionRole,
         /// Of a publisher of several streams, the one of this name alone.
         stream: Option<Arc<str>>,
         /// Whether it was here.

@@ -6,7 +6,7 @@ use super::{
     io::Io,
     log_limits::LineKind,
     reason::{Reason, ReasonKind},
-    report::Event,
+    report::RelayEvent,
 };
 use crate::{fanout::Ended, stream::Start};
 
@@ -24,7 +24,7 @@ impl<I: Io> Endpoint<I> {
         if self.shared.may_log(LineKind::Playing, peer, self.now.ms) {
             tracing::info!(id, %peer, stream = &*name, protocol = protocol.name(), core = self.core, is_live, "playing");
         }
-        self.shared.notify(|| Event::Playing { id, peer, stream: name.to_string(), protocol });
+        self.shared.notify(|| RelayEvent::Playing { id, peer, stream: name.to_string(), protocol });
         let since_ms = self.now.ms;
         connection.playing = Some(Playing { key: player, name, since_ms, bytes_out_before: bytes_out });
     }
@@ -48,7 +48,7 @@ impl<I: Io> Endpoint<I> {
         self.shared.notify(|| {
             let reason = connection.reason.as_ref().map(Reason::to_string);
             let stream = playing.name.into_string();
-            Event::PlayEnded { id, peer, stream, protocol, reason, duration_ms }
+            RelayEvent::PlayEnded { id, peer, stream, protocol, reason, duration_ms }
         });
     }
 

@@ -8,7 +8,7 @@ use super::{
     log_limits::LineKind,
     notify::Pending,
     reason::{Reason, ReasonKind},
-    report::Event,
+    report::RelayEvent,
 };
 use crate::{
     config,
@@ -187,7 +187,7 @@ impl<I: Io> Endpoint<I> {
             self.publishers.push((key, id));
         }
         self.answer_publish(key, message_stream_id, Answer::Allow);
-        self.shared.notify(|| Event::Published { id, peer, stream: name });
+        self.shared.notify(|| RelayEvent::Published { id, peer, stream: name });
         Ok(())
     }
 
@@ -314,7 +314,7 @@ impl<I: Io> Endpoint<I> {
         if self.shared.may_log(LineKind::PublishEnded, peer, now_ms) {
             tracing::info!(id, %peer, stream, reason, bytes, frames, duration_ms, "publish ended");
         }
-        self.shared.notify(|| Event::Unpublished {
+        self.shared.notify(|| RelayEvent::Unpublished {
             id,
             peer,
             stream,

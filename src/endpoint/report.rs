@@ -190,7 +190,7 @@ impl StreamReport {
 /// What a connection does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Role {
+pub enum ConnectionRole {
     /// It has neither published nor played yet.
     Idle,
     /// It publishes a stream.
@@ -209,7 +209,7 @@ pub struct ConnectionReport {
     /// The core that has it.
     pub core: usize,
     /// What it does.
-    pub role: Role,
+    pub role: ConnectionRole,
     /// What it speaks.
     pub protocol: Protocol,
     /// `app/name` of what it publishes or plays.
@@ -227,7 +227,7 @@ pub struct ConnectionReport {
 /// Something that happened.
 #[derive(Clone, Debug, Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
-pub enum Event {
+pub enum RelayEvent {
     /// A publisher has its name.
     Published {
         /// The connection.

@@ -16,7 +16,7 @@ use super::{
     log_limits::{LineKind, LogLimits, Summary},
     memory::Largest,
     pulse::{Pulse, Stalled},
-    report::{CoreReport, Event},
+    report::{CoreReport, RelayEvent},
     vacated::Vacated,
 };
 use crate::{
@@ -57,7 +57,7 @@ pub trait EventSink: Send + Sync {
     /// Whether there is a listener: events are made only if so.
     fn is_wanted(&self) -> bool;
     /// Something happened.
-    fn send(&self, event: Event);
+    fn send(&self, event: RelayEvent);
 }
 
 impl Shared {
@@ -183,7 +183,7 @@ impl Shared {
         tracing::debug!(id, %peer, limit = %refusal, "refused");
         if let Some(refused) = self.admission.refused(refusal, now_ms) {
             tracing::warn!(id, %peer, limit = %refusal, refused, "refused: limit reached");
-            self.notify(|| Event::Refused { peer, limit: refusal.to_string() });
+            self.notify(|| RelayEvent::Refused { peer, limit: refusal.to_string() });
         }
     }
 
@@ -196,7 +196,7 @@ impl Shared {
     }
 
     /// Something happened. `event` is made only if there is a listener.
-    pub(super) fn notify(&self, event: impl FnOnce() -> Event) {
+    pub(super) fn notify(&self, event: impl FnOnce() -> RelayEvent) {
         if self.events.is_wanted() {
             self.events.send(event());
         }
@@ -261,7 +261,7 @@ impl Shared {
     /// The relay is about to end.
     pub fn drain(&self) {
         self.is_draining.store(true, Ordering::Relaxed);
-        self.notify(|| Event::Draining);
+        self.notify(|| RelayEvent::Draining);
     }
 
     /// Whether it is about to end, and takes no new connections.

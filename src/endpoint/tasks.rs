@@ -8,7 +8,7 @@ use super::{
     mail::{HttpPlayer, Mail},
     protocol::Protocol,
     reason::{Reason, ReasonKind},
-    report::{ConnectionReport, Followed, Role},
+    report::{ConnectionReport, ConnectionRole, Followed},
     session::{Body, PeerSession},
 };
 use crate::stream::{ConnectionRef, Form, NameNotice};
@@ -84,7 +84,7 @@ impl<I: Io> Endpoint<I> {
     }
 
     /// Ends a connection because the operator wants it. False where there is none of that number and role.
-    fn kick(&mut self, connection_id: u64, role: Role, stream: Option<&str>) -> bool {
+    fn kick(&mut self, connection_id: u64, role: ConnectionRole, stream: Option<&str>) -> bool {
         // An operator's request is rare: it may walk over all of them.
         let found = self.connections.iter().find(|(_, connection)| connection.id == connection_id);
         let Some(key) = found.map(|(key, _)| key) else { return false };
@@ -94,7 +94,7 @@ impl<I: Io> Endpoint<I> {
         }
         let (code, description) = ("NetStream.Publish.Denied", "Ended by the operator.");
         let reason = Reason::from(ReasonKind::Kicked);
-        if let (Role::Publisher, Some(stream)) = (role, stream) {
+        if let (ConnectionRole::Publisher, Some(stream)) = (role, stream) {
             let named = connection.publishing.iter().find(|it| it.name.to_string() == stream);
             let Some(message_stream_id) = named.map(|it| it.message_stream_id) else { return false };
             self.end_publication(key, message_stream_id, code, description, reason);
@@ -117,7 +117,7 @@ impl<I: Io> Endpoint<I> {
         let report = |stream, since_ms| self.report_one(connection, stream, since_ms);
         let published = connection.publishing.iter().filter(|it| it.is_allowed());
         match (connection.role(), &connection.playing) {
-            (Role::Publisher, _) => {
+            (ConnectionRole::Publisher, _) => {
                 published.map(|it| report(Some(it.name.to_string()), it.since_ms)).collect()
             }
             (_, Some(it)) => vec![report(Some(it.name.to_string()), it.since_ms)],

@@ -19,7 +19,7 @@ use crate::{
     config::Config,
     endpoint::{
         EventSink, HttpPlayer, LineKind, Mail, Mailboxes, Refusal, Reply, Shared, Stalled, Ticket,
-        report::{ConnectionReport, CoreReport, Event, Role, StreamReport},
+        report::{ConnectionReport, ConnectionRole, CoreReport, RelayEvent, StreamReport},
     },
     logging,
     stream::{Memory, Registry},
@@ -35,13 +35,13 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 pub struct Handle {
     shared: Arc<Shared>,
     mailboxes: Arc<Mailboxes<TcpStream>>,
-    events: broadcast::Sender<Event>,
+    events: broadcast::Sender<RelayEvent>,
     addresses: Arc<[SocketAddr]>,
     started: Instant,
 }
 
 /// Events for all listeners.
-pub(super) struct EventSender(pub broadcast::Sender<Event>);
+pub(super) struct EventSender(pub broadcast::Sender<RelayEvent>);
 
 impl EventSender {
     /// Without listeners.
@@ -55,7 +55,7 @@ impl EventSink for EventSender {
         self.0.receiver_count() > 0
     }
 
-    fn send(&self, event: Event) {
+    fn send(&self, event: RelayEvent) {
         // Its error is that the last listener has just gone.
         let _ = self.0.send(event);
     }
@@ -79,7 +79,7 @@ impl Handle {
     pub(super) fn new(
         shared: Arc<Shared>,
         mailboxes: Arc<Mailboxes<TcpStream>>,
-        events: broadcast::Sender<Event>,
+        events: broadcast::Sender<RelayEvent>,
         addresses: &[SocketAddr],
         started: Instant,
     ) -> Self {
@@ -160,7 +160,7 @@ impl Handle {
     }
 
     /// Events from now on.
-    pub fn events(&self) -> broadcast::Receiver<Event> {
+    pub fn events(&self) -> broadcast::Receiver<RelayEvent> {
         self.events.subscribe()
     }
 
@@ -198,7 +198,7 @@ impl Handle {
     pub async fn end(
         &self,
         connection_id: u64,
-        role: Role,
+        role: ConnectionRole,
         stream: Option<Arc<str>>,
     ) -> Result<bool, Stalled> {
         match self.ask(|reply| Mail::End { connection_id, role, stream: stream.clone(), reply }).await {

@@ -220,7 +220,7 @@ impl Drop for AbortOnPanic {
 struct Parts {
     shared: Arc<Shared>,
     mailboxes: Arc<Mailboxes<TcpStream>>,
-    events: broadcast::Sender<report::Event>,
+    events: broadcast::Sender<report::RelayEvent>,
     started: Instant,
 }
 

@@ -14,7 +14,7 @@ use fanfare::{
     config::Config,
     endpoint::{
         IoError, Mail, ReasonKind, Reply,
-        report::{ConnectionReport, Event},
+        report::{ConnectionReport, RelayEvent},
     },
     flv::{Frame, FrameKind},
     rtmp::{
@@ -174,7 +174,7 @@ pub fn ends(world: &mut World, kind: ReasonKind) -> u64 {
 }
 
 /// All events so far.
-pub fn events(world: &World) -> Vec<Event> {
+pub fn events(world: &World) -> Vec<RelayEvent> {
     world.events.0.lock().unwrap().clone()
 }
 

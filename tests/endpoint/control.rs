@@ -4,7 +4,7 @@ use fanfare::{
     config::Config,
     endpoint::{
         Mail, Protocol, ReasonKind,
-        report::{ConnectionReport, Event, Role},
+        report::{ConnectionReport, ConnectionRole, RelayEvent},
     },
     rtmp::command::Command,
 };
@@ -28,12 +28,12 @@ fn busy() -> (World, Peer, Peer, SocketId) {
     (world, publisher, player, idle)
 }
 
-fn of_role(reports: &[ConnectionReport], role: Role) -> ConnectionReport {
+fn of_role(reports: &[ConnectionReport], role: ConnectionRole) -> ConnectionReport {
     reports.iter().find(|report| report.role == role).cloned().expect("there is one")
 }
 
 /// Ends it, and returns whether it was there.
-fn end(world: &mut World, connection_id: u64, role: Role, stream: Option<&str>) -> bool {
+fn end(world: &mut World, connection_id: u64, role: ConnectionRole, stream: Option<&str>) -> bool {
     let (answer, reply) = Answer::wanted();
     world.mailboxes.post(0, Mail::End { connection_id, role, stream: stream.map(Into::into), reply });
     world.settle();
@@ -48,12 +48,12 @@ fn a_report_lists_each_connection_with_what_it_does() {
     let reports = report(&mut world, 0);
     assert_eq!(reports.len(), 3);
     let stream = Some("live/a".to_owned());
-    let of_publisher = of_role(&reports, Role::Publisher);
+    let of_publisher = of_role(&reports, ConnectionRole::Publisher);
     assert_eq!((&of_publisher.stream, of_publisher.duration_ms), (&stream, 3_000));
-    let of_player = of_role(&reports, Role::Player);
+    let of_player = of_role(&reports, ConnectionRole::Player);
     assert_eq!((&of_player.stream, of_player.duration_ms, of_player.lag_ms), (&stream, 2_000, Some(0)));
     assert!(of_player.bytes_out > 3_000 && of_player.bytes_in > 3_000, "the handshake alone is more");
-    let of_idle = of_role(&reports, Role::Idle);
+    let of_idle = of_role(&reports, ConnectionRole::Idle);
     assert_eq!((&of_idle.stream, of_idle.duration_ms), (&None, 2_000));
     assert!(reports.iter().all(|report| report.protocol == Protocol::Rtmp && report.core == 0));
 }
@@ -75,18 +75,18 @@ fn a_connection_that_publishes_several_streams_is_reported_once_for_each() {
     assert_eq!(streams, ["live/a", "live/b"]);
     assert_eq!(reports[0].id, reports[1].id);
     // One of them ends, and the other goes on.
-    assert!(!end(&mut world, reports[0].id, Role::Publisher, Some("live/c")));
-    assert!(end(&mut world, reports[0].id, Role::Publisher, Some("live/a")));
+    assert!(!end(&mut world, reports[0].id, ConnectionRole::Publisher, Some("live/c")));
+    assert!(end(&mut world, reports[0].id, ConnectionRole::Publisher, Some("live/a")));
     assert!(!is_live(&world, "a") && is_live(&world, "b") && !has_ended(&world, socket));
-    assert!(end(&mut world, reports[0].id, Role::Publisher, Some("live/b")));
+    assert!(end(&mut world, reports[0].id, ConnectionRole::Publisher, Some("live/b")));
     assert!(!is_live(&world, "b") && has_ended(&world, socket));
 }
 
 #[test]
 fn an_operator_ends_a_publisher_and_its_name_is_free() {
     let (mut world, mut publisher, ..) = busy();
-    let id = of_role(&report(&mut world, 0), Role::Publisher).id;
-    assert!(end(&mut world, id, Role::Publisher, None));
+    let id = of_role(&report(&mut world, 0), ConnectionRole::Publisher).id;
+    assert!(end(&mut world, id, ConnectionRole::Publisher, None));
     world.talk(&mut publisher);
     assert_eq!(publisher.last_code(), "NetStream.Publish.Denied");
     assert!(has_ended(&world, publisher.socket) && !is_live(&world, "a"));
@@ -97,32 +97,32 @@ fn an_operator_ends_a_publisher_and_its_name_is_free() {
 #[test]
 fn an_operator_ends_a_player_and_no_other() {
     let (mut world, publisher, mut player, idle) = busy();
-    let id = of_role(&report(&mut world, 0), Role::Player).id;
-    assert!(end(&mut world, id, Role::Player, None));
+    let id = of_role(&report(&mut world, 0), ConnectionRole::Player).id;
+    assert!(end(&mut world, id, ConnectionRole::Player, None));
     world.talk(&mut player);
     assert!(player.has_ended && has_ended(&world, player.socket));
     assert!(!has_ended(&world, publisher.socket) && !has_ended(&world, idle));
-    assert!(!end(&mut world, id, Role::Player, None), "it is on its way out");
+    assert!(!end(&mut world, id, ConnectionRole::Player, None), "it is on its way out");
 }
 
 #[test]
 fn none_is_ended_whose_role_is_another_or_that_is_gone() {
     let (mut world, _publisher, player, _) = busy();
-    let id = of_role(&report(&mut world, 0), Role::Player).id;
-    assert!(!end(&mut world, id, Role::Publisher, None));
-    assert!(!end(&mut world, id + 100, Role::Player, None));
+    let id = of_role(&report(&mut world, 0), ConnectionRole::Player).id;
+    assert!(!end(&mut world, id, ConnectionRole::Publisher, None));
+    assert!(!end(&mut world, id + 100, ConnectionRole::Player, None));
     assert!(!has_ended(&world, player.socket));
     player.hang_up(&world);
     world.settle();
-    assert!(!end(&mut world, id, Role::Player, None));
+    assert!(!end(&mut world, id, ConnectionRole::Player, None));
 }
 
 #[test]
 fn an_end_that_is_no_longer_waited_for_takes_no_effect() {
     let (mut world, _publisher, player, _) = busy();
-    let connection_id = of_role(&report(&mut world, 0), Role::Player).id;
+    let connection_id = of_role(&report(&mut world, 0), ConnectionRole::Player).id;
     let (answer, reply) = Answer::unwanted();
-    world.mailboxes.post(0, Mail::End { connection_id, role: Role::Player, stream: None, reply });
+    world.mailboxes.post(0, Mail::End { connection_id, role: ConnectionRole::Player, stream: None, reply });
     world.settle();
     assert!(answer.take().is_none() && !has_ended(&world, player.socket));
     let (answer, reply) = Answer::unwanted();
@@ -156,15 +156,18 @@ fn what_happens_to_streams_and_players_is_an_event_each() {
     publisher.hang_up(&world);
     world.settle();
     let all = events(&world);
-    let [Event::Published { id: first, .. }, Event::Playing { id: second, protocol, .. }, rest @ ..] =
-        all.as_slice()
+    let [
+        RelayEvent::Published { id: first, .. },
+        RelayEvent::Playing { id: second, protocol, .. },
+        rest @ ..,
+    ] = all.as_slice()
     else {
         panic!("{all:?}")
     };
     assert_eq!(*protocol, Protocol::Rtmp);
     let [
-        Event::PlayEnded { id: player, reason: Some(reason), duration_ms: 500, .. },
-        Event::Unpublished { id: publisher, duration_ms: 1_500, stream, .. },
+        RelayEvent::PlayEnded { id: player, reason: Some(reason), duration_ms: 500, .. },
+        RelayEvent::Unpublished { id: publisher, duration_ms: 1_500, stream, .. },
     ] = rest
     else {
         panic!("{rest:?}")
@@ -178,6 +181,6 @@ fn a_kicked_publisher_hears_it_from_the_operator() {
     let mut world = World::new(Config::default());
     let socket = super::bench::raw_publisher(&mut world, "a");
     let id = report(&mut world, 0)[0].id;
-    assert!(end(&mut world, id, Role::Publisher, None));
+    assert!(end(&mut world, id, ConnectionRole::Publisher, None));
     assert!(hears(&world, socket, "Ended by the operator."));
 }

@@ -156,5 +156,5 @@ fn the_end_is_an_event() {
     let mut world = World::new(Config::default());
     drain(&mut world);
     let events = super::bench::events(&world);
-    assert!(matches!(events.as_slice(), [fanfare::endpoint::report::Event::Draining]));
+    assert!(matches!(events.as_slice(), [fanfare::endpoint::report::RelayEvent::Draining]));
 }

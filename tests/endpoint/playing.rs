@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use fanfare::{
     config::Config,
-    endpoint::{Entrance, HttpPlayer, Mail, Protocol, ReasonKind, TransportKind, report::Event},
+    endpoint::{Entrance, HttpPlayer, Mail, Protocol, ReasonKind, TransportKind, report::RelayEvent},
     http::{LAST_CHUNK, websocket},
     rtmp::command::Command,
     stream::{Form, Start},
@@ -119,8 +119,8 @@ fn a_second_play_takes_the_place_of_the_first() {
     let played: Vec<_> = events(&world)
         .into_iter()
         .filter_map(|event| match event {
-            Event::Playing { stream, .. } => Some(("began", stream)),
-            Event::PlayEnded { stream, reason, .. } => {
+            RelayEvent::Playing { stream, .. } => Some(("began", stream)),
+            RelayEvent::PlayEnded { stream, reason, .. } => {
                 assert_eq!(reason, None, "its connection goes on");
                 Some(("ended", stream))
             }
@@ -220,7 +220,7 @@ fn a_player_over_http_gets_the_head_of_its_response_first_and_then_the_stream() 
         let second = http_player(&mut world, "a", form, b"");
         let bytes = read(&world, second);
         assert!(bytes.starts_with(HEAD) && contains(&bytes, b"key"));
-        let Some(Event::Playing { protocol, .. }) = events(&world).pop() else { panic!("it plays") };
+        let Some(RelayEvent::Playing { protocol, .. }) = events(&world).pop() else { panic!("it plays") };
         assert_eq!(protocol, Protocol::of(form));
     }
 }

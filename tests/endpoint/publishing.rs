@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use fanfare::{
     config::{Config, SecondPublisher},
-    endpoint::{Mail, ReasonKind, report::Event},
+    endpoint::{Mail, ReasonKind, report::RelayEvent},
     flv::FrameKind,
     rtmp::{client::Role, command::Command},
 };
@@ -36,8 +36,8 @@ fn asks(world: &mut World, core: usize) -> Peer {
 /// Whose stream `live/a` is, by the events.
 fn publishers(world: &World) -> Vec<(&'static str, u16)> {
     let publishers = events(world).into_iter().filter_map(|event| match event {
-        Event::Published { peer, .. } => Some(("came", peer.port())),
-        Event::Unpublished { peer, .. } => Some(("went", peer.port())),
+        RelayEvent::Published { peer, .. } => Some(("came", peer.port())),
+        RelayEvent::Unpublished { peer, .. } => Some(("went", peer.port())),
         _ => None,
     });
     publishers.collect()
@@ -366,7 +366,7 @@ fn a_publisher_that_sent_nothing_has_shown_no_stream_to_wait_for() {
 fn where_a_publisher_comes_from_is_known_until_it_publishes_nothing_any_longer() {
     let mut world = World::new(Config::default());
     let mut publisher = world.publisher(0, "a");
-    let Some(Event::Published { id, peer, .. }) = events(&world).into_iter().next() else {
+    let Some(RelayEvent::Published { id, peer, .. }) = events(&world).into_iter().next() else {
         panic!("it publishes")
     };
     assert_eq!(world.shared.publisher_address(id), Some(peer));

@@ -7,7 +7,7 @@ use fanfare::{
     config::{Config, SecondPublisher},
     endpoint::{
         Asked, Mail, ReasonKind,
-        report::{self, Event},
+        report::{self, RelayEvent},
     },
     rtmp::{client::Role, command::Command, message::type_id},
 };
@@ -71,7 +71,7 @@ fn client(world: &mut World, action: Action) -> Peer {
 /// What the events say that was published or played.
 fn begun(world: &World) -> Vec<String> {
     let begun = events(world).into_iter().filter_map(|event| match event {
-        Event::Published { stream, .. } | Event::Playing { stream, .. } => Some(stream),
+        RelayEvent::Published { stream, .. } | RelayEvent::Playing { stream, .. } => Some(stream),
         _ => None,
     });
     begun.collect()
@@ -482,11 +482,11 @@ fn a_publish_that_is_being_decided_makes_no_publisher() {
     let mut world = asks_about(Action::Publish);
     client(&mut world, Action::Publish);
     let now = &super::bench::report(&mut world, 0)[0];
-    assert_eq!((now.role, &now.stream), (report::Role::Idle, &None));
+    assert_eq!((now.role, &now.stream), (report::ConnectionRole::Idle, &None));
     let asked = newest(&world).0;
     decide(&mut world, asked, Verdict::Allow);
     let now = &super::bench::report(&mut world, 0)[0];
-    assert_eq!((now.role, now.stream.as_deref()), (report::Role::Publisher, Some("live/a")));
+    assert_eq!((now.role, now.stream.as_deref()), (report::ConnectionRole::Publisher, Some("live/a")));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use fanfare::{
     config::{Config, Limits},
-    endpoint::{ReasonKind, Refusal, report::Event},
+    endpoint::{ReasonKind, Refusal, report::RelayEvent},
     rtmp::{client::Role, command::Command},
 };
 
@@ -38,7 +38,7 @@ fn refused(world: &World, refusal: Refusal) -> u64 {
 
 fn refused_events(world: &World) -> Vec<(SocketAddr, String)> {
     let refused = events(world).into_iter().filter_map(|event| match event {
-        Event::Refused { peer, limit } => Some((peer, limit)),
+        RelayEvent::Refused { peer, limit } => Some((peer, limit)),
         _ => None,
     });
     refused.collect()
@@ -247,7 +247,7 @@ fn a_start_that_is_none_is_refused_to_players() {
     let mut world = World::new(Config::default());
     let socket = raw(&mut world, 0, &[Command::call("play", 2.0, ["a?start=nonsense".into()])]);
     assert!(hears(&world, socket, "NetStream.Play.Failed") && has_ended(&world, socket));
-    assert!(!events(&world).iter().any(|event| matches!(event, Event::Playing { .. })));
+    assert!(!events(&world).iter().any(|event| matches!(event, RelayEvent::Playing { .. })));
 }
 
 #[test]

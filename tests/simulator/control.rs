@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use fanfare::endpoint::{
     Mail, ReasonKind, Reply,
-    report::{ConnectionReport, CoreReport, Role},
+    report::{ConnectionReport, ConnectionRole, CoreReport},
 };
 
 use super::stage::{SLACK_US, Stage};
@@ -48,7 +48,7 @@ impl Control {
             let it = &self.known[at];
             let slot = Slot::default();
             let letter = Letter { slot: slot.clone(), is_wanted: true };
-            let one = it.role == Role::Publisher && stage.random.percent(50);
+            let one = it.role == ConnectionRole::Publisher && stage.random.percent(50);
             let stream = it.stream.as_deref().filter(|_| one).map(Arc::from);
             let (core, connection_id, role, peer) = (it.core, it.id, it.role, it.peer);
             stage.note(|| format!("{peer} is to be ended by the operator"));

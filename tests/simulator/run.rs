@@ -2,7 +2,7 @@
 
 use fanfare::{
     access::{Action, Question, Verdict},
-    endpoint::{Mail, TICK, report::Event},
+    endpoint::{Mail, TICK, report::RelayEvent},
 };
 
 use super::{
@@ -180,11 +180,11 @@ impl Run {
         events.into_iter().for_each(|event| self.hear_event(event));
     }
 
-    fn hear_event(&mut self, event: Event) {
+    fn hear_event(&mut self, event: RelayEvent) {
         let stage = &mut self.stage;
         stage.note(|| format!("{event:?}"));
         match event {
-            Event::Published { peer, stream, .. } => {
+            RelayEvent::Published { peer, stream, .. } => {
                 let fair_us = stage.fair_us();
                 // Of one connection one is open at a time.
                 let asked = stage
@@ -201,7 +201,7 @@ impl Run {
                 }
                 stage.ledger.came(attempt, fair_us);
             }
-            Event::Unpublished { peer, stream, reason, .. } => {
+            RelayEvent::Unpublished { peer, stream, reason, .. } => {
                 let Some(attempt) = stage.ledger.live(&stream) else {
                     stage.fail(&format!("{stream} is not published"));
                 };
@@ -214,17 +214,17 @@ impl Run {
                     line.check_end(stage, &reason);
                 }
             }
-            Event::Playing { peer, stream, .. } => {
+            RelayEvent::Playing { peer, stream, .. } => {
                 if let Some(seat) = self.players.iter_mut().find_map(|it| it.seat_of(peer)) {
                     seat.playing(stage, &stream);
                 }
             }
-            Event::PlayEnded { peer, stream, reason, .. } => {
+            RelayEvent::PlayEnded { peer, stream, reason, .. } => {
                 if let Some(seat) = self.players.iter_mut().find_map(|it| it.seat_of(peer)) {
                     seat.play_ended(stage, &stream, reason);
                 }
             }
-            Event::Refused { .. } | Event::Draining => {}
+            RelayEvent::Refused { .. } | RelayEvent::Draining => {}
         }
     }
 

@@ -19,7 +19,7 @@ use fanfare::{
     config::Config,
     endpoint::{
         Asked, Direction, Endpoint, EventSink, Io, IoCounts, IoError, Mail, Mailboxes, Room, SendBuffer,
-        Shared, Spoken, TICK, Until, report::Event,
+        Shared, Spoken, TICK, Until, report::RelayEvent,
     },
     flv::Frame,
     rtmp::{
@@ -291,14 +291,14 @@ impl Io for FakeIo {
 
 /// All events so far.
 #[derive(Clone, Default)]
-pub struct Events(pub Arc<Mutex<Vec<Event>>>);
+pub struct Events(pub Arc<Mutex<Vec<RelayEvent>>>);
 
 impl EventSink for Events {
     fn is_wanted(&self) -> bool {
         true
     }
 
-    fn send(&self, event: Event) {
+    fn send(&self, event: RelayEvent) {
         self.0.lock().unwrap().push(event);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{EventSink, Shared, report::Event};
+use super::{EventSink, Shared, report::RelayEvent};
 use crate::{access, config::Config, stream::Signal};
 
 /// Has no listeners.
@@ -13,7 +13,7 @@ impl EventSink for NoListener {
         false
     }
 
-    fn send(&self, _event: Event) {}
+    fn send(&self, _event: RelayEvent) {}
 }
 
 /// What so many cores share.
