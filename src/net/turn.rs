@@ -337,9 +337,8 @@ fn classify(error: io::Error) -> IoError {
 
 /// A socket as the ring wants it: it waits for sockets by itself, and only for those that block.
 fn blocking(socket: StdStream) -> TcpStream {
-    if let Err(error) = socket.set_nonblocking(false) {
-        // Its connection ends with the first send.
-        tracing::debug!(%error, "socket of an HTTP player cannot be used");
+    if socket.set_nonblocking(false).is_err() {
+        // Its connection ends with the first send, and the log says so.
         let _ = socket.shutdown(Shutdown::Both);
     }
     TcpStream::from_std(socket)
