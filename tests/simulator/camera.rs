@@ -21,7 +21,7 @@ use super::{
     stage::{SLACK_US, SWEEP_US, Stage},
 };
 
-/// So long an encoder waits for the answer to a `publish` that nobody else has to decide: while the name is handed over.
+/// How long an encoder waits for the answer to a `publish` that no service has to decide: while the name is handed over.
 const HAND_OVER_US: u64 = 3_000_000;
 const METADATA: &[u8] = b"\x02\x00\x0d@setDataFrame\x02\x00\x0aonMetaData\x08\0\0\0\0\0\0\x09";
 
@@ -263,12 +263,12 @@ impl Line {
         let pending = self.publishes.iter_mut().find(asked);
         if status.code == "NetStream.Publish.Start" {
             let Some(publish) = pending else {
-                stage.fail(&format!("{peer} is told of a publish that it did not ask for"))
+                stage.fail(&format!("{peer} is notified of a publish that it did not ask for"))
             };
             let was_to_come = publish.state == State::ToCome;
             publish.state = State::Live;
             if stage.ledger.attempts[publish.attempt].order.is_none() {
-                stage.fail(&format!("{peer} has a name of which nobody was notified"));
+                stage.fail(&format!("{peer} has a name without a notice"));
             }
             if was_to_come {
                 publish.begin(stage, &mut self.client);
@@ -309,7 +309,7 @@ impl Line {
                     (publish.picture_us.max(until_us), publish.sound_us.max(until_us));
             }
             62..66 => {
-                // Long enough that its picture stands still.
+                // Long enough that its video stands still.
                 let publish = &mut self.publishes[at];
                 if publish.style.has_video && publish.style.has_audio && publish.picture_us != NEVER {
                     publish.picture_us += stage.random.pick(&[2_000_000, 12_000_000]);
@@ -340,7 +340,7 @@ impl Line {
             _ => {
                 self.client.stop();
                 self.poll(stage);
-                // What it has said is on its way before its end.
+                // What it has sent is on its way before its end.
                 let mut read = Vec::new();
                 while self.pipe.sends_at_us <= stage.now_us() && self.pipe.exchange(stage, &mut read) {}
                 self.pipe.go(stage, End::Finished);
@@ -460,7 +460,7 @@ impl Line {
     }
 }
 
-/// A publisher is answered within this, where nobody else has to decide.
+/// A publisher is answered within this, where no service has to decide.
 pub const ANSWER_US: u64 = HAND_OVER_US + SWEEP_US + SLACK_US;
 const TAKEN: &str = "is being published by another client";
 const REFUSALS: [&str; 7] = [

@@ -20,12 +20,12 @@ pub struct Control {
 
 type Slot<T> = Arc<Mutex<Option<T>>>;
 
-struct Letter<T> {
+struct ReplySlot<T> {
     slot: Slot<T>,
     is_wanted: bool,
 }
 
-impl<T: Send> Reply<T> for Letter<T> {
+impl<T: Send> Reply<T> for ReplySlot<T> {
     fn is_wanted(&self) -> bool {
         self.is_wanted
     }
@@ -40,14 +40,14 @@ impl Control {
         let fair_us = stage.fair_us();
         let core = stage.random.below(stage.setup.cores as u64) as usize;
         let slot = Slot::default();
-        let letter = Letter { slot: slot.clone(), is_wanted: true };
-        stage.world.mailboxes.post(core, Mail::Report(Box::new(letter)));
+        let reply = ReplySlot { slot: slot.clone(), is_wanted: true };
+        stage.world.mailboxes.post(core, Mail::Report(Box::new(reply)));
         self.asked.push((fair_us, slot));
         if stage.setup.kicks && stage.random.percent(40) && !self.known.is_empty() {
             let at = stage.random.below(self.known.len() as u64) as usize;
             let it = &self.known[at];
             let slot = Slot::default();
-            let letter = Letter { slot: slot.clone(), is_wanted: true };
+            let reply = ReplySlot { slot: slot.clone(), is_wanted: true };
             let one = it.role == ConnectionRole::Publisher && stage.random.percent(50);
             let stream = it.stream.as_deref().filter(|_| one).map(Arc::from);
             let (core, connection_id, role, peer) = (it.core, it.id, it.role, it.peer);
@@ -55,7 +55,7 @@ impl Control {
             stage
                 .world
                 .mailboxes
-                .post(core, Mail::End { connection_id, role, stream, reply: Box::new(letter) });
+                .post(core, Mail::End { connection_id, role, stream, reply: Box::new(reply) });
             self.kicked.push((fair_us, slot));
         }
     }

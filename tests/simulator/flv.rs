@@ -13,7 +13,7 @@ pub struct Reader {
     /// FLV without its framing.
     body: Vec<u8>,
     has_header: bool,
-    /// The body has said that it is over.
+    /// The body has announced its end.
     pub has_ended: bool,
     /// Pings that are to be answered: their payloads.
     pub pings: Vec<Vec<u8>>,
@@ -137,7 +137,7 @@ fn chunk(bytes: &[u8]) -> Result<Option<(usize, usize, usize, u8)>, String> {
     let end = line + 2 + size;
     match bytes.get(end..end + 2) {
         Some(b"\r\n") => Ok(Some((line + 2, end, end + 2, BINARY))),
-        Some(_) => Err("a chunk that does not end where it says".to_owned()),
+        Some(_) => Err("a chunk that is not as long as its size".to_owned()),
         None => Ok(None),
     }
 }

@@ -1,4 +1,4 @@
-//! What encoders have sent, and under which names: what players are to get is checked against it.
+//! What encoders have sent, and under which names: what players get is compared with it.
 
 use std::{collections::BTreeMap, net::SocketAddr};
 
@@ -19,7 +19,7 @@ pub struct Attempt {
     pub requested: String,
     /// Under which name it may be published, if that is another one.
     pub renamed: Option<String>,
-    /// Whether it has been allowed, where somebody had to decide.
+    /// Whether it has been allowed, where a service had to decide.
     pub is_allowed: bool,
     pub frames: Vec<Sent>,
     /// The number of the first key frame.
@@ -211,7 +211,7 @@ impl Ledger {
         };
         let Some((attempt, number)) = numbers else {
             return Err(format!(
-                "a frame that nobody sent: {:?} {:02x?}",
+                "a frame that no encoder sent: {:?} {:02x?}",
                 frame.kind,
                 &bytes[..bytes.len().min(40)]
             ));

@@ -1,6 +1,6 @@
-//! A whole relay with its peers in virtual time, each choice from one seed: encoders, players, those who decide, the
+//! A whole relay with its peers in virtual time, each choice from one seed: encoders, players, services that decide, the
 //! control plane, a network and a kernel that do what they may do. What each player gets is checked frame by frame, and
-//! nobody waits longer than its deadline, and at the end all has been given back.
+//! no peer waits longer than its deadline, and at the end all has been given back.
 //!
 //! A run that fails names its seed: `FANFARE_SEED=… cargo test --test simulator replay -- --nocapture` runs it again, and
 //! prints what happened.
@@ -101,7 +101,7 @@ fn all_at_once(work: impl Fn() + Sync) {
     });
 }
 
-/// Past the capture of tests, which keeps what a thread of its own has printed from nobody.
+/// Straight to standard error: the test harness captures what `eprint!` writes.
 pub fn say(text: &str) {
     let _ = std::io::stderr().write_all(text.as_bytes());
 }

@@ -131,7 +131,7 @@ impl Pipe {
         self.longest_wait_us.max(self.waits_since_us.map_or(0, |since_us| fair_us - since_us))
     }
 
-    /// It is slow from now on, so what it has waited for is nobody's fault.
+    /// It is slow from now on, so what it has waited for is no peer's fault.
     pub fn is_slow(&self) -> bool {
         matches!(self.pace, Pace::Slow { .. })
     }

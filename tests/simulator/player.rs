@@ -43,11 +43,11 @@ pub struct Seat {
     view: Option<View>,
     /// Of what it played before.
     earlier: Vec<View>,
-    /// Streams that it has been let play and has not been told of.
+    /// Streams that it has been let play and has not been notified of.
     begun: VecDeque<String>,
     /// Plays that it has asked for and that are not answered.
     pub asked: Vec<Play>,
-    /// Kinds that it wants again, video or not, and was not told so.
+    /// Kinds that it wants again, video or not, and was not notified of.
     wanted_again: VecDeque<bool>,
     has_ended: bool,
     deed_us: u64,
@@ -57,7 +57,7 @@ pub struct Seat {
     vacant_since_us: Option<u64>,
     /// It has left its stream, and may do so at any time.
     has_stopped: bool,
-    /// Why the relay says that it ends.
+    /// The reason that the relay gives for its end.
     reason: Option<ReasonKind>,
     sent_close: bool,
 }
@@ -242,7 +242,7 @@ impl Seat {
                 Some(at) if self.asked[at].is_allowed || !stage.setup.asks => {
                     self.asked.drain(..=at);
                 }
-                _ => stage.fail(&format!("{} plays {stream}, which nobody has allowed", self.pipe.peer)),
+                _ => stage.fail(&format!("{} plays {stream}, which was not allowed", self.pipe.peer)),
             }
             self.begun.push_back(stream.to_owned());
         }
@@ -344,7 +344,7 @@ impl Seat {
         match (status.code.as_str(), &mut self.view) {
             ("NetStream.Play.Start", _) if !status.description.is_empty() => {
                 let Some(stream) = self.begun.pop_front() else {
-                    stage.fail(&format!("{peer} is told of a play that it did not get"));
+                    stage.fail(&format!("{peer} is notified of a play that it did not get"));
                 };
                 self.begin(stage, stream);
             }
@@ -352,8 +352,9 @@ impl Seat {
                 Some(is_video) if self.wanted_again.contains(&is_video) => {}
                 Some(true) => view.video_goes_on(),
                 Some(false) => view.audio_goes_on(),
-                None => stage
-                    .fail(&format!("{peer} is told that a kind of media goes on, and did not ask for it")),
+                None => stage.fail(&format!(
+                    "{peer} is notified that a kind of media goes on, and did not ask for it"
+                )),
             },
             ("NetStream.Pause.Notify", Some(view)) => view.is_paused = true,
             ("NetStream.Unpause.Notify", Some(view)) => (view.is_paused, view.may_move) = (false, true),
@@ -399,7 +400,7 @@ impl Seat {
                 self.sent_close = true;
             }
             (Speaks::Http(_), _) => {
-                // It has asked, and has nothing more to say.
+                // It has asked, and has nothing more to send.
                 self.pipe.is_one_sided = true;
                 self.pipe.end = Some((End::Finished, stage.fair_us()));
                 let socket = self.pipe.socket;
@@ -464,7 +465,7 @@ impl Seat {
         }
     }
 
-    /// Why the relay says that it plays no longer.
+    /// The reason that the relay gives for the end of its play.
     pub fn play_ended(&mut self, stage: &mut Stage, stream: &str, reason: Option<String>) {
         let fair_us = stage.fair_us();
         let is_live = stage.ledger.live(stream).is_some();
@@ -484,7 +485,7 @@ impl Seat {
             Some(ReasonKind::SendTimeout) => {
                 self.pipe.longest_wait_us(fair_us) + 500_000 > stage.shortest.send_timeout_us
             }
-            // What failed says why in its own words.
+            // What failed has its own message.
             None if reason.as_deref().is_some_and(|it| it.contains("limits.memory_budget")) => {
                 stage.setup.is_tight
             }
@@ -604,7 +605,7 @@ pub fn kind_of(text: &str) -> Option<ReasonKind> {
     ReasonKind::ALL.into_iter().find(|&kind| Reason::from(kind).to_string() == text)
 }
 
-/// How long a player waits at most for a name that nobody publishes.
+/// How long a player waits at most for a name that is not published.
 fn patience_us(stage: &Stage) -> u64 {
     let config = &stage.setup.config;
     let grace = config.publish.publisher_grace + config.play.max_lag;

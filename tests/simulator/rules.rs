@@ -1,4 +1,4 @@
-//! Who may do what: some questions are decided at once, others by somebody who takes his time, answers twice, or never.
+//! Which peer may do what: some questions are decided at once, others by a service that answers late, twice, or never.
 
 use std::sync::{
     Arc, Mutex,
@@ -48,7 +48,7 @@ pub fn verdict(random: &mut Random, action: Action) -> Verdict {
     }
 }
 
-/// Questions that somebody is thinking about.
+/// Questions that wait for the service.
 #[derive(Default)]
 pub struct Judge {
     pub due: Vec<Answer>,
@@ -75,7 +75,7 @@ impl Judge {
             self.due.push(Answer { at_us, asked, question, verdict, is_second });
         };
         answer(at_us, false);
-        // Somebody has asked two, or the network has doubled it.
+        // Two services were asked, or the network has doubled it.
         answer(at_us + 300_000, true);
         answer(at_us + 5_000_000, true);
     }

@@ -18,7 +18,7 @@ use super::{
     world::World,
 };
 
-/// How long somebody else may take to decide, and how much later that may be seen.
+/// How long a service may take to decide, and how much later that may be seen.
 const VERDICT_US: u64 = 10_000_000 + SWEEP_US + SLACK_US;
 /// How often all is looked at.
 const WATCH_US: u64 = 200_000;
@@ -161,7 +161,7 @@ impl Run {
         self.stage.fail("the relay and its peers do not come to rest");
     }
 
-    /// Takes note of what the relay has told and asked.
+    /// Takes note of the relay's events and questions.
     fn hear(&mut self) {
         let decided = std::mem::take(&mut *self.decided.lock().unwrap());
         for (question, verdict) in decided {
@@ -177,10 +177,10 @@ impl Run {
             self.judge.think(&mut self.stage.random, asked, question, now_us);
         }
         let events = std::mem::take(&mut *self.stage.world.events.0.lock().unwrap());
-        events.into_iter().for_each(|event| self.hear_event(event));
+        events.into_iter().for_each(|event| self.note_event(event));
     }
 
-    fn hear_event(&mut self, event: RelayEvent) {
+    fn note_event(&mut self, event: RelayEvent) {
         let stage = &mut self.stage;
         stage.note(|| format!("{event:?}"));
         match event {
@@ -194,7 +194,7 @@ impl Run {
                     .rposition(|it| it.peer == peer && it.order.is_none() && it.stream() == stream);
                 let Some(attempt) = asked else { stage.fail(&format!("{peer} publishes {stream}, unasked")) };
                 if stage.setup.asks && !stage.ledger.attempts[attempt].is_allowed {
-                    stage.fail(&format!("{peer} publishes {stream}, which nobody has allowed"));
+                    stage.fail(&format!("{peer} publishes {stream}, which was not allowed"));
                 }
                 if stage.ledger.live(&stream).is_some() {
                     stage.fail(&format!("{stream} has two publishers"));

@@ -19,7 +19,7 @@ pub struct Setup {
     pub strangers: u64,
     /// Names that they use.
     pub names: &'static [&'static str],
-    /// Somebody decides who may do what.
+    /// A service decides which peer may do what.
     pub asks: bool,
     /// Memory is short.
     pub is_tight: bool,

@@ -91,7 +91,7 @@ impl Stage {
         self.world.shared.set_config(config);
     }
 
-    /// Something has happened, for whoever reads the trace.
+    /// Something has happened: for the trace.
     pub fn note(&mut self, what: impl FnOnce() -> String) {
         let now_us = self.now_us();
         if let Some(trace) = &mut self.trace {

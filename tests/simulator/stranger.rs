@@ -1,4 +1,4 @@
-//! A peer that does not do what it should: says nothing, says nonsense, asks and does not read.
+//! A peer that does not do what it should: sends nothing, sends nonsense, asks and does not read.
 
 use fanfare::rtmp::{
     chunk::ChunkSize,
@@ -19,13 +19,13 @@ pub struct Stranger {
     /// When it came, fair time.
     came_us: u64,
     deed_us: u64,
-    /// It has said what it had to say.
+    /// It has sent what it had to send.
     is_done: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
 enum Manner {
-    /// Says nothing at all.
+    /// Sends nothing at all.
     Mute,
     /// Sends a part of a handshake.
     Half,

@@ -1,4 +1,4 @@
-//! What one player gets to see of a stream, checked frame by frame against what was sent.
+//! What one player gets to see of a stream, compared frame by frame with what was sent.
 
 use fanfare::flv::{Frame, FrameKind};
 
@@ -88,13 +88,13 @@ impl View {
         self.wants_video = wants;
     }
 
-    /// It is told that the audio goes on that it has asked for.
+    /// It is notified that the audio goes on that it has asked for.
     pub fn audio_goes_on(&mut self) {
         self.lacked_audio |= self.lacks_audio;
         self.lacks_audio &= !self.wants_audio;
     }
 
-    /// It is told that video goes on: from the next key frame.
+    /// It is notified that video goes on: from the next key frame.
     pub fn video_goes_on(&mut self) {
         if self.lacks_video && self.wants_video {
             (self.lacks_video, self.awaits_key_frame) = (false, true);
@@ -167,7 +167,7 @@ impl View {
         self.lacks_audio = lacks_audio;
         if is_moved {
             if !can_begin {
-                return Err("frames are missing before it, and nobody can begin with it".to_owned());
+                return Err("frames are missing before it, and no player can begin with it".to_owned());
             }
             if self.at.is_some() && !was_moved && !it.has_stood {
                 if !excuses.is_slow && !excuses.is_rough {
