@@ -60,10 +60,7 @@ impl<I: Io> Endpoint<I> {
         let connection = &mut self.connections[key];
         connection.pinged_ms = self.now.patient_ms;
         connection.session.ping(self.now.ms);
-        // Nothing has come: what its peer sends is as far worked off as it was.
-        connection.collect_out();
-        self.flush(key);
-        self.recount(key);
+        self.poll_session(key);
     }
 
     /// Checks all deadlines of one connection.
