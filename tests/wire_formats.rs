@@ -381,7 +381,7 @@ fn facts_are_counts_and_headers_of_what_the_publisher_sends() {
     assert!(seen.starts_with("video vh@"), "this one has sent no audio: {seen}");
 }
 
-/// No protocol can tell players that a kind of media is missing now, or is new.
+/// No protocol has a notice that a kind of media is missing now, or is new.
 #[test]
 fn an_encoder_that_comes_back_with_other_kinds_ends_the_players_of_the_one_before() {
     let both = || vec![key_frame(0, "k"), audio(10, "a")];

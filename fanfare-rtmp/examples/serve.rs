@@ -44,7 +44,7 @@ fn converse(mut socket: TcpStream, players: &Mutex<Vec<TcpStream>>) -> Result<()
                     MediaFormat::default().write(&frame, &mut wire);
                     players.retain_mut(|player| player.write_all(&wire).is_ok());
                 }
-                // Their threads read the end of the connection, and tell them of the end of the stream.
+                // Their threads read the end of the connection, and notify them of the end of the stream.
                 Output::Unpublish { .. } => {
                     players.drain(..).for_each(|it| drop(it.shutdown(Shutdown::Read)))
                 }

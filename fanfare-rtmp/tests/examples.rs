@@ -41,7 +41,7 @@ fn a_published_file_is_played_into_the_same_file_in_real_time() {
     let published = in_thread(move || publish::publish(&flv_file(), url).unwrap());
     published.recv_timeout(DEADLINE).expect("the file is published to its end");
     assert!(began.elapsed() >= Duration::from_millis(LAST_FRAME_MS.into()), "{:?}", began.elapsed());
-    played.recv_timeout(DEADLINE).expect("the player is told of the end");
+    played.recv_timeout(DEADLINE).expect("the player is notified of the end");
     file.extend(out.iter().flatten());
     assert!(file == flv_file(), "{} bytes of {} are the same", same(&file), flv_file().len());
 }

@@ -66,7 +66,7 @@ impl Source {
         self.frame(sent_ns, false)
     }
 
-    /// The next frame, before it is due: it tells players that no other follows.
+    /// The next frame, before it is due: it announces to players that no other follows.
     pub fn last_frame(&mut self, sent_ns: u64) -> Frame {
         self.frame(sent_ns, true)
     }

@@ -137,8 +137,8 @@ fn body_headers() -> HeaderMap {
     ])
 }
 
-/// With chunks a client can tell the end of the body from a broken connection. HTTP/1.0, which nginx uses for proxied
-/// requests by default, has no chunks.
+/// With chunks a client can distinguish the end of the body from a broken connection. HTTP/1.0, which nginx uses for
+/// proxied requests by default, has no chunks.
 fn form<B>(request: &Request<B>) -> Form {
     match request.version() {
         _ if is_websocket(request) => Form::WebsocketFlv,

@@ -1,5 +1,5 @@
 //! Chunked transfer coding (RFC 9112 §7.1): it marks the end of the body of an HTTP/1.1 response that has no length. A
-//! client cannot tell a mere close from a broken connection.
+//! client cannot distinguish a mere close from a broken connection.
 
 use std::io::Write;
 

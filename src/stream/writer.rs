@@ -315,7 +315,7 @@ impl Writer {
         }
         if !self.is_settled && self.media.is_settled(now_ms) {
             self.is_settled = true;
-            // There is no way to tell players of the publish before that a kind is missing now, or is new.
+            // Players of the publish before cannot be notified that a kind is missing now, or is new.
             if self.held_before.is_some_and(|before| before != self.media.kinds()) {
                 Form::ALL.iter().for_each(|form| stream.log(*form).end_earlier_epochs());
             }

@@ -31,11 +31,11 @@ pub fn relay(cores: usize) -> Addresses {
             http.set(fanfare::control::start(relay).await?);
             Ok(())
         };
-        let tell = |rtmp: &[SocketAddr]| {
+        let started = |rtmp: &[SocketAddr]| {
             let http = http.take().expect("HTTP is configured").addresses[0];
             started.send(Addresses { rtmp: rtmp[0], http }).unwrap();
         };
-        fanfare::net::run(config, beside, tell).unwrap();
+        fanfare::net::run(config, beside, started).unwrap();
     });
     addresses.recv().unwrap()
 }

@@ -159,7 +159,7 @@ impl World {
         }
     }
 
-    /// A frame with a text that tells the check all about it.
+    /// A frame with a text that has all that the check needs.
     fn append(&mut self, letter: char, video: u32, len: u16) {
         let Some(publication) = &mut self.publication else {
             if matches!(letter, 'K' | 'P') {

@@ -1,4 +1,4 @@
-//! What sequence headers tell a browser or a person: the codec as RFC 6381 writes it, size and frame rate of the video,
+//! What sequence headers say of a stream: the codec as RFC 6381 writes it, size and frame rate of the video,
 //! rate and channels of the audio. The parsers are our own because a panic in a library would end the process: all of
 //! this comes from peers, and whatever is missing, absurd or unknown is none.
 
