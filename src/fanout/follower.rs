@@ -4,7 +4,7 @@ use std::{collections::VecDeque, rc::Rc, sync::Arc};
 
 use super::{
     batch::Local,
-    player::{Cursor, Player, PlayerPlace},
+    player::{Cursor, Place, Player},
 };
 use crate::stream::{
     self, Follow, Form, Join, JoinPoint, Next, PointKind, Preamble, Segment, Stream, StreamLog, Wants,
@@ -76,15 +76,13 @@ impl Follower {
 
     /// Places the player where it can begin, if there is such a place now. True where it stands in the log.
     pub(super) fn place(&mut self, player: &mut Player, now_ms: u64) -> bool {
-        if let PlayerPlace::Parked(parked) = &player.place {
+        if let Place::Parked(parked) = &player.place {
             player.place = match parked.cursor() {
-                Some(cursor) => PlayerPlace::At(cursor),
-                None => {
-                    PlayerPlace::Waiting { since_ms: now_ms, after: parked.position, wants: Wants::Newest }
-                }
+                Some(cursor) => Place::At(cursor),
+                None => Place::Waiting { since_ms: now_ms, after: parked.position, wants: Wants::Newest },
             };
         }
-        let PlayerPlace::Waiting { after, wants, .. } = player.place else { return true };
+        let Place::Waiting { after, wants, .. } = player.place else { return true };
         let join = self.log().join();
         let Join::At(point) = &**join else { return false };
         if wants == Wants::Start && self.place_at_start(player) {
@@ -111,13 +109,13 @@ impl Follower {
     /// Moves a player that stands between two messages to the join point, if that is ahead of it. A player that has
     /// fallen out of the log waits if there is no such point.
     pub(super) fn skip(&mut self, player: &mut Player, now_ms: u64) -> bool {
-        let PlayerPlace::At(cursor) = &player.place else { return false };
+        let Place::At(cursor) = &player.place else { return false };
         let after = cursor.position();
         match &**self.log().join() {
             Join::At(point) if point.position() > after => self.place_at(player, point),
             _ => {
                 if self.has_left(after.0) {
-                    player.place = PlayerPlace::Waiting { since_ms: now_ms, after, wants: Wants::Newest };
+                    player.place = Place::Waiting { since_ms: now_ms, after, wants: Wants::Newest };
                 }
                 false
             }

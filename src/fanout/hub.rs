@@ -8,7 +8,7 @@ use slab::Slab;
 use super::{
     batch::Batch,
     follower::{Follower, NOT_BEGUN},
-    player::{Player, PlayerPlace, VideoState},
+    player::{Place, Player, VideoState},
 };
 use crate::stream::{Form, Patience, Registry, SLOTS, Start, Stream, Wants};
 
@@ -96,7 +96,7 @@ impl Hub {
         };
         let followed = &mut self.followers[follower];
         let (wants, after) = Wants::on_arrival(start, form, followed.log());
-        let waiting = PlayerPlace::Waiting { since_ms: now_ms, after, wants };
+        let waiting = Place::Waiting { since_ms: now_ms, after, wants };
         let key = self.players.insert(Player::new(owner, follower, followed.players.len(), waiting));
         followed.players.push(key);
         PlayerKey(key)
@@ -155,13 +155,12 @@ impl Hub {
         if only_rest || player.is_served || !follower.place(player, now_ms) {
             return None;
         }
-        let is_out =
-            matches!(&player.place, PlayerPlace::At(cursor) if follower.has_left(cursor.segment.sequence));
+        let is_out = matches!(&player.place, Place::At(cursor) if follower.has_left(cursor.segment.sequence));
         let must_skip = is_out || is_lagging(player, &self.policy, patience, now_ms);
         let is_resuming = std::mem::take(&mut player.is_resuming);
         let is_moved = (must_skip || is_resuming) && follower.skip(player, now_ms);
         // It has fallen out of the log, and waits for a place to go on at.
-        let has_lost = matches!(player.place, PlayerPlace::Waiting { .. });
+        let has_lost = matches!(player.place, Place::Waiting { .. });
         // A pause that the player asked for is no skip.
         if (is_moved || has_lost) && must_skip {
             self.skips += 1;
@@ -173,7 +172,7 @@ impl Hub {
                 player.is_served = player.reach().is_some_and(|reach| follower.ends_at(reach));
                 return Some(batch);
             }
-            let PlayerPlace::At(cursor) = &mut player.place else {
+            let Place::At(cursor) = &mut player.place else {
                 return None;
             };
             if !follower.step(cursor) {
@@ -230,8 +229,8 @@ impl Hub {
     /// The age of the oldest message that has not been sent whole to this player, milliseconds; none while it waits.
     pub fn lag_ms(&self, key: PlayerKey, now_ms: u64) -> Option<u32> {
         match &self.players[key.0].place {
-            PlayerPlace::At(cursor) => Some(cursor.lag_ms(now_ms)),
-            PlayerPlace::Waiting { .. } | PlayerPlace::Parked(_) => None,
+            Place::At(cursor) => Some(cursor.lag_ms(now_ms)),
+            Place::Waiting { .. } | Place::Parked(_) => None,
         }
     }
 
@@ -240,14 +239,12 @@ impl Hub {
     pub fn pinned_bytes(&self, key: PlayerKey) -> usize {
         let player = &self.players[key.0];
         let segment = match &player.place {
-            PlayerPlace::At(cursor)
-                if cursor.segment.sequence < self.followers[player.follower].log().oldest() =>
-            {
+            Place::At(cursor) if cursor.segment.sequence < self.followers[player.follower].log().oldest() => {
                 // Its cursor and its batch count one each.
                 let players = Rc::strong_count(&cursor.segment).div_ceil(2).max(1);
                 cursor.segment.capacity() / players
             }
-            PlayerPlace::At(_) | PlayerPlace::Waiting { .. } | PlayerPlace::Parked(_) => 0,
+            Place::At(_) | Place::Waiting { .. } | Place::Parked(_) => 0,
         };
         segment + player.preamble.len() + player.gathered_bytes()
     }
@@ -273,7 +270,7 @@ impl Hub {
             if follower.awaits_kinds && follower.stream().media().is_settled(now_ms) {
                 follower.awaits_kinds = false;
                 let players = follower.players.iter().map(|&key| &self.players[key]);
-                let waiting = players.filter(|player| matches!(player.place, PlayerPlace::Waiting { .. }));
+                let waiting = players.filter(|player| matches!(player.place, Place::Waiting { .. }));
                 due.extend(waiting.map(|player| player.owner));
             }
         }
@@ -299,19 +296,19 @@ impl Hub {
             let vacant_ms = vacant_since_ms.map(|since_ms| waited_ms(patience, since_ms, now_ms));
             for player in follower.players.iter().map(|&key| &self.players[key]) {
                 match &player.place {
-                    PlayerPlace::Waiting { since_ms, .. } => {
+                    Place::Waiting { since_ms, .. } => {
                         // While there was a publisher the player waited for a key frame.
                         let since_ms = vacant_since_ms.map_or(*since_ms, |vacant| vacant.max(*since_ms));
                         if waited_ms(patience, since_ms, now_ms) >= millis(self.policy.play_wait) {
                             ended.push((player.owner, Ended::NotFound));
                         }
                     }
-                    place @ (PlayerPlace::At(_) | PlayerPlace::Parked(_)) => {
+                    place @ (Place::At(_) | Place::Parked(_)) => {
                         // It may still be sent the rest of the log, for as long as a live player may lag.
                         let late_ms =
                             vacant_ms.and_then(|ms| ms.checked_sub(millis(self.policy.publisher_grace)));
                         let has_all = match place {
-                            PlayerPlace::At(cursor) => {
+                            Place::At(cursor) => {
                                 player.preamble.is_empty() && cursor.position() == follower.log().end()
                             }
                             // It is paused and wants nothing.
@@ -329,7 +326,7 @@ impl Hub {
 
 /// Whether the player is too far behind, not counting the time in which this core was stalled.
 fn is_lagging(player: &Player, policy: &Policy, patience: &Patience, now_ms: u64) -> bool {
-    let PlayerPlace::At(cursor) = &player.place else {
+    let Place::At(cursor) = &player.place else {
         return false;
     };
     let lag_ms = u64::from(cursor.lag_ms(now_ms));

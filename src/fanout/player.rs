@@ -26,7 +26,7 @@ pub(super) struct Player {
     pub follower: usize,
     /// Its index among the follower's players.
     pub position: usize,
-    pub place: PlayerPlace,
+    pub place: Place,
     /// What is left of the preamble, to be sent before anything from the log.
     pub preamble: Bytes,
     is_preamble_begun: bool,
@@ -65,7 +65,7 @@ pub(super) enum VideoState {
     Unwanted,
 }
 
-pub(super) enum PlayerPlace {
+pub(super) enum Place {
     /// Waits for a join point that is not before `after` (segment and offset).
     Waiting {
         since_ms: u64,
@@ -93,7 +93,7 @@ pub(super) struct Cursor {
 }
 
 impl Player {
-    pub(super) fn new(owner: usize, follower: usize, position: usize, place: PlayerPlace) -> Self {
+    pub(super) fn new(owner: usize, follower: usize, position: usize, place: Place) -> Self {
         Self {
             owner,
             follower,
@@ -126,7 +126,7 @@ impl Player {
         kinds: Kinds,
     ) {
         debug_assert!(!self.is_sending, "a batch is being sent from its place");
-        let is_first = matches!(self.place, PlayerPlace::Waiting { .. });
+        let is_first = matches!(self.place, Place::Waiting { .. });
         let generation = preamble.map_or(NO_HEADERS, Preamble::generation);
         if is_first || generation != self.generation || kind == PointKind::Still {
             self.preamble = preamble.map_or_else(Bytes::new, |preamble| {
@@ -140,15 +140,15 @@ impl Player {
         }
         self.generation = generation;
         self.is_served = false;
-        self.place = PlayerPlace::At(cursor);
+        self.place = Place::At(cursor);
     }
 
     /// Whether other bytes may be sent now: no message is half sent.
     pub(super) fn is_at_boundary(&self) -> bool {
         match &self.place {
             _ if !self.preamble.is_empty() => !self.is_preamble_begun,
-            PlayerPlace::Waiting { .. } | PlayerPlace::Parked(_) => true,
-            PlayerPlace::At(cursor) => cursor.is_at_boundary(),
+            Place::Waiting { .. } | Place::Parked(_) => true,
+            Place::At(cursor) => cursor.is_at_boundary(),
         }
     }
 
@@ -171,8 +171,8 @@ impl Player {
     /// Drops the hold on the log while the player is paused. Only between two messages.
     pub(super) fn park(&mut self) {
         debug_assert!(!self.is_sending && self.is_at_boundary());
-        if let PlayerPlace::At(cursor) = &self.place {
-            self.place = PlayerPlace::Parked(Parked {
+        if let Place::At(cursor) = &self.place {
+            self.place = Place::Parked(Parked {
                 segment: Rc::downgrade(&cursor.segment),
                 position: cursor.position(),
             });
@@ -200,7 +200,7 @@ impl Player {
             return Some(Batch::Own(self.preamble.clone()));
         }
         let wants_all = self.wants_audio && self.video == VideoState::Wanted;
-        let PlayerPlace::At(cursor) = &mut self.place else {
+        let Place::At(cursor) = &mut self.place else {
             return None;
         };
         if cursor.is_at_boundary() {
@@ -239,7 +239,7 @@ impl Player {
         if !self.preamble.is_empty() {
             self.preamble.advance(n);
             self.is_preamble_begun = !self.preamble.is_empty();
-        } else if let PlayerPlace::At(cursor) = &mut self.place {
+        } else if let Place::At(cursor) = &mut self.place {
             cursor.offset = match std::mem::take(&mut self.gathered).as_slice() {
                 [] => cursor.offset + n as u32,
                 stretches => within(stretches, n as u32),
@@ -406,7 +406,7 @@ mod tests {
         let (old, new, newer) =
             (preamble_after("old ", 0), preamble_after("new ", 40), preamble_after("newer ", 80));
         let kinds = Kinds { audio: false, video: true };
-        let waiting = PlayerPlace::Waiting { since_ms: 0, after: (0, 0), wants: Wants::Newest };
+        let waiting = Place::Waiting { since_ms: 0, after: (0, 0), wants: Wants::Newest };
         let mut player = Player::new(0, 0, 0, waiting);
         let place = |player: &mut Player, (segment, offset, preamble): &(Local, u32, Option<Preamble>)| {
             player.place_at(
