@@ -15,9 +15,9 @@ if ((${#faults[@]} == 0)); then
     mapfile -t faults < <(basename --suffix=.patch "$root"/tests/simulator/faults/*.patch)
 fi
 
-# Where the dependencies are built already; the copy keeps its place, so that only what changed is built anew.
-export CARGO_TARGET_DIR=$root/target
-copy=$root/target/faults
+# A folder of its own: the copy would pass for the tree itself. The copy keeps its place, so that only what changed is built anew.
+export CARGO_TARGET_DIR=$root/target/faults
+copy=$root/target/faults/tree
 missed=0
 printf '| fault | found after | as |\n|---|---|---|\n'
 for fault in "${faults[@]}"; do

@@ -434,8 +434,10 @@ impl Line {
         }
         let is_asking = self.publishes.iter().any(|it| matches!(it.state, State::Asked | State::ToCome));
         if is_asking && !is_over && fair_us > self.answered_by_us {
-            let is_slow =
-                self.pipe.longest_wait_us(fair_us) > 100_000 || self.pipe.sends_at_us > stage.now_us();
+            let is_slow = stage.setup.has_trouble
+                || stage.setup.stands_still
+                || self.pipe.longest_wait_us(fair_us) > 100_000
+                || self.pipe.sends_at_us > stage.now_us();
             if !is_slow {
                 stage.fail(&format!("{peer} has waited too long for the answer to its publish"));
             }

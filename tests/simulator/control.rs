@@ -103,7 +103,7 @@ impl Control {
             if counted != (moved.received, moved.sent) {
                 stage.fail(&format!("core {core} counts {counted:?} bytes, and has moved {moved:?}"));
             }
-            if report.skips < skips[core] {
+            if report.skips < skips[core] && !stage.is_rough() {
                 stage.fail(&format!(
                     "core {core}: players lack {} times, and it counts {} skips",
                     skips[core], report.skips

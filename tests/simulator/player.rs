@@ -271,8 +271,8 @@ impl Seat {
             self.receive(stage, read);
         }
         if self.pipe.is_at_end(stage) && self.pipe.end.is_none() && stage.random.percent(40) {
-            self.pipe.go(stage, End::Finished);
             self.check_last(stage);
+            self.pipe.go(stage, End::Finished);
             is_busy = true;
         }
         is_busy
@@ -320,7 +320,7 @@ impl Seat {
         let fair_us = stage.fair_us();
         let is_late = self.pipe.longest_wait_us(fair_us) + 500_000 > max_lag_us / 2;
         let excuses = Excuses {
-            is_slow: self.pipe.is_slow() || is_late,
+            is_slow: self.pipe.is_slow() || is_late || stage.setup.has_trouble,
             is_rough: stage.is_rough(),
             has_jumps: stage.setup.has_jumps,
         };
@@ -474,7 +474,8 @@ impl Seat {
         let is_right = match kind {
             None if reason.is_none() => true,
             Some(ReasonKind::PeerClosed) => self.pipe.end.is_some() || self.sent_close,
-            Some(ReasonKind::StreamNotFound | ReasonKind::Unpublished) => !is_live,
+            // It may take its time to read the last of it, and the next encoder come meanwhile.
+            Some(ReasonKind::StreamNotFound | ReasonKind::Unpublished) => !is_live || lives > 1,
             Some(ReasonKind::OtherMedia) => {
                 lives > 1
                     || stage.setup.has_jumps
@@ -507,7 +508,7 @@ impl Seat {
         // One that does not read is sent what there is for so long, and no longer.
         let is_slow = self.pipe.is_slow()
             || self.pipe.longest_wait_us(stage.fair_us()) + 500_000 > stage.shortest.send_timeout_us;
-        let has_read = self.pipe.end.is_none_or(|(end, _)| end == End::Finished) && !is_slow;
+        let has_read = !self.pipe.is_gone() && !is_slow;
         if is_graceful && has_read && !(reader.is_at_boundary() && has_end) {
             stage.fail(&format!("{} is ended in the middle ({:?})", self.pipe.peer, self.reason));
         }

@@ -32,6 +32,8 @@ pub struct Setup {
     /// Peers read slowly, or not at all for a while.
     pub has_slow_peers: bool,
     pub kicks: bool,
+    /// Sends and receives fail now and then.
+    pub has_trouble: bool,
     /// Pictures are large now and then.
     pub has_large_frames: bool,
     pub ends_by_drain: bool,
@@ -60,6 +62,7 @@ impl Setup {
             reconfigures: random.percent(20),
             has_slow_peers: random.percent(50),
             kicks: random.percent(25),
+            has_trouble,
             has_large_frames: random.percent(20),
             ends_by_drain: random.percent(50),
             weather: Weather {

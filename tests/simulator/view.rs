@@ -21,6 +21,7 @@ pub struct View {
     pub lacks_video: bool,
     /// Audio goes on: what came before the next frame is missing.
     lacked_audio: bool,
+    lacked_video: bool,
     /// What it asked for last.
     wants_audio: bool,
     wants_video: bool,
@@ -67,6 +68,7 @@ impl View {
             lacks_audio: false,
             lacks_video: false,
             lacked_audio: false,
+            lacked_video: false,
             wants_audio: true,
             wants_video: true,
             is_paused: false,
@@ -97,7 +99,7 @@ impl View {
     /// It is notified that video goes on: from the next key frame.
     pub fn video_goes_on(&mut self) {
         if self.lacks_video && self.wants_video {
-            (self.lacks_video, self.awaits_key_frame) = (false, true);
+            (self.lacks_video, self.awaits_key_frame, self.lacked_video) = (false, true, true);
         }
     }
 
@@ -141,8 +143,9 @@ impl View {
             return Err("it cannot be decoded".to_owned());
         }
         let was_moved = std::mem::take(&mut self.may_move);
-        let lacks_audio = self.lacks_audio;
+        let (lacks_audio, lacks_video) = (self.lacks_audio, self.lacks_video);
         self.lacks_audio |= std::mem::take(&mut self.lacked_audio);
+        self.lacks_video |= std::mem::take(&mut self.lacked_video);
         let can_begin = self.can_begin(ledger, (attempt, number), excuses);
         let is_moved = match self.at {
             None => true,
@@ -164,7 +167,7 @@ impl View {
                 is_moved
             }
         };
-        self.lacks_audio = lacks_audio;
+        (self.lacks_audio, self.lacks_video) = (lacks_audio, lacks_video);
         if is_moved {
             if !can_begin {
                 return Err("frames are missing before it, and no player can begin with it".to_owned());
