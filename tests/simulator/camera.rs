@@ -425,6 +425,8 @@ impl Line {
             self.pipe.end.is_some() || stage.world.at(self.pipe.socket, |it| it.shut_send || it.is_closed);
         if let Some(since_us) = self.dead_since_us {
             let is_live = self.publishes.iter().any(|it| stage.ledger.attempts[it.attempt].is_live);
+            // While a question of its connection is open, the relay reads nothing of it.
+            let since_us = since_us.max(self.pipe.holds_until_us);
             if is_live && fair_us > since_us + stage.longest.publisher_us + SWEEP_US + SLACK_US {
                 stage.fail(&format!(
                     "{peer} has been dead for longer than limits.publisher_timeout, and has its name"

@@ -468,7 +468,10 @@ impl Seat {
     /// The reason that the relay gives for the end of its play.
     pub fn play_ended(&mut self, stage: &mut Stage, stream: &str, reason: Option<String>) {
         let fair_us = stage.fair_us();
-        let is_live = stage.ledger.live(stream).is_some();
+        // Its end may have been decided before the publisher came, and be sent since.
+        let is_live = stage.ledger.live(stream).is_some_and(|attempt| {
+            fair_us > stage.ledger.attempts[attempt].live_us + stage.longest.send_timeout_us
+        });
         let lives = stage.ledger.lives.get(stream).map_or(0, Vec::len);
         let kind = reason.as_deref().and_then(kind_of);
         let is_right = match kind {

@@ -234,6 +234,10 @@ impl Decoder {
                 if self.streams.len() >= limit {
                     return Err(Error::ChunkStreams { position, limit });
                 }
+                if self.streams.len() == self.streams.capacity() {
+                    // A vector begins with room for four: each player would pay for two that it does not use.
+                    self.streams.reserve_exact(self.streams.len().max(CHUNK_STREAMS_PER_PLAYER));
+                }
                 self.streams.push(ChunkStream::new(chunk_stream_id));
                 self.streams.len() - 1
             }
@@ -413,6 +417,8 @@ fn is_media(message_type_id: u8) -> bool {
     !matches!(message_type_id, 1..=6 | 17 | 20)
 }
 
+/// A player uses two: one for protocol control messages, one for commands.
+const CHUNK_STREAMS_PER_PLAYER: usize = 2;
 /// Protocol control messages of the chunk layer (§5.4.1, §5.4.2).
 const SET_CHUNK_SIZE: u8 = 1;
 const ABORT: u8 = 2;
