@@ -2,7 +2,7 @@
 //! Decides nothing for programs that are not browsers: they send no origin.
 
 use axum::{
-    http::{HeaderMap, HeaderValue, StatusCode, header},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 
@@ -26,6 +26,8 @@ impl Origins<'_> {
             && self.has(origin)
         {
             response.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+            // A login in front of the relay may need cookies. Browsers accept this for named origins only.
+            response.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
         }
     }
 
@@ -51,34 +53,44 @@ fn is_own(origin: &HeaderValue, request: &HeaderMap) -> bool {
 }
 
 /// The response to OPTIONS, with the methods that the routes report in Allow for a method they do not have.
-pub(super) fn options(response: Response) -> Response {
+pub(super) fn options(request: &HeaderMap, response: Response) -> Response {
     let Some(allow) = response.headers().get(header::ALLOW).and_then(|allow| allow.to_str().ok()) else {
         return response;
     };
     let allow: Vec<&str> = allow.split(',').map(str::trim).chain(["OPTIONS"]).collect();
-    let mut with_methods = preflight(&allow.join(", "));
+    let mut with_methods = preflight(request, &allow.join(", "));
     for (name, value) in response.headers().iter().filter(|(name, _)| *name != header::CONTENT_TYPE) {
         with_methods.headers_mut().entry(name).or_insert_with(|| value.clone());
     }
     with_methods
 }
 
-/// The response to OPTIONS. A page of another origin may only read.
-pub(super) fn preflight(allow: &str) -> Response {
+/// The response to OPTIONS. A page of another origin may only read, with any headers: a player adds its own, and the
+/// relay ignores those that it does not know. Browsers heed this only if the origin is allowed.
+pub(super) fn preflight(request: &HeaderMap, allow: &str) -> Response {
     let mut response = StatusCode::NO_CONTENT.into_response();
     let headers = response.headers_mut();
     if let Ok(allow) = HeaderValue::from_str(allow) {
         headers.insert(header::ALLOW, allow);
     }
-    for (name, value) in [
-        (header::ACCESS_CONTROL_ALLOW_METHODS, "GET, HEAD"),
-        (header::ACCESS_CONTROL_ALLOW_HEADERS, "authorization, last-event-id"),
-        (header::ACCESS_CONTROL_MAX_AGE, "600"),
-    ] {
+    let requested = request.get(header::ACCESS_CONTROL_REQUEST_HEADERS).cloned();
+    let allowed_headers =
+        requested.unwrap_or(HeaderValue::from_static("authorization, last-event-id, range"));
+    headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, allowed_headers);
+    for (name, value) in
+        [(header::ACCESS_CONTROL_ALLOW_METHODS, "GET, HEAD"), (header::ACCESS_CONTROL_MAX_AGE, "600")]
+    {
         headers.insert(name, HeaderValue::from_static(value));
+    }
+    // A page on the internet, and a relay in the viewer's own network.
+    if request.contains_key(REQUEST_PRIVATE_NETWORK) {
+        headers.insert(ALLOW_PRIVATE_NETWORK, HeaderValue::from_static("true"));
     }
     response
 }
+
+const REQUEST_PRIVATE_NETWORK: HeaderName = HeaderName::from_static("access-control-request-private-network");
+const ALLOW_PRIVATE_NETWORK: HeaderName = HeaderName::from_static("access-control-allow-private-network");
 
 #[cfg(test)]
 mod tests {

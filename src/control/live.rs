@@ -5,7 +5,7 @@ use std::{net::SocketAddr, time::SystemTime};
 
 use axum::{
     body::{Body, HttpBody},
-    http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, Version, header},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri, Version, header},
     response::{IntoResponse, Response},
 };
 use base64::{Engine, prelude::BASE64_STANDARD};
@@ -35,6 +35,9 @@ pub(super) struct Live {
 }
 
 const METHODS: &str = "GET, HEAD, OPTIONS";
+/// nginx forwards a response without it in blocks of 4 or 8 KB: several seconds of audio.
+pub(super) const UNBUFFERED: (HeaderName, HeaderValue) =
+    (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
 
 /// Whether this is the path of a stream. The page's files end otherwise, and the API's paths are excluded.
 pub(super) fn is_stream(uri: &Uri) -> bool {
@@ -54,7 +57,7 @@ pub(super) fn answer<B: HttpBody>(
     match *request.method() {
         Method::GET | Method::HEAD => {}
         Method::OPTIONS => {
-            return Err(with_origin(origins, request.headers(), cors::preflight(METHODS)));
+            return Err(with_origin(origins, request.headers(), cors::preflight(request.headers(), METHODS)));
         }
         _ => {
             let mut response = HttpError::method().into_response();
@@ -132,6 +135,7 @@ fn body_headers() -> HeaderMap {
         (header::CONTENT_TYPE, HeaderValue::from_static("video/x-flv")),
         (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
         (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+        UNBUFFERED,
         // The body ends with the stream: it has no length, and there is no next request.
         (header::CONNECTION, HeaderValue::from_static("close")),
     ])
@@ -193,11 +197,21 @@ fn websocket_head<B>(origins: Origins<'_>, request: &Request<B>) -> Result<Bytes
     if let Ok(accept) = HeaderValue::from_str(&accept) {
         response.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
     }
+    if let Some(subprotocol) = first_word(headers, &header::SEC_WEBSOCKET_PROTOCOL) {
+        response.insert(header::SEC_WEBSOCKET_PROTOCOL, subprotocol);
+    }
     Ok(head("101 Switching Protocols", &response))
 }
 
+/// The first word of a comma-separated header. A browser that offers subprotocols fails if the response chooses none of
+/// them; the relay sends the same with each.
+fn first_word(headers: &HeaderMap, name: &HeaderName) -> Option<HeaderValue> {
+    let first = headers.get(name)?.to_str().ok()?.split(',').next()?.trim();
+    HeaderValue::from_str(first).ok().filter(|word| !word.is_empty())
+}
+
 /// Whether a comma-separated header contains this word.
-fn has_word(headers: &HeaderMap, name: &header::HeaderName, word: &str) -> bool {
+fn has_word(headers: &HeaderMap, name: &HeaderName, word: &str) -> bool {
     let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
     values.flat_map(|value| value.split(',')).any(|found| found.trim().eq_ignore_ascii_case(word))
 }

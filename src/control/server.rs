@@ -12,7 +12,7 @@ use std::{
 
 use axum::{
     Router,
-    body::Body,
+    body::{Body, HttpBody},
     http::{Method, Request},
     response::Response,
 };
@@ -168,14 +168,19 @@ impl Service<Request<Incoming>> for Requests {
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         if !live::is_stream(request.uri()) {
             request.extensions_mut().insert(self.client);
-            let is_options = request.method() == Method::OPTIONS;
+            let preflight = (request.method() == Method::OPTIONS).then(|| request.headers().clone());
             let response = self.router.call(request);
             return Box::pin(async move {
-                match response.await {
-                    Ok(response) if is_options => Ok(cors::options(response)),
-                    Ok(response) => Ok(response),
-                    Err(never) => match never {},
+                let Ok(mut response) = response.await;
+                if response.body().size_hint().exact().is_none() {
+                    // Events: each is to reach the client at once.
+                    let (name, value) = live::UNBUFFERED;
+                    response.headers_mut().insert(name, value);
                 }
+                Ok(match preflight {
+                    Some(request) => cors::options(&request, response),
+                    None => response,
+                })
             });
         }
         let answer = match live::answer(&self.control, self.client.peer, &request) {

@@ -1,20 +1,26 @@
-//! The relay behind a real nginx with the usual one-line `proxy_pass`: what clients without a token may do through it,
-//! and that viewers and operators can do everything they could before.
+//! The relay behind a real nginx and HAProxy. With nginx's usual one-line `proxy_pass`: what clients without a token may
+//! do through it, and that viewers and operators can do everything they could before. With the samples of
+//! `docs/behind-a-proxy.md`: that streams and events arrive frame by frame.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
+use fanfare::flv::FrameKind;
+
+use crate::support::peer::{Http, Rtmp};
 use crate::support::{Clip, Process, Publisher, Relay, SOON, eventually, missing};
 
+const HAPROXY: &str = "/usr/sbin/haproxy";
 const NGINX: &str = "/usr/sbin/nginx";
 const NAME: &str = "live/stream";
 
 #[test]
 fn through_a_proxy_pass_of_one_line_clients_without_a_token_can_only_watch() {
     let relay = Relay::start("");
-    let (_nginx, proxy) = start_nginx(&relay);
+    let (_nginx, proxy) = start_nginx(&relay, ONE_LINE);
     let _publisher = Publisher::Ffmpeg.publish(&relay, &Clip::AUDIO_VIDEO.seconds(30).file(), NAME);
     relay.wait_for_publisher(NAME);
     let operator = format!("Authorization: Bearer {}\r\n", relay.token());
@@ -54,38 +60,172 @@ fn through_a_proxy_pass_of_one_line_clients_without_a_token_can_only_watch() {
     relay.wait_for_log(&["publish ended", NAME, "ended by the operator"]);
 }
 
-/// An nginx that forwards everything to the relay and adds no header.
-fn start_nginx(relay: &Relay) -> (Process, SocketAddr) {
-    assert!(Path::new(NGINX).exists(), "{}", missing(NGINX));
+#[test]
+fn audio_at_8_kbit_s_and_events_come_through_an_nginx_of_one_line_at_once() {
+    let relay = Relay::start("");
+    let (_nginx, proxy) = start_nginx(&relay, ONE_LINE);
+    expect_audio_frame_by_frame(&relay, proxy);
+    expect_events_at_once(&relay, proxy);
+}
+
+#[test]
+fn everything_comes_through_the_nginx_of_the_docs_at_once() {
+    let relay = Relay::start("");
+    let (_nginx, proxy) = start_nginx(&relay, &sample("nginx"));
+    expect_audio_frame_by_frame(&relay, proxy);
+    expect_events_at_once(&relay, proxy);
+    expect_websocket_frame_by_frame(&relay, proxy);
+}
+
+#[test]
+fn everything_comes_through_the_haproxy_of_the_docs_at_once() {
+    let relay = Relay::start("");
+    let (_haproxy, proxy) = start_haproxy(&relay, &sample("haproxy"));
+    expect_audio_frame_by_frame(&relay, proxy);
+    expect_events_at_once(&relay, proxy);
+    expect_websocket_frame_by_frame(&relay, proxy);
+}
+
+/// Audio frames of 20 ms at 8 kbit/s, each sent when the one before has arrived: a proxy that waits for a full buffer
+/// forwards none.
+const AUDIO_FRAMES: u32 = 50;
+/// The limit for half of them. A proxy that leaves small segments to the kernel takes 200 ms for each.
+const USUAL_DELAY: Duration = Duration::from_millis(150);
+
+fn audio_frame(number: u32) -> Vec<u8> {
+    [b"\xaf\x01".as_slice(), format!("frame {number:012}").as_bytes()].concat()
+}
+
+fn expect_audio_frame_by_frame(relay: &Relay, proxy: SocketAddr) {
+    let name = "live/audio";
+    let mut publisher = Rtmp::publishing_audio(relay, name);
+    relay.wait_for_publisher(name);
+    let mut viewer = Http::connect(proxy);
+    viewer.say(&format!("GET /{name}.flv HTTP/1.1\r\nHost: viewers.example\r\nUser-Agent: x\r\n\r\n"));
+    assert_eq!(viewer.head().status, 200);
+    expect_frames(&mut publisher, &mut viewer);
+}
+
+fn expect_websocket_frame_by_frame(relay: &Relay, proxy: SocketAddr) {
+    let name = "live/websocket";
+    let mut publisher = Rtmp::publishing_audio(relay, name);
+    relay.wait_for_publisher(name);
+    let mut viewer = Http::connect(proxy);
+    viewer.say(&format!(
+        "GET /{name}.flv HTTP/1.1\r\nHost: viewers.example\r\nOrigin: http://viewers.example\r\n\
+         Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
+         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: flv\r\n\r\n"
+    ));
+    let head = viewer.head();
+    assert_eq!((head.status, head.header("sec-websocket-protocol")), (101, "flv"));
+    expect_frames(&mut publisher, &mut viewer);
+}
+
+fn expect_frames(publisher: &mut Rtmp, viewer: &mut Http) {
+    // The relay waits a moment for video before a player of audio begins.
+    viewer.socket.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
+    eventually("the stream begins", SOON, || {
+        publisher.send(FrameKind::Audio, audio_frame(0));
+        let mut buffer = [0; 4096];
+        let count = viewer.socket.read(&mut buffer).ok()?;
+        viewer.unread.extend(&buffer[..count]);
+        viewer.unread.windows(4).any(|window| window == b"FLV\x01").then_some(())
+    });
+    viewer.socket.set_read_timeout(Some(SOON)).unwrap();
+    let arrival = |number| {
+        let sent = Instant::now();
+        publisher.send(FrameKind::Audio, audio_frame(number));
+        viewer.until(&audio_frame(number));
+        sent.elapsed()
+    };
+    let mut delays: Vec<Duration> = (1..=AUDIO_FRAMES).map(arrival).collect();
+    delays.sort_unstable();
+    assert!(delays[delays.len() / 2] < USUAL_DELAY, "{delays:?}");
+}
+
+fn expect_events_at_once(relay: &Relay, proxy: SocketAddr) {
+    let mut events = Http::connect(proxy);
+    let token = relay.token();
+    events.say(&format!(
+        "GET /api/v1/events HTTP/1.1\r\nHost: viewers.example\r\nAuthorization: Bearer {token}\r\n\r\n"
+    ));
+    assert_eq!(events.head().status, 200);
+    for number in 0..3 {
+        let name = format!("live/event{number}");
+        let _publisher = Rtmp::publishing(relay, &name);
+        events.until(name.as_bytes());
+    }
+}
+
+/// The sample for this proxy in the docs.
+fn sample(language: &str) -> String {
+    let docs = include_str!("../../docs/behind-a-proxy.md");
+    let (_, rest) = docs.split_once(&format!("```{language}\n")).expect("the docs have a sample");
+    rest.split_once("```").expect("it ends").0.to_owned()
+}
+
+/// An nginx that forwards everything and adds no header.
+const ONE_LINE: &str = "server {\nlisten 80;\nlocation / { proxy_pass http://127.0.0.1:8080; }\n}\n";
+
+/// An nginx with these servers, at an address of its own instead of port 80, for this relay.
+fn start_nginx(relay: &Relay, servers: &str) -> (Process, SocketAddr) {
     let directory = relay.dir().join("nginx");
     std::fs::create_dir(&directory).unwrap();
+    let here = directory.display();
+    let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+        .map(|kind| format!("{kind}_temp_path {here}/{kind};\n"))
+        .concat();
+    let config = format!(
+        "daemon off; master_process off; pid {here}/pid; error_log stderr;\nevents {{}}\nhttp {{\n\
+         access_log off;\n{temporary}{servers}}}\n"
+    );
+    let config = replace_once(&config, "127.0.0.1:8080", &relay.http_address().to_string());
+    let file = directory.join("nginx.conf");
+    start(NGINX, &directory, |address| {
+        std::fs::write(&file, replace_once(&config, "listen 80;", &format!("listen {address};"))).unwrap();
+        let mut command = Command::new(NGINX);
+        command.arg("-e").arg("stderr").arg("-p").arg(&directory).arg("-c").arg(&file);
+        command
+    })
+}
+
+/// A HAProxy with this configuration, at an address of its own instead of port 80, for this relay.
+fn start_haproxy(relay: &Relay, config: &str) -> (Process, SocketAddr) {
+    let directory = relay.dir().join("haproxy");
+    std::fs::create_dir(&directory).unwrap();
+    let config = replace_once(config, "127.0.0.1:8080", &relay.http_address().to_string());
+    let file = directory.join("haproxy.cfg");
+    start(HAPROXY, &directory, |address| {
+        std::fs::write(&file, replace_once(&config, "bind :80\n", &format!("bind {address}\n"))).unwrap();
+        let mut command = Command::new(HAPROXY);
+        command.arg("-db").arg("-f").arg(&file);
+        command
+    })
+}
+
+/// Starts a proxy that listens on the address that its command is for.
+fn start(program: &str, directory: &Path, command: impl Fn(SocketAddr) -> Command) -> (Process, SocketAddr) {
+    assert!(Path::new(program).exists(), "{}", missing(program));
     // Another process may take the port meanwhile: then try another one.
     for _ in 0..10 {
         let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let here = directory.display();
-        let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
-            .map(|kind| format!("{kind}_temp_path {here}/{kind};\n"))
-            .concat();
-        let config = format!(
-            "daemon off; master_process off; pid {here}/pid; error_log stderr;\nevents {{}}\nhttp {{\n\
-             access_log off;\n{temporary}server {{\nlisten {address};\nlocation / {{ proxy_pass http://{}; }}\n}}\n}}\n",
-            relay.http_address()
-        );
-        let file = directory.join("nginx.conf");
-        std::fs::write(&file, config).unwrap();
-        let mut command = Command::new(NGINX);
-        command.arg("-e").arg("stderr").arg("-p").arg(&directory).arg("-c").arg(&file);
-        let mut nginx = Process::start_logged(command, &directory.join("log"));
-        let is_up = eventually("nginx listens or exits", SOON, || match TcpStream::connect(address) {
+        let mut proxy = Process::start_logged(command(address), &directory.join("log"));
+        let is_up = eventually("the proxy listens or exits", SOON, || match TcpStream::connect(address) {
             Ok(_) => Some(true),
-            Err(_) => nginx.wait(std::time::Duration::ZERO).map(|_| false),
+            Err(_) => proxy.wait(Duration::ZERO).map(|_| false),
         });
         if is_up {
-            return (nginx, address);
+            return (proxy, address);
         }
-        assert!(nginx.output().contains("in use"), "{}", nginx.output());
+        let output = proxy.output();
+        assert!(output.contains("in use") || output.contains("cannot bind"), "{output}");
     }
     panic!("no port was free");
+}
+
+fn replace_once(text: &str, from: &str, to: &str) -> String {
+    assert_eq!(text.matches(from).count(), 1, "{from:?} in {text}");
+    text.replace(from, to)
 }
 
 /// The whole response to a request on a connection of its own.

@@ -222,7 +222,8 @@ fn past_events_come_first_and_then_events_as_they_happen() {
     let mut first = Http::connect(relay.http_address());
     let token = bearer(&relay.token());
     first.say(&format!("GET /api/v1/events HTTP/1.1\r\nHost: x\r\n{token}\r\n"));
-    assert_eq!(first.head().header("content-type"), "text/event-stream");
+    let head = first.head();
+    assert_eq!((head.header("content-type"), head.header("x-accel-buffering")), ("text/event-stream", "no"));
     let (id, event) = next_event(&mut first);
     assert_eq!((&event["event"], &event["stream"]), (&"published".into(), &"live/a".into()));
     let _second = Rtmp::publishing(&relay, "live/b");
@@ -246,4 +247,34 @@ fn next_event(http: &mut Http) -> (u64, serde_json::Value) {
     http.until(b"data: ");
     let data = http.until(b"\n");
     (id.trim().parse().unwrap(), serde_json::from_slice(&data).unwrap())
+}
+
+#[test]
+fn a_preflight_allows_the_headers_that_the_page_wants_to_send_and_the_way_into_a_private_network() {
+    let relay = Relay::start("api.allow_origins = ['https://site.example']");
+    let asks = "Origin: https://site.example\r\nAccess-Control-Request-Method: GET\r\n\
+                Access-Control-Request-Headers: range,x-player\r\n\
+                Access-Control-Request-Private-Network: true\r\n";
+    for (path, origin) in [("/live/a.flv", "*"), ("/api/v1/streams", "https://site.example")] {
+        let preflight = ask_with(&relay, "OPTIONS", path, asks);
+        assert_eq!(preflight.status, 204);
+        assert_eq!(preflight.header("access-control-allow-origin"), origin, "{path}");
+        assert_eq!(preflight.header("access-control-allow-headers"), "range,x-player", "{path}");
+        assert_eq!(preflight.header("access-control-allow-private-network"), "true", "{path}");
+    }
+    let plain = ask_with(&relay, "OPTIONS", "/live/a.flv", "Origin: https://site.example\r\n");
+    assert_eq!(plain.header("access-control-allow-private-network"), "");
+    assert!(plain.header("access-control-allow-headers").contains("range"), "{plain:?}");
+}
+
+#[test]
+fn pages_of_named_origins_may_send_cookies_and_others_may_not() {
+    let relay = Relay::start("http.allow_origins = ['https://site.example']\napi.allow_origins = ['*']");
+    let credentials = |path: &str, origin: &str| {
+        let answer = ask_with(&relay, "GET", path, &format!("Origin: https://{origin}\r\n"));
+        answer.header("access-control-allow-credentials").to_owned()
+    };
+    assert_eq!(credentials("/live/a.flv", "site.example"), "true");
+    assert_eq!(credentials("/live/a.flv", "other.example"), "");
+    assert_eq!(credentials("/api/v1/streams", "site.example"), "", "not for all origins");
 }

@@ -82,6 +82,7 @@ fn a_stream_is_flv_in_chunks_for_http_1_1_and_without_for_http_1_0() {
             ("content-type", "video/x-flv"),
             ("connection", "close"),
             ("cache-control", "no-store"),
+            ("x-accel-buffering", "no"),
             ("access-control-allow-origin", "*"),
             ("content-length", ""),
             ("transfer-encoding", coding),

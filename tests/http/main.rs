@@ -5,9 +5,9 @@ mod answers;
 mod connections;
 mod live;
 mod metrics;
-mod peer;
 mod rights;
 mod websocket;
 
 #[path = "../support/mod.rs"]
 mod support;
+use support::peer;

@@ -61,6 +61,23 @@ fn an_invalid_websocket_handshake_is_refused() {
 }
 
 #[test]
+fn the_first_offered_subprotocol_is_chosen() {
+    let relay = Relay::start("");
+    let _publisher = Rtmp::publishing(&relay, "live/a");
+    relay.wait_for_publisher("live/a");
+    for (offer, chosen) in [
+        ("", ""),
+        ("Sec-WebSocket-Protocol: flv\r\n", "flv"),
+        ("Sec-WebSocket-Protocol: v2.flv, flv\r\n", "v2.flv"),
+        ("Sec-WebSocket-Protocol: flv\r\nSec-WebSocket-Protocol: other\r\n", "flv"),
+        ("Sec-WebSocket-Protocol: \r\n", ""),
+    ] {
+        let (head, _) = open(&relay, "GET /live/a.flv HTTP/1.1", &opening(offer));
+        assert_eq!((head.status, head.header("sec-websocket-protocol")), (101, chosen), "{offer}");
+    }
+}
+
+#[test]
 fn a_message_that_comes_together_with_the_handshake_is_processed() {
     let relay = Relay::start("");
     let _publisher = Rtmp::publishing(&relay, "live/a");

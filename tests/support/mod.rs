@@ -8,6 +8,7 @@ mod clients;
 mod media;
 pub mod newer_ffmpeg;
 mod packets;
+pub mod peer;
 mod process;
 mod relay;
 mod tags;

@@ -140,6 +140,7 @@ pub fn missing(program: &str) -> String {
         "vlc" => "vlc-bin vlc-plugin-base",
         "mpv" => "mpv",
         "/usr/sbin/nginx" => "nginx libnginx-mod-rtmp",
+        "/usr/sbin/haproxy" => "haproxy",
         "rtmpdump" => "rtmpdump",
         "gst-launch-1.0" => {
             "gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad"

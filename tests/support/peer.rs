@@ -12,7 +12,7 @@ use fanfare::rtmp::client::{Client, ClientConfig, Event, Role};
 use fanfare::rtmp::command::Command;
 use fanfare::rtmp::message::type_id;
 
-use crate::support::{Relay, SOON, eventually};
+use super::{Relay, SOON, eventually};
 
 /// A connection to the HTTP port.
 pub struct Http {
@@ -216,6 +216,13 @@ impl Rtmp {
         rtmp.send(FrameKind::Audio, b"\xaf\0\x12\x10".to_vec());
         rtmp.key_frame(b"first");
         rtmp.send(FrameKind::Audio, b"\xaf\x01sound".to_vec());
+        rtmp
+    }
+
+    /// Publishes audio alone, and sends its sequence header.
+    pub fn publishing_audio(relay: &Relay, name: &str) -> Self {
+        let mut rtmp = Self::started(relay, Role::Publish, name);
+        rtmp.send(FrameKind::Audio, b"\xaf\0\x12\x10".to_vec());
         rtmp
     }
 
