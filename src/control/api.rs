@@ -62,6 +62,7 @@ pub(super) fn router(control: Arc<Control>) -> Router {
         .route("/api/v1/history", get(samples))
         .route("/api/v1/config", get(config))
         .route("/api/v1/events", get(events))
+        .route("/api/v1/events/past", get(past_events))
         .fallback(|| async { HttpError::not_found("not found") })
         .method_not_allowed_fallback(|| async { HttpError::method() })
         .layer(middleware::from_fn_with_state(control.clone(), guard))
@@ -471,4 +472,8 @@ async fn config(State(control): Shared) -> Response {
 
 async fn events(State(control): Shared, headers: HeaderMap) -> Response {
     control.events.response(&headers)
+}
+
+async fn past_events(State(control): Shared, uri: Uri) -> Response {
+    control.events.list(rights::parameter(&uri, "after").as_deref())
 }

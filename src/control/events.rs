@@ -1,15 +1,15 @@
-//! The relay's events, each with its time and a number: keeps the newest ones and sends all of them to clients as
-//! server-sent events.
+//! The relay's events, each with its time and an id: keeps the newest ones, returns them as a list, and sends all of them
+//! to clients as server-sent events.
 
 use std::{
     collections::VecDeque,
     convert::Infallible,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, SystemTime},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use axum::{
-    http::HeaderMap,
+    http::{HeaderMap, header},
     response::{
         IntoResponse, Response, Sse,
         sse::{self, KeepAlive},
@@ -34,6 +34,8 @@ pub(super) struct Events {
     source: Mutex<Option<broadcast::Receiver<RelayEvent>>>,
     state: Mutex<State>,
     clients: broadcast::Sender<Arc<NumberedEvent>>,
+    /// When the relay started, milliseconds: ids of an earlier run differ from those of this one.
+    epoch: u64,
 }
 
 #[derive(Default)]
@@ -42,7 +44,7 @@ struct State {
     past: VecDeque<Arc<NumberedEvent>>,
 }
 
-/// An event with its number, as JSON.
+/// An event with its number, which is one more than that of the event before it, as JSON.
 struct NumberedEvent {
     number: u64,
     json: String,
@@ -58,11 +60,13 @@ struct Body<'a> {
 impl Events {
     /// Events from now on.
     pub(super) fn new(relay: &Handle) -> Self {
-        Self::from(relay.events())
+        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self::from(relay.events(), since_1970.as_millis() as u64)
     }
 
-    fn from(source: broadcast::Receiver<RelayEvent>) -> Self {
+    fn from(source: broadcast::Receiver<RelayEvent>, epoch: u64) -> Self {
         Self {
+            epoch,
             source: Mutex::new(Some(source)),
             state: Mutex::default(),
             clients: broadcast::Sender::new(MAX_LAG),
@@ -91,12 +95,24 @@ impl Events {
         tracing::debug!(missed, "events lost: they came too fast");
     }
 
-    /// Past events after `last`, then all later ones.
-    fn since(&self, last: Option<u64>) -> impl Stream<Item = Arc<NumberedEvent>> + use<> {
+    /// The number of the event with this id; 0, that is, before all events, if it is none of this run of the relay.
+    fn number(&self, id: &str) -> u64 {
+        let of_this_run = |(epoch, number): (&str, &str)| {
+            (epoch.parse() == Ok(self.epoch)).then(|| number.parse().ok()).flatten()
+        };
+        id.trim().split_once('-').and_then(of_this_run).unwrap_or(0)
+    }
+
+    /// Past events after the one with the id `last`: all of them if it is not known.
+    fn past(&self, state: &State, last: Option<&str>) -> Vec<Arc<NumberedEvent>> {
+        let last = last.map_or(0, |last| self.number(last));
+        state.past.iter().filter(|event| event.number > last).cloned().collect()
+    }
+
+    /// Past events after the one with the id `last`, then all later ones.
+    fn since(&self, last: Option<&str>) -> impl Stream<Item = Arc<NumberedEvent>> + use<> {
         let state = self.state();
-        // A higher number than the last is from an earlier run of the relay.
-        let last = last.filter(|&last| last <= state.last).unwrap_or(0);
-        let past: Vec<_> = state.past.iter().filter(|event| event.number > last).cloned().collect();
+        let past = self.past(&state, last);
         let live = stream::unfold(self.clients.subscribe(), |mut live| async {
             loop {
                 match live.recv().await {
@@ -125,11 +141,23 @@ impl Events {
         }
     }
 
+    /// The response to `GET /api/v1/events/past`: the events after the one with the id `after`, as JSON.
+    pub(super) fn list(&self, after: Option<&str>) -> Response {
+        let (past, last) = {
+            let state = self.state();
+            (self.past(&state, after), id(self.epoch, state.last))
+        };
+        let events: Vec<_> = past.iter().map(|event| event.json.as_str()).collect();
+        let kind = [(header::CONTENT_TYPE, "application/json")];
+        (kind, format!("{{\"last\":\"{last}\",\"events\":[{}]}}", events.join(","))).into_response()
+    }
+
     /// The response to `GET /api/v1/events`. `request` are the headers of the request.
     pub(super) fn response(&self, request: &HeaderMap) -> Response {
-        let last = request.get("last-event-id").and_then(|value| value.to_str().ok()?.trim().parse().ok());
-        let events = self.since(last).map(|event| {
-            Ok::<_, Infallible>(sse::Event::default().id(event.number.to_string()).data(&event.json))
+        let last = request.get("last-event-id").and_then(|value| value.to_str().ok());
+        let epoch = self.epoch;
+        let events = self.since(last).map(move |event| {
+            Ok::<_, Infallible>(sse::Event::default().id(id(epoch, event.number)).data(&event.json))
         });
         Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response()
     }
@@ -139,6 +167,10 @@ impl Events {
     }
 }
 
+fn id(epoch: u64, number: u64) -> String {
+    format!("{epoch}-{number}")
+}
+
 #[cfg(test)]
 mod tests {
     use futures_util::FutureExt;
@@ -146,7 +178,7 @@ mod tests {
     use super::*;
 
     fn events(count: u64) -> Events {
-        let events = Events::from(broadcast::channel(1).1);
+        let events = Events::from(broadcast::channel(1).1, 1_700);
         (0..count).for_each(|_| events.note(&RelayEvent::Draining, SystemTime::UNIX_EPOCH));
         events
     }
@@ -169,9 +201,31 @@ mod tests {
     #[test]
     fn a_client_that_reconnects_gets_what_it_missed() {
         let events = events(9);
-        assert_eq!(numbers(&mut Box::pin(events.since(Some(7)))), [8, 9]);
-        assert_eq!(numbers(&mut Box::pin(events.since(Some(9)))).len(), 0);
-        assert_eq!(numbers(&mut Box::pin(events.since(Some(10)))).len(), 9, "from an earlier run");
+        assert_eq!(numbers(&mut Box::pin(events.since(Some("1700-7")))), [8, 9]);
+        assert_eq!(numbers(&mut Box::pin(events.since(Some("1700-9")))).len(), 0);
+    }
+
+    #[test]
+    fn a_client_with_an_id_of_another_run_gets_all_past_events() {
+        let events = events(9);
+        for id in ["1699-7", "7", "", "-7", "1700-", "1700-x", "1700-7-7", "\u{fffd}"] {
+            assert_eq!(numbers(&mut Box::pin(events.since(Some(id)))).len(), 9, "{id}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_client_that_polls_gets_the_events_after_the_last_it_knows() {
+        let events = events(3);
+        for (after, count) in [(None, 3), (Some("1700-2"), 1), (Some("1700-3"), 0), (Some("1699-3"), 3)] {
+            let body = axum::body::to_bytes(events.list(after).into_body(), usize::MAX).await.unwrap();
+            let json: serde_json::Value = serde_json::from_slice(&body).unwrap();
+            let event = serde_json::json!({"at": "1970-01-01T00:00:00.000Z", "event": "draining"});
+            assert_eq!(
+                json,
+                serde_json::json!({"last": "1700-3", "events": vec![event; count]}),
+                "{after:?}"
+            );
+        }
     }
 
     #[test]

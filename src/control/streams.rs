@@ -25,6 +25,7 @@ pub(super) struct Stream {
     pub(super) is_live: bool,
     pub(super) uptime_ms: Option<u64>,
     pub(super) idle_ms: Option<u64>,
+    pub(super) newest_timestamp_ms: Option<u32>,
     pub(super) publisher: Option<Publisher>,
     pub(super) video: Option<Video>,
     pub(super) video_tracks: usize,
@@ -102,6 +103,7 @@ impl Stream {
             is_live: report.is_live,
             uptime_ms: has_published.then(|| now_ms.saturating_sub(facts.since_ms)),
             idle_ms: report.silent_ms,
+            newest_timestamp_ms: newest_timestamp_ms(report, now_ms),
             publisher: report
                 .publisher
                 .filter(|_| report.is_live)
@@ -119,6 +121,14 @@ impl Stream {
             skips: watched.skips,
         }
     }
+}
+
+/// The facts are up to half a second old, and media comes in real time: what has come since they were written is as long as
+/// the time from then until the publisher was last heard.
+fn newest_timestamp_ms(report: &StreamReport, now_ms: u64) -> Option<u32> {
+    let newest = report.facts.newest?;
+    let since_ms = now_ms.saturating_sub(newest.at_ms).saturating_sub(report.silent_ms?);
+    Some(newest.timestamp_ms.wrapping_add(since_ms as u32))
 }
 
 /// Decoders use the sequence headers, so these take precedence over the metadata, which may be from another time or
@@ -169,10 +179,15 @@ fn audio(facts: &Facts, description: &Description) -> Option<Audio> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use bytes::Bytes;
 
     use super::*;
-    use crate::amf0::{self, Value};
+    use crate::{
+        amf0::{self, Value},
+        stream::MediaTime,
+    };
 
     fn metadata(properties: &[(&str, Value)]) -> Option<Bytes> {
         let mut body = Vec::new();
@@ -230,6 +245,22 @@ mod tests {
         assert_eq!(json["encoder"], "Lavf59[2J", "no control characters");
         assert_eq!(json["publisher"], serde_json::json!({"id": 7, "address": "192.0.2.1:5"}));
         assert_eq!(json["uptime_ms"], 60_000);
+    }
+
+    #[test]
+    fn the_newest_timestamp_is_as_of_now_and_stands_still_while_the_publisher_is_silent() {
+        let newest = |silent_ms, timestamp_ms, at_ms| {
+            let newest = Some(MediaTime { timestamp_ms, at_ms });
+            let facts = Arc::new(Facts { newest, ..facts() });
+            let report =
+                StreamReport { name: "live/a".into(), is_live: true, publisher: Some(7), silent_ms, facts };
+            newest_timestamp_ms(&report, 60_000)
+        };
+        assert_eq!(newest(Some(10), 5_000, 59_600), Some(5_390));
+        assert_eq!(newest(Some(7_000), 5_000, 52_900), Some(5_100));
+        assert_eq!(newest(Some(7_000), 5_000, 53_000), Some(5_000));
+        assert_eq!(newest(Some(0), u32::MAX, 59_999), Some(0), "RTMP's timestamps wrap");
+        assert_eq!(newest(None, 5_000, 59_600), None, "not live");
     }
 
     #[test]

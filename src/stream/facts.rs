@@ -12,6 +12,8 @@ pub struct Facts {
     pub since_ms: u64,
     /// When these were written, milliseconds on the relay's clock.
     pub now_ms: u64,
+    /// The newest time of audio or video, as players get it. None before a frame has come.
+    pub newest: Option<MediaTime>,
     /// Payload bytes of all frames.
     pub bytes: u64,
     /// All frames.
@@ -37,4 +39,13 @@ pub struct Facts {
     pub audio: Option<Bytes>,
     /// That track's sequence header, the whole message.
     pub audio_header: Option<Bytes>,
+}
+
+/// A time of the stream, and when a frame with this time came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MediaTime {
+    /// As players get it, milliseconds, modulo 2^32.
+    pub timestamp_ms: u32,
+    /// On the relay's clock, milliseconds.
+    pub at_ms: u64,
 }

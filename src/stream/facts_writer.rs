@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 
 use super::{
-    facts::Facts,
+    facts::{Facts, MediaTime},
     preamble::Headers,
     role::Part,
     shared::SharedState,
@@ -54,6 +54,11 @@ impl FactsWriter {
         facts.now_ms = now_ms;
         facts.bytes += frame.payload.len() as u64;
         facts.frames += 1;
+    }
+
+    /// The stream goes as far as this time.
+    pub(super) fn saw_time(&mut self, newest: Option<MediaTime>) {
+        self.facts.newest = newest;
     }
 
     /// It is a video frame of this track, or a part of one, with the time that its publisher gave it. `tracks` is the

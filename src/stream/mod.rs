@@ -33,7 +33,7 @@ mod wire_log;
 mod writer;
 
 pub use begin::{Position, Wants, first_since};
-pub use facts::Facts;
+pub use facts::{Facts, MediaTime};
 pub use form::Form;
 pub use join::{Join, JoinPoint, PointKind};
 pub use log::Retention;

@@ -5,6 +5,7 @@
 
 use smallvec::{SmallVec, smallvec};
 
+use super::facts::MediaTime;
 use crate::flv::FrameKind;
 
 /// Time between the last frame before a break and the first one after it: about one frame of video.
@@ -43,7 +44,7 @@ const MAX_CLOCKS: usize = 16;
 pub(super) struct Timeline {
     clocks: Clocks,
     /// The newest time returned.
-    newest: Option<Newest>,
+    newest: Option<MediaTime>,
     resuming: Resuming,
 }
 
@@ -63,13 +64,6 @@ struct Clock {
     /// The encoder's last timestamp, and since when it has been that.
     last_ms: u32,
     since_ms: u64,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Newest {
-    timestamp_ms: u32,
-    /// On the relay's clock.
-    at_ms: u64,
 }
 
 #[derive(Debug, Default)]
@@ -114,7 +108,7 @@ impl Timeline {
         }
         let clock = &mut self.clocks[own];
         clock.newest_ms = Some(clock.newest_ms.map_or(mapped, |newest| later(newest, mapped)));
-        let newest = Newest { timestamp_ms: mapped, at_ms: now_ms };
+        let newest = MediaTime { timestamp_ms: mapped, at_ms: now_ms };
         match self.newest {
             Some(before) if !is_before(before.timestamp_ms, mapped) => {}
             Some(before) => {
@@ -126,10 +120,15 @@ impl Timeline {
         mapped
     }
 
+    /// The newest time returned, by this publisher or one before it.
+    pub(super) fn newest(&self) -> Option<MediaTime> {
+        self.newest
+    }
+
     /// The stream's time for metadata, cue points or a sequence header: encoders often send these with time 0, so they
     /// never decide where the stream goes on.
     pub(super) fn header(&mut self, timestamp_ms: u32) -> u32 {
-        let Some(Newest { timestamp_ms: newest, .. }) = self.newest else {
+        let Some(MediaTime { timestamp_ms: newest, .. }) = self.newest else {
             return timestamp_ms;
         };
         let first = self.clocks.of((FrameKind::Video, 0));
@@ -225,7 +224,7 @@ impl std::ops::IndexMut<usize> for Clocks {
 impl Clock {
     /// Whether a frame of this track may have this time: not far before those before it, and not further ahead of the
     /// newest than the time that has passed since that came.
-    fn may_go_on(&self, mapped: u32, newest: Newest, now_ms: u64) -> bool {
+    fn may_go_on(&self, mapped: u32, newest: MediaTime, now_ms: u64) -> bool {
         let (oldest, max_ahead_ms) = match self.newest_ms {
             Some(own) => (own.wrapping_sub(STEP_BACK_MS), JUMP_MS),
             None => (newest.timestamp_ms.wrapping_sub(REORDER_MS), REORDER_MS),

@@ -168,6 +168,9 @@ impl Writer {
         }
         let (timestamp_ms, video) = self.note(&frame, role, now_ms);
         frame.timestamp_ms = timestamp_ms;
+        if let Role::KeyFrame(_) | Role::InterFrame(_) | Role::Audio(_) = role {
+            self.facts.saw_time(self.timeline.newest());
+        }
         if video.is_some_and(|video| video.is_lead && video.is_first) {
             self.note_frame_rate(timestamp_ms);
         }

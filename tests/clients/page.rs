@@ -12,7 +12,7 @@ use crate::support::{Clip, Process, Relay, is_installed, missing};
 fn the_page_plays_a_stream_and_shows_the_operator_all_connections() {
     let (relay, _encoder) = with_a_stream("");
     run_page_tests(&relay, &[]);
-    relay.wait_for_log(&["playing", "http_flv"]);
+    relay.wait_for_log(&["playing", "websocket_flv"]);
 }
 
 #[test]
@@ -22,7 +22,7 @@ fn viewers_can_use_the_page_if_the_api_is_locked_and_on_another_address() {
         &relay,
         &["--test-name-pattern", "a click on a card plays|a card shows a still|addresses are copied"],
     );
-    relay.wait_for_log(&["playing", "http_flv"]);
+    relay.wait_for_log(&["playing", "websocket_flv"]);
 }
 
 #[test]

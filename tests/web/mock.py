@@ -3,8 +3,9 @@
 
     tests/web/mock.py [--port 8080]        prints its address; POST /mock/<what> changes its state:
     /mock/stop?stream=NAME  /mock/start?stream=NAME  /mock/hold?stream=NAME (the encoder sends nothing; connections stay)
+    /mock/delay?stream=NAME&ms=5000 (a slow line: players get everything so much later)
     /mock/end?stream=NAME (ends its players, not the stream)  /mock/times?stream=NAME&from=MS (timestamps for new players)
-    /mock/drain?on=1  /mock/empty?on=1  /mock/api?on=0 (the API is on another address)
+    /mock/drain?on=1  /mock/restart (of the relay, as far as events show it)  /mock/empty?on=1  /mock/api?on=0 (the API is on another address)
 The token is `mock-token`, the read-only token `mock-read-token`.
 """
 import argparse, base64, collections, hashlib, json, math, mimetypes, os, pathlib, random, socket, struct, subprocess
@@ -58,13 +59,14 @@ is_key = lambda kind, body: kind == 9 and body[0] >> 4 == 1 and body[1] == 1
 
 
 class Client:
-    def __init__(self, address, protocol):
+    def __init__(self, address, protocol, delay_s=lambda: 0):
+        self.delay_s = delay_s
         self.id, self.address, self.protocol = take_id(), address, protocol
         self.queue, self.ready, self.closed, self.since, self.bytes = collections.deque(), threading.Condition(), False, time.monotonic(), 0
 
     def push(self, data):
         with self.ready:
-            self.queue.append(data)
+            self.queue.append((time.monotonic(), data))
             self.ready.notify()
 
     def close(self):
@@ -79,7 +81,9 @@ class Client:
                     self.ready.wait()
                 if not self.queue:
                     return
-                data = self.queue.popleft()
+                at, data = self.queue.popleft()
+            while self.delay_s() > time.monotonic() - at and not self.closed:
+                time.sleep(0.01)
             self.bytes += len(data)
             yield data
 
@@ -102,7 +106,7 @@ class Stream(threading.Thread):
         self.has_video = has_video
         self.tags = media(picture if has_video else None) if picture or not has_video else []
         self.live, self.held, self.clients, self.lock = False, False, [], threading.Lock()
-        self.bytes_in = self.frames_in = 0
+        self.bytes_in = self.frames_in = self.delay_ms = 0
         # Timestamp of the newest frame, and an offset added to the timestamps sent to players.
         self.now = self.offset = 0
         self.fake_clients = [Client(f"{random.choice(['192.0.2', '198.51.100', '203.0.113'])}.{random.randrange(2, 250)}:{random.randrange(1024, 65000)}", random.choice(["rtmp", "rtmp", "http_flv", "websocket_flv"])) for _ in range(simulated)]
@@ -204,6 +208,7 @@ class Stream(threading.Thread):
         stream = {
             "name": self.name, "is_live": self.live, "uptime_ms": self.uptime() if self.live else None,
             "idle_ms": (int((time.monotonic() - self.heard) * 1000) if self.tags else 8) if self.live else None,
+            "newest_timestamp_ms": (self.now + self.offset) % 2**32 if self.live else None,
             "publisher": {"id": self.publisher, "address": self.address if may_read else None} if self.live else None,
             "video": video, "audio": {"codec": "AAC", "codec_string": "mp4a.40.2", "sample_rate": 44100, "channels": 1},
             "encoder": "Lavf59.27.100", "kbps": self.kbps(), "bytes_in": self.bytes_in, "frames_in": self.frames_in,
@@ -223,7 +228,7 @@ def by_protocol(clients):
 class Scene:
     def __init__(self):
         self.draining, self.empty, self.has_api = False, False, True
-        self.events, self.event_ready, self.event_id = collections.deque(maxlen=200), threading.Condition(), 0
+        self.events, self.event_ready, self.event_id, self.epoch = collections.deque(maxlen=200), threading.Condition(), 0, 1764115200000
         self.streams, self.sockets = {}, set()
 
     def live(self):
@@ -242,7 +247,6 @@ def emit(event, **fields):
         at = time.time()
         stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(at)) + f".{int(at * 1000) % 1000:03}Z"
         scene.events.append((scene.event_id, {"at": stamp, "event": event, **fields}))
-        scene.event_ready.notify_all()
 
 
 def summary(may_read, may_write):
@@ -364,8 +368,15 @@ class Handler(BaseHTTPRequestHandler):
             stream.publish()
         elif what == "hold":
             stream.held = query.get("on", "1") == "1"
+        elif what == "delay":
+            stream.delay_ms = int(query["ms"])
         elif what == "drain":
             scene.draining = query["on"] == "1"
+        elif what == "restart":
+            with scene.event_ready:
+                scene.epoch, scene.event_id = scene.epoch + 1, 0
+                scene.events.clear()
+            emit("published", id=1, peer="192.0.2.1:1", stream="live/after restart")
         elif what == "empty":
             scene.empty = query["on"] == "1"
         elif what == "end":
@@ -382,7 +393,7 @@ class Handler(BaseHTTPRequestHandler):
         is_for_viewers = path in ("summary", "streams", "openapi.yaml") or path.startswith("streams/")
         if not scene.has_api and not is_for_viewers:
             return self.answer(404, {"error": "the API and metrics are on another address"})
-        if path in ("players", "events", "config") and not self.may_read(query):
+        if path in ("players", "events", "events/past", "config") and not self.may_read(query):
             return self.answer(401, {"error": "this request needs a token: [api] read_token or token"})
         if self.command == "DELETE":
             return self.delete(path, query)
@@ -398,8 +409,8 @@ class Handler(BaseHTTPRequestHandler):
             return self.answer(200, {"publishers": [{"id": s.publisher, "address": s.address if self.may_read(query) else None, "stream": s.name, "core": s.publisher % 2, "duration_ms": s.uptime(), "bytes_in": s.uptime() * 122} for s in scene.live()]})
         if path == "players":
             return self.players(query)
-        if path == "events":
-            return self.events()
+        if path == "events/past":
+            return self.past_events(query)
         if path.startswith("streams/"):
             name = unquote(path[8:])
             if name.endswith("/still.flv") and (stream := scene.streams.get(name[:-10])):
@@ -434,24 +445,11 @@ class Handler(BaseHTTPRequestHandler):
                     return self.answer(204)
         self.answer(404, {"error": "no connection with this id"})
 
-    def events(self):
-        self.send_response(200)
-        self.send_header("Content-Type", "text/event-stream")
-        self.send_header("Cache-Control", "no-store")
-        self.send_header("Connection", "close")
-        self.end_headers()
-        self.close_connection = True
-        last = int(self.headers.get("Last-Event-ID", 0))
-        while True:
-            with scene.event_ready:
-                new = [event for event in scene.events if event[0] > last]
-                if not new:
-                    scene.event_ready.wait(5)
-            for number, event in new:
-                self.wfile.write(f"id: {number}\ndata: {json.dumps(event)}\n\n".encode())
-                last = number
-            if not new:
-                self.wfile.write(b": still here\n\n")
+    def past_events(self, query):
+        with scene.event_ready:
+            epoch, _, last = query.get("after", "-").partition("-")
+            known = int(last) if epoch == str(scene.epoch) else 0
+            self.answer(200, {"last": f"{scene.epoch}-{scene.event_id}", "events": [event for number, event in scene.events if number > known]})
 
     def still(self, stream):
         with stream.lock:
@@ -465,7 +463,7 @@ class Handler(BaseHTTPRequestHandler):
         stream = scene.streams.get(name)
         address = f"{self.client_address[0]}:{self.client_address[1]}"
         key = self.headers.get("Sec-WebSocket-Key")
-        client = Client(address, "websocket_flv" if key else "http_flv")
+        client = Client(address, "websocket_flv" if key else "http_flv", lambda: stream.delay_ms / 1000)
         if not stream or scene.empty or not stream.tags or not stream.join_client(client):
             return self.answer(404, {"error": "no publisher"})
         self.close_connection = True

@@ -90,7 +90,7 @@ async function encoder(t) {
 }
 
 describe('watching', () => {
-  test('a click on a card plays, muted, near the live edge, and shows the delay', async (t) => {
+  test('a click on a card plays with audio, near the live edge, and shows the delay', async (t) => {
     const page = await open(t, '#/');
     const card = page.getByRole('link', { name: STREAM, exact: true });
     await card.waitFor(SHORT);
@@ -105,7 +105,7 @@ describe('watching', () => {
     const second = await played(page);
     assert.ok(second.time - first.time > 1.5, `${second.time} after ${first.time}`);
     assert.ok(second.frames - first.frames > 20, `${second.frames} after ${first.frames}`);
-    assert.equal(second.muted, true);
+    assert.equal(second.muted, false);
     const latency = Number.parseFloat(await page.locator('.latency').innerText());
     t.diagnostic(`${latency} s behind`);
     assert.ok(latency >= 0 && latency < 2, `${latency} s`);
@@ -167,17 +167,73 @@ describe('watching', () => {
     await page.waitForFunction(() => Number.parseFloat(document.querySelector('.latency').textContent) < 1.5, null, SHORT);
   });
 
-  test('if HTTP bodies are blocked, WebSocket-FLV plays', async (t) => {
-    let sockets = 0;
-    const page = await open(t, watch(STREAM), { allow: [/ERR_FAILED/], prepare: async (p) => {
-      p.on('websocket', () => { sockets += 1; });
-      await p.route(/^http.*(?<!still)\.flv$/, (route) => route.abort());
-    } });
-    await plays(page, 8000);
-    const first = await played(page);
+  test('eight tabs play and show the status, and the API still answers each of them within a second', async (t) => {
+    const first = await open(t, watch(STREAM));
+    const pages = [first];
+    while (pages.length < 8) {
+      const page = await first.context().newPage();
+      pages.push(page);
+      await page.goto(new URL(watch(STREAM), base).href);
+    }
+    await Promise.all(pages.map((page) => plays(page, 20000)));
+    const answers = async (page) => {
+      const ms = await page.evaluate(async () => {
+        const began = performance.now();
+        await (await fetch('api/v1/summary', { cache: 'no-store', signal: AbortSignal.timeout(4000) })).json();
+        return performance.now() - began;
+      });
+      assert.ok(ms < 1000, `${ms} ms`);
+    };
+    for (const page of pages) await answers(page);
+    for (const page of pages) await page.goto(new URL(OPERATE, base).href);
+    for (const page of pages) {
+      await page.locator('.log li').first().waitFor({ ...SHORT, state: 'attached' });
+      await answers(page);
+    }
+  });
+
+  test('media comes over WebSocket, and as an HTTP body only where WebSocket fails', async (t) => {
+    const bodies = [];
+    const count = (p) => p.on('request', (request) => { if (/^http.*(?<!still)\.flv$/.test(request.url())) bodies.push(request.url()); });
+    const page = await open(t, watch(STREAM), { prepare: async (p) => { count(p); } });
+    await plays(page);
+    assert.deepEqual(bodies, []);
+    const other = await open(t, watch(STREAM), { prepare: async (p) => { count(p); await p.routeWebSocket(/\.flv$/, (socket) => socket.close()); } });
+    await plays(other, 8000);
+    const first = await played(other);
     await sleep(1500);
-    assert.ok((await played(page)).time - first.time > 0.7);
-    assert.ok(sockets > 0);
+    assert.ok((await played(other)).time - first.time > 0.7);
+    assert.ok(bodies.length > 0);
+  });
+
+  test('the delay is measured against the newest frame at the relay, not against the newest received', { skip: !mockOnly() }, async (t) => {
+    const page = await open(t, watch(STREAM));
+    await state(page, 'playing');
+    await sleep(1000);
+    const latency = async () => Number.parseFloat(await page.locator('.latency').innerText());
+    assert.ok(await latency() < 1.5, `${await latency()} s`);
+    await mock.change(`delay?stream=${STREAM}&ms=3000`);
+    t.after(() => mock.change(`delay?stream=${STREAM}&ms=0`));
+    await page.locator('.stage[data-state=buffering]').waitFor(SHORT);
+    await state(page, 'playing');
+    await sleep(1500);
+    assert.ok(await latency() > 3 && await latency() < 5.5, `${await latency()} s`);
+  });
+
+  test('a line that stalls is buffering, not a silent encoder', { skip: !mockOnly() }, async (t) => {
+    const page = await open(t, watch(STREAM));
+    await state(page, 'playing');
+    await mock.change(`delay?stream=${STREAM}&ms=100000`);
+    t.after(() => mock.change(`delay?stream=${STREAM}&ms=0`));
+    await page.getByText('Buffering').waitFor({ timeout: 6000 });
+    await page.evaluate(() => {
+      globalThis.messages = [];
+      new MutationObserver(() => globalThis.messages.push(document.querySelector('.message').textContent)).observe(document.querySelector('.veil'), { subtree: true, childList: true, characterData: true });
+    });
+    await sleep(3000);
+    await mock.change(`delay?stream=${STREAM}&ms=0`);
+    await page.locator('.stage[data-state=playing]').waitFor({ timeout: 15000 });
+    assert.deepEqual((await page.evaluate(() => globalThis.messages)).filter((text) => text.includes('encoder')), []);
   });
 
   test('a player that the relay ends plays again by itself, after a while', { skip: !mockOnly() }, async (t) => {
@@ -193,7 +249,7 @@ describe('watching', () => {
 
   for (const way of ['HTTP', 'WebSocket']) {
     test(`a player that is ended for an encoder that came back with other tracks plays again at once: ${way}`, { skip: !mockOnly() }, async (t) => {
-      const page = await open(t, watch(STREAM), { allow: [/ERR_FAILED/], prepare: (p) => (way === 'HTTP' ? null : p.route(/^http.*(?<!still)\.flv$/, (route) => route.abort())) });
+      const page = await open(t, watch(STREAM), { allow: [/ERR_FAILED/], prepare: (p) => (way === 'WebSocket' ? null : p.routeWebSocket(/\.flv$/, (socket) => socket.close())) });
       await plays(page, 10000);
       await state(page, 'playing');
       await mock.change(`start?stream=${STREAM}`);
@@ -274,6 +330,38 @@ describe('watching', () => {
     const page = await open(t, '#/watch/live/no%20encoder', { allow: [/40[04]/] });
     await page.getByText('Not live').waitFor(SHORT);
     assert.equal(await page.getByRole('heading', { level: 1 }).innerText(), 'live/no encoder');
+  });
+
+  test('without a click on the page there is no audio; then it is on, and the browser remembers', async (t) => {
+    const page = await open(t, watch(STREAM));
+    await state(page, 'playing');
+    assert.equal((await played(page)).muted, true);
+    await page.getByRole('button', { name: 'Turn audio on' }).waitFor(SHORT);
+    await page.locator('.stage').click({ position: { x: 40, y: 40 } });
+    assert.equal((await played(page)).muted, false);
+    assert.equal(await page.getByRole('button', { name: 'Turn audio on' }).isVisible(), false);
+    const next = await page.context().newPage();
+    await next.goto(new URL('#/', base).href);
+    await next.getByRole('link', { name: STREAM, exact: true }).click();
+    await state(next, 'playing');
+    assert.equal((await played(next)).muted, false);
+    await next.keyboard.press('m');
+    await next.reload();
+    await state(next, 'playing');
+    assert.equal((await played(next)).muted, true);
+    assert.equal(await next.getByRole('button', { name: 'Turn audio on' }).isVisible(), false, 'the user turned it off');
+  });
+
+  test('a stream without video has its controls and a level', { skip: !mockOnly() }, async (t) => {
+    const page = await open(t, '#/');
+    await page.getByRole('link', { name: 'radio/evening', exact: true }).click();
+    await state(page, 'playing');
+    const level = page.getByRole('meter', { name: 'Audio level' });
+    await page.waitForFunction(() => Number(document.querySelector('.level').getAttribute('aria-valuenow')) > -40, null, SHORT);
+    await sleep(3500);
+    assert.equal(await page.locator('.controls').evaluate((element) => getComputedStyle(element).opacity), '1', 'they do not fade');
+    await page.getByRole('button', { name: 'Mute', exact: true }).click();
+    assert.equal(await level.isVisible(), false);
   });
 
   test('mute, pause and full screen work by button and by key', async (t) => {
@@ -369,7 +457,7 @@ describe('operating', () => {
     const watcher = await open(t, watch(STREAM));
     await state(watcher, 'playing');
     const { players } = await (await fetch(new URL(`api/v1/players?limit=1000&stream=${encodeURIComponent(STREAM)}`, base), { headers: { Authorization: `Bearer ${TOKEN}` } })).json();
-    const { address } = players.filter((player) => player.protocol === 'http_flv').at(-1);
+    const { address } = players.filter((player) => player.protocol === 'websocket_flv').at(-1);
     const page = await open(t, OPERATE);
     const deleted = [];
     page.on('response', (response) => { if (response.request().method() === 'DELETE') deleted.push(response.status()); });
@@ -388,6 +476,18 @@ describe('operating', () => {
     await button.waitFor({ ...SHORT, state: 'detached' });
     await watcher.getByText('The relay ended this connection').waitFor(SHORT);
     await watcher.locator('.stage[data-state=playing]').waitFor({ timeout: 15000 });
+  });
+
+  test('the events go on after the relay has restarted, and none is shown twice', { skip: !mockOnly() }, async (t) => {
+    const page = await open(t, OPERATE);
+    await page.locator('.log li', { hasText: 'published' }).first().waitFor(SHORT);
+    const lines = () => page.locator('.log li').count();
+    const before = await lines();
+    await sleep(4500);
+    assert.equal(await lines(), before, 'nothing happened');
+    await mock.change('restart');
+    await page.locator('.log li', { hasText: 'live/after restart' }).waitFor(SHORT);
+    assert.equal(await lines(), before + 1);
   });
 
   test('drop asks for a token if the relay requires one, and keeps it for the tab', async (t) => {
@@ -517,9 +617,9 @@ describe('accessibility', () => {
     assert.notEqual(await page.locator('.card:focus-within .still').evaluate((element) => getComputedStyle(element).outlineStyle), 'none');
     await page.keyboard.press('Enter');
     await state(page, 'playing');
-    await tabTo('Unmute');
+    await tabTo('Mute');
     await page.keyboard.press(' ');
-    assert.equal((await played(page)).muted, false);
+    assert.equal((await played(page)).muted, true);
     await tabTo('Full screen');
     await tabTo('Metrics');
     await page.keyboard.press('Escape');

@@ -11,8 +11,9 @@ await new Promise((resolve) => setTimeout(resolve, 3000));
 
 const browser = await openBrowser();
 for (const colorScheme of ['light', 'dark']) {
-  for (const width of [390, 1440]) {
-    const context = await browser.newContext({ viewport: { width, height: width === 390 ? 844 : 900 }, colorScheme, deviceScaleFactor: width === 390 ? 2 : 1 });
+  for (const [width, height] of [[390, 844], [844, 390], [1440, 900], [2560, 1300]]) {
+    const isPhone = Math.min(width, height) < 400;
+    const context = await browser.newContext({ viewport: { width, height }, colorScheme, deviceScaleFactor: isPhone ? 2 : 1, hasTouch: isPhone });
     const page = await context.newPage();
     const take = async (view, hash, ready, fullPage = true) => {
       await page.goto(base + hash);
@@ -27,6 +28,15 @@ for (const colorScheme of ['light', 'dark']) {
       await page.locator('.stage[data-state=playing]').waitFor();
       await page.waitForTimeout(2000);
     });
+    await take('watch-top', `#/watch/${stream}`, async () => {
+      await page.locator('.stage[data-state=playing]').waitFor();
+      await page.waitForTimeout(1000);
+    }, false);
+    if (mock) await take('audio-only', '#/watch/radio/evening', async () => {
+      await page.locator('.stage[data-state=playing]').waitFor();
+      await page.locator('.stage').click({ position: { x: 20, y: 20 } });
+      await page.waitForTimeout(1500);
+    }, false);
     await take('status-viewer', '#/status', () => page.waitForTimeout(2500));
     await take('status', `?token=${token}#/status`, () => page.waitForTimeout(2500));
     if (mock) {

@@ -58,9 +58,6 @@ export const api = {
   history: (signal) => request('GET', 'history', signal),
   kick: (id) => request('DELETE', `players/${id}`),
   drop: (id) => request('DELETE', `publishers/${id}`),
-  events: () => {
-    const address = url('api/v1/events');
-    if (token.get()) address.searchParams.set('token', token.get());
-    return new EventSource(address);
-  },
+  /** Polled, because an event stream would keep one of the six connections that a browser opens per host. */
+  events: (after, signal) => request('GET', `events/past?${new URLSearchParams(after ? { after } : {})}`, signal),
 };

@@ -1,6 +1,7 @@
 // Plays one live stream in a <video>: connects, stays near the live edge, waits for the encoder, reconnects. Displays nothing.
 import { flv } from './addresses.js';
 import { playable } from './codecs.js';
+import { TagTimes, later as laterBy, liveLoader } from './loader.js';
 
 /** How far behind the newest frame to stay, in seconds: a few frames for the decoder, and network jitter. */
 const TARGET_S = 0.45;
@@ -9,8 +10,12 @@ const TARGET_MAX_S = 2.5;
 /** Beyond target + this, catching up by faster playback would take too long: seek. */
 const JUMP_S = 2;
 const TICK_MS = 200;
-/** No new frame for this long: the encoder is silent, it is not network jitter. */
+/** No new frame on the screen for this long is shown to the viewer: it is not network jitter. */
 const SILENT_MS = 1500;
+/** The relay has received nothing from the encoder for this long: it is the encoder that is silent. */
+const IDLE_MS = 1000;
+/** What the relay last reported is extrapolated for this long. */
+const REPORT_MS = 4000;
 /** The relay receives the encoder but this player sees nothing: reconnect. */
 const STUCK_MS = 4000;
 /** A younger connection may not have received all tracks of the stream yet. */
@@ -26,14 +31,13 @@ const STABLE_MS = 20000;
 const JITTER_MS = 400;
 
 /**
- * `onchange(state)`: connecting | playing | waiting (for the encoder) | paused | blocked (autoplay) | closed (by the relay) |
- * unsupported | failed. Call `update(stream)` regularly with what the relay reports about the stream; the state follows from it.
+ * `onchange(state)`: connecting | playing | buffering | waiting (for the encoder, as the relay reports) | paused | blocked
+ * (autoplay) | closed (by the relay) | unsupported | failed. Call `update(stream)` regularly with what the relay reports about the stream; the state follows from it.
  */
 export class LivePlayer {
   constructor(video, frozen, onchange) {
     Object.assign(this, { video, frozen, onchange, state: null, stream: null, engine: null, paused: false, failures: 0, endsInARow: 0, nextTry: 0 });
     this.target = TARGET_S;
-    this.websocket = false;
     this.lastFrame = { time: 0, at: 0 };
     this.timer = setInterval(() => this.tick(), TICK_MS);
     this.listeners = {
@@ -53,19 +57,30 @@ export class LivePlayer {
   }
 
   /** Seconds between the frame on the screen and the newest frame buffered; null while nothing plays. */
-  get latency() {
+  get ahead() {
     const { buffered, currentTime, readyState } = this.video;
     if (!this.engine || readyState < 2 || buffered.length === 0) return null;
     return Math.max(0, buffered.end(buffered.length - 1) - currentTime);
   }
 
-  /** `stream`: what the relay reports about it; null if it does not exist. */
-  update(stream) { later(() => { if (!this.isDestroyed) this.follow(stream); }); }
+  /** Seconds between the frame on the screen and the newest frame that the relay has; null while nothing plays. */
+  get latency() {
+    const { ahead, times, edge } = this;
+    if (ahead === null || times.newest === null || !edge) return ahead;
+    const since = edge.isMoving ? Math.min(performance.now() - edge.at, REPORT_MS) : 0;
+    // What is still in the relay or on the line.
+    return ahead + Math.max(0, laterBy(edge.timestamp, times.newest) + since) / 1000;
+  }
 
-  follow(stream) {
+  /** `stream`: what the relay reported about it at `at` (of `performance.now()`); null if it does not exist. */
+  update(stream, at = performance.now()) { later(() => { if (!this.isDestroyed) this.follow(stream, at); }); }
+
+  follow(stream, at) {
     const now = performance.now();
     const before = this.stream;
     this.stream = stream;
+    const timestamp = stream?.newest_timestamp_ms ?? null;
+    this.edge = timestamp === null ? null : { timestamp, at, isMoving: stream.idle_ms < IDLE_MS };
     if (this.paused || this.state === 'unsupported' && stream?.publisher?.id === before?.publisher?.id) return;
     if (!stream?.is_live) {
       this.failures = 0;
@@ -73,7 +88,8 @@ export class LivePlayer {
       return;
     }
     if (this.engine) {
-      const isStuck = now - this.lastFrame.at > STUCK_MS && stream.idle_ms < 1000;
+      if (this.state === 'waiting' || this.state === 'buffering') this.setState(this.silence());
+      const isStuck = now - this.lastFrame.at > STUCK_MS && stream.idle_ms < IDLE_MS;
       if (isStuck && this.state !== 'blocked' && !document.hidden) this.lose('stuck');
       else if (now - this.joined.at > TRACKS_MS && this.lacksTrack(stream)) this.connect();
       return;
@@ -102,17 +118,18 @@ export class LivePlayer {
     this.setState('connecting');
     this.disconnect();
     const { Events, ErrorDetails } = mpegts;
+    const times = new TagTimes();
     const engine = mpegts.createPlayer(
-      { type: 'flv', isLive: true, url: flv(stream.name, { websocket: this.websocket }), ...tracks },
-      { enableStashBuffer: false, lazyLoad: false, autoCleanupSourceBuffer: true, autoCleanupMaxBackwardDuration: 20, autoCleanupMinBackwardDuration: 8 },
+      { type: 'flv', isLive: true, url: flv(stream.name, { websocket: LivePlayer.websocket }), ...tracks },
+      { customLoader: liveLoader(times), enableStashBuffer: false, lazyLoad: false, autoCleanupSourceBuffer: true, autoCleanupMaxBackwardDuration: 20, autoCleanupMinBackwardDuration: 8 },
     );
     const ifCurrent = (listener) => (...details) => later(() => { if (this.engine === engine) listener(...details); });
-    engine.on(Events.MEDIA_INFO, ifCurrent((info) => { this.mediaInfo = info; }));
+    engine.on(Events.MEDIA_INFO, ifCurrent((info) => { this.mediaInfo = info; LivePlayer.isProven = true; }));
     engine.on(Events.LOADING_COMPLETE, ifCurrent(() => this.lose('ended')));
     engine.on(Events.ERROR, ifCurrent((type, detail) => {
       if (detail === ErrorDetails.MEDIA_CODEC_UNSUPPORTED) { this.disconnect(); this.setState('unsupported'); } else this.lose('error');
     }));
-    Object.assign(this, { engine, mediaInfo: null, jumped: false, joined: { stream, at: performance.now() } });
+    Object.assign(this, { engine, times, mediaInfo: null, jumped: false, joined: { stream, at: performance.now() } });
     this.lastFrame = { time: 0, at: performance.now() };
     engine.attachMediaElement(this.video);
     engine.load();
@@ -125,7 +142,11 @@ export class LivePlayer {
       await this.video.play();
     } catch (error) {
       // AbortError: the source was removed before playback started. Only NotAllowedError needs the user.
-      if (error.name === 'NotAllowedError' && this.engine === engine) this.setState('blocked');
+      if (error.name !== 'NotAllowedError' || this.engine !== engine) return;
+      if (this.video.muted) { this.setState('blocked'); return; }
+      // Browsers start a video with audio only after the user has clicked on the page.
+      this.video.muted = true;
+      this.play();
     }
   }
 
@@ -146,11 +167,11 @@ export class LivePlayer {
       this.failures = 0;
     } else {
       this.failures += 1;
-      // Perhaps a proxy buffers bodies, or six tabs use all connections of this browser: try the other transport.
-      if (!mediaInfo) this.websocket = !this.websocket;
+      // Perhaps a proxy does not pass WebSocket, or buffers bodies: try the other transport.
+      if (!mediaInfo && !LivePlayer.isProven) LivePlayer.websocket = !LivePlayer.websocket;
     }
     this.nextTry = now + RETRY_MS[Math.min(this.failures, RETRY_MS.length - 1)] + Math.random() * JITTER_MS;
-    this.setState(this.failures > 3 ? 'failed' : 'waiting');
+    this.setState(this.failures > 3 ? 'failed' : this.silence());
   }
 
   disconnect() {
@@ -206,7 +227,7 @@ export class LivePlayer {
       this.lastFrame = { time: video.currentTime, at: now };
       if (!video.paused) { this.failures = 0; this.setState('playing'); }
     } else if (now - this.lastFrame.at > SILENT_MS && this.state === 'playing') {
-      this.setState('waiting');
+      this.setState(this.silence());
     }
     // The browser may have paused the video of a background tab.
     if (video.paused && this.state !== 'blocked' && video.readyState >= 2) this.play();
@@ -214,20 +235,26 @@ export class LivePlayer {
   }
 
   chase(now) {
-    const { video, latency } = this;
-    if (latency === null || video.seeking) return;
+    const { video, ahead } = this;
+    if (ahead === null || video.seeking) return;
     const { buffered, currentTime } = video;
     const inside = currentTime >= buffered.start(buffered.length - 1) - 0.05;
-    const far = latency > this.target + (this.jumped ? JUMP_S : 0.6);
+    const far = ahead > this.target + (this.jumped ? JUMP_S : 0.6);
     if (!inside || far) {
       this.jumped = true;
       this.jumpedAt = now;
       this.jump();
-    } else if (latency > this.target + 0.25) {
-      video.playbackRate = latency > this.target + 0.8 ? 1.2 : 1.08;
-    } else if (latency <= this.target) {
+    } else if (ahead > this.target + 0.25) {
+      video.playbackRate = ahead > this.target + 0.8 ? 1.2 : 1.08;
+    } else if (ahead <= this.target) {
       video.playbackRate = 1;
     }
+  }
+
+  /** Why nothing new is shown. The encoder is to blame only if the relay says so. */
+  silence() {
+    const { stream } = this;
+    return !stream?.is_live || stream.idle_ms >= IDLE_MS ? 'waiting' : 'buffering';
   }
 
   setState(state) {
@@ -236,6 +263,9 @@ export class LivePlayer {
     this.onchange(state);
   }
 }
+
+/** Whether to use WebSocket, and whether the transport in use has worked in this tab: then it is not to blame for failures. */
+Object.assign(LivePlayer, { websocket: true, isProven: false });
 
 /** In a separate task: mpegts.js must not be destroyed while it is dispatching events. */
 const later = (task) => { setTimeout(task); };

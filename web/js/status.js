@@ -81,12 +81,13 @@ export class StatusView {
   async refresh(summary, signal) {
     const { has_api, may_read, may_write } = summary;
     const stream = this.filter.value || null;
-    const [cores, publishers, page, streams, history] = await Promise.all([
+    const [cores, publishers, page, streams, history, events] = await Promise.all([
       has_api ? ifAllowed(api.cores(signal)) : null,
       has_api ? ifAllowed(api.publishers(signal)) : null,
       may_read ? ifAllowed(api.players({ stream, limit: PAGE_ROWS, offset: this.offset }, signal)) : null,
       api.streams(signal),
       has_api ? ifAllowed(this.remember(summary, signal)) : null,
+      may_read ? ifAllowed(this.log.refresh(signal).then(() => true)) : null,
     ]);
     if (signal.aborted) return;
     this.rights.hidden = may_write || !has_api;
@@ -100,8 +101,7 @@ export class StatusView {
     // Only a client that sees addresses gets the button to drop a publisher.
     this.publishers.element.classList.toggle('readonly', !may_read);
     this.showPart(this.publishersPart, publishers, () => this.publishers.show(publishers));
-    this.showPart(this.eventsPart, page, () => this.log.open());
-    if (!page) this.log.close();
+    this.eventsPart.hidden = !events;
     this.showPart(this.playersPart, page, () => this.showPlayers(page, streams));
   }
 
@@ -173,7 +173,6 @@ export class StatusView {
 
   close() {
     clearTimeout(this.hideTimer);
-    this.log.close();
     this.viewers.close();
     this.rates.close();
   }

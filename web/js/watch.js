@@ -5,6 +5,7 @@ import { canPlayAnything, playable } from './codecs.js';
 import { copyLine } from './copy.js';
 import { Keyed, announce, attribute, h, svg, text } from './dom.js';
 import { audioText, duration, number, plural, rate, splitName, tracks, videoText } from './format.js';
+import { AudioChoice, AudioLevel } from './audio.js';
 import { LivePlayer } from './player.js';
 import { qr } from './qr.js';
 
@@ -24,7 +25,7 @@ export class WatchView {
     this.title = name;
     const [app, rest] = splitName(name);
     this.video = h('video', { playsinline: true, 'aria-label': `${name}, live`, tabindex: '-1' });
-    this.video.muted = true;
+    this.audio = new AudioChoice(this.video);
     this.frozen = h('canvas', { hidden: true, 'aria-hidden': 'true' });
     this.message = h('p.message', { role: 'status', 'aria-live': 'polite' });
     this.hint = h('p.hint');
@@ -33,16 +34,16 @@ export class WatchView {
 
     this.pauseButton = control('pause', 'Pause', () => this.togglePause());
     this.muteButton = control('muted', 'Unmute', () => this.toggleMute());
-    this.volume = h('input.volume', { type: 'range', min: '0', max: '1', step: '0.05', value: '1', 'aria-label': 'Volume', oninput: () => {
-      this.video.volume = Number(this.volume.value);
-      this.video.muted = this.video.volume === 0;
-    } });
-    this.live = h('button.live', { type: 'button', title: 'Delay behind the newest frame received. Click to catch up.', onclick: () => this.player?.jump() },
+    this.volume = h('input.volume', { type: 'range', min: '0', max: '1', step: '0.05', value: '1', 'aria-label': 'Volume', oninput: () => this.audio.setVolume(Number(this.volume.value)) });
+    this.unmute = h('button.unmute', { type: 'button', hidden: true, onclick: () => this.toggleMute() }, 'Turn audio on');
+    this.level = new AudioLevel(this.video);
+    this.audioOnly = h('div.audio-only', { hidden: true }, h('p', {}, 'Audio only'), this.level.element);
+    this.live = h('button.live', { type: 'button', title: 'Delay behind the newest frame at the relay. Click to catch up.', onclick: () => this.player?.jump() },
       h('span.dot', { 'aria-hidden': 'true' }), h('span.word', {}, 'Live'), this.latency = h('span.latency', {}, ''));
     this.fullButton = control('full', 'Full screen', () => this.toggleFull());
     this.controls = h('div.controls', { role: 'group', 'aria-label': 'Player' },
       this.pauseButton.element, this.muteButton.element, this.volume, this.live, h('span.grow'), this.fullButton.element);
-    this.stage = h('div.stage', {}, this.video, this.frozen, this.veil, this.controls);
+    this.stage = h('div.stage', {}, this.video, this.frozen, this.audioOnly, this.unmute, this.veil, this.controls);
     this.audioNote = h('p.note', { hidden: true });
     this.tracksNote = h('p.note', { hidden: true });
 
@@ -73,7 +74,7 @@ export class WatchView {
     document.addEventListener('keydown', this.onkey);
     document.addEventListener('fullscreenchange', this.onfull);
     this.video.addEventListener('volumechange', this.onvolume);
-    this.video.addEventListener('click', () => (this.player?.state === 'blocked' ? this.player.resume() : this.wake()));
+    this.video.addEventListener('click', () => this.click());
     this.video.addEventListener('dblclick', () => this.toggleFull());
     this.stage.addEventListener('pointermove', () => this.wake());
     this.latencyTimer = setInterval(() => this.showLatency(), 250);
@@ -86,14 +87,17 @@ export class WatchView {
   }
 
   async refresh(summary, signal) {
+    const asked = performance.now();
     const stream = await api.stream(this.name, signal);
     this.stream = stream;
-    this.player?.update(stream);
+    // On a slow line the response is older than it looks: as a rule it was made halfway.
+    this.player?.update(stream, (asked + performance.now()) / 2);
     const address = rtmp(this.name, summary);
     this.rtmpLine.update(address);
     this.vlcLine.update(`vlc ${shell(address)}`);
     const silent = this.player && stream?.is_live && playable(stream).audio === 'no' && playable(stream).video === 'yes';
     this.audioNote.hidden = !silent;
+    this.showAudioOnly();
     if (silent) text(this.audioNote, `This browser cannot decode the audio (${stream.audio.codec}). VLC can.`);
     const several = tracks(stream);
     this.tracksNote.hidden = !several;
@@ -120,6 +124,7 @@ export class WatchView {
     const [message, hint] = {
       connecting: ['', ''],
       playing: ['', ''],
+      buffering: ['Buffering…', 'The relay receives the stream, but it does not arrive here in time.'],
       waiting: this.stream ? ['Waiting for the encoder', 'Playback resumes when it reconnects.']
         : ['Not live', 'No encoder publishes this stream. Playback starts when one does.'],
       paused: ['Paused', ''],
@@ -139,6 +144,7 @@ export class WatchView {
     this.pauseButton.show(state === 'paused' ? 'play' : 'pause', state === 'paused' ? 'Play' : 'Pause');
     if (state !== this.shown) this.wake();
     this.shown = state;
+    this.showUnmute();
     this.showLatency();
   }
 
@@ -148,15 +154,35 @@ export class WatchView {
     this.live.disabled = latency === null;
   }
 
+  showAudioOnly() {
+    const { is_live: isLive, video, audio } = this.stream ?? {};
+    const isAudioOnly = Boolean(isLive && audio && !video);
+    this.audioOnly.hidden = !isAudioOnly;
+    this.stage.classList.toggle('without-video', isAudioOnly);
+    this.level.show(isAudioOnly && !this.video.muted);
+  }
+
   showVolume() {
     const { muted, volume } = this.video;
+    this.showUnmute();
+    this.showAudioOnly();
     this.muteButton.show(muted ? 'muted' : 'loud', muted ? 'Unmute' : 'Mute');
     this.volume.value = muted ? 0 : volume;
   }
 
+  /** Offered as long as it is the browser that keeps the audio off, not the user. */
+  showUnmute() {
+    this.unmute.hidden = !(this.video.muted && this.audio.isWanted && this.player?.state === 'playing' && this.stream?.audio);
+  }
+
+  click() {
+    if (this.player?.state === 'blocked') this.player.resume();
+    else if (!this.unmute.hidden) this.toggleMute();
+    else this.wake();
+  }
+
   toggleMute() {
-    this.video.muted = !this.video.muted;
-    if (!this.video.muted && this.video.volume === 0) this.video.volume = 1;
+    this.audio.set(this.video.muted);
     announce(this.video.muted ? 'Muted' : 'Unmuted');
   }
 
@@ -191,7 +217,7 @@ export class WatchView {
   wake() {
     this.stage.classList.remove('idle');
     clearTimeout(this.sleep);
-    this.sleep = setTimeout(() => this.stage.classList.toggle('idle', this.player?.state === 'playing'), 2600);
+    this.sleep = setTimeout(() => this.stage.classList.toggle('idle', this.player?.state === 'playing' && this.audioOnly.hidden), 2600);
   }
 
   close() {
@@ -200,6 +226,7 @@ export class WatchView {
     document.removeEventListener('keydown', this.onkey);
     document.removeEventListener('fullscreenchange', this.onfull);
     this.player?.destroy();
+    this.level.close();
     if (document.fullscreenElement) document.exitFullscreen();
   }
 }
