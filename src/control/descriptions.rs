@@ -153,7 +153,15 @@ mod tests {
 
     fn report(since_ms: u64, metadata: Option<Bytes>) -> StreamReport {
         let facts = Facts { since_ms, metadata, frames: 1, ..Facts::default() }.into();
-        StreamReport { name: "live/a".into(), is_live: true, publisher: None, silent_ms: None, facts }
+        StreamReport {
+            name: "live/a".into(),
+            is_live: true,
+            publisher: None,
+            silent_ms: None,
+            facts,
+            was_published: true,
+            totals: Default::default(),
+        }
     }
 
     #[test]

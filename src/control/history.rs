@@ -64,8 +64,6 @@ pub(super) struct Rates {
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Watched {
     pub(super) players: [u64; Protocol::COUNT],
-    pub(super) bytes_out: [u64; Protocol::COUNT],
-    pub(super) skips: u64,
 }
 
 #[derive(Default)]
@@ -133,12 +131,10 @@ impl History {
         for core in cores {
             state.cores.entry(core.core).or_default().note(core);
         }
-        let watched = watched(cores);
         let reported_ms = cores.iter().map(|core| core.at_ms).max().unwrap_or(now_ms);
         for stream in streams {
-            let watched = watched.get(&stream.name).copied().unwrap_or_default();
             let windows = state.streams.entry(stream.name.clone()).or_default();
-            windows.note(stream, watched, reported_ms, now_ms);
+            windows.note(stream, reported_ms, now_ms);
         }
         state.streams.retain(|name, _| streams.binary_search_by(|stream| stream.name.cmp(name)).is_ok());
         let rates = state.all();
@@ -207,7 +203,7 @@ impl CoreWindows {
 }
 
 impl StreamWindows {
-    fn note(&mut self, stream: &StreamReport, watched: Watched, reported_ms: u64, now_ms: u64) {
+    fn note(&mut self, stream: &StreamReport, reported_ms: u64, now_ms: u64) {
         let facts = &stream.facts;
         if self.since_ms != facts.since_ms {
             // Another publisher.
@@ -219,7 +215,7 @@ impl StreamWindows {
         }
         self.bytes_in.note_or_unchanged(facts.now_ms, facts.bytes, now_ms);
         self.video_frames.note_or_unchanged(facts.now_ms, facts.video_frames, now_ms);
-        self.bytes_out.note(reported_ms, watched.bytes_out.iter().sum());
+        self.bytes_out.note(reported_ms, stream.sent_bytes().iter().sum());
     }
 
     fn rates(&self) -> Rates {
@@ -238,8 +234,6 @@ pub(super) fn watched(cores: &[Arc<CoreReport>]) -> HashMap<Arc<str>, Watched> {
     for followed in cores.iter().flat_map(|core| &core.streams) {
         let watched = all.entry(followed.stream.clone()).or_default();
         watched.players[followed.protocol.index()] += followed.players;
-        watched.bytes_out[followed.protocol.index()] += followed.bytes_out;
-        watched.skips += followed.skips;
     }
     all
 }
@@ -247,7 +241,7 @@ pub(super) fn watched(cores: &[Arc<CoreReport>]) -> HashMap<Arc<str>, Watched> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stream::Facts;
+    use crate::stream::{Facts, Totals};
 
     fn window(points: &[(u64, u64)]) -> Window {
         let mut window = Window::default();
@@ -295,7 +289,15 @@ mod tests {
         let facts =
             Facts { since_ms, now_ms, bytes, video_frames: bytes / 1_000, frames: 1, ..Facts::default() };
         let facts = facts.into();
-        StreamReport { name: "live/a".into(), is_live: true, publisher: None, silent_ms: None, facts }
+        StreamReport {
+            name: "live/a".into(),
+            is_live: true,
+            publisher: None,
+            silent_ms: None,
+            facts,
+            was_published: true,
+            totals: Totals::default(),
+        }
     }
 
     #[test]

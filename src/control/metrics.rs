@@ -207,9 +207,9 @@ fn of_streams(
     let own: Vec<Row<'_>> = own.into_iter().map(row).collect();
     let others: Vec<Row<'_>> = others.into_iter().map(row).collect();
 
-    let by_protocol = |of: fn(&Watched) -> [u64; Protocol::COUNT]| {
+    let by_protocol = |of: fn(&Row<'_>) -> [u64; Protocol::COUNT]| {
         own.iter().flat_map(move |row| {
-            let counts = of(&row.watched);
+            let counts = of(row);
             Protocol::ALL
                 .map(|protocol| (stream_and_protocol(&row.stream.name, protocol), counts[protocol.index()]))
         })
@@ -218,7 +218,7 @@ fn of_streams(
         let count = others.iter().map(|row| row.watched.players[protocol.index()]).sum::<u64>();
         (stream_and_protocol(OTHERS, protocol), count)
     });
-    let players = by_protocol(|watched| watched.players).chain(other_players);
+    let players = by_protocol(|row| row.watched.players).chain(other_players);
     let players = players.map(|(labels, count)| (labels, count as f64));
     writer.gauge("stream_players", "Current players of a stream", None, players)?;
 
@@ -244,18 +244,18 @@ fn of_streams(
     // The other streams have no counters: when one of them ends, the sum would decrease.
     let counter =
         |of: fn(&Row<'_>) -> u64| own.iter().map(move |row| (stream_label(&row.stream.name), of(row)));
-    let bytes_in = counter(|row| row.stream.facts.bytes);
+    let bytes_in = counter(|row| row.stream.facts.earlier_bytes + row.stream.facts.bytes);
     writer.counter(
         "stream_received",
         "Media bytes received from a publisher",
         Some(Unit::Bytes),
         bytes_in,
     )?;
-    let frames = counter(|row| row.stream.facts.frames);
+    let frames = counter(|row| row.stream.facts.earlier_frames + row.stream.facts.frames);
     writer.counter("stream_received_frames", "Frames received from a publisher", None, frames)?;
-    let sent = by_protocol(|watched| watched.bytes_out);
+    let sent = by_protocol(|row| row.stream.sent_bytes());
     writer.counter("stream_sent", "Bytes sent to the players of a stream", Some(Unit::Bytes), sent)?;
-    let skips = counter(|row| row.watched.skips);
+    let skips = counter(|row| row.stream.totals.skips);
     writer.counter(
         "stream_skips",
         "How often a player of a stream that lagged was moved to a key frame",
@@ -280,12 +280,13 @@ fn of_streams(
 }
 
 /// The streams with metrics of their own, and the others. Published streams come before those that are waited for, and
-/// earlier ones before later ones, so that a new stream does not replace one that has metrics.
+/// earlier ones before later ones, so that a new stream does not replace one that has metrics. A name that only players
+/// have named has none: they can invent any number.
 fn select(streams: &[StreamReport], max: usize) -> (Vec<&StreamReport>, Vec<&StreamReport>) {
-    let mut all: Vec<_> = streams.iter().collect();
-    all.sort_by_key(|stream| (!stream.is_live, stream.facts.since_ms));
-    let others = all.split_off(max.min(all.len()));
-    (all, others)
+    let (mut own, mut others): (Vec<_>, Vec<_>) = streams.iter().partition(|stream| stream.was_published);
+    own.sort_by_key(|stream| (!stream.is_live, stream.facts.since_ms));
+    others.extend(own.split_off(max.min(own.len())));
+    (own, others)
 }
 
 fn row<'a>(control: &Control, watched: &HashMap<Arc<str>, Watched>, stream: &'a StreamReport) -> Row<'a> {
@@ -400,7 +401,15 @@ mod tests {
 
     fn stream(name: &str, is_live: bool, since_ms: u64) -> StreamReport {
         let facts = Facts { since_ms, ..Facts::default() }.into();
-        StreamReport { name: name.into(), is_live, publisher: None, silent_ms: None, facts }
+        StreamReport {
+            name: name.into(),
+            is_live,
+            publisher: None,
+            silent_ms: None,
+            facts,
+            was_published: true,
+            totals: Default::default(),
+        }
     }
 
     #[test]

@@ -118,7 +118,7 @@ impl Stream {
             frames_in: facts.frames,
             players: Players::of(watched.players),
             kbps_out: rates.kbps_out,
-            skips: watched.skips,
+            skips: report.totals.skips,
         }
     }
 }
@@ -224,6 +224,8 @@ mod tests {
             publisher: Some(7),
             silent_ms: Some(3),
             facts,
+            was_published: true,
+            totals: Default::default(),
         };
         let peer = Some(([192, 0, 2, 1], 5).into());
         let description = Description::of(&report.facts);
@@ -252,8 +254,15 @@ mod tests {
         let newest = |silent_ms, timestamp_ms, at_ms| {
             let newest = Some(MediaTime { timestamp_ms, at_ms });
             let facts = Arc::new(Facts { newest, ..facts() });
-            let report =
-                StreamReport { name: "live/a".into(), is_live: true, publisher: Some(7), silent_ms, facts };
+            let report = StreamReport {
+                name: "live/a".into(),
+                is_live: true,
+                publisher: Some(7),
+                silent_ms,
+                facts,
+                was_published: true,
+                totals: Default::default(),
+            };
             newest_timestamp_ms(&report, 60_000)
         };
         assert_eq!(newest(Some(10), 5_000, 59_600), Some(5_390));

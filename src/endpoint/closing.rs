@@ -57,7 +57,8 @@ impl<I: Io> Endpoint<I> {
         }
         let connection = self.connections.remove(key);
         self.account.forget(connection.counted, self.connections.len());
-        let Connection { id, peer, socket, reason, bytes_in, bytes_out, opened_ms, .. } = connection;
+        let Connection { id, peer, socket, reason, bytes_in, bytes_out, opened_ms, has_played, .. } =
+            connection;
         self.io.close(socket);
         let reason = reason.unwrap_or_else(Reason::peer_closed);
         self.counts.ends[reason.kind.index()] += 1;
@@ -67,7 +68,11 @@ impl<I: Io> Endpoint<I> {
             ReasonKind::Violation => LineKind::Violation,
             _ => LineKind::Closed,
         };
-        if !self.shared.may_log(kind, peer, self.now.ms) {
+        let is_silent = bytes_in == 0 && !has_played;
+        if is_silent && matches!(reason.kind, ReasonKind::PeerClosed | ReasonKind::Socket) {
+            // The health check of a load balancer or a monitoring system: every few seconds, for ever.
+            tracing::debug!(id, %peer, reason = text, bytes_in, bytes_out, duration_ms, "closed");
+        } else if !self.shared.may_log(kind, peer, self.now.ms) {
         } else if kind == LineKind::Violation {
             tracing::warn!(id, %peer, reason = text, bytes_in, bytes_out, duration_ms, "closed: protocol violation");
         } else {

@@ -1,7 +1,7 @@
 //! One connection as its core holds it: the socket, what is spoken on it, what it does, and what waits to be sent.
 
 use bytes::Bytes;
-use std::net::SocketAddr;
+use std::{io::ErrorKind, net::SocketAddr};
 
 use super::{
     admission::Ticket,
@@ -48,6 +48,8 @@ pub(super) struct Connection<S> {
     pub is_receiving: bool,
     /// Its hang-up is waited for: completes once, at its end at the latest.
     pub is_watched: bool,
+    /// It plays, or has played.
+    pub has_played: bool,
     /// The peer has closed its sending side, and is owed the rest all the same: nothing more is received.
     pub has_finished: bool,
     pub phase: Phase,
@@ -182,6 +184,7 @@ impl<S> Connection<S> {
             sending: Sending::No,
             is_receiving: false,
             is_watched: false,
+            has_played: false,
             has_finished: false,
             phase,
             phase_since_ms: now.patient_ms,
@@ -204,9 +207,15 @@ impl<S> Connection<S> {
         self.phase >= Phase::Flushing
     }
 
-    /// Why it ends where a send fails: the end of a peer that had closed its sending side was not of that side alone.
+    /// Why it ends where its socket fails. The end of a peer that had closed its sending side was not of that side alone.
+    /// A player that closes while data is in its socket resets the connection: mpv, ffplay and VLC leave like this.
     pub(super) fn broken_by(&self, error: &std::io::Error) -> Reason {
-        if self.has_finished { Reason::peer_closed() } else { Reason::socket(error) }
+        let is_reset = matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe);
+        if self.has_finished || self.has_played && is_reset {
+            Reason::peer_closed()
+        } else {
+            Reason::socket(error)
+        }
     }
 
     /// Whether a peer that has closed its sending side has gone altogether: it answered what it was sent, or a

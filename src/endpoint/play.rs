@@ -26,6 +26,7 @@ impl<I: Io> Endpoint<I> {
         }
         self.shared.notify(|| RelayEvent::Playing { id, peer, stream: name.to_string(), protocol });
         let since_ms = self.now.ms;
+        connection.has_played = true;
         connection.playing = Some(Playing { key: player, name, since_ms, bytes_out_before: bytes_out });
     }
 

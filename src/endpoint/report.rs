@@ -6,7 +6,7 @@ use std::{net::SocketAddr, sync::Arc};
 use serde::Serialize;
 
 use super::{protocol::Protocol, reason::ReasonKind};
-use crate::stream::{Facts, Registry, Stream};
+use crate::stream::{Facts, Form, Registry, Stream, Totals};
 
 /// Upper bounds of the buckets of [`CoreReport::lag_ms`], milliseconds; one more bucket is beyond them.
 pub const LAG_MS: [u64; 10] = [5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000];
@@ -117,10 +117,6 @@ pub struct Followed {
     pub protocol: Protocol,
     /// Players now.
     pub players: u64,
-    /// Bytes sent to players of this stream since the first of those that follow it now came.
-    pub bytes_out: u64,
-    /// How often one was moved ahead, since then.
-    pub skips: u64,
 }
 
 impl CoreReport {
@@ -164,6 +160,10 @@ pub struct StreamReport {
     pub silent_ms: Option<u64>,
     /// What its publisher has sent so far.
     pub facts: Arc<Facts>,
+    /// Whether it has or had a publisher: otherwise only players know the name.
+    pub was_published: bool,
+    /// What its players have been sent.
+    pub totals: Totals,
 }
 
 impl StreamReport {
@@ -183,7 +183,18 @@ impl StreamReport {
             publisher: stream.publisher(),
             silent_ms: is_live.then(|| stream.silent_ms()),
             facts: stream.facts(),
+            was_published: stream.was_published(),
+            totals: stream.totals(),
         }
+    }
+
+    /// Bytes sent to its players by protocol: indexed by [`Protocol::index`].
+    pub fn sent_bytes(&self) -> [u64; Protocol::COUNT] {
+        let mut bytes = [0; Protocol::COUNT];
+        for form in Form::ALL {
+            bytes[Protocol::of(form).index()] += self.totals.sent_bytes[form.index()];
+        }
+        bytes
     }
 }
 

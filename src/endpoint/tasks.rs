@@ -148,6 +148,7 @@ impl<I: Io> Endpoint<I> {
 
     /// Publishes what this core has counted, and what there is now.
     pub(super) fn publish_report(&mut self, io: IoCounts) {
+        self.hub.add_to_totals();
         let mut report = self.counts.clone();
         report.at_ms = self.now.ms;
         report.connections = self.connections.len() as u64;
@@ -155,12 +156,10 @@ impl<I: Io> Endpoint<I> {
         report.streams = self
             .hub
             .followed()
-            .map(|(stream, form, players, bytes_out, skips)| Followed {
+            .map(|(stream, form, players)| Followed {
                 stream: stream.shared_name(),
                 protocol: Protocol::of(form),
                 players: players as u64,
-                bytes_out,
-                skips,
             })
             .collect();
         for followed in &report.streams {

@@ -38,7 +38,10 @@ impl<I: Io> Endpoint<I> {
                 connection.is_receiving = true;
                 self.retries.push(Retry::Receive { key });
             }
-            Err(IoError::Broken(error)) => self.end(key, Reason::socket(&error)),
+            Err(IoError::Broken(error)) => {
+                let reason = connection.broken_by(&error);
+                self.end(key, reason);
+            }
         }
         self.reap(key);
     }

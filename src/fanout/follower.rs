@@ -16,9 +16,9 @@ pub(super) struct Follower {
     view: VecDeque<Local>,
     /// Keys of its players.
     pub players: Vec<usize>,
-    /// Bytes that its players were sent.
+    /// Bytes that its players were sent, and how often one of them was moved ahead: as far as the stream's totals do not
+    /// contain it yet.
     pub bytes_out: u64,
-    /// How often one of them was moved ahead.
     pub skips: u64,
     /// Players wait until it is known which kinds of media there are.
     pub awaits_kinds: bool,
@@ -37,6 +37,12 @@ impl Follower {
             awaits_kinds: false,
             kept_from: 0,
         }
+    }
+
+    /// Adds to the stream's totals what these do not contain yet.
+    pub(super) fn add_to_totals(&mut self) {
+        let (bytes_out, skips) = (std::mem::take(&mut self.bytes_out), std::mem::take(&mut self.skips));
+        self.stream().add_to_totals(self.form(), bytes_out, skips);
     }
 
     pub(super) fn stream(&self) -> &Arc<Stream> {

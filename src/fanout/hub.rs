@@ -111,7 +111,8 @@ impl Hub {
             self.players[moved].position = player.position;
         }
         if follower.players.is_empty() {
-            let follower = self.followers.remove(player.follower);
+            let mut follower = self.followers.remove(player.follower);
+            follower.add_to_totals();
             self.by_name[follower.form().index()].remove(follower.stream().name());
         }
     }
@@ -249,13 +250,15 @@ impl Hub {
         segment + player.preamble.len() + player.gathered_bytes()
     }
 
-    /// Each stream and form that is watched here: the number of players, the bytes sent to them, and how often one of
-    /// them was moved ahead.
-    pub fn followed(&self) -> impl Iterator<Item = (&Arc<Stream>, Form, usize, u64, u64)> {
-        self.followers.iter().map(|(_, follower)| {
-            let players = follower.players.len();
-            (follower.stream(), follower.form(), players, follower.bytes_out, follower.skips)
-        })
+    /// Each stream and form that is watched here, with the number of players.
+    pub fn followed(&self) -> impl Iterator<Item = (&Arc<Stream>, Form, usize)> {
+        let followers = self.followers.iter().map(|(_, follower)| follower);
+        followers.map(|follower| (follower.stream(), follower.form(), follower.players.len()))
+    }
+
+    /// Adds to the totals of the streams what their players here were sent since the last call.
+    pub fn add_to_totals(&mut self) {
+        self.followers.iter_mut().for_each(|(_, follower)| follower.add_to_totals());
     }
 
     /// The stream that this player watches.

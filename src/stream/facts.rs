@@ -16,8 +16,12 @@ pub struct Facts {
     pub newest: Option<MediaTime>,
     /// Payload bytes of all frames.
     pub bytes: u64,
+    /// The same of earlier publishers, since the stream began to exist.
+    pub earlier_bytes: u64,
     /// All frames.
     pub frames: u64,
+    /// The same of earlier publishers.
+    pub earlier_frames: u64,
     /// Video frames: of the first video track, and each once, however many messages it is sent in.
     pub video_frames: u64,
     /// Key frames among these.

@@ -43,8 +43,15 @@ struct Prefix {
 impl FactsWriter {
     /// A publisher has come, and has sent nothing.
     pub(super) fn begin(&mut self, stream: &SharedState, now_ms: u64) {
+        let Facts { bytes, earlier_bytes, frames, earlier_frames, .. } = self.facts;
         *self = Self::default();
-        self.facts = Facts { since_ms: now_ms, now_ms, ..Facts::default() };
+        self.facts = Facts {
+            since_ms: now_ms,
+            now_ms,
+            earlier_bytes: earlier_bytes + bytes,
+            earlier_frames: earlier_frames + frames,
+            ..Facts::default()
+        };
         stream.set_facts(self.facts.clone());
     }
 

@@ -25,6 +25,7 @@ mod still;
 mod stream_log;
 mod sync;
 mod timeline;
+mod totals;
 mod tracks;
 mod usage;
 mod walk;
@@ -49,6 +50,7 @@ pub use shown::Media;
 pub use signal::{SLOTS, Signal};
 pub use start::{InvalidStart, Start};
 pub use stream_log::StreamLog;
+pub use totals::Totals;
 pub use usage::ConnectionRef;
 pub use writer::Formats;
 

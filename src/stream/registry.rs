@@ -16,6 +16,7 @@ use super::{
     shown::Media,
     signal::Signal,
     stream_log::StreamLog,
+    totals::Totals,
     usage::{ConnectionRef, Hold, Users},
     writer::{Appended, Formats, Writer},
 };
@@ -271,6 +272,21 @@ impl Stream {
     /// Which kinds of media its publisher has sent so far.
     pub fn media(&self) -> Media {
         self.shared.media()
+    }
+
+    /// What its players have been sent, on all cores, as far as these have reported it.
+    pub fn totals(&self) -> Totals {
+        self.shared.totals().get()
+    }
+
+    /// Players in this form have been sent so many bytes more, and were moved to a key frame so often.
+    pub fn add_to_totals(&self, form: Form, sent_bytes: u64, skips: u64) {
+        self.shared.totals().add(form, sent_bytes, skips);
+    }
+
+    /// Whether it has had a publisher since it began to exist, or has one.
+    pub fn was_published(&self) -> bool {
+        self.is_live() || self.vacant_since_ms().is_some()
     }
 
     /// When its last publisher went, milliseconds; none while it has one, or where it never had one.

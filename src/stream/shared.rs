@@ -13,6 +13,7 @@ use super::{
     shown::{Media, Shown},
     signal::Signal,
     stream_log::StreamLog,
+    totals::SharedTotals,
 };
 
 /// A stream as its writer fills it and its readers see it.
@@ -23,12 +24,14 @@ pub(super) struct SharedState {
     logs: [StreamLog; Form::COUNT],
     facts: ArcSwap<Facts>,
     shown: Shown,
+    totals: SharedTotals,
 }
 
 impl SharedState {
     pub(super) fn new(name: Arc<str>, signals: Arc<[Signal]>) -> Self {
         let logs = Form::ALL.map(|_| StreamLog::new(signals.len()));
-        Self { name, signals, logs, facts: ArcSwap::default(), shown: Shown::default() }
+        let (facts, shown, totals) = (ArcSwap::default(), Shown::default(), SharedTotals::default());
+        Self { name, signals, logs, facts, shown, totals }
     }
 
     /// `app/name`.
@@ -51,6 +54,10 @@ impl SharedState {
 
     pub(super) fn set_facts(&self, facts: Facts) {
         self.facts.store(Arc::new(facts));
+    }
+
+    pub(super) fn totals(&self) -> &SharedTotals {
+        &self.totals
     }
 
     pub(super) fn media(&self) -> Media {

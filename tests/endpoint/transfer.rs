@@ -4,6 +4,7 @@ use fanfare::{
     config::Config,
     endpoint::{IoError, ReasonKind},
     rtmp::{client::Role, command::Command},
+    stream::Form,
 };
 
 use super::{
@@ -192,7 +193,7 @@ fn a_broken_send_ends_its_connection_and_no_other() {
     world.talk(&mut publisher);
     world.talk(&mut player);
     assert!(world.is_closed(other.socket) && times(&player) == [0, 1_000]);
-    assert_eq!(ends(&mut world, ReasonKind::Socket), 1);
+    assert_eq!(ends(&mut world, ReasonKind::PeerClosed), 1);
 }
 
 #[test]
@@ -342,4 +343,46 @@ fn a_player_whose_socket_is_full_keeps_none_of_the_others_waiting() {
         pass_talking(&mut world, &mut publisher, 100);
     }
     assert!(!world.is_closed(full.socket));
+}
+
+#[test]
+fn a_player_that_resets_its_connection_has_closed_it_and_for_a_publisher_that_is_an_error() {
+    let (mut world, publisher, player) = played();
+    world.at(player.socket, |socket| socket.is_reset = true);
+    world.settle();
+    assert!(world.is_closed(player.socket));
+    assert_eq!((ends(&mut world, ReasonKind::PeerClosed), ends(&mut world, ReasonKind::Socket)), (1, 0));
+    world.at(publisher.socket, |socket| socket.is_reset = true);
+    world.settle();
+    assert_eq!((ends(&mut world, ReasonKind::PeerClosed), ends(&mut world, ReasonKind::Socket)), (1, 1));
+}
+
+#[test]
+fn a_player_that_has_stopped_and_then_resets_its_connection_has_closed_it() {
+    let (mut world, _publisher, mut player) = played();
+    player.client.stop();
+    world.talk(&mut player);
+    world.at(player.socket, |socket| socket.is_reset = true);
+    world.settle();
+    assert_eq!((ends(&mut world, ReasonKind::PeerClosed), ends(&mut world, ReasonKind::Socket)), (1, 0));
+}
+
+#[test]
+fn what_a_player_was_sent_counts_for_its_stream_after_it_has_left_and_counts_once() {
+    let (mut world, mut publisher, mut player) = played();
+    let sent = |world: &World| {
+        let stream = world.shared.registry().get("live/a").unwrap();
+        stream.totals().sent_bytes[Form::Rtmp.index()] as usize
+    };
+    world.pass_ms(1_000);
+    let before = sent(&world);
+    assert!(before >= key_frame_bytes());
+    publisher.publish(&key_frame(1_000));
+    world.talk(&mut publisher);
+    world.talk(&mut player);
+    player.hang_up(&world);
+    world.settle();
+    assert_eq!(sent(&world) - before, key_frame_bytes());
+    world.pass_ms(1_000);
+    assert_eq!(sent(&world) - before, key_frame_bytes());
 }

@@ -1,11 +1,11 @@
 //! `/metrics`, as a monitoring system reads it; and that every metric used in `packaging/` exists.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use fanfare::rtmp::client::Role;
 
-use crate::peer::{Rtmp, get, get_with_token, json_when};
-use crate::support::Relay;
+use crate::peer::{Http, Rtmp, get, get_with_token, json_when};
+use crate::support::{Relay, SOON, eventually};
 
 /// The samples: name with labels, and value.
 fn samples(text: &str) -> Vec<(String, f64)> {
@@ -97,6 +97,90 @@ fn without_a_token_the_metrics_add_up_all_streams_and_name_none() {
     assert_eq!(value("fanfare_stream_players{", "stream=\"/others\""), 1.0);
     assert_eq!(value("fanfare_streams{", "state=\"live\""), 2.0);
     assert!(get_with_token(&relay, "/metrics").text().contains("live/1"));
+}
+
+/// The counters.
+fn totals(relay: &Relay) -> BTreeMap<String, f64> {
+    let samples = samples(&get_with_token(relay, "/metrics").text());
+    samples.into_iter().filter(|(name, _)| is_counter(name)).collect()
+}
+
+fn is_counter(name: &str) -> bool {
+    let name = name.split('{').next().unwrap();
+    ["_total", "_count", "_sum", "_bucket"].iter().any(|end| name.ends_with(end))
+}
+
+/// Scrapes until a counter with these parts in its name and labels is positive and the stream has so many players. No
+/// counter may be lower than in the scrape before.
+fn scrape_until(relay: &Relay, before: &mut BTreeMap<String, f64>, positive: &[&str], players: f64) {
+    eventually("the counters are as wanted", SOON, || {
+        let now = totals(relay);
+        for (name, was) in &*before {
+            let is = now.get(name).copied().unwrap_or_else(|| panic!("{name} is gone"));
+            assert!(is >= *was, "{name} was {was} and is {is}");
+        }
+        *before = now;
+        let is_wanted = |name: &str| positive.iter().all(|part| name.contains(part));
+        let has_counted = before.iter().any(|(name, value)| is_wanted(name) && *value > 0.0);
+        let samples = samples(&get_with_token(relay, "/metrics").text());
+        let watching = samples.iter().filter(|(name, _)| name.starts_with("fanfare_stream_players{"));
+        (has_counted && watching.map(|(_, value)| value).sum::<f64>() == players).then_some(())
+    });
+}
+
+#[test]
+fn no_counter_decreases_when_players_come_and_go_and_the_encoder_reconnects() {
+    let relay = Relay::start("");
+    let mut publisher = Rtmp::publishing(&relay, "live/a");
+    relay.wait_for_publisher("live/a");
+    let mut before = BTreeMap::new();
+    let sent = |protocol| ["stream_sent_bytes_total", protocol];
+    for _ in 0..2 {
+        let player = Rtmp::started(&relay, Role::Play, "live/a");
+        scrape_until(&relay, &mut before, &sent("\"rtmp\""), 1.0);
+        let mut viewer = Http::connect(relay.http_address());
+        viewer.say("GET /live/a.flv HTTP/1.1\r\nHost: x\r\n\r\n");
+        viewer.until(b"\r\n\r\n");
+        publisher.inter_frame(b"next");
+        scrape_until(&relay, &mut before, &sent("\"http_flv\""), 2.0);
+        drop(player);
+        drop(viewer);
+        publisher.inter_frame(b"last");
+        scrape_until(&relay, &mut before, &["stream_received_bytes_total"], 0.0);
+    }
+    let _player = Rtmp::started(&relay, Role::Play, "live/a");
+    drop(publisher);
+    relay.wait_for_publisher_gone("live/a");
+    scrape_until(&relay, &mut before, &["stream_received_frames_total"], 1.0);
+    let received =
+        |totals: &BTreeMap<String, f64>| totals["fanfare_stream_received_frames_total{stream=\"live/a\"}"];
+    let so_far = received(&before);
+    let mut publisher = Rtmp::publishing(&relay, "live/a");
+    publisher.inter_frame(b"again");
+    eventually("the new publisher counts on", SOON, || {
+        scrape_until(&relay, &mut before, &sent("\"rtmp\""), 1.0);
+        (received(&before) > so_far).then_some(())
+    });
+}
+
+#[test]
+fn a_name_that_only_players_have_named_has_no_metrics_of_its_own() {
+    let relay = Relay::start("");
+    let _publisher = Rtmp::publishing(&relay, "live/a");
+    let _waiting = Rtmp::started(&relay, Role::Play, "live/invented");
+    json_when(&relay, "/api/v1/summary", |json| json["streams"]["waiting"] == 1);
+    let count = |name: &str| {
+        let text = get_with_token(&relay, "/metrics").text();
+        assert!(!text.contains("invented"), "{text}");
+        let samples = samples(&text);
+        samples.iter().filter(|(key, _)| key.starts_with(name)).map(|(_, value)| value).sum::<f64>()
+    };
+    eventually("the player is counted", SOON, || {
+        (count("fanfare_stream_players{stream=\"/others\"") == 1.0).then_some(())
+    });
+    let _later = Rtmp::publishing(&relay, "live/invented");
+    json_when(&relay, "/api/v1/summary", |json| json["streams"]["live"] == 2);
+    assert!(get_with_token(&relay, "/metrics").text().contains("stream=\"live/invented\""));
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! Texts of peers in the log: whatever they are, a log line stays one line with the relay's own fields, and contains no
 //! secret.
 
-use std::net::SocketAddr;
+use std::io::Write;
+use std::net::{SocketAddr, TcpStream};
 
 use bytes::Bytes;
 use fanfare::amf0::Value;
@@ -152,4 +153,18 @@ fn unquoted(line: &str) -> String {
         }
     }
     outside
+}
+
+#[test]
+fn a_probe_that_connects_and_sends_nothing_leaves_no_line() {
+    let relay = Relay::start_with("", 1);
+    let probe = || TcpStream::connect(relay.address()).unwrap();
+    let silent = [probe().local_addr(), probe().local_addr()].map(Result::unwrap);
+    let mut talking = probe();
+    let peer = talking.local_addr().unwrap();
+    talking.write_all(&[3]).unwrap();
+    drop(talking);
+    relay.wait_for_log(&["closed", &format!("peer={peer} ")]);
+    let log = relay.log().join("\n");
+    assert!(silent.iter().all(|peer| !log.contains(&peer.to_string())), "{log}");
 }
