@@ -9,6 +9,7 @@ use std::{
 
 use serde::Serialize;
 
+use super::last_live::LastLive;
 use crate::{
     endpoint::{
         Protocol,
@@ -37,6 +38,7 @@ struct State {
     cores: HashMap<usize, CoreWindows>,
     streams: HashMap<Arc<str>, StreamWindows>,
     samples: VecDeque<Sample>,
+    last_live: LastLive,
 }
 
 /// The relay at one moment.
@@ -137,6 +139,8 @@ impl History {
             windows.note(stream, reported_ms, now_ms);
         }
         state.streams.retain(|name, _| streams.binary_search_by(|stream| stream.name.cmp(name)).is_ok());
+        let live = streams.iter().filter(|stream| stream.is_live).map(|stream| &stream.name);
+        state.last_live.note(live, now_ms);
         let rates = state.all();
         let players = cores.iter().flat_map(|core| core.players).sum();
         if state.samples.len() == MAX_SAMPLES {
@@ -164,6 +168,11 @@ impl History {
     /// The samples, the oldest first.
     pub(super) fn samples(&self) -> Vec<Sample> {
         self.state().samples.iter().copied().collect()
+    }
+
+    /// The streams that were live last, at most so many, with when that was on the relay's clock, milliseconds.
+    pub(super) fn last_live(&self, max: usize) -> Vec<(Arc<str>, u64)> {
+        self.state().last_live.newest(max)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -1,11 +1,16 @@
-//! `/metrics`: the reports in OpenMetrics, in base units. A test checks that every metric used in `packaging/` exists.
+//! `/metrics`: the reports as metrics, in base units. A test checks that every metric used in `packaging/` exists.
 
-use std::{collections::HashMap, fmt, sync::Arc};
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use axum::{
     Extension,
     extract::State,
-    http::header,
+    http::{HeaderMap, header},
     response::{IntoResponse, Response},
 };
 use prometheus_client::{
@@ -17,6 +22,7 @@ use prometheus_client::{
 
 use super::{
     error::HttpError,
+    exposition::Exposition,
     history::{self, Rates, Watched},
     rights::Granted,
     state::Control,
@@ -31,7 +37,6 @@ use crate::{
     stream::MemoryKind,
 };
 
-const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 /// The label of the streams beyond `http.metrics_max_streams`, added up. No stream name starts with a slash, so no
 /// stream has this label: Prometheus rejects a scrape with a duplicate series.
 const OTHERS: &str = "/others";
@@ -40,16 +45,48 @@ const OTHERS: &str = "/others";
 pub(super) async fn scrape(
     State(control): State<Arc<Control>>,
     Extension(granted): Extension<Granted>,
+    headers: HeaderMap,
 ) -> Response {
+    let mut of_process = Registry::default();
+    of_process.register_collector(Box::new(Process));
     let mut registry = Registry::with_prefix("fanfare");
     registry.register_collector(Box::new(Scrape { control, granted }));
     let mut text = String::new();
-    match text::encode(&mut text, &registry) {
-        Ok(()) => ([(header::CONTENT_TYPE, CONTENT_TYPE)], text).into_response(),
+    let encoded =
+        text::encode_registry(&mut text, &of_process).and_then(|()| text::encode(&mut text, &registry));
+    let exposition = Exposition::requested(&headers);
+    match encoded {
+        Ok(()) => ([(header::CONTENT_TYPE, exposition.content_type())], exposition.of(text)).into_response(),
         // Writing to memory does not fail.
         Err(error) => {
             HttpError::new(axum::http::StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response()
         }
+    }
+}
+
+/// The process as the kernel reports it, with the names that Prometheus's client libraries use.
+#[derive(Debug)]
+struct Process;
+
+impl Collector for Process {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let mut writer = Writer(encoder);
+        let mut metric = writer.0.encode_descriptor(
+            "process_cpu",
+            "CPU time of the process, in user mode and in the kernel",
+            Some(&Unit::Seconds),
+            MetricType::Counter,
+        )?;
+        metric.encode_counter::<NoLabelSet, _, f64>(&system::cpu_seconds(), None)?;
+        let mut gauge = |name, help, unit, value| writer.gauge(name, help, unit, [(NO_LABELS, value)]);
+        let bytes = || Some(Unit::Bytes);
+        let help = "Memory in use (resident set)";
+        gauge("process_resident_memory", help, bytes(), system::resident_bytes() as f64)?;
+        gauge("process_virtual_memory", "Virtual memory", bytes(), system::virtual_bytes() as f64)?;
+        gauge("process_open_fds", "Open file descriptors", None, system::open_files() as f64)?;
+        gauge("process_max_fds", "Limit on open file descriptors", None, system::open_files_limit() as f64)?;
+        let help = "When the process started, as a Unix time";
+        gauge("process_start_time", help, Some(Unit::Seconds), system::started_at_seconds())
     }
 }
 
@@ -97,10 +134,6 @@ fn process(writer: &mut Writer<'_>, control: &Control) -> fmt::Result {
     let freed = [(NO_LABELS, relief.given_up_bytes)];
     let help = "Segments that were dropped because limits.memory_budget was exceeded";
     writer.counter("memory_freed", help, Some(Unit::Bytes), freed)?;
-    let files = [(NO_LABELS, system::open_files() as f64)];
-    writer.gauge("open_files", "Open file descriptors", None, files)?;
-    let limit = [(NO_LABELS, system::open_files_limit() as f64)];
-    writer.gauge("open_files_limit", "Limit on open file descriptors", None, limit)?;
     let refusals = relay.refusals().into_iter().map(|(limit, count)| {
         ([("limit", limit.to_string().trim_start_matches("limits.").to_owned())], count)
     });
@@ -276,7 +309,20 @@ fn of_streams(
         interval,
     )?;
     let silence = some(|row| row.stream.silent_ms.map(|ms| ms as f64 / 1e3));
-    writer.gauge("stream_idle", "Time since a publisher sent anything", Some(Unit::Seconds), silence)
+    writer.gauge("stream_idle", "Time since a publisher sent anything", Some(Unit::Seconds), silence)?;
+    last_live(writer, control, named)
+}
+
+/// For alerts: a stream that has ended has no other metric.
+fn last_live(writer: &mut Writer<'_>, control: &Control, max: usize) -> fmt::Result {
+    let now_ms = control.relay.uptime().as_millis() as u64;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+    let rows = control.history.last_live(max).into_iter().map(|(name, at_ms)| {
+        let ago_ms = now_ms.saturating_sub(at_ms);
+        (stream_label(&name), (now - ago_ms as f64 / 1e3).round())
+    });
+    let help = "When a stream last had a publisher, as a Unix time; kept for a day after its end";
+    writer.gauge("stream_last_live_timestamp", help, Some(Unit::Seconds), rows)
 }
 
 /// The streams with metrics of their own, and the others. Published streams come before those that are waited for, and

@@ -11,7 +11,9 @@ mod descriptions;
 
 mod error;
 mod events;
+mod exposition;
 mod history;
+mod last_live;
 mod linger;
 mod live;
 mod metrics;

@@ -12,6 +12,7 @@ mod openapi;
 mod over_http;
 mod page;
 mod players;
+mod prometheus;
 mod proxies;
 mod publishers;
 mod restream;

@@ -1,10 +1,11 @@
 //! `/metrics`, as a monitoring system reads it; and that every metric used in `packaging/` exists.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use fanfare::rtmp::client::Role;
 
-use crate::peer::{Http, Rtmp, get, get_with_token, json_when};
+use crate::peer::{Http, Rtmp, ask_with, bearer, get, get_with_token, json_when};
 use crate::support::{Relay, SOON, eventually};
 
 /// The samples: name with labels, and value.
@@ -25,11 +26,14 @@ fn samples(text: &str) -> Vec<(String, f64)> {
 /// The names of metrics in the queries of a file.
 fn used_in(text: &str) -> BTreeSet<String> {
     let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
-    words.filter(|word| word.starts_with("fanfare_")).map(str::to_owned).collect()
+    words
+        .filter(|word| word.starts_with("fanfare_") || word.starts_with("process_"))
+        .map(str::to_owned)
+        .collect()
 }
 
 #[test]
-fn metrics_are_openmetrics_and_cover_cores_and_streams() {
+fn metrics_cover_cores_and_streams() {
     let relay = Relay::start("");
     let _publisher = Rtmp::publishing(&relay, "live/a");
     let _player = Rtmp::started(&relay, Role::Play, "live/a");
@@ -40,10 +44,7 @@ fn metrics_are_openmetrics_and_cover_cores_and_streams() {
         };
         sum(|core| &core["players"]["rtmp"]) == 1 && sum(|core| &core["publishers"]) == 1
     });
-    let answer = get_with_token(&relay, "/metrics");
-    assert!(answer.header("content-type").starts_with("application/openmetrics-text"));
-    let text = answer.text();
-    assert!(text.ends_with("# EOF\n"));
+    let text = get_with_token(&relay, "/metrics").text();
     let samples = samples(&text);
     let sum = |name: &str, label: &str| -> f64 {
         let of = samples.iter().filter(|(key, _)| key.starts_with(name) && key.contains(label));
@@ -65,6 +66,59 @@ fn metrics_are_openmetrics_and_cover_cores_and_streams() {
             "{text}"
         );
     }
+}
+
+#[test]
+fn the_format_is_openmetrics_if_the_client_asks_for_it_and_otherwise_that_of_prometheus() {
+    let relay = Relay::start("");
+    let _publisher = Rtmp::publishing(&relay, "live/a");
+    relay.wait_for_publisher("live/a");
+    let scrape = |accept: &str| {
+        let headers = format!("{}{accept}", bearer(&relay.token()));
+        let answer = ask_with(&relay, "GET", "/metrics", &headers);
+        (answer.header("content-type").to_owned(), answer.text())
+    };
+    let names =
+        |text: &str| -> BTreeSet<String> { samples(text).into_iter().map(|(name, _)| name).collect() };
+    let (kind, open) = scrape("Accept: application/openmetrics-text;version=1.0.0,text/plain;q=0.5\r\n");
+    assert!(kind.starts_with("application/openmetrics-text; version=1.0.0"), "{kind}");
+    assert!(open.ends_with("# EOF\n") && open.contains("\n# TYPE fanfare_sends counter\n"), "{open}");
+    let (kind, plain) = scrape("");
+    assert!(kind.starts_with("text/plain; version=0.0.4"), "{kind}");
+    assert!(!plain.contains("EOF") && plain.contains("\n# TYPE fanfare_sends_total counter\n"), "{plain}");
+    assert_eq!(names(&open), names(&plain));
+}
+
+#[test]
+fn a_stream_that_has_ended_still_says_when_it_was_live() {
+    let relay = Relay::start("publish.publisher_grace = '0s'");
+    let publisher = Rtmp::publishing(&relay, "live/a");
+    let last_live = || {
+        let samples = samples(&get_with_token(&relay, "/metrics").text());
+        let name = "fanfare_stream_last_live_timestamp_seconds{stream=\"live/a\"}";
+        samples.into_iter().find(|(key, _)| key == name).map(|(_, value)| value)
+    };
+    let unix_time = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs_f64();
+    let while_live = eventually("the stream was seen", SOON, last_live);
+    assert!((unix_time() - while_live).abs() < 10.0, "{while_live}");
+    drop(publisher);
+    json_when(&relay, "/api/v1/summary", |json| json["streams"]["live"] == 0);
+    let ended_at = last_live().expect("it is still there");
+    assert!(ended_at >= while_live - 1.0 && ended_at <= unix_time() + 1.0, "{ended_at}");
+    assert!(!get(&relay, "/metrics").text().contains("live/a"), "without a token there are no names");
+}
+
+#[test]
+fn the_process_has_the_metrics_that_other_programs_have() {
+    let relay = Relay::start("");
+    let samples: BTreeMap<String, f64> = samples(&get(&relay, "/metrics").text()).into_iter().collect();
+    let unix_time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs_f64();
+    assert!((unix_time - samples["process_start_time_seconds"]).abs() < 60.0);
+    assert!(samples["process_resident_memory_bytes"] > 1e6);
+    assert!(samples["process_virtual_memory_bytes"] > samples["process_resident_memory_bytes"]);
+    assert!(samples["process_open_fds"] > 5.0);
+    assert!(samples["process_max_fds"] >= samples["process_open_fds"]);
+    assert!(samples["process_cpu_seconds_total"] >= 0.0);
 }
 
 #[test]

@@ -141,6 +141,7 @@ pub fn missing(program: &str) -> String {
         "mpv" => "mpv",
         "/usr/sbin/nginx" => "nginx libnginx-mod-rtmp",
         "/usr/sbin/haproxy" => "haproxy",
+        "/usr/bin/promtool" => "prometheus",
         "rtmpdump" => "rtmpdump",
         "gst-launch-1.0" => {
             "gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad"
