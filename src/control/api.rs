@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     client::{Client, Scope},
     error::HttpError,
+    gzip,
     history::{self, Sample, Watched},
     metrics, page,
     rights::{self, Credentials, Granted, Right, Rights},
@@ -32,8 +33,8 @@ use crate::{
     stream::{self, MemoryKind},
 };
 
-/// Players in one response.
-const MAX_PLAYERS: usize = 1_000;
+/// Players, or streams, in one page.
+const MAX_PAGE: usize = 1_000;
 /// More players than there can be.
 const MAX_OFFSET: usize = 1_000_000;
 
@@ -84,7 +85,10 @@ async fn guard(State(control): Shared, mut request: Request, next: Next) -> Resp
             request.extensions_mut().insert(granted);
             let response = next.run(request).await;
             match needed {
-                Some(_) => unread::count(control.relay.memory(), response).await,
+                Some(_) => {
+                    let response = gzip::compress(&headers, response).await;
+                    unread::count(control.relay.memory(), response).await
+                }
                 None => response,
             }
         }
@@ -249,20 +253,50 @@ fn players_of(cores: &[Arc<CoreReport>]) -> Players {
     Players::of(Protocol::ALL.map(of))
 }
 
+#[derive(Deserialize)]
+struct StreamsPage {
+    after: Option<String>,
+    limit: Option<usize>,
+}
+
 #[derive(Serialize)]
 struct Streams {
     streams: Vec<Stream>,
+    /// The `after` of the next page, if there is one.
+    next: Option<String>,
 }
 
-async fn streams(State(control): Shared, Extension(granted): Extension<Granted>) -> Json<Streams> {
-    let reports = control.relay.streams();
-    let watched = history::watched(&control.relay.cores());
-    let mut streams = Vec::with_capacity(reports.len());
-    for report in reports.iter().filter(|report| control.shows(&report.name, granted)) {
-        let watched = watched.get(&report.name).copied().unwrap_or_default();
-        streams.push(describe(&control, granted, report, watched));
+/// The cursor is a name, so that streams that come and go between two pages move no other from one page to the next.
+async fn streams(
+    State(control): Shared,
+    Extension(granted): Extension<Granted>,
+    page: Result<Query<StreamsPage>, QueryRejection>,
+) -> JsonResult<Streams> {
+    let Query(StreamsPage { after, limit }) =
+        page.map_err(|error| HttpError::bad_request(error.body_text()))?;
+    check_limit(limit)?;
+    let mut reports = control.relay.streams();
+    reports.retain(|report| control.shows(&report.name, granted));
+    reports.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+    if let Some(after) = after {
+        reports.retain(|report| *report.name > *after);
     }
-    Json(Streams { streams })
+    let limit = limit.unwrap_or(usize::MAX);
+    let next = (reports.len() > limit).then(|| reports[limit - 1].name.to_string());
+    let watched = history::watched(&control.relay.cores());
+    let watched = |name| watched.get(name).copied().unwrap_or_default();
+    let page = reports.iter().take(limit);
+    let streams = page.map(|report| describe(&control, granted, report, watched(&report.name))).collect();
+    Ok(Json(Streams { streams, next }))
+}
+
+fn check_limit(limit: Option<usize>) -> Result<(), HttpError> {
+    match limit {
+        Some(limit) if !(1..=MAX_PAGE).contains(&limit) => {
+            Err(HttpError::bad_request(format!("limit is out of range: 1 to {MAX_PAGE}")))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Also serves streams that are not listed: a client that knows the name may watch.
@@ -299,12 +333,16 @@ struct Page {
     stream: Option<String>,
     limit: Option<usize>,
     offset: Option<usize>,
+    /// The id after which the page begins.
+    after: Option<u64>,
 }
 
 #[derive(Serialize)]
 struct PlayerList {
     total: usize,
     players: Vec<Player>,
+    /// The `after` of the next page, if there is one.
+    next: Option<u64>,
 }
 
 #[derive(Serialize)]
@@ -324,10 +362,8 @@ async fn players(
     page: Result<Query<Page>, QueryRejection>,
 ) -> JsonResult<PlayerList> {
     let Query(page) = page.map_err(|error| HttpError::bad_request(error.body_text()))?;
+    check_limit(page.limit)?;
     let limit = page.limit.unwrap_or(100);
-    if !(1..=MAX_PLAYERS).contains(&limit) {
-        return Err(HttpError::bad_request(format!("limit is out of range: 1 to {MAX_PLAYERS}")));
-    }
     let offset = page.offset.unwrap_or(0);
     if offset > MAX_OFFSET {
         return Err(HttpError::bad_request(format!("offset is out of range: 0 to {MAX_OFFSET}")));
@@ -338,8 +374,11 @@ async fn players(
             && page.stream.as_ref().is_none_or(|name| it.stream.as_ref() == Some(name))
     };
     let total = all.iter().filter(is_wanted).count();
-    let wanted = all.iter().filter(is_wanted).skip(offset).take(limit);
-    Ok(Json(PlayerList { total, players: wanted.map(Player::of).collect() }))
+    let is_after = |it: &&ConnectionReport| page.after.is_none_or(|after| it.id > after);
+    let mut rest = all.iter().filter(is_wanted).filter(is_after).skip(offset);
+    let players: Vec<_> = rest.by_ref().take(limit).map(Player::of).collect();
+    let next = rest.next().and_then(|_| players.last()).map(|player| player.id);
+    Ok(Json(PlayerList { total, players, next }))
 }
 
 impl Player {

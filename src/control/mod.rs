@@ -12,6 +12,7 @@ mod descriptions;
 mod error;
 mod events;
 mod exposition;
+mod gzip;
 mod history;
 mod last_live;
 mod linger;

@@ -12,7 +12,7 @@ pub struct Facts {
     pub since_ms: u64,
     /// When these were written, milliseconds on the relay's clock.
     pub now_ms: u64,
-    /// The newest time of audio or video, as players get it. None before a frame has come.
+    /// The newest time of audio or video. None before a frame has come.
     pub newest: Option<MediaTime>,
     /// Payload bytes of all frames.
     pub bytes: u64,
@@ -48,7 +48,7 @@ pub struct Facts {
 /// A time of the stream, and when a frame with this time came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MediaTime {
-    /// As players get it, milliseconds, modulo 2^32.
+    /// As players get it over RTMP, milliseconds, modulo 2^32.
     pub timestamp_ms: u32,
     /// On the relay's clock, milliseconds.
     pub at_ms: u64,

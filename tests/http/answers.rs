@@ -62,7 +62,7 @@ fn the_summary_has_the_numbers_of_the_relay() {
 #[test]
 fn a_stream_exists_from_publish_to_unpublish() {
     let relay = Relay::start("publish.publisher_grace = '0s'");
-    assert_eq!(get(&relay, "/api/v1/streams").json(), serde_json::json!({"streams": []}));
+    assert_eq!(get(&relay, "/api/v1/streams").json(), serde_json::json!({"streams": [], "next": null}));
     assert_eq!(get(&relay, "/api/v1/streams/live/a").status, 404);
     let publisher = Rtmp::publishing(&relay, "live/a");
     let _other = Rtmp::started(&relay, Role::Publish, "live/b");
@@ -90,6 +90,9 @@ fn missing_resources_and_invalid_requests_are_refused_with_a_reason_in_json() {
         ("GET", "/api/v1/players?limit=0", 400),
         ("GET", "/api/v1/players?limit=1001", 400),
         ("GET", "/api/v1/players?limit=many", 400),
+        ("GET", "/api/v1/players?after=many", 400),
+        ("GET", "/api/v1/streams?limit=0", 400),
+        ("GET", "/api/v1/streams?limit=1001", 400),
         ("GET", "/api/v1/players?offset=-1", 400),
         ("GET", "/api/v1/players?offset=1000001", 400),
         ("DELETE", "/api/v1/players/many", 400),
@@ -212,6 +215,44 @@ fn two_options_say_which_origins_play_streams_and_read_the_api() {
     let reading = ask_with(&api_alone, "GET", "/api/v1/streams", "Origin: https://other.example\r\n");
     assert_eq!((reading.status, reading.header("access-control-allow-origin")), (200, ""));
     assert_eq!(reading.header("vary"), "Origin");
+}
+
+#[test]
+fn streams_come_in_pages_that_a_name_continues() {
+    let relay = Relay::start("");
+    let names = ["live/a", "live/b", "live/c"];
+    let mut publishers: Vec<_> = names.iter().map(|name| Some(Rtmp::publishing(&relay, name))).collect();
+    names.iter().for_each(|name| relay.wait_for_publisher(name));
+    let page = |after: &str| {
+        let json = get(&relay, &format!("/api/v1/streams?limit=2&after={after}")).json();
+        let streams = json["streams"].as_array().unwrap().iter();
+        (streams.map(|it| it["name"].as_str().unwrap().to_owned()).collect::<Vec<_>>(), json["next"].clone())
+    };
+    assert_eq!(page(""), (vec!["live/a".to_owned(), "live/b".to_owned()], "live/b".into()));
+    assert_eq!(page("live%2Fb"), (vec!["live/c".to_owned()], serde_json::Value::Null));
+    // A stream that ends between two pages does not make the next one leave out another.
+    publishers[1] = None;
+    eventually("live/b is gone", SOON, || (page("").0 == ["live/a", "live/c"]).then_some(()));
+    assert_eq!(page("live%2Fb").0, ["live/c"]);
+    assert_eq!(page("live%2Fc").0.len(), 0);
+}
+
+#[test]
+fn a_long_list_is_compressed_for_a_client_that_accepts_it() {
+    let relay = Relay::start("");
+    let _publishers: Vec<_> =
+        (0..5).map(|number| Rtmp::publishing(&relay, &format!("live/{number}"))).collect();
+    (0..5).for_each(|number| relay.wait_for_publisher(&format!("live/{number}")));
+    let plain = get(&relay, "/api/v1/streams");
+    let compressed = ask_with(&relay, "GET", "/api/v1/streams", "Accept-Encoding: gzip\r\n");
+    assert_eq!((plain.header("content-encoding"), compressed.header("content-encoding")), ("", "gzip"));
+    let length = |response: &str| response.parse::<usize>().unwrap();
+    assert!(
+        length(compressed.header("content-length")) < length(plain.header("content-length")) / 3,
+        "{} of {}",
+        compressed.header("content-length"),
+        plain.header("content-length")
+    );
 }
 
 #[test]
