@@ -361,7 +361,7 @@ describe('watching', () => {
     await sleep(3500);
     assert.equal(await page.locator('.controls').evaluate((element) => getComputedStyle(element).opacity), '1', 'they do not fade');
     await page.getByRole('button', { name: 'Mute', exact: true }).click();
-    assert.equal(await level.isVisible(), false);
+    await level.waitFor({ ...SHORT, state: 'hidden' });
   });
 
   test('mute, pause and full screen work by button and by key', async (t) => {
@@ -509,6 +509,14 @@ describe('operating', () => {
     assert.equal(await page.evaluate(() => sessionStorage.getItem('fanfare.token')), 's3cret');
   });
 
+  test('with a token that may only read, no button ends connections', async (t) => {
+    const page = await open(t, OPERATE, { prepare: (p) => p.route(api('summary'), async (route) => route.fulfill(json({ ...await (await route.fetch()).json(), may_write: false }))) });
+    await page.getByRole('table', { name: 'Players' }).waitFor(SHORT);
+    await page.locator('.log li').first().waitFor(SHORT);
+    assert.equal(await page.getByRole('button', { name: /^(Drop|Kick) / }).count(), 0);
+    await page.getByRole('button', { name: 'Enter token' }).waitFor(SHORT);
+  });
+
   test('if the relay forbids an action, the page says so and asks for no token', async (t) => {
     const page = await open(t, OPERATE, { allow: [/403/], prepare: (p) => p.route(/\/api\/v1\/publishers\/\d+$/, (route) => route.fulfill(json({ error: 'only from this machine' }, 403))) });
     await page.getByRole('button', { name: /^Drop .*/ }).first().click();
@@ -556,6 +564,83 @@ describe('operating', () => {
       assert.equal(await page.getByRole('link', { name: 'Metrics' }).isVisible(), has_api);
       assert.equal(await page.getByRole('button', { name: 'Enter token' }).isVisible(), has_api);
     }
+  });
+});
+
+describe('hundreds of streams', () => {
+  /** `cams/cam-1` to `cams/cam-300`, as the relay orders them, and one stream of another app. */
+  const many = async (p) => p.route(api('streams'), async (route) => {
+    const { streams } = await (await route.fetch()).json();
+    const one = streams.find((each) => each.name === STREAM);
+    const cams = Array.from({ length: 300 }, (_, at) => ({ ...one, name: `cams/cam-${at + 1}`, kbps: 1000 + (at * 37) % 300, players: { ...one.players, total: at === 250 ? 999 : at % 9 } }));
+    cams.sort((a, b) => (a.name < b.name ? -1 : 1));
+    await route.fulfill(json({ streams: [...cams, { ...one, name: 'other/hall' }] }));
+  });
+  const names = (page) => page.locator('.card h2').allInnerTexts();
+
+  test('they are in natural order, in pages, and can be searched, filtered and sorted', async (t) => {
+    const page = await open(t, '#/', { allow: [/404/], prepare: many });
+    await page.getByRole('heading', { name: '301 live' }).waitFor(SHORT);
+    const first = await names(page);
+    assert.equal(first.length, 60);
+    assert.deepEqual(first.slice(0, 11), Array.from({ length: 11 }, (_, at) => `cams/cam-${at + 1}`));
+    await page.getByRole('button', { name: 'Show 60 more of 301' }).click();
+    assert.equal((await names(page)).length, 120);
+    await page.getByRole('searchbox', { name: 'Search streams' }).fill('CAM-29');
+    assert.deepEqual(await names(page), ['cams/cam-29', ...Array.from({ length: 10 }, (_, at) => `cams/cam-${290 + at}`)]);
+    await page.getByText('11 of 301').waitFor(SHORT);
+    await page.getByRole('searchbox').fill('no such');
+    await page.getByText('No stream matches').waitFor(SHORT);
+    await page.getByRole('searchbox').fill('');
+    await page.getByLabel('Order').selectOption('Most players');
+    assert.equal((await names(page))[0], 'cams/cam-251');
+    await page.getByLabel('App').selectOption('other');
+    assert.deepEqual(await names(page), ['other/hall']);
+    await page.getByRole('link', { name: 'other/hall' }).click();
+    await page.getByRole('link', { name: 'Back to all streams' }).click();
+    await page.getByText('1 of 301').waitFor(SHORT);
+  });
+
+  test('only cards that are seen ask for stills', async (t) => {
+    const asked = new Set();
+    await open(t, '#/', { allow: [/404/], prepare: async (p) => {
+      await many(p);
+      await p.route(/still\.flv$/, (route) => { asked.add(route.request().url()); return route.fulfill(json({ error: 'none' }, 404)); });
+    } });
+    await sleep(3000);
+    assert.ok(asked.size > 0 && asked.size < 25, `${asked.size} stills`);
+  });
+
+  test('the status view lists them with what they are, and can be searched', async (t) => {
+    const page = await open(t, '#/status', { allow: [/404/], prepare: many });
+    const table = page.getByRole('table', { name: 'Streams' });
+    await table.getByRole('row', { name: /cams\/cam-2 H\.264 · 640 × 360 .*fps AAC.* Mbit\/s/ }).waitFor(SHORT);
+    assert.equal(await table.locator('tbody tr').count(), 20);
+    await page.getByRole('searchbox', { name: 'Search streams' }).fill('hall');
+    await table.getByRole('row', { name: /other\/hall/ }).waitFor(SHORT);
+    assert.equal(await table.locator('tbody tr').count(), 1);
+    await table.getByRole('link', { name: 'other/hall' }).click();
+    await page.getByRole('heading', { name: 'other/hall', level: 1 }).waitFor(SHORT);
+  });
+});
+
+describe('small screens', () => {
+  test('a phone on its side shows the whole video and its controls', async (t) => {
+    const page = await open(t, watch(STREAM), { viewport: { width: 844, height: 390 }, hasTouch: true });
+    await state(page, 'playing');
+    const { top, bottom } = await page.locator('.stage').evaluate((element) => element.getBoundingClientRect().toJSON());
+    assert.ok(top >= 0 && bottom <= 390 && bottom - top > 300, `${top} to ${bottom}`);
+  });
+
+  test('on a phone, each value stands beside its label', async (t) => {
+    const page = await open(t, OPERATE, { viewport: { width: 390, height: 844 } });
+    await page.getByRole('row', { name: /^Core 0/ }).waitFor(SHORT);
+    const gaps = await page.locator('td:not(.name, .act, .peer)').evaluateAll((cells) => cells.filter((cell) => cell.firstChild?.nodeType === Node.TEXT_NODE).map((cell) => {
+      const range = document.createRange();
+      range.selectNodeContents(cell);
+      return range.getBoundingClientRect().left - cell.getBoundingClientRect().left;
+    }));
+    assert.ok(gaps.length > 10 && gaps.every((gap) => gap < 100), gaps.join(' '));
   });
 });
 

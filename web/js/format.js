@@ -55,6 +55,10 @@ export function tracks(stream) {
   return [video > 0 && plural(video, 'video track'), audio > 0 && plural(audio, 'audio track')].filter(Boolean).join(' and ');
 }
 
+const natural = new Intl.Collator('en', { numeric: true, sensitivity: 'base' });
+/** `cam-2` before `cam-10`. */
+export const byName = (a, b) => natural.compare(a, b);
+
 /** `live/live_stream` -> [`live`, `live_stream`] */
 export function splitName(name) {
   const slash = name.indexOf('/');

@@ -16,6 +16,8 @@ const SILENT_MS = 1500;
 const IDLE_MS = 1000;
 /** What the relay last reported is extrapolated for this long. */
 const REPORT_MS = 4000;
+/** The relay never holds that much: in FLV, a stream whose clock began after 12 days has times of its own. */
+const MAX_MISSING_MS = 600000;
 /** The relay receives the encoder but this player sees nothing: reconnect. */
 const STUCK_MS = 4000;
 /** A younger connection may not have received all tracks of the stream yet. */
@@ -69,7 +71,8 @@ export class LivePlayer {
     if (ahead === null || times.newest === null || !edge) return ahead;
     const since = edge.isMoving ? Math.min(performance.now() - edge.at, REPORT_MS) : 0;
     // What is still in the relay or on the line.
-    return ahead + Math.max(0, laterBy(edge.timestamp, times.newest) + since) / 1000;
+    const missing = laterBy(edge.timestamp, times.newest) + since;
+    return missing > 0 && missing < MAX_MISSING_MS ? ahead + missing / 1000 : ahead;
   }
 
   /** `stream`: what the relay reported about it at `at` (of `performance.now()`); null if it does not exist. */

@@ -3,7 +3,7 @@ import { api, token } from './api.js';
 import { watchLink } from './addresses.js';
 import { act, askToken, confirm, tokenExplanation } from './dialogs.js';
 import { Keyed, attribute, h, text } from './dom.js';
-import { bytes, duration, number, percent, plural, rate } from './format.js';
+import { audioText, byName, bytes, duration, number, percent, plural, rate } from './format.js';
 import { EventLog } from './log.js';
 import { Plot } from './plot.js';
 import { Table } from './table.js';
@@ -39,6 +39,17 @@ export class StatusView {
       { label: 'Per send', value: ({ bytes_per_send }) => bytes(bytes_per_send), kind: 'number' },
       { label: 'Skips', value: ({ skips }) => number(skips), kind: 'number' },
     ] });
+    this.search = h('input', { type: 'search', 'aria-label': 'Search streams', placeholder: 'Search', spellcheck: 'false', oninput: () => this.showStreams() });
+    this.streamTable = new Table({ caption: 'Streams', key: ({ name }) => name, empty: 'No stream matches.', columns: [
+      { label: 'Stream', make: ({ name }) => streamLink({ stream: name }), kind: 'name' },
+      { label: 'Video', value: ({ video }) => (video ? [video.codec, video.width && video.height && `${video.width} × ${video.height}`].filter(Boolean).join(' · ') : '–') },
+      { label: 'Frame rate', value: ({ video }) => (video?.fps ? `${Number(video.fps.toFixed(2))} fps` : '–'), kind: 'number' },
+      { label: 'Audio', value: ({ audio }) => audioText(audio) ?? '–' },
+      { label: 'Bitrate', value: ({ is_live, kbps }) => (is_live ? rate(kbps) : 'not live'), kind: 'number' },
+      { label: 'Players', value: ({ players }) => number(players.total), kind: 'number' },
+      { label: 'Out', value: ({ kbps_out }) => rate(kbps_out), kind: 'number' },
+      { label: 'Live for', value: ({ uptime_ms }) => duration(uptime_ms), kind: 'number' },
+    ] });
     this.publishers = new Table({ caption: 'Publishers', key: ({ id }) => id, empty: 'No publishers.', columns: [
       { label: 'Stream', make: streamLink, kind: 'name' },
       { label: 'Address', value: ({ address }) => address ?? '–', kind: 'peer' },
@@ -54,6 +65,7 @@ export class StatusView {
       { label: 'Core', value: ({ core }) => String(core), kind: 'number' },
       { label: 'Duration', value: ({ duration_ms }) => duration(duration_ms), kind: 'number' },
       { label: 'Sent', value: ({ bytes_out }) => bytes(bytes_out), kind: 'number' },
+      { label: 'Bitrate', value: ({ kbps }) => rate(kbps), kind: 'number' },
       { label: 'Lag', value: ({ lag_ms }) => (lag_ms === null ? '–' : `${number(lag_ms)} ms`), kind: 'number' },
       { label: 'Kick', make: (row) => this.end(row, 'Kick', 'kick'), kind: 'act' },
     ] });
@@ -73,6 +85,7 @@ export class StatusView {
       this.answer,
       this.locked,
       this.coresPart = section('Cores', this.cores.element),
+      this.streamsPart = section('Streams', this.streamTools = h('div.tools', { role: 'search' }, this.search), this.streamTable.element),
       this.publishersPart = section('Publishers', this.publishers.element),
       this.eventsPart = section('Events', this.log.element),
       this.playersPart = section('Players', h('div.tools', {}, h('label.unseen', { for: 'filter' }, 'Stream'), this.filter, h('span.grow'), this.range, this.back, this.on), this.players.element));
@@ -98,9 +111,12 @@ export class StatusView {
     this.numbers.show(numbersOf(summary));
     this.showPart(this.plots, history, () => { this.viewers.show(history); this.rates.show(history); });
     this.showPart(this.coresPart, cores, () => this.cores.show(cores));
-    // Only a client that sees addresses gets the button to drop a publisher.
-    this.publishers.element.classList.toggle('readonly', !may_read);
-    this.showPart(this.publishersPart, publishers, () => this.publishers.show(publishers));
+    // What the token of this tab does not allow is not offered.
+    this.publishers.element.classList.toggle('without-peers', !may_read);
+    for (const table of [this.publishers, this.players]) table.element.classList.toggle('without-acts', !may_write);
+    this.allStreams = streams.sort((a, b) => byName(a.name, b.name));
+    this.showPart(this.streamsPart, streams.length > 0, () => this.showStreams());
+    this.showPart(this.publishersPart, publishers, () => this.publishers.show(publishers.sort((a, b) => byName(a.stream, b.stream))));
     this.eventsPart.hidden = !events;
     this.showPart(this.playersPart, page, () => this.showPlayers(page, streams));
   }
@@ -110,16 +126,32 @@ export class StatusView {
     if (content) show();
   }
 
+  showStreams() {
+    const words = this.search.value.toLowerCase().split(/\s+/);
+    this.streamTools.hidden = this.allStreams.length <= PAGE_ROWS / 2 && !this.search.value;
+    this.streamTable.show(this.allStreams.filter(({ name }) => words.every((word) => name.toLowerCase().includes(word))));
+  }
+
+  /** What each player has been sent since the last time, kbit/s. */
+  measure(players) {
+    const now = performance.now();
+    const before = this.sent ?? new Map();
+    this.sent = new Map(players.map(({ id, bytes_out }) => [id, { bytes_out, at: now }]));
+    return players.map((player) => {
+      const last = before.get(player.id);
+      return { ...player, kbps: last && now > last.at ? Math.max(0, player.bytes_out - last.bytes_out) * 8 / (now - last.at) : null };
+    });
+  }
+
   showPlayers(page, streams) {
-    this.players.show(page.players);
+    this.players.show(this.measure(page.players));
     this.showFilter(streams);
     // The last page may have become empty.
     if (page.players.length === 0 && this.offset > 0) { this.offset = Math.max(0, this.offset - PAGE_ROWS); }
     const last = this.offset + page.players.length;
     text(this.range, page.total > PAGE_ROWS ? `${this.offset + 1} to ${last} of ${number(page.total)}` : '');
-    this.back.hidden = this.on.hidden = page.total <= PAGE_ROWS;
-    this.back.disabled = this.offset === 0;
-    this.on.disabled = last >= page.total;
+    this.back.hidden = this.offset === 0;
+    this.on.hidden = last >= page.total;
   }
 
   /** Fetches the history once; after that, each summary is the next sample. */

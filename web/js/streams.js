@@ -2,10 +2,24 @@
 import { canPlayAnything } from './codecs.js';
 import { copyLine } from './copy.js';
 import { Keyed, h, text } from './dom.js';
-import { audioText, duration, plural, rate, splitName, videoText } from './format.js';
+import { audioText, byName, duration, number, plural, rate, splitName, videoText } from './format.js';
 import { api } from './api.js';
 import { rtmp, watchLink } from './addresses.js';
 import { Stills } from './still.js';
+
+/** Cards at first, and more for each click: hundreds at once are slow, and no one looks at them all. */
+const CARDS = 60;
+/** As many streams are found without search. */
+const FEW = 8;
+const SORTS = {
+  name: ['Name', () => 0],
+  players: ['Most players', (a, b) => b.players.total - a.players.total],
+  bitrate: ['Highest bitrate', (a, b) => b.kbps - a.kbps],
+  newest: ['Newest', (a, b) => (a.uptime_ms ?? 0) - (b.uptime_ms ?? 0)],
+  silent: ['Longest without data', (a, b) => (b.idle_ms ?? 0) - (a.idle_ms ?? 0)],
+};
+/** What the user chose, for the way back from a stream. */
+const chosen = { search: '', sort: 'name', app: '' };
 
 export class StreamsView {
   title = 'Streams';
@@ -15,6 +29,14 @@ export class StreamsView {
     this.stills = new Stills();
     this.heading = h('h1', {}, 'Streams');
     this.subheading = h('p.lead');
+    this.limit = CARDS;
+    this.search = h('input', { type: 'search', 'aria-label': 'Search streams', placeholder: 'Search', value: chosen.search, spellcheck: 'false', oninput: () => this.choose({ search: this.search.value }) });
+    this.app = h('select', { 'aria-label': 'App', onchange: () => this.choose({ app: this.app.value }) });
+    this.sort = h('select', { 'aria-label': 'Order', onchange: () => this.choose({ sort: this.sort.value }) },
+      ...Object.entries(SORTS).map(([value, [label]]) => h('option', { value, selected: value === chosen.sort }, label)));
+    this.found = h('span.small', { role: 'status' });
+    this.tools = h('div.tools', { hidden: true, role: 'search' }, this.search, this.app, this.sort, this.found);
+    this.more = h('button.quiet', { type: 'button', hidden: true, onclick: () => { this.limit += CARDS; this.show(); } });
     this.grid = h('ul.cards', { role: 'list' });
     this.cards = new Keyed(this.grid, (stream) => stream.name, (stream) => this.card(stream));
     this.waitingList = h('ul.waiting', { role: 'list' });
@@ -24,23 +46,55 @@ export class StreamsView {
     this.begin = h('div', { hidden: true });
     this.note = h('p.note', { hidden: canPlayAnything() },
       'This browser has no Media Source Extensions, so it cannot play streams. VLC can: each stream’s page has its address.');
-    this.element = h('div.streams', {}, h('header.lead-in', {}, this.heading, this.subheading), this.note, this.grid, this.waitingPart, this.begin);
+    this.element = h('div.streams', {}, h('header.lead-in', {}, this.heading, this.subheading), this.note, this.tools, this.grid, h('div.more', {}, this.more), this.waitingPart, this.begin);
   }
 
   async refresh(summary, signal) {
     const streams = await api.streams(signal);
-    this.streams = streams;
+    this.streams = streams.sort((a, b) => byName(a.name, b.name));
     const live = streams.filter((stream) => stream.is_live);
-    const waiting = streams.filter((stream) => !stream.is_live);
-    text(this.heading, live.length === 0 ? 'Nothing is live' : `${live.length} live`);
+    text(this.heading, live.length === 0 ? 'Nothing is live' : `${number(live.length)} live`);
     text(this.subheading, live.length === 0 ? 'The relay is running and waiting for an encoder.'
       : `${plural(summary.players.total, 'player')} · ${rate(summary.kbps_out)} out`);
-    this.grid.hidden = live.length === 0;
-    this.grid.classList.toggle('few', live.length <= 2);
-    this.cards.show(live);
-    this.waitingPart.hidden = waiting.length === 0;
-    this.waiting.show(waiting);
+    this.showApps();
+    this.show();
     this.showBegin(live.length === 0, summary);
+  }
+
+  choose(choice) {
+    Object.assign(chosen, choice);
+    this.limit = CARDS;
+    this.show();
+  }
+
+  show() {
+    const { streams = [] } = this;
+    const words = chosen.search.toLowerCase().split(/\s+/);
+    const matches = ({ name }) => (!chosen.app || splitName(name)[0] === chosen.app) && words.every((word) => name.toLowerCase().includes(word));
+    const isChosen = Boolean(chosen.search.trim() || chosen.app);
+    const found = streams.filter(matches);
+    // A stable sort: equal ones stay ordered by name.
+    const live = found.filter((stream) => stream.is_live).sort(SORTS[chosen.sort][1]);
+    const waiting = found.filter((stream) => !stream.is_live);
+    this.tools.hidden = streams.length <= FEW && !isChosen;
+    text(this.found, isChosen ? (found.length === 0 ? 'No stream matches' : `${number(found.length)} of ${number(streams.length)}`) : '');
+    this.grid.hidden = live.length === 0;
+    this.grid.classList.toggle('few', live.length <= 2 && !isChosen);
+    this.cards.show(live.slice(0, this.limit));
+    this.more.hidden = live.length <= this.limit;
+    text(this.more, `Show ${number(Math.min(CARDS, live.length - this.limit))} more of ${number(live.length)}`);
+    this.waitingPart.hidden = waiting.length === 0;
+    this.waiting.show(waiting.slice(0, this.limit));
+  }
+
+  showApps() {
+    const apps = [...new Set(this.streams.map(({ name }) => splitName(name)[0]))];
+    if (chosen.app && !apps.includes(chosen.app)) apps.push(chosen.app);
+    this.app.hidden = apps.length < 2;
+    if (this.apps === apps.join('\n')) return;
+    this.apps = apps.join('\n');
+    this.app.replaceChildren(h('option', { value: '' }, 'All apps'), ...apps.map((app) => h('option', { value: app }, app)));
+    this.app.value = chosen.app;
   }
 
   showBegin(isEmpty, summary) {

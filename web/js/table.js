@@ -2,16 +2,20 @@
 import { Keyed, h, text } from './dom.js';
 
 /** `columns`: [{label, value(row) -> string | Element, kind: 'number' | 'name' | 'peer' | 'act'}] */
+/** Rows at first, and more for each click. */
+const ROWS = 20;
+
 export class Table {
-  constructor({ caption, columns, key, empty }) {
-    this.columns = columns;
+  constructor({ caption, columns, key, empty, limit = ROWS }) {
+    Object.assign(this, { columns, limit, all: [] });
     // Explicit roles, because the phone's CSS removes the implicit table roles.
     this.body = h('tbody', { role: 'rowgroup' });
     this.rows = new Keyed(this.body, key, (row) => this.row(row));
     this.empty = h('p.empty', { hidden: true }, empty);
     this.table = h('table', { role: 'table' }, h('caption.unseen', {}, caption),
       h('thead', { role: 'rowgroup' }, h('tr', { role: 'row' }, ...columns.map(({ label, kind }) => h(cell('th', kind), { scope: 'col', role: 'columnheader' }, kind === 'act' ? h('span.unseen', {}, label) : label)))), this.body);
-    this.element = h('div.table', {}, this.table, this.empty);
+    this.more = h('button.quiet', { type: 'button', hidden: true, onclick: () => { this.limit += 5 * ROWS; this.show(this.all); } });
+    this.element = h('div.table', {}, this.table, this.empty, h('div.more', {}, this.more));
   }
 
   row(row) {
@@ -29,7 +33,10 @@ export class Table {
   }
 
   show(rows) {
-    this.rows.show(rows);
+    this.all = rows;
+    this.rows.show(rows.slice(0, this.limit));
+    this.more.hidden = rows.length <= this.limit;
+    text(this.more, `Show ${Math.min(5 * ROWS, rows.length - this.limit)} more of ${rows.length}`);
     this.table.hidden = rows.length === 0;
     this.empty.hidden = rows.length > 0;
   }

@@ -41,6 +41,7 @@ export class WatchView {
     this.live = h('button.live', { type: 'button', title: 'Delay behind the newest frame at the relay. Click to catch up.', onclick: () => this.player?.jump() },
       h('span.dot', { 'aria-hidden': 'true' }), h('span.word', {}, 'Live'), this.latency = h('span.latency', {}, ''));
     this.fullButton = control('full', 'Full screen', () => this.toggleFull());
+    this.fullButton.element.hidden = !document.fullscreenEnabled && !this.video.webkitEnterFullscreen;
     this.controls = h('div.controls', { role: 'group', 'aria-label': 'Player' },
       this.pauseButton.element, this.muteButton.element, this.volume, this.live, h('span.grow'), this.fullButton.element);
     this.stage = h('div.stage', {}, this.video, this.frozen, this.audioOnly, this.unmute, this.veil, this.controls);
@@ -151,7 +152,7 @@ export class WatchView {
   showLatency() {
     const latency = this.player?.state === 'playing' ? this.player.latency : null;
     text(this.latency, latency === null ? '' : `${latency.toFixed(1)} s behind`);
-    this.live.disabled = latency === null;
+    this.live.hidden = latency === null;
   }
 
   showAudioOnly() {
@@ -159,6 +160,7 @@ export class WatchView {
     const isAudioOnly = Boolean(isLive && audio && !video);
     this.audioOnly.hidden = !isAudioOnly;
     this.stage.classList.toggle('without-video', isAudioOnly);
+    this.muteButton.element.hidden = this.volume.hidden = Boolean(isLive && video && !audio);
     this.level.show(isAudioOnly && !this.video.muted);
   }
 
@@ -193,7 +195,7 @@ export class WatchView {
 
   toggleFull() {
     if (document.fullscreenElement) document.exitFullscreen();
-    else if (this.stage.requestFullscreen) this.stage.requestFullscreen().catch(() => {});
+    else if (document.fullscreenEnabled) this.stage.requestFullscreen().catch(() => {});
     // iPhones allow full screen only for the video element.
     else this.video.webkitEnterFullscreen?.();
   }
