@@ -3,6 +3,7 @@
 
 #![forbid(unsafe_code)]
 
+mod fields;
 mod writer;
 
 use std::{
@@ -20,6 +21,7 @@ use tracing_subscriber::{
 };
 
 use crate::config::{Filter, Log, LogFormat};
+use fields::TextFields;
 use writer::Queue;
 
 /// The environment variable that overrides `log.level`.
@@ -77,7 +79,7 @@ fn subscriber(
         .with_ansi(use_colours())
         .log_internal_errors(false);
     let lines = match format {
-        LogFormat::Text => lines.with_target(false).boxed(),
+        LogFormat::Text => lines.with_target(false).fmt_fields(TextFields).boxed(),
         LogFormat::Json => lines.json().flatten_event(true).with_current_span(false).boxed(),
     };
     (tracing_subscriber::registry().with(filter).with(lines), reload)

@@ -168,3 +168,14 @@ fn a_probe_that_connects_and_sends_nothing_leaves_no_line() {
     let log = relay.log().join("\n");
     assert!(silent.iter().all(|peer| !log.contains(&peer.to_string())), "{log}");
 }
+
+#[test]
+fn names_in_any_script_are_logged_as_they_are() {
+    let relay = Relay::start("");
+    for name in ["ทดสอบวิดีโอ", "परीक्षण", "日本語", "it's"] {
+        let connect = command("connect", Value::object([("app", "live".into())]), &[]);
+        let publish = command("publish", Value::Null, &[name, "live"]);
+        send_and_wait_for_close(&relay, &[handshake(), connect, publish].concat());
+        relay.wait_for_log(&["publishing", &format!("stream=\"live/{name}\"")]);
+    }
+}
