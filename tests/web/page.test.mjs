@@ -206,6 +206,20 @@ describe('watching', () => {
     assert.ok(bodies.length > 0);
   });
 
+  test('where WebSocket fails, a muted tab in the background gives its connection back', async (t) => {
+    const page = await open(t, watch(STREAM), { allow: [/ERR_ABORTED/], prepare: (p) => p.routeWebSocket(/\.flv$/, (socket) => socket.close()) });
+    await plays(page, 8000);
+    const hide = (hidden) => page.evaluate((value) => {
+      Object.defineProperty(document, 'hidden', { value, configurable: true });
+      document.dispatchEvent(new Event('visibilitychange'));
+    }, hidden);
+    await page.evaluate(() => { document.querySelector('.stage video').muted = true; });
+    await hide(true);
+    await page.waitForFunction(() => !document.querySelector('.stage canvas').hidden && !document.querySelector('.stage video').buffered.length, null, SHORT);
+    await hide(false);
+    await plays(page, 8000);
+  });
+
   test('the delay is measured against the newest frame at the relay, not against the newest received', { skip: !mockOnly() }, async (t) => {
     const page = await open(t, watch(STREAM));
     await state(page, 'playing');
@@ -350,6 +364,18 @@ describe('watching', () => {
     await state(next, 'playing');
     assert.equal((await played(next)).muted, true);
     assert.equal(await next.getByRole('button', { name: 'Turn audio on' }).isVisible(), false, 'the user turned it off');
+  });
+
+  test('a stream without audio, or with audio that this browser cannot decode, has no buttons for it', async (t) => {
+    for (const audio of [null, { codec: 'Speex', codec_string: null, sample_rate: 16000, channels: 1 }]) {
+      const page = await open(t, watch(STREAM), { prepare: (p) => p.route(api(`streams/${STREAM}`), async (route) => {
+        await route.fulfill(json({ ...await (await route.fetch()).json(), audio }));
+      }) });
+      await state(page, 'playing');
+      await page.getByRole('button', { name: 'Pause' }).waitFor(SHORT);
+      for (const name of ['Unmute', 'Turn audio on']) assert.equal(await page.getByRole('button', { name }).isVisible(), false, name);
+      assert.equal(await page.getByLabel('Volume').isVisible(), false);
+    }
   });
 
   test('a stream without video has its controls and a level', { skip: !mockOnly() }, async (t) => {

@@ -49,11 +49,11 @@ export class AudioLevel {
     this.element.hidden = !isOn;
     if (!isOn) return;
     this.timer = setInterval(() => this.measure(), LEVEL_MS);
-    if (this.context) return;
-    const context = this.context = new AudioContext();
-    // Through a context that does not run, nothing would be heard.
+    if (this.analyser) return;
+    const context = this.context ??= new AudioContext();
+    // Through a context that does not run, nothing would be heard. It runs after a click; until then, each call tries again.
     await context.resume().catch(() => {});
-    if (context.state !== 'running' || this.isClosed) return;
+    if (context.state !== 'running' || this.isClosed || this.analyser) return;
     this.analyser = context.createAnalyser();
     const source = context.createMediaElementSource(this.video);
     source.connect(this.analyser);

@@ -91,7 +91,8 @@ export class LivePlayer {
       return;
     }
     if (this.engine) {
-      if (this.state === 'waiting' || this.state === 'buffering') this.setState(this.silence());
+      const isLate = this.state === 'connecting' && now - this.joined.at > SILENT_MS;
+      if (isLate || this.state === 'waiting' || this.state === 'buffering') this.setState(this.silence());
       const isStuck = now - this.lastFrame.at > STUCK_MS && stream.idle_ms < IDLE_MS;
       if (isStuck && this.state !== 'blocked' && !document.hidden) this.lose('stuck');
       else if (now - this.joined.at > TRACKS_MS && this.lacksTrack(stream)) this.connect();
@@ -103,7 +104,7 @@ export class LivePlayer {
       if (since < SETTLE_MS) return;
       if (since < ENDED_RETRY_MS[Math.min(this.endsInARow, ENDED_RETRY_MS.length) - 1]) { this.setState('closed'); return; }
     }
-    if (now >= this.nextTry) this.connect();
+    if (now >= this.nextTry && !this.isUnneeded) this.connect();
   }
 
   connect() {
@@ -174,7 +175,8 @@ export class LivePlayer {
       if (!mediaInfo && !LivePlayer.isProven) LivePlayer.websocket = !LivePlayer.websocket;
     }
     this.nextTry = now + RETRY_MS[Math.min(this.failures, RETRY_MS.length - 1)] + Math.random() * JITTER_MS;
-    this.setState(this.failures > 3 ? 'failed' : this.silence());
+    // Whether the encoder ended it, the next report says.
+    this.setState(this.failures > 3 ? 'failed' : why === 'ended' ? 'connecting' : this.silence());
   }
 
   disconnect() {
@@ -224,6 +226,7 @@ export class LivePlayer {
 
   tick() {
     if (!this.engine || this.paused) return;
+    if (this.isUnneeded) { this.disconnect(); return; }
     const { video } = this;
     const now = performance.now();
     if (video.currentTime !== this.lastFrame.time && video.readyState >= 2) {
@@ -253,6 +256,9 @@ export class LivePlayer {
       video.playbackRate = 1;
     }
   }
+
+  /** In the background, without audio, an HTTP body is not worth one of the browser's six connections to the relay. */
+  get isUnneeded() { return document.hidden && this.video.muted && !LivePlayer.websocket; }
 
   /** Why nothing new is shown. The encoder is to blame only if the relay says so. */
   silence() {

@@ -160,7 +160,7 @@ export class WatchView {
     const isAudioOnly = Boolean(isLive && audio && !video);
     this.audioOnly.hidden = !isAudioOnly;
     this.stage.classList.toggle('without-video', isAudioOnly);
-    this.muteButton.element.hidden = this.volume.hidden = Boolean(isLive && video && !audio);
+    this.muteButton.element.hidden = this.volume.hidden = Boolean(isLive && video && playable(this.stream).audio !== 'yes');
     this.level.show(isAudioOnly && !this.video.muted);
   }
 
@@ -174,7 +174,7 @@ export class WatchView {
 
   /** Offered as long as it is the browser that keeps the audio off, not the user. */
   showUnmute() {
-    this.unmute.hidden = !(this.video.muted && this.audio.isWanted && this.player?.state === 'playing' && this.stream?.audio);
+    this.unmute.hidden = !(this.video.muted && this.audio.isWanted && this.player?.state === 'playing' && this.stream && playable(this.stream).audio === 'yes');
   }
 
   click() {
