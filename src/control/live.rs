@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     access::{Action, Question, Verdict},
-    endpoint::Protocol,
+    endpoint::{ClientName, Protocol},
     http::paths,
     rtmp::name::StreamName,
     stream::{Form, Start},
@@ -29,6 +29,7 @@ use crate::{
 /// A player for a core, and the head of its response.
 pub(super) struct Live {
     pub(super) stream: String,
+    pub(super) client: Option<ClientName>,
     pub(super) form: Form,
     pub(super) start: Start,
     pub(super) head: Bytes,
@@ -83,7 +84,9 @@ pub(super) fn answer<B: HttpBody>(
             head("200 OK", &headers)
         }
     };
-    Ok(Live { stream, form, start, head })
+    let user_agent = request.headers().get(header::USER_AGENT).and_then(|name| name.to_str().ok());
+    let client = user_agent.and_then(ClientName::of);
+    Ok(Live { stream, client, form, start, head })
 }
 
 /// The stream, and where the player starts.

@@ -133,9 +133,9 @@ fn as_player(
     rest: bytes::Bytes,
 ) -> std::io::Result<HttpPlayer<std::net::TcpStream>> {
     let socket = socket.into_std()?;
-    let Live { stream, form, start, head } = live;
+    let Live { stream, client, form, start, head } = live;
     let transport = TransportKind::Plain;
-    Ok(HttpPlayer { socket, peer, ticket, stream, form, transport, start, head, rest })
+    Ok(HttpPlayer { socket, peer, ticket, stream, client, form, transport, start, head, rest })
 }
 
 /// Passes requests to the routes, except requests for streams.

@@ -6,6 +6,7 @@ use std::{io::ErrorKind, net::SocketAddr};
 use super::{
     admission::Ticket,
     backlog::Input,
+    client_name::ClientName,
     clock::Now,
     io::{Direction, Io},
     memory::CountedBytes,
@@ -27,6 +28,8 @@ pub(super) struct Connection<S> {
     /// Unique in the process; what log lines name it by.
     pub id: u64,
     pub peer: SocketAddr,
+    /// As the peer says.
+    pub client: Option<ClientName>,
     /// Its place among those that were admitted.
     pub ticket: Ticket,
     pub socket: S,
@@ -170,6 +173,7 @@ impl<S> Connection<S> {
         Self {
             id: ticket.id(),
             peer,
+            client: None,
             ticket,
             socket,
             transport: Transport::new(transport),

@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 
 use super::{
     admission::Ticket,
+    client_name::ClientName,
     io::Asked,
     report::{ConnectionReport, ConnectionRole},
     transport::TransportKind,
@@ -70,6 +71,8 @@ pub struct HttpPlayer<S> {
     pub ticket: Ticket,
     /// `app/name`.
     pub stream: String,
+    /// Name and version of the client, as it says: `User-Agent`.
+    pub client: Option<ClientName>,
     /// In what form it gets its media: any but RTMP's.
     pub form: Form,
     /// How its bytes reach its socket.
@@ -128,13 +131,15 @@ impl<S> Mail<S> {
                 Mail::End { connection_id, role, stream, reply }
             }
             Mail::Play(player) => {
-                let HttpPlayer { socket, peer, ticket, stream, form, transport, start, head, rest } = *player;
+                let HttpPlayer { socket, peer, ticket, stream, client, form, transport, start, head, rest } =
+                    *player;
                 let socket = map(socket);
                 Mail::Play(Box::new(HttpPlayer {
                     socket,
                     peer,
                     ticket,
                     stream,
+                    client,
                     form,
                     transport,
                     start,

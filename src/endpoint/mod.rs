@@ -12,6 +12,7 @@
 
 mod admission;
 mod backlog;
+mod client_name;
 mod clock;
 mod closing;
 mod connection;
@@ -46,6 +47,7 @@ mod vacated;
 
 pub use self::{
     admission::{Admission, Entrance, Refusal, Ticket},
+    client_name::ClientName,
     core::{Endpoint, IoCounts, TICK},
     io::{Asked, Direction, Io, IoError, Room, Until},
     log_limits::{LineKind, LogLimits},

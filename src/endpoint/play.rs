@@ -17,12 +17,13 @@ impl<I: Io> Endpoint<I> {
     /// Gives the connection a place in a stream. What it played before must have ended.
     pub(super) fn begin_play(&mut self, key: usize, name: Box<str>, start: Start) {
         let connection = &mut self.connections[key];
-        let Connection { id, peer, bytes_out, .. } = *connection;
+        let Connection { id, peer, bytes_out, ref client, .. } = *connection;
+        let client = client.as_deref();
         let protocol = connection.session.protocol();
         let player = self.hub.join(key, &name, connection.session.form(), start, self.now.ms);
         let is_live = self.hub.stream(player).is_live();
         if self.shared.may_log(LineKind::Playing, peer, self.now.ms) {
-            tracing::info!(id, %peer, stream = &*name, protocol = protocol.name(), core = self.core, is_live, "playing");
+            tracing::info!(id, %peer, stream = &*name, protocol = protocol.name(), core = self.core, is_live, client, "playing");
         }
         self.shared.notify(|| RelayEvent::Playing { id, peer, stream: name.to_string(), protocol });
         let since_ms = self.now.ms;

@@ -179,7 +179,8 @@ impl<I: Io> Endpoint<I> {
         publishing.state = PublishState::Live(publication);
         publishing.since_ms = self.now.ms;
         if self.shared.may_log(LineKind::Publishing, peer, self.now.ms) {
-            tracing::info!(id, %peer, stream = name, core = self.core, "publishing");
+            let client = connection.client.as_deref();
+            tracing::info!(id, %peer, stream = name, core = self.core, client, "publishing");
         }
         self.counts.publishers += 1;
         self.shared.publisher_came(id, peer);

@@ -2,6 +2,7 @@
 //! and the verdict comes later, or never: no core waits, and a verdict on a question that is over changes nothing.
 
 use super::{
+    client_name::ClientName,
     connection::{About, OpenQuestion},
     core::Endpoint,
     io::{Asked, Io},
@@ -21,7 +22,8 @@ pub(super) const VERDICT_TIMEOUT_MS: u64 = 10_000;
 
 impl<I: Io> Endpoint<I> {
     pub(super) fn asks_to_connect(&mut self, key: usize, request: ConnectRequest) {
-        let ConnectRequest { question, app, query, .. } = request;
+        let ConnectRequest { question, app, query, flash_ver, .. } = request;
+        self.connections[key].client = ClientName::of(&flash_ver);
         self.ask(key, question, About::Connect, Action::Connect, app, query);
     }
 

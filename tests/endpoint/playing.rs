@@ -40,6 +40,7 @@ fn http_player(world: &mut World, key: &str, form: Form, rest: &[u8]) -> SocketI
         peer,
         ticket,
         stream: format!("live/{key}"),
+        client: None,
         form,
         transport: TransportKind::Plain,
         start: Start::KeyFrame,

@@ -100,6 +100,16 @@ fn a_stream_is_flv_in_chunks_for_http_1_1_and_without_for_http_1_0() {
 }
 
 #[test]
+fn the_line_of_a_player_over_http_has_its_user_agent() {
+    let relay = Relay::start("");
+    let _publisher = Rtmp::publishing(&relay, "live/a");
+    relay.wait_for_publisher("live/a");
+    let mut http = Http::connect(relay.http_address());
+    http.say("GET /live/a.flv HTTP/1.1\r\nHost: x\r\nUser-Agent: VLC/3.0.18 LibVLC/3.0.18\r\n\r\n");
+    relay.wait_for_log(&["playing", "http_flv", "client=\"VLC/3.0.18 LibVLC/3.0.18\""]);
+}
+
+#[test]
 fn a_client_that_sends_no_headers_gets_no_chunks() {
     let relay = Relay::start("");
     let mut publisher = Rtmp::publishing(&relay, "live/a");

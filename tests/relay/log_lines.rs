@@ -179,3 +179,15 @@ fn names_in_any_script_are_logged_as_they_are() {
         relay.wait_for_log(&["publishing", &format!("stream=\"live/{name}\"")]);
     }
 }
+
+#[test]
+fn the_lines_of_publishers_and_players_have_the_name_of_the_client() {
+    let relay = Relay::start("");
+    let publish = command("publish", Value::Null, &["a", "live"]);
+    let encoder = "FMLE/3.0 (compatible; Lavf59.27.100)";
+    send_and_wait_for_close(&relay, &[handshake(), connect("live", encoder), publish].concat());
+    relay.wait_for_log(&["publishing", &format!("client=\"{encoder}\"")]);
+    let play = command("play", Value::Null, &["a"]);
+    send_and_wait_for_close(&relay, &[handshake(), connect("live", "LNX 9,0,124,2"), play].concat());
+    relay.wait_for_log(&["playing", "client=\"LNX 9,0,124,2\""]);
+}
