@@ -20,3 +20,4 @@ pub mod fuzz;
 pub mod logging;
 pub mod net;
 pub mod stream;
+pub mod system_check;

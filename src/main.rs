@@ -11,14 +11,16 @@ use std::thread;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
-use fanfare::config::{Config, Filter, LogFormat};
+use fanfare::config::{Config, Filter, LogFormat, parse_addresses};
 use fanfare::control::{Started, TokenNotice};
 use fanfare::logging;
+use fanfare::system_check::{self, Finding};
 
 fn main() -> ExitCode {
     let Cli { options, command } = Cli::parse();
     let outcome = options.config().map_err(Failure::Configuration).and_then(|config| match command {
-        Some(Command::Check) => {
+        Some(Command::Check { system: true }) => check_system(&config),
+        Some(Command::Check { system: false }) => {
             print(&format!("# Valid. The resulting configuration:\n{}", config.without_secrets().to_toml()));
             Ok(())
         }
@@ -59,24 +61,29 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Validate and print the configuration; the exit code is 0 if it is valid, 2 if not
-    Check,
+    Check {
+        /// Check instead what fanfare needs of this system with this configuration: io_uring, locked memory, open files,
+        /// free ports. The exit code is 1 if it cannot start
+        #[arg(long)]
+        system: bool,
+    },
 }
 
-/// Each of them overrides the file.
+/// Each of them overrides the environment, which overrides the file.
 #[derive(Args)]
 struct Options {
-    /// Read options from this TOML file [default: no file]. The fanfare.toml that comes with fanfare describes every
-    /// option
+    /// Read options from this TOML file [default: $FANFARE_CONFIG, or no file]. The fanfare.toml that comes with fanfare
+    /// describes every option
     #[arg(long, value_name = "FILE", global = true)]
     config: Option<PathBuf>,
-    /// Accept publishers and players over RTMP on this address and port; can be repeated
-    /// [default: 0.0.0.0:1935 and [::]:1935]
-    #[arg(long, value_name = "ADDR", global = true, value_parser = address)]
-    rtmp: Vec<SocketAddr>,
-    /// Serve the page, streams over HTTP, the API and metrics on this address and port; can be repeated
-    /// [default: 0.0.0.0:8080 and [::]:8080]
-    #[arg(long, value_name = "ADDR", global = true, value_parser = address)]
-    http: Vec<SocketAddr>,
+    /// Accept publishers and players over RTMP on this address and port, or on this port of all addresses; can be
+    /// repeated [default: 1935]
+    #[arg(long, value_name = "ADDR", global = true, value_parser = addresses)]
+    rtmp: Vec<Addresses>,
+    /// Serve the page, streams over HTTP, the API and metrics on this address and port, or on this port of all
+    /// addresses; can be repeated [default: 8080]
+    #[arg(long, value_name = "ADDR", global = true, value_parser = addresses)]
+    http: Vec<Addresses>,
     /// Use this many threads; 0 is one per CPU [default: 0]
     #[arg(long, value_name = "N", global = true)]
     cores: Option<usize>,
@@ -89,25 +96,52 @@ struct Options {
     log_level: Option<Filter>,
 }
 
+/// The addresses of one flag.
+#[derive(Clone)]
+struct Addresses(Vec<SocketAddr>);
+
 impl Options {
-    /// The resulting configuration; the error is one line.
+    /// The resulting configuration: a flag comes before the environment, the environment before the file, the file
+    /// before the default. The error is one line.
     fn config(self) -> Result<Config, String> {
-        let mut config = match &self.config {
-            Some(path) => Config::load(path).map_err(|error| error.to_string())?,
+        let path = self.config.or_else(|| std::env::var_os("FANFARE_CONFIG").map(PathBuf::from));
+        let mut config = match path {
+            Some(path) => Config::load(&path).map_err(|error| error.to_string())?,
             None => Config::default(),
         };
+        if let Some(directory) = std::env::var_os("CREDENTIALS_DIRECTORY") {
+            config = config.with_credentials(directory.as_ref())?;
+        }
+        config = config.with_environment(std::env::vars_os())?;
         if !self.rtmp.is_empty() {
-            config.set_rtmp(self.rtmp);
+            config.set_rtmp(self.rtmp.into_iter().flat_map(|addresses| addresses.0).collect());
         }
         if !self.http.is_empty() {
-            config.set_http(self.http);
+            config.set_http(self.http.into_iter().flat_map(|addresses| addresses.0).collect());
         }
         config.cores = self.cores.unwrap_or(config.cores);
         config.log.format = self.log_format.unwrap_or(config.log.format);
         config.log.level = self.log_level.unwrap_or(config.log.level);
-        // The file was valid, so a flag is the cause.
+        // File and environment were valid, so a flag is the cause.
         config.check().map_err(|fault| format!("{}: {}", flag_of(fault.key), fault.what))?;
         Ok(config)
+    }
+}
+
+/// Prints what stands in the way of a start on this system. The error is one line.
+fn check_system(config: &Config) -> Result<(), Failure> {
+    let findings = system_check::check(config);
+    for finding in &findings {
+        let (verdict, line) = match finding {
+            Finding::Fine(line) => ("ok      ", line),
+            Finding::Limited(line) => ("limited ", line),
+            Finding::Fatal(line) => ("fatal   ", line),
+        };
+        print(&format!("{verdict} {line}\n"));
+    }
+    match findings.iter().any(|finding| matches!(finding, Finding::Fatal(_))) {
+        true => Err(Failure::Other("cannot start on this system".to_owned())),
+        false => Ok(()),
     }
 }
 
@@ -177,7 +211,7 @@ fn banner(rtmp: &[SocketAddr], http: &[SocketAddr]) -> String {
     let mut text = format!("fanfare {VERSION} listens on {}\n", listening.join(" and "));
     if let Some(first) = rtmp.first() {
         let url = format!("rtmp://{}/live/live_stream", reachable(first));
-        text += &format!("  Publish:  ffmpeg -re -i demo.flv -c copy -f flv {url}\n");
+        text += &format!("  Publish:  {TEST_PATTERN} {url}\n");
         text += &format!("  Watch:    vlc {url}\n");
     }
     if let Some(first) = http.first() {
@@ -202,8 +236,8 @@ fn print(text: &str) {
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }
 
-fn address(text: &str) -> Result<SocketAddr, String> {
-    text.parse().map_err(|_| "not an address with a port, such as 0.0.0.0:1935 or [::]:1935".to_owned())
+fn addresses(text: &str) -> Result<Addresses, String> {
+    parse_addresses(text).map(Addresses)
 }
 
 fn log_format() -> impl TypedValueParser<Value = LogFormat> {
@@ -225,6 +259,10 @@ fn flag_of(key: &str) -> &str {
     }
 }
 
+/// Publishes a test pattern with a tone: works as it is.
+const TEST_PATTERN: &str =
+    "ffmpeg -re -f lavfi -i testsrc2 -f lavfi -i sine -c:v libx264 -g 50 -pix_fmt yuv420p -c:a aac -f flv";
+
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// Exit code for an invalid flag (clap uses the same) or file: a supervisor need not try again.
@@ -235,8 +273,8 @@ const FAILED: u8 = 1;
 const EXAMPLES: &str = "\
 Examples:
   fanfare                                            start, on ports 1935 and 8080
-  ffmpeg -re -i demo.flv -c copy -f flv rtmp://localhost:1935/live/live_stream
-                                                     publish a file as a live stream
+  ffmpeg -re -i FILE -c copy -f flv rtmp://localhost:1935/live/live_stream
+                                                     publish a file of H.264 and AAC as a live stream
   vlc rtmp://localhost:1935/live/live_stream         watch it
   http://localhost:8080/                             watch it in a browser
 
@@ -245,7 +283,10 @@ Examples:
 
   fanfare --rtmp 127.0.0.1:1936 --cores 2            another address, two threads
   fanfare check --config fanfare.toml                validate a file
+  fanfare check --system                             can fanfare start on this system?
   fanfare --config fanfare.toml                      start with it
+
+Environment variables set options, too: FANFARE_PLAY_MAX_LAG=3s is max_lag in [play] of the file.
 
 The first start generates a token for the API and prints it and where it is stored. The token is
 needed to disconnect players and publishers and to see their addresses.
@@ -271,9 +312,8 @@ mod tests {
             text.contains("rtmp://0.0.0.0:1935 and rtmp://[::]:1935 and http://0.0.0.0:8080\n"),
             "{text}"
         );
-        let publish =
-            "  Publish:  ffmpeg -re -i demo.flv -c copy -f flv rtmp://localhost:1935/live/live_stream\n";
-        assert!(text.contains(publish), "{text}");
+        let publish = format!("  Publish:  {TEST_PATTERN} rtmp://localhost:1935/live/live_stream\n");
+        assert!(text.contains(&publish), "{text}");
         assert!(text.contains("  Watch:    vlc rtmp://localhost:1935/live/live_stream\n"), "{text}");
         assert!(text.contains("  HTTP-FLV: http://localhost:8080/live/live_stream.flv\n"), "{text}");
         assert!(text.contains("  Page:     http://localhost:8080/\n"), "{text}");

@@ -321,17 +321,26 @@ fn without_its_configured_token_the_relay_needs_a_restart_that_makes_one() {
 
 #[test]
 fn default_addresses_are_optional_and_configured_ones_required() {
-    let is_default = |file| Config::from_toml("f", file).unwrap().listen.is_default;
+    let is_default = |file| Config::from_toml("f", file).unwrap().listen.is_default_http;
     assert!(is_default(""));
-    assert!(is_default("[listen]\nrtmp = [\"0.0.0.0:1935\", \"[::]:1935\"]"));
-    assert!(!is_default("[listen]\nrtmp = [\"[::]:1935\"]"));
+    assert!(is_default("[listen]\nhttp = [\"0.0.0.0:8080\", \"[::]:8080\"]"));
+    assert!(is_default("[listen]\nhttp = [8080]"));
+    assert!(!is_default("[listen]\nhttp = [\"[::]:8080\"]"));
 
     let mut by_flag = Config::default();
     by_flag.set_rtmp(vec!["[::]:1935".parse().unwrap()]);
-    assert!(!by_flag.listen.is_default && by_flag.listen.is_default_http);
+    assert!(by_flag.listen.is_default_http);
     by_flag.set_http(Vec::new());
     assert!(!by_flag.listen.is_default_http && by_flag.listen.http.is_empty());
-    assert!(!Config::from_toml("f", "listen.http = [\"[::]:8080\"]").unwrap().listen.is_default_http);
+}
+
+#[test]
+fn a_port_alone_in_a_list_stands_for_all_addresses_of_the_host() {
+    let config = Config::from_toml("f", "listen.rtmp = [1936, ':1937', '127.0.0.1:1938']").unwrap();
+    let addresses: Vec<_> = config.listen.rtmp.iter().map(ToString::to_string).collect();
+    assert_eq!(addresses, ["0.0.0.0:1936", "[::]:1936", "0.0.0.0:1937", "[::]:1937", "127.0.0.1:1938"]);
+    assert!(error_of("listen.rtmp = [70000]").starts_with("fanfare.toml:1:16: listen.rtmp: not an address"));
+    assert!(error_of("api.listen = [true]").contains("expected an address with a port, or a port"));
 }
 
 #[test]

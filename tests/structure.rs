@@ -9,7 +9,7 @@ use std::{
 };
 
 /// The modules from the bottom up, and which others each may name: only modules below it.
-const MAY_NAME: [(&str, &[&str]); 13] = [
+const MAY_NAME: [(&str, &[&str]); 14] = [
     ("amf0", &[]),
     ("flv", &["amf0"]),
     ("rtmp", &["amf0", "flv"]),
@@ -22,6 +22,7 @@ const MAY_NAME: [(&str, &[&str]); 13] = [
     ("endpoint", &["flv", "rtmp", "http", "stream", "fanout", "config", "access"]),
     ("net", &["stream", "config", "logging", "access", "endpoint"]),
     ("control", &["amf0", "flv", "rtmp", "http", "stream", "config", "logging", "access", "endpoint", "net"]),
+    ("system_check", &["config", "net"]),
     ("fuzz", &["amf0", "flv", "rtmp", "http", "stream"]),
 ];
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{fault::Fault, units};
+use super::{addresses, fault::Fault, units};
 
 /// Options for HTTP.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -26,6 +26,7 @@ pub struct Http {
 #[serde(default, deny_unknown_fields)]
 pub struct Api {
     /// Separate addresses for the API and the metrics; if empty, they are on the addresses for HTTP.
+    #[serde(deserialize_with = "addresses::deserialize")]
     pub listen: Vec<SocketAddr>,
     /// Requests with this token may change and read everything. If empty, one is generated and stored in `token_file`.
     pub token: String,

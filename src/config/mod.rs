@@ -3,7 +3,9 @@
 
 #![forbid(unsafe_code)]
 
+mod addresses;
 mod check;
+mod environment;
 mod fault;
 mod http;
 mod limits;
@@ -14,11 +16,12 @@ mod streams;
 mod text;
 mod units;
 
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub use addresses::{is_everywhere, parse_addresses};
 pub use check::Number;
 pub use fault::Fault;
 pub use http::{Api, Http, MAX_TOKEN_BYTES, check_token};
@@ -64,13 +67,11 @@ pub struct Config {
 #[serde(default, deny_unknown_fields)]
 pub struct Listen {
     /// Addresses for RTMP, 1 to 64, each once. With port 0 the system chooses a port.
+    #[serde(deserialize_with = "addresses::deserialize")]
     pub rtmp: Vec<SocketAddr>,
     /// Addresses for HTTP: the page, streams, the API. Up to 64, each once; an empty list turns HTTP off.
+    #[serde(deserialize_with = "addresses::deserialize")]
     pub http: Vec<SocketAddr>,
-    /// `rtmp` has the default addresses, whether the file names them or not. On a host without IPv6 the relay starts
-    /// without the default IPv6 address, as long as another one works. Any other address is required.
-    #[serde(skip)]
-    pub is_default: bool,
     /// `http` has the default addresses. The relay starts without those that cannot be bound.
     #[serde(skip)]
     pub is_default_http: bool,
@@ -141,7 +142,7 @@ impl Config {
 
     /// Replaces the addresses for RTMP.
     pub fn set_rtmp(&mut self, addresses: Vec<SocketAddr>) {
-        (self.listen.rtmp, self.listen.is_default) = (addresses, false);
+        self.listen.rtmp = addresses;
     }
 
     /// Replaces the addresses for HTTP.
@@ -177,14 +178,8 @@ impl Default for Config {
 
 impl Default for Listen {
     fn default() -> Listen {
-        let everywhere =
-            |port| vec![(Ipv4Addr::UNSPECIFIED, port).into(), (Ipv6Addr::UNSPECIFIED, port).into()];
-        Listen {
-            rtmp: everywhere(RTMP_PORT),
-            http: everywhere(HTTP_PORT),
-            is_default: true,
-            is_default_http: true,
-        }
+        let everywhere = addresses::everywhere;
+        Listen { rtmp: everywhere(RTMP_PORT), http: everywhere(HTTP_PORT), is_default_http: true }
     }
 }
 

@@ -22,7 +22,7 @@ impl Config {
             api,
             log,
         } = self;
-        let Listen { rtmp, http: listen_http, is_default: _, is_default_http: _ } = listen;
+        let Listen { rtmp, http: listen_http, is_default_http: _ } = listen;
         let Publish { on_second_publisher: _, takeover_after: _, publisher_grace: _ } = publish;
         // Stream logs keep stream_buffer bytes and at least max_lag: the registry reads both once, at the start.
         let Play {

@@ -80,10 +80,13 @@ impl Config {
             wrong(value.unwrap_or(0), key, &what)
         })?;
 
-        let defaults = Listen::default();
-        config.listen.is_default = config.listen.rtmp == defaults.rtmp;
-        config.listen.is_default_http = config.listen.http == defaults.http;
+        config.mark_defaults();
         Ok(config)
+    }
+
+    /// Notes whether the addresses for HTTP are the default ones, whether they are written down or not.
+    pub(super) fn mark_defaults(&mut self) {
+        self.listen.is_default_http = self.listen.http == Listen::default().http;
     }
 
     /// This configuration as a file that names every option.
@@ -138,7 +141,7 @@ fn entry<'a, 'i>(table: &'a DeTable<'i>, key: &str) -> Option<Entry<'a, 'i>> {
 }
 
 /// Replaces the terms of serde and Rust by those of the file.
-fn in_terms_of_the_file(message: &str) -> String {
+pub(super) fn in_terms_of_the_file(message: &str) -> String {
     on_one_line(message)
         .replacen("unknown field", "unknown key", 1)
         .replacen("missing field", "missing key", 1)
@@ -147,7 +150,6 @@ fn in_terms_of_the_file(message: &str) -> String {
         .replacen("expected a sequence", "expected a list in brackets", 1)
         .replacen("invalid type: ", "", 1)
         .replacen("invalid value: ", "", 1)
-        .replacen("invalid socket address syntax", "not an address with a port, such as 0.0.0.0:1935", 1)
         .replacen("invalid IP address syntax", "not a network with a prefix, such as 192.0.2.0/24", 1)
 }
 

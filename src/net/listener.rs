@@ -10,7 +10,10 @@ use std::{
 
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
-use crate::{config::Config, endpoint::Spoken};
+use crate::{
+    config::{Config, is_everywhere},
+    endpoint::Spoken,
+};
 
 /// Connections that wait to be accepted; the kernel's own limit (net.core.somaxconn) applies too.
 const BACKLOG: i32 = 4096;
@@ -35,8 +38,8 @@ pub(super) struct Listener {
 /// Binds every address once for each core. Returns the listeners by core, and the addresses in force.
 ///
 /// # Errors
-/// One line that names the address and the reason. An address that is one of the defaults and not known to this host
-/// (no IPv6) is left out, as long as another one works.
+/// One line that names the address and the reason. Of a port on all addresses of the host, a family of addresses that
+/// this host does not have is left out, as long as another one works.
 pub(super) async fn bind(config: &Config) -> Result<(Vec<Vec<Listener>>, Vec<SocketAddr>), String> {
     bind_within(PATIENCE, config).await
 }
@@ -57,7 +60,7 @@ async fn bind_within(
                 let listeners = listeners.into_iter().map(|socket| Listener { socket, spoken: Spoken::RTMP });
                 by_core.iter_mut().zip(listeners).for_each(|(core, listener)| core.push(listener));
             }
-            Err(error) if config.listen.is_default && is_unknown_family(&error) => {
+            Err(error) if is_everywhere(&config.listen.rtmp, wanted) && is_unknown_family(&error) => {
                 left_out = Some(explain(wanted, &error, "--rtmp"));
             }
             Err(error) => return Err(explain(wanted, &error, "--rtmp")),
@@ -89,7 +92,7 @@ async fn bind_http_within(
     for &address in wanted {
         match once_free(address, deadline, || bind_alone(address)).await {
             Ok(listener) => listeners.push(listener),
-            Err(error) if is_default && is_unknown_family(&error) => {
+            Err(error) if is_everywhere(wanted, address) && is_unknown_family(&error) => {
                 tracing::debug!(%address, %error, "HTTP address left out");
             }
             Err(error) if is_default => {

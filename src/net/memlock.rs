@@ -33,13 +33,11 @@ pub struct RingSize {
 impl RingSize {
     /// What a busy core wants.
     pub const LARGEST: RingSize = RingSize::new(1024, 16_384, 256);
+    /// What any core can work with.
+    pub const SMALLEST: RingSize = RingSize::new(64, 256, 32);
     /// From the largest to the smallest: 356, 116, 36 and 20 KiB for each core.
-    const ALL: [RingSize; 4] = [
-        RingSize::LARGEST,
-        RingSize::new(512, 4096, 128),
-        RingSize::new(128, 1024, 64),
-        RingSize::new(64, 256, 32),
-    ];
+    const ALL: [RingSize; 4] =
+        [RingSize::LARGEST, RingSize::new(512, 4096, 128), RingSize::new(128, 1024, 64), RingSize::SMALLEST];
 
     const fn new(submissions: u32, completions: u32, accepts: u32) -> Self {
         Self { submissions, completions, accepts }

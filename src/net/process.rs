@@ -286,7 +286,7 @@ fn pin(number: usize) {
 }
 
 /// What to do where the kernel refuses io_uring.
-fn explain_refusal(error: &io::Error, cores: usize) -> String {
+pub fn explain_refusal(error: &io::Error, cores: usize) -> String {
     let advice = match error.raw_os_error() {
         Some(libc::ENOSYS) => {
             "this kernel has no io_uring, or a seccomp filter hides it: fanfare needs Linux 5.19 or newer, and in a \
