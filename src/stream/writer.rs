@@ -168,7 +168,7 @@ impl Writer {
         }
         let (timestamp_ms, video) = self.note(&frame, role, now_ms);
         frame.timestamp_ms = timestamp_ms;
-        if let Role::KeyFrame(_) | Role::InterFrame(_) | Role::Audio(_) = role {
+        if let FrameRole::KeyFrame(_) | FrameRole::InterFrame(_) | FrameRole::Audio(_) = role {
             self.facts.saw_time(self.timeline.newest());
         }
         if video.is_some_and(|video| video.is_lead && video.is_first) {

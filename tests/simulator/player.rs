@@ -191,6 +191,7 @@ impl Seat {
                     peer,
                     ticket,
                     stream: format!("live/{name}"),
+                    client: None,
                     form,
                     transport: TransportKind::Plain,
                     start,
