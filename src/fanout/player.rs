@@ -34,6 +34,8 @@ pub(super) struct Player {
     has_stream_header: bool,
     /// The generation of the headers that it was given last.
     pub generation: u32,
+    /// The kinds of media whose headers were among them, where the form leaves out those of the other kinds.
+    kinds: Kinds,
     /// The log's epoch when it began; 0 before that.
     pub epoch: u32,
     /// A batch of it is being sent: until [`Player::sent`] its place must not be moved. What the peer asks meanwhile
@@ -103,6 +105,7 @@ impl Player {
             is_preamble_begun: false,
             has_stream_header: false,
             generation: NO_HEADERS,
+            kinds: Kinds::default(),
             epoch: 0,
             is_sending: false,
             reach: None,
@@ -128,7 +131,9 @@ impl Player {
         debug_assert!(!self.is_sending, "a batch is being sent from its place");
         let is_first = matches!(self.place, Place::Waiting { .. });
         let generation = preamble.map_or(NO_HEADERS, Preamble::generation);
-        if is_first || generation != self.generation || kind == PointKind::Still {
+        // Headers of a kind that came since are in the log before its first frame, which may be passed over here.
+        let has_more = kinds != self.kinds && preamble.is_some_and(Preamble::names_kinds);
+        if is_first || generation != self.generation || has_more || kind == PointKind::Still {
             self.preamble = preamble.map_or_else(Bytes::new, |preamble| {
                 let opened = preamble.wire(kinds);
                 opened.bytes.slice(if self.has_stream_header { opened.stream_header_len } else { 0 }..)
@@ -138,7 +143,7 @@ impl Player {
         if kind == PointKind::Audio && kinds.video && self.video == VideoState::Wanted {
             self.video = VideoState::FromNextKeyFrame;
         }
-        self.generation = generation;
+        (self.generation, self.kinds) = (generation, kinds);
         self.is_served = false;
         self.place = Place::At(cursor);
     }
@@ -389,7 +394,7 @@ mod tests {
     use super::*;
     use crate::stream::{
         Form, Retention,
-        tests::{Named, key_frame, publisher, registry_in, video_header},
+        tests::{Named, audio_header, key_frame, publisher, registry_in, video_header},
     };
 
     #[test]
@@ -427,5 +432,30 @@ mod tests {
             player.next_batch(false).expect("the headers have changed").bytes(),
             b"\x17\x00\0\0\0newer "
         );
+    }
+
+    #[test]
+    fn a_player_that_is_moved_past_the_first_audio_of_a_file_gets_the_header_of_audio() {
+        let registry = registry_in(|_| Box::new(Named), Retention { buffer_bytes: 32 << 20, keep_ms: 5_000 });
+        let mut publication = registry.publish("live/s", publisher(1), 0).expect("the name is free");
+        publication.append_and_notify(video_header("V "), 0);
+        publication.append_and_notify(audio_header("A "), 0);
+        publication.append_and_notify(key_frame(0, "K "), 0);
+        let join = publication.stream().log(Form::Rtmp).join();
+        let crate::stream::Join::At(point) = &**join else { panic!("there is a key frame") };
+        let waiting = Place::Waiting { since_ms: 0, after: (0, 0), wants: Wants::Newest };
+        let mut player = Player::new(0, 0, 0, waiting);
+        let mut preamble_with = |audio: bool| {
+            let cursor = Cursor::new(Rc::new(point.segment.clone()), point.offset);
+            let kinds = Kinds { audio, video: true };
+            player.place_at(cursor, PointKind::KeyFrame, point.preamble.as_ref(), kinds);
+            let preamble = std::mem::take(&mut player.preamble);
+            String::from_utf8_lossy(&preamble).into_owned()
+        };
+        let first = preamble_with(false);
+        assert!(first.contains("V ") && !first.contains("A "), "no audio was announced: {first}");
+        assert_eq!(preamble_with(false), "", "it has these headers");
+        assert!(preamble_with(true).contains("A "));
+        assert_eq!(preamble_with(true), "", "and this one");
     }
 }
