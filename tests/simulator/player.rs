@@ -21,6 +21,8 @@ use super::{
     view::{Excuses, View},
 };
 
+/// A player over HTTP begins when both kinds of media have come, or so long after the first frame.
+const KINDS_US: u64 = 1_000_000;
 /// What has been received is with each player that reads within this.
 const FRESH_US: u64 = 3_000_000;
 
@@ -319,7 +321,9 @@ impl Seat {
     fn frame(&mut self, stage: &mut Stage, frame: &fanfare::flv::Frame) {
         let max_lag_us = stage.setup.config.play.max_lag.as_micros() as u64;
         let fair_us = stage.fair_us();
-        let is_late = self.pipe.longest_wait_us(fair_us) + 500_000 > max_lag_us / 2;
+        // Over HTTP it may have waited so long until it was known which kinds of media there are.
+        let is_late = self.pipe.longest_wait_us(fair_us) + 500_000 > max_lag_us / 2
+            || (matches!(self.speaks, Speaks::Http(_)) && max_lag_us <= KINDS_US + SLACK_US);
         let excuses = Excuses {
             is_slow: self.pipe.is_slow() || is_late || stage.setup.has_trouble,
             is_rough: stage.is_rough(),
