@@ -554,7 +554,9 @@ impl Seat {
             return;
         };
         self.vacant_since_us = None;
-        if view.is_paused || view.lacks_audio || view.lacks_video || stage.is_rough() {
+        // A send that finds no memory waits for a tick each time: large frames come slower than they are published.
+        let is_hindered = stage.is_rough() || stage.setup.has_trouble;
+        if view.is_paused || view.lacks_audio || view.lacks_video || is_hindered {
             self.attentive_since_us = fair_us;
             return;
         }
