@@ -36,6 +36,21 @@ fn a_wrong_argument_is_answered_with_the_usage() {
     }
 }
 
+/// The faults of `simulate_faults.sh` are patches of the relay's code, which moves.
+#[test]
+fn each_fault_of_the_simulator_applies_to_the_code_as_it_is() {
+    let root = folder().parent().expect("the load generator has a folder in the project's");
+    let faults = root.join("tests/simulator/faults").read_dir().expect("the folder is there").flatten();
+    let mut count = 0;
+    for fault in faults.map(|entry| entry.path()) {
+        let check = Command::new("git").args(["apply", "--check"]).arg(&fault).current_dir(root).output();
+        let output = check.expect("git is there");
+        assert!(output.status.success(), "{}: {}", fault.display(), String::from_utf8_lossy(&output.stderr));
+        count += 1;
+    }
+    assert!(count >= 10, "{count} faults");
+}
+
 fn run(command: &mut Command) -> Output {
     command.current_dir(folder()).output().expect("bash and python3 are there")
 }
