@@ -22,6 +22,9 @@ fn main() -> ExitCode {
         Some(Command::Check { system: true }) => check_system(&config),
         Some(Command::Check { system: false }) => {
             print(&format!("# Valid. The resulting configuration:\n{}", config.without_secrets().to_toml()));
+            for variable in ignored_variables() {
+                logging::last_line(&format!("fanfare: {variable} is ignored: there is no such option"));
+            }
             Ok(())
         }
         None => serve(config),
@@ -124,8 +127,13 @@ impl Options {
         config.log.level = self.log_level.unwrap_or(config.log.level);
         // File and environment were valid, so a flag is the cause.
         config.check().map_err(|fault| format!("{}: {}", flag_of(fault.key), fault.what))?;
-        Ok(config)
+        config.with_secret_files()
     }
+}
+
+/// Environment variables that begin like options and are none.
+fn ignored_variables() -> Vec<String> {
+    Config::ignored_variables(std::env::vars_os())
 }
 
 /// Prints what stands in the way of a start on this system. The error is one line.
@@ -148,6 +156,9 @@ fn check_system(config: &Config) -> Result<(), Failure> {
 /// Runs until a signal stops it. The error is one line.
 fn serve(config: Config) -> Result<(), Failure> {
     logging::start(&config.log).map_err(Failure::Configuration)?;
+    for variable in ignored_variables() {
+        tracing::warn!(variable, "environment variable ignored: no such option");
+    }
     let format = config.log.format;
     let http = Cell::new(None);
     let beside = async |relay| {

@@ -1,6 +1,7 @@
 //! The command line, with the built binary: help, the resulting configuration, errors, start-up lines.
 
 use std::io::{BufRead, BufReader};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 
@@ -124,7 +125,8 @@ fn an_invalid_flag_is_named_and_the_exit_code_is_2() {
         (&["--rtmp", "[::]:1935", "--rtmp", "[::]:1935"], "--rtmp: [::]:1935 is listed twice"),
         (&["--http", "[::]:80", "--http", "[::]:80"], "--http: [::]:80 is listed twice"),
         (&["--rtmp", "[::]:80", "--http", "[::]:80"], "--http: [::]:80 is also in listen.rtmp"),
-        (&["--rtmp", "localhost"], "not an address with a port"),
+        (&["--rtmp", "1935/tcp"], "not an address with a port"),
+        (&["--rtmp", "localhost:1935"], "`localhost` is a name; an IP address and a port are needed"),
         (&["--cores", "many"], "--cores <N>"),
         (&["--log-format", "xml"], "text, json"),
         (&["--colour"], "--colour"),
@@ -189,6 +191,38 @@ fn a_flag_overrides_the_environment_and_the_environment_the_file() {
         String::from_utf8(output.stderr).unwrap(),
         "fanfare: FANFARE_PLAY_MAXLAG: there is no such option\n"
     );
+}
+
+#[test]
+fn a_variable_that_is_probably_misspelled_is_named() {
+    let output = fanfare(&["check"]).env("FANFARE_CORE", "3").output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(error, "fanfare: FANFARE_CORE is ignored: there is no such option\n");
+    let mut running = Running::start(
+        fanfare(&ANYWHERE).env("FANFARE_CORE", "3").stderr(Stdio::piped()).stdout(Stdio::null()),
+    );
+    let line = running.first_log_line_with("environment variable ignored");
+    assert!(line.contains("WARN") && line.ends_with("variable=\"FANFARE_CORE\""), "{line}");
+}
+
+#[test]
+fn the_read_token_comes_from_a_file_and_without_the_file_nothing_starts() {
+    let (folder, path) = file("[api]\nread_token_file = \"/no/such/file\"\n");
+    let error = error_of(&["--config", &path]);
+    assert!(error.starts_with("fanfare: api.read_token_file: /no/such/file: No such file"), "{error}");
+    let token = folder.path().join("read_token");
+    std::fs::write(&token, "one-of-our-secrets\n").unwrap();
+    std::fs::set_permissions(&token, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let mut command = fanfare(&["check", "--config", &path]);
+    let output = command.env("FANFARE_API_READ_TOKEN_FILE", &token).output().unwrap();
+    let shown = String::from_utf8(output.stdout).unwrap();
+    assert!(shown.contains(&format!("read_token_file = \"{}\"", token.display())), "{shown}");
+    assert!(shown.contains("read_token = \"\"") && !shown.contains("our-secrets"), "{shown}");
+    let variable = [("FANFARE_API_READ_TOKEN", "another-of-our-secrets")];
+    let output = fanfare(&["check", "--config", &path]).envs(variable).output().unwrap();
+    let shown = String::from_utf8(output.stdout).unwrap();
+    assert!(shown.contains("read_token = \"***\"") && shown.contains("read_token_file = \"\""), "{shown}");
 }
 
 #[test]

@@ -86,6 +86,7 @@ fn every_key_with_a_unit_or_a_count_has_a_range() {
         "api.allow_origins",
         "api.listen",
         "api.read_token",
+        "api.read_token_file",
         "api.token",
         "api.token_file",
         "http.allow_origins",
@@ -163,7 +164,7 @@ fn an_error_is_one_line_with_file_line_column_and_key() {
         ("[listen]\nrtmp = []", "fanfare.toml:2:8: listen.rtmp: 0 addresses are out of range: 1 to 64"),
         (
             "[listen]\nrtmp = [\n  \"0.0.0.0:1935\",\n  \"here\",\n]",
-            "fanfare.toml:4:3: listen.rtmp: not an address",
+            "fanfare.toml:4:3: listen.rtmp: `here` is a name",
         ),
         (
             "[listen]\nrtmp = [\"0.0.0.0:1\", \"0.0.0.0:1\"]",
@@ -189,6 +190,10 @@ fn an_error_is_one_line_with_file_line_column_and_key() {
         ("[[streams]]\nlisted = false", "fanfare.toml:1:1: streams: missing key `pattern`"),
         ("[[streams]]\npatern = \"a\"", "fanfare.toml:2:1: "),
         ("[api]\ntoken = \"short\"", "fanfare.toml:2:9: api.token: a token has 8 to 1024 bytes, not 5"),
+        (
+            "[api]\nread_token = \"one-token\"\nread_token_file = \"/a/file\"",
+            "fanfare.toml:3:19: api.read_token_file: read_token is set as well: set only one of the two",
+        ),
         ("[log]\nlevel = \"inof\"", "fanfare.toml:2:9: log.level: `inof` is not a level: error, warn, info"),
         ("# ü\n[log] # ü\nformat = [\n", "fanfare.toml:3:"),
     ];
@@ -229,7 +234,7 @@ fn a_configuration_written_as_a_file_reads_back_the_same() {
 }
 
 /// Keys of options that take effect while the relay runs.
-const CHANGEABLE: [&str; 38] = [
+const CHANGEABLE: [&str; 39] = [
     "shutdown_timeout",
     "streams",
     "publish.on_second_publisher",
@@ -265,13 +270,14 @@ const CHANGEABLE: [&str; 38] = [
     "http.allow_origins",
     "http.metrics_max_streams",
     "api.read_token",
+    "api.read_token_file",
     "api.allow_origins",
     "log.level",
     "log.lines_per_network",
 ];
 
 /// Another value than the default for each key that is not a number.
-const OTHER_VALUES: [(&str, &str); 15] = [
+const OTHER_VALUES: [(&str, &str); 16] = [
     ("pin_cores", "true"),
     ("streams", "[{ pattern = 'private/*', listed = false }]"),
     ("listen.rtmp", "['127.0.0.1:1935']"),
@@ -284,6 +290,7 @@ const OTHER_VALUES: [(&str, &str); 15] = [
     ("api.token", "'another-token'"),
     ("api.token_file", "'/another/token'"),
     ("api.read_token", "'another-token'"),
+    ("api.read_token_file", "'/another/token'"),
     ("api.allow_origins", "['*']"),
     ("log.format", "'json'"),
     ("log.level", "'debug'"),

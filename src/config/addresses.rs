@@ -20,8 +20,20 @@ pub fn parse_addresses(text: &str) -> Result<Vec<SocketAddr>, String> {
     let is_number = port.bytes().all(|byte| byte.is_ascii_digit());
     match port.parse() {
         Ok(port) if is_number => Ok(everywhere(port)),
-        _ => Err(INVALID.to_owned()),
+        _ => Err(invalid(text)),
     }
+}
+
+/// What is wrong with a text that is no address.
+fn invalid(text: &str) -> String {
+    let (host, port) = text.rsplit_once(':').unwrap_or((text, ""));
+    let is_name = host.starts_with(|c: char| c.is_ascii_alphabetic())
+        && host.chars().all(|c| c.is_ascii_alphanumeric() || "-._".contains(c))
+        && port.bytes().all(|byte| byte.is_ascii_digit());
+    if is_name {
+        return format!("`{host}` is a name; an IP address and a port are needed, such as 127.0.0.1:1935");
+    }
+    INVALID.to_owned()
 }
 
 /// Whether `listen` has `address` because it has the port on all addresses of the host. On a host without IPv6 (or
@@ -88,10 +100,14 @@ mod tests {
         assert_eq!(shown(":1935"), "0.0.0.0:1935 [::]:1935");
         assert_eq!(shown("127.0.0.1:1935"), "127.0.0.1:1935");
         assert_eq!(shown("[::1]:1935"), "[::1]:1935");
-        for other in
-            ["", ":", "65536", "+1935", "-1", "::1935", "localhost", "localhost:1935", "1935 ", "127.0.0.1"]
+        for other in ["", ":", "65536", "+1935", "-1", "::1935", "1935 ", "127.0.0.1", "fe80::1", "rtmp://a"]
         {
             assert_eq!(shown(other), INVALID, "{other}");
+        }
+        for name in ["localhost", "localhost:1935", "localhost:"] {
+            let expected =
+                "`localhost` is a name; an IP address and a port are needed, such as 127.0.0.1:1935";
+            assert_eq!(shown(name), expected);
         }
     }
 

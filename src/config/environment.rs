@@ -3,21 +3,22 @@
 #![forbid(unsafe_code)]
 
 use std::ffi::OsString;
-use std::fs::File;
-use std::io::{ErrorKind, Read};
-use std::path::Path;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
 
 use toml::{Table, Value};
 
-use super::{Config, MAX_TOKEN_BYTES, check_token, fault::Fault, text::in_terms_of_the_file};
+use super::{Config, fault::Fault, secret, text::in_terms_of_the_file};
 
 /// With what the variables begin. The rest is the option's key in capitals, with `_` in place of the dot.
 const PREFIX: &str = "FANFARE_";
+/// What other parts of the program read: which file, and the log's filter.
+const NO_OPTIONS: [&str; 2] = ["CONFIG", "LOG"];
 
 impl Config {
     /// This configuration with the options that these environment variables set. A list has commas between its entries,
-    /// or is written as in a file, in brackets. Variables of other programs may begin alike: Kubernetes sets
-    /// `FANFARE_PORT` for a service that is called fanfare. So only those that begin with a table's name must be options.
+    /// or is written as in a file, in brackets. Variables of other programs may begin alike, so only those that begin
+    /// with a table's name must be options; [`Config::ignored_variables`] names the others.
     ///
     /// # Errors
     /// The variable and what is wrong with it, as one line.
@@ -26,10 +27,24 @@ impl Config {
         variables: impl IntoIterator<Item = (OsString, OsString)>,
     ) -> Result<Config, String> {
         let mut config = self;
+        let mut own = Vec::new();
         for (name, value) in variables {
             let Some(name) = name.to_str().and_then(|name| name.strip_prefix(PREFIX)) else { continue };
             let value = value.to_str().ok_or_else(|| format!("{PREFIX}{name}: not UTF-8"))?;
-            config = config.with_option(name, value).map_err(|what| format!("{PREFIX}{name}: {what}"))?;
+            if !is_of_kubernetes(name, value) {
+                own.push((name.to_owned(), value.to_owned()));
+            }
+        }
+        // Either one replaces the other in the file.
+        let is_set = |wanted: &str| own.iter().any(|(name, value)| name == wanted && !value.is_empty());
+        if is_set("API_READ_TOKEN") {
+            config.api.read_token_file = PathBuf::new();
+        }
+        if is_set("API_READ_TOKEN_FILE") {
+            config.api.read_token = String::new();
+        }
+        for (name, value) in own {
+            config = config.with_option(&name, &value).map_err(|what| format!("{PREFIX}{name}: {what}"))?;
         }
         config.check().map_err(|Fault { key, what }| format!("{}: {what}", variable_of(key)))?;
         Ok(config)
@@ -40,20 +55,39 @@ impl Config {
     /// # Errors
     /// The file and what is wrong with it, as one line. It does not contain the secret.
     pub fn with_credentials(mut self, directory: &Path) -> Result<Config, String> {
-        let secrets = [("api.token", &mut self.api.token), ("api.read_token", &mut self.api.read_token)];
-        for (key, secret) in secrets {
+        let credential = |key: &str| {
             let file = directory.join(format!("fanfare.{key}"));
-            let explain = |what: String| format!("{}: {what}", file.display());
-            let text = match read(&file) {
-                Ok(text) => text,
-                Err(error) if error.kind() == ErrorKind::NotFound => continue,
-                Err(error) => return Err(explain(error.to_string())),
-            };
-            let token = text.trim_end();
-            check_token(token).map_err(explain)?;
-            *secret = token.to_owned();
+            match secret::read_credential(&file) {
+                Ok(token) => Ok(Some(token)),
+                Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+                Err(error) => Err(format!("{}: {error}", file.display())),
+            }
+        };
+        if let Some(token) = credential("api.token")? {
+            self.api.token = token;
+        }
+        if let Some(token) = credential("api.read_token")? {
+            (self.api.read_token, self.api.read_token_file) = (token, PathBuf::new());
         }
         Ok(self)
+    }
+
+    /// The variables among these that begin like options and are none, in order: probably misspelled.
+    pub fn ignored_variables(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Vec<String> {
+        let mut table: Table = Config::default().to_toml().parse().expect("a configuration reads back");
+        let mut is_ignored = |name: &str, value: &str| {
+            let is_known = NO_OPTIONS.contains(&name) || find(&mut table, name).is_some();
+            !is_known && !is_of_kubernetes(name, value)
+        };
+        let mut ignored: Vec<String> = variables
+            .into_iter()
+            .filter_map(|(name, value)| {
+                let name = name.to_str()?.strip_prefix(PREFIX)?.to_owned();
+                is_ignored(&name, &value.to_string_lossy()).then(|| format!("{PREFIX}{name}"))
+            })
+            .collect();
+        ignored.sort_unstable();
+        ignored
     }
 
     fn with_option(self, name: &str, text: &str) -> Result<Config, String> {
@@ -81,6 +115,19 @@ fn find<'a>(table: &'a mut Table, name: &str) -> Option<&'a mut Value> {
             _ => rest.is_empty().then_some(value),
         }
     })
+}
+
+/// Whether Kubernetes has set a variable: it does for each service, and one may be called fanfare, or fanfare-api.
+/// <https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables>
+fn is_of_kubernetes(name: &str, value: &str) -> bool {
+    let has_url = ["tcp://", "udp://", "sctp://"].iter().any(|scheme| value.starts_with(scheme));
+    let name = format!("_{name}");
+    // `FANFARE_PORT_1935_TCP_ADDR`.
+    let is_about_a_port = name.split_once("_PORT_").is_some_and(|(_, rest)| {
+        let parts: Vec<&str> = rest.split('_').collect();
+        matches!(parts[..], [port, _, "ADDR" | "PORT" | "PROTO"] if port.parse::<u16>().is_ok())
+    });
+    has_url || is_about_a_port || name.ends_with("_SERVICE_HOST") || name.contains("_SERVICE_PORT")
 }
 
 /// Whether a variable is probably meant for an option.
@@ -115,13 +162,6 @@ fn parse(old: &Value, text: &str) -> Result<Value, String> {
 /// The variable that sets the option with this key.
 fn variable_of(key: &str) -> String {
     format!("{PREFIX}{}", key.replace('.', "_").to_ascii_uppercase())
-}
-
-fn read(path: &Path) -> std::io::Result<String> {
-    let mut text = String::new();
-    // With a line ending.
-    File::open(path)?.take(MAX_TOKEN_BYTES as u64 + 2).read_to_string(&mut text)?;
-    Ok(text)
 }
 
 #[cfg(test)]
@@ -186,7 +226,7 @@ mod tests {
             ("FANFARE_CORES", "257", "257 is out of range: 0 to 256"),
             ("FANFARE_PIN_CORES", "yes", "`yes` is not true or false"),
             ("FANFARE_PLAY_MAX_LAG", "7", "`7` is not a duration with a unit"),
-            ("FANFARE_LISTEN_RTMP", "here", "not an address with a port"),
+            ("FANFARE_LISTEN_RTMP", "here", "`here` is a name"),
             ("FANFARE_API_TOKEN", "short", "a token has 8 to 1024 bytes, not 5"),
         ] {
             let error = with(&[(name, value)]).unwrap_err();
@@ -201,11 +241,63 @@ mod tests {
             ("FANFARE_PORT", "tcp://10.0.0.1:1935"),
             ("FANFARE_PORT_1935_TCP_ADDR", "10.0.0.1"),
             ("FANFARE_SERVICE_HOST", "10.0.0.1"),
+            // A service that is called fanfare-api.
+            ("FANFARE_API_PORT", "tcp://10.0.0.1:8081"),
+            ("FANFARE_API_PORT_8081_TCP", "tcp://10.0.0.1:8081"),
+            ("FANFARE_API_PORT_8081_TCP_PROTO", "tcp"),
+            ("FANFARE_API_SERVICE_HOST", "10.0.0.1"),
+            ("FANFARE_API_SERVICE_PORT_METRICS", "8081"),
             ("FANFARE_LOG", "debug"),
             ("FANFARE_CONFIG", "/etc/fanfare.toml"),
             ("FANFARE_STREAM", "live/a"),
         ];
         assert_eq!(with(&variables).unwrap(), Config::default());
+    }
+
+    #[test]
+    fn variables_that_begin_like_options_and_are_none_are_named() {
+        let names = [
+            "FANFARE_STREAM",
+            "FANFARE_CORE",
+            "FANFARE_CORES",
+            "FANFARE_API_TOKEN",
+            "FANFARE_LOG",
+            "FANFARE_CONFIG",
+            "FANFARE_SERVICE_HOST",
+            "FANFARE_PORT_1935_TCP_ADDR",
+            "FANFARES",
+        ];
+        let variables = names.map(|name| (name.into(), "3".into()));
+        assert_eq!(Config::ignored_variables(variables), ["FANFARE_CORE", "FANFARE_STREAM"]);
+    }
+
+    #[test]
+    fn the_read_token_or_its_file_replaces_both_of_an_earlier_source() {
+        let of = |config: &Config| {
+            (config.api.read_token.clone(), config.api.read_token_file.display().to_string())
+        };
+        let with_token = || Config::from_toml("f", "api.read_token = 'of-the-file'").unwrap();
+        let with_file = || Config::from_toml("f", "api.read_token_file = '/a/file'").unwrap();
+        let set = |config: Config, name: &str, value: &str| {
+            of(&config.with_environment([(name.into(), value.into())]).unwrap())
+        };
+        let pair = |token: &str, file: &str| (token.to_owned(), file.to_owned());
+        let (token, file) = ("FANFARE_API_READ_TOKEN", "FANFARE_API_READ_TOKEN_FILE");
+        assert_eq!(set(with_file(), token, "of-the-variable"), pair("of-the-variable", ""));
+        assert_eq!(set(with_token(), file, "/another/file"), pair("", "/another/file"));
+        assert_eq!(set(with_token(), file, ""), pair("of-the-file", ""));
+        assert_eq!(set(with_file(), token, ""), pair("", "/a/file"));
+        let error = with(&[(token, "of-the-variable"), (file, "/a/file")]).unwrap_err();
+        assert!(error.starts_with("FANFARE_API_READ_TOKEN_FILE: read_token is set as well"), "{error}");
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(
+            directory.path().join("fanfare.api.read_token"),
+            "of-a-credential
+",
+        )
+        .unwrap();
+        let config = with_file().with_credentials(directory.path()).unwrap();
+        assert_eq!(of(&config), pair("of-a-credential", ""));
     }
 
     #[test]

@@ -34,6 +34,8 @@ pub struct Api {
     pub token_file: PathBuf,
     /// Requests with this token may read everything.
     pub read_token: String,
+    /// The file that contains `read_token`: [`super::Config::with_secret_files`] reads it. If empty, there is none.
+    pub read_token_file: PathBuf,
     /// Origins whose pages may read the API: `https://example.org`, or `*` for all of them.
     pub allow_origins: Vec<String>,
 }
@@ -61,13 +63,19 @@ impl Api {
                 check_token(token).map_err(|what| Fault { key, what })?;
             }
         }
+        if !self.read_token.is_empty() && !self.read_token_file.as_os_str().is_empty() {
+            let what = "read_token is set as well: set only one of the two".to_owned();
+            return Err(Fault { key: "api.read_token_file", what });
+        }
         check_origins(&self.allow_origins).map_err(|what| Fault { key: "api.allow_origins", what })
     }
 
-    /// The same options with `***` in place of each token.
+    /// The same options with `***` in place of each token; a token that a file contains is not among them.
     pub fn without_secrets(&self) -> Api {
         let hide = |token: &String| if token.is_empty() { String::new() } else { SECRET.to_owned() };
-        Api { token: hide(&self.token), read_token: hide(&self.read_token), ..self.clone() }
+        let is_in_file = !self.read_token_file.as_os_str().is_empty();
+        let read_token = if is_in_file { String::new() } else { hide(&self.read_token) };
+        Api { token: hide(&self.token), read_token, ..self.clone() }
     }
 }
 
@@ -88,10 +96,12 @@ pub fn check_token(token: &str) -> Result<(), String> {
 /// Shows no token in a log line.
 impl std::fmt::Debug for Api {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Api { listen, token, token_file, read_token, allow_origins } = self.without_secrets();
+        let Api { listen, token, token_file, read_token, read_token_file, allow_origins } =
+            self.without_secrets();
         let mut debug = f.debug_struct("Api");
         debug.field("listen", &listen).field("token", &token).field("token_file", &token_file);
-        debug.field("read_token", &read_token).field("allow_origins", &allow_origins).finish()
+        debug.field("read_token", &read_token).field("read_token_file", &read_token_file);
+        debug.field("allow_origins", &allow_origins).finish()
     }
 }
 
@@ -145,6 +155,11 @@ mod tests {
         let api = Api { token: "a-secret-of-ours".to_owned(), ..Api::default() };
         assert!(!format!("{api:?}{:?}", api.without_secrets().token).contains("secret"));
         assert_eq!(api.without_secrets().read_token, "", "an empty token is not a secret");
+        let from_file = |file: &str| {
+            let read_token = "a-secret-of-ours".to_owned();
+            Api { read_token, read_token_file: file.into(), ..Api::default() }.without_secrets().read_token
+        };
+        assert_eq!((from_file("").as_str(), from_file("/a/file").as_str()), ("***", ""));
     }
 
     #[test]

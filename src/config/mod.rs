@@ -12,6 +12,7 @@ mod limits;
 mod log;
 mod renamed;
 mod restart;
+mod secret;
 mod streams;
 mod text;
 mod units;
@@ -27,6 +28,7 @@ pub use fault::Fault;
 pub use http::{Api, Http, MAX_TOKEN_BYTES, check_token};
 pub use limits::Limits;
 pub use log::{Filter, Log, LogFormat};
+pub use secret::read_token;
 pub use streams::{StreamRule, StreamRules};
 pub use text::Error;
 

@@ -62,8 +62,15 @@ impl Config {
             partial_bytes: _,
         } = limits;
         let Http { header_timeout: _, allow_origins: _, metrics_max_streams: _ } = http;
-        // A token is generated only at the start.
-        let Api { listen: api_listen, token, token_file, read_token: _, allow_origins: _ } = api;
+        // A token is generated only at the start. `read_token` is what `read_token_file` contains.
+        let Api {
+            listen: api_listen,
+            token,
+            token_file,
+            read_token: _,
+            read_token_file: _,
+            allow_origins: _,
+        } = api;
         let Log { format, level: _, lines_per_network: _ } = log;
         let options = [
             ("cores", *cores != new.cores),

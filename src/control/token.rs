@@ -3,15 +3,15 @@
 
 use std::{
     ffi::OsString,
-    fs::{DirBuilder, File},
-    io::{self, ErrorKind, Read, Write},
-    os::unix::fs::{DirBuilderExt, MetadataExt},
+    fs::DirBuilder,
+    io::{self, ErrorKind, Write},
+    os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
 };
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 
-use crate::config::{self, Api, MAX_TOKEN_BYTES};
+use crate::config::{self, Api};
 
 /// Where the token for writing comes from, for the start-up lines.
 pub enum TokenNotice {
@@ -37,8 +37,6 @@ pub enum TokenNotice {
 
 /// 192 bits: cannot be guessed, and needs no padding in base64.
 const RANDOM_BYTES: usize = 24;
-/// Permission bits of users other than the owner and its group.
-const OTHERS: u32 = 0o007;
 
 /// The token in force. A file that cannot be used is not changed.
 ///
@@ -76,31 +74,16 @@ fn obtain_with(
 
 /// The token in the file; or none, after the new one was stored in it.
 fn read_or_store(file: &Path, new: &str) -> io::Result<Option<String>> {
-    match read(file) {
+    match config::read_token(file) {
         Err(error) if error.kind() == ErrorKind::NotFound => {}
         outcome => return outcome.map(Some),
     }
     match store(file, new) {
         Ok(()) => Ok(None),
         // Another relay has started at the same time and was first.
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => read(file).map(Some),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => config::read_token(file).map(Some),
         Err(error) => Err(error),
     }
-}
-
-fn read(path: &Path) -> io::Result<String> {
-    let file = File::open(path)?;
-    let mode = file.metadata()?.mode();
-    if mode & OTHERS != 0 {
-        let what = format!("other users can access it (mode {:o}); chmod 600 it or remove it", mode & 0o777);
-        return Err(io::Error::other(what));
-    }
-    let mut text = String::new();
-    // With a line ending.
-    file.take(MAX_TOKEN_BYTES as u64 + 2).read_to_string(&mut text)?;
-    let token = text.trim_end();
-    config::check_token(token).map_err(io::Error::other)?;
-    Ok(token.to_owned())
 }
 
 /// Writes the file completely or not at all, and never replaces an existing one.
@@ -139,9 +122,14 @@ fn default_file(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> 
 
 #[cfg(test)]
 mod tests {
-    use std::{collections::HashMap, fs, os::unix::fs::PermissionsExt};
+    use std::{
+        collections::HashMap,
+        fs,
+        os::unix::fs::{MetadataExt, PermissionsExt},
+    };
 
     use super::*;
+    use crate::config::MAX_TOKEN_BYTES;
 
     fn api_with(file: &Path) -> Api {
         Api { token_file: file.to_owned(), ..Api::default() }
