@@ -53,7 +53,7 @@ enum Failure {
 ///
 /// Without options it accepts RTMP on port 1935, serves a web page on port 8080 and uses every CPU.
 #[derive(Parser)]
-#[command(version, after_help = EXAMPLES, max_term_width = 100)]
+#[command(version, after_long_help = EXAMPLES, max_term_width = 100)]
 struct Cli {
     #[command(flatten)]
     options: Options,
@@ -65,14 +65,14 @@ struct Cli {
 enum Command {
     /// Validate and print the configuration; the exit code is 0 if it is valid, 2 if not
     Check {
-        /// Check instead what fanfare needs of this system with this configuration: io_uring, locked memory, open files,
-        /// free ports. The exit code is 1 if it cannot start
+        /// Check instead what fanfare needs from this system with this configuration: io_uring, locked memory, open
+        /// files, free ports. The exit code is 0 if fanfare can start, 1 if not, 2 if the configuration is invalid
         #[arg(long)]
         system: bool,
     },
 }
 
-/// Each of them overrides the environment, which overrides the file.
+/// Each flag overrides the environment, which overrides the file.
 #[derive(Args)]
 struct Options {
     /// Read options from this TOML file [default: $FANFARE_CONFIG, or no file]. The fanfare.toml that comes with fanfare
@@ -281,30 +281,36 @@ const WRONG_CONFIGURATION: u8 = 2;
 /// Exit code for any other reason why it cannot start or continue: a supervisor should try again.
 const FAILED: u8 = 1;
 
+/// Wrapped to the width of the terminal: no line of a paragraph ends by hand.
 const EXAMPLES: &str = "\
 Examples:
-  fanfare                                            start, on ports 1935 and 8080
-  ffmpeg -re -i FILE -c copy -f flv rtmp://localhost:1935/live/live_stream
-                                                     publish a file of H.264 and AAC as a live stream
-  vlc rtmp://localhost:1935/live/live_stream         watch it
-  http://localhost:8080/                             watch it in a browser
+  fanfare
+      Start, on ports 1935 and 8080; prints a command that publishes a test pattern
+  ffmpeg -re -i FILE -c copy -f flv rtmp://localhost/live/live_stream
+      Publish a file of H.264 and AAC as a live stream
+  vlc rtmp://localhost/live/live_stream
+      Watch it; or open http://localhost:8080/ in a browser
+  fanfare --rtmp 127.0.0.1:1936 --cores 2
+      Listen on another address, with two threads
+  fanfare check --config fanfare.toml
+      Validate a file and print the resulting configuration
+  fanfare check --system
+      Report what would stop fanfare from starting on this system
+  fanfare --config fanfare.toml
+      Start with this file
 
-  OBS: Settings, Stream, Service \"Custom\", Server rtmp://localhost:1935/live, Stream Key live_stream
-  Any app and name can replace live and live_stream; publisher and players use the same.
+OBS: Settings, Stream, Service \"Custom...\", Server rtmp://localhost/live, Stream Key live_stream. Any app and name \
+can replace live and live_stream; publisher and players use the same.
 
-  fanfare --rtmp 127.0.0.1:1936 --cores 2            another address, two threads
-  fanfare check --config fanfare.toml                validate a file
-  fanfare check --system                             can fanfare start on this system?
-  fanfare --config fanfare.toml                      start with it
+Every option of the file can be set by an environment variable, too: FANFARE_PLAY_MAX_LAG=3s is max_lag in [play]. A \
+variable overrides the file, and a flag overrides both.
 
-Environment variables set options, too: FANFARE_PLAY_MAX_LAG=3s is max_lag in [play] of the file.
+The first start generates a token for the API, prints it, and stores it in a file. The token is needed to disconnect \
+players and publishers and to see their addresses.
 
-The first start generates a token for the API and prints it and where it is stored. The token is
-needed to disconnect players and publishers and to see their addresses.
+Ctrl-C, SIGTERM or SIGQUIT stops fanfare: players are notified, and it exits within 5 seconds. A second signal at \
+least half a second later stops it at once. SIGHUP, SIGUSR1 and SIGUSR2 do nothing.
 
-Ctrl-C, SIGTERM or SIGQUIT stops fanfare: players are notified, and it exits within 5 seconds.
-A second signal at least half a second later stops it at once. SIGHUP, SIGUSR1 and SIGUSR2 do
-nothing.
 Exit codes: 0 after a signal, 2 for an invalid configuration, 1 for any other failure.";
 
 #[cfg(test)]

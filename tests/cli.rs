@@ -42,8 +42,8 @@ fn file(toml: &str) -> (tempfile::TempDir, String) {
 fn help_shows_how_to_publish_and_how_to_watch() {
     let help = stdout_of(&["--help"]);
     for part in [
-        "ffmpeg -re -i FILE -c copy -f flv rtmp://localhost:1935/live/live_stream",
-        "vlc rtmp://localhost:1935/live/live_stream",
+        "ffmpeg -re -i FILE -c copy -f flv rtmp://localhost/live/live_stream",
+        "vlc rtmp://localhost/live/live_stream",
         "Stream Key live_stream",
         "--config <FILE>",
         "--rtmp <ADDR>",
@@ -56,6 +56,40 @@ fn help_shows_how_to_publish_and_how_to_watch() {
         "Exit code",
     ] {
         assert!(help.contains(part), "no `{part}` in\n{help}");
+    }
+}
+
+/// Lines that end before the next word would not fit any more.
+fn ragged_lines(help: &str, width: usize) -> Vec<&str> {
+    let (_, options) = help.split_once("Options:\n").expect("a list of options");
+    let lines: Vec<&str> = options.lines().collect();
+    let indent = |line: &str| line.len() - line.trim_start().len();
+    let pairs = lines.iter().zip(&lines[1..]);
+    let is_paragraph = |line: &str, next: &str| {
+        let are_texts = [line, next].iter().all(|it| !it.trim().is_empty() && !it.trim().starts_with('-'));
+        are_texts && indent(line) == indent(next)
+    };
+    let fits = |line: &str, next: &str| {
+        next.split_whitespace().next().is_some_and(|word| line.len() + 1 + word.len() <= width)
+    };
+    pairs.filter(|(line, next)| is_paragraph(line, next) && fits(line, next)).map(|(line, _)| *line).collect()
+}
+
+#[test]
+fn help_is_wrapped_to_the_width_of_the_terminal_and_at_most_100_columns() {
+    assert_eq!(ragged_lines("Options:\none two\nthree\n\nfour\n  five\n", 13), ["one two"]);
+    assert_eq!(ragged_lines("Options:\none two\nthree\n\nfour\n  five\n", 12), [""; 0]);
+    for arguments in
+        [&["--help"][..], &["-h"], &["help"], &["check", "--help"], &["check", "-h"], &["help", "check"]]
+    {
+        for (columns, width) in [(Some("80"), 80), (Some("100"), 100), (Some("120"), 100), (None, 100)] {
+            let mut command = fanfare(arguments);
+            command.env_remove("COLUMNS").envs(columns.map(|columns| ("COLUMNS", columns)));
+            let help = String::from_utf8(command.output().unwrap().stdout).unwrap();
+            let too_long = help.lines().find(|line| line.chars().count() > width);
+            assert_eq!(too_long, None, "{arguments:?} at {columns:?} columns");
+            assert_eq!(ragged_lines(&help, width), [""; 0], "{arguments:?} at {columns:?} columns:\n{help}");
+        }
     }
 }
 
