@@ -41,10 +41,7 @@ static FILTER: OnceLock<reload::Handle<Targets, Registry>> = OnceLock::new();
 /// # Errors
 /// What is wrong, as one line: with [`LEVEL_VARIABLE`], or with the system.
 pub fn start(log: &Log) -> Result<(), String> {
-    let variable = match std::env::var(LEVEL_VARIABLE) {
-        Ok(text) => Some(text.parse().map_err(|what| format!("{LEVEL_VARIABLE}: {what}"))?),
-        Err(_) => None,
-    };
+    let variable = filter_of_environment()?;
     let queue = queue().map_err(|error| format!("logging cannot start: {error}"))?;
     let filter = variable.as_ref().unwrap_or(&log.level);
     let (subscriber, reload) = subscriber(filter, log.format, Lines(queue));
@@ -55,6 +52,17 @@ pub fn start(log: &Log) -> Result<(), String> {
     }
     panic::set_hook(Box::new(log_panic));
     Ok(())
+}
+
+/// The filter in [`LEVEL_VARIABLE`], if it is set.
+///
+/// # Errors
+/// What is wrong with it, as one line.
+pub fn filter_of_environment() -> Result<Option<Filter>, String> {
+    match std::env::var(LEVEL_VARIABLE) {
+        Ok(text) => text.parse().map(Some).map_err(|what| format!("{LEVEL_VARIABLE}: {what}")),
+        Err(_) => Ok(None),
+    }
 }
 
 /// Puts another filter in force, unless [`LEVEL_VARIABLE`] overrides the configuration or the log has not been started.

@@ -11,7 +11,7 @@ use std::thread;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
-use fanfare::config::{Config, Filter, LogFormat, parse_addresses};
+use fanfare::config::{Config, Filter, Ignored, LogFormat, parse_addresses};
 use fanfare::control::{Started, TokenNotice};
 use fanfare::logging;
 use fanfare::system_check::{self, Finding};
@@ -22,8 +22,10 @@ fn main() -> ExitCode {
         Some(Command::Check { system: true }) => check_system(&config),
         Some(Command::Check { system: false }) => {
             print(&format!("# Valid. The resulting configuration:\n{}", config.without_secrets().to_toml()));
-            for variable in ignored_variables() {
-                logging::last_line(&format!("fanfare: {variable} is ignored: there is no such option"));
+            for Ignored { variable, similar } in ignored_variables() {
+                let question = similar.map(|it| format!("; did you mean {it}?")).unwrap_or_default();
+                let line = format!("fanfare: {variable} is ignored: there is no such option{question}");
+                logging::last_line(&line);
             }
             Ok(())
         }
@@ -124,7 +126,7 @@ impl Options {
         }
         config.cores = self.cores.unwrap_or(config.cores);
         config.log.format = self.log_format.unwrap_or(config.log.format);
-        config.log.level = self.log_level.unwrap_or(config.log.level);
+        config.log.level = logging::filter_of_environment()?.or(self.log_level).unwrap_or(config.log.level);
         // File and environment were valid, so a flag is the cause.
         config.check().map_err(|fault| format!("{}: {}", flag_of(fault.key), fault.what))?;
         config.with_secret_files()
@@ -132,7 +134,7 @@ impl Options {
 }
 
 /// Environment variables that begin like options and are none.
-fn ignored_variables() -> Vec<String> {
+fn ignored_variables() -> Vec<Ignored> {
     Config::ignored_variables(std::env::vars_os())
 }
 
@@ -156,8 +158,8 @@ fn check_system(config: &Config) -> Result<(), Failure> {
 /// Runs until a signal stops it. The error is one line.
 fn serve(config: Config) -> Result<(), Failure> {
     logging::start(&config.log).map_err(Failure::Configuration)?;
-    for variable in ignored_variables() {
-        tracing::warn!(variable, "environment variable ignored: no such option");
+    for Ignored { variable, similar } in ignored_variables() {
+        tracing::warn!(variable, similar, "environment variable ignored: no such option");
     }
     let format = config.log.format;
     let http = Cell::new(None);

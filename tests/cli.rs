@@ -173,12 +173,13 @@ fn an_invalid_flag_is_named_and_the_exit_code_is_2() {
 
 #[test]
 fn an_invalid_level_in_the_environment_is_an_error_that_names_the_variable() {
-    let output = fanfare(&["--rtmp", "127.0.0.1:0", "--http", "127.0.0.1:0"])
-        .env("FANFARE_LOG", "inof")
-        .output()
-        .unwrap();
-    assert_eq!(output.status.code(), Some(2));
-    assert!(String::from_utf8(output.stderr).unwrap().starts_with("fanfare: FANFARE_LOG: `inof`"));
+    for arguments in [&["--rtmp", "127.0.0.1:0", "--http", "127.0.0.1:0"][..], &["check"]] {
+        let output = fanfare(arguments).env("FANFARE_LOG", "inof").output().unwrap();
+        assert_eq!(output.status.code(), Some(2));
+        assert!(String::from_utf8(output.stderr).unwrap().starts_with("fanfare: FANFARE_LOG: `inof`"));
+    }
+    let output = fanfare(&["check", "--log-level", "warn"]).env("FANFARE_LOG", "debug").output().unwrap();
+    assert!(String::from_utf8(output.stdout).unwrap().contains("level = \"debug\""));
 }
 
 #[test]
@@ -233,6 +234,11 @@ fn a_variable_that_is_probably_misspelled_is_named() {
     assert!(output.status.success(), "{output:?}");
     let error = String::from_utf8(output.stderr).unwrap();
     assert_eq!(error, "fanfare: FANFARE_CORE is ignored: there is no such option\n");
+    let output = fanfare(&["check"]).env("FANFARE_RTMP", "1936").output().unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
+    let expected =
+        "fanfare: FANFARE_RTMP is ignored: there is no such option; did you mean FANFARE_LISTEN_RTMP?\n";
+    assert_eq!(error, expected);
     let mut running = Running::start(
         fanfare(&ANYWHERE).env("FANFARE_CORE", "3").stderr(Stdio::piped()).stdout(Stdio::null()),
     );

@@ -189,6 +189,10 @@ fn an_error_is_one_line_with_file_line_column_and_key() {
         ("streams = [{ pattern = \"\" }]", "fanfare.toml:1:11: streams: a pattern has 1 to 255 bytes, not 0"),
         ("[[streams]]\nlisted = false", "fanfare.toml:1:1: streams: missing key `pattern`"),
         ("[[streams]]\npatern = \"a\"", "fanfare.toml:2:1: "),
+        (
+            "streams = [\"private/*\"]",
+            "fanfare.toml:1:12: streams: string \"private/*\", expected a rule, such as { pattern =",
+        ),
         ("[api]\ntoken = \"short\"", "fanfare.toml:2:9: api.token: a token has 8 to 1024 bytes, not 5"),
         (
             "[api]\nread_token = \"one-token\"\nread_token_file = \"/a/file\"",

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 use std::ffi::OsString;
+use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
@@ -14,6 +15,18 @@ use super::{Config, fault::Fault, secret, text::in_terms_of_the_file};
 const PREFIX: &str = "FANFARE_";
 /// What other parts of the program read: which file, and the log's filter.
 const NO_OPTIONS: [&str; 2] = ["CONFIG", "LOG"];
+/// Names of credentials.
+const TOKEN: &str = "fanfare.api.token";
+const READ_TOKEN: &str = "fanfare.api.read_token";
+
+/// A variable that begins like an option and is none.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Ignored {
+    /// Its name.
+    pub variable: String,
+    /// The variable of an option that is called the same in its table: `FANFARE_LISTEN_RTMP` for `FANFARE_RTMP`.
+    pub similar: Option<String>,
+}
 
 impl Config {
     /// This configuration with the options that these environment variables set. A list has commas between its entries,
@@ -51,39 +64,57 @@ impl Config {
     }
 
     /// This configuration with the secrets in systemd's credentials directory (`LoadCredential=fanfare.api.token:FILE`).
+    /// A credential of another name that begins with `fanfare.api.` is an error, because without its secret the relay would
+    /// show more.
     ///
     /// # Errors
     /// The file and what is wrong with it, as one line. It does not contain the secret.
     pub fn with_credentials(mut self, directory: &Path) -> Result<Config, String> {
-        let credential = |key: &str| {
-            let file = directory.join(format!("fanfare.{key}"));
+        let entries = fs::read_dir(directory).map(|entries| entries.flatten().collect()).unwrap_or(vec![]);
+        let is_unknown =
+            |name: &str| name.starts_with("fanfare.api.") && ![TOKEN, READ_TOKEN].contains(&name);
+        if let Some(entry) = entries.iter().find(|entry| entry.file_name().to_str().is_some_and(is_unknown)) {
+            let file = entry.path();
+            let file = file.display();
+            return Err(format!("{file}: there is no such credential, only {TOKEN} and {READ_TOKEN}"));
+        }
+        let credential = |name: &str| {
+            let file = directory.join(name);
             match secret::read_credential(&file) {
                 Ok(token) => Ok(Some(token)),
                 Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
                 Err(error) => Err(format!("{}: {error}", file.display())),
             }
         };
-        if let Some(token) = credential("api.token")? {
+        if let Some(token) = credential(TOKEN)? {
             self.api.token = token;
         }
-        if let Some(token) = credential("api.read_token")? {
+        if let Some(token) = credential(READ_TOKEN)? {
             (self.api.read_token, self.api.read_token_file) = (token, PathBuf::new());
         }
         Ok(self)
     }
 
     /// The variables among these that begin like options and are none, in order: probably misspelled.
-    pub fn ignored_variables(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Vec<String> {
+    pub fn ignored_variables(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Vec<Ignored> {
         let mut table: Table = Config::default().to_toml().parse().expect("a configuration reads back");
-        let mut is_ignored = |name: &str, value: &str| {
-            let is_known = NO_OPTIONS.contains(&name) || find(&mut table, name).is_some();
-            !is_known && !is_of_kubernetes(name, value)
-        };
-        let mut ignored: Vec<String> = variables
+        let tables: Vec<String> = table
+            .iter()
+            .filter(|(_, value)| value.is_table())
+            .map(|(key, _)| key.to_ascii_uppercase())
+            .collect();
+        let mut ignored: Vec<Ignored> = variables
             .into_iter()
             .filter_map(|(name, value)| {
-                let name = name.to_str()?.strip_prefix(PREFIX)?.to_owned();
-                is_ignored(&name, &value.to_string_lossy()).then(|| format!("{PREFIX}{name}"))
+                let name = name.to_str()?.strip_prefix(PREFIX)?;
+                let is_known = NO_OPTIONS.contains(&name) || find(&mut table, name).is_some();
+                if is_known || is_of_kubernetes(name, &value.to_string_lossy()) {
+                    return None;
+                }
+                let mut in_tables = tables.iter().map(|table| format!("{table}_{name}"));
+                let similar = in_tables.find(|name| find(&mut table, name).is_some());
+                let with_prefix = |name: &str| format!("{PREFIX}{name}");
+                Some(Ignored { variable: with_prefix(name), similar: similar.as_deref().map(with_prefix) })
             })
             .collect();
         ignored.sort_unstable();
@@ -257,7 +288,7 @@ mod tests {
     #[test]
     fn variables_that_begin_like_options_and_are_none_are_named() {
         let names = [
-            "FANFARE_STREAM",
+            "FANFARE_RTMP",
             "FANFARE_CORE",
             "FANFARE_CORES",
             "FANFARE_API_TOKEN",
@@ -268,7 +299,12 @@ mod tests {
             "FANFARES",
         ];
         let variables = names.map(|name| (name.into(), "3".into()));
-        assert_eq!(Config::ignored_variables(variables), ["FANFARE_CORE", "FANFARE_STREAM"]);
+        let ignored = |variable: &str, similar: Option<&str>| Ignored {
+            variable: variable.to_owned(),
+            similar: similar.map(str::to_owned),
+        };
+        let expected = [ignored("FANFARE_CORE", None), ignored("FANFARE_RTMP", Some("FANFARE_LISTEN_RTMP"))];
+        assert_eq!(Config::ignored_variables(variables), expected);
     }
 
     #[test]
@@ -305,6 +341,8 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let config = Config::default().with_credentials(directory.path()).unwrap();
         assert_eq!(config, Config::default());
+        assert_eq!(config.clone().with_credentials("/no/such/directory".as_ref()), Ok(Config::default()));
+        std::fs::write(directory.path().join("of-another-program"), "").unwrap();
         std::fs::write(directory.path().join("fanfare.api.token"), "one-of-our-secrets\n").unwrap();
         let config = config.with_credentials(directory.path()).unwrap();
         assert_eq!((config.api.token.as_str(), config.api.read_token.as_str()), ("one-of-our-secrets", ""));
@@ -314,5 +352,8 @@ mod tests {
             error.contains("fanfare.api.read_token: a token has only") && !error.contains("spaces"),
             "{error}"
         );
+        std::fs::write(directory.path().join("fanfare.api.readtoken"), "one-of-our-secrets").unwrap();
+        let error = Config::default().with_credentials(directory.path()).unwrap_err();
+        assert!(error.contains("fanfare.api.readtoken: there is no such credential"), "{error}");
     }
 }

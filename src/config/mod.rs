@@ -24,6 +24,7 @@ use serde::{Deserialize, Serialize};
 
 pub use addresses::{is_everywhere, parse_addresses};
 pub use check::Number;
+pub use environment::Ignored;
 pub use fault::Fault;
 pub use http::{Api, Http, MAX_TOKEN_BYTES, check_token};
 pub use limits::Limits;

@@ -148,6 +148,7 @@ pub(super) fn in_terms_of_the_file(message: &str) -> String {
         .replacen("unknown variant", "unknown value", 1)
         .replacen("expected usize", "expected a whole number that is not negative", 1)
         .replacen("expected a sequence", "expected a list in brackets", 1)
+        .replacen("expected struct StreamRule", "expected a rule, such as { pattern = \"private/*\" }", 1)
         .replacen("invalid type: ", "", 1)
         .replacen("invalid value: ", "", 1)
         .replacen("invalid IP address syntax", "not a network with a prefix, such as 192.0.2.0/24", 1)
