@@ -4,13 +4,14 @@
 #![forbid(unsafe_code)]
 
 mod fields;
+mod journal;
 mod writer;
 
 use std::{
     backtrace::{Backtrace, BacktraceStatus},
     io::{self, IsTerminal, Write},
     panic::{self, PanicHookInfo},
-    sync::{Arc, OnceLock},
+    sync::{Arc, LazyLock, OnceLock},
     thread,
     time::Duration,
 };
@@ -32,6 +33,9 @@ const LAST_LINES: Duration = Duration::from_secs(1);
 
 /// The queue in front of standard error, from the first line on.
 static QUEUE: OnceLock<Arc<Queue>> = OnceLock::new();
+
+/// Whether lines are for the journal.
+static IS_JOURNAL: LazyLock<bool> = LazyLock::new(journal::is_connected);
 
 /// Replaces the filter. Empty where [`LEVEL_VARIABLE`] decides.
 static FILTER: OnceLock<reload::Handle<Targets, Registry>> = OnceLock::new();
@@ -105,7 +109,7 @@ pub fn flush() {
 /// process cannot start.
 pub fn last_line(text: &str) {
     if let Ok(queue) = queue() {
-        queue.push(format!("{text}\n").as_bytes(), Level::ERROR);
+        push(&queue, format!("{text}\n").as_bytes(), Level::ERROR);
         queue.flush(LAST_LINES);
     }
 }
@@ -113,6 +117,13 @@ pub fn last_line(text: &str) {
 /// The number of lines lost since the start: standard error was not read in time, or writing failed.
 pub fn lost_lines() -> u64 {
     QUEUE.get().map_or(0, |queue| queue.lost())
+}
+
+fn push(queue: &Queue, line: &[u8], level: Level) {
+    match *IS_JOURNAL {
+        true => queue.push(&journal::with_priority(line, level), level),
+        false => queue.push(line, level),
+    }
 }
 
 fn queue() -> io::Result<Arc<Queue>> {
@@ -165,7 +176,7 @@ impl<'a> MakeWriter<'a> for Lines {
 impl Write for Line<'_> {
     /// The formatter writes each line with one call.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        self.0.push(line, self.1);
+        push(self.0, line, self.1);
         Ok(line.len())
     }
 

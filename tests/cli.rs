@@ -183,6 +183,24 @@ fn an_invalid_level_in_the_environment_is_an_error_that_names_the_variable() {
 }
 
 #[test]
+fn lines_for_the_journal_begin_with_their_level() {
+    use std::os::unix::fs::MetadataExt;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("journal");
+    let lines_with = |is_journal: bool| {
+        let journal = std::fs::File::create(&path).unwrap();
+        let metadata = journal.metadata().unwrap();
+        let inode = metadata.ino() + u64::from(!is_journal);
+        let mut command = fanfare(&["--config", "no/such/file.toml"]);
+        command.env("JOURNAL_STREAM", format!("{}:{inode}", metadata.dev())).stderr(journal);
+        assert_eq!(command.status().unwrap().code(), Some(2));
+        std::fs::read_to_string(&path).unwrap()
+    };
+    assert!(lines_with(true).starts_with("<3>fanfare: no/such/file.toml: "));
+    assert!(lines_with(false).starts_with("fanfare: no/such/file.toml: "));
+}
+
+#[test]
 fn start_prints_addresses_and_how_to_publish_and_watch() {
     let flags = ["--rtmp", "127.0.0.1:0", "--http", "127.0.0.1:0", "--cores", "1"];
     let mut running = Running::start(fanfare(&flags).stdout(Stdio::piped()));
