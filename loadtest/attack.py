@@ -69,8 +69,8 @@ ROWS = [
               "chunk-sizes pings acknowledgements silent-publishers headers-only vanishing-players deaf-players resets "
               "half-open create-streams plays"),
     *of_kinds(" ".join(HTTP_KINDS)),
-    *of_kinds("key-frame-copies aggregates amf-references tiny-messages tiny-message-crowd players-without-video "
-              "pause-storms"),
+    *of_kinds("key-frame-copies aggregates amf-references tiny-messages tiny-message-crowd large-flood small-flood "
+              "players-without-video pause-storms"),
     Row("publish-storms", "publish-storms", log="info"),
     Row("publishes-in-one-read", "publishes-in-one-read"),
     Row("refused-connections", "refused-connections", log="info"),

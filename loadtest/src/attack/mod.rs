@@ -12,6 +12,7 @@ pub use plans::{End, Group, Kind, Plan, Port};
 use crate::sys::{self, Origin, Received};
 use crate::target::{Protocol, Target};
 
+mod flood;
 mod pin;
 mod plans;
 mod starve;
@@ -143,7 +144,9 @@ impl Attack {
             if now_ns < peer.next_ns {
                 return true;
             }
-            peer.next_ns = now_ns + sys::nanos(group.write_interval);
+            // Writes that a late step missed are made up for one by one, so that the rate is right.
+            let interval_ns = sys::nanos(group.write_interval);
+            peer.next_ns = (peer.next_ns + interval_ns).max(now_ns.saturating_sub(MAX_DELAY_NS));
             match peer.send(group) {
                 Ok(n) => done.bytes += n as u64,
                 Err(error) if error.kind() == std::io::ErrorKind::NotConnected => {}
@@ -197,5 +200,7 @@ impl Peer {
 
 /// Between two rounds through all peers.
 const STEP_INTERVAL: Duration = Duration::from_millis(2);
+/// What a peer missed longer ago is not made up for.
+const MAX_DELAY_NS: u64 = 50_000_000;
 /// Receive buffer of a peer that does not read.
 const NON_READING_BUFFER_BYTES: usize = 4096;

@@ -11,7 +11,7 @@ use super::wire::{
     ConnectionSetup, UPGRADE, announced_lengths, announced_on_many_chunk_streams, control, control_bytes,
     create_stream, handshake, headers, play, random, request,
 };
-use super::{pin, starve};
+use super::{flood, pin, starve};
 
 /// One kind of attack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -72,6 +72,10 @@ pub enum Kind {
     TinyMessages,
     /// 40 publishers that send messages of two bytes as fast as they are read
     TinyMessageCrowd,
+    /// A publisher of 500 Mbit/s
+    LargeFlood,
+    /// A publisher of 100,000 messages per second
+    SmallFlood,
     /// Players that ask for no video
     PlayersWithoutVideo,
     /// Players that pause and resume all the time, on a stream whose headers change all the time
@@ -379,6 +383,8 @@ fn groups(kind: Kind, url: &Url) -> Vec<Group> {
         Kind::AmfReferences => return starve::amf_references(&setups),
         Kind::TinyMessages => return starve::tiny_messages(&setups, 10, 2_500),
         Kind::TinyMessageCrowd => return starve::tiny_messages(&setups, 40, 64 << 10),
+        Kind::LargeFlood => return flood::large(&setups),
+        Kind::SmallFlood => return flood::small(&setups),
         Kind::PlayersWithoutVideo => return starve::players_without_video(&setups),
         Kind::PauseStorms => return starve::pause_storms(&setups),
         Kind::PublishStorms => return starve::publish_storms(&setups, 10, 2 << 10),

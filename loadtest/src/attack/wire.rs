@@ -168,6 +168,12 @@ pub fn whole(chunk_stream_id: u8, message_type_id: u8, body: &[u8]) -> Vec<u8> {
     [&[chunk_stream_id, 0, 0, 0, a, b, c, message_type_id, 1, 0, 0, 0], body].concat()
 }
 
+/// A message in one chunk, `delta_ms` after the last one of its chunk stream (a header of type 1).
+pub fn after(chunk_stream_id: u8, delta_ms: u8, message_type_id: u8, body: &[u8]) -> Vec<u8> {
+    let [_, a, b, c] = (body.len() as u32).to_be_bytes();
+    [&[0x40 | chunk_stream_id, 0, 0, delta_ms, a, b, c, message_type_id], body].concat()
+}
+
 /// A sequence header of 256 KiB per track, after [`large_chunks`] (Enhanced RTMP v2: a video message of one track,
 /// `hvc1`).
 pub fn track_headers(tracks: u8) -> Vec<u8> {
