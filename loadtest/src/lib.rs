@@ -1,12 +1,14 @@
 //! Load for RTMP relays. [`publish`] is a synthetic encoder, [`play`] runs thousands of players in one thread,
-//! [`attack`] sends what no real client sends, and [`limit`] is the baseline: a server that only calls `send()`.
+//! [`attack`] sends what no real client sends. The baselines are [`limit`], a server that only calls `send()`, and
+//! [`receive`], one that only calls `recv()`.
 //!
 //! ```text
 //! source ─ frames with their number and send time ─► publish ─► a server ─► play ─► checker, report
 //! ```
-//! [`schedule`], [`source`], [`marker`], [`checker`] and [`delivery`] do no I/O. All system calls are in [`sys`].
+//! [`schedule`], [`source`], [`marker`], [`checker`] and [`delivery`] do no I/O. All system calls are in [`sys`] and [`bare`].
 
 pub mod attack;
+pub mod bare;
 pub mod checker;
 pub mod delivery;
 pub mod flv_client;
@@ -15,6 +17,7 @@ pub mod link;
 pub mod marker;
 pub mod play;
 pub mod publish;
+pub mod receive;
 pub mod report;
 pub mod schedule;
 pub mod source;

@@ -13,7 +13,7 @@ use fanfare_load::play::{Habits, Progress, Shares};
 use fanfare_load::report::Report;
 use fanfare_load::source::Shape;
 use fanfare_load::target::Target;
-use fanfare_load::{attack, limit, play, publish, sys};
+use fanfare_load::{attack, bare, limit, play, publish, receive, sys};
 use fanfare_rtmp::rtmp::chunk::ChunkSize;
 
 fn main() -> ExitCode {
@@ -27,7 +27,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Load generator for RTMP relays: publishers, thousands of players, attacks, and a bare send loop as the baseline
+/// Load generator for RTMP relays: publishers, thousands of players, attacks, and bare loops as the baselines
 #[derive(Parser)]
 #[command(version, after_help = EXAMPLES, max_term_width = 100)]
 struct Cli {
@@ -49,6 +49,8 @@ enum Command {
     Attack(Attack),
     /// Serve one stream by a loop that only calls send(): the baseline for comparisons
     Limit(Limit),
+    /// Receive from `publish --blind` and throw everything away: the baseline of receiving
+    Receive(Receive),
 }
 
 #[derive(Args)]
@@ -73,9 +75,27 @@ struct Publish {
     /// Chunk size of what is sent, in bytes
     #[arg(long, default_value = "4096", value_parser = chunk_size)]
     chunk_size: ChunkSize,
+    /// New publishers per second
+    #[arg(long, default_value_t = publish::DEFAULT_RAMP, value_parser = positive)]
+    ramp: f64,
+    /// Milliseconds of a stream that are sent in one write; 0 writes each message by itself, as OBS and FFmpeg do
+    #[arg(long, default_value = "0", value_name = "MS", value_parser = milliseconds)]
+    beat: Duration,
+    /// Wait for no answers: for `receive`, which gives none
+    #[arg(long)]
+    blind: bool,
+    /// Seconds from the last publisher's start to the start of the measurement
+    #[arg(long, default_value = "3", value_parser = seconds)]
+    settle: Duration,
     /// Stop after this many seconds
     #[arg(long, default_value = "3600", value_parser = seconds)]
     seconds: Duration,
+    /// Process ID of the server: report the CPU time and memory of it and its children
+    #[arg(long, value_name = "PID")]
+    server_pid: Option<u32>,
+    /// Also write the result to this file, as JSON
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
     #[command(flatten)]
     host: Host,
 }
@@ -137,6 +157,10 @@ struct Play {
     /// Process ID of the server: report the CPU time and memory of it and its children
     #[arg(long, value_name = "PID")]
     server_pid: Option<u32>,
+    /// Process ID of another part of the load generator, such as its publisher: counted in "the load generator used"; can
+    /// be repeated
+    #[arg(long, value_name = "PID")]
+    load_pid: Vec<u32>,
     /// Also write the result to this file, as JSON
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -176,6 +200,19 @@ struct Limit {
 }
 
 #[derive(Args)]
+struct Receive {
+    /// Address to listen on
+    #[arg(long, default_value = "127.0.0.1:1935", value_name = "ADDR")]
+    listen: SocketAddr,
+    /// Milliseconds to rest after each round of receives; 0 receives as soon as something comes
+    #[arg(long, default_value = "0", value_name = "MS", value_parser = milliseconds)]
+    rest: Duration,
+    /// Stop after this many seconds
+    #[arg(long, default_value = "3600", value_parser = seconds)]
+    seconds: Duration,
+}
+
+#[derive(Args)]
 struct Host {
     /// Allow a server that is not on this machine: you confirm that you may put load on it
     #[arg(long)]
@@ -195,6 +232,7 @@ fn start(cpu: Option<usize>, command: Command) -> Result<ExitCode, String> {
         Command::Play(options) => options.run(&stop),
         Command::Attack(options) => options.run(&stop),
         Command::Limit(options) => options.run(&stop),
+        Command::Receive(options) => options.run(&stop),
     }
 }
 
@@ -206,15 +244,22 @@ impl Publish {
             streams: self.streams,
             shape: Shape { bitrate, fps, gop, audio: !no_audio },
             chunk_size: self.chunk_size,
+            ramp: self.ramp,
+            beat: self.beat,
+            blind: self.blind,
+            settle: self.settle,
             time: self.seconds,
+            server_pid: self.server_pid,
         };
         let mut before = 0;
-        let published = publish::run(&options, stop, |published| {
-            let mb = (published.bytes - before) as f64 / 1e6;
-            before = published.bytes;
-            log(format_args!("publishing {:.3} MB/s, {} frames so far", mb, published.frames));
+        let report = publish::run(&options, stop, |published| {
+            let publish::Published { streams, frames, bytes } = published;
+            let mb = (bytes - before) as f64 / 1e6;
+            before = bytes;
+            log(format_args!("publishing {streams} streams, {mb:.3} MB/s, {frames} frames so far"));
         })?;
-        log(format_args!("published {} frames, {:.1} MB", published.frames, published.bytes as f64 / 1e6));
+        log(format_args!("{report}"));
+        write_json(self.json.as_deref(), &report)?;
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -242,13 +287,11 @@ impl Play {
             drain_every: self.drain_every,
             late_after: self.late_after,
             server_pid: self.server_pid,
+            load_pids: self.load_pid,
         };
         let report = play::run(&options, stop, |progress| log(format_args!("{}", line(progress))))?;
         print(&report);
-        if let Some(path) = &self.json {
-            let json = serde_json::to_string_pretty(&report).expect("a report is numbers and text");
-            std::fs::write(path, json + "\n").map_err(|error| format!("{}: {error}", path.display()))?;
-        }
+        write_json(self.json.as_deref(), &report)?;
         Ok(if report.is_perfect() { ExitCode::SUCCESS } else { ExitCode::from(NOT_PERFECT) })
     }
 }
@@ -291,6 +334,28 @@ impl Limit {
         })?;
         Ok(ExitCode::SUCCESS)
     }
+}
+
+impl Receive {
+    fn run(self, stop: &AtomicBool) -> Result<ExitCode, String> {
+        let Self { listen, rest, seconds } = self;
+        let options = receive::Options { address: listen, rest, time: seconds };
+        let listening = |address| log(format_args!("receiving on {address}"));
+        let mut before = bare::Received::default();
+        receive::run(&options, stop, listening, |received| {
+            let mb = (received.bytes - before.bytes) as f64 / 1e6;
+            let receives = received.receives - before.receives;
+            log(format_args!("{} publishers  {mb:.1} MB/s  {receives} receives/s", received.sockets));
+            before = received;
+        })?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn write_json(path: Option<&std::path::Path>, report: &impl serde::Serialize) -> Result<(), String> {
+    let Some(path) = path else { return Ok(()) };
+    let json = serde_json::to_string_pretty(report).expect("a report is numbers and text");
+    std::fs::write(path, json + "\n").map_err(|error| format!("{}: {error}", path.display()))
 }
 
 /// The progress line that is logged every second.
@@ -372,7 +437,9 @@ Examples:
   fanfare-load play rtmp://127.0.0.1/live/load -n 500 --seconds 20 --json result.json
   fanfare-load play rtmp://127.0.0.1/live/load -n 200 --stalled 0.5 --churn 0.1
   fanfare-load attack slow-handshakes rtmp://127.0.0.1/live/load
-  fanfare-load limit --listen 127.0.0.1:1940 --window 33";
+  fanfare-load limit --listen 127.0.0.1:1940 --window 33
+  fanfare-load receive --listen 127.0.0.1:1941 --rest 10
+  fanfare-load publish rtmp://127.0.0.1:1941/live/load --streams 800 --bitrate 600k --blind";
 
 #[cfg(test)]
 mod tests {

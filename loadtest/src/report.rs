@@ -132,13 +132,7 @@ impl Steady {
     /// Computes the rates. `server` is its memory before the first player, and its usage during the measurement.
     pub fn new(seconds: f64, bytes: u64, latency: &Times, load: Usage, server: Option<(u64, Usage)>) -> Self {
         let mb = bytes as f64 / 1e6;
-        let server = server.map(|(before_bytes, usage)| Server {
-            cpu_seconds: usage.cpu_seconds,
-            cores: usage.cpu_seconds / seconds,
-            mb_per_cpu_second: mb / usage.cpu_seconds.max(MIN_CPU_SECONDS),
-            resident_mb: usage.resident_bytes as f64 / 1e6,
-            resident_before_mb: before_bytes as f64 / 1e6,
-        });
+        let server = server.map(|(before_bytes, usage)| Server::new(seconds, bytes, before_bytes, usage));
         Self {
             seconds,
             bytes,
@@ -148,6 +142,24 @@ impl Steady {
             server,
         }
     }
+}
+
+impl Server {
+    /// Computes the rates: `bytes` in `seconds`. `before_bytes` is the memory before the load.
+    pub fn new(seconds: f64, bytes: u64, before_bytes: u64, usage: Usage) -> Self {
+        Self {
+            cpu_seconds: usage.cpu_seconds,
+            cores: usage.cpu_seconds / seconds,
+            mb_per_cpu_second: bytes as f64 / 1e6 / usage.cpu_seconds.max(MIN_CPU_SECONDS),
+            resident_mb: usage.resident_bytes as f64 / 1e6,
+            resident_before_mb: before_bytes as f64 / 1e6,
+        }
+    }
+}
+
+/// Whether a load generator that used so many CPUs was itself the bottleneck: it runs in one thread.
+pub fn is_bottleneck(load_cores: f64) -> bool {
+    load_cores > MAX_LOAD_CORES
 }
 
 impl Report {
@@ -187,6 +199,9 @@ impl fmt::Display for Report {
                 "server       {:.0} MB per CPU-second, {:.2} cores, {:.1} MB resident ({:.1} before)",
                 server.mb_per_cpu_second, server.cores, server.resident_mb, server.resident_before_mb
             )?;
+        }
+        if is_bottleneck(steady.load_cores) {
+            writeln!(f, "BOTTLENECK   the load generator: these are not the server's figures")?;
         }
         self.reasons.iter().try_for_each(|reason| writeln!(f, "reason       {reason}"))?;
         write!(f, "verdict      {}", if self.is_perfect() { "perfect" } else { "NOT perfect" })
@@ -255,6 +270,8 @@ impl fmt::Display for Summary {
 }
 
 const HOUR_NS: u64 = 3_600_000_000_000;
+/// Above this share of a core the load generator delays what it sends and what it receives.
+const MAX_LOAD_CORES: f64 = 0.9;
 /// The kernel's clock tick.
 const MIN_CPU_SECONDS: f64 = 0.01;
 

@@ -14,18 +14,21 @@ pub struct Usage {
 impl Usage {
     /// Of a process and all of its descendants; 0 if it is gone.
     pub fn of_tree(pid: u32) -> Self {
-        let mut sum = Self::of(pid).unwrap_or_default();
-        for child in children(pid) {
-            let child = Self::of_tree(child);
-            sum.cpu_seconds += child.cpu_seconds;
-            sum.resident_bytes += child.resident_bytes;
-        }
-        sum
+        let sum = Self::of(pid).unwrap_or_default();
+        children(pid).into_iter().map(Self::of_tree).fold(sum, Self::plus)
     }
 
     /// Of this process.
     pub fn of_self() -> Self {
         Self::of(std::process::id()).unwrap_or_default()
+    }
+
+    /// Of two sets of processes together.
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            cpu_seconds: self.cpu_seconds + other.cpu_seconds,
+            resident_bytes: self.resident_bytes + other.resident_bytes,
+        }
     }
 
     /// CPU time since an earlier reading, and the current memory.

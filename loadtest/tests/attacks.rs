@@ -14,7 +14,6 @@ use fanfare_load::play::{self, Habits, Shares};
 use fanfare_load::source::Shape;
 use fanfare_load::target::Target;
 use fanfare_load::{publish, sys};
-use fanfare_rtmp::rtmp::chunk::ChunkSize;
 
 mod support;
 
@@ -163,13 +162,8 @@ const IN_SHORT: [Kind; 20] = [
 ];
 
 fn encoder(target: &Target) -> publish::Options {
-    publish::Options {
-        target: target.clone(),
-        streams: 1,
-        shape: Shape { bitrate: 500_000, fps: 30, gop: 30, audio: true },
-        chunk_size: ChunkSize::new(4096).unwrap(),
-        time: Duration::from_secs(600),
-    }
+    let shape = Shape { bitrate: 500_000, fps: 30, gop: 30, audio: true };
+    publish::Options { time: Duration::from_secs(600), ..publish::Options::new(target.clone(), shape) }
 }
 
 fn honest(target: &Target) -> play::Options {
@@ -192,6 +186,7 @@ fn honest(target: &Target) -> play::Options {
         // Debug builds on busy machines are slow.
         late_after: Duration::from_secs(1),
         server_pid: None,
+        load_pids: Vec::new(),
     }
 }
 

@@ -6,13 +6,13 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
+use fanfare_load::bare::Received;
 use fanfare_load::limit::{self, Sent};
 use fanfare_load::play::{self, Habits, Shares};
-use fanfare_load::publish::{self, Published};
 use fanfare_load::report::Report;
 use fanfare_load::source::Shape;
 use fanfare_load::target::Target;
-use fanfare_rtmp::rtmp::chunk::ChunkSize;
+use fanfare_load::{publish, receive};
 
 mod support;
 
@@ -75,6 +75,65 @@ fn players_of_a_missing_stream_or_a_closed_port_are_not_held() {
     assert!(report.reasons[0].contains("refused"), "{report}");
 }
 
+#[test]
+fn the_bare_receive_loop_gets_every_byte_of_blind_publishers_in_fewer_receives_if_it_rests() {
+    let [eager, resting] = [0, 100].map(|rest_ms| {
+        let (published, received) = with_receive_loop(Duration::from_millis(rest_ms), |address| {
+            let target = Target::resolve(&format!("rtmp://{address}/live/load"), false).unwrap();
+            let options = publish::Options {
+                streams: 20,
+                blind: true,
+                settle: Duration::from_secs(1),
+                time: Duration::from_secs(3),
+                ..publish::Options::new(target, SHAPE)
+            };
+            publish::run(&options, &AtomicBool::new(false), |_| {}).unwrap()
+        });
+        assert_eq!((published.held, published.pending_bytes), (20, 0), "{published}");
+        assert!((60.0..82.0).contains(&(published.steady.frames_per_second / 20.0)), "{published}");
+        assert_eq!(received.bytes, published.bytes);
+        received
+    });
+    assert!(eager.receives > 2 * resting.receives, "{eager:?} {resting:?}");
+}
+
+#[test]
+fn a_beat_sends_several_messages_in_one_write() {
+    let [single, by_beat] = [0, 100].map(|beat_ms| {
+        let (published, received) = with_receive_loop(Duration::ZERO, |address| {
+            let target = Target::resolve(&format!("rtmp://{address}/live/load"), false).unwrap();
+            let options = publish::Options {
+                beat: Duration::from_millis(beat_ms),
+                blind: true,
+                time: Duration::from_secs(2),
+                ..publish::Options::new(target, SHAPE)
+            };
+            publish::run(&options, &AtomicBool::new(false), |_| {}).unwrap()
+        });
+        (published.frames, received.receives)
+    });
+    assert!(single.0.abs_diff(by_beat.0) < 20, "the same stream: {single:?} {by_beat:?}");
+    assert!(single.1 > 3 * by_beat.1, "{single:?} {by_beat:?}");
+}
+
+/// Runs the bare receive loop until `work` has returned and all of its connections have ended.
+fn with_receive_loop<T>(rest: Duration, work: impl FnOnce(SocketAddr) -> T) -> (T, Received) {
+    let options = receive::Options { address: "127.0.0.1:0".parse().unwrap(), rest, time: MAX_TIME };
+    let (listening, address) = mpsc::channel();
+    let (progress, progresses) = mpsc::channel();
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let server = scope.spawn(|| {
+            let on_progress = |received: Received| progress.send(received).unwrap();
+            receive::run(&options, &stop, |at| listening.send(at).unwrap(), on_progress)
+        });
+        let found = work(address.recv().unwrap());
+        progresses.iter().find(|received| received.receives > 0 && received.sockets == 0).unwrap();
+        stop.store(true, Ordering::Relaxed);
+        (found, server.join().unwrap().unwrap())
+    })
+}
+
 /// Runs `players` for `seconds` after they have connected.
 fn play(target: &Target, players: usize, seconds: u64, shares: Shares) -> Report {
     let options = play::Options {
@@ -95,6 +154,7 @@ fn play(target: &Target, players: usize, seconds: u64, shares: Shares) -> Report
         drain_every: Duration::from_millis(10),
         late_after: Duration::from_millis(500),
         server_pid: None,
+        load_pids: Vec::new(),
     };
     play::run(&options, &AtomicBool::new(false), |_| {}).unwrap()
 }
@@ -120,24 +180,19 @@ fn with_bare_loop<T>(window_ms: u64, work: impl FnOnce(SocketAddr) -> T) -> T {
 /// An encoder of 1 Mbit/s with a key frame every second, which has sent a key frame when `work` starts.
 fn with_encoder<T>(address: SocketAddr, work: impl FnOnce(Target) -> T) -> T {
     let target = Target::resolve(&format!("rtmp://{address}/live/load"), false).unwrap();
-    let options = publish::Options {
-        target: target.clone(),
-        streams: 1,
-        shape: Shape { bitrate: 1_000_000, fps: 30, gop: 30, audio: true },
-        chunk_size: ChunkSize::new(4096).unwrap(),
-        time: MAX_TIME,
-    };
+    let options = publish::Options { time: MAX_TIME, ..publish::Options::new(target.clone(), SHAPE) };
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
         let encoder = scope.spawn(|| publish::run(&options, &stop, |_| {}));
         thread::sleep(Duration::from_millis(300));
         let found = work(target);
         stop.store(true, Ordering::Relaxed);
-        let published: Published = encoder.join().unwrap().unwrap();
+        let published: publish::Report = encoder.join().unwrap().unwrap();
         assert!(published.frames > 100, "{published:?}");
         found
     })
 }
 
+const SHAPE: Shape = Shape { bitrate: 1_000_000, fps: 30, gop: 30, audio: true };
 /// Longer than any of the tests takes.
 const MAX_TIME: Duration = Duration::from_secs(60);

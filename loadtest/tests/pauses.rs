@@ -13,7 +13,6 @@ use fanfare_load::report::Report;
 use fanfare_load::source::Shape;
 use fanfare_load::target::Target;
 use fanfare_load::{limit, publish};
-use fanfare_rtmp::rtmp::chunk::ChunkSize;
 use rustix::process::{Pid, Signal, kill_process};
 
 #[test]
@@ -193,13 +192,8 @@ fn through_a_network(players: usize, ramp: f64, checks: f64, fate: fn(usize, u64
         let until = &stop;
         scope.spawn(move || limit::run(&options, until, |at| listening.send(at).unwrap(), |_| {}).unwrap());
         let server: SocketAddr = server.recv().unwrap();
-        let options = publish::Options {
-            target: target(server),
-            streams: 1,
-            shape: Shape { bitrate: 1_000_000, fps: 30, gop: 15, audio: true },
-            chunk_size: ChunkSize::new(4096).unwrap(),
-            time: MAX_TIME,
-        };
+        let shape = Shape { bitrate: 1_000_000, fps: 30, gop: 15, audio: true };
+        let options = publish::Options { time: MAX_TIME, ..publish::Options::new(target(server), shape) };
         let (published, publishes) = mpsc::channel();
         let ends = &ended;
         let encoder = scope.spawn(move || publish::run(&options, ends, |_| published.send(()).unwrap_or(())));
@@ -223,6 +217,7 @@ fn through_a_network(players: usize, ramp: f64, checks: f64, fate: fn(usize, u64
             drain_every: Duration::from_millis(10),
             late_after: Duration::from_millis(500),
             server_pid: None,
+            load_pids: Vec::new(),
         };
         let report = play::run(&options, &AtomicBool::new(false), |_| {}).unwrap();
         ended.store(true, Ordering::Relaxed);

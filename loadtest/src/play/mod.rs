@@ -55,6 +55,8 @@ pub struct Options {
     pub late_after: Duration,
     /// The server's process, if its CPU time and memory are to be measured.
     pub server_pid: Option<u32>,
+    /// Other processes of the load generator, whose CPU time counts as its own.
+    pub load_pids: Vec<u32>,
 }
 
 /// Parameters of the roles.
@@ -382,7 +384,7 @@ impl<'a> Crowd<'a> {
             self.steady = Some(SteadyBegin {
                 at_ns: now_ns,
                 bytes: self.results.bytes,
-                load: Usage::of_self(),
+                load: self.load_usage(),
                 server: self.options.server_pid.map(Usage::of_tree).unwrap_or_default(),
             });
         }
@@ -424,6 +426,12 @@ impl<'a> Crowd<'a> {
         }
     }
 
+    /// Of the whole load generator.
+    fn load_usage(&self) -> Usage {
+        let others = self.options.load_pids.iter().map(|&pid| Usage::of_tree(pid));
+        others.fold(Usage::of_self(), Usage::plus)
+    }
+
     fn measure_steady(&mut self, end_ns: u64) {
         self.results.report.bytes = self.results.bytes;
         let Some(steady) = &self.steady else { return };
@@ -433,7 +441,7 @@ impl<'a> Crowd<'a> {
             (end_ns - steady.at_ns) as f64 / 1e9,
             self.results.bytes - steady.bytes,
             &self.results.latency,
-            Usage::of_self().since(steady.load),
+            self.load_usage().since(steady.load),
             server,
         );
     }
