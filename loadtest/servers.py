@@ -29,9 +29,11 @@ def command(name: str, port: int, directory: Path, http_port: int = 0) -> list[s
         return fanfare(port, directory, option, http_port)
     if kind == "bare":
         return [need(LOAD), "limit", "--listen", f"127.0.0.1:{port}", "--window", option or "0"]
+    if kind == "receive":
+        return [need(LOAD), "receive", "--listen", f"127.0.0.1:{port}", "--rest", option or "0"]
     if kind in PEERS and not option:
         return PEERS[kind](port, directory)
-    raise Missing(f"unknown server {name}: fanfare, bare:WINDOW_MS, {', '.join(PEERS)}")
+    raise Missing(f"unknown server {name}: fanfare, bare:WINDOW_MS, receive:REST_MS, {', '.join(PEERS)}")
 
 
 def fanfare(port: int, directory: Path, option: str, http_port: int) -> list[str]:
@@ -98,10 +100,39 @@ def xiu(port: int, _directory: Path) -> list[str]:
     return [binary, "--rtmp", str(port), "--log", "error"]
 
 
+def mediamtx(port: int, directory: Path) -> list[str]:
+    binary = shutil.which("mediamtx")
+    if not binary:
+        raise Missing("mediamtx: https://github.com/bluenviron/mediamtx/releases, into a folder of PATH")
+    config = directory / "mediamtx.yml"
+    config.write_text(f"logLevel: warn\nrtmp: yes\nrtmpAddress: 127.0.0.1:{port}\nrtsp: no\nhls: no\nwebrtc: no\nsrt: no\n"
+                      "paths:\n  all_others:\n")
+    return [binary, str(config)]
+
+
+def srs(port: int, directory: Path) -> list[str]:
+    binary = shutil.which("srs") or shutil.which("srs", path="/usr/local/srs/objs")
+    if not binary:
+        raise Missing("srs: https://github.com/ossrs/srs, built, as srs in PATH or /usr/local/srs/objs")
+    config = directory / "srs.conf"
+    config.write_text(f"""
+listen {port};
+max_connections 19000;
+daemon off;
+pid {directory}/srs.pid;
+srs_log_tank file;
+srs_log_file {directory}/srs.log;
+srs_log_level warn;
+vhost __defaultVhost__ {{ chunk_size 60000; }}
+""")
+    return [binary, "-c", str(config)]
+
+
 def need(binary: Path) -> str:
     if not binary.exists():
         raise Missing(f"{binary.name}: cargo build --release --workspace")
     return str(binary)
 
 
-PEERS = {"nginx-rtmp": nginx, "node-media-server": node_media_server, "xiu": xiu}
+PEERS = {"nginx-rtmp": nginx, "node-media-server": node_media_server, "xiu": xiu,
+         "mediamtx": mediamtx, "srs": srs}
