@@ -305,7 +305,8 @@ OBS: Settings, Stream, Service \"Custom...\", Server rtmp://localhost/live, Stre
 can replace live and live_stream; publisher and players use the same.
 
 Every option of the file can be set by an environment variable, too: FANFARE_PLAY_MAX_LAG=3s is max_lag in [play]. A \
-variable overrides the file, and a flag overrides both.
+variable overrides the file, and a flag overrides both. The tokens for the API can also be systemd credentials, \
+fanfare.api.token and fanfare.api.read_token.
 
 The first start generates a token for the API, prints it, and stores it in a file. The token is needed to disconnect \
 players and publishers and to see their addresses.

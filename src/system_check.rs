@@ -108,6 +108,7 @@ fn port(key: &str, list: &[SocketAddr], address: SocketAddr, grave: Gravity) -> 
     let advice = match error.kind() {
         io::ErrorKind::AddrInUse => " (another program listens there)",
         io::ErrorKind::PermissionDenied => " (ports below 1024 need CAP_NET_BIND_SERVICE)",
+        io::ErrorKind::AddrNotAvailable => " (no network interface has this address)",
         _ => "",
     };
     let line = format!("{key}: {address}: {error}{advice}");
@@ -132,6 +133,10 @@ mod tests {
         drop(taken);
         let free = Finding::Fine(format!("listen.rtmp: {address} is free"));
         assert_eq!(port("listen.rtmp", &[address], address, Finding::Fatal), free);
+        // An address for documentation (RFC 5737).
+        let elsewhere = "192.0.2.1:0".parse().unwrap();
+        let found = port("listen.rtmp", &[elsewhere], elsewhere, Finding::Fatal);
+        assert!(matches!(&found, Finding::Fatal(line) if line.contains("no network interface")), "{found:?}");
     }
 
     #[test]

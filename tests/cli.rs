@@ -59,6 +59,21 @@ fn help_shows_how_to_publish_and_how_to_watch() {
     }
 }
 
+#[test]
+fn help_and_the_annotated_file_name_the_same_sources_of_options() {
+    let help = stdout_of(&["--help"]);
+    let file = include_str!("../fanfare.toml");
+    for name in [
+        "FANFARE_CONFIG",
+        "FANFARE_LOG",
+        "FANFARE_PLAY_MAX_LAG",
+        "fanfare.api.token",
+        "fanfare.api.read_token",
+    ] {
+        assert!(help.contains(name) && file.contains(name), "{name}");
+    }
+}
+
 /// Lines that end before the next word would not fit any more.
 fn ragged_lines(help: &str, width: usize) -> Vec<&str> {
     let (_, options) = help.split_once("Options:\n").expect("a list of options");
