@@ -9,6 +9,7 @@ mod writer;
 
 use std::{
     backtrace::{Backtrace, BacktraceStatus},
+    env::VarError,
     io::{self, IsTerminal, Write},
     panic::{self, PanicHookInfo},
     sync::{Arc, LazyLock, OnceLock},
@@ -58,14 +59,17 @@ pub fn start(log: &Log) -> Result<(), String> {
     Ok(())
 }
 
-/// The filter in [`LEVEL_VARIABLE`], if it is set.
+/// The filter in [`LEVEL_VARIABLE`], if it is set and not empty.
 ///
 /// # Errors
 /// What is wrong with it, as one line.
 pub fn filter_of_environment() -> Result<Option<Filter>, String> {
     match std::env::var(LEVEL_VARIABLE) {
-        Ok(text) => text.parse().map(Some).map_err(|what| format!("{LEVEL_VARIABLE}: {what}")),
-        Err(_) => Ok(None),
+        Ok(text) if !text.is_empty() => {
+            text.parse().map(Some).map_err(|what| format!("{LEVEL_VARIABLE}: {what}"))
+        }
+        Ok(_) | Err(VarError::NotPresent) => Ok(None),
+        Err(VarError::NotUnicode(_)) => Err(format!("{LEVEL_VARIABLE}: not UTF-8")),
     }
 }
 

@@ -109,13 +109,15 @@ impl Options {
     /// The resulting configuration: a flag comes before the environment, the environment before the file, the file
     /// before the default. The error is one line.
     fn config(self) -> Result<Config, String> {
-        let path = self.config.or_else(|| std::env::var_os("FANFARE_CONFIG").map(PathBuf::from));
+        // Container tools set variables that have no value to an empty one.
+        let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let path = self.config.or_else(|| variable("FANFARE_CONFIG"));
         let mut config = match path {
             Some(path) => Config::load(&path).map_err(|error| error.to_string())?,
             None => Config::default(),
         };
-        if let Some(directory) = std::env::var_os("CREDENTIALS_DIRECTORY") {
-            config = config.with_credentials(directory.as_ref())?;
+        if let Some(directory) = variable("CREDENTIALS_DIRECTORY") {
+            config = config.with_credentials(&directory)?;
         }
         config = config.with_environment(std::env::vars_os())?;
         if !self.rtmp.is_empty() {
@@ -185,7 +187,10 @@ fn announce(rtmp: &[SocketAddr], http: Option<Started>, format: LogFormat) {
         }
         LogFormat::Json => {
             let page = http.first().map(|first| format!("http://{}/", reachable(first))).unwrap_or_default();
-            tracing::info!(version = VERSION, ?rtmp, ?http, page, "listening");
+            let list = |addresses: &[SocketAddr]| {
+                addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+            };
+            tracing::info!(version = VERSION, rtmp = list(rtmp), http = list(&http), page, "listening");
             match token {
                 Some(TokenNotice::Generated { file, .. } | TokenNotice::Stored(file)) => {
                     tracing::info!(file = %file.display(), "API token is in a file");

@@ -193,8 +193,19 @@ fn an_invalid_level_in_the_environment_is_an_error_that_names_the_variable() {
         assert_eq!(output.status.code(), Some(2));
         assert!(String::from_utf8(output.stderr).unwrap().starts_with("fanfare: FANFARE_LOG: `inof`"));
     }
-    let output = fanfare(&["check", "--log-level", "warn"]).env("FANFARE_LOG", "debug").output().unwrap();
-    assert!(String::from_utf8(output.stdout).unwrap().contains("level = \"debug\""));
+}
+
+#[test]
+fn the_variable_for_the_level_overrides_the_flag_and_an_empty_one_is_as_good_as_none() {
+    let shown = |level: &str| {
+        let empty = ["FANFARE_CONFIG", "CREDENTIALS_DIRECTORY"].map(|name| (name, ""));
+        let mut command = fanfare(&["check", "--log-level", "warn"]);
+        let output = command.envs(empty).env("FANFARE_LOG", level).output().unwrap();
+        assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert!(shown("debug").contains("\nlevel = \"debug\""));
+    assert!(shown("").contains("\nlevel = \"warn\""));
 }
 
 #[test]
@@ -231,12 +242,17 @@ fn start_prints_addresses_and_how_to_publish_and_watch() {
 
 #[test]
 fn start_with_json_is_a_log_line_on_standard_error() {
-    let flags = ["--rtmp", "127.0.0.1:0", "--http", "127.0.0.1:0", "--cores", "1", "--log-format", "json"];
+    let rtmp = ["--rtmp", "127.0.0.1:0", "--rtmp", "127.0.0.1:0"];
+    let flags = [&rtmp[..], &["--http", "127.0.0.1:0", "--cores", "1", "--log-format", "json"]].concat();
     let mut running = Running::start(fanfare(&flags).stderr(Stdio::piped()));
     let listening = running.first_log_line_with("listening");
     let line: serde_json::Value = serde_json::from_str(&listening).unwrap();
     assert_eq!(line["level"], "INFO");
-    assert!(line["rtmp"].as_str().unwrap().contains("127.0.0.1:"), "{line}");
+    let addresses = line["rtmp"].as_str().unwrap().split(' ').map(|it| it.parse().unwrap());
+    assert_eq!(
+        addresses.map(|it: std::net::SocketAddr| it.ip().is_loopback()).collect::<Vec<_>>(),
+        [true; 2]
+    );
     assert!(line["page"].as_str().unwrap().starts_with("http://127.0.0.1:"), "{line}");
 }
 
