@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Instant};
 
 use axum::{
     Extension, Json, Router,
-    extract::{Path, Query, Request, State, rejection::QueryRejection},
-    http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header},
+    extract::{MatchedPath, Path, Query, Request, State, rejection::QueryRejection},
+    http::{HeaderMap, HeaderValue, Method, StatusCode, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::{delete, get},
@@ -15,10 +15,11 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     client::{Client, Scope},
+    configuration,
     error::HttpError,
     gzip,
     history::{self, Sample, Watched},
-    metrics, page,
+    metrics, page, parameters,
     rights::{self, Credentials, Granted, Right, Rights},
     state::{self, Control},
     stills,
@@ -27,7 +28,7 @@ use super::{
 };
 use crate::{
     endpoint::{
-        self, Protocol, ReasonKind,
+        self, ClientName, Protocol, ReasonKind,
         report::{ConnectionReport, ConnectionRole, CoreReport, StreamReport},
     },
     stream::{self, MemoryKind},
@@ -61,7 +62,7 @@ pub(super) fn router(control: Arc<Control>) -> Router {
         )
         .route("/api/v1/cores", get(cores))
         .route("/api/v1/history", get(samples))
-        .route("/api/v1/config", get(config))
+        .route("/api/v1/config", get(configuration::show))
         .route("/api/v1/events", get(events))
         .route("/api/v1/events/past", get(past_events))
         .fallback(|| async { HttpError::not_found("not found") })
@@ -80,7 +81,9 @@ async fn guard(State(control): Shared, mut request: Request, next: Next) -> Resp
     let headers = request.headers().clone();
     let config = control.relay.config();
     let needed = rights::needed(request.method(), request.uri().path());
-    let mut response = match check(&control.rights(&config), client, &request, needed) {
+    let checked = check(&control.rights(&config), client, &request, needed)
+        .and_then(|granted| check_parameters(&request, needed).map(|()| granted));
+    let mut response = match checked {
         Ok(granted) => {
             request.extensions_mut().insert(granted);
             let response = next.run(request).await;
@@ -129,6 +132,14 @@ fn check(
     Ok(tokens.granted(credentials))
 }
 
+/// Checks the query parameters of a request to the API. A path that does not exist gets 404 whatever its query is.
+fn check_parameters(request: &Request, needed: Option<Right>) -> Result<(), HttpError> {
+    match request.extensions().get::<MatchedPath>().filter(|_| needed.is_some()) {
+        Some(route) => parameters::check(request.method(), route.as_str(), request.uri()),
+        None => Ok(()),
+    }
+}
+
 /// Whether the relay works: a stalled core serves none of its connections, even if the others do.
 async fn health(State(control): Shared) -> Response {
     match control.relay.stalled() {
@@ -152,6 +163,7 @@ async fn openapi() -> Response {
 #[derive(Serialize)]
 struct Summary {
     version: &'static str,
+    started_at: String,
     uptime_ms: u64,
     is_draining: bool,
     cores: usize,
@@ -159,12 +171,12 @@ struct Summary {
     publishers: usize,
     players: Players,
     connections: u64,
-    kbps_in: u64,
-    kbps_out: u64,
-    bytes_in: u64,
-    bytes_out: u64,
+    received_kbps: u64,
+    sent_kbps: u64,
+    received_bytes: u64,
+    sent_bytes: u64,
     skips: u64,
-    refused: u64,
+    refusals: u64,
     send_timeouts: u64,
     memory: Memory,
     open_files: u64,
@@ -224,6 +236,7 @@ async fn summary(
     let rates = control.history.all();
     Json(Summary {
         version: env!("CARGO_PKG_VERSION"),
+        started_at: control.date(0),
         uptime_ms: relay.uptime().as_millis() as u64,
         is_draining: relay.is_draining(),
         cores: cores.len(),
@@ -231,12 +244,12 @@ async fn summary(
         publishers: live,
         players: players_of(&cores),
         connections: sum(|core| core.connections),
-        kbps_in: rates.kbps_in,
-        kbps_out: rates.kbps_out,
-        bytes_in: sum(|core| core.bytes_in),
-        bytes_out: sum(|core| core.bytes_out.iter().sum()),
+        received_kbps: rates.received_kbps,
+        sent_kbps: rates.sent_kbps,
+        received_bytes: sum(|core| core.bytes_in),
+        sent_bytes: sum(|core| core.bytes_out.iter().sum()),
         skips: sum(|core| core.skips),
-        refused: relay.refusals().iter().map(|(_, count)| count).sum(),
+        refusals: relay.refusals().iter().map(|(_, count)| count).sum(),
         send_timeouts: sum(|core| core.ends[ReasonKind::SendTimeout.index()]),
         memory: Memory::of(relay.memory()),
         open_files: system::open_files(),
@@ -272,8 +285,7 @@ async fn streams(
     Extension(granted): Extension<Granted>,
     page: Result<Query<StreamsPage>, QueryRejection>,
 ) -> JsonResult<Streams> {
-    let Query(StreamsPage { after, limit }) =
-        page.map_err(|error| HttpError::bad_request(error.body_text()))?;
+    let StreamsPage { after, limit } = parsed(page)?;
     check_limit(limit)?;
     let mut reports = control.relay.streams();
     reports.retain(|report| control.shows(&report.name, granted));
@@ -322,10 +334,12 @@ async fn stream(
 
 fn describe(control: &Control, granted: Granted, report: &StreamReport, watched: Watched) -> Stream {
     let publisher = report.publisher.filter(|_| report.is_live && granted.read);
-    let publisher = publisher.and_then(|id| control.relay.publisher_address(id));
+    let publisher = publisher.and_then(|id| control.relay.publisher(id));
     let now_ms = control.relay.uptime().as_millis() as u64;
     let description = control.descriptions.of(report, Instant::now());
-    Stream::of(report, &description, publisher, control.history.stream(&report.name), watched, now_ms)
+    let rates = control.history.stream(&report.name);
+    let date = |at_ms| control.date(at_ms);
+    Stream::of(report, &description, publisher, rates, watched, now_ms, date)
 }
 
 #[derive(Deserialize)]
@@ -348,12 +362,14 @@ struct PlayerList {
 #[derive(Serialize)]
 struct Player {
     id: u64,
-    address: SocketAddr,
+    peer: SocketAddr,
+    client: Option<ClientName>,
     protocol: &'static str,
     stream: String,
     core: usize,
+    started_at: String,
     duration_ms: u64,
-    bytes_out: u64,
+    sent_bytes: u64,
     lag_ms: Option<u64>,
 }
 
@@ -361,7 +377,7 @@ async fn players(
     State(control): Shared,
     page: Result<Query<Page>, QueryRejection>,
 ) -> JsonResult<PlayerList> {
-    let Query(page) = page.map_err(|error| HttpError::bad_request(error.body_text()))?;
+    let page = parsed(page)?;
     check_limit(page.limit)?;
     let limit = page.limit.unwrap_or(100);
     let offset = page.offset.unwrap_or(0);
@@ -376,21 +392,23 @@ async fn players(
     let total = all.iter().filter(is_wanted).count();
     let is_after = |it: &&ConnectionReport| page.after.is_none_or(|after| it.id > after);
     let mut rest = all.iter().filter(is_wanted).filter(is_after).skip(offset);
-    let players: Vec<_> = rest.by_ref().take(limit).map(Player::of).collect();
+    let players: Vec<_> = rest.by_ref().take(limit).map(|it| Player::of(&control, it)).collect();
     let next = rest.next().and_then(|_| players.last()).map(|player| player.id);
     Ok(Json(PlayerList { total, players, next }))
 }
 
 impl Player {
-    fn of(it: &ConnectionReport) -> Self {
+    fn of(control: &Control, it: &ConnectionReport) -> Self {
         Self {
             id: it.id,
-            address: it.peer,
+            peer: it.peer,
+            client: it.client.clone(),
             protocol: it.protocol.name(),
             stream: it.stream.clone().unwrap_or_default(),
             core: it.core,
+            started_at: control.date(it.since_ms),
             duration_ms: it.duration_ms,
-            bytes_out: it.bytes_out,
+            sent_bytes: it.bytes_out,
             lag_ms: it.lag_ms,
         }
     }
@@ -404,12 +422,14 @@ struct PublisherList {
 #[derive(Serialize)]
 struct Publisher {
     id: u64,
-    /// Only for clients that may read.
-    address: Option<SocketAddr>,
+    /// Only for clients that may read, as is the client's name.
+    peer: Option<SocketAddr>,
+    client: Option<ClientName>,
     stream: String,
     core: usize,
+    started_at: String,
     duration_ms: u64,
-    bytes_in: u64,
+    received_bytes: u64,
 }
 
 /// Clients that may not read get no more than the list of streams contains.
@@ -424,13 +444,21 @@ async fn publishers(
     };
     let publishers = all.iter().filter(is_shown).map(|it| Publisher {
         id: it.id,
-        address: granted.read.then_some(it.peer),
+        peer: granted.read.then_some(it.peer),
+        client: it.client.clone().filter(|_| granted.read),
         stream: it.stream.clone().unwrap_or_default(),
         core: it.core,
+        started_at: control.date(it.since_ms),
         duration_ms: it.duration_ms,
-        bytes_in: it.bytes_in,
+        received_bytes: it.bytes_in,
     });
     Ok(Json(PublisherList { publishers: publishers.collect() }))
+}
+
+#[derive(Deserialize)]
+struct Which {
+    /// Of several that a publisher publishes, only this one.
+    stream: Option<String>,
 }
 
 async fn end(
@@ -439,13 +467,13 @@ async fn end(
     Extension(client): Extension<Client>,
     Extension(granted): Extension<Granted>,
     Path(id): Path<String>,
-    uri: Uri,
+    which: Result<Query<Which>, QueryRejection>,
 ) -> Result<StatusCode, HttpError> {
     if !granted.write {
-        return Err(HttpError::new(StatusCode::UNAUTHORIZED, "this request needs the token of [api] token"));
+        return Err(HttpError::new(StatusCode::FORBIDDEN, "this request needs [api] token"));
     }
+    let Which { stream } = parsed(which)?;
     let id = id.parse().map_err(|_| HttpError::bad_request("the id is not a number"))?;
-    let stream = rights::parameter(&uri, "stream").filter(|_| role == ConnectionRole::Publisher);
     if !control.relay.end(id, role, stream.map(Arc::from)).await? {
         return Err(HttpError::not_found("no such connection"));
     }
@@ -465,9 +493,9 @@ struct Core {
     connections: u64,
     publishers: u64,
     players: Players,
-    kbps_in: u64,
-    kbps_out: u64,
-    busy: f64,
+    received_kbps: u64,
+    sent_kbps: u64,
+    busy_ratio: f64,
     passes: u64,
     skips: u64,
     sends: u64,
@@ -482,9 +510,9 @@ async fn cores(State(control): Shared) -> Json<Cores> {
             connections: report.connections,
             publishers: report.publishers,
             players: Players::of(report.players),
-            kbps_in: rates.kbps_in,
-            kbps_out: rates.kbps_out,
-            busy: rates.busy,
+            received_kbps: rates.received_kbps,
+            sent_kbps: rates.sent_kbps,
+            busy_ratio: rates.busy_ratio,
             passes: report.passes,
             skips: report.skips,
             sends: report.sends,
@@ -505,14 +533,24 @@ async fn samples(State(control): Shared) -> Json<Samples> {
     Json(Samples { interval_ms, samples: control.history.samples() })
 }
 
-async fn config(State(control): Shared) -> Response {
-    Json(control.relay.config().without_secrets()).into_response()
-}
-
 async fn events(State(control): Shared, headers: HeaderMap) -> Response {
     control.events.response(&headers)
 }
 
-async fn past_events(State(control): Shared, uri: Uri) -> Response {
-    control.events.list(rights::parameter(&uri, "after").as_deref())
+#[derive(Deserialize)]
+struct Since {
+    after: Option<String>,
+}
+
+async fn past_events(
+    State(control): Shared,
+    since: Result<Query<Since>, QueryRejection>,
+) -> Result<Response, HttpError> {
+    let Since { after } = parsed(since)?;
+    Ok(control.events.list(after.as_deref()))
+}
+
+/// The values of query parameters, or which of them is not valid.
+fn parsed<T>(query: Result<Query<T>, QueryRejection>) -> Result<T, HttpError> {
+    query.map(|Query(values)| values).map_err(|error| HttpError::bad_request(error.body_text()))
 }

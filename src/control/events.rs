@@ -19,6 +19,7 @@ use futures_util::{Stream, StreamExt, stream};
 use serde::Serialize;
 use tokio::sync::broadcast::{self, error::RecvError};
 
+use super::wall_clock::rfc3339;
 use crate::{endpoint::report::RelayEvent, net::Handle};
 
 /// Past events that a new client gets.
@@ -47,6 +48,7 @@ struct State {
 /// An event with its number, which is one more than that of the event before it, as JSON.
 struct NumberedEvent {
     number: u64,
+    kind: &'static str,
     json: String,
 }
 
@@ -55,6 +57,12 @@ struct Body<'a> {
     at: String,
     #[serde(flatten)]
     event: &'a RelayEvent,
+}
+
+impl NumberedEvent {
+    fn sse(&self, epoch: u64) -> sse::Event {
+        sse::Event::default().id(id(epoch, self.number)).event(self.kind).data(&self.json)
+    }
 }
 
 impl Events {
@@ -74,13 +82,13 @@ impl Events {
     }
 
     fn note(&self, event: &RelayEvent, at: SystemTime) {
-        let at = humantime::format_rfc3339_millis(at).to_string();
+        let at = rfc3339(at);
         let Ok(json) = serde_json::to_string(&Body { at, event }) else {
             return;
         };
         let mut state = self.state();
         state.last += 1;
-        let event = Arc::new(NumberedEvent { number: state.last, json });
+        let event = Arc::new(NumberedEvent { number: state.last, kind: event.kind(), json });
         if state.past.len() == MAX_PAST {
             state.past.pop_front();
         }
@@ -156,9 +164,7 @@ impl Events {
     pub(super) fn response(&self, request: &HeaderMap) -> Response {
         let last = request.get("last-event-id").and_then(|value| value.to_str().ok());
         let epoch = self.epoch;
-        let events = self.since(last).map(move |event| {
-            Ok::<_, Infallible>(sse::Event::default().id(id(epoch, event.number)).data(&event.json))
-        });
+        let events = self.since(last).map(move |event| Ok::<_, Infallible>(event.sse(epoch)));
         Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response()
     }
 
@@ -176,6 +182,7 @@ mod tests {
     use futures_util::FutureExt;
 
     use super::*;
+    use crate::endpoint::{ClientName, Protocol, ReasonKind};
 
     fn events(count: u64) -> Events {
         let events = Events::from(broadcast::channel(1).1, 1_700);
@@ -237,14 +244,52 @@ mod tests {
     }
 
     #[test]
-    fn an_event_has_its_time_and_a_publisher_its_address() {
+    fn an_event_has_its_time_its_peer_and_its_reason() {
         let events = events(0);
         let peer = ([192, 0, 2, 1], 5).into();
         let stream = "live/a".to_owned();
-        events.note(&RelayEvent::Published { id: 7, peer, stream: stream.clone() }, SystemTime::UNIX_EPOCH);
+        let client = ClientName::of("OBS/30");
+        let (protocol, reason) = (Protocol::Rtmp, ReasonKind::Kicked.into());
+        events.note(
+            &RelayEvent::PlayEnded { id: 7, peer, client, stream, protocol, reason, duration_ms: 5 },
+            SystemTime::UNIX_EPOCH,
+        );
         let json: serde_json::Value = serde_json::from_str(&events.state().past[0].json).unwrap();
-        let expected = serde_json::json!({"at": "1970-01-01T00:00:00.000Z", "event": "published", "id": 7,
-            "peer": "192.0.2.1:5", "stream": "live/a"});
+        let expected = serde_json::json!({"at": "1970-01-01T00:00:00.000Z", "event": "play_ended", "id": 7,
+            "peer": "192.0.2.1:5", "client": "OBS/30", "stream": "live/a", "protocol": "rtmp", "reason": "kicked",
+            "detail": "ended by the operator", "duration_ms": 5});
         assert_eq!(json, expected);
+    }
+
+    #[test]
+    fn the_kind_of_an_event_is_its_field_and_the_name_of_the_server_sent_event() {
+        let peer = ([192, 0, 2, 1], 5).into();
+        let (stream, protocol, reason) = ("live/a".to_owned(), Protocol::Rtmp, ReasonKind::Kicked);
+        let all = [
+            RelayEvent::Publishing { id: 7, peer, client: None, stream: stream.clone() },
+            RelayEvent::PublishEnded {
+                id: 7,
+                peer,
+                client: None,
+                stream: stream.clone(),
+                reason: reason.into(),
+                duration_ms: 5,
+            },
+            RelayEvent::Playing { id: 7, peer, client: None, stream: stream.clone(), protocol },
+            RelayEvent::PlayEnded {
+                id: 7,
+                peer,
+                client: None,
+                stream,
+                protocol,
+                reason: reason.into(),
+                duration_ms: 5,
+            },
+            RelayEvent::Refused { peer, limit: "limits.streams".to_owned() },
+            RelayEvent::Draining,
+        ];
+        for event in all {
+            assert_eq!(serde_json::to_value(&event).unwrap()["event"], event.kind());
+        }
     }
 }

@@ -24,6 +24,8 @@ pub(super) const INTERVAL: Duration = Duration::from_secs(1);
 const MAX_SAMPLES: usize = 900;
 /// The time over which a rate is calculated, milliseconds: short enough to be current, long enough for several frames.
 const WINDOW_MS: u64 = 5_000;
+/// Over less time than this a frame more or less changes a frame rate by more than a tenth, milliseconds.
+const MIN_FPS_MS: u64 = 1_000;
 /// A count that has not been reported for this long has not changed, milliseconds.
 const UNCHANGED_AFTER_MS: u64 = 2_500;
 
@@ -44,22 +46,23 @@ struct State {
 /// The relay at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub(super) struct Sample {
-    pub(super) at_ms: u64,
+    /// Of the relay.
+    pub(super) uptime_ms: u64,
     pub(super) players: u64,
-    pub(super) kbps_in: u64,
-    pub(super) kbps_out: u64,
-    pub(super) busy: f64,
+    pub(super) received_kbps: u64,
+    pub(super) sent_kbps: u64,
+    pub(super) busy_ratio: f64,
 }
 
 /// Rates of a stream or core over the last seconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Rates {
-    pub(super) kbps_in: u64,
-    pub(super) kbps_out: u64,
-    /// Video frames per second; only for a stream.
+    pub(super) received_kbps: u64,
+    pub(super) sent_kbps: u64,
+    /// Video frames per second; only for a stream, and none before there are enough of them.
     pub(super) fps: Option<f64>,
     /// Fraction of the time spent in passes; only for a core.
-    pub(super) busy: f64,
+    pub(super) busy_ratio: f64,
 }
 
 /// The players of a stream on all cores.
@@ -116,6 +119,12 @@ impl Window {
         (last_ms > first_ms).then(|| (last - first) as f64 * 1_000.0 / (last_ms - first_ms) as f64)
     }
 
+    /// The time that the rate is about, milliseconds.
+    fn span_ms(&self) -> u64 {
+        let ends = self.0.front().zip(self.0.back());
+        ends.map_or(0, |(&(first_ms, _), &(last_ms, _))| last_ms - first_ms)
+    }
+
     fn kbps(&self) -> u64 {
         (self.per_second().unwrap_or(0.0) * 8.0 / 1_000.0).round() as u64
     }
@@ -146,8 +155,8 @@ impl History {
         if state.samples.len() == MAX_SAMPLES {
             state.samples.pop_front();
         }
-        let Rates { kbps_in, kbps_out, busy, .. } = rates;
-        state.samples.push_back(Sample { at_ms: now_ms, players, kbps_in, kbps_out, busy });
+        let Rates { received_kbps, sent_kbps, busy_ratio, .. } = rates;
+        state.samples.push_back(Sample { uptime_ms: now_ms, players, received_kbps, sent_kbps, busy_ratio });
     }
 
     /// The rates of a stream.
@@ -184,10 +193,10 @@ impl History {
 impl State {
     fn all(&self) -> Rates {
         self.cores.values().map(CoreWindows::rates).fold(Rates::default(), |all, core| Rates {
-            kbps_in: all.kbps_in + core.kbps_in,
-            kbps_out: all.kbps_out + core.kbps_out,
+            received_kbps: all.received_kbps + core.received_kbps,
+            sent_kbps: all.sent_kbps + core.sent_kbps,
             fps: None,
-            busy: all.busy.max(core.busy),
+            busy_ratio: all.busy_ratio.max(core.busy_ratio),
         })
     }
 }
@@ -200,13 +209,13 @@ impl CoreWindows {
     }
 
     fn rates(&self) -> Rates {
-        let busy = self.pass_us.per_second().unwrap_or(0.0) / 1e6;
+        let busy_ratio = self.pass_us.per_second().unwrap_or(0.0) / 1e6;
         Rates {
-            kbps_in: self.bytes_in.kbps(),
-            kbps_out: self.bytes_out.kbps(),
+            received_kbps: self.bytes_in.kbps(),
+            sent_kbps: self.bytes_out.kbps(),
             fps: None,
             // More digits mean nothing.
-            busy: (busy.min(1.0) * 1_000.0).round() / 1_000.0,
+            busy_ratio: (busy_ratio.min(1.0) * 1_000.0).round() / 1_000.0,
         }
     }
 }
@@ -222,17 +231,22 @@ impl StreamWindows {
                 ..Self::default()
             };
         }
-        self.bytes_in.note_or_unchanged(facts.now_ms, facts.bytes, now_ms);
-        self.video_frames.note_or_unchanged(facts.now_ms, facts.video_frames, now_ms);
+        // From the first frame on: an encoder may take seconds between its request and that.
+        if facts.bytes > 0 {
+            self.bytes_in.note_or_unchanged(facts.now_ms, facts.bytes, now_ms);
+        }
+        if facts.video_frames > 0 {
+            self.video_frames.note_or_unchanged(facts.now_ms, facts.video_frames, now_ms);
+        }
         self.bytes_out.note(reported_ms, stream.sent_bytes().iter().sum());
     }
 
     fn rates(&self) -> Rates {
         Rates {
-            kbps_in: self.bytes_in.kbps(),
-            kbps_out: self.bytes_out.kbps(),
-            fps: self.video_frames.per_second(),
-            busy: 0.0,
+            received_kbps: self.bytes_in.kbps(),
+            sent_kbps: self.bytes_out.kbps(),
+            fps: self.video_frames.per_second().filter(|_| self.video_frames.span_ms() >= MIN_FPS_MS),
+            busy_ratio: 0.0,
         }
     }
 }
@@ -317,9 +331,10 @@ mod tests {
         quiet.at_ms = 1_000;
         history.note(&[core(1_000, 125_000, 250_000), quiet.into()], &[], 1_010);
         let sample = *history.samples().last().unwrap();
-        let expected = Sample { at_ms: 1_010, players: 6, kbps_in: 1_000, kbps_out: 2_000, busy: 0.25 };
+        let expected =
+            Sample { uptime_ms: 1_010, players: 6, received_kbps: 1_000, sent_kbps: 2_000, busy_ratio: 0.25 };
         assert_eq!(sample, expected);
-        assert_eq!(history.core(0).kbps_in, 1_000);
+        assert_eq!(history.core(0).received_kbps, 1_000);
         assert_eq!(history.core(1), Rates::default());
     }
 
@@ -328,18 +343,34 @@ mod tests {
         let history = History::default();
         (0..MAX_SAMPLES as u64 + 5).for_each(|second| history.note(&[], &[], second * 1_000));
         let samples = history.samples();
-        assert_eq!((samples.len(), samples[0].at_ms), (MAX_SAMPLES, 5_000));
+        assert_eq!((samples.len(), samples[0].uptime_ms), (MAX_SAMPLES, 5_000));
+    }
+
+    #[test]
+    fn a_frame_rate_counts_from_the_first_frame_and_is_not_known_before_a_second_of_them() {
+        let history = History::default();
+        let fps = |now_ms, facts_ms, frames: u64| {
+            history.note(&[], &[stream(500, facts_ms, frames * 1_000)], now_ms);
+            history.stream("live/a").fps
+        };
+        // It asks to publish, and sends its first frame three seconds later.
+        assert_eq!([fps(1_000, 500, 0), fps(2_000, 500, 0), fps(3_000, 500, 0)], [None; 3]);
+        assert_eq!([fps(4_000, 3_600, 1), fps(4_500, 4_100, 16)], [None; 2]);
+        assert_eq!([fps(5_000, 4_600, 31), fps(6_000, 5_600, 61), fps(9_000, 8_600, 151)], [Some(30.0); 3]);
     }
 
     #[test]
     fn a_new_publisher_has_its_own_rates_and_a_stream_that_has_ended_has_none() {
         let history = History::default();
-        history.note(&[], &[stream(5, 1_000, 0)], 1_000);
-        history.note(&[], &[stream(5, 2_000, 30_000)], 2_000);
-        assert_eq!(history.stream("live/a"), Rates { kbps_in: 240, fps: Some(30.0), ..Rates::default() });
+        history.note(&[], &[stream(5, 1_000, 1_000)], 1_000);
+        history.note(&[], &[stream(5, 2_000, 31_000)], 2_000);
+        assert_eq!(
+            history.stream("live/a"),
+            Rates { received_kbps: 240, fps: Some(30.0), ..Rates::default() }
+        );
         // The encoder has reconnected: counts from before are not part of its rates.
         history.note(&[], &[stream(2_500, 3_000, 60_000)], 3_000);
-        assert_eq!(history.stream("live/a").kbps_in, 0);
+        assert_eq!(history.stream("live/a").received_kbps, 0);
         history.note(&[], &[], 4_000);
         assert!(history.state().streams.is_empty());
     }

@@ -134,9 +134,7 @@ fn process(writer: &mut Writer<'_>, control: &Control) -> fmt::Result {
     let freed = [(NO_LABELS, relief.given_up_bytes)];
     let help = "Segments that were dropped because limits.memory_budget was exceeded";
     writer.counter("memory_freed", help, Some(Unit::Bytes), freed)?;
-    let refusals = relay.refusals().into_iter().map(|(limit, count)| {
-        ([("limit", limit.to_string().trim_start_matches("limits.").to_owned())], count)
-    });
+    let refusals = relay.refusals().into_iter().map(|(limit, count)| ([("limit", limit.to_string())], count));
     writer.counter("refusals", "Refused connections and publishers, by limit", None, refusals)?;
     let lost = [(NO_LABELS, logging::lost_lines())];
     writer.counter(
@@ -163,7 +161,7 @@ fn of_cores(writer: &mut Writer<'_>, control: &Control, cores: &[Arc<CoreReport>
         })
     });
     writer.gauge("players", "Current players", None, players)?;
-    let busy = cores.iter().map(|core| (core_label(core), control.history.core(core.core).busy));
+    let busy = cores.iter().map(|core| (core_label(core), control.history.core(core.core).busy_ratio));
     writer.gauge(
         "core_busy_ratio",
         "Fraction of the last seconds spent in passes over the players",
@@ -265,13 +263,13 @@ fn of_streams(
         "stream_received",
         "Rate at which a publisher sends",
         per_second(),
-        rate(|rates| rates.kbps_in),
+        rate(|rates| rates.received_kbps),
     )?;
     writer.gauge(
         "stream_sent",
         "Rate at which the players of a stream are sent data",
         per_second(),
-        rate(|rates| rates.kbps_out),
+        rate(|rates| rates.sent_kbps),
     )?;
 
     // The other streams have no counters: when one of them ends, the sum would decrease.

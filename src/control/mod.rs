@@ -5,10 +5,10 @@
 
 mod api;
 mod client;
+mod configuration;
 mod connections;
 mod cors;
 mod descriptions;
-
 mod error;
 mod events;
 mod exposition;
@@ -19,7 +19,7 @@ mod linger;
 mod live;
 mod metrics;
 mod page;
-
+mod parameters;
 mod rights;
 mod server;
 mod state;
@@ -29,6 +29,7 @@ mod system;
 mod token;
 mod trim;
 mod unread;
+mod wall_clock;
 mod write_timeout;
 
 use std::{

@@ -61,6 +61,9 @@ pub(super) fn needed(method: &Method, path: &str) -> Option<Right> {
 
 impl Rights<'_> {
     /// Checks that a request has a right.
+    ///
+    /// # Errors
+    /// 401 without a token or with a wrong one, 403 if the token does not give this right.
     pub(super) fn check(&self, right: Right, credentials: Credentials<'_>) -> Result<(), HttpError> {
         let is_open = match right {
             Right::Watch => true,
@@ -75,9 +78,13 @@ impl Rights<'_> {
             token_of(credentials).ok_or_else(|| unauthorized(format!("this request needs a token: {to}")))?;
         // Both are compared, so that the time does not reveal which one matched.
         let (writes, reads) = (is_same(&given, self.token), is_same(&given, self.read_token));
-        match writes | (reads & (right != Right::Write)) {
-            true => Ok(()),
-            false => Err(unauthorized(format!("wrong token: this request needs {to}"))),
+        match (writes | (reads & (right != Right::Write)), reads) {
+            (true, _) => Ok(()),
+            (false, true) => Err(HttpError::new(
+                StatusCode::FORBIDDEN,
+                format!("this token may only read; this request needs {to}"),
+            )),
+            (false, false) => Err(unauthorized(format!("wrong token: this request needs {to}"))),
         }
     }
 
@@ -137,8 +144,10 @@ mod tests {
             [Right::Monitor, Right::Read, Right::Write].map(|right| match rights.check(right, credentials) {
                 Ok(()) => true,
                 Err(error) => {
-                    assert_eq!(error.status, StatusCode::UNAUTHORIZED);
-                    assert!(!error.reason.contains("-token"));
+                    let gives_another = rights.check(Right::Read, credentials).is_ok();
+                    let status = if gives_another { StatusCode::FORBIDDEN } else { StatusCode::UNAUTHORIZED };
+                    assert_eq!(error.status, status);
+                    assert!(!error.detail.contains("-token"));
                     false
                 }
             });

@@ -13,7 +13,7 @@ use std::{
 use axum::{
     Router,
     body::{Body, HttpBody},
-    http::{Method, Request},
+    http::{Method, Request, StatusCode},
     response::Response,
 };
 use hyper::{body::Incoming, server::conn::http1, service::Service};
@@ -30,7 +30,9 @@ use tokio::{
 use super::{
     api,
     client::{Client, Scope},
-    cors, linger,
+    cors,
+    error::{self, HttpError},
+    linger,
     live::{self, Live},
     state::Control,
     write_timeout::WriteTimeout,
@@ -196,10 +198,11 @@ impl Service<Request<Incoming>> for Requests {
 
 /// Responds with the reason, and closes.
 async fn refuse(mut socket: TcpStream, refusal: Refusal) {
-    let body = format!("{{\"error\":\"{refusal} is reached\"}}");
-    let head = "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nRetry-After: 10\r\n\
-                Connection: close\r\nCache-Control: no-store\r\n";
-    let response = format!("{head}Content-Length: {}\r\n\r\n{body}", body.len());
+    let body = HttpError::new(StatusCode::SERVICE_UNAVAILABLE, format!("{refusal} is reached")).body();
+    let kind = error::CONTENT_TYPE;
+    let head =
+        "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 10\r\nConnection: close\r\nCache-Control: no-store";
+    let response = format!("{head}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\n\r\n{body}", body.len());
     // The connection is new, so its send buffer has room.
     if socket.write_all(response.as_bytes()).await.is_ok() {
         linger::close(socket).await;

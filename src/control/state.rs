@@ -1,6 +1,6 @@
 //! The state that all requests share. Values of the configuration are read from the one in force when they are needed.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, sync::Arc, time::SystemTime};
 
 use super::{
     client::Scope,
@@ -11,12 +11,16 @@ use super::{
     history::History,
     rights::{Granted, Rights},
     stills::Stills,
+    wall_clock::WallClock,
 };
 use crate::{config::Config, net::Handle};
 
 /// The state that all requests share.
 pub(super) struct Control {
     pub(super) relay: Handle,
+    /// The configuration of the start: some of it stays in force until the next one.
+    pub(super) first_config: Arc<Config>,
+    wall_clock: WallClock,
     /// The token since the start. It is in force while the configuration has none.
     pub(super) token: String,
     pub(super) history: History,
@@ -31,6 +35,8 @@ pub(super) struct Control {
 impl Control {
     pub(super) fn new(relay: Handle, token: String, http: Vec<(SocketAddr, Scope)>) -> Self {
         Self {
+            first_config: relay.config(),
+            wall_clock: WallClock::new(SystemTime::now(), relay.uptime()),
             token,
             history: History::default(),
             descriptions: Descriptions::default(),
@@ -40,6 +46,11 @@ impl Control {
             http,
             relay,
         }
+    }
+
+    /// The date of a time on the relay's clock.
+    pub(super) fn date(&self, at_ms: u64) -> String {
+        self.wall_clock.date(at_ms, SystemTime::now(), self.relay.uptime())
     }
 
     /// The tokens in force with this configuration.

@@ -9,7 +9,7 @@ use super::{
     history::{Rates, Watched},
 };
 use crate::{
-    endpoint::{Protocol, report::StreamReport},
+    endpoint::{ClientName, KnownPublisher, Protocol, report::StreamReport},
     flv::{
         audio,
         codec::{self, AudioConfig, VideoConfig},
@@ -23,7 +23,8 @@ use crate::{
 pub(super) struct Stream {
     pub(super) name: String,
     pub(super) is_live: bool,
-    pub(super) uptime_ms: Option<u64>,
+    pub(super) started_at: Option<String>,
+    pub(super) duration_ms: Option<u64>,
     pub(super) idle_ms: Option<u64>,
     pub(super) newest_timestamp_ms: Option<u32>,
     pub(super) publisher: Option<Publisher>,
@@ -32,19 +33,20 @@ pub(super) struct Stream {
     pub(super) audio: Option<Audio>,
     pub(super) audio_tracks: usize,
     pub(super) encoder: Option<String>,
-    pub(super) kbps: u64,
-    pub(super) bytes_in: u64,
-    pub(super) frames_in: u64,
+    pub(super) received_kbps: u64,
+    pub(super) received_bytes: u64,
+    pub(super) received_frames: u64,
     pub(super) players: Players,
-    pub(super) kbps_out: u64,
+    pub(super) sent_kbps: u64,
     pub(super) skips: u64,
 }
 
 #[derive(Debug, Serialize)]
 pub(super) struct Publisher {
     pub(super) id: u64,
-    /// Only for clients that may read.
-    pub(super) address: Option<SocketAddr>,
+    /// Only for clients that may read, as is the client's name.
+    pub(super) peer: Option<SocketAddr>,
+    pub(super) client: Option<ClientName>,
 }
 
 #[derive(Debug, PartialEq, Serialize)]
@@ -61,7 +63,7 @@ pub(super) struct Video {
 pub(super) struct Audio {
     codec: String,
     codec_string: Option<String>,
-    sample_rate: Option<u32>,
+    sample_rate_hz: Option<u32>,
     channels: Option<u8>,
 }
 
@@ -87,37 +89,41 @@ impl Players {
 }
 
 impl Stream {
-    /// `publisher` is its address, for clients that may read; `now_ms` is on the relay's clock.
+    /// `publisher` is none for clients that may not read; `now_ms` is on the relay's clock, of which `date` gives dates.
     pub(super) fn of(
         report: &StreamReport,
         description: &Description,
-        publisher: Option<SocketAddr>,
+        publisher: Option<KnownPublisher>,
         rates: Rates,
         watched: Watched,
         now_ms: u64,
+        date: impl FnOnce(u64) -> String,
     ) -> Self {
         let facts = &report.facts;
+        let (peer, client) = publisher.map(|it| (it.peer, it.client)).unzip();
         let has_published = report.is_live && facts.frames > 0;
         Self {
             name: report.name.to_string(),
             is_live: report.is_live,
-            uptime_ms: has_published.then(|| now_ms.saturating_sub(facts.since_ms)),
+            started_at: has_published.then(|| date(facts.since_ms)),
+            duration_ms: has_published.then(|| now_ms.saturating_sub(facts.since_ms)),
             idle_ms: report.silent_ms,
             newest_timestamp_ms: newest_timestamp_ms(report, now_ms),
-            publisher: report
-                .publisher
-                .filter(|_| report.is_live)
-                .map(|id| Publisher { id, address: publisher }),
+            publisher: report.publisher.filter(|_| report.is_live).map(|id| Publisher {
+                id,
+                peer,
+                client: client.flatten(),
+            }),
             video: video(facts, description, rates.fps),
             video_tracks: facts.video_tracks,
             audio: audio(facts, description),
             audio_tracks: facts.audio_tracks,
             encoder: description.metadata.encoder.clone(),
-            kbps: rates.kbps_in,
-            bytes_in: facts.bytes,
-            frames_in: facts.frames,
+            received_kbps: rates.received_kbps,
+            received_bytes: facts.bytes,
+            received_frames: facts.frames,
             players: Players::of(watched.players),
-            kbps_out: rates.kbps_out,
+            sent_kbps: rates.sent_kbps,
             skips: report.totals.skips,
         }
     }
@@ -172,7 +178,7 @@ fn audio(facts: &Facts, description: &Description) -> Option<Audio> {
     Some(Audio {
         codec: audio::Header::parse(message).codec.to_string(),
         codec_string: header.codec_string.clone().or(codec_string),
-        sample_rate: header.sample_rate.or(sample_rate).or(metadata.sample_rate),
+        sample_rate_hz: header.sample_rate.or(sample_rate).or(metadata.sample_rate),
         channels: header.channels.or(channels).or(metadata.channels),
     })
 }
@@ -227,9 +233,11 @@ mod tests {
             was_published: true,
             totals: Default::default(),
         };
-        let peer = Some(([192, 0, 2, 1], 5).into());
+        let publisher = KnownPublisher { peer: ([192, 0, 2, 1], 5).into(), client: ClientName::of("OBS/30") };
         let description = Description::of(&report.facts);
-        Stream::of(&report, &description, peer, Rates { fps, ..Rates::default() }, Watched::default(), 60_000)
+        let rates = Rates { fps, ..Rates::default() };
+        let date = |at_ms| format!("{at_ms} ms");
+        Stream::of(&report, &description, Some(publisher), rates, Watched::default(), 60_000, date)
     }
 
     #[test]
@@ -242,11 +250,14 @@ mod tests {
         );
         assert_eq!(
             json["audio"],
-            serde_json::json!({"codec": "AAC", "codec_string": "mp4a.40.2", "sample_rate": 44100, "channels": 2})
+            serde_json::json!({"codec": "AAC", "codec_string": "mp4a.40.2", "sample_rate_hz": 44100, "channels": 2})
         );
         assert_eq!(json["encoder"], "Lavf59[2J", "no control characters");
-        assert_eq!(json["publisher"], serde_json::json!({"id": 7, "address": "192.0.2.1:5"}));
-        assert_eq!(json["uptime_ms"], 60_000);
+        assert_eq!(
+            json["publisher"],
+            serde_json::json!({"id": 7, "peer": "192.0.2.1:5", "client": "OBS/30"})
+        );
+        assert_eq!((&json["duration_ms"], &json["started_at"]), (&60_000.into(), &"0 ms".into()));
     }
 
     #[test]
@@ -296,7 +307,7 @@ mod tests {
             let stream = of(with(metadata), None);
             let (video, audio) = (stream.video.unwrap(), stream.audio.unwrap());
             assert_eq!((video.width, video.height, video.fps), (Some(1918), Some(1078), Some(29.97)));
-            assert_eq!((audio.sample_rate, audio.channels), (Some(48_000), Some(1)));
+            assert_eq!((audio.sample_rate_hz, audio.channels), (Some(48_000), Some(1)));
         }
         // The header has the wrong frame rate, and the metadata the right one.
         assert_eq!(
@@ -305,14 +316,14 @@ mod tests {
         );
         // G.711 has no sequence header; its frames have the values.
         let plain = Facts { audio: Some(Bytes::from_static(b"\x72\xd5")), audio_header: None, ..facts() };
-        assert_eq!(of(plain, None).audio.unwrap().sample_rate, Some(8_000));
+        assert_eq!(of(plain, None).audio.unwrap().sample_rate_hz, Some(8_000));
     }
 
     #[test]
     fn a_value_that_was_not_sent_is_null() {
         let stream = of(Facts::default(), None);
         assert!(stream.video.is_none() && stream.audio.is_none() && stream.encoder.is_none());
-        assert_eq!(stream.uptime_ms, None);
+        assert_eq!((stream.duration_ms, stream.started_at), (None, None));
         let odd =
             metadata(&[("width", (-1.0).into()), ("height", f64::NAN.into()), ("framerate", 1e9.into())]);
         let video = of(Facts { metadata: odd, ..facts() }, None).video.unwrap();
@@ -339,7 +350,7 @@ mod tests {
         assert_eq!((video.codec.as_str(), video.codec_string.as_deref()), ("HEVC", Some("hvc1.1.6.L93.B0")));
         let audio = stream.audio.unwrap();
         assert_eq!(
-            (audio.codec.as_str(), audio.sample_rate, audio.channels),
+            (audio.codec.as_str(), audio.sample_rate_hz, audio.channels),
             ("Opus", Some(48_000), Some(2))
         );
     }

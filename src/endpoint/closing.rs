@@ -57,26 +57,26 @@ impl<I: Io> Endpoint<I> {
         }
         let connection = self.connections.remove(key);
         self.account.forget(connection.counted, self.connections.len());
-        let Connection { id, peer, socket, reason, bytes_in, bytes_out, opened_ms, has_played, .. } =
-            connection;
+        let Connection { id, peer, socket, reason, opened_ms, has_played, .. } = connection;
+        let (received_bytes, sent_bytes) = (connection.bytes_in, connection.bytes_out);
         self.io.close(socket);
         let reason = reason.unwrap_or_else(Reason::peer_closed);
         self.counts.ends[reason.kind.index()] += 1;
         let duration_ms = self.now.ms.saturating_sub(opened_ms);
-        let text = reason.to_string();
+        let (label, detail) = (reason.kind.label(), reason.detail());
         let kind = match reason.kind {
             ReasonKind::Violation => LineKind::Violation,
             _ => LineKind::Closed,
         };
-        let is_silent = bytes_in == 0 && !has_played;
+        let is_silent = received_bytes == 0 && !has_played;
         if is_silent && matches!(reason.kind, ReasonKind::PeerClosed | ReasonKind::Socket) {
             // The health check of a load balancer or a monitoring system: every few seconds, for ever.
-            tracing::debug!(id, %peer, reason = text, bytes_in, bytes_out, duration_ms, "closed");
+            tracing::debug!(id, %peer, reason = label, detail, received_bytes, sent_bytes, duration_ms, "closed");
         } else if !self.shared.may_log(kind, peer, self.now.ms) {
         } else if kind == LineKind::Violation {
-            tracing::warn!(id, %peer, reason = text, bytes_in, bytes_out, duration_ms, "closed: protocol violation");
+            tracing::warn!(id, %peer, reason = label, detail, received_bytes, sent_bytes, duration_ms, "closed: protocol violation");
         } else {
-            tracing::info!(id, %peer, reason = text, bytes_in, bytes_out, duration_ms, "closed");
+            tracing::info!(id, %peer, reason = label, detail, received_bytes, sent_bytes, duration_ms, "closed");
         }
     }
 
@@ -106,10 +106,10 @@ impl<I: Io> Endpoint<I> {
     fn release(&mut self, key: usize) {
         let connection = &mut self.connections[key];
         connection.asked = None;
-        let reason = connection.reason.as_ref().map(Reason::to_string).unwrap_or_default();
+        let reason = connection.reason.clone().unwrap_or_else(Reason::peer_closed);
         let all: Vec<_> = connection.publishing.iter().map(|it| it.message_stream_id).collect();
         for message_stream_id in all {
-            self.unpublish(key, message_stream_id, &reason);
+            self.unpublish(key, message_stream_id, reason.clone());
         }
         self.connections[key].session.drop_input();
         self.recount(key);

@@ -60,7 +60,9 @@ impl<I: Io> Endpoint<I> {
             Output::Connect(request) => self.asks_to_connect(key, *request),
             Output::Publish(request) => self.asks_to_publish(key, request),
             Output::Play(request) => self.asks_to_play(key, request),
-            Output::Unpublish { message_stream_id } => self.unpublish(key, message_stream_id, "unpublished"),
+            Output::Unpublish { message_stream_id } => {
+                self.unpublish(key, message_stream_id, ReasonKind::Stopped.into());
+            }
             Output::StopPlay => self.leave_stream(key),
             Output::Pause(is_paused) => player.into_iter().for_each(|it| self.hub.pause(it, is_paused)),
             Output::ReceiveAudio(wants) => {

@@ -55,7 +55,7 @@ pub use self::{
     protocol::Protocol,
     pulse::Stalled,
     reason::{Reason, ReasonKind},
-    shared::{EventSink, Shared},
+    shared::{EventSink, KnownPublisher, Shared},
     still::key_frame,
     transport::{SendBuffer, Spoken, TransportKind},
 };

@@ -5,7 +5,7 @@ use super::{
     core::Endpoint,
     io::Io,
     log_limits::LineKind,
-    reason::{Reason, ReasonKind},
+    reason::ReasonKind,
     report::RelayEvent,
 };
 use crate::{fanout::Ended, stream::Start};
@@ -25,7 +25,10 @@ impl<I: Io> Endpoint<I> {
         if self.shared.may_log(LineKind::Playing, peer, self.now.ms) {
             tracing::info!(id, %peer, stream = &*name, protocol = protocol.name(), core = self.core, is_live, client, "playing");
         }
-        self.shared.notify(|| RelayEvent::Playing { id, peer, stream: name.to_string(), protocol });
+        self.shared.notify(|| {
+            let (client, stream) = (connection.client.clone(), name.to_string());
+            RelayEvent::Playing { id, peer, client, stream, protocol }
+        });
         let since_ms = self.now.ms;
         connection.has_played = true;
         connection.playing = Some(Playing { key: player, name, since_ms, bytes_out_before: bytes_out });
@@ -41,16 +44,17 @@ impl<I: Io> Endpoint<I> {
         }
         self.hub.leave(playing.key);
         let (id, peer) = (connection.id, connection.peer);
-        let bytes = connection.bytes_out - playing.bytes_out_before;
+        let sent_bytes = connection.bytes_out - playing.bytes_out_before;
+        let reason = connection.reason.clone().unwrap_or(ReasonKind::Stopped.into());
         let duration_ms = self.now.ms - playing.since_ms;
         if self.shared.may_log(LineKind::PlayEnded, peer, self.now.ms) {
-            tracing::info!(id, %peer, stream = &*playing.name, bytes, duration_ms, "play ended");
+            let (stream, label, detail) = (&*playing.name, reason.kind.label(), reason.detail());
+            tracing::info!(id, %peer, stream, reason = label, detail, sent_bytes, duration_ms, "play ended");
         }
         let protocol = connection.session.protocol();
         self.shared.notify(|| {
-            let reason = connection.reason.as_ref().map(Reason::to_string);
-            let stream = playing.name.into_string();
-            RelayEvent::PlayEnded { id, peer, stream, protocol, reason, duration_ms }
+            let (client, stream) = (connection.client.clone(), playing.name.into_string());
+            RelayEvent::PlayEnded { id, peer, client, stream, protocol, reason, duration_ms }
         });
     }
 

@@ -9,6 +9,7 @@ use super::{
     notify::Pending,
     reason::{Reason, ReasonKind},
     report::RelayEvent,
+    shared::KnownPublisher,
 };
 use crate::{
     config,
@@ -111,7 +112,7 @@ impl<I: Io> Endpoint<I> {
         connection.session.end_publish(message_stream_id, code, description);
         let asks = connection.asked.as_ref().is_some_and(|asked| !asked.publishes_on(message_stream_id));
         if asks || connection.publishing.len() > 1 || connection.playing.is_some() {
-            self.unpublish(key, message_stream_id, &reason.to_string());
+            self.unpublish(key, message_stream_id, reason);
         } else {
             self.finish_after_session(key, reason);
         }
@@ -161,7 +162,7 @@ impl<I: Io> Endpoint<I> {
                 return self.refuse_taken_name(key, message_stream_id);
             }
             if self.shared.may_log(LineKind::Takeover, peer, self.now.ms) {
-                tracing::info!(id, %peer, stream = name, silent_ms, "publisher takes over the name");
+                tracing::info!(id, %peer, stream = name, idle_ms = silent_ms, "publisher takes over the name");
             }
             self.shared.registry().evict(&name, self.connection_id(key));
         }
@@ -183,12 +184,16 @@ impl<I: Io> Endpoint<I> {
             tracing::info!(id, %peer, stream = name, core = self.core, client, "publishing");
         }
         self.counts.publishers += 1;
-        self.shared.publisher_came(id, peer);
+        let publisher = KnownPublisher { peer, client: connection.client.clone() };
+        self.shared.publisher_came(id, publisher);
         if !was_publishing {
             self.publishers.push((key, id));
         }
         self.answer_publish(key, message_stream_id, Answer::Allow);
-        self.shared.notify(|| RelayEvent::Published { id, peer, stream: name });
+        self.shared.notify(|| {
+            let client = self.connections[key].client.clone();
+            RelayEvent::Publishing { id, peer, client, stream: name }
+        });
         Ok(())
     }
 
@@ -288,7 +293,7 @@ impl<I: Io> Endpoint<I> {
     }
 
     /// The connection publishes this stream no longer, or asks for it no longer.
-    pub(super) fn unpublish(&mut self, key: usize, message_stream_id: MessageStreamId, reason: &str) {
+    pub(super) fn unpublish(&mut self, key: usize, message_stream_id: MessageStreamId, reason: Reason) {
         let now_ms = self.now.ms;
         let connection = &mut self.connections[key];
         connection.asked.take_if(|asked| asked.publishes_on(message_stream_id));
@@ -313,14 +318,12 @@ impl<I: Io> Endpoint<I> {
         self.counts.publishers -= 1;
         let duration_ms = now_ms - since_ms;
         if self.shared.may_log(LineKind::PublishEnded, peer, now_ms) {
-            tracing::info!(id, %peer, stream, reason, bytes, frames, duration_ms, "publish ended");
+            let (label, detail) = (reason.kind.label(), reason.detail());
+            tracing::info!(id, %peer, stream, reason = label, detail, received_bytes = bytes, received_frames = frames, duration_ms, "publish ended");
         }
-        self.shared.notify(|| RelayEvent::Unpublished {
-            id,
-            peer,
-            stream,
-            reason: reason.to_owned(),
-            duration_ms,
+        self.shared.notify(|| {
+            let client = self.connections[key].client.clone();
+            RelayEvent::PublishEnded { id, peer, client, stream, reason, duration_ms }
         });
     }
 

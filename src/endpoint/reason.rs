@@ -1,10 +1,13 @@
-//! Why a connection ended: one list, whose entries are the label in metrics and the default text in the log.
+//! Why a connection, a publish or a play ended: one list. Its labels are the `reason` of metrics, events and log lines;
+//! the text, which may contain more, is their `detail`.
 
 use std::{borrow::Cow, fmt};
 
+use serde::{Serialize, Serializer, ser::SerializeStruct};
+
 use super::session::Violation;
 
-/// Why a connection ended.
+/// Why a connection, or what it did, ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reason {
     /// What metrics count it as.
@@ -22,7 +25,7 @@ macro_rules! reasons {
             /// Each of them, in the order of [`ReasonKind::index`].
             pub const ALL: [Self; [$($label),*].len()] = [$(Self::$kind),*];
 
-            /// Its label in metrics and in the API.
+            /// Its label in metrics, in the API and in the log.
             pub const fn label(self) -> &'static str {
                 match self { $(Self::$kind => $label,)* }
             }
@@ -39,6 +42,8 @@ reasons! {
     PeerClosed = "closed_by_peer", "closed by peer";
     /// The socket failed.
     Socket = "socket_error", "socket error";
+    /// The peer stopped to publish or to play; its connection goes on.
+    Stopped = "stopped_by_peer", "stopped by peer";
     /// The peer broke its protocol.
     Violation = "protocol_violation", "protocol violation";
     /// What the peer asked for was refused.
@@ -105,6 +110,26 @@ impl Reason {
     }
 }
 
+impl Reason {
+    /// The text, if it contains more than the label.
+    pub(super) fn detail(&self) -> Option<&str> {
+        let is_label = |text: &str| {
+            text.bytes().map(|byte| if byte == b' ' { b'_' } else { byte }).eq(self.kind.label().bytes())
+        };
+        Some(&*self.text).filter(|text| !is_label(text))
+    }
+}
+
+/// As fields of an event.
+impl Serialize for Reason {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut fields = serializer.serialize_struct("Reason", 2)?;
+        fields.serialize_field("reason", self.kind.label())?;
+        fields.serialize_field("detail", &self.text)?;
+        fields.end()
+    }
+}
+
 impl From<ReasonKind> for Reason {
     fn from(kind: ReasonKind) -> Self {
         Self::with(kind, kind.text())
@@ -122,6 +147,13 @@ mod tests {
     use std::collections::HashSet;
 
     use super::*;
+
+    #[test]
+    fn the_text_is_a_detail_if_it_contains_more_than_the_label() {
+        assert_eq!(Reason::peer_closed().detail(), None);
+        assert_eq!(Reason::from(ReasonKind::Kicked).detail(), Some("ended by the operator"));
+        assert_eq!(Reason::refused("no such app").detail(), Some("refused: no such app"));
+    }
 
     #[test]
     fn each_reason_has_a_label_of_its_own_at_its_index() {

@@ -5,7 +5,11 @@ use std::{net::SocketAddr, sync::Arc};
 
 use serde::Serialize;
 
-use super::{protocol::Protocol, reason::ReasonKind};
+use super::{
+    client_name::ClientName,
+    protocol::Protocol,
+    reason::{Reason, ReasonKind},
+};
 use crate::stream::{Facts, Form, Registry, Stream, Totals};
 
 /// Upper bounds of the buckets of [`CoreReport::lag_ms`], milliseconds; one more bucket is beyond them.
@@ -217,6 +221,8 @@ pub struct ConnectionReport {
     pub id: u64,
     /// Where it comes from.
     pub peer: SocketAddr,
+    /// Name and version of the client, as it says.
+    pub client: Option<ClientName>,
     /// The core that has it.
     pub core: usize,
     /// What it does.
@@ -225,7 +231,9 @@ pub struct ConnectionReport {
     pub protocol: Protocol,
     /// `app/name` of what it publishes or plays.
     pub stream: Option<String>,
-    /// Since it began to publish or play, or since it came; milliseconds.
+    /// When it began to publish or play, or when it came; milliseconds on the relay's clock.
+    pub since_ms: u64,
+    /// How long that is ago, milliseconds.
     pub duration_ms: u64,
     /// Bytes received.
     pub bytes_in: u64,
@@ -240,24 +248,29 @@ pub struct ConnectionReport {
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum RelayEvent {
     /// A publisher has its name.
-    Published {
+    Publishing {
         /// The connection.
         id: u64,
         /// Where it comes from.
         peer: SocketAddr,
+        /// Name and version of the client, as it says.
+        client: Option<ClientName>,
         /// `app/name`.
         stream: String,
     },
     /// A publisher is gone, or has stopped.
-    Unpublished {
+    PublishEnded {
         /// The connection.
         id: u64,
         /// Where it came from.
         peer: SocketAddr,
+        /// Name and version of the client, as it says.
+        client: Option<ClientName>,
         /// `app/name`.
         stream: String,
         /// Why.
-        reason: String,
+        #[serde(flatten)]
+        reason: Reason,
         /// How long it published, milliseconds.
         duration_ms: u64,
     },
@@ -267,6 +280,8 @@ pub enum RelayEvent {
         id: u64,
         /// Where it comes from.
         peer: SocketAddr,
+        /// Name and version of the client, as it says.
+        client: Option<ClientName>,
         /// `app/name`.
         stream: String,
         /// How it gets the stream.
@@ -278,12 +293,15 @@ pub enum RelayEvent {
         id: u64,
         /// Where it came from.
         peer: SocketAddr,
+        /// Name and version of the client, as it says.
+        client: Option<ClientName>,
         /// `app/name`.
         stream: String,
         /// How it gets the stream.
         protocol: Protocol,
-        /// Why, where the connection ends with it.
-        reason: Option<String>,
+        /// Why.
+        #[serde(flatten)]
+        reason: Reason,
         /// How long it played, milliseconds.
         duration_ms: u64,
     },
@@ -296,6 +314,20 @@ pub enum RelayEvent {
     },
     /// The relay is about to end.
     Draining,
+}
+
+impl RelayEvent {
+    /// Its kind, as in the field `event`.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Publishing { .. } => "publishing",
+            Self::PublishEnded { .. } => "publish_ended",
+            Self::Playing { .. } => "playing",
+            Self::PlayEnded { .. } => "play_ended",
+            Self::Refused { .. } => "refused",
+            Self::Draining => "draining",
+        }
+    }
 }
 
 #[cfg(test)]

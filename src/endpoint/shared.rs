@@ -13,6 +13,7 @@ use arc_swap::{ArcSwap, Guard};
 
 use super::{
     admission::{Admission, Entrance, Refusal, Ticket},
+    client_name::ClientName,
     log_limits::{LineKind, LogLimits, Summary},
     memory::Largest,
     pulse::{Pulse, Stalled},
@@ -45,11 +46,20 @@ pub struct Shared {
     events: Box<dyn EventSink>,
     reports: Box<[ArcSwap<CoreReport>]>,
     pulses: Box<[Pulse]>,
-    /// Where each publisher comes from, by the number of its connection, from the time it has its name until it stops.
-    publishers: papaya::HashMap<u64, SocketAddr>,
+    /// Each publisher by the number of its connection, from the time it has its name until it stops.
+    publishers: papaya::HashMap<u64, KnownPublisher>,
     /// Players over HTTP that each core has been handed since the start.
     handed: Box<[AtomicU64]>,
     is_draining: AtomicBool,
+}
+
+/// Where a publisher comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KnownPublisher {
+    /// Its address.
+    pub peer: SocketAddr,
+    /// Name and version of the client, as it says.
+    pub client: Option<ClientName>,
 }
 
 /// Where events go.
@@ -203,8 +213,8 @@ impl Shared {
     }
 
     /// A publisher has its name.
-    pub(super) fn publisher_came(&self, connection_id: u64, peer: SocketAddr) {
-        self.publishers.pin().insert(connection_id, peer);
+    pub(super) fn publisher_came(&self, connection_id: u64, publisher: KnownPublisher) {
+        self.publishers.pin().insert(connection_id, publisher);
     }
 
     /// It publishes nothing any longer.
@@ -213,8 +223,8 @@ impl Shared {
     }
 
     /// Where the publisher with this connection comes from.
-    pub fn publisher_address(&self, connection_id: u64) -> Option<SocketAddr> {
-        self.publishers.pin().get(&connection_id).copied()
+    pub fn publisher(&self, connection_id: u64) -> Option<KnownPublisher> {
+        self.publishers.pin().get(&connection_id).cloned()
     }
 
     /// A core publishes its report.

@@ -136,10 +136,12 @@ impl<I: Io> Endpoint<I> {
         ConnectionReport {
             id: connection.id,
             peer: connection.peer,
+            client: connection.client.clone(),
             core: self.core,
             role: connection.role(),
             protocol: connection.session.protocol(),
             stream,
+            since_ms,
             duration_ms: self.now.ms.saturating_sub(since_ms),
             bytes_in: connection.bytes_in,
             bytes_out: connection.bytes_out,

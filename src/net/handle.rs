@@ -18,7 +18,8 @@ use crate::{
     access::{Question, Verdict},
     config::Config,
     endpoint::{
-        EventSink, HttpPlayer, LineKind, Mail, Mailboxes, Refusal, Reply, Shared, Stalled, Ticket,
+        EventSink, HttpPlayer, KnownPublisher, LineKind, Mail, Mailboxes, Refusal, Reply, Shared, Stalled,
+        Ticket,
         report::{ConnectionReport, ConnectionRole, CoreReport, RelayEvent, StreamReport},
     },
     logging,
@@ -174,9 +175,9 @@ impl Handle {
         self.shared.stalled()
     }
 
-    /// Where the publisher with this connection comes from.
-    pub fn publisher_address(&self, connection_id: u64) -> Option<SocketAddr> {
-        self.shared.publisher_address(connection_id)
+    /// The publisher with this connection: where it comes from, and what it is.
+    pub fn publisher(&self, connection_id: u64) -> Option<KnownPublisher> {
+        self.shared.publisher(connection_id)
     }
 
     /// All connections, as their cores see them; those of HTTP that play nothing are not among them.

@@ -157,7 +157,7 @@ fn what_happens_to_streams_and_players_is_an_event_each() {
     world.settle();
     let all = events(&world);
     let [
-        RelayEvent::Published { id: first, .. },
+        RelayEvent::Publishing { id: first, .. },
         RelayEvent::Playing { id: second, protocol, .. },
         rest @ ..,
     ] = all.as_slice()
@@ -166,14 +166,14 @@ fn what_happens_to_streams_and_players_is_an_event_each() {
     };
     assert_eq!(*protocol, Protocol::Rtmp);
     let [
-        RelayEvent::PlayEnded { id: player, reason: Some(reason), duration_ms: 500, .. },
-        RelayEvent::Unpublished { id: publisher, duration_ms: 1_500, stream, .. },
+        RelayEvent::PlayEnded { id: player, reason, duration_ms: 500, .. },
+        RelayEvent::PublishEnded { id: publisher, duration_ms: 1_500, stream, .. },
     ] = rest
     else {
         panic!("{rest:?}")
     };
     assert_eq!((first, second, stream.as_str()), (publisher, player, "live/a"));
-    assert_eq!(reason, "closed by peer");
+    assert_eq!(reason.kind, ReasonKind::PeerClosed);
 }
 
 #[test]

@@ -122,7 +122,7 @@ fn a_second_play_takes_the_place_of_the_first() {
         .filter_map(|event| match event {
             RelayEvent::Playing { stream, .. } => Some(("began", stream)),
             RelayEvent::PlayEnded { stream, reason, .. } => {
-                assert_eq!(reason, None, "its connection goes on");
+                assert_eq!(reason.kind, ReasonKind::Stopped, "its connection goes on");
                 Some(("ended", stream))
             }
             _ => None,

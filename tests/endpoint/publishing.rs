@@ -36,8 +36,8 @@ fn asks(world: &mut World, core: usize) -> Peer {
 /// Whose stream `live/a` is, by the events.
 fn publishers(world: &World) -> Vec<(&'static str, u16)> {
     let publishers = events(world).into_iter().filter_map(|event| match event {
-        RelayEvent::Published { peer, .. } => Some(("came", peer.port())),
-        RelayEvent::Unpublished { peer, .. } => Some(("went", peer.port())),
+        RelayEvent::Publishing { peer, .. } => Some(("came", peer.port())),
+        RelayEvent::PublishEnded { peer, .. } => Some(("went", peer.port())),
         _ => None,
     });
     publishers.collect()
@@ -366,13 +366,13 @@ fn a_publisher_that_sent_nothing_has_shown_no_stream_to_wait_for() {
 fn where_a_publisher_comes_from_is_known_until_it_publishes_nothing_any_longer() {
     let mut world = World::new(Config::default());
     let mut publisher = world.publisher(0, "a");
-    let Some(RelayEvent::Published { id, peer, .. }) = events(&world).into_iter().next() else {
+    let Some(RelayEvent::Publishing { id, peer, .. }) = events(&world).into_iter().next() else {
         panic!("it publishes")
     };
-    assert_eq!(world.shared.publisher_address(id), Some(peer));
+    assert_eq!(world.shared.publisher(id).map(|it| it.peer), Some(peer));
     publisher.client.stop();
     world.talk(&mut publisher);
-    assert_eq!(world.shared.publisher_address(id), None);
+    assert_eq!(world.shared.publisher(id), None);
 }
 
 /// A connection that publishes `live/a` and `live/b`, on message streams 1 and 2.

@@ -71,7 +71,7 @@ fn client(world: &mut World, action: Action) -> Peer {
 /// What the events say that was published or played.
 fn begun(world: &World) -> Vec<String> {
     let begun = events(world).into_iter().filter_map(|event| match event {
-        RelayEvent::Published { stream, .. } | RelayEvent::Playing { stream, .. } => Some(stream),
+        RelayEvent::Publishing { stream, .. } | RelayEvent::Playing { stream, .. } => Some(stream),
         _ => None,
     });
     begun.collect()

@@ -2,7 +2,7 @@
 
 use fanfare::rtmp::client::Role;
 
-use crate::peer::{Http, Rtmp, ask_with, bearer, get, json_when};
+use crate::peer::{Http, Response, Rtmp, ask_with, bearer, get, json_when};
 use crate::support::{Relay, SOON, Signal, eventually};
 
 #[test]
@@ -81,7 +81,7 @@ fn a_stream_exists_from_publish_to_unpublish() {
 }
 
 #[test]
-fn missing_resources_and_invalid_requests_are_refused_with_a_reason_in_json() {
+fn missing_resources_and_invalid_requests_are_refused_with_a_problem() {
     let relay = Relay::start("");
     for (method, path, status) in [
         ("GET", "/nothing", 404),
@@ -98,14 +98,92 @@ fn missing_resources_and_invalid_requests_are_refused_with_a_reason_in_json() {
         ("DELETE", "/api/v1/players/many", 400),
         ("DELETE", "/api/v1/players/7777", 404),
         ("DELETE", "/api/v1/publishers/7777", 404),
+        ("GET", "/api/v1/nothing?limit=7", 404),
+        ("GET", "/api/v1/players/7?limit=7", 405),
+        ("DELETE", "/api/v1/streams?limit=7", 405),
         ("POST", "/api/v1/streams", 405),
         ("PUT", "/", 405),
     ] {
         let answer = ask_with(&relay, method, path, &bearer(&relay.token()));
         assert_eq!(answer.status, status, "{method} {path}");
-        assert!(!answer.json()["error"].as_str().unwrap().is_empty(), "{method} {path}");
+        expect_problem(&answer);
         assert_eq!(answer.header("allow").is_empty(), status != 405, "{method} {path}: {answer:?}");
     }
+}
+
+/// Each path of the API, with the parameters that it takes.
+const PARAMETERS: [(&str, &str, &[&str]); 15] = [
+    ("GET", "/metrics", &[]),
+    ("GET", "/api/v1/openapi.yaml", &[]),
+    ("GET", "/api/v1/summary", &[]),
+    ("GET", "/api/v1/cores", &[]),
+    ("GET", "/api/v1/history", &[]),
+    ("GET", "/api/v1/config", &[]),
+    ("GET", "/api/v1/events", &[]),
+    ("GET", "/api/v1/events/past", &["after=1-1"]),
+    ("GET", "/api/v1/streams", &["limit=7", "after=live%2Fa"]),
+    ("GET", "/api/v1/streams/live/a", &[]),
+    ("GET", "/api/v1/streams/live/a/still.flv", &[]),
+    ("GET", "/api/v1/players", &["stream=live%2Fa", "limit=7", "offset=0", "after=7"]),
+    ("GET", "/api/v1/publishers", &[]),
+    ("DELETE", "/api/v1/players/7777", &[]),
+    ("DELETE", "/api/v1/publishers/7777", &["stream=live%2Fa"]),
+];
+
+#[test]
+fn each_path_of_the_api_takes_its_own_parameters_once_and_no_others() {
+    let documented = include_str!("../../docs/openapi.yaml");
+    let paths =
+        documented.lines().filter(|line| line.starts_with("  /metrics") || line.starts_with("  /api/"));
+    assert_eq!(paths.count(), PARAMETERS.len(), "each path is in the table");
+    let relay = Relay::start("");
+    let _publisher = Rtmp::publishing(&relay, "live/a");
+    eventually("a key frame has come", SOON, || {
+        (get(&relay, "/api/v1/streams/live/a/still.flv").status == 200).then_some(())
+    });
+    let token = format!("token={}", relay.token());
+    let ask = |method: &str, path: &str, query: &str| {
+        let mut http = Http::connect(relay.http_address());
+        http.say(&format!("{method} {path}?{token}{query} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"));
+        // The response of the events does not end.
+        if query.is_empty() && path.ends_with("/events") { http.head() } else { http.response() }
+    };
+    for (method, path, own) in PARAMETERS {
+        let found = if method == "DELETE" { 404 } else { 200 };
+        let all: String = own.iter().map(|parameter| format!("&{parameter}")).collect();
+        assert_eq!(ask(method, path, &all).status, found, "{method} {path}?{all}");
+        let others = ["limit=7", "offset=0", "after=7", "stream=live%2Fa", "name=x", "Limit=7"];
+        let others = others.iter().filter(|other| {
+            let name = other.split('=').next().unwrap();
+            own.iter().all(|own| !own.starts_with(&format!("{name}=")))
+        });
+        for other in others {
+            let refused = ask(method, path, &format!("{all}&{other}"));
+            assert_eq!(refused.status, 400, "{method} {path}?{other}");
+            let (name, _) = other.split_once('=').unwrap();
+            let detail = expect_problem(&refused);
+            assert!(detail.contains(&format!("unknown parameter `{name}`")), "{method} {path}: {detail}");
+        }
+        for twice in own.iter().copied().chain([&*token]) {
+            let refused = ask(method, path, &format!("{all}&{twice}"));
+            let name = twice.split('=').next().unwrap();
+            let detail = expect_problem(&refused);
+            assert!(refused.status == 400 && detail.contains(&format!("`{name}` is given more")), "{detail}");
+        }
+    }
+}
+
+/// The detail of a problem, whose other fields are as they have to be.
+fn expect_problem(answer: &Response) -> String {
+    assert_eq!(answer.header("content-type"), "application/problem+json", "{answer:?}");
+    let problem = answer.json();
+    let fields: Vec<_> = problem.as_object().unwrap().keys().map(String::as_str).collect();
+    assert_eq!(fields, ["detail", "status", "title", "type"]);
+    assert_eq!((&problem["type"], &problem["status"]), (&"about:blank".into(), &answer.status.into()));
+    assert!(!problem["title"].as_str().unwrap().is_empty(), "{problem}");
+    let detail = problem["detail"].as_str().unwrap();
+    assert!(!detail.is_empty(), "{problem}");
+    detail.to_owned()
 }
 
 #[test]
@@ -151,7 +229,8 @@ fn options_list_the_methods_of_a_path() {
 fn the_configuration_is_served_without_secrets() {
     let relay = Relay::start("api.token = 'one-of-our-secrets'\nplay.max_lag = '7s'");
     let answer = ask_with(&relay, "GET", "/api/v1/config", &bearer("one-of-our-secrets"));
-    let config = answer.json();
+    assert_eq!(answer.json()["restart_needed"], serde_json::json!([]));
+    let config = answer.json()["config"].take();
     assert_eq!((&config["api"]["token"], &config["play"]["max_lag"]), (&"***".into(), &"7s".into()));
     assert!(!answer.text().contains("secrets"));
     assert!(!relay.log().join("\n").contains("secrets"));
@@ -162,7 +241,7 @@ fn history_grows_by_one_sample_per_second() {
     let relay = Relay::start("");
     let history = json_when(&relay, "/api/v1/history", |json| json["samples"].as_array().unwrap().len() >= 3);
     assert_eq!(history["interval_ms"], 1000);
-    let at = |index: usize| history["samples"][index]["at_ms"].as_u64().unwrap();
+    let at = |index: usize| history["samples"][index]["uptime_ms"].as_u64().unwrap();
     assert!((at(1) - at(0)).abs_diff(1_000) < 500, "{history}");
 }
 
@@ -266,7 +345,7 @@ fn past_events_come_first_and_then_events_as_they_happen() {
     let head = first.head();
     assert_eq!((head.header("content-type"), head.header("x-accel-buffering")), ("text/event-stream", "no"));
     let (id, event) = next_event(&mut first);
-    assert_eq!((&event["event"], &event["stream"]), (&"published".into(), &"live/a".into()));
+    assert_eq!((&event["event"], &event["stream"]), (&"publishing".into(), &"live/a".into()));
     let _second = Rtmp::publishing(&relay, "live/b");
     let (next, event) = next_event(&mut first);
     assert_eq!((number(&next), &event["stream"]), (number(&id) + 1, &"live/b".into()));
@@ -288,11 +367,14 @@ fn number(id: &str) -> u64 {
 
 /// The id and the data of the next event.
 fn next_event(http: &mut Http) -> (String, serde_json::Value) {
-    http.until(b"id: ");
-    let id = String::from_utf8(http.until(b"\n")).unwrap();
-    http.until(b"data: ");
-    let data = http.until(b"\n");
-    (id.trim().to_owned(), serde_json::from_slice(&data).unwrap())
+    let event = String::from_utf8(http.until(b"\n\n")).unwrap();
+    let field = |name: &str| {
+        let value = event.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
+        value.unwrap_or_else(|| panic!("no {name} in {event}"))
+    };
+    let data: serde_json::Value = serde_json::from_str(field("data")).unwrap();
+    assert_eq!(data["event"], field("event"), "the names are the same");
+    (field("id").to_owned(), data)
 }
 
 #[test]

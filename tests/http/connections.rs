@@ -71,7 +71,8 @@ fn one_connection_over_the_limit_is_refused_until_another_one_ends() {
     }
     let refused = get(&relay, "/healthz");
     assert_eq!(refused.status, 503);
-    assert_eq!(refused.json()["error"], "limits.connections is reached");
+    assert_eq!(refused.header("content-type"), "application/problem+json");
+    assert_eq!(refused.json()["detail"], "limits.connections is reached");
     relay.wait_for_log(&["refused", "limits.connections "]);
     // Publishers and players count as well.
     let mut rtmp = Http::connect(relay.address());

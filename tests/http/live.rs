@@ -25,7 +25,7 @@ fn an_unpublished_stream_or_an_invalid_path_is_refused_with_a_reason() {
     ] {
         let answer = get(&relay, path);
         assert_eq!(answer.status, status, "{path}");
-        assert!(answer.json()["error"].is_string());
+        assert!(answer.json()["detail"].is_string());
         assert_eq!(answer.header("access-control-allow-origin"), "*", "a page can read the reason");
     }
     let body = ask_with(&relay, "GET", "/live/a.flv", "Content-Length: 5\r\n");
@@ -40,7 +40,7 @@ fn an_invalid_start_is_refused_with_the_same_message_over_http_and_rtmp() {
     let over_http = get(&relay, "/live/a.flv?start=nonsense");
     assert_eq!(over_http.status, 400);
     let message = "start must be keyframe or live".to_owned();
-    assert_eq!(over_http.json()["error"], message);
+    assert_eq!(over_http.json()["detail"], message);
     let over_rtmp = Rtmp::refusal(&relay, Role::Play, "live/a?start=nonsense");
     assert_eq!(over_rtmp, ("NetStream.Play.Failed".to_owned(), message));
     // Players that seek in files append this.
@@ -227,7 +227,7 @@ fn a_client_that_closes_its_sending_side_still_gets_its_stream() {
         drop(http);
         // When the next frames are sent, the relay notices that it has disconnected.
         publisher.until(&relay, "/api/v1/players", |json| json["total"] == 0);
-        relay.wait_for_log(&["closed", "closed by peer"]);
+        relay.wait_for_log(&["closed", "closed_by_peer"]);
     }
     let mut http = Http::connect(relay.http_address());
     http.say("GET /live/a.flv HTTP/1.1\r\nHost: x\r\nUser-Agent: x\r\n\r\n");
@@ -391,7 +391,7 @@ fn a_player_over_http_is_counted_and_can_be_disconnected_like_any_other() {
     let list = json_when(&relay, "/api/v1/players", |json| json["total"] == 1);
     let player = &list["players"][0];
     assert_eq!((&player["protocol"], &player["stream"]), (&"http_flv".into(), &"live/a".into()));
-    assert_eq!(player["address"], http.socket.local_addr().unwrap().to_string());
+    assert_eq!(player["peer"], http.socket.local_addr().unwrap().to_string());
     let path = format!("/api/v1/players/{}", player["id"]);
     assert_eq!(ask_with(&relay, "DELETE", &path, &bearer(&relay.token())).status, 204);
     http.until_closed();
@@ -429,7 +429,7 @@ fn size_rate_and_channels_follow_the_sequence_headers_also_after_a_change() {
         (&stream["video"]["height"], &stream["video"]["codec_string"]),
         (&1078.into(), &"avc1.640028".into())
     );
-    assert_eq!(stream["audio"]["sample_rate"], 48_000);
+    assert_eq!(stream["audio"]["sample_rate_hz"], 48_000);
     assert_eq!((&stream["video_tracks"], &stream["audio_tracks"]), (&1.into(), &1.into()));
 }
 
@@ -450,7 +450,7 @@ fn the_fields_of_a_stream_match_what_its_encoder_sends() {
     let relay = Relay::start("");
     let mut publisher = Rtmp::publishing(&relay, "live/a");
     let stream = publisher.until(&relay, "/api/v1/streams/live/a", |json| {
-        json["frames_in"].as_u64() >= Some(8) && json["kbps"].as_u64() > Some(0)
+        json["received_frames"].as_u64() >= Some(8) && json["received_kbps"].as_u64() > Some(0)
     });
     assert_eq!(stream["video"]["codec_string"], "avc1.64001F");
     assert_eq!(stream["video"]["width"], 1280);

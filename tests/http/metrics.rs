@@ -258,7 +258,7 @@ fn every_metric_that_the_dashboard_and_the_alerts_use_exists() {
     let _player = Rtmp::started(&relay, Role::Play, "live/a");
     // Until rates and intervals have two samples.
     publisher.until(&relay, "/api/v1/streams/live/a", |json| {
-        json["video"]["key_frame_interval_ms"].is_u64() && json["kbps"].as_u64() > Some(0)
+        json["video"]["key_frame_interval_ms"].is_u64() && json["received_kbps"].as_u64() > Some(0)
     });
     let text = get_with_token(&relay, "/metrics").text();
     let served: BTreeSet<String> =

@@ -27,7 +27,7 @@ fn without_a_token_a_client_sees_no_addresses_and_changes_nothing() {
     let _player = Rtmp::started(&relay, Role::Play, "live/a");
     let list = json_when(&relay, "/api/v1/players", |json| json["total"] == 1);
     let publishers = get_with_token(&relay, "/api/v1/publishers").json();
-    let addresses = [&list["players"][0]["address"], &publishers["publishers"][0]["address"]]
+    let addresses = [&list["players"][0]["peer"], &publishers["publishers"][0]["peer"]]
         .map(|address| address.as_str().unwrap().to_owned());
     wait_for_still(&relay);
     for path in WATCHING.iter().chain(&COUNTING) {
@@ -37,9 +37,9 @@ fn without_a_token_a_client_sees_no_addresses_and_changes_nothing() {
         assert!(addresses.iter().all(|address| !text.contains(address)), "{path}: {text}");
     }
     let stream = get(&relay, "/api/v1/streams/live/a").json();
-    assert!(stream["publisher"]["id"].is_u64() && stream["publisher"]["address"].is_null(), "{stream}");
+    assert!(stream["publisher"]["id"].is_u64() && stream["publisher"]["peer"].is_null(), "{stream}");
     let stream = get_with_token(&relay, "/api/v1/streams/live/a").json();
-    assert_eq!(stream["publisher"]["address"], addresses[1]);
+    assert_eq!(stream["publisher"]["peer"], addresses[1]);
     for path in READING {
         expect_unauthorized(path, &get(&relay, path));
     }
@@ -123,8 +123,13 @@ fn only_the_token_for_writing_disconnects_publishers() {
         list["publishers"][0]["id"].as_u64()
     });
     let path = format!("/api/v1/publishers/{id}");
-    for headers in ["", &bearer("read-token"), &bearer("act-tokem")] {
+    for headers in ["", &bearer("act-tokem")] {
         expect_unauthorized(&path, &ask_with(&relay, "DELETE", &path, headers));
+    }
+    for path in [&path, "/api/v1/publishers/7777", "/api/v1/players/7777"] {
+        let refused = ask_with(&relay, "DELETE", path, &bearer("read-token"));
+        assert_eq!((refused.status, refused.header("www-authenticate")), (403, ""), "{path}: {refused:?}");
+        assert!(refused.json()["detail"].as_str().unwrap().contains("may only read"), "{refused:?}");
     }
     let token = bearer("write-token");
     let as_player = format!("/api/v1/players/{id}");
@@ -172,7 +177,7 @@ fn with_a_separate_api_address_the_other_addresses_serve_only_what_viewers_need(
             assert!(!String::from_utf8_lossy(&answer.body).contains(&relay.own_api_address().to_string()));
         }
         let stream = ask_with(&relay, "GET", "/api/v1/streams/live/a", token).json();
-        assert!(stream["publisher"]["address"].is_null(), "{stream}");
+        assert!(stream["publisher"]["peer"].is_null(), "{stream}");
         let summary = ask_with(&relay, "GET", "/api/v1/summary", token).json();
         assert_eq!((&summary["has_api"], &summary["may_read"]), (&false.into(), &false.into()));
     }
@@ -236,7 +241,7 @@ fn wait_for_still(relay: &Relay) {
 
 fn expect_unauthorized(path: &str, answer: &Response) {
     assert_eq!((answer.status, answer.header("www-authenticate")), (401, "Bearer"), "{path}");
-    assert!(answer.json()["error"].as_str().unwrap().contains("token"), "{path}");
+    assert!(answer.json()["detail"].as_str().unwrap().contains("token"), "{path}");
 }
 
 /// As haproxy in TCP mode, stunnel or `ssh -L`: passes bytes on and adds none.

@@ -78,7 +78,7 @@ fn a_handshake_that_breaks_off_is_logged_as_closed_by_peer() {
     for len in [0, 1, 100, 1536, 1537, 1538, 3000, 3073] {
         let peer = send_and_wait_for_close(&relay, &handshake()[..len]);
         let line = closing_line(&relay, peer);
-        assert!(line.contains("closed by peer") && !line.contains("violation"), "{line}");
+        assert!(line.contains("closed_by_peer") && !line.contains("violation"), "{line}");
         bystanders.go_on();
     }
     assert!(relay.open_sockets() <= files, "closed connections left files open");

@@ -17,7 +17,6 @@ use fanfare::{
 use super::{
     ledger::{Place, Sent, audio_header, video_header},
     pipe::{End, NEVER, Pipe},
-    player::kind_of,
     stage::{SLACK_US, SWEEP_US, Stage},
 };
 
@@ -447,19 +446,19 @@ impl Line {
     }
 
     /// Whether this reason for the end of its stream is one.
-    pub fn check_end(&self, stage: &mut Stage, reason: &str) {
+    pub fn check_end(&self, stage: &mut Stage, reason: ReasonKind) {
         let fair_us = stage.fair_us();
         let has_gone = self.pipe.end.is_some();
-        let is_right = match kind_of(reason) {
-            Some(ReasonKind::PeerClosed) => has_gone,
-            Some(ReasonKind::PublisherTimeout) => {
+        let is_right = match reason {
+            ReasonKind::PeerClosed => has_gone,
+            ReasonKind::PublisherTimeout => {
                 let dead_us = self.dead_since_us.map_or(0, |since_us| fair_us - since_us);
                 dead_us.max(self.pipe.longest_wait_us(fair_us)) + 2_000_000 > stage.shortest.publisher_us
             }
             _ => true,
         };
         if !is_right {
-            stage.fail(&format!("{} is ended for no reason: {reason}", self.pipe.peer));
+            stage.fail(&format!("{} is ended for no reason: {}", self.pipe.peer, reason.label()));
         }
     }
 }

@@ -4,7 +4,7 @@ use std::{collections::VecDeque, net::SocketAddr};
 
 use bytes::Bytes;
 use fanfare::{
-    endpoint::{HttpPlayer, Mail, Reason, ReasonKind, TransportKind},
+    endpoint::{HttpPlayer, Mail, ReasonKind, TransportKind},
     rtmp::{
         chunk::ChunkSize,
         client::{Client, ClientConfig, Event, Role, Status},
@@ -471,39 +471,37 @@ impl Seat {
     }
 
     /// The reason that the relay gives for the end of its play.
-    pub fn play_ended(&mut self, stage: &mut Stage, stream: &str, reason: Option<String>) {
+    pub fn play_ended(&mut self, stage: &mut Stage, stream: &str, reason: ReasonKind) {
         let fair_us = stage.fair_us();
         // Its end may have been decided before the publisher came, and be sent since.
         let is_live = stage.ledger.live(stream).is_some_and(|attempt| {
             fair_us > stage.ledger.attempts[attempt].live_us + stage.longest.send_timeout_us
         });
         let lives = stage.ledger.lives.get(stream).map_or(0, Vec::len);
-        let kind = reason.as_deref().and_then(kind_of);
-        let is_right = match kind {
-            None if reason.is_none() => true,
-            Some(ReasonKind::PeerClosed) => self.pipe.end.is_some() || self.sent_close,
+        let is_right = match reason {
+            ReasonKind::Stopped => true,
+            ReasonKind::PeerClosed => self.pipe.end.is_some() || self.sent_close,
             // It may take its time to read the last of it, and the next encoder come meanwhile.
-            Some(ReasonKind::StreamNotFound | ReasonKind::Unpublished) => !is_live || lives > 1,
-            Some(ReasonKind::OtherMedia) => {
+            ReasonKind::StreamNotFound | ReasonKind::Unpublished => !is_live || lives > 1,
+            ReasonKind::OtherMedia => {
                 lives > 1
                     || stage.setup.has_jumps
                     || self.view.as_ref().is_some_and(|view| view.has_own_times)
             }
-            Some(ReasonKind::ShuttingDown) => stage.is_draining,
-            Some(ReasonKind::Kicked) => stage.setup.kicks,
-            Some(ReasonKind::SendTimeout) => {
+            ReasonKind::ShuttingDown => stage.is_draining,
+            ReasonKind::Kicked => stage.setup.kicks,
+            ReasonKind::SendTimeout => {
                 self.pipe.longest_wait_us(fair_us) + 500_000 > stage.shortest.send_timeout_us
             }
-            // What failed has its own message.
-            None if reason.as_deref().is_some_and(|it| it.contains("limits.memory_budget")) => {
-                stage.setup.is_tight
-            }
+            ReasonKind::MemoryBudget => stage.setup.is_tight,
             _ => self.pipe.end.is_some(),
         };
         if !is_right {
             stage.fail(&format!("{} is ended for no reason: {reason:?}", self.pipe.peer));
         }
-        self.reason = kind.or(self.reason);
+        if reason != ReasonKind::Stopped {
+            self.reason = Some(reason);
+        }
     }
 
     /// It has read its last.
@@ -610,11 +608,6 @@ const GRACEFUL: [ReasonKind; 5] = [
     ReasonKind::ShuttingDown,
     ReasonKind::Kicked,
 ];
-
-/// Which reason this text is.
-pub fn kind_of(text: &str) -> Option<ReasonKind> {
-    ReasonKind::ALL.into_iter().find(|&kind| Reason::from(kind).to_string() == text)
-}
 
 /// How long a player waits at most for a name that is not published.
 fn patience_us(stage: &Stage) -> u64 {

@@ -184,7 +184,7 @@ impl Run {
         let stage = &mut self.stage;
         stage.note(|| format!("{event:?}"));
         match event {
-            RelayEvent::Published { peer, stream, .. } => {
+            RelayEvent::Publishing { peer, stream, .. } => {
                 let fair_us = stage.fair_us();
                 // Of one connection one is open at a time.
                 let asked = stage
@@ -201,7 +201,7 @@ impl Run {
                 }
                 stage.ledger.came(attempt, fair_us);
             }
-            RelayEvent::Unpublished { peer, stream, reason, .. } => {
+            RelayEvent::PublishEnded { peer, stream, reason, .. } => {
                 let Some(attempt) = stage.ledger.live(&stream) else {
                     stage.fail(&format!("{stream} is not published"));
                 };
@@ -211,7 +211,7 @@ impl Run {
                 stage.ledger.attempts[attempt].is_live = false;
                 let line = self.cameras.iter_mut().find_map(|it| it.line_of(peer));
                 if let Some(line) = line {
-                    line.check_end(stage, &reason);
+                    line.check_end(stage, reason.kind);
                 }
             }
             RelayEvent::Playing { peer, stream, .. } => {
@@ -221,7 +221,7 @@ impl Run {
             }
             RelayEvent::PlayEnded { peer, stream, reason, .. } => {
                 if let Some(seat) = self.players.iter_mut().find_map(|it| it.seat_of(peer)) {
-                    seat.play_ended(stage, &stream, reason);
+                    seat.play_ended(stage, &stream, reason.kind);
                 }
             }
             RelayEvent::Refused { .. } | RelayEvent::Draining => {}

@@ -10,6 +10,7 @@ The token is `mock-token`, the read-only token `mock-read-token`.
 """
 import argparse, base64, collections, hashlib, json, math, mimetypes, os, pathlib, random, socket, struct, subprocess
 import threading, time
+from http.client import responses
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -58,10 +59,15 @@ is_header = lambda kind, body: kind == 18 or (kind == 9 and body[1] == 0 and bod
 is_key = lambda kind, body: kind == 9 and body[0] >> 4 == 1 and body[1] == 1
 
 
+ENCODER = "FMLE/3.0 (compatible; Lavf59.27.100)"
+CLIENTS = {"rtmp": "LNX 9,0,124,2", "http_flv": "VLC/3.0.18 LibVLC/3.0.18", "websocket_flv": "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/150.0.0.0 Safari/537.36"}
+
+
 class Client:
     def __init__(self, address, protocol, delay_s=lambda: 0):
         self.delay_s = delay_s
         self.id, self.address, self.protocol = take_id(), address, protocol
+        self.name = CLIENTS[protocol]
         self.queue, self.ready, self.closed, self.since, self.bytes = collections.deque(), threading.Condition(), False, time.monotonic(), 0
 
     def push(self, data):
@@ -106,7 +112,7 @@ class Stream(threading.Thread):
         self.has_video = has_video
         self.tags = media(picture if has_video else None) if picture or not has_video else []
         self.live, self.held, self.clients, self.lock = False, False, [], threading.Lock()
-        self.bytes_in = self.frames_in = self.delay_ms = 0
+        self.received_bytes = self.received_frames = self.delay_ms = 0
         # Timestamp of the newest frame, and an offset added to the timestamps sent to players.
         self.now = self.offset = 0
         self.fake_clients = [Client(f"{random.choice(['192.0.2', '198.51.100', '203.0.113'])}.{random.randrange(2, 250)}:{random.randrange(1024, 65000)}", random.choice(["rtmp", "rtmp", "http_flv", "websocket_flv"])) for _ in range(simulated)]
@@ -121,9 +127,9 @@ class Stream(threading.Thread):
             self.live, self.held, self.since, self.publisher = True, False, time.monotonic() - age, take_id()
             self.address = f"203.0.113.{random.randrange(2, 250)}:{random.randrange(1024, 65000)}"
             self.headers, self.group, self.heard = [], [], time.monotonic()
-        emit("published", id=self.publisher, peer=self.address, stream=self.name)
+        emit("publishing", id=self.publisher, peer=self.address, client=ENCODER, stream=self.name)
 
-    def unpublish(self, reason="deleted its stream"):
+    def unpublish(self, reason="stopped_by_peer", detail="stopped by peer"):
         with self.lock:
             if not self.live:
                 return
@@ -131,7 +137,7 @@ class Stream(threading.Thread):
             clients, self.clients = self.clients, []
         for client in clients:
             client.close()
-        emit("unpublished", id=self.publisher, peer=self.address, stream=self.name, reason=reason, duration_ms=self.uptime())
+        emit("publish_ended", id=self.publisher, peer=self.address, client=ENCODER, stream=self.name, reason=reason, detail=detail, duration_ms=self.uptime())
 
     uptime = lambda self: int((time.monotonic() - self.since) * 1000)
 
@@ -161,8 +167,8 @@ class Stream(threading.Thread):
         data = flv_tag(kind, stamp + self.offset, body)
         with self.lock:
             self.heard = time.monotonic()
-            self.bytes_in += len(data)
-            self.frames_in += kind != 18
+            self.received_bytes += len(data)
+            self.received_frames += kind != 18
             if is_header(kind, body):
                 self.headers.append(data)
             else:
@@ -181,7 +187,7 @@ class Stream(threading.Thread):
             for data in self.headers + self.group:
                 client.push(data)
             self.clients.append(client)
-        emit("playing", id=client.id, peer=client.address, stream=self.name, protocol=client.protocol)
+        emit("playing", id=client.id, peer=client.address, client=client.name, stream=self.name, protocol=client.protocol)
         return True
 
     def end_players(self):
@@ -190,11 +196,11 @@ class Stream(threading.Thread):
         for client in clients:
             client.close()
 
-    def leave(self, client, reason):
+    def leave(self, client, reason, detail):
         with self.lock:
             if client in self.clients:
                 self.clients.remove(client)
-        emit("play_ended", id=client.id, peer=client.address, stream=self.name, protocol=client.protocol, reason=reason, duration_ms=int((time.monotonic() - client.since) * 1000))
+        emit("play_ended", id=client.id, peer=client.address, client=client.name, stream=self.name, protocol=client.protocol, reason=reason, detail=detail, duration_ms=int((time.monotonic() - client.since) * 1000))
 
     def all_clients(self):
         return self.clients + (self.fake_clients if self.live else [])
@@ -206,13 +212,13 @@ class Stream(threading.Thread):
         players = by_protocol(self.all_clients())
         video = {"codec": "H.264", "codec_string": "avc1.640016", "width": 640, "height": 360, "fps": 30.0 if "live_stream" in self.name else 25.0, "key_frame_interval_ms": 2000} if self.has_video else None
         stream = {
-            "name": self.name, "is_live": self.live, "uptime_ms": self.uptime() if self.live else None,
+            "name": self.name, "is_live": self.live, "started_at": started_at(self.since) if self.live else None, "duration_ms": self.uptime() if self.live else None,
             "idle_ms": (int((time.monotonic() - self.heard) * 1000) if self.tags else 8) if self.live else None,
             "newest_timestamp_ms": (self.now + self.offset) % 2**32 if self.live else None,
-            "publisher": {"id": self.publisher, "address": self.address if may_read else None} if self.live else None,
-            "video": video, "audio": {"codec": "AAC", "codec_string": "mp4a.40.2", "sample_rate": 44100, "channels": 1},
-            "encoder": "Lavf59.27.100", "kbps": self.kbps(), "bytes_in": self.bytes_in, "frames_in": self.frames_in,
-            "players": players, "kbps_out": self.kbps() * players["total"], "skips": 2 if self.simulated > 20 else 0,
+            "publisher": {"id": self.publisher, "peer": self.address if may_read else None, "client": ENCODER if may_read else None} if self.live else None,
+            "video": video, "audio": {"codec": "AAC", "codec_string": "mp4a.40.2", "sample_rate_hz": 44100, "channels": 1},
+            "encoder": "Lavf59.27.100", "received_kbps": self.kbps(), "received_bytes": self.received_bytes, "received_frames": self.received_frames,
+            "players": players, "sent_kbps": self.kbps() * players["total"], "skips": 2 if self.simulated > 20 else 0,
         }
         stream.update(self.fields)
         if not self.live:
@@ -241,23 +247,30 @@ class Scene:
 scene = Scene()
 
 
+def rfc3339(at):
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(at)) + f".{int(at * 1000) % 1000:03}Z"
+
+
+def started_at(since):
+    """`since` is by the monotonic clock."""
+    return rfc3339(time.time() - (time.monotonic() - since))
+
+
 def emit(event, **fields):
     with scene.event_ready:
         scene.event_id += 1
-        at = time.time()
-        stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(at)) + f".{int(at * 1000) % 1000:03}Z"
-        scene.events.append((scene.event_id, {"at": stamp, "event": event, **fields}))
+        scene.events.append((scene.event_id, {"at": rfc3339(time.time()), "event": event, **fields}))
 
 
 def summary(may_read, may_write):
     all_clients = [c for s in scene.all() for c in s.all_clients()]
-    kbps_in = sum(s.kbps() for s in scene.all())
+    received_kbps = sum(s.kbps() for s in scene.all())
     return {
-        "version": "0.1.0", "uptime_ms": now_ms(), "is_draining": scene.draining, "cores": 2,
+        "version": "0.1.0", "started_at": rfc3339(time.time() - now_ms() / 1000), "uptime_ms": now_ms(), "is_draining": scene.draining, "cores": 2,
         "streams": {"live": len(scene.live()), "waiting": len(scene.all()) - len(scene.live())},
         "publishers": len(scene.live()), "players": by_protocol(all_clients), "connections": len(all_clients) + len(scene.live()),
-        "kbps_in": kbps_in, "kbps_out": sum(s.kbps() * len(s.all_clients()) for s in scene.all()),
-        "bytes_in": kbps_in * now_ms() // 8, "bytes_out": kbps_in * now_ms(), "skips": 2, "refused": 0, "send_timeouts": 1,
+        "received_kbps": received_kbps, "sent_kbps": sum(s.kbps() * len(s.all_clients()) for s in scene.all()),
+        "received_bytes": received_kbps * now_ms() // 8, "sent_bytes": received_kbps * now_ms(), "skips": 2, "refusals": 0, "send_timeouts": 1,
         "memory": {"resident_bytes": 48_300_000, "budget_bytes": 4294967296, "counted_bytes": 12_900_000,
             "kinds": {"segments": 12_000_000, "headers": 4_000, "input": 496_000, "output": 0, "connections": 400_000, "http": 0},
             "freed_bytes": 0, "ended_connections": 0},
@@ -274,12 +287,12 @@ def history():
         t = at / 1000
         rising = 1 / (1 + math.exp((end - 500_000 - at) / 60_000)) * 0.55 + 0.45
         players = max(0, round(now["players"]["total"] * rising + 1.6 * math.sin(t / 41) + 0.8 * math.sin(t / 13))) if now["players"]["total"] else 0
-        kbps_in = int(now["kbps_in"] * (1 + 0.05 * math.sin(t / 7) + 0.03 * math.sin(t / 2.3)))
-        kbps_out = int(kbps_in * players / max(1, len(scene.live())))
-        samples.append({"at_ms": at, "players": players, "kbps_in": kbps_in, "kbps_out": kbps_out, "busy": 0.1})
-    scale = now["kbps_out"] / max(1, samples[-1]["kbps_out"])
+        received_kbps = int(now["received_kbps"] * (1 + 0.05 * math.sin(t / 7) + 0.03 * math.sin(t / 2.3)))
+        sent_kbps = int(received_kbps * players / max(1, len(scene.live())))
+        samples.append({"uptime_ms": at, "players": players, "received_kbps": received_kbps, "sent_kbps": sent_kbps, "busy_ratio": 0.1})
+    scale = now["sent_kbps"] / max(1, samples[-1]["sent_kbps"])
     for sample in samples:
-        sample["kbps_out"] = int(sample["kbps_out"] * scale)
+        sample["sent_kbps"] = int(sample["sent_kbps"] * scale)
     return {"interval_ms": 1000, "samples": samples}
 
 
@@ -288,8 +301,8 @@ def cores():
     parts = []
     for core in range(2):
         mine = [c for c in all_clients if c.id % 2 == core]
-        parts.append({"core": core, "connections": len(mine) + core + 1, "publishers": core + 1, "players": by_protocol(mine), "kbps_in": 2000 + 900 * core,
-                      "kbps_out": 980 * len(mine), "busy": 0.07 + 0.11 * core + 0.02 * math.sin(time.monotonic() / 5), "passes": now_ms() // 3,
+        parts.append({"core": core, "connections": len(mine) + core + 1, "publishers": core + 1, "players": by_protocol(mine), "received_kbps": 2000 + 900 * core,
+                      "sent_kbps": 980 * len(mine), "busy_ratio": 0.07 + 0.11 * core + 0.02 * math.sin(time.monotonic() / 5), "passes": now_ms() // 3,
                       "skips": core * 2, "sends": now_ms(), "bytes_per_send": 12345 + 812 * core})
     return {"cores": parts}
 
@@ -311,8 +324,11 @@ class Handler(BaseHTTPRequestHandler):
             pass
 
     def answer(self, status, body=b"", kind="application/json", **headers):
+        if status >= 400:
+            body = {"type": "about:blank", "title": responses[status], "status": status, **body}
+            kind = "application/problem+json"
         if not isinstance(body, bytes):
-            body = (json.dumps(body) if kind == "application/json" else body).encode()
+            body = (json.dumps(body) if kind.endswith("json") else body).encode()
         self.send_response(status)
         if status != 204:
             self.send_header("Content-Type", kind)
@@ -347,7 +363,7 @@ class Handler(BaseHTTPRequestHandler):
                 return self.answer(200, "ok", "text/plain")
             if path.endswith(".flv"):
                 return self.live(unquote(path[1:-4]))
-            self.answer(404, {"error": "no such page"})
+            self.answer(404, {"detail": "no such page"})
         except (BrokenPipeError, ConnectionResetError, OSError):
             self.close_connection = True
 
@@ -356,7 +372,7 @@ class Handler(BaseHTTPRequestHandler):
     def asset(self, name):
         path = (ROOT / "web" / name).resolve()
         if not path.is_relative_to(ROOT / "web") or not path.is_file():
-            return self.answer(404, {"error": "no such file"})
+            return self.answer(404, {"detail": "no such file"})
         kind = {".js": "text/javascript", ".mjs": "text/javascript", ".woff2": "font/woff2"}.get(path.suffix) or mimetypes.guess_type(path.name)[0]
         self.answer(200, path.read_bytes(), kind, Content_Security_Policy=CSP, X_Content_Type_Options="nosniff", Cache_Control="no-cache")
 
@@ -376,7 +392,7 @@ class Handler(BaseHTTPRequestHandler):
             with scene.event_ready:
                 scene.epoch, scene.event_id = scene.epoch + 1, 0
                 scene.events.clear()
-            emit("published", id=1, peer="192.0.2.1:1", stream="live/after restart")
+            emit("publishing", id=1, peer="192.0.2.1:1", client=None, stream="live/after restart")
         elif what == "empty":
             scene.empty = query["on"] == "1"
         elif what == "end":
@@ -386,15 +402,15 @@ class Handler(BaseHTTPRequestHandler):
         elif what == "api":
             scene.has_api = query["on"] == "1"
         else:
-            return self.answer(404, {"error": "no such change"})
+            return self.answer(404, {"detail": "no such change"})
         self.answer(204)
 
     def api(self, path, query):
         is_for_viewers = path in ("summary", "streams", "openapi.yaml") or path.startswith("streams/")
         if not scene.has_api and not is_for_viewers:
-            return self.answer(404, {"error": "the API and metrics are on another address"})
+            return self.answer(404, {"detail": "the API and metrics are on another address"})
         if path in ("players", "events", "events/past", "config") and not self.may_read(query):
-            return self.answer(401, {"error": "this request needs a token: [api] read_token or token"})
+            return self.answer(401, {"detail": "this request needs a token: [api] read_token or token"})
         if self.command == "DELETE":
             return self.delete(path, query)
         if path == "summary":
@@ -406,7 +422,7 @@ class Handler(BaseHTTPRequestHandler):
         if path == "history":
             return self.answer(200, history())
         if path == "publishers":
-            return self.answer(200, {"publishers": [{"id": s.publisher, "address": s.address if self.may_read(query) else None, "stream": s.name, "core": s.publisher % 2, "duration_ms": s.uptime(), "bytes_in": s.uptime() * 122} for s in scene.live()]})
+            return self.answer(200, {"publishers": [{"id": s.publisher, "peer": s.address if self.may_read(query) else None, "client": ENCODER if self.may_read(query) else None, "stream": s.name, "core": s.publisher % 2, "started_at": started_at(s.since), "duration_ms": s.uptime(), "received_bytes": s.uptime() * 122} for s in scene.live()]})
         if path == "players":
             return self.players(query)
         if path == "events/past":
@@ -418,11 +434,11 @@ class Handler(BaseHTTPRequestHandler):
             stream = scene.streams.get(name)
             if stream and not scene.empty:
                 return self.answer(200, stream.as_json(self.may_read(query)))
-        self.answer(404, {"error": f"not found: {path}"})
+        self.answer(404, {"detail": f"not found: {path}"})
 
     def players(self, query):
-        rows = [{"id": c.id, "address": c.address, "protocol": c.protocol, "stream": s.name, "core": c.id % 2, "duration_ms": int((time.monotonic() - c.since) * 1000),
-                 "bytes_out": c.bytes or int((time.monotonic() - c.since) * 122_000), "lag_ms": (c.id * 7) % 60 if c.id % 9 else None}
+        rows = [{"id": c.id, "peer": c.address, "client": c.name, "protocol": c.protocol, "stream": s.name, "core": c.id % 2, "started_at": started_at(c.since), "duration_ms": int((time.monotonic() - c.since) * 1000),
+                 "sent_bytes": c.bytes or int((time.monotonic() - c.since) * 122_000), "lag_ms": (c.id * 7) % 60 if c.id % 9 else None}
                 for s in scene.all() for c in s.all_clients() if query.get("stream") in (None, s.name)]
         rows.sort(key=lambda row: row["id"])
         offset, limit = int(query.get("offset", 0)), int(query.get("limit", 100))
@@ -430,20 +446,22 @@ class Handler(BaseHTTPRequestHandler):
 
     def delete(self, path, query):
         if not self.may_write(query):
-            return self.answer(401, {"error": "this request needs a token: [api] token"})
+            if self.may_read(query):
+                return self.answer(403, {"detail": "this token may only read; this request needs [api] token"})
+            return self.answer(401, {"detail": "this request needs a token: [api] token"})
         kind, _, number = path.partition("/")
         for stream in scene.all():
             if kind == "publishers" and stream.live and stream.publisher == int(number):
-                stream.unpublish("was dropped by the operator")
+                stream.unpublish("kicked", "ended by the operator")
                 return self.answer(204)
             for client in stream.all_clients():
                 if kind == "players" and client.id == int(number):
                     if client in stream.fake_clients:
                         stream.fake_clients.remove(client)
-                        stream.leave(client, "was kicked by the operator")
+                        stream.leave(client, "kicked", "ended by the operator")
                     client.close()
                     return self.answer(204)
-        self.answer(404, {"error": "no connection with this id"})
+        self.answer(404, {"detail": "no connection with this id"})
 
     def past_events(self, query):
         with scene.event_ready:
@@ -456,7 +474,7 @@ class Handler(BaseHTTPRequestHandler):
             key = next((data for data in stream.group if data[0] == 9), None) if stream.live and stream.has_video and stream.tags else None
             body = key and b"FLV\1\1\0\0\0\x09\0\0\0\0" + b"".join(stream.headers) + key
         if not body:
-            return self.answer(404, {"error": "no key frame"})
+            return self.answer(404, {"detail": "no key frame"})
         self.answer(200, body, "video/x-flv")
 
     def live(self, name):
@@ -465,9 +483,9 @@ class Handler(BaseHTTPRequestHandler):
         key = self.headers.get("Sec-WebSocket-Key")
         client = Client(address, "websocket_flv" if key else "http_flv", lambda: stream.delay_ms / 1000)
         if not stream or scene.empty or not stream.tags or not stream.join_client(client):
-            return self.answer(404, {"error": "no publisher"})
+            return self.answer(404, {"detail": "no publisher"})
         self.close_connection = True
-        reason = "the stream ended"
+        reason = ("unpublished", "publisher did not come back within publish.publisher_grace")
         try:
             if key:
                 accept = base64.b64encode(hashlib.sha1((key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11").encode()).digest()).decode()
@@ -489,9 +507,9 @@ class Handler(BaseHTTPRequestHandler):
                 for data in client:
                     self.wfile.write(data)
         except OSError:
-            reason = "the player left"
+            reason = ("closed_by_peer", "closed by peer")
         finally:
-            stream.leave(client, reason)
+            stream.leave(client, *reason)
 
 
 class Server(ThreadingHTTPServer):
@@ -514,7 +532,7 @@ def main():
         # Untrusted input.
         "odd/кино <b>№1</b> & 100%/../#?": {"picture": "bars", "simulated": 1},
         "radio/evening": {"picture": None, "has_video": False, "simulated": 6},
-        "lab/hevc": {"picture": None, "simulated": 2, "fields": {"video": {"codec": "HEVC", "codec_string": "hvc1.2.4.L153.B0", "width": 3840, "height": 2160, "fps": 50.0, "key_frame_interval_ms": 2000}, "kbps": 18400}},
+        "lab/hevc": {"picture": None, "simulated": 2, "fields": {"video": {"codec": "HEVC", "codec_string": "hvc1.2.4.L153.B0", "width": 3840, "height": 2160, "fps": 50.0, "key_frame_interval_ms": 2000}, "received_kbps": 18400}},
         "live/tonight": {"picture": "bars", "simulated": 0, "live": False},
     }.items():
         scene.streams[name] = Stream(name, **options)

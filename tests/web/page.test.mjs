@@ -367,7 +367,7 @@ describe('watching', () => {
   });
 
   test('a stream without audio, or with audio that this browser cannot decode, has no buttons for it', async (t) => {
-    for (const audio of [null, { codec: 'Speex', codec_string: null, sample_rate: 16000, channels: 1 }]) {
+    for (const audio of [null, { codec: 'Speex', codec_string: null, sample_rate_hz: 16000, channels: 1 }]) {
       const page = await open(t, watch(STREAM), { prepare: (p) => p.route(api(`streams/${STREAM}`), async (route) => {
         await route.fulfill(json({ ...await (await route.fetch()).json(), audio }));
       }) });
@@ -475,7 +475,7 @@ describe('operating', () => {
     await page.waitForFunction(() => [...document.querySelectorAll('.plot path')].every((path) => path.getAttribute('d')?.length > 10), null, SHORT);
     await page.getByRole('row', { name: /Core 0/ }).waitFor(SHORT);
     await page.getByRole('table', { name: 'Publishers' }).getByRole('link', { name: STREAM, exact: true }).waitFor(SHORT);
-    await page.locator('.log li', { hasText: 'published' }).first().waitFor(SHORT);
+    await page.locator('.log li', { hasText: 'publishing' }).first().waitFor(SHORT);
     for (const fact of ['Skips', 'Drops', 'Memory', 'Open files']) await page.getByText(fact, { exact: true }).first().waitFor(SHORT);
   });
 
@@ -483,7 +483,7 @@ describe('operating', () => {
     const watcher = await open(t, watch(STREAM));
     await state(watcher, 'playing');
     const { players } = await (await fetch(new URL(`api/v1/players?limit=1000&stream=${encodeURIComponent(STREAM)}`, base), { headers: { Authorization: `Bearer ${TOKEN}` } })).json();
-    const { address } = players.filter((player) => player.protocol === 'websocket_flv').at(-1);
+    const { peer: address } = players.filter((player) => player.protocol === 'websocket_flv').at(-1);
     const page = await open(t, OPERATE);
     const deleted = [];
     page.on('response', (response) => { if (response.request().method() === 'DELETE') deleted.push(response.status()); });
@@ -506,7 +506,7 @@ describe('operating', () => {
 
   test('the events go on after the relay has restarted, and none is shown twice', { skip: !mockOnly() }, async (t) => {
     const page = await open(t, OPERATE);
-    await page.locator('.log li', { hasText: 'published' }).first().waitFor(SHORT);
+    await page.locator('.log li', { hasText: 'publishing' }).first().waitFor(SHORT);
     const lines = () => page.locator('.log li').count();
     const before = await lines();
     await sleep(4500);
@@ -520,7 +520,7 @@ describe('operating', () => {
     const given = [];
     const page = await open(t, OPERATE, { allow: [/401/], prepare: (p) => p.route(/\/api\/v1\/publishers\/\d+$/, (route) => {
       given.push(route.request().headers().authorization);
-      return given.at(-1) === 'Bearer s3cret' ? route.fulfill({ status: 204 }) : route.fulfill(json({ error: 'no' }, 401));
+      return given.at(-1) === 'Bearer s3cret' ? route.fulfill({ status: 204 }) : route.fulfill(json({ detail: 'no' }, 401));
     }) });
     await page.getByRole('button', { name: /^Drop .*/ }).first().click();
     await page.getByRole('dialog').getByRole('button', { name: 'Drop' }).click();
@@ -544,7 +544,7 @@ describe('operating', () => {
   });
 
   test('if the relay forbids an action, the page says so and asks for no token', async (t) => {
-    const page = await open(t, OPERATE, { allow: [/403/], prepare: (p) => p.route(/\/api\/v1\/publishers\/\d+$/, (route) => route.fulfill(json({ error: 'only from this machine' }, 403))) });
+    const page = await open(t, OPERATE, { allow: [/403/], prepare: (p) => p.route(/\/api\/v1\/publishers\/\d+$/, (route) => route.fulfill(json({ detail: 'only from this machine' }, 403))) });
     await page.getByRole('button', { name: /^Drop .*/ }).first().click();
     await page.getByRole('dialog').getByRole('button', { name: 'Drop' }).click();
     await page.getByText('Failed: only from this machine.').waitFor(SHORT);
@@ -561,7 +561,7 @@ describe('operating', () => {
     for (const heading of ['Players', 'Events']) assert.equal(await page.getByRole('heading', { name: heading, exact: true, level: 2 }).isVisible(), false, heading);
     assert.equal(await page.getByRole('button', { name: /^Drop / }).count(), 0);
     assert.equal(await page.getByRole('dialog').count(), 0, 'viewers are not asked for a token');
-    for (const [given, shown] of [['wrong-token', 'The relay did not accept this token.'], [TOKEN, 'published']]) {
+    for (const [given, shown] of [['wrong-token', 'The relay did not accept this token.'], [TOKEN, 'publishing']]) {
       await page.getByRole('button', { name: 'Enter token' }).click();
       const token = page.getByLabel('Token', { exact: true });
       await token.fill(given);
@@ -575,7 +575,7 @@ describe('operating', () => {
   test('if the API is locked or on another address, viewers still see and play streams', async (t) => {
     for (const [has_api, status] of [[true, 401], [false, 404]]) {
       const page = await open(t, '#/', { allow: [/40[14]/], prepare: async (p) => {
-        await p.route(/\/api\/v1\/(?!summary|streams)/, (route) => route.fulfill(json({ error: 'not here' }, status)));
+        await p.route(/\/api\/v1\/(?!summary|streams)/, (route) => route.fulfill(json({ detail: 'not here' }, status)));
         await p.route(api('summary'), async (route) => route.fulfill(json({ ...await (await route.fetch()).json(), has_api })));
       } });
       const card = page.getByRole('link', { name: STREAM, exact: true });
@@ -598,7 +598,7 @@ describe('hundreds of streams', () => {
   const many = async (p) => p.route(api('streams'), async (route) => {
     const { streams } = await (await route.fetch()).json();
     const one = streams.find((each) => each.name === STREAM);
-    const cams = Array.from({ length: 300 }, (_, at) => ({ ...one, name: `cams/cam-${at + 1}`, kbps: 1000 + (at * 37) % 300, players: { ...one.players, total: at === 250 ? 999 : at % 9 } }));
+    const cams = Array.from({ length: 300 }, (_, at) => ({ ...one, name: `cams/cam-${at + 1}`, received_kbps: 1000 + (at * 37) % 300, players: { ...one.players, total: at === 250 ? 999 : at % 9 } }));
     cams.sort((a, b) => (a.name < b.name ? -1 : 1));
     await route.fulfill(json({ streams: [...cams, { ...one, name: 'other/hall' }] }));
   });
@@ -631,7 +631,7 @@ describe('hundreds of streams', () => {
     const asked = new Set();
     await open(t, '#/', { allow: [/404/], prepare: async (p) => {
       await many(p);
-      await p.route(/still\.flv$/, (route) => { asked.add(route.request().url()); return route.fulfill(json({ error: 'none' }, 404)); });
+      await p.route(/still\.flv$/, (route) => { asked.add(route.request().url()); return route.fulfill(json({ detail: 'none' }, 404)); });
     } });
     await sleep(3000);
     assert.ok(asked.size > 0 && asked.size < 25, `${asked.size} stills`);

@@ -38,7 +38,7 @@ async function request(method, relative, signal, read = (response) => response.j
   });
   if (!response.ok) {
     const answer = await response.json().catch(() => null);
-    throw new ApiError(response.status, answer?.error ?? `the relay answered ${response.status}`);
+    throw new ApiError(response.status, answer?.detail ?? `the relay answered ${response.status}`);
   }
   return response.status === 204 ? null : read(response);
 }

@@ -43,7 +43,7 @@ export function videoText(video) {
 
 export function audioText(audio) {
   if (!audio) return null;
-  const sample_rate = audio.sample_rate ? `${Number((audio.sample_rate / 1000).toFixed(2))} kHz` : null;
+  const sample_rate = audio.sample_rate_hz ? `${Number((audio.sample_rate_hz / 1000).toFixed(2))} kHz` : null;
   const channels = { 1: 'mono', 2: 'stereo' }[audio.channels] ?? (audio.channels ? `${audio.channels} channels` : null);
   return [audio.codec, sample_rate, channels].filter(Boolean).join(' · ');
 }

@@ -113,7 +113,7 @@ export class LivePlayer {
     const can = playable(stream);
     if (can.video === 'no' || (can.video === 'none' && can.audio === 'no')) { this.setState('unsupported'); return; }
     // Just published: the relay may not have seen both tracks yet, so trust the FLV header.
-    const known = stream.uptime_ms > 3000 || this.failures > 0;
+    const known = stream.duration_ms > 3000 || this.failures > 0;
     if (known && can.video === 'none' && can.audio === 'none') { this.lose('empty'); return; }
     const tracks = {};
     if (known || can.audio === 'no') tracks.hasAudio = can.audio === 'yes';
@@ -279,4 +279,4 @@ Object.assign(LivePlayer, { websocket: true, isProven: false });
 /** In a separate task: mpegts.js must not be destroyed while it is dispatching events. */
 const later = (task) => { setTimeout(task); };
 
-const samePublish = (before, now) => before?.publisher?.id === now.publisher?.id && before?.uptime_ms <= now.uptime_ms;
+const samePublish = (before, now) => before?.publisher?.id === now.publisher?.id && before?.duration_ms <= now.duration_ms;

@@ -8,7 +8,7 @@ const BOTTOM = 20;
 /** Width of the scale, to the right of the newest sample. */
 const RIGHT = 66;
 
-/** `series`: [{name, key, kind: 'area' | 'line'}]; `format(value)`; samples: [{at_ms, [key]: number}], oldest first. */
+/** `series`: [{name, key, kind: 'area' | 'line'}]; `format(value)`; samples: [{uptime_ms, [key]: number}], oldest first. */
 export class Plot {
   constructor({ title, series, format, minTop }) {
     Object.assign(this, { series, format, minTop, samples: [], width: 600 });
@@ -38,10 +38,10 @@ export class Plot {
     attribute(chart, 'width', width);
     const values = samples.flatMap((sample) => series.map(({ key }) => sample[key] ?? 0));
     const top = roundUp(Math.max(this.minTop, ...values));
-    const last = samples.at(-1)?.at_ms ?? 0;
-    const span = Math.max(60000, last - (samples[0]?.at_ms ?? 0));
+    const last = samples.at(-1)?.uptime_ms ?? 0;
+    const span = Math.max(60000, last - (samples[0]?.uptime_ms ?? 0));
     const right = width - RIGHT;
-    this.x = (at_ms) => right - ((last - at_ms) / span) * right;
+    this.x = (uptime_ms) => right - ((last - uptime_ms) / span) * right;
     const y = (value) => TOP + (1 - value / top) * (HEIGHT - TOP - BOTTOM);
 
     const steps = [0, 0.5, 1].map((share) => share * top);
@@ -56,10 +56,10 @@ export class Plot {
       svg('text', { x: right, y: HEIGHT - 5, 'text-anchor': 'end' }, 'now'),
     );
     series.forEach(({ key }, at) => {
-      const points = samples.map((sample) => `${this.x(sample.at_ms).toFixed(1)} ${y(sample[key] ?? 0).toFixed(1)}`);
+      const points = samples.map((sample) => `${this.x(sample.uptime_ms).toFixed(1)} ${y(sample[key] ?? 0).toFixed(1)}`);
       const line = points.length > 0 ? `M${points.join('L')}` : '';
       attribute(this.lines[at], 'd', line);
-      if (this.areas[at]) attribute(this.areas[at], 'd', line && `${line}V${y(0)}H${this.x(samples[0].at_ms).toFixed(1)}Z`);
+      if (this.areas[at]) attribute(this.areas[at], 'd', line && `${line}V${y(0)}H${this.x(samples[0].uptime_ms).toFixed(1)}Z`);
     });
     const latest = samples.at(-1);
     if (!this.isPointed) this.write(latest, '');
@@ -73,11 +73,11 @@ export class Plot {
     attribute(this.hair, 'visibility', this.isPointed ? 'visible' : 'hidden');
     if (!this.isPointed) { this.write(this.samples.at(-1), ''); return; }
     const at = event.clientX - this.chart.getBoundingClientRect().left;
-    const nearest = this.samples.reduce((best, sample) => (Math.abs(this.x(sample.at_ms) - at) < Math.abs(this.x(best.at_ms) - at) ? sample : best));
-    const x = this.x(nearest.at_ms);
+    const nearest = this.samples.reduce((best, sample) => (Math.abs(this.x(sample.uptime_ms) - at) < Math.abs(this.x(best.uptime_ms) - at) ? sample : best));
+    const x = this.x(nearest.uptime_ms);
     attribute(this.hair, 'x1', x);
     attribute(this.hair, 'x2', x);
-    this.write(nearest, `${duration(this.samples.at(-1).at_ms - nearest.at_ms)} ago`);
+    this.write(nearest, `${duration(this.samples.at(-1).uptime_ms - nearest.uptime_ms)} ago`);
   }
 
   write(sample, when) {

@@ -26,7 +26,7 @@ export class StatusView {
     } }, 'Enter token');
     this.locked = h('p.note', { hidden: true });
     this.viewers = new Plot({ title: 'Players', series: [{ name: 'Players', key: 'players', kind: 'area' }], format: (value) => number(Math.round(value ?? 0)), minTop: 4 });
-    this.rates = new Plot({ title: 'Bitrate', series: [{ name: 'out', key: 'kbps_out', kind: 'area' }, { name: 'in', key: 'kbps_in', kind: 'line' }], format: rate, minTop: 1000 });
+    this.rates = new Plot({ title: 'Bitrate', series: [{ name: 'out', key: 'sent_kbps', kind: 'area' }, { name: 'in', key: 'received_kbps', kind: 'line' }], format: rate, minTop: 1000 });
     this.facts = h('dl.numbers');
     this.numbers = new Keyed(this.facts, ({ label }) => label, makeNumber);
     this.cores = new Table({ caption: 'Cores', key: ({ core }) => core, empty: 'No cores.', columns: [
@@ -34,8 +34,8 @@ export class StatusView {
       { label: 'Busy', make: makeBusy },
       { label: 'Connections', value: ({ connections }) => number(connections), kind: 'number' },
       { label: 'Players', value: ({ players }) => number(players.total), kind: 'number' },
-      { label: 'In', value: ({ kbps_in }) => rate(kbps_in), kind: 'number' },
-      { label: 'Out', value: ({ kbps_out }) => rate(kbps_out), kind: 'number' },
+      { label: 'In', value: ({ received_kbps }) => rate(received_kbps), kind: 'number' },
+      { label: 'Out', value: ({ sent_kbps }) => rate(sent_kbps), kind: 'number' },
       { label: 'Per send', value: ({ bytes_per_send }) => bytes(bytes_per_send), kind: 'number' },
       { label: 'Skips', value: ({ skips }) => number(skips), kind: 'number' },
     ] });
@@ -45,26 +45,26 @@ export class StatusView {
       { label: 'Video', value: ({ video }) => (video ? [video.codec, video.width && video.height && `${video.width} × ${video.height}`].filter(Boolean).join(' · ') : '–') },
       { label: 'Frame rate', value: ({ video }) => (video?.fps ? `${Number(video.fps.toFixed(2))} fps` : '–'), kind: 'number' },
       { label: 'Audio', value: ({ audio }) => audioText(audio) ?? '–' },
-      { label: 'Bitrate', value: ({ is_live, kbps }) => (is_live ? rate(kbps) : 'not live'), kind: 'number' },
+      { label: 'Bitrate', value: ({ is_live, received_kbps }) => (is_live ? rate(received_kbps) : 'not live'), kind: 'number' },
       { label: 'Players', value: ({ players }) => number(players.total), kind: 'number' },
-      { label: 'Out', value: ({ kbps_out }) => rate(kbps_out), kind: 'number' },
-      { label: 'Live for', value: ({ uptime_ms }) => duration(uptime_ms), kind: 'number' },
+      { label: 'Out', value: ({ sent_kbps }) => rate(sent_kbps), kind: 'number' },
+      { label: 'Live for', value: ({ duration_ms }) => duration(duration_ms), kind: 'number' },
     ] });
     this.publishers = new Table({ caption: 'Publishers', key: ({ id }) => id, empty: 'No publishers.', columns: [
       { label: 'Stream', make: streamLink, kind: 'name' },
-      { label: 'Address', value: ({ address }) => address ?? '–', kind: 'peer' },
+      { label: 'Address', value: ({ peer }) => peer ?? '–', kind: 'peer' },
       { label: 'Core', value: ({ core }) => String(core), kind: 'number' },
       { label: 'Duration', value: ({ duration_ms }) => duration(duration_ms), kind: 'number' },
-      { label: 'Received', value: ({ bytes_in }) => bytes(bytes_in), kind: 'number' },
+      { label: 'Received', value: ({ received_bytes }) => bytes(received_bytes), kind: 'number' },
       { label: 'Drop', make: (row) => this.end(row, 'Drop', 'drop'), kind: 'act' },
     ] });
     this.players = new Table({ caption: 'Players', key: ({ id }) => id, empty: 'No players.', columns: [
       { label: 'Stream', make: streamLink, kind: 'name' },
-      { label: 'Address', value: ({ address }) => address, kind: 'peer' },
+      { label: 'Address', value: ({ peer }) => peer, kind: 'peer' },
       { label: 'Protocol', value: ({ protocol }) => PROTOCOLS[protocol] ?? protocol },
       { label: 'Core', value: ({ core }) => String(core), kind: 'number' },
       { label: 'Duration', value: ({ duration_ms }) => duration(duration_ms), kind: 'number' },
-      { label: 'Sent', value: ({ bytes_out }) => bytes(bytes_out), kind: 'number' },
+      { label: 'Sent', value: ({ sent_bytes }) => bytes(sent_bytes), kind: 'number' },
       { label: 'Bitrate', value: ({ kbps }) => rate(kbps), kind: 'number' },
       { label: 'Lag', value: ({ lag_ms }) => (lag_ms === null ? '–' : `${number(lag_ms)} ms`), kind: 'number' },
       { label: 'Kick', make: (row) => this.end(row, 'Kick', 'kick'), kind: 'act' },
@@ -136,10 +136,10 @@ export class StatusView {
   measure(players) {
     const now = performance.now();
     const before = this.sent ?? new Map();
-    this.sent = new Map(players.map(({ id, bytes_out }) => [id, { bytes_out, at: now }]));
+    this.sent = new Map(players.map(({ id, sent_bytes }) => [id, { sent_bytes, at: now }]));
     return players.map((player) => {
       const last = before.get(player.id);
-      return { ...player, kbps: last && now > last.at ? Math.max(0, player.bytes_out - last.bytes_out) * 8 / (now - last.at) : null };
+      return { ...player, kbps: last && now > last.at ? Math.max(0, player.sent_bytes - last.sent_bytes) * 8 / (now - last.at) : null };
     });
   }
 
@@ -156,17 +156,17 @@ export class StatusView {
 
   /** Fetches the history once; after that, each summary is the next sample. */
   async remember(summary, signal) {
-    const newest = this.history.at(-1)?.at_ms ?? Infinity;
+    const newest = this.history.at(-1)?.uptime_ms ?? Infinity;
     if (summary.uptime_ms < newest || summary.uptime_ms - newest > 10000) {
       const { samples } = await api.history(signal);
       this.history = samples.slice(-HISTORY);
     }
-    if (summary.uptime_ms > (this.history.at(-1)?.at_ms ?? -1)) {
-      const { players, kbps_in, kbps_out, uptime_ms } = summary;
-      this.history.push({ at_ms: uptime_ms, players: players.total, kbps_in, kbps_out });
+    if (summary.uptime_ms > (this.history.at(-1)?.uptime_ms ?? -1)) {
+      const { players, received_kbps, sent_kbps, uptime_ms } = summary;
+      this.history.push({ uptime_ms, players: players.total, received_kbps, sent_kbps });
     }
-    const oldest = this.history.at(-1).at_ms - HISTORY * 1000;
-    while (this.history[0].at_ms < oldest) this.history.shift();
+    const oldest = this.history.at(-1).uptime_ms - HISTORY * 1000;
+    while (this.history[0].uptime_ms < oldest) this.history.shift();
     return this.history;
   }
 
@@ -181,14 +181,14 @@ export class StatusView {
     this.filter.value = chosen;
   }
 
-  end({ id, stream, address }, label, action) {
-    const button = h('button.quiet.small', { type: 'button', 'aria-label': `${label} ${address}, ${stream}`, onclick: async () => {
+  end({ id, stream, peer }, label, action) {
+    const button = h('button.quiet.small', { type: 'button', 'aria-label': `${label} ${peer}, ${stream}`, onclick: async () => {
       const sure = action === 'drop'
-        ? await confirm('Drop this publisher?', `${stream} from ${address} ends for all of its players. The encoder may reconnect.`, 'Drop')
-        : await confirm('Kick this player?', `${address} is disconnected from ${stream}. It may reconnect; the player of this page does so after a few seconds.`, 'Kick');
+        ? await confirm('Drop this publisher?', `${stream} from ${peer} ends for all of its players. The encoder may reconnect.`, 'Drop')
+        : await confirm('Kick this player?', `${peer} is disconnected from ${stream}. It may reconnect; the player of this page does so after a few seconds.`, 'Kick');
       if (!sure) return;
       button.disabled = true;
-      const result = await act((relay) => relay[action](id), action === 'drop' ? `${stream} was dropped.` : `${address} was kicked.`);
+      const result = await act((relay) => relay[action](id), action === 'drop' ? `${stream} was dropped.` : `${peer} was kicked.`);
       button.disabled = false;
       this.answer.hidden = false;
       this.answer.classList.toggle('alarm', !result.done);
@@ -232,10 +232,10 @@ function makeBusy() {
   const value = h('span');
   return {
     element: h('span.busy', {}, bar, value),
-    update: ({ busy }) => {
-      filled.style.width = `${Math.min(1, busy) * 100}%`;
-      bar.classList.toggle('alarm', busy > BUSY);
-      text(value, percent(busy));
+    update: ({ busy_ratio }) => {
+      filled.style.width = `${Math.min(1, busy_ratio) * 100}%`;
+      bar.classList.toggle('alarm', busy_ratio > BUSY);
+      text(value, percent(busy_ratio));
     },
   };
 }
@@ -255,14 +255,14 @@ function makeNumber() {
   };
 }
 
-function numbersOf({ kbps_in, kbps_out, bytes_in, bytes_out, skips, send_timeouts, refused, memory, open_files, open_files_limit, players, connections }) {
+function numbersOf({ received_kbps, sent_kbps, received_bytes, sent_bytes, skips, send_timeouts, refusals, memory, open_files, open_files_limit, players, connections }) {
   return [
-    { label: 'Out', value: rate(kbps_out), beside: `${bytes(bytes_out)} since start` },
-    { label: 'In', value: rate(kbps_in), beside: `${bytes(bytes_in)} since start` },
+    { label: 'Out', value: rate(sent_kbps), beside: `${bytes(sent_bytes)} since start` },
+    { label: 'In', value: rate(received_kbps), beside: `${bytes(received_bytes)} since start` },
     { label: 'Connections', value: number(connections), beside: `players: RTMP ${number(players.rtmp)}, HTTP ${number(players.http_flv)}, WebSocket ${number(players.websocket_flv)}` },
     { label: 'Skips', value: number(skips), beside: 'slow players moved to a key frame' },
     { label: 'Drops', value: number(send_timeouts), beside: 'accepted no data for too long', isAlarm: send_timeouts > 0 },
-    { label: 'Refused', value: number(refused), beside: 'by a limit', isAlarm: refused > 0 },
+    { label: 'Refused', value: number(refusals), beside: 'by a limit', isAlarm: refusals > 0 },
     { label: 'Memory', value: bytes(memory.resident_bytes), beside: `${bytes(memory.counted_bytes)} of ${bytes(memory.budget_bytes)} budget`, isAlarm: memory.counted_bytes > 0.9 * memory.budget_bytes },
     { label: 'Open files', value: number(open_files), beside: `of ${number(open_files_limit)}`, isAlarm: open_files > 0.9 * open_files_limit },
   ];

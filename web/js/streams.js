@@ -14,8 +14,8 @@ const FEW = 8;
 const SORTS = {
   name: ['Name', () => 0],
   players: ['Most players', (a, b) => b.players.total - a.players.total],
-  bitrate: ['Highest bitrate', (a, b) => b.kbps - a.kbps],
-  newest: ['Newest', (a, b) => (a.uptime_ms ?? 0) - (b.uptime_ms ?? 0)],
+  bitrate: ['Highest bitrate', (a, b) => b.received_kbps - a.received_kbps],
+  newest: ['Newest', (a, b) => (a.duration_ms ?? 0) - (b.duration_ms ?? 0)],
   silent: ['Longest without data', (a, b) => (b.idle_ms ?? 0) - (a.idle_ms ?? 0)],
 };
 /** What the user chose, for the way back from a stream. */
@@ -55,7 +55,7 @@ export class StreamsView {
     const live = streams.filter((stream) => stream.is_live);
     text(this.heading, live.length === 0 ? 'Nothing is live' : `${number(live.length)} live`);
     text(this.subheading, live.length === 0 ? 'The relay is running and waiting for an encoder.'
-      : `${plural(summary.players.total, 'player')} · ${rate(summary.kbps_out)} out`);
+      : `${plural(summary.players.total, 'player')} · ${rate(summary.sent_kbps)} out`);
     this.showApps();
     this.show();
     this.showBegin(live.length === 0, summary);
@@ -128,7 +128,7 @@ export class StreamsView {
         text(blank, now.video?.codec ?? (now.audio ? `${now.audio.codec}, audio only` : 'no media yet'));
         text(viewers, plural(now.players.total, 'player'));
         text(facts, videoText(now.video) ?? audioText(now.audio) ?? 'Waiting for the first frame');
-        text(flow, `${rate(now.kbps)} · ${now.idle_ms > 3000 ? `no data for ${duration(now.idle_ms)}` : `up ${duration(now.uptime_ms)}`}`);
+        text(flow, `${rate(now.received_kbps)} · ${now.idle_ms > 3000 ? `no data for ${duration(now.idle_ms)}` : `up ${duration(now.duration_ms)}`}`);
         flow.classList.toggle('alarm', now.idle_ms > 3000);
       },
       close: () => this.stills.remove(frame),

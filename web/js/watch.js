@@ -107,11 +107,11 @@ export class WatchView {
       ['Tracks', several],
       ['Video', videoText(stream?.video)],
       ['Audio', audioText(stream?.audio)],
-      ['Bitrate', stream?.is_live ? rate(stream.kbps) : null],
+      ['Bitrate', stream?.is_live ? rate(stream.received_kbps) : null],
       ['Key frames', stream?.video?.key_frame_interval_ms ? `every ${Number((stream.video.key_frame_interval_ms / 1000).toFixed(1))} s` : null],
-      ['Players', stream ? `${plural(stream.players.total, 'player')}, ${rate(stream.kbps_out)}` : null],
+      ['Players', stream ? `${plural(stream.players.total, 'player')}, ${rate(stream.sent_kbps)}` : null],
       ['Skips', stream?.skips ? number(stream.skips) : null],
-      ['Live for', stream?.is_live ? duration(stream.uptime_ms) : null],
+      ['Live for', stream?.is_live ? duration(stream.duration_ms) : null],
       ['Encoder', stream?.encoder],
     ].filter(([, value]) => value));
     // The reason may change while the state does not, as when the codec becomes known.
