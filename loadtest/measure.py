@@ -55,7 +55,6 @@ class Load:
 
     players: int
     bitrate: str
-    streams: int = 1
     seconds: float = 10
     ramp: float = 500
     parse: float = 0.02
@@ -63,6 +62,7 @@ class Load:
     server_cpus: str = "0"
     load_cpu: int = 1
     over: str = "rtmp"
+    streams: int = 1
     beat_ms: int = 0
 
     def bits_per_second(self) -> float:

@@ -67,7 +67,7 @@ class Compare(unittest.TestCase):
     def test_loads_are_parsed(self):
         options = type("Options", (), {"seconds": 3, "drain_every_ms": 10})
         (load,) = compare.loads("2000x600k", options)
-        self.assertEqual((load.players, load.bits_per_second()), (2000, 600_000))
+        self.assertEqual((load.players, load.bits_per_second(), load.seconds, load.streams), (2000, 600_000, 3, 1))
         self.assertEqual([load.players for load in compare.loads("1,20", options, "1M")], [1, 20])
         self.assertEqual(measure.Load(1, "2.5M").bits_per_second(), 2_500_000)
 
