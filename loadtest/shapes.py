@@ -35,11 +35,12 @@ SERVERS = "fanfare,nginx-rtmp,node-media-server"
 RECEIVE_LOOPS = ["receive:0", "receive:3", "receive:10", "receive:25"]
 # What servers are compared with.
 RIVAL = "nginx-rtmp"
-# The search for the most publishers: the first attempt, the factor to the next, and how exact the answer is.
-FIRST_PUBLISHERS = 800
+# What `fanfare capacity` predicts, measured like a server.
+CAPACITY = "fanfare capacity"
+# The search for the most publishers or players: the factor to the next attempt, and how exact the answer is.
 FACTOR = 1.3
 EXACT_TO = 0.04
-MAX_PUBLISHERS = 12_000
+MAX_CLIENTS = 16_000
 # Players of the streams next to a very large one.
 SMALL = measure.Load(players=400, streams=200, bitrate="300k", parse=0.25)
 LARGE = measure.Load(players=9000, streams=1, bitrate="600k", ramp=2000, parse=0)
@@ -57,6 +58,8 @@ class Row:
     # Baselines that are measured as well, and whether only they are.
     baselines: tuple[str, ...] = ()
     only_baselines: bool = False
+    # What a search raises, from its number in the load on: "streams" or "players".
+    searched: str = ""
 
 
 ROWS = [
@@ -69,7 +72,13 @@ ROWS = [
     Row("1x200", "1 stream × 200 players × 8 Mbit/s", "players",
         measure.Load(players=200, streams=1, bitrate="8M", parse=0.05), ("bare:0",)),
     Row("most-publishers", "Most publishers of 600 kbit/s on one core", "search",
-        measure.Load(players=10, streams=FIRST_PUBLISHERS, bitrate="600k", parse=1)),
+        measure.Load(players=10, streams=800, bitrate="600k", parse=1), (CAPACITY,), searched="streams"),
+    Row("most-publishers-2M", "Most publishers of 2 Mbit/s on one core", "search",
+        measure.Load(players=10, streams=400, bitrate="2M", parse=1), (CAPACITY,), searched="streams"),
+    Row("most-players", "Most players of one stream of 600 kbit/s on one core", "search",
+        measure.Load(players=4000, bitrate="600k", ramp=2000), (CAPACITY,), searched="players"),
+    Row("most-players-2M", "Most players of one stream of 2 Mbit/s on one core", "search",
+        measure.Load(players=1500, bitrate="2M", ramp=2000), (CAPACITY,), searched="players"),
     Row("large-flood", "500 players × 1 Mbit/s while another publisher sends 500 Mbit/s", "fairness",
         measure.Load(players=500, bitrate="1M", parse=0.1)),
     Row("small-flood", "500 players × 1 Mbit/s while another publisher sends 100,000 messages per second", "fairness",
@@ -83,45 +92,58 @@ ROWS = [
 
 def measure_row(name: str, row: Row, load: measure.Load) -> dict:
     """One run of a row with a server."""
+    if name == CAPACITY:
+        return predicted(row, load)
     if row.kind == "search":
-        return most_publishers(lambda streams: measure.measure(name, replace(load, streams=streams)))
+        first = getattr(load, row.searched)
+        return most(first, lambda number: measure.measure(name, replace(load, **{row.searched: number})))
     if row.kind == "fairness":
         beside = large_beside_small if row.name == "large-beside-small" else flood
         return measure.with_server(name, load, lambda run: beside(run, row.name))
     return measure.measure(name, load)
 
 
-def most_publishers(attempt: Callable[[int], dict]) -> dict:
-    """The largest number of publishers whose frames all arrive, between doubling and bisecting. `attempt` measures one
-    number of them."""
+def most(first: int, attempt: Callable[[int], dict]) -> dict:
+    """The largest number of publishers or players whose frames all arrive, from the first number on in steps, then by
+    bisection. `attempt` measures one number of them."""
     carried, refused, best, limit = 0, None, {}, ""
-    streams = FIRST_PUBLISHERS
-    while streams <= MAX_PUBLISHERS:
+    number = first
+    while 10 <= number <= MAX_CLIENTS:
         try:
-            outcome = attempt(streams)
+            outcome = attempt(number)
         except (RuntimeError, subprocess.SubprocessError) as error:
             outcome = {"failed": str(error)}
         is_carried = carries(outcome)
-        say(f"    {streams} publishers: {'carried' if is_carried else 'NOT carried'}; {in_short(outcome)}")
+        say(f"    {number}: {'carried' if is_carried else 'NOT carried'}; {in_short(outcome)}")
         if outcome.get("load_is_bottleneck"):
-            # More publishers would only measure the load generator, fewer were carried.
+            # More would only measure the load generator.
             limit = "the load generator's"
             break
         if is_carried:
-            carried, best = streams, outcome
+            carried, best = number, outcome
         else:
-            refused = streams
+            refused = number
         if refused is None:
-            streams = int(carried * FACTOR)
+            number = int(carried * FACTOR)
         elif carried == 0:
-            streams = int(refused / FACTOR)
-            if streams < 10:
-                break
+            number = int(refused / FACTOR)
         elif refused - carried > EXACT_TO * carried:
-            streams = (carried + refused) // 2
+            number = (carried + refused) // 2
         else:
             break
-    return {**best, "publishers": carried, "limit": limit, "load_is_bottleneck": bool(limit)}
+    if refused is None and not limit:
+        limit = f"of this search, {MAX_CLIENTS}"
+    return {**best, "most": carried, "limit": limit, "load_is_bottleneck": limit == "the load generator's"}
+
+
+def predicted(row: Row, load: measure.Load) -> dict:
+    """What `fanfare capacity` says instead of a search."""
+    command = [servers.need(servers.RELAY), "capacity", "--bitrate", load.bitrate, "--seconds",
+               str(max(1, round(3 * load.seconds))), "--json"]
+    answer = json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
+    found = answer["publishers" if row.searched == "streams" else "players"]
+    limit = "other programs disturbed it" if answer["is_disturbed"] else ""
+    return {"most": found, "limit": limit, "load_is_bottleneck": answer["is_disturbed"]}
 
 
 def carries(outcome: dict) -> bool:
@@ -178,7 +200,7 @@ def in_short(outcome: dict) -> str:
     """A run in a line."""
     if "failed" in outcome:
         return f"failed: {outcome['failed']}"
-    parts = [("publishers", "{} publishers"), ("mb_per_cpu_second", "{:.0f} MB/CPU-s"), ("cores", "{:.2f} cores"),
+    parts = [("most", "at most {}"), ("mb_per_cpu_second", "{:.0f} MB/CPU-s"), ("cores", "{:.2f} cores"),
              ("p50_ms", "p50 {:.1f}"), ("p99_ms", "p99 {:.1f} ms"), ("quiet_p99_ms", "quiet {:.1f} ms"),
              ("resident_mb", "{:.0f} MB"), ("load_cores", "load generator {:.2f} cores"), ("did", "({})")]
     text = "  ".join(form.format(outcome[key]) for key, form in parts if key in outcome)
@@ -189,7 +211,7 @@ def run(options: argparse.Namespace, results: dict, save: Callable[[], None]) ->
     """Runs all measurements; calls `save` after each."""
     for row in options.rows:
         names = [] if row.only_baselines else options.servers
-        load = replace(row.load, seconds=options.seconds)
+        load = replace(row.load, seconds=options.seconds, beat_ms=options.beat_ms)
         for number in range(options.rounds):
             for name in [*names, *row.baselines]:
                 if name in results["missing"]:
@@ -220,7 +242,8 @@ def ratio(runs: list[dict], name: str, other: str, key: str) -> float | None:
 def tables(results: dict) -> str:
     """One Markdown table per row, and what was skipped."""
     lines = [f"{results['machine']}, {results['date']}. Server on one core, load generator on another, loopback; medians of "
-             f"{results['rounds']} interleaved rounds of {results['seconds']:.0f} s. `!`: the load generator was the "
+             f"{results['rounds']} interleaved rounds of {results['seconds']:.0f} s; "
+             f"{writes(results.get('beat_ms', 0))} per write. `!`: the load generator was the "
              "bottleneck, so the figures are not the server's. MB held: what the streams' logs hold, as the server reports it.",
              ""]
     for row in ROWS:
@@ -235,6 +258,10 @@ def tables(results: dict) -> str:
         lines.append("")
     lines += [f"Skipped: {reason}  " for reason in results["missing"].values()]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def writes(beat_ms: int) -> str:
+    return f"{beat_ms} ms of a stream" if beat_ms else "a message"
 
 
 def line(name: str, runs: list[dict], columns: list) -> str:
@@ -288,7 +315,7 @@ KINDS = {
         ("memory MB", median("resident_mb", 0)), ("MB held", median("held_mb", 0)),
         ("players held", median("held", 0)), ("delivered in time", median("share_delivered", 2)), LOST, LOAD],
     "search": [
-        ("publishers", median("publishers", 0)), (f"of {RIVAL}'s", of(RIVAL, "publishers")),
+        ("most", median("most", 0)), (f"of {RIVAL}'s", of(RIVAL, "most")), (f"of `{CAPACITY}`'s", of(CAPACITY, "most")),
         ("limit other than the server's", text("limit")), ("cores at that", median("cores", 2)),
         ("p50 / p99 ms", pair("p50_ms", "p99_ms")), ("memory MB", median("resident_mb", 0)), LOAD],
     "fairness": [
@@ -321,6 +348,7 @@ def main() -> int:
     parser.add_argument("--xiu", action="store_true", help="include xiu, which must be installed")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=10, help="length of each measurement")
+    parser.add_argument("--beat-ms", type=int, default=0, help="see fanfare-load publish --help")
     parser.add_argument("--out", type=Path, default=compare.RESULTS)
     parser.add_argument("--quick", action="store_true", help="one round of 4 s")
     parser.add_argument("--list", action="store_true", help="list the rows")
@@ -344,7 +372,7 @@ def main() -> int:
     else:
         measure.raise_file_limit()
         results = {"machine": compare.machine(), "date": date.today().isoformat(), "rounds": options.rounds,
-                   "seconds": options.seconds, "missing": {}, "runs": kept(path, options.rows, options.servers)}
+                   "seconds": options.seconds, "beat_ms": options.beat_ms, "missing": {}, "runs": kept(path, options.rows, options.servers)}
         begun = time.monotonic()
         run(options, results, lambda: path.write_text(json.dumps(results, indent=1) + "\n"))
         say(f"took {(time.monotonic() - begun) / 60:.0f} minutes")

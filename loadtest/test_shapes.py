@@ -32,21 +32,26 @@ class Search(unittest.TestCase):
 
     def test_the_most_publishers_are_found_from_below_and_from_above(self):
         for limit in (150, 799, 800, 2300, 7000):
-            found = shapes.most_publishers(attempt(limit))
-            self.assertLessEqual(found["publishers"], limit)
-            self.assertGreaterEqual(found["publishers"], limit * 0.95)
+            found = shapes.most(800, attempt(limit))
+            self.assertLessEqual(found["most"], limit)
+            self.assertGreaterEqual(found["most"], limit * 0.95)
             self.assertFalse(found["load_is_bottleneck"])
-            self.assertAlmostEqual(found["cores"], found["publishers"] / limit, msg="the figures are of that number")
+            self.assertAlmostEqual(found["cores"], found["most"] / limit, msg="the figures are of that number")
 
     def test_a_load_generator_at_its_limit_ends_the_search_and_is_named(self):
-        found = shapes.most_publishers(attempt(7000, bottleneck=2000))
-        self.assertTrue(1500 < found["publishers"] <= 2000)
+        found = shapes.most(800, attempt(7000, bottleneck=2000))
+        self.assertTrue(1500 < found["most"] <= 2000)
         self.assertEqual((found["limit"], found["load_is_bottleneck"]), ("the load generator's", True))
+
+    def test_a_server_that_carries_more_than_is_searched_for_is_said_to(self):
+        found = shapes.most(800, attempt(1 << 20))
+        self.assertIn("of this search", found["limit"])
+        self.assertGreater(found["most"], shapes.MAX_CLIENTS / shapes.FACTOR - 1)
 
     def test_a_server_that_fails_carries_nothing(self):
         def fails(streams: int) -> dict:
             raise RuntimeError("the server ended")
-        self.assertEqual(shapes.most_publishers(fails)["publishers"], 0)
+        self.assertEqual(shapes.most(800, fails)["most"], 0)
 
     def test_a_number_is_carried_only_if_nothing_is_lost_and_nothing_waits(self):
         self.assertTrue(shapes.carries(GOOD))

@@ -8,9 +8,11 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::thread;
+use std::time::Duration;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
+use fanfare::capacity::{self, estimate::Stream};
 use fanfare::config::{Config, Filter, Ignored, LogFormat, parse_addresses};
 use fanfare::control::{Started, TokenNotice};
 use fanfare::logging;
@@ -29,6 +31,7 @@ fn main() -> ExitCode {
             }
             Ok(())
         }
+        Some(Command::Capacity { bitrate, seconds, json }) => measure_capacity(bitrate, seconds, json),
         None => serve(config),
     });
     let (code, error) = match outcome {
@@ -71,6 +74,22 @@ enum Command {
         /// files, free ports. The exit code is 0 if fanfare can start, 1 if not, 2 if the configuration is invalid
         #[arg(long)]
         system: bool,
+    },
+    /// Measure how many players and publishers one core of this machine will carry
+    ///
+    /// Two loops that only send and only receive run over the loopback interface, on the first CPU that fanfare may use, and
+    /// what they cost is multiplied by what the relay does for each of their players and publishers. Not included are the
+    /// network card and its bandwidth, TLS, and other programs: run it while the machine is idle.
+    Capacity {
+        /// Of each stream, in bits per second, audio included: 600k, 2.5M
+        #[arg(long, default_value = "2M", value_name = "BITS", value_parser = Stream::parse)]
+        bitrate: Stream,
+        /// Measure for this many seconds
+        #[arg(long, default_value = "30", value_name = "N", value_parser = clap::value_parser!(u32).range(1..=3600))]
+        seconds: u32,
+        /// Print the answer as JSON
+        #[arg(long)]
+        json: bool,
     },
 }
 
@@ -155,6 +174,18 @@ fn check_system(config: &Config) -> Result<(), Failure> {
         true => Err(Failure::Other("cannot start on this system".to_owned())),
         false => Ok(()),
     }
+}
+
+/// Prints what one core carries. The error is one line.
+fn measure_capacity(stream: Stream, seconds: u32, json: bool) -> Result<(), Failure> {
+    let options = capacity::Options { stream, time: Duration::from_secs(seconds.into()) };
+    let found = capacity::measure(&options).map_err(Failure::Other)?;
+    let text = match json {
+        true => serde_json::to_string(&found).expect("an answer is numbers"),
+        false => found.to_string(),
+    };
+    print(&(text + "\n"));
+    Ok(())
 }
 
 /// Runs until a signal stops it. The error is one line.
@@ -303,6 +334,8 @@ Examples:
       Validate a file and print the resulting configuration
   fanfare check --system
       Report what would stop fanfare from starting on this system
+  fanfare capacity --bitrate 2M
+      Measure for half a minute how many players and publishers one core will carry
   fanfare --config fanfare.toml
       Start with this file
 

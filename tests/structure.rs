@@ -9,7 +9,7 @@ use std::{
 };
 
 /// The modules from the bottom up, and which others each may name: only modules below it.
-const MAY_NAME: [(&str, &[&str]); 14] = [
+const MAY_NAME: [(&str, &[&str]); 15] = [
     ("amf0", &[]),
     ("flv", &["amf0"]),
     ("rtmp", &["amf0", "flv"]),
@@ -23,6 +23,7 @@ const MAY_NAME: [(&str, &[&str]); 14] = [
     ("net", &["stream", "config", "logging", "access", "endpoint"]),
     ("control", &["amf0", "flv", "rtmp", "http", "stream", "config", "logging", "access", "endpoint", "net"]),
     ("system_check", &["config", "net"]),
+    ("capacity", &[]),
     ("fuzz", &["amf0", "flv", "rtmp", "http", "stream"]),
 ];
 
