@@ -73,12 +73,13 @@ impl Wants {
 }
 
 /// The first key frame, or audio where that will do, from `after` to `point` that can be decoded with the headers of
-/// `point`, in these segments, oldest first: what the caller calls the segment, where in it, and what is there.
+/// `point`, in these segments, oldest first: what the caller calls the segment, where in it, and what is there. Audio
+/// will not do after a key frame that goes with other headers: the beginning is lost, and video is what is missed.
 pub fn first_since<'a, T>(
     segments: impl Iterator<Item = (T, &'a Segment)>,
     after: Position,
     point: &JoinPoint,
-    accepts_audio: bool,
+    mut accepts_audio: bool,
 ) -> Option<(T, u32, PointKind)> {
     let configuration = point.preamble.as_ref()?.configuration();
     let since = segments.filter(|(_, segment)| segment.sequence >= after.0);
@@ -94,9 +95,13 @@ pub fn first_since<'a, T>(
                 Class::Audio if accepts_audio => PointKind::Audio,
                 _ => continue,
             };
-            if at >= after && entry.configuration == configuration {
+            if at < after {
+                continue;
+            }
+            if entry.configuration == configuration {
                 return Some((found, at.1, kind));
             }
+            accepts_audio &= kind != PointKind::KeyFrame;
         }
     }
     None

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use fanfare::{
     config::Config,
     endpoint::{Entrance, HttpPlayer, Mail, Protocol, ReasonKind, TransportKind, report::RelayEvent},
+    flv::FrameKind,
     http::{LAST_CHUNK, websocket},
     rtmp::command::Command,
     stream::{Form, Start},
@@ -11,8 +12,8 @@ use fanfare::{
 
 use super::{
     bench::{
-        audio, ends, events, has_ended, inter_frame, key_frame, pass_talking, raw_publisher, say, times,
-        tiny, unread,
+        audio, ends, events, frame, has_ended, inter_frame, key_frame, pass_talking, raw_publisher, say,
+        times, tiny, unread,
     },
     world::{Peer, SocketId, World},
 };
@@ -239,6 +240,28 @@ fn a_player_over_http_begins_once_it_is_known_which_kinds_of_media_there_are_wit
     assert_eq!(read(&world, player), HEAD, "there may be audio as well");
     world.pass_ms(1);
     assert!(contains(&read(&world, player), b"inter"));
+}
+
+#[test]
+fn a_player_whose_first_key_frame_goes_with_other_headers_begins_with_the_next_and_not_with_audio_before_it()
+{
+    let header = |mark: &[u8]| frame(FrameKind::Audio, 0, &[b"\xAF\0", mark].concat());
+    let sound = |mark: &[u8]| frame(FrameKind::Audio, 40, &[b"\xAF\x01", mark].concat());
+    let mut world = World::new(Config::default());
+    let mut publisher = world.publisher(0, "a");
+    let player = http_player(&mut world, "a", Form::HttpFlv, b"");
+    // All at once, as after a stall of the network.
+    for frame in [header(b"A"), key_frame(0), sound(b"old"), header(b"B"), sound(b"early"), key_frame(80)] {
+        publisher.publish(&frame);
+    }
+    world.talk(&mut publisher);
+    world.pass_ms(1_000);
+    publisher.publish(&sound(b"late"));
+    world.talk(&mut publisher);
+    world.pass_ms(100);
+    let file = read(&world, player);
+    assert!(!contains(&file, b"old") && !contains(&file, b"early"), "{file:?}");
+    assert!(contains(&file, b"\xAF\0B") && contains(&file, b"key") && contains(&file, b"late"), "{file:?}");
 }
 
 #[test]

@@ -147,6 +147,15 @@ impl View {
         self.lacks_audio |= std::mem::take(&mut self.lacked_audio);
         self.lacks_video |= std::mem::take(&mut self.lacked_video);
         let can_begin = self.can_begin(ledger, (attempt, number), excuses);
+        // Pictures that stand still are sent without the audio between them, and go on from each other.
+        let has_pictures = it.has_stood
+            && self.at.is_some_and(|(before, last)| {
+                before == attempt && last < number && {
+                    let mut between = last + 1..number;
+                    !between
+                        .any(|at| it.frames[at].kind == FrameKind::Video && self.wants(ledger, attempt, at))
+                }
+            });
         let is_moved = match self.at {
             None => true,
             Some((before, last)) if before == attempt => {
@@ -181,7 +190,7 @@ impl View {
                 self.skips += 1;
             }
             // Pictures begin with a key frame.
-            self.awaits_key_frame = true;
+            self.awaits_key_frame |= !has_pictures;
         }
         self.check_headers(sent.kind, sent.place, sent.configuration)?;
         self.check_time(ledger, frame, (attempt, number), excuses)
