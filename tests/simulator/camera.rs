@@ -55,10 +55,11 @@ struct Style {
 /// One connection of it.
 pub struct Line {
     pub pipe: Pipe,
+    pub core: usize,
     client: Client,
     publishes: Vec<Publish>,
     deed_us: u64,
-    /// It is to have an answer by then, fair time.
+    /// It is to have an answer by then, fair time of its core.
     pub answered_by_us: u64,
     /// It answers nothing and sends nothing, since this fair time.
     dead_since_us: Option<u64>,
@@ -137,6 +138,22 @@ impl Camera {
         self.line.iter_mut().map(|line| &mut line.pipe).chain(&mut self.left)
     }
 
+    /// The core on which it publishes, and under which name.
+    pub fn live_on(&self, stage: &Stage) -> Option<(usize, &'static str)> {
+        let line = self.line.as_ref()?;
+        let attempt = stage.ledger.live(&format!("live/{}", self.name))?;
+        (stage.ledger.attempts[attempt].peer == line.pipe.peer).then_some((line.core, self.name))
+    }
+
+    /// If it is away, it comes soon to publish this name.
+    pub fn want(&mut self, stage: &mut Stage, name: &'static str) {
+        if self.line.is_none() {
+            self.name = name;
+            self.comings = self.comings.max(1);
+            self.comes_us = stage.now_us() + stage.random.within(0..=1_000) * 1_000;
+        }
+    }
+
     pub fn due_us(&self, stage: &Stage) -> u64 {
         match &self.line {
             Some(line) => line.due_us(stage),
@@ -187,7 +204,7 @@ impl Camera {
 
 impl Line {
     fn new(stage: &mut Stage, name: &'static str, style: Style) -> Self {
-        let core = stage.random.below(stage.setup.cores as u64) as usize;
+        let core = stage.any_core();
         let peer = stage.world.address();
         let attempt = stage.ledger.ask(peer, format!("live/{name}"));
         stage.note(|| format!("{peer} comes to publish {name}, attempt {attempt}, core {core}"));
@@ -198,10 +215,11 @@ impl Line {
         let socket = stage.world.connect_from(core, peer);
         let pipe = Pipe::new(socket, peer, stage);
         let deed_us = stage.now_us() + stage.random.within(300..=3_000) * 1_000;
-        let answered_by_us = stage.fair_us() + ANSWER_US;
+        let answered_by_us = stage.fair_us_of(core) + ANSWER_US;
         let publish = Publish::new(stage, attempt, 1, State::ToCome, style);
         Self {
             pipe,
+            core,
             client,
             publishes: vec![publish],
             deed_us,
@@ -369,7 +387,7 @@ impl Line {
         // It does not wait for the answer.
         publish.begin(stage, &mut self.client);
         self.publishes.push(publish);
-        self.answered_by_us = self.answered_by_us.max(stage.fair_us() + ANSWER_US);
+        self.answered_by_us = self.answered_by_us.max(stage.fair_us_of(self.core) + ANSWER_US);
     }
 
     fn unpublish(&mut self, stage: &mut Stage, at: usize) {
@@ -434,7 +452,9 @@ impl Line {
             return;
         }
         let is_asking = self.publishes.iter().any(|it| matches!(it.state, State::Asked | State::ToCome));
-        if is_asking && !is_over && fair_us > self.answered_by_us {
+        // What it has asked for may be on its way for as long as a peer is slow.
+        let on_its_way_us = if stage.setup.stops_cores { 2_000_000 } else { 0 };
+        if is_asking && !is_over && stage.fair_us_of(self.core) > self.answered_by_us + on_its_way_us {
             let is_slow = stage.setup.has_trouble
                 || stage.setup.stands_still
                 || self.pipe.longest_wait_us(fair_us) > 100_000
@@ -453,7 +473,9 @@ impl Line {
             ReasonKind::PeerClosed => has_gone,
             ReasonKind::PublisherTimeout => {
                 let dead_us = self.dead_since_us.map_or(0, |since_us| fair_us - since_us);
-                dead_us.max(self.pipe.longest_wait_us(fair_us)) + 2_000_000 > stage.shortest.publisher_us
+                stage.setup.stops_cores
+                    || dead_us.max(self.pipe.longest_wait_us(fair_us)) + 2_000_000
+                        > stage.shortest.publisher_us
             }
             _ => true,
         };
@@ -479,7 +501,8 @@ const REFUSALS: [&str; 7] = [
 /// A name that is taken over is given up at once: where each publisher takes over, none is refused but by one that came
 /// after it, or with it.
 fn check_refusal(stage: &mut Stage, attempt: usize, asked_us: u64) {
-    if stage.setup.config.publish.on_second_publisher != SecondPublisher::Takeover || stage.still_us > 0 {
+    if stage.setup.config.publish.on_second_publisher != SecondPublisher::Takeover || stage.has_stood_still()
+    {
         return;
     }
     let stream = stage.ledger.attempts[attempt].stream().to_owned();

@@ -158,7 +158,7 @@ impl Player {
 
 impl Seat {
     fn new(stage: &mut Stage, name: &'static str) -> Option<Self> {
-        let core = stage.random.below(stage.setup.cores as u64) as usize;
+        let core = stage.any_core();
         let peer = stage.world.address();
         let form = stage.random.pick(&[
             Form::Rtmp,
@@ -491,7 +491,8 @@ impl Seat {
             ReasonKind::ShuttingDown => stage.is_draining,
             ReasonKind::Kicked => stage.setup.kicks,
             ReasonKind::SendTimeout => {
-                self.pipe.longest_wait_us(fair_us) + 500_000 > stage.shortest.send_timeout_us
+                stage.setup.stops_cores
+                    || self.pipe.longest_wait_us(fair_us) + 500_000 > stage.shortest.send_timeout_us
             }
             ReasonKind::MemoryBudget => stage.setup.is_tight,
             _ => self.pipe.end.is_some(),
@@ -513,6 +514,7 @@ impl Seat {
         let has_end = reader.form() == Form::HttpFlv || reader.has_ended;
         // One that does not read is sent what there is for so long, and no longer.
         let is_slow = self.pipe.is_slow()
+            || stage.setup.stops_cores
             || self.pipe.longest_wait_us(stage.fair_us()) + 500_000 > stage.shortest.send_timeout_us;
         let has_read = !self.pipe.is_gone() && !is_slow;
         if is_graceful && has_read && !(reader.is_at_boundary() && has_end) {

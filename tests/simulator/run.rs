@@ -22,6 +22,9 @@ use super::{
 const VERDICT_US: u64 = 10_000_000 + SWEEP_US + SLACK_US;
 /// How often all is looked at.
 const WATCH_US: u64 = 200_000;
+/// Runs in which a core stands still alone: so many of a hundred, chosen apart from all else of a run.
+const STOPS_PERCENT: u64 = 10;
+const STOPS_SALT: u64 = 0x5707;
 /// More rounds at one moment are a relay that spins.
 const MAX_ROUNDS: usize = 20_000;
 /// When the relay's clock begins, milliseconds: any time, and shortly before its 32 bits are full.
@@ -44,6 +47,8 @@ struct Run {
     decided: Decided,
     watch_us: u64,
     fate_us: u64,
+    /// When the core goes on that stands still.
+    starts_us: u64,
 }
 
 /// Runs the scenario of this seed, and fails where the relay does wrong.
@@ -64,6 +69,9 @@ impl Run {
     fn new(seed: u64, is_traced: bool) -> Self {
         let mut random = Random::new(seed);
         let mut setup = Setup::new(&mut random);
+        if setup.cores > 1 && Random::new(seed ^ STOPS_SALT).percent(STOPS_PERCENT) {
+            setup.stop_cores();
+        }
         let decided = Decided::default();
         let rules = Rules { asks: setup.asks, seed: random.below(u64::MAX).into(), decided: decided.clone() };
         let weather = Box::new(setup.weather.take());
@@ -85,6 +93,7 @@ impl Run {
             decided,
             watch_us: start_us,
             fate_us: start_us + 1_000_000,
+            starts_us: u64::MAX,
             stage,
         }
     }
@@ -102,6 +111,9 @@ impl Run {
             if now_us >= self.watch_us {
                 self.watch_us = now_us + WATCH_US;
                 self.watch();
+            }
+            if now_us >= self.starts_us {
+                self.start_core();
             }
             if now_us >= self.fate_us {
                 let pause_ms = self.stage.random.within(200..=3_000);
@@ -123,6 +135,7 @@ impl Run {
         let strangers = self.strangers.iter().map(|it| it.due_us(stage));
         let peers = cameras.chain(players).chain(strangers).min().unwrap_or(u64::MAX);
         let others = self.judge.due_us().unwrap_or(u64::MAX).min(self.watch_us).min(self.fate_us);
+        let others = others.min(self.starts_us);
         stage.world.next_us().min(peers).min(others)
     }
 
@@ -132,8 +145,8 @@ impl Run {
             let mut is_busy = false;
             let cores = self.stage.setup.cores;
             let first = self.stage.random.below(cores as u64) as usize;
-            for core in 0..cores {
-                is_busy |= self.stage.world.round((first + core) % cores);
+            for core in (0..cores).map(|core| (first + core) % cores) {
+                is_busy |= !self.stage.is_stopped(core) && self.stage.world.round(core);
                 self.hear();
             }
             for at in 0..self.cameras.len() {
@@ -269,10 +282,9 @@ impl Run {
 
     /// The peer that asks need not be answered for so much longer.
     fn give_time(&mut self, question: &Question, us: u64) {
-        let fair_us = self.stage.fair_us();
-        let until_us = fair_us + us;
+        let until_us = self.stage.fair_us() + us;
         if let Some(line) = self.cameras.iter_mut().find_map(|it| it.line_of(question.peer)) {
-            line.answered_by_us = until_us + ANSWER_US;
+            line.answered_by_us = self.stage.fair_us_of(line.core) + us + ANSWER_US;
             line.pipe.holds_until_us = until_us;
         }
         if let Some(seat) = self.players.iter_mut().find_map(|it| it.seat_of(question.peer)) {
@@ -294,12 +306,11 @@ impl Run {
     /// What neither encoders nor players do.
     fn decide_fate(&mut self) {
         self.control.act(&mut self.stage);
+        self.stop_core();
         let stage = &mut self.stage;
         if stage.setup.stands_still && stage.random.percent(30) {
             let ms = stage.random.pick(&[300, 1_500, 4_000]);
-            stage.note(|| format!("all stands still for {ms} ms"));
-            stage.world.stand_still_ms(ms);
-            stage.still_us += ms * 1_000;
+            stage.stand_still_ms(ms);
         }
         if stage.setup.reconfigures && stage.random.percent(30) {
             let mut config = stage.setup.config.clone();
@@ -309,7 +320,30 @@ impl Run {
         }
     }
 
+    /// Lets a core stand still, with a publisher whose name another one wants, if there is one.
+    fn stop_core(&mut self) {
+        let stage = &mut self.stage;
+        let may_stop = stage.setup.stops_cores && !stage.is_draining && self.starts_us == u64::MAX;
+        if !may_stop || stage.random.percent(60) {
+            return;
+        }
+        let live = self.cameras.iter().find_map(|it| it.live_on(stage));
+        let core = live.map_or_else(|| stage.any_core(), |(core, _)| core);
+        let ms = stage.random.pick(&[1_500, 10_000, 10_000]);
+        self.starts_us = stage.now_us() + ms * 1_000;
+        stage.stop_core(core);
+        if let Some((_, name)) = live {
+            self.cameras.iter_mut().for_each(|it| it.want(stage, name));
+        }
+    }
+
+    fn start_core(&mut self) {
+        self.starts_us = u64::MAX;
+        self.stage.start_core();
+    }
+
     fn drain(&mut self) {
+        self.start_core();
         self.stage.note(|| "the relay drains".to_owned());
         self.stage.is_draining = true;
         self.stage.world.shared.drain();
@@ -325,6 +359,7 @@ impl Run {
     }
 
     fn leave(&mut self) {
+        self.start_core();
         self.stage.note(|| "all peers leave".to_owned());
         self.stage.is_draining = true;
         let stage = &mut self.stage;

@@ -25,6 +25,8 @@ pub struct Setup {
     pub is_tight: bool,
     /// Cores stand still now and then.
     pub stands_still: bool,
+    /// One core stands still now and then, while the others go on.
+    pub stops_cores: bool,
     /// Encoders' clocks are set.
     pub has_jumps: bool,
     /// The configuration is replaced.
@@ -58,6 +60,7 @@ impl Setup {
             asks: random.percent(30),
             is_tight,
             stands_still: random.percent(20),
+            stops_cores: false,
             has_jumps: random.percent(25),
             reconfigures: random.percent(20),
             has_slow_peers: random.percent(50),
@@ -74,6 +77,14 @@ impl Setup {
                 work: random.pick(&[0, 0, 20]),
             },
         }
+    }
+
+    /// Cores stand still alone, for so long that a publisher gives up that waits for a name there.
+    pub fn stop_cores(&mut self) {
+        (self.stops_cores, self.stands_still) = (true, false);
+        self.length_us = self.length_us.max(14_000_000);
+        self.cameras = self.cameras.max(2);
+        self.config.publish.on_second_publisher = SecondPublisher::Takeover;
     }
 }
 

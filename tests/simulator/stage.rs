@@ -24,8 +24,11 @@ pub struct Stage {
     /// The longest and the shortest of what any configuration of the run allows.
     pub longest: Times,
     pub shortest: Times,
-    /// How long cores have stood still, microseconds.
-    pub still_us: u64,
+    /// How long all cores have stood still, microseconds.
+    still_us: u64,
+    /// How long each one has stood still alone, and which one does so now, since when.
+    still_alone_us: Vec<u64>,
+    stopped: Option<(usize, u64)>,
     pub is_draining: bool,
     tags: usize,
     trace: Option<String>,
@@ -62,6 +65,7 @@ impl Times {
 impl Stage {
     pub fn new(world: World, random: Random, setup: Setup, is_traced: bool) -> Self {
         let times = Times::of(&setup.config);
+        let still_alone_us = vec![0; setup.cores];
         Self {
             world,
             random,
@@ -70,6 +74,8 @@ impl Stage {
             longest: times,
             shortest: times,
             still_us: 0,
+            still_alone_us,
+            stopped: None,
             is_draining: false,
             tags: 0,
             trace: is_traced.then(String::new),
@@ -82,7 +88,60 @@ impl Stage {
 
     /// The time without that in which cores stood still: what the relay is measured by.
     pub fn fair_us(&self) -> u64 {
-        self.now_us() - self.still_us
+        let now_us = self.now_us();
+        let stopped_us = self.stopped.map_or(0, |(_, since_us)| now_us - since_us);
+        now_us - self.still_us - self.still_alone_us.iter().sum::<u64>() - stopped_us
+    }
+
+    /// The time without that in which this core stood still.
+    pub fn fair_us_of(&self, core: usize) -> u64 {
+        let now_us = self.now_us();
+        let stopped = self.stopped.filter(|(stopped, _)| *stopped == core);
+        let stopped_us = stopped.map_or(0, |(_, since_us)| now_us - since_us);
+        now_us - self.still_us - self.still_alone_us[core] - stopped_us
+    }
+
+    /// Whether a core has stood still.
+    pub fn has_stood_still(&self) -> bool {
+        self.now_us() > self.fair_us()
+    }
+
+    /// All cores stand still for so long.
+    pub fn stand_still_ms(&mut self, ms: u64) {
+        self.note(|| format!("all stands still for {ms} ms"));
+        self.world.stand_still_ms(ms);
+        self.still_us += ms * 1_000;
+        // It does not count twice.
+        self.stopped = self.stopped.map(|(core, since_us)| (core, since_us + ms * 1_000));
+    }
+
+    /// This core stands still from now on, and the others go on; none if there is one already.
+    pub fn stop_core(&mut self, core: usize) {
+        if self.stopped.is_none() {
+            self.note(|| format!("core {core} stands still"));
+            self.stopped = Some((core, self.now_us()));
+            self.world.stop_core(core);
+        }
+    }
+
+    /// The core that stands still goes on.
+    pub fn start_core(&mut self) {
+        if let Some((core, since_us)) = self.stopped.take() {
+            self.note(|| format!("core {core} goes on"));
+            self.still_alone_us[core] += self.now_us() - since_us;
+            self.world.start_core(core);
+        }
+    }
+
+    pub fn is_stopped(&self, core: usize) -> bool {
+        self.stopped.is_some_and(|(stopped, _)| stopped == core)
+    }
+
+    /// A core for a connection that comes: one that stands still accepts none.
+    pub fn any_core(&mut self) -> usize {
+        let cores = self.setup.cores;
+        let core = self.random.below(cores as u64) as usize;
+        if self.is_stopped(core) { (core + 1) % cores } else { core }
     }
 
     pub fn configure(&mut self, config: Config) {
@@ -125,8 +184,8 @@ impl Stage {
     /// Whether players may begin anywhere: memory is short, or cores stand still, or a group of pictures is more than is
     /// kept.
     pub fn is_rough(&self) -> bool {
-        let Setup { is_tight, stands_still, has_large_frames, ref config, .. } = self.setup;
-        is_tight || stands_still || has_large_frames && config.play.stream_buffer < 8 << 20
+        let Setup { is_tight, stands_still, stops_cores, has_large_frames, ref config, .. } = self.setup;
+        is_tight || stands_still || stops_cores || has_large_frames && config.play.stream_buffer < 8 << 20
     }
 
     /// The relay has done wrong.

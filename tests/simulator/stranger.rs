@@ -114,7 +114,7 @@ impl Stranger {
     }
 
     fn come(&mut self, stage: &mut Stage) {
-        let core = stage.random.below(stage.setup.cores as u64) as usize;
+        let core = stage.any_core();
         let peer = stage.world.address();
         let manner = self.manner;
         stage.note(|| format!("{peer} comes, {manner:?}, core {core}"));
