@@ -22,6 +22,8 @@ use super::{
 
 /// How long an encoder waits for the answer to a `publish` that no service has to decide: while the name is handed over.
 const HAND_OVER_US: u64 = 3_000_000;
+/// Where no picture has come for 10 s, they stand still to the relay: so long after the last one was sent, they may.
+const STANDS_US: u64 = 8_000_000;
 const METADATA: &[u8] = b"\x02\x00\x0d@setDataFrame\x02\x00\x0aonMetaData\x08\0\0\0\0\0\0\x09";
 
 pub struct Camera {
@@ -76,6 +78,8 @@ struct Publish {
     picture_us: u64,
     sound_us: u64,
     pictures: u64,
+    /// When it sent its last picture.
+    shown_us: u64,
     wants_key_frame: bool,
 }
 
@@ -132,6 +136,11 @@ impl Camera {
 
     pub fn line_of(&mut self, peer: SocketAddr) -> Option<&mut Line> {
         self.line.as_mut().filter(|line| line.pipe.peer == peer)
+    }
+
+    /// Its connection, if that is with this core.
+    pub fn line_on(&self, core: usize) -> Option<&Line> {
+        self.line.as_ref().filter(|line| line.core == core)
     }
 
     pub fn pipes(&mut self) -> impl Iterator<Item = &mut Pipe> {
@@ -330,7 +339,6 @@ impl Line {
                 let publish = &mut self.publishes[at];
                 if publish.style.has_video && publish.style.has_audio && publish.picture_us != NEVER {
                     publish.picture_us += stage.random.pick(&[2_000_000, 12_000_000]);
-                    stage.ledger.attempts[publish.attempt].has_stood = true;
                 }
             }
             66..72 => {
@@ -424,6 +432,14 @@ impl Line {
             message_stream_id: on,
             payload: command.to_bytes().into(),
         });
+    }
+
+    /// The relay may read nothing of it for long: to players its pictures may stand still.
+    pub fn stands(&self, stage: &mut Stage) {
+        for publish in &self.publishes {
+            let attempt = &mut stage.ledger.attempts[publish.attempt];
+            attempt.has_stood |= attempt.is_live;
+        }
     }
 
     fn watch(&mut self, stage: &mut Stage) {
@@ -527,6 +543,7 @@ impl Publish {
             picture_us: NEVER,
             sound_us: NEVER,
             pictures: 0,
+            shown_us: NEVER,
             wants_key_frame: true,
         }
     }
@@ -622,7 +639,7 @@ impl Publish {
     }
 
     fn send(
-        &self,
+        &mut self,
         stage: &mut Stage,
         client: &mut Client,
         kind: FrameKind,
@@ -633,6 +650,12 @@ impl Publish {
         let timestamp_ms = self.style.clock_ms.wrapping_add(((at_us - self.begun_us) / 1_000) as u32);
         let most = if kind == FrameKind::Video { self.style.len } else { self.style.len.min(300) };
         let len = stage.random.below(most) as usize;
+        let now_us = stage.now_us();
+        if kind == FrameKind::Video {
+            self.shown_us = now_us;
+        } else if now_us.saturating_sub(self.shown_us) > STANDS_US {
+            stage.ledger.attempts[self.attempt].has_stood = true;
+        }
         let at_us = stage.fair_us();
         let Frame { payload, .. } =
             stage.ledger.send(self.attempt, Sent { kind, place, timestamp_ms, configuration, len, at_us });

@@ -26,7 +26,7 @@ pub struct Attempt {
     pub first_key: Option<usize>,
     /// From this frame on times are not the encoder's any more, or it is not known whether they are.
     pub jumped_at: Option<usize>,
-    /// Its pictures have stood still for some time.
+    /// Its pictures may have stood still for so long that the relay sends them by themselves.
     pub has_stood: bool,
     /// What the relay has received, by time: so many frames, at this fair time.
     pub received: Vec<(usize, u64)>,

@@ -286,6 +286,9 @@ impl Run {
         if let Some(line) = self.cameras.iter_mut().find_map(|it| it.line_of(question.peer)) {
             line.answered_by_us = self.stage.fair_us_of(line.core) + us + ANSWER_US;
             line.pipe.holds_until_us = until_us;
+            if us > 0 {
+                line.stands(&mut self.stage);
+            }
         }
         if let Some(seat) = self.players.iter_mut().find_map(|it| it.seat_of(question.peer)) {
             seat.answered_by_us = until_us + ANSWER_US;
@@ -332,6 +335,7 @@ impl Run {
         let ms = stage.random.pick(&[1_500, 10_000, 10_000]);
         self.starts_us = stage.now_us() + ms * 1_000;
         stage.stop_core(core);
+        self.cameras.iter().filter_map(|it| it.line_on(core)).for_each(|it| it.stands(stage));
         if let Some((_, name)) = live {
             self.cameras.iter_mut().for_each(|it| it.want(stage, name));
         }
