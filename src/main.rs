@@ -390,6 +390,32 @@ mod tests {
         assert!(!banner_of(&["0.0.0.0:1935"], &[]).contains("Page"));
     }
 
+    /// The arguments of a line such as `VARIABLE=1 fanfare check   # comment`, if it is one.
+    fn arguments_of(line: &str) -> Option<Vec<&str>> {
+        let command = line.split('#').next().unwrap_or_default();
+        let mut words = command.split_whitespace().skip_while(|word| word.contains('='));
+        (words.next()? == "fanfare").then(|| words.collect())
+    }
+
+    #[test]
+    fn readme_and_help_show_commands_that_are_valid() {
+        assert_eq!(arguments_of("A=1 fanfare check  # it"), Some(vec!["check"]));
+        let readme = include_str!("../README.md");
+        let in_readme = readme.split("```").skip(1).step_by(2).flat_map(str::lines);
+        let in_help = EXAMPLES.lines().filter(|line| line.starts_with("  "));
+        for lines in [in_readme.collect::<Vec<_>>(), in_help.collect()] {
+            let commands: Vec<_> = lines.into_iter().filter_map(arguments_of).collect();
+            assert!(commands.len() >= 5, "{commands:?}");
+            for arguments in commands {
+                let outcome = Cli::try_parse_from(["fanfare"].iter().chain(&arguments));
+                assert!(outcome.is_ok(), "{arguments:?}: {}", outcome.err().unwrap());
+            }
+        }
+        // Of testsrc2 FFmpeg makes yuv420p in any case.
+        let pattern = TEST_PATTERN.replace(" -pix_fmt yuv420p", "");
+        assert!(readme.contains(&format!("\n{pattern} rtmp://localhost/live/live_stream\n")));
+    }
+
     #[test]
     fn command_line_is_well_formed() {
         use clap::CommandFactory;

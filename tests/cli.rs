@@ -94,9 +94,17 @@ fn ragged_lines(help: &str, width: usize) -> Vec<&str> {
 fn help_is_wrapped_to_the_width_of_the_terminal_and_at_most_100_columns() {
     assert_eq!(ragged_lines("Options:\none two\nthree\n\nfour\n  five\n", 13), ["one two"]);
     assert_eq!(ragged_lines("Options:\none two\nthree\n\nfour\n  five\n", 12), [""; 0]);
-    for arguments in
-        [&["--help"][..], &["-h"], &["help"], &["check", "--help"], &["check", "-h"], &["help", "check"]]
-    {
+    for arguments in [
+        &["--help"][..],
+        &["-h"],
+        &["help"],
+        &["check", "--help"],
+        &["check", "-h"],
+        &["help", "check"],
+        &["capacity", "--help"],
+        &["capacity", "-h"],
+        &["help", "capacity"],
+    ] {
         for (columns, width) in [(Some("80"), 80), (Some("100"), 100), (Some("120"), 100), (None, 100)] {
             let mut command = fanfare(arguments);
             command.env_remove("COLUMNS").envs(columns.map(|columns| ("COLUMNS", columns)));
