@@ -58,7 +58,8 @@ enum Failure {
 ///
 /// Without options it accepts RTMP on port 1935, serves a web page on port 8080 and uses every CPU.
 #[derive(Parser)]
-#[command(version, after_long_help = EXAMPLES, max_term_width = 100)]
+// A subcommand lists its own options first, from 0 on.
+#[command(version, after_long_help = EXAMPLES, max_term_width = 100, next_display_order = 100)]
 struct Cli {
     #[command(flatten)]
     options: Options,

@@ -117,6 +117,19 @@ fn help_is_wrapped_to_the_width_of_the_terminal_and_at_most_100_columns() {
 }
 
 #[test]
+fn a_subcommand_lists_its_own_options_first() {
+    let options_of = |command| -> Vec<String> {
+        let help = stdout_of(&[command, "-h"]);
+        let words =
+            help.lines().filter_map(|line| line.split_whitespace().find(|word| word.starts_with("--")));
+        words.map(|word| word.trim_end_matches(',').to_owned()).collect()
+    };
+    let common = ["--config", "--rtmp", "--http", "--cores", "--log-format", "--log-level", "--help"];
+    assert_eq!(options_of("check"), [&["--system"][..], &common].concat());
+    assert_eq!(options_of("capacity"), [&["--bitrate", "--seconds", "--json"][..], &common].concat());
+}
+
+#[test]
 fn version_is_the_name_and_the_number() {
     assert_eq!(stdout_of(&["--version"]), format!("fanfare {}\n", env!("CARGO_PKG_VERSION")));
 }
