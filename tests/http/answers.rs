@@ -2,7 +2,7 @@
 
 use fanfare::rtmp::client::Role;
 
-use crate::peer::{Http, Response, Rtmp, ask_with, bearer, get, json_when};
+use crate::peer::{Http, Response, Rtmp, ask_with, bearer, get, get_with_token, json_when};
 use crate::support::{Relay, SOON, Signal, eventually};
 
 #[test]
@@ -358,6 +358,60 @@ fn past_events_come_first_and_then_events_as_they_happen() {
     let _player = Rtmp::started(&relay, Role::Play, "live/a");
     let (_, event) = next_event(&mut again);
     assert_eq!((&event["event"], &event["protocol"]), (&"playing".into(), &"rtmp".into()));
+}
+
+#[test]
+fn clients_have_a_name_and_the_time_since_when_they_are_there() {
+    let relay = Relay::start("publish.publisher_grace = '0s'");
+    let publisher = Rtmp::publishing(&relay, "live/a");
+    relay.wait_for_publisher("live/a");
+    let agent = format!("Player\tof the {}", "long".repeat(100));
+    let mut viewer = Http::connect(relay.http_address());
+    viewer.say(&format!("GET /live/a.flv HTTP/1.1\r\nHost: x\r\nUser-Agent: {agent}\r\n\r\n"));
+    viewer.until(b"first");
+    let players = json_when(&relay, "/api/v1/players", |json| json["total"] == 1);
+    let (encoder, player) = ("fanfare/0.1.0", agent.replace('\t', "")[..120].to_owned());
+    assert_eq!(players["players"][0]["client"], player);
+    let list = |with_token: bool| {
+        let ask = if with_token { get_with_token } else { get };
+        let first = |path: &str, list: &str| ask(&relay, path).json()[list][0].clone();
+        let of_stream = first("/api/v1/streams", "streams");
+        (first("/api/v1/publishers", "publishers"), of_stream["publisher"]["client"].clone(), of_stream)
+    };
+    let (of_publisher, client, of_stream) = list(true);
+    assert_eq!((&of_publisher["client"], &client), (&encoder.into(), &encoder.into()));
+    let (of_viewer, client, _) = list(false);
+    assert!(of_viewer["client"].is_null() && client.is_null(), "only for operators");
+
+    assert_eq!(of_publisher["started_at"], of_stream["started_at"]);
+    let times = [
+        get(&relay, "/api/v1/summary").json()["started_at"].clone(),
+        of_publisher["started_at"].clone(),
+        players["players"][0]["started_at"].clone(),
+    ];
+    let times = times.map(|time| humantime::parse_rfc3339(time.as_str().unwrap()).unwrap());
+    assert!(times.is_sorted() && times[2].elapsed().unwrap() < SOON, "{times:?}");
+    assert_eq!(list(true).0["started_at"], of_publisher["started_at"], "it does not change");
+
+    drop(viewer);
+    drop(publisher);
+    let events = json_when(&relay, "/api/v1/events/past", |json| {
+        json["events"].as_array().is_some_and(|events| events.len() == 4)
+    });
+    let kinds: Vec<_> = events["events"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|event| {
+            let client = event["client"].as_str().unwrap();
+            (event["event"].as_str().unwrap(), if client == player { "player" } else { client })
+        })
+        .collect();
+    assert_eq!(kinds[..2], [("publishing", encoder), ("playing", "player")]);
+    assert!(
+        kinds.contains(&("publish_ended", encoder)) && kinds.contains(&("play_ended", "player")),
+        "{kinds:?}"
+    );
 }
 
 /// The number in an event's id, which is the run of the relay, a hyphen, and the number.
