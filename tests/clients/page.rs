@@ -6,6 +6,8 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::broadcast::{Broadcast, tags};
+use crate::proxies::{ONE_LINE, start_nginx};
+use crate::support::newer_ffmpeg::NEWER_FFMPEG;
 use crate::support::{Clip, Process, Relay, is_installed, missing};
 
 #[test]
@@ -50,6 +52,45 @@ fn browsers_show_a_stream_whose_clock_begins_anywhere() {
         let environment = [("FANFARE_STREAM", &*name), ("FANFARE_SECONDS", "12")];
         run_web_tests(&relay, "plain.test.mjs", &[], &environment);
     }
+}
+
+#[test]
+fn through_a_proxy_without_websocket_eight_tabs_leave_connections_for_the_api() {
+    let (relay, _encoder) = with_a_stream("");
+    let (_nginx, proxy) = start_nginx(&relay, ONE_LINE);
+    let url = format!("http://localhost:{}/", proxy.port());
+    let environment = [("FANFARE_URL", &*url), ("FANFARE_PROXY", "1")];
+    run_web_tests(&relay, "page.test.mjs", &["--test-name-pattern", "without WebSocket"], &environment);
+    relay.wait_for_log(&["playing", "http_flv"]);
+}
+
+/// docs/codecs.md says the same of each codec.
+#[test]
+fn the_page_plays_a_codec_or_says_who_can() {
+    let relay = Relay::start("");
+    let encoders = ["h264+opus", "h264+flac", "vp9+opus", "av1+aac", "hevc+aac"].map(|name| {
+        let (video, audio) = name.split_once('+').unwrap();
+        let video = match video {
+            "h264" => "libx264 -preset ultrafast",
+            "vp9" => "libvpx-vp9 -deadline realtime -cpu-used 8",
+            "av1" => "libsvtav1 -preset 12",
+            _ => "libx265 -preset ultrafast",
+        };
+        let audio = if audio == "opus" { "libopus" } else { audio };
+        let name = format!("codec/{name}");
+        let mut ffmpeg = Command::new(NEWER_FFMPEG);
+        ffmpeg
+            .args(["-nostdin", "-v", "warning", "-re", "-f", "lavfi", "-i", "testsrc2=size=320x180:rate=15"])
+            .args(["-f", "lavfi", "-i", "sine", "-pix_fmt", "yuv420p", "-g", "15", "-c:v"])
+            .args(video.split(' '))
+            .args(["-c:a", audio, "-f", "flv", &relay.url(&name)]);
+        let encoder = Process::start_logged(ffmpeg, &relay.dir().join(name.replace('/', "-")));
+        relay.wait_for_publisher(&name);
+        encoder
+    });
+    run_web_tests(&relay, "codecs.test.mjs", &[], &[]);
+    run_web_tests(&relay, "tags.test.mjs", &[], &[]);
+    drop(encoders);
 }
 
 /// Runs the tests of the page that the arguments select, against this relay.

@@ -165,10 +165,10 @@ fn sample(language: &str) -> String {
 }
 
 /// An nginx that forwards everything and adds no header.
-const ONE_LINE: &str = "server {\nlisten 80;\nlocation / { proxy_pass http://127.0.0.1:8080; }\n}\n";
+pub const ONE_LINE: &str = "server {\nlisten 80;\nlocation / { proxy_pass http://127.0.0.1:8080; }\n}\n";
 
 /// An nginx with these servers, at an address of its own instead of port 80, for this relay.
-fn start_nginx(relay: &Relay, servers: &str) -> (Process, SocketAddr) {
+pub fn start_nginx(relay: &Relay, servers: &str) -> (Process, SocketAddr) {
     let directory = relay.dir().join("nginx");
     std::fs::create_dir(&directory).unwrap();
     let here = directory.display();

@@ -4,6 +4,7 @@
     tests/web/mock.py [--port 8080]        prints its address; POST /mock/<what> changes its state:
     /mock/stop?stream=NAME  /mock/start?stream=NAME  /mock/hold?stream=NAME (the encoder sends nothing; connections stay)
     /mock/delay?stream=NAME&ms=5000 (a slow line: players get everything so much later)
+    /mock/scramble?stream=NAME (its video frames cannot be decoded)
     /mock/end?stream=NAME (ends its players, not the stream)  /mock/times?stream=NAME&from=MS (timestamps for new players)
     /mock/drain?on=1  /mock/restart (of the relay, as far as events show it)  /mock/empty?on=1  /mock/api?on=0 (the API is on another address)
 The token is `mock-token`, the read-only token `mock-read-token`.
@@ -111,7 +112,7 @@ class Stream(threading.Thread):
         self.name, self.simulated, self.fields = name, simulated, fields or {}
         self.has_video = has_video
         self.tags = media(picture if has_video else None) if picture or not has_video else []
-        self.live, self.held, self.clients, self.lock = False, False, [], threading.Lock()
+        self.live, self.held, self.scrambled, self.clients, self.lock = False, False, False, [], threading.Lock()
         self.received_bytes = self.received_frames = self.delay_ms = 0
         # Timestamp of the newest frame, and an offset added to the timestamps sent to players.
         self.now = self.offset = 0
@@ -164,6 +165,8 @@ class Stream(threading.Thread):
 
     def send(self, kind, stamp, body):
         self.now = stamp
+        if self.scrambled and kind == 9 and not is_header(kind, body):
+            body = body[:5] + bytes(len(body) - 5)
         data = flv_tag(kind, stamp + self.offset, body)
         with self.lock:
             self.heard = time.monotonic()
@@ -384,6 +387,8 @@ class Handler(BaseHTTPRequestHandler):
             stream.publish()
         elif what == "hold":
             stream.held = query.get("on", "1") == "1"
+        elif what == "scramble":
+            stream.scrambled, stream.group = query.get("on", "1") == "1", []
         elif what == "delay":
             stream.delay_ms = int(query["ms"])
         elif what == "drain":

@@ -192,6 +192,45 @@ describe('watching', () => {
     }
   });
 
+  test('without WebSocket, only as many of eight tabs play as leave connections for the API; those that are seen go first', async (t) => {
+    const first = await open(t, 'about:blank', { allow: [/ERR_ABORTED/, /WebSocket connection/] });
+    const context = first.context();
+    // A real proxy in front of the relay does so by itself.
+    if (!process.env.FANFARE_PROXY) await context.routeWebSocket(/\.flv$/, (socket) => socket.close());
+    const pages = await Promise.all([first, ...Array.from({ length: 7 }, () => context.newPage())]);
+    for (const page of pages) await page.goto(new URL(watch(STREAM), base).href);
+    const states = () => Promise.all(pages.map((page) => page.locator('.stage').getAttribute('data-state')));
+    /** Waits until this is so, then asks the API from each tab. */
+    const settle = async (isSo) => {
+      for (let tries = 0; ; tries += 1) {
+        const seen = await states();
+        if (seen.filter((each) => each === 'playing').length === 4 && seen.every((each) => ['playing', 'crowded'].includes(each)) && isSo(seen)) break;
+        assert.ok(tries < 80, `${seen}`);
+        await sleep(250);
+      }
+      for (const page of pages) {
+        const ms = await page.evaluate(async () => {
+          const began = performance.now();
+          await (await fetch('api/v1/summary', { cache: 'no-store', signal: AbortSignal.timeout(4000) })).json();
+          return performance.now() - began;
+        });
+        assert.ok(ms < 1000, `${ms} ms`);
+      }
+    };
+    await settle(() => true);
+    const before = await states();
+    await pages[before.indexOf('crowded')].getByText('Too many tabs play at once').waitFor(SHORT);
+    for (const page of pages.filter((_, at) => before[at] === 'playing')) {
+      await page.evaluate(() => {
+        document.querySelector('.stage video').muted = false;
+        Object.defineProperty(document, 'hidden', { value: true, configurable: true });
+      });
+    }
+    await settle((seen) => seen.every((each, at) => each !== before[at]));
+    await pages.splice(before.indexOf('crowded'), 1)[0].close();
+    await settle(() => true);
+  });
+
   test('media comes over WebSocket, and as an HTTP body only where WebSocket fails', async (t) => {
     const bodies = [];
     const count = (p) => p.on('request', (request) => { if (/^http.*(?<!still)\.flv$/.test(request.url())) bodies.push(request.url()); });
@@ -332,12 +371,12 @@ describe('watching', () => {
     assert.equal(await one.getByText('This stream has').isVisible(), false);
   });
 
-  test('if this page cannot play several tracks, it says so', async (t) => {
+  test('if this page cannot play a stream of several tracks, it says how many there are', async (t) => {
     const page = await open(t, watch(STREAM), { prepare: (p) => p.route(api(`streams/${STREAM}`), async (route) => {
       const stream = await (await route.fetch()).json();
       await route.fulfill(json({ ...stream, video: { ...stream.video, codec: 'HEVC', codec_string: 'hvc1.2.4.L153.B0' }, video_tracks: 2 }));
     }) });
-    await page.getByText('This page cannot play several tracks').waitFor(SHORT);
+    await page.getByText('The stream has 2 video tracks.').waitFor(SHORT);
   });
 
   test('a stream without a publisher is shown as not live', async (t) => {
@@ -447,17 +486,44 @@ describe('watching', () => {
     assert.equal(jsqr(Uint8ClampedArray.from(data), side, side)?.data, new URL(watch(STREAM), base).href);
   });
 
-  test('an unsupported codec is named, with an alternative', async (t) => {
-    const page = await open(t, watch(STREAM), { prepare: (p) => p.route(api(`streams/${STREAM}`), async (route) => {
-      const response = await route.fetch();
-      const stream = await response.json();
-      stream.video = { ...stream.video, codec: 'HEVC', codec_string: 'hvc1.2.4.L153.B0' };
-      await route.fulfill(json(stream));
+  const withTracks = (tracks) => (p) => p.route(api(`streams/${STREAM}`), async (route) => {
+    await route.fulfill(json({ ...await (await route.fetch()).json(), ...tracks }));
+  });
+  const HEVC = { codec: 'HEVC', codec_string: 'hvc1.2.4.L153.B0' };
+  for (const [tracks, said, hint] of [
+    [{ video: HEVC }, 'This browser cannot decode HEVC', 'FFmpeg 6.1'],
+    [{ video: { codec: 'AV1', codec_string: 'av01.0.08M.08' } }, 'This page cannot play AV1', 'FFmpeg 6.1'],
+    [{ video: { codec: 'VP9', codec_string: 'vp09.00.31.08' }, audio: { codec: 'Opus', codec_string: 'opus' } }, 'This page cannot play VP9', 'FFmpeg 8.0'],
+    [{ video: { codec: 'VP6', codec_string: null } }, 'This page cannot play VP6', 'Try one of the addresses in ffplay, mpv or VLC'],
+    [{ video: null, audio: { codec: 'Speex', codec_string: null } }, 'This page cannot play Speex', 'ffplay'],
+  ]) {
+    test(`what cannot be played is named at once, with players that can: ${said}`, async (t) => {
+      const page = await open(t, watch(STREAM), { prepare: withTracks(tracks) });
+      await page.getByText(said).waitFor(SHORT);
+      await page.getByText(hint).first().waitFor(SHORT);
+      assert.equal(await page.getByRole('button', { name: 'Copy VLC' }).isVisible(), !hint.startsWith('FFmpeg'));
+      assert.equal(await page.getByText('Buffering').isVisible(), false);
+    });
+  }
+
+  test('a stream that arrives and cannot be decoded is not called buffering', { skip: !mockOnly() }, async (t) => {
+    await mock.change(`scramble?stream=${STREAM}`);
+    t.after(() => mock.change(`scramble?stream=${STREAM}&on=0`));
+    await sleep(2500);
+    const page = await open(t, watch(STREAM), { prepare: (p) => p.addInitScript(() => {
+      globalThis.messages = [];
+      addEventListener('DOMContentLoaded', () => new MutationObserver(() => globalThis.messages.push(document.querySelector('.message')?.textContent)).observe(document.body, { subtree: true, childList: true, characterData: true }));
     }) });
-    await page.getByText('This browser cannot decode HEVC').waitFor(SHORT);
+    await page.getByText('This browser shows no frame of this stream').waitFor({ timeout: 15000 });
+    const messages = new Set(await page.evaluate(() => globalThis.messages));
+    assert.deepEqual([...messages].filter((text) => /Buffering|failed/.test(text ?? '')), []);
+    await mock.change(`scramble?stream=${STREAM}&on=0`);
+    await sleep(2500);
+    await page.getByRole('button', { name: 'Try again' }).click();
+    await state(page, 'playing');
   });
 
-  test('without Media Source Extensions the page says so and suggests VLC', async (t) => {
+  test('without Media Source Extensions the page says so and suggests other players', async (t) => {
     const page = await open(t, watch(STREAM), { prepare: (p) => p.addInitScript(() => {
       for (const name of ['MediaSource', 'ManagedMediaSource', 'WebKitMediaSource']) delete window[name];
     }) });

@@ -1,7 +1,9 @@
 // Plays one live stream in a <video>: connects, stays near the live edge, waits for the encoder, reconnects. Displays nothing.
 import { flv } from './addresses.js';
 import { playable } from './codecs.js';
-import { TagTimes, later as laterBy, liveLoader } from './loader.js';
+import { liveLoader } from './loader.js';
+import { TagFilter, later as laterBy } from './tags.js';
+import { Turns } from './turns.js';
 
 /** How far behind the newest frame to stay, in seconds: a few frames for the decoder, and network jitter. */
 const TARGET_S = 0.45;
@@ -20,6 +22,10 @@ const REPORT_MS = 4000;
 const MAX_MISSING_MS = 600000;
 /** The relay receives the encoder but this player sees nothing: reconnect. */
 const STUCK_MS = 4000;
+/** If this much of the stream has arrived and no frame of it is shown, it is not the network. */
+const UNSHOWN_MS = 2000;
+/** Connections that end so, in a row, before the stream is called unplayable. */
+const UNSHOWN_TRIES = 2;
 /** A younger connection may not have received all tracks of the stream yet. */
 const TRACKS_MS = 3000;
 /** After the connection ended, the time in which the relay reports that the encoder has gone; after it, the relay ended us. */
@@ -34,18 +40,20 @@ const JITTER_MS = 400;
 
 /**
  * `onchange(state)`: connecting | playing | buffering | waiting (for the encoder, as the relay reports) | paused | blocked
- * (autoplay) | closed (by the relay) | unsupported | failed. Call `update(stream)` regularly with what the relay reports about the stream; the state follows from it.
+ * (autoplay) | closed (by the relay) | failed | unsupported (codecs) | unplayable (it arrives, and no frame is
+ * shown) | crowded (other tabs have the connections). Call `update(stream)` regularly with what the relay reports about the stream; the state follows from it.
  */
 export class LivePlayer {
   constructor(video, frozen, onchange) {
-    Object.assign(this, { video, frozen, onchange, state: null, stream: null, engine: null, paused: false, failures: 0, endsInARow: 0, nextTry: 0 });
+    Object.assign(this, { video, frozen, onchange, state: null, stream: null, engine: null, paused: false, failures: 0, unshown: 0, endsInARow: 0, nextTry: 0 });
     this.target = TARGET_S;
     this.lastFrame = { time: 0, at: 0 };
+    this.turns = new Turns(() => { this.disconnect(); this.setState('crowded'); });
     this.timer = setInterval(() => this.tick(), TICK_MS);
     this.listeners = {
       waiting: () => this.stalled(),
       loadeddata: () => { this.frozen.hidden = true; },
-      error: () => this.engine && video.error && this.lose('error'),
+      error: () => this.engine && video.error && this.lose('media'),
     };
     for (const [name, listener] of Object.entries(this.listeners)) video.addEventListener(name, listener);
   }
@@ -54,6 +62,7 @@ export class LivePlayer {
     clearInterval(this.timer);
     for (const [name, listener] of Object.entries(this.listeners)) this.video.removeEventListener(name, listener);
     this.disconnect();
+    this.turns.close();
     this.onchange = () => {};
     this.isDestroyed = true;
   }
@@ -67,11 +76,11 @@ export class LivePlayer {
 
   /** Seconds between the frame on the screen and the newest frame that the relay has; null while nothing plays. */
   get latency() {
-    const { ahead, times, edge } = this;
-    if (ahead === null || times.newest === null || !edge) return ahead;
+    const { ahead, tags, edge } = this;
+    if (ahead === null || tags.newest === null || !edge) return ahead;
     const since = edge.isMoving ? Math.min(performance.now() - edge.at, REPORT_MS) : 0;
     // What is still in the relay or on the line.
-    const missing = laterBy(edge.timestamp, times.newest) + since;
+    const missing = laterBy(edge.timestamp, tags.newest) + since;
     return missing > 0 && missing < MAX_MISSING_MS ? ahead + missing / 1000 : ahead;
   }
 
@@ -84,7 +93,7 @@ export class LivePlayer {
     this.stream = stream;
     const timestamp = stream?.newest_timestamp_ms ?? null;
     this.edge = timestamp === null ? null : { timestamp, at, isMoving: stream.idle_ms < IDLE_MS };
-    if (this.paused || this.state === 'unsupported' && stream?.publisher?.id === before?.publisher?.id) return;
+    if (this.paused || ['unsupported', 'unplayable'].includes(this.state) && stream?.publisher?.id === before?.publisher?.id) return;
     if (!stream?.is_live) {
       this.failures = 0;
       if (!this.engine) this.setState('waiting');
@@ -107,9 +116,8 @@ export class LivePlayer {
     if (now >= this.nextTry && !this.isUnneeded) this.connect();
   }
 
-  connect() {
-    this.ended = null;
-    const stream = this.stream;
+  async connect() {
+    const { stream } = this;
     const can = playable(stream);
     if (can.video === 'no' || (can.video === 'none' && can.audio === 'no')) { this.setState('unsupported'); return; }
     // Just published: the relay may not have seen both tracks yet, so trust the FLV header.
@@ -118,22 +126,31 @@ export class LivePlayer {
     const tracks = {};
     if (known || can.audio === 'no') tracks.hasAudio = can.audio === 'yes';
     if (known) tracks.hasVideo = can.video === 'yes';
+    if (LivePlayer.websocket || this.turns.isTaken) { this.open(stream, tracks); return; }
+    if (this.isAsking) return;
+    this.isAsking = true;
+    const isTaken = await this.turns.take();
+    this.isAsking = false;
+    if (this.isDestroyed || this.paused || this.stream !== stream) this.turns.leave();
+    else if (isTaken) this.open(stream, tracks);
+    else this.setState('crowded');
+  }
 
+  open(stream, tracks) {
+    this.ended = null;
     this.setState('connecting');
     this.disconnect();
-    const { Events, ErrorDetails } = mpegts;
-    const times = new TagTimes();
+    const { Events, ErrorTypes } = mpegts;
+    const tags = new TagFilter();
     const engine = mpegts.createPlayer(
       { type: 'flv', isLive: true, url: flv(stream.name, { websocket: LivePlayer.websocket }), ...tracks },
-      { customLoader: liveLoader(times), enableStashBuffer: false, lazyLoad: false, autoCleanupSourceBuffer: true, autoCleanupMaxBackwardDuration: 20, autoCleanupMinBackwardDuration: 8 },
+      { customLoader: liveLoader(tags), enableStashBuffer: false, lazyLoad: false, autoCleanupSourceBuffer: true, autoCleanupMaxBackwardDuration: 20, autoCleanupMinBackwardDuration: 8 },
     );
     const ifCurrent = (listener) => (...details) => later(() => { if (this.engine === engine) listener(...details); });
     engine.on(Events.MEDIA_INFO, ifCurrent((info) => { this.mediaInfo = info; LivePlayer.isProven = true; }));
     engine.on(Events.LOADING_COMPLETE, ifCurrent(() => this.lose('ended')));
-    engine.on(Events.ERROR, ifCurrent((type, detail) => {
-      if (detail === ErrorDetails.MEDIA_CODEC_UNSUPPORTED) { this.disconnect(); this.setState('unsupported'); } else this.lose('error');
-    }));
-    Object.assign(this, { engine, times, mediaInfo: null, jumped: false, joined: { stream, at: performance.now() } });
+    engine.on(Events.ERROR, ifCurrent((type) => this.lose(type === ErrorTypes.MEDIA_ERROR ? 'media' : 'error')));
+    Object.assign(this, { engine, tags, mediaInfo: null, jumped: false, joined: { stream, at: performance.now(), isShown: false } });
     this.lastFrame = { time: 0, at: performance.now() };
     engine.attachMediaElement(this.video);
     engine.load();
@@ -160,11 +177,15 @@ export class LivePlayer {
     return this.mediaInfo && (can.audio === 'yes' && this.mediaInfo.hasAudio === false || can.video === 'yes' && this.mediaInfo.hasVideo === false);
   }
 
-  /** The connection is lost or useless. The next `update` decides what to do. */
+  /** The connection is lost or useless: `ended`, `stuck`, `media` (not decoded), `error`, `empty`. The next `update` decides what to do. */
   lose(why) {
-    const { mediaInfo, joined } = this;
+    const { mediaInfo, joined, tags } = this;
     const now = performance.now();
+    const hasArrived = this.engine && (why === 'media' ? tags.first !== null : tags.duration >= UNSHOWN_MS);
+    this.unshown = hasArrived && !joined.isShown ? this.unshown + 1 : 0;
     this.disconnect();
+    this.turns.leave();
+    if (this.unshown >= UNSHOWN_TRIES) { this.setState('unplayable'); return; }
     if (mediaInfo && why === 'ended') {
       this.ended = { stream: joined.stream, at: now };
       this.endsInARow = now - joined.at > STABLE_MS ? 1 : this.endsInARow + 1;
@@ -176,7 +197,7 @@ export class LivePlayer {
     }
     this.nextTry = now + RETRY_MS[Math.min(this.failures, RETRY_MS.length - 1)] + Math.random() * JITTER_MS;
     // Whether the encoder ended it, the next report says.
-    this.setState(this.failures > 3 ? 'failed' : why === 'ended' ? 'connecting' : this.silence());
+    this.setState(this.failures > 3 ? 'failed' : why === 'ended' || !joined?.isShown ? 'connecting' : this.silence());
   }
 
   disconnect() {
@@ -199,11 +220,12 @@ export class LivePlayer {
     this.paused = true;
     // A paused player is disconnected: resuming continues live, so buffered data would be discarded anyway.
     this.disconnect();
+    this.turns.leave();
     this.setState('paused');
   }
 
   resume() {
-    Object.assign(this, { paused: false, ended: null, nextTry: 0, failures: 0, endsInARow: 0 });
+    Object.assign(this, { paused: false, ended: null, nextTry: 0, failures: 0, unshown: 0, endsInARow: 0 });
     if (this.engine) this.play();
     else if (this.stream?.is_live) this.connect();
     else this.setState('waiting');
@@ -226,11 +248,12 @@ export class LivePlayer {
 
   tick() {
     if (!this.engine || this.paused) return;
-    if (this.isUnneeded) { this.disconnect(); return; }
+    if (this.isUnneeded) { this.disconnect(); this.turns.leave(); return; }
     const { video } = this;
     const now = performance.now();
     if (video.currentTime !== this.lastFrame.time && video.readyState >= 2) {
       this.lastFrame = { time: video.currentTime, at: now };
+      this.joined.isShown = true;
       if (!video.paused) { this.failures = 0; this.setState('playing'); }
     } else if (now - this.lastFrame.at > SILENT_MS && this.state === 'playing') {
       this.setState(this.silence());

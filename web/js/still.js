@@ -2,6 +2,7 @@
 import { api } from './api.js';
 import { canPlayAnything, playable } from './codecs.js';
 import { h } from './dom.js';
+import { TagFilter } from './tags.js';
 
 const REFRESH_MS = 15000;
 const DECODE_MS = 5000;
@@ -66,7 +67,7 @@ export class Stills {
 
 /** WebCodecs would be shorter, but browsers disable it on plain-HTTP pages; Media Source Extensions work there. */
 async function draw(stream, canvas) {
-  const body = withRepeatedFrame(await api.still(stream.name));
+  const body = withRepeatedFrame(new TagFilter().pass(new Uint8Array(await api.still(stream.name))).buffer);
   const video = h('video', { playsinline: true, preload: 'auto' });
   video.muted = true;
   const player = mpegts.createPlayer(

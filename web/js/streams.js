@@ -45,7 +45,7 @@ export class StreamsView {
       h('h2', { id: 'waiting' }, 'Waiting for an encoder'), h('p.small', {}, 'No encoder is publishing these streams. Playback starts when one does.'), this.waitingList);
     this.begin = h('div', { hidden: true });
     this.note = h('p.note', { hidden: canPlayAnything() },
-      'This browser has no Media Source Extensions, so it cannot play streams. VLC can: each stream’s page has its address.');
+      'This browser has no Media Source Extensions, so it cannot play streams. Other players can: each stream’s page has its addresses.');
     this.element = h('div.streams', {}, h('header.lead-in', {}, this.heading, this.subheading), this.note, this.tools, this.grid, h('div.more', {}, this.more), this.waitingPart, this.begin);
   }
 

@@ -1,13 +1,14 @@
 // The view of one stream: the player, facts about the stream, and its addresses.
 import { api } from './api.js';
 import { flv, isLoopback, page, rtmp, shell } from './addresses.js';
-import { canPlayAnything, playable } from './codecs.js';
+import { canPlayAnything, elsewhere, obstacle, playable } from './codecs.js';
 import { copyLine } from './copy.js';
 import { Keyed, announce, attribute, h, svg, text } from './dom.js';
 import { audioText, duration, number, plural, rate, splitName, tracks, videoText } from './format.js';
 import { AudioChoice, AudioLevel } from './audio.js';
 import { LivePlayer } from './player.js';
 import { qr } from './qr.js';
+import { MAX_BODIES } from './turns.js';
 
 const ICONS = {
   play: 'M7 4.5v15l12.5-7.5z',
@@ -16,6 +17,9 @@ const ICONS = {
   loud: 'M4 9v6h4l5 4.5v-15L8 9zM16 8.6a5 5 0 0 1 0 6.8M18.6 6a8.6 8.6 0 0 1 0 12',
   full: 'M4 9V4h5M15 4h5v5M20 15v5h-5M9 20H4v-5',
 };
+
+/** The button over the video, by state. */
+const AGAIN = { closed: 'Watch again', blocked: 'Play', paused: 'Play', unplayable: 'Try again' };
 
 export class WatchView {
   intervalMs = 1000;
@@ -56,13 +60,14 @@ export class WatchView {
     this.rtmpLine = copyLine('RTMP', '');
     this.flvLine = copyLine('HTTP-FLV', flv(name));
     this.vlcLine = copyLine('VLC', '');
+    this.ffplayLine = copyLine('ffplay', '');
     this.element = h('div.watch', {},
       h('header.lead-in', {}, h('a.back', { href: '#/', 'aria-label': 'Back to all streams' }, '←'),
         h('h1', {}, app && h('span.app', {}, `${app}/`), h('span.name', {}, rest))),
       h('div.columns', {},
         h('div.left', {}, this.stage, this.audioNote, this.tracksNote, this.facts),
         h('aside', { 'aria-label': 'Addresses' },
-          h('h2', {}, 'Watch elsewhere'), this.rtmpLine.element, this.flvLine.element, this.vlcLine.element,
+          h('h2', {}, 'Watch elsewhere'), this.rtmpLine.element, this.flvLine.element, this.vlcLine.element, this.ffplayLine.element,
           h('div.phone', {}, qr(page(name), `QR code: ${page(name)}`),
             h('div', {}, h('h2', {}, 'On a phone'), h('p.small', {}, isLoopback()
               ? 'A phone cannot open “localhost”. Open this page at this machine’s network address to get a code that works.'
@@ -96,10 +101,9 @@ export class WatchView {
     const address = rtmp(this.name, summary);
     this.rtmpLine.update(address);
     this.vlcLine.update(`vlc ${shell(address)}`);
-    const silent = this.player && stream?.is_live && playable(stream).audio === 'no' && playable(stream).video === 'yes';
-    this.audioNote.hidden = !silent;
+    this.ffplayLine.update(`ffplay -fflags nobuffer ${shell(address)}`);
+    this.showElsewhere();
     this.showAudioOnly();
-    if (silent) text(this.audioNote, `This browser cannot decode the audio (${stream.audio.codec}). VLC can.`);
     const several = tracks(stream);
     this.tracksNote.hidden = !several;
     if (several) text(this.tracksNote, `This stream has ${several}. This page plays at most one of each; a player with multitrack support can choose.`);
@@ -120,26 +124,29 @@ export class WatchView {
 
   show(state) {
     if (state === null) return;
-    const codec = this.stream?.video?.codec ?? this.stream?.audio?.codec;
-    const several = tracks(this.stream);
+    const { stream } = this;
+    const several = tracks(stream);
+    const { hint: others } = elsewhere(stream);
+    const hindered = stream && (stream.video ? obstacle('video', stream.video) : stream.audio && obstacle('audio', stream.audio));
     const [message, hint] = {
       connecting: ['', ''],
       playing: ['', ''],
       buffering: ['Buffering…', 'The relay receives the stream, but it does not arrive here in time.'],
-      waiting: this.stream ? ['Waiting for the encoder', 'Playback resumes when it reconnects.']
+      waiting: stream ? ['Waiting for the encoder', 'Playback resumes when it reconnects.']
         : ['Not live', 'No encoder publishes this stream. Playback starts when one does.'],
       paused: ['Paused', ''],
       blocked: ['Autoplay is blocked by this browser', ''],
       closed: ['The relay ended this connection', 'The stream is still live. Reconnecting in a moment.'],
-      failed: ['Playback failed', 'Retrying. VLC may be able to play this stream.'],
-      unsupported: several ? ['This page cannot play several tracks', `The stream has ${several}. Open one of the addresses in a player that supports multitrack Enhanced RTMP.`]
-        : [`This browser cannot decode ${codec ?? 'this codec'}`, 'Open one of the addresses in VLC instead.'],
-      'no-mse': ['This browser cannot play live streams', 'It has no Media Source Extensions. Open one of the addresses in VLC instead.'],
+      crowded: ['Too many tabs play at once', `WebSocket does not work here, so this browser can play only ${MAX_BODIES} streams of this site at a time. Playback starts when another tab is closed or hidden.`],
+      failed: ['Playback failed', `Retrying. ${others}`],
+      unsupported: [hindered ?? 'This page cannot play this stream', several ? `The stream has ${several}. ${others}` : others],
+      unplayable: ['This browser shows no frame of this stream', `The stream arrives, but it cannot be decoded here. ${others}`],
+      'no-mse': ['This browser cannot play live streams', `It has no Media Source Extensions. ${others}`],
     }[state];
     text(this.message, message);
     text(this.hint, hint);
-    this.again.hidden = !['closed', 'blocked', 'paused'].includes(state);
-    text(this.again, state === 'closed' ? 'Watch again' : 'Play');
+    this.again.hidden = !(state in AGAIN);
+    text(this.again, AGAIN[state]);
     this.veil.hidden = message === '';
     this.stage.dataset.state = state;
     this.pauseButton.show(state === 'paused' ? 'play' : 'pause', state === 'paused' ? 'Play' : 'Pause');
@@ -153,6 +160,17 @@ export class WatchView {
     const latency = this.player?.state === 'playing' ? this.player.latency : null;
     text(this.latency, latency === null ? '' : `${latency.toFixed(1)} s behind`);
     this.live.hidden = latency === null;
+  }
+
+  /** Other players: those that can play what this stream has now. */
+  showElsewhere() {
+    const { stream } = this;
+    const { ffmpeg, hint } = elsewhere(stream);
+    this.vlcLine.element.hidden = ffmpeg !== null;
+    this.ffplayLine.element.hidden = ffmpeg === null;
+    const can = stream?.is_live ? playable(stream) : {};
+    this.audioNote.hidden = !(this.player && can.audio === 'no' && can.video === 'yes');
+    if (!this.audioNote.hidden) text(this.audioNote, `${obstacle('audio', stream.audio)}: the video plays without audio. ${hint}`);
   }
 
   showAudioOnly() {
