@@ -593,7 +593,7 @@ describe('operating', () => {
     const token = page.getByLabel('Token', { exact: true });
     await token.fill('wrong');
     await token.press('Enter');
-    await page.getByRole('dialog').getByText('The relay did not accept this token.').waitFor(SHORT);
+    await page.getByRole('dialog').getByText('The relay does not know this token.').waitFor(SHORT);
     await token.fill('s3cret');
     await token.press('Enter');
     await page.getByText('was dropped.').first().waitFor(SHORT);
@@ -609,12 +609,44 @@ describe('operating', () => {
     await page.getByRole('button', { name: 'Enter token' }).waitFor(SHORT);
   });
 
-  test('if the relay forbids an action, the page says so and asks for no token', async (t) => {
-    const page = await open(t, OPERATE, { allow: [/403/], prepare: (p) => p.route(/\/api\/v1\/publishers\/\d+$/, (route) => route.fulfill(json({ detail: 'only from this machine' }, 403))) });
+  test('the token dialog says that a token may only read, and that another one is unknown', async (t) => {
+    const page = await open(t, OPERATE, { allow: [/40[13]/], prepare: async (p) => {
+      await p.route(api('summary'), async (route) => {
+        const given = route.request().headers().authorization;
+        const rights = given === 'Bearer reader' ? { may_read: true, may_write: false } : given === 'Bearer stranger' ? { may_read: false, may_write: false } : {};
+        await route.fulfill(json({ ...await (await route.fetch()).json(), ...rights }));
+      });
+      await p.route(api('(players|events/past)'), async (route) => {
+        const given = route.request().headers().authorization;
+        if (given === 'Bearer stranger') await route.fulfill(json({ detail: 'no' }, 401));
+        else await route.continue({ headers: { ...route.request().headers(), authorization: `Bearer ${TOKEN}` } });
+      });
+      await p.route(/\/api\/v1\/publishers\/\d+$/, (route) => route.fulfill(json({ detail: 'this token may only read' }, 403)));
+    } });
+    // The relay's answer to an action, as for a token whose rights changed.
     await page.getByRole('button', { name: /^Drop .*/ }).first().click();
     await page.getByRole('dialog').getByRole('button', { name: 'Drop' }).click();
-    await page.getByText('Failed: only from this machine.').waitFor(SHORT);
-    assert.equal(await page.getByRole('dialog').count(), 0);
+    await page.getByRole('dialog').getByText('This token may read and nothing else.').waitFor(SHORT);
+    await page.keyboard.press('Escape');
+    await page.getByText('Nothing was ended').first().waitFor(SHORT);
+    for (const [token, problem] of [['reader', 'This token may read and nothing else.'], ['stranger', 'The relay does not know this token.']]) {
+      await page.evaluate((value) => sessionStorage.setItem('fanfare.token', value), token);
+      await page.reload();
+      await page.getByRole('button', { name: 'Enter token' }).click();
+      await page.getByRole('dialog').getByText(problem).waitFor(SHORT);
+      await page.keyboard.press('Escape');
+    }
+  });
+
+  test('publishers and players have the name of their program and a bitrate', async (t) => {
+    const page = await open(t, OPERATE);
+    await page.getByRole('table', { name: 'Publishers' }).getByRole('row', { name: new RegExp(`${STREAM} .*Lavf.* [MkG]bit/s`) }).first().waitFor(SHORT);
+    const player = await open(t, watch(STREAM));
+    await state(player, 'playing');
+    const row = page.getByRole('table', { name: 'Players' }).getByRole('row', { name: /Chrome \d+ WebSocket .* [Mk]bit\/s/ });
+    await page.locator('#filter').selectOption(STREAM);
+    await row.first().waitFor(SHORT);
+    assert.match(await row.first().locator('.client').getAttribute('title'), /^Mozilla\/5\.0 /);
   });
 
   test('the status view shows a viewer totals but no addresses, until a token is entered', async (t) => {
@@ -627,7 +659,7 @@ describe('operating', () => {
     for (const heading of ['Players', 'Events']) assert.equal(await page.getByRole('heading', { name: heading, exact: true, level: 2 }).isVisible(), false, heading);
     assert.equal(await page.getByRole('button', { name: /^Drop / }).count(), 0);
     assert.equal(await page.getByRole('dialog').count(), 0, 'viewers are not asked for a token');
-    for (const [given, shown] of [['wrong-token', 'The relay did not accept this token.'], [TOKEN, 'publishing']]) {
+    for (const [given, shown] of [['wrong-token', 'The relay does not know this token.'], [TOKEN, 'publishing']]) {
       await page.getByRole('button', { name: 'Enter token' }).click();
       const token = page.getByLabel('Token', { exact: true });
       await token.fill(given);

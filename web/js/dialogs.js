@@ -23,8 +23,14 @@ function openDialog(title, parts, { yes, danger = false }) {
 
 export const confirm = (title, explanation, yes) => openDialog(title, [h('p', {}, explanation)], { yes, danger: true });
 
-/** The explanation in the token dialog: why a token is needed, or that the last one was rejected. */
-export const tokenExplanation = (why) => `${token.get() ? 'The relay did not accept this token.' : why} The relay printed its token at the first start, and names the token file at every start. A token may also be set in the configuration, under [api].`;
+/** What is wrong with this tab's token: `rights` are those that the relay has given it. Null if there is nothing to say. */
+export function tokenProblem({ may_read, may_write }) {
+  if (!token.get() || may_write) return null;
+  return may_read ? 'This token may read and nothing else.' : 'The relay does not know this token.';
+}
+
+/** The explanation in the token dialog: what is wrong with the last one, or else why one is needed, and where it is. */
+export const tokenExplanation = (problem, why) => `${problem ?? why} The relay printed its token at the first start, and names the token file at every start. A token may also be set in the configuration, under [api].`;
 
 let asking = null;
 /** True if a token was entered. Simultaneous calls share one dialog. */
@@ -50,8 +56,10 @@ export async function act(action, done) {
       return { done: true, message: done };
     } catch (error) {
       if (error.status === 404) return { done: true, message: 'It had already ended.' };
-      if (error.status !== 401) return { done: false, message: `Failed: ${error.message}.` };
-      if (!await askToken(tokenExplanation('Ending connections requires the relay’s token.'))) return { done: false, message: 'Nothing was ended: a token is required.' };
+      if (![401, 403].includes(error.status)) return { done: false, message: `Failed: ${error.message}.` };
+      // 403: the relay knows the token, and it may not do this.
+      const problem = tokenProblem({ may_read: error.status === 403 });
+      if (!await askToken(tokenExplanation(problem, 'Ending connections requires the relay’s token.'))) return { done: false, message: 'Nothing was ended: a token is required.' };
     }
   }
 }

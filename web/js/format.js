@@ -48,6 +48,18 @@ export function audioText(audio) {
   return [audio.codec, sample_rate, channels].filter(Boolean).join(' · ');
 }
 
+const BROWSERS = [['Edge', /Edg\/(\d+)/], ['Opera', /OPR\/(\d+)/], ['Firefox', /Firefox\/(\d+)/], ['Chrome', /Chrome\/(\d+)/], ['Safari', /Version\/(\d+).* Safari\//]];
+
+/** What matters of a name that clients state: `Chrome 156` of a browser's long one, `Lavf63.1.102` of an encoder's. */
+export function clientText(client) {
+  if (!client) return '–';
+  if (client.startsWith('Mozilla/')) {
+    const [name, pattern] = BROWSERS.find(([, version]) => version.test(client)) ?? [];
+    if (name) return `${name} ${pattern.exec(client)[1]}`;
+  }
+  return /^FMLE\/3\.0 \(compatible; (.+)\)$/.exec(client)?.[1] ?? client;
+}
+
 /** `2 video tracks and 3 audio tracks`; null if there is at most one of each, which is all that this page can play. */
 export function tracks(stream) {
   const { video_tracks: video = 0, audio_tracks: audio = 0 } = stream ?? {};

@@ -1,9 +1,9 @@
 // The operator's view: throughput, cores, publishers and players, with buttons that end connections.
-import { api, token } from './api.js';
+import { api } from './api.js';
 import { watchLink } from './addresses.js';
-import { act, askToken, confirm, tokenExplanation } from './dialogs.js';
+import { act, askToken, confirm, tokenExplanation, tokenProblem } from './dialogs.js';
 import { Keyed, attribute, h, text } from './dom.js';
-import { audioText, byName, bytes, duration, number, percent, plural, rate } from './format.js';
+import { audioText, byName, bytes, clientText, duration, number, percent, plural, rate } from './format.js';
 import { EventLog } from './log.js';
 import { Plot } from './plot.js';
 import { Table } from './table.js';
@@ -22,7 +22,8 @@ export class StatusView {
     this.heading = h('h1', {}, 'Status');
     this.lead = h('p.lead');
     this.rights = h('button.quiet', { type: 'button', hidden: true, onclick: async () => {
-      if (await askToken(tokenExplanation('Addresses, players and events, and ending connections, are for operators only.'))) this.refreshNow();
+      const why = 'Addresses, players and events, and ending connections, are for operators only.';
+      if (await askToken(tokenExplanation(this.problem, why))) this.refreshNow();
     } }, 'Enter token');
     this.locked = h('p.note', { hidden: true });
     this.viewers = new Plot({ title: 'Players', series: [{ name: 'Players', key: 'players', kind: 'area' }], format: (value) => number(Math.round(value ?? 0)), minTop: 4 });
@@ -53,14 +54,17 @@ export class StatusView {
     this.publishers = new Table({ caption: 'Publishers', key: ({ id }) => id, empty: 'No publishers.', columns: [
       { label: 'Stream', make: streamLink, kind: 'name' },
       { label: 'Address', value: ({ peer }) => peer ?? '–', kind: 'peer' },
+      { label: 'Client', value: ({ client }) => clientText(client), title: ({ client }) => client, kind: 'client' },
       { label: 'Core', value: ({ core }) => String(core), kind: 'number' },
       { label: 'Duration', value: ({ duration_ms }) => duration(duration_ms), kind: 'number' },
       { label: 'Received', value: ({ received_bytes }) => bytes(received_bytes), kind: 'number' },
+      { label: 'Bitrate', value: ({ received_kbps }) => rate(received_kbps), kind: 'number' },
       { label: 'Drop', make: (row) => this.end(row, 'Drop', 'drop'), kind: 'act' },
     ] });
     this.players = new Table({ caption: 'Players', key: ({ id }) => id, empty: 'No players.', columns: [
       { label: 'Stream', make: streamLink, kind: 'name' },
       { label: 'Address', value: ({ peer }) => peer, kind: 'peer' },
+      { label: 'Client', value: ({ client }) => clientText(client), title: ({ client }) => client, kind: 'client' },
       { label: 'Protocol', value: ({ protocol }) => PROTOCOLS[protocol] ?? protocol },
       { label: 'Core', value: ({ core }) => String(core), kind: 'number' },
       { label: 'Duration', value: ({ duration_ms }) => duration(duration_ms), kind: 'number' },
@@ -104,8 +108,9 @@ export class StatusView {
     ]);
     if (signal.aborted) return;
     this.rights.hidden = may_write || !has_api;
+    this.problem = tokenProblem(summary);
     this.locked.hidden = Boolean(may_read);
-    text(this.locked, has_api ? `Addresses, players and events are for operators only. ${token.get() ? 'The relay did not accept this token.' : 'Enter the token to see them.'}`
+    text(this.locked, has_api ? `Addresses, players and events are for operators only. ${this.problem ?? 'Enter the token to see them.'}`
       : 'The operator’s view is on a separate address.');
     text(this.lead, `Up ${duration(summary.uptime_ms)} · ${plural(summary.streams.live, 'stream')} live${summary.streams.waiting ? `, ${summary.streams.waiting} waiting for an encoder` : ''} · ${plural(summary.players.total, 'player')}`);
     this.numbers.show(numbersOf(summary));
@@ -116,7 +121,7 @@ export class StatusView {
     for (const table of [this.publishers, this.players]) table.element.classList.toggle('without-acts', !may_write);
     this.allStreams = streams.sort((a, b) => byName(a.name, b.name));
     this.showPart(this.streamsPart, streams.length > 0, () => this.showStreams());
-    this.showPart(this.publishersPart, publishers, () => this.publishers.show(publishers.sort((a, b) => byName(a.stream, b.stream))));
+    this.showPart(this.publishersPart, publishers, () => this.publishers.show(withBitrates(publishers, streams)));
     this.eventsPart.hidden = !events;
     this.showPart(this.playersPart, page, () => this.showPlayers(page, streams));
   }
@@ -208,6 +213,12 @@ export class StatusView {
     this.viewers.close();
     this.rates.close();
   }
+}
+
+/** A publisher's bitrate is its stream's. */
+function withBitrates(publishers, streams) {
+  const rates = new Map(streams.map(({ name, received_kbps }) => [name, received_kbps]));
+  return publishers.map((each) => ({ ...each, received_kbps: rates.get(each.stream) })).sort((a, b) => byName(a.stream, b.stream));
 }
 
 /** Null if a token is required: the rest of the view is shown anyway. */
