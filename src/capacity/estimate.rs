@@ -4,14 +4,13 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-/// When and where the ratios below were measured; how, is in loadtest/README.md.
-pub const CALIBRATED: &str = "2026-11-26, 2 × Intel Xeon, Linux 6.18";
-/// Players that a relay carries per player of the bare send loop at full load: it collects data for longer than [`PASS`] then,
-/// and sends by io_uring. From `most-players` in loadtest/results/shapes.md.
-const PLAYERS_OF_BARE: f64 = 1.0;
-/// Publishers that a relay carries per publisher of the bare receive loop, which does not look at what it receives. From
-/// `most-publishers` in loadtest/results/shapes.md.
-const PUBLISHERS_OF_BARE: f64 = 0.1;
+/// When and where the ratios below were measured. loadtest/README.md says how: by the rows `most-…` of `shapes.sh`.
+pub const CALIBRATED: &str = "a first estimate";
+/// Players that a relay carries per player of the bare send loop, by the bitrate of the stream: at full load it collects data
+/// for longer than [`PASS`], and sends by io_uring.
+const PLAYERS_OF_BARE: Ratios = [(600_000, 0.7), (2_000_000, 0.7)];
+/// Publishers that a relay carries per publisher of the bare receive loop, which does not look at what it receives.
+const PUBLISHERS_OF_BARE: Ratios = [(600_000, 0.15), (2_000_000, 0.15)];
 /// Time between two passes of the send loop.
 pub const PASS: Duration = Duration::from_millis(50);
 /// Rest of the receive loop after each round.
@@ -33,6 +32,9 @@ pub struct Message {
     /// Its length.
     pub bytes: usize,
 }
+
+/// Ratios to a bare loop at some bitrates, lowest first.
+type Ratios = [(u64, f64); 2];
 
 /// What the bare loops cost on this machine.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -108,16 +110,23 @@ impl Stream {
 
 impl Costs {
     /// Players of one stream that a relay carries on one core.
-    pub fn players(&self) -> u64 {
+    pub fn players(&self, stream: Stream) -> u64 {
         let ns_per_second = self.send_ns / PASS.as_secs_f64();
-        (SECOND_NS / ns_per_second * PLAYERS_OF_BARE) as u64
+        (SECOND_NS / ns_per_second * ratio(&PLAYERS_OF_BARE, stream)) as u64
     }
 
     /// Publishers without players that a relay carries on one core.
     pub fn publishers(&self, stream: Stream) -> u64 {
         let ns_per_second = self.receive_ns_per_kb * stream.bitrate as f64 / 8e3;
-        (SECOND_NS / ns_per_second * PUBLISHERS_OF_BARE) as u64
+        (SECOND_NS / ns_per_second * ratio(&PUBLISHERS_OF_BARE, stream)) as u64
     }
+}
+
+/// Between two bitrates the ratio changes with the logarithm of the bitrate; beyond them it is that of the nearest.
+fn ratio([low, high]: &Ratios, stream: Stream) -> f64 {
+    let [at, from, to] = [stream.bitrate, low.0, high.0].map(|bitrate| (bitrate as f64).ln());
+    let share = ((at - from) / (to - from)).clamp(0.0, 1.0);
+    low.1 + (high.1 - low.1) * share
 }
 
 const SECOND_NS: f64 = 1e9;
@@ -175,10 +184,19 @@ mod tests {
     #[test]
     fn a_core_carries_what_fits_into_a_second() {
         let costs = Costs { send_ns: 5_000.0, send_bytes: 3_750, receive_ns_per_kb: 2_000.0 };
-        assert_eq!(costs.players(), (10_000.0 * PLAYERS_OF_BARE) as u64);
-        assert_eq!(costs.publishers(stream("600k")), (1e9 / 150_000.0 * PUBLISHERS_OF_BARE) as u64);
+        assert_eq!(costs.players(stream("600k")), (10_000.0 * PLAYERS_OF_BARE[0].1) as u64);
+        assert_eq!(costs.publishers(stream("600k")), (1e9 / 150_000.0 * PUBLISHERS_OF_BARE[0].1) as u64);
         let twice = Costs { send_ns: 10_000.0, receive_ns_per_kb: 4_000.0, ..costs };
-        assert_eq!(twice.players(), costs.players() / 2);
-        assert_eq!(twice.publishers(stream("600k")), costs.publishers(stream("1.2M")));
+        assert_eq!(twice.players(stream("2M")), costs.players(stream("2M")) / 2);
+        assert_eq!(twice.publishers(stream("2M")), costs.publishers(stream("2M")) / 2);
+    }
+
+    #[test]
+    fn the_ratio_is_interpolated_between_the_bitrates_at_which_it_was_measured() {
+        let ratios = [(500_000, 0.2), (2_000_000, 0.4)];
+        let found = ["100k", "500k", "1M", "2M", "8M"].map(|bitrate| ratio(&ratios, stream(bitrate)));
+        for (found, expected) in found.into_iter().zip([0.2, 0.2, 0.3, 0.4, 0.4]) {
+            assert!((found - expected).abs() < 1e-9, "{found} instead of {expected}");
+        }
     }
 }

@@ -69,7 +69,7 @@ pub fn measure(options: &Options) -> Result<Capacity, String> {
     };
     Ok(Capacity {
         bitrate: stream.bitrate(),
-        players: costs.players(),
+        players: costs.players(stream),
         publishers: costs.publishers(stream),
         costs,
         is_disturbed: sending.is_disturbed || receiving.is_disturbed,
@@ -184,7 +184,7 @@ impl fmt::Display for Capacity {
         )?;
         writeln!(
             f,
-            "Measured: {:.1} µs per send of {} bytes, {:.2} µs per 1,000 bytes received, with ratios from {}.",
+            "Measured: {:.1} µs per send of {} bytes, {:.2} µs per 1,000 bytes received, with these ratios to a relay: {}.",
             costs.send_ns / 1e3,
             costs.send_bytes,
             costs.receive_ns_per_kb / 1e3,
