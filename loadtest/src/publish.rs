@@ -229,8 +229,10 @@ impl<'a> Studio<'a> {
                 return Ok(due_ns);
             }
             let encoder = &mut self.encoders[number];
-            self.late.record(sys::now_ns().saturating_sub(due_ns));
-            let frames = encoder.send(now_ns, beat_ns == 0).map_err(|error| encoder.failed(error))?;
+            let sent_ns = sys::now_ns();
+            self.late.record(sent_ns.saturating_sub(due_ns));
+            let frames =
+                encoder.send(now_ns, sent_ns, beat_ns == 0).map_err(|error| encoder.failed(error))?;
             self.frames += frames;
             let next_ns = encoder.source.due_ns().max(due_ns + beat_ns);
             *self.due.peek_mut().expect("it was there") = Reverse((next_ns, number));
@@ -353,14 +355,15 @@ impl Encoder {
         Ok(is_accepted)
     }
 
-    /// Sends the frames that are due, each in a write of its own or all in one. Returns how many there were.
-    fn send(&mut self, now_ns: u64, is_write_per_frame: bool) -> Result<u64, Disconnected> {
+    /// Sends the frames that are due at `now_ns`, each in a write of its own or all in one. They state that they were sent at
+    /// `sent_ns`: one look at the clock is enough for the few of a stream that are due at once. Returns how many there were.
+    fn send(&mut self, now_ns: u64, sent_ns: u64, is_write_per_frame: bool) -> Result<u64, Disconnected> {
         let mut frames = 0;
         while self.source.due_ns() <= now_ns {
             let source = &mut self.source;
             self.link.with_client(|client| {
                 while source.due_ns() <= now_ns {
-                    client.send_frame(&source.next_frame(sys::now_ns()));
+                    client.send_frame(&source.next_frame(sent_ns));
                     frames += 1;
                     if is_write_per_frame {
                         break;
