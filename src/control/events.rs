@@ -182,7 +182,7 @@ mod tests {
     use futures_util::FutureExt;
 
     use super::*;
-    use crate::endpoint::{ClientName, Protocol, ReasonKind};
+    use crate::endpoint::{ClientName, Protocol, ReasonKind, Refusal};
 
     fn events(count: u64) -> Events {
         let events = Events::from(broadcast::channel(1).1, 1_700);
@@ -259,6 +259,20 @@ mod tests {
             "peer": "192.0.2.1:5", "client": "OBS/30", "stream": "live/a", "protocol": "rtmp", "reason": "kicked",
             "detail": "ended by the operator", "duration_ms": 5});
         assert_eq!(json, expected);
+    }
+
+    /// The values of an `enum` of `docs/openapi.yaml`.
+    fn documented(schema: &str) -> Vec<&'static str> {
+        let document = include_str!("../../docs/openapi.yaml");
+        let (_, from) = document.split_once(&format!("\n    {schema}:\n")).unwrap();
+        let (values, _) = from.split_once("enum: [").unwrap().1.split_once(']').unwrap();
+        values.split(',').map(str::trim).collect()
+    }
+
+    #[test]
+    fn each_reason_and_each_limit_is_in_the_schema() {
+        assert_eq!(documented("Reason"), ReasonKind::ALL.map(ReasonKind::label));
+        assert_eq!(documented("Limit"), Refusal::ALL.map(|limit| limit.to_string()));
     }
 
     #[test]

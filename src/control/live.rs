@@ -84,8 +84,8 @@ pub(super) fn answer<B: HttpBody>(
             head("200 OK", &headers)
         }
     };
-    let user_agent = request.headers().get(header::USER_AGENT).and_then(|name| name.to_str().ok());
-    let client = user_agent.and_then(ClientName::of);
+    let user_agent = request.headers().get(header::USER_AGENT);
+    let client = user_agent.and_then(|name| ClientName::of(&String::from_utf8_lossy(name.as_bytes())));
     Ok(Live { stream, client, form, start, head })
 }
 

@@ -201,6 +201,8 @@ fn of_cores(writer: &mut Writer<'_>, control: &Control, cores: &[Arc<CoreReport>
         ReasonKind::ALL
             .into_iter()
             .zip(core.ends)
+            // No connection ends with that: it goes on.
+            .filter(|(reason, _)| *reason != ReasonKind::Stopped)
             .map(|(reason, count)| (core_and(core, "reason", reason.label()), count))
     });
     writer.counter("connections_closed", "Closed connections, by reason", None, ends)?;
