@@ -35,6 +35,8 @@ SERVERS = "fanfare,nginx-rtmp,node-media-server"
 RECEIVE_LOOPS = ["receive:0", "receive:3", "receive:10", "receive:25"]
 # What servers are compared with.
 RIVAL = "nginx-rtmp"
+# A line of fanfare's configuration: with its default it would end the flood of small messages within seconds.
+ALLOWS_FLOODS = "limits.messages_per_second=0"
 # What `fanfare capacity` predicts, measured like a server.
 CAPACITY = "fanfare capacity"
 # The search for the most publishers or players: the factor to the next attempt, and how exact the answer is.
@@ -98,8 +100,10 @@ def measure_row(name: str, row: Row, load: measure.Load) -> dict:
         first = getattr(load, row.searched)
         return most(first, lambda number: measure.measure(name, replace(load, **{row.searched: number})))
     if row.kind == "fairness":
-        beside = large_beside_small if row.name == "large-beside-small" else flood
-        return measure.with_server(name, load, lambda run: beside(run, row.name))
+        if row.name == "large-beside-small":
+            return measure.with_server(name, load, large_beside_small)
+        name = f"{name}:{ALLOWS_FLOODS}" if name == "fanfare" else name
+        return measure.with_server(name, load, lambda run: flood(run, row.name))
     return measure.measure(name, load)
 
 
@@ -169,7 +173,7 @@ def flood(run: measure.Run, kind: str) -> dict:
     return fairness(run, "load", result, result["settling_latency_ms"]["p99"], did)
 
 
-def large_beside_small(run: measure.Run, _kind: str) -> dict:
+def large_beside_small(run: measure.Run) -> dict:
     """Latency of many small streams, alone and beside one with thousands of players."""
     load, large = run.load, replace(LARGE, seconds=3 * run.load.seconds + 30)
     longest_s = measure.longest_s(large)
@@ -188,8 +192,9 @@ def large_beside_small(run: measure.Run, _kind: str) -> dict:
 
 def fairness(run: measure.Run, key: str, result: dict, quiet_p99_ms: float, did: str) -> dict:
     outcome = measure.figures(run.server, run.load, result, run.sent(key), 0)
-    slower = outcome["p99_ms"] / quiet_p99_ms if quiet_p99_ms else 0
-    return {**outcome, "quiet_p99_ms": quiet_p99_ms, "slower": round(slower, 3), "did": did}
+    # Without a frame there is no latency.
+    slower = {"slower": round(outcome["p99_ms"] / quiet_p99_ms, 3)} if outcome["frames"] and quiet_p99_ms else {}
+    return {**outcome, "quiet_p99_ms": quiet_p99_ms, **slower, "did": did}
 
 
 def say(text: str) -> None:
@@ -319,7 +324,8 @@ KINDS = {
         ("limit other than the server's", text("limit")), ("cores at that", median("cores", 2)),
         ("p50 / p99 ms", pair("p50_ms", "p99_ms")), ("memory MB", median("resident_mb", 0)), LOAD],
     "fairness": [
-        ("p99 ms quiet / beside", pair("quiet_p99_ms", "p99_ms")), ("×", median("slower", 2)), LOST,
+        ("p99 ms quiet / beside", pair("quiet_p99_ms", "p99_ms")), ("×", median("slower", 2)),
+        ("players held", median("held", 0)), LOST,
         ("stalled", total("stalled_players")), ("cores", median("cores", 2)), ("the other one", text("did")), LOAD],
 }
 

@@ -5,14 +5,15 @@ use std::time::Duration;
 use fanfare_rtmp::rtmp::message::type_id;
 
 use super::plans::{Group, setup};
-use super::wire::{ConnectionSetup, after, large_chunks, whole};
+use super::wire::{ConnectionSetup, after, control_bytes, whole};
 
-/// One publisher of 500 Mbit/s, 60 frames per second: every sixth is a key frame, and all are of the same size.
+/// One publisher of 500 Mbit/s, 120 frames per second of 521 KB: less than the 1 MB that nginx-rtmp accepts. Every twelfth is a
+/// key frame.
 pub fn large(setups: &ConnectionSetup) -> Vec<Group> {
-    let frames = [(17, KEY_FRAME), (16, INTER_FRAME), (17, INTER_FRAME)].into_iter();
-    let frames = frames.chain([(17, INTER_FRAME), (16, INTER_FRAME), (17, INTER_FRAME)]);
-    let flood = frames.flat_map(|(delta_ms, head)| {
-        let filler = vec![b'f'; LARGE_BYTES_PER_SECOND / 60 - head.len()];
+    let flood = (0..12).flat_map(|number| {
+        let (delta_ms, head) =
+            (if number % 3 == 0 { 9 } else { 8 }, if number == 0 { KEY_FRAME } else { INTER_FRAME });
+        let filler = vec![b'f'; LARGE_BYTES_PER_SECOND / 120 - head.len()];
         after(6, delta_ms, type_id::VIDEO, &[head, &filler].concat())
     });
     one_publisher(setups, flood.collect(), LARGE_BYTES_PER_SECOND / WRITES_PER_SECOND)
@@ -38,13 +39,18 @@ fn one_publisher(setups: &ConnectionSetup, flood: Vec<u8>, write_bytes: usize) -
     vec![Group {
         connections: 1,
         setup: setup(move |number| {
-            [setups.publishes(number), large_chunks(), whole(6, type_id::VIDEO, SEQUENCE_HEADER)].concat()
+            [setups.publishes(number), chunks(), whole(6, type_id::VIDEO, SEQUENCE_HEADER)].concat()
         }),
         flood,
         write_bytes,
         write_interval: Duration::from_secs(1) / WRITES_PER_SECOND as u32,
         ..Group::idle()
     }]
+}
+
+/// Chunks of 1 MiB, so that each message is one: nginx-rtmp accepts 10 MB at most.
+fn chunks() -> Vec<u8> {
+    control_bytes(type_id::SET_CHUNK_SIZE, &(1u32 << 20).to_be_bytes())
 }
 
 /// 500 Mbit/s.
@@ -66,9 +72,9 @@ mod tests {
     fn what_is_written_in_a_second_has_all_its_messages_and_lasts_a_second() {
         let url: Url = "rtmp://127.0.0.1/live/honest".parse().unwrap();
         let setups = ConnectionSetup::new(&url);
-        for (groups, messages) in [(large(&setups), 60), (small(&setups), 100_000)] {
+        for (groups, messages) in [(large(&setups), 120), (small(&setups), 100_000)] {
             let Group { flood, write_bytes, .. } = &groups[0];
-            let mut input = [large_chunks(), whole(6, type_id::VIDEO, SEQUENCE_HEADER)].concat();
+            let mut input = [chunks(), whole(6, type_id::VIDEO, SEQUENCE_HEADER)].concat();
             input.extend(flood.iter().cycle().take(write_bytes * WRITES_PER_SECOND));
             let mut decoder = Decoder::new(ChunkLimits::default());
             decoder.set_wants_media(true);
