@@ -735,6 +735,17 @@ describe('hundreds of streams', () => {
     assert.ok(asked.size > 0 && asked.size < 25, `${asked.size} stills`);
   });
 
+  test('a stream whose encoder is silent is marked in both lists', async (t) => {
+    const silent = async (p) => p.route(api('streams'), async (route) => {
+      const { streams } = await (await route.fetch()).json();
+      await route.fulfill(json({ streams: streams.map((each) => (each.name === STREAM ? { ...each, idle_ms: 9000 } : each)) }));
+    });
+    const page = await open(t, '#/', { prepare: silent });
+    await page.locator('.card .facts.alarm', { hasText: 'no data for 9 s' }).waitFor(SHORT);
+    await page.goto(new URL('#/status', base).href);
+    await page.locator('td.alarm', { hasText: 'no data for 9 s' }).waitFor(SHORT);
+  });
+
   test('the status view lists them with what they are, and can be searched', async (t) => {
     const page = await open(t, '#/status', { allow: [/404/], prepare: many });
     const table = page.getByRole('table', { name: 'Streams' });
@@ -754,6 +765,17 @@ describe('small screens', () => {
     await state(page, 'playing');
     const { top, bottom } = await page.locator('.stage').evaluate((element) => element.getBoundingClientRect().toJSON());
     assert.ok(top >= 0 && bottom <= 390 && bottom - top > 300, `${top} to ${bottom}`);
+  });
+
+  test('no view is wider than a phone on its side', async (t) => {
+    const page = await open(t, '#/', { viewport: { width: 844, height: 390 }, hasTouch: true });
+    for (const hash of ['#/', watch(STREAM), OPERATE]) {
+      await page.goto(new URL(hash, base).href);
+      await page.waitForFunction(() => document.body.classList.contains('answered') && document.querySelector('main').textContent.length > 100, null, SHORT);
+      if (hash === OPERATE) await page.locator('.log li').first().waitFor(SHORT);
+      const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+      assert.ok(wide <= 0, `${hash} is ${wide} px too wide`);
+    }
   });
 
   test('on a phone, each value stands beside its label', async (t) => {

@@ -36,29 +36,33 @@ function digits(value) {
 
 export function videoText(video) {
   if (!video) return null;
-  const size = video.width && video.height ? `${video.width} × ${video.height}` : null;
-  const fps = video.fps ? `${Number(video.fps.toFixed(2))} fps` : null;
+  // Lines break between the parts, not within them.
+  const size = video.width && video.height ? `${video.width}\u00a0×\u00a0${video.height}` : null;
+  const fps = video.fps ? `${Number(video.fps.toFixed(2))}\u00a0fps` : null;
   return [video.codec, size, fps].filter(Boolean).join(' · ');
 }
 
 export function audioText(audio) {
   if (!audio) return null;
-  const sample_rate = audio.sample_rate_hz ? `${Number((audio.sample_rate_hz / 1000).toFixed(2))} kHz` : null;
+  const sample_rate = audio.sample_rate_hz ? `${Number((audio.sample_rate_hz / 1000).toFixed(2))}\u00a0kHz` : null;
   const channels = { 1: 'mono', 2: 'stereo' }[audio.channels] ?? (audio.channels ? `${audio.channels} channels` : null);
   return [audio.codec, sample_rate, channels].filter(Boolean).join(' · ');
 }
 
 const BROWSERS = [['Edge', /Edg\/(\d+)/], ['Opera', /OPR\/(\d+)/], ['Firefox', /Firefox\/(\d+)/], ['Chrome', /Chrome\/(\d+)/], ['Safari', /Version\/(\d+).* Safari\//]];
 
-/** What matters of a name that clients state: `Chrome 156` of a browser's long one, `Lavf63.1.102` of an encoder's. */
+/** What matters of a name that clients state: `Chrome 156`, `VLC 3.0.18`, `Lavf63.1.102` of an encoder's `FMLE/3.0 (…)`. */
 export function clientText(client) {
   if (!client) return '–';
   if (client.startsWith('Mozilla/')) {
     const [name, pattern] = BROWSERS.find(([, version]) => version.test(client)) ?? [];
     if (name) return `${name} ${pattern.exec(client)[1]}`;
   }
-  return /^FMLE\/3\.0 \(compatible; (.+)\)$/.exec(client)?.[1] ?? client;
+  return /^FMLE\/3\.0 \(compatible; (.+)\)$/.exec(client)?.[1] ?? client.replace(/^([\w.-]+)\/([\w.-]+)( .*)?$/, '$1 $2');
 }
+
+/** The encoder is connected and sends nothing. Encoders that send video a few times per second are not silent. */
+export const isSilent = ({ is_live, idle_ms }) => Boolean(is_live && idle_ms > 3000);
 
 /** `2 video tracks and 3 audio tracks`; null if there is at most one of each, which is all that this page can play. */
 export function tracks(stream) {

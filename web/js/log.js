@@ -2,7 +2,7 @@
 import { api } from './api.js';
 import { watchLink } from './addresses.js';
 import { h } from './dom.js';
-import { duration } from './format.js';
+import { clientText, duration } from './format.js';
 
 const LINES = 200;
 
@@ -34,7 +34,7 @@ export class EventLog {
 function line(event) {
   const at = new Date(event.at);
   const details = [
-    event.protocol?.replaceAll('_', '-'), event.peer, event.limit && `limit: ${event.limit}`, event.detail,
+    event.protocol?.replaceAll('_', '-'), event.peer, event.client && clientText(event.client), event.limit && `limit: ${event.limit}`, event.detail,
     event.duration_ms !== undefined && event.duration_ms !== null && `after ${duration(event.duration_ms)}`,
   ].filter(Boolean).join(' · ');
   return h('li', { 'data-event': event.event },

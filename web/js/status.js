@@ -3,7 +3,7 @@ import { api } from './api.js';
 import { watchLink } from './addresses.js';
 import { act, askToken, confirm, tokenExplanation, tokenProblem } from './dialogs.js';
 import { Keyed, attribute, h, text } from './dom.js';
-import { audioText, byName, bytes, clientText, duration, number, percent, plural, rate } from './format.js';
+import { audioText, byName, bytes, clientText, duration, isSilent, number, percent, plural, rate, videoText } from './format.js';
 import { EventLog } from './log.js';
 import { Plot } from './plot.js';
 import { Table } from './table.js';
@@ -43,10 +43,9 @@ export class StatusView {
     this.search = h('input', { type: 'search', 'aria-label': 'Search streams', placeholder: 'Search', spellcheck: 'false', oninput: () => this.showStreams() });
     this.streamTable = new Table({ caption: 'Streams', key: ({ name }) => name, empty: 'No stream matches.', columns: [
       { label: 'Stream', make: ({ name }) => streamLink({ stream: name }), kind: 'name' },
-      { label: 'Video', value: ({ video }) => (video ? [video.codec, video.width && video.height && `${video.width} × ${video.height}`].filter(Boolean).join(' · ') : '–') },
-      { label: 'Frame rate', value: ({ video }) => (video?.fps ? `${Number(video.fps.toFixed(2))} fps` : '–'), kind: 'number' },
-      { label: 'Audio', value: ({ audio }) => audioText(audio) ?? '–' },
-      { label: 'Bitrate', value: ({ is_live, received_kbps }) => (is_live ? rate(received_kbps) : 'not live'), kind: 'number' },
+      { label: 'Video', value: ({ video }) => videoText(video) ?? '–', kind: 'media' },
+      { label: 'Audio', value: ({ audio }) => audioText(audio) ?? '–', kind: 'media' },
+      { label: 'Bitrate', value: bitrateText, alarm: isSilent, kind: 'number' },
       { label: 'Players', value: ({ players }) => number(players.total), kind: 'number' },
       { label: 'Out', value: ({ sent_kbps }) => rate(sent_kbps), kind: 'number' },
       { label: 'Live for', value: ({ duration_ms }) => duration(duration_ms), kind: 'number' },
@@ -88,10 +87,13 @@ export class StatusView {
       this.facts,
       this.answer,
       this.locked,
-      this.coresPart = section('Cores', this.cores.element),
-      this.streamsPart = section('Streams', this.streamTools = h('div.tools', { role: 'search' }, this.search), this.streamTable.element),
-      this.publishersPart = section('Publishers', this.publishers.element),
-      this.eventsPart = section('Events', this.log.element),
+      h('div.parts', {},
+        h('div', {},
+          this.coresPart = section('Cores', this.cores.element),
+          this.streamsPart = section('Streams', this.streamTools = h('div.tools', { role: 'search' }, this.search), this.streamTable.element)),
+        h('div', {},
+          this.publishersPart = section('Publishers', this.publishers.element),
+          this.eventsPart = section('Events', this.log.element))),
       this.playersPart = section('Players', h('div.tools', {}, h('label.unseen', { for: 'filter' }, 'Stream'), this.filter, h('span.grow'), this.range, this.back, this.on), this.players.element));
   }
 
@@ -214,6 +216,8 @@ export class StatusView {
     this.rates.close();
   }
 }
+
+const bitrateText = (stream) => (isSilent(stream) ? `no data for ${duration(stream.idle_ms)}` : stream.is_live ? rate(stream.received_kbps) : 'not live');
 
 /** A publisher's bitrate is its stream's. */
 function withBitrates(publishers, streams) {

@@ -2,7 +2,7 @@
 import { canPlayAnything } from './codecs.js';
 import { copyLine } from './copy.js';
 import { Keyed, h, text } from './dom.js';
-import { audioText, byName, duration, number, plural, rate, splitName, videoText } from './format.js';
+import { audioText, byName, duration, isSilent, number, plural, rate, splitName, videoText } from './format.js';
 import { api } from './api.js';
 import { rtmp, watchLink } from './addresses.js';
 import { Stills } from './still.js';
@@ -80,6 +80,7 @@ export class StreamsView {
     text(this.found, isChosen ? (found.length === 0 ? 'No stream matches' : `${number(found.length)} of ${number(streams.length)}`) : '');
     this.grid.hidden = live.length === 0;
     this.grid.classList.toggle('few', live.length <= 2 && !isChosen);
+    this.grid.classList.toggle('some', live.length > 2 && live.length <= FEW && !isChosen);
     this.cards.show(live.slice(0, this.limit));
     this.more.hidden = live.length <= this.limit;
     text(this.more, `Show ${number(Math.min(CARDS, live.length - this.limit))} more of ${number(live.length)}`);
@@ -103,8 +104,8 @@ export class StreamsView {
     const address = rtmp('live/live_stream', summary);
     this.begin.append(h('section.begin', {},
       h('div', {}, h('h2', {}, 'FFmpeg'),
-        copyLine('A file, in real time', `ffmpeg -re -stream_loop -1 -i demo.flv -c copy -f flv ${address}`).element,
-        copyLine('Or a test pattern with a tone', `ffmpeg -re -f lavfi -i testsrc2 -f lavfi -i sine -c:v libx264 -pix_fmt yuv420p -g 50 -c:a aac -f flv ${address}`).element),
+        copyLine('A test pattern with a tone', `ffmpeg -re -f lavfi -i testsrc2 -f lavfi -i sine -c:v libx264 -pix_fmt yuv420p -g 50 -c:a aac -f flv ${address}`).element,
+        copyLine('Or a file of yours, again and again', `ffmpeg -re -stream_loop -1 -i FILE -c copy -f flv ${address}`).element),
       h('div', {}, h('h2', {}, 'OBS'),
         copyLine('Settings → Stream, Service “Custom…”, Server', address.slice(0, address.lastIndexOf('/'))).element,
         copyLine('Stream key', 'live_stream').element,
@@ -128,8 +129,8 @@ export class StreamsView {
         text(blank, now.video?.codec ?? (now.audio ? `${now.audio.codec}, audio only` : 'no media yet'));
         text(viewers, plural(now.players.total, 'player'));
         text(facts, videoText(now.video) ?? audioText(now.audio) ?? 'Waiting for the first frame');
-        text(flow, `${rate(now.received_kbps)} · ${now.idle_ms > 3000 ? `no data for ${duration(now.idle_ms)}` : `up ${duration(now.duration_ms)}`}`);
-        flow.classList.toggle('alarm', now.idle_ms > 3000);
+        text(flow, `${rate(now.received_kbps)} · ${isSilent(now) ? `no data for ${duration(now.idle_ms)}` : `up ${duration(now.duration_ms)}`}`);
+        flow.classList.toggle('alarm', isSilent(now));
       },
       close: () => this.stills.remove(frame),
     };

@@ -4,7 +4,7 @@ import { Keyed, attribute, h, text } from './dom.js';
 /** Rows at first, and more for each click. */
 const ROWS = 20;
 
-/** `columns`: [{label, value(row) -> string, or make(row) -> {element, update(row)?}, title(row)?, kind: 'number' | 'name' | 'peer' | 'client' | 'act'}] */
+/** `columns`: [{label, value(row) -> string, or make(row) -> {element, update(row)?}, title(row)?, alarm(row)?, kind: 'number' | 'name' | 'peer' | 'client' | 'media' | 'act'}] */
 export class Table {
   constructor({ caption, columns, key, empty, limit = ROWS }) {
     Object.assign(this, { columns, limit, all: [] });
@@ -19,7 +19,7 @@ export class Table {
   }
 
   row(row) {
-    const cells = this.columns.map(({ label, kind, make, value, title }) => {
+    const cells = this.columns.map(({ label, kind, make, value, title, alarm }) => {
       const element = h(cell('td', kind), { 'data-label': label, role: 'cell' });
       // Created once and then updated, so that a button in it keeps its focus.
       if (make) {
@@ -27,7 +27,7 @@ export class Table {
         element.append(part.element);
         return { element, update: (now) => part.update?.(now) };
       }
-      return { element, update: (now) => { text(element, value(now)); attribute(element, 'title', title?.(now)); } };
+      return { element, update: (now) => { text(element, value(now)); attribute(element, 'title', title?.(now)); element.classList.toggle('alarm', Boolean(alarm?.(now))); } };
     });
     return { element: h('tr', { role: 'row' }, ...cells.map(({ element }) => element)), update: (now) => { for (const each of cells) each.update(now); } };
   }
