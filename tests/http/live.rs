@@ -25,6 +25,7 @@ fn an_unpublished_stream_or_an_invalid_path_is_refused_with_a_reason() {
     ] {
         let answer = get(&relay, path);
         assert_eq!(answer.status, status, "{path}");
+        assert_eq!(answer.header("content-type"), "application/problem+json", "{path}");
         assert!(answer.json()["detail"].is_string());
         assert_eq!(answer.header("access-control-allow-origin"), "*", "a page can read the reason");
     }
