@@ -376,7 +376,7 @@ describe('watching', () => {
       const stream = await (await route.fetch()).json();
       await route.fulfill(json({ ...stream, video: { ...stream.video, codec: 'HEVC', codec_string: 'hvc1.2.4.L153.B0' }, video_tracks: 2 }));
     }) });
-    await page.getByText('The stream has 2 video tracks.').waitFor(SHORT);
+    await page.getByText('The stream has 2 video tracks').waitFor(SHORT);
   });
 
   test('a stream without a publisher is shown as not live', async (t) => {
