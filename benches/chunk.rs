@@ -1,5 +1,6 @@
-//! Chunk decoding and encoding, compared with the minimum of work on the same bytes: copying them once, and
-//! walking from header to header without keeping anything. `peers/` compares other decoders.
+//! Chunk decoding and encoding, compared with the minimum of work on the same bytes: copying them once; walking from
+//! header to header without keeping anything; and the same walk with views of the reads, which are what the messages are
+//! made of. `peers/` compares other decoders.
 
 mod input;
 
@@ -22,6 +23,9 @@ fn decode(c: &mut Criterion) {
         for read_len in [4 << 10, 64 << 10] {
             let reads = wire.reads(read_len);
             let mut decoder = wire.decoder();
+            group.bench_function(BenchmarkId::new("header walk with views, reads of", read_len), |b| {
+                b.iter(|| assert_eq!(wire.walk_with_views(&reads, read_len), wire.messages));
+            });
             group.bench_function(BenchmarkId::new("decoder, reads of", read_len), |b| {
                 b.iter(|| {
                     let count = input::decode(&mut decoder, &reads, |message| drop(black_box(message)));

@@ -34,7 +34,7 @@ fn message(chunk_stream_id: u32, message_type_id: u8, timestamp_ms: u32, head: u
     Message { chunk_stream_id, timestamp_ms, message_type_id, message_stream_id: 1, payload: payload.into() }
 }
 
-/// The bytes of [`messages`] in chunks of one size.
+/// The bytes of messages in chunks of one size.
 pub struct Wire {
     /// Number of messages.
     pub messages: usize,
@@ -45,7 +45,12 @@ pub struct Wire {
 }
 
 impl Wire {
+    /// All of [`messages`].
     pub fn new(chunk_size: u32) -> Self {
+        Self::of(&messages(), chunk_size)
+    }
+
+    pub fn of(messages: &[Message], chunk_size: u32) -> Self {
         let mut encoder = Encoder::new();
         let set_chunk_size = Message {
             chunk_stream_id: 2,
@@ -57,7 +62,6 @@ impl Wire {
         let (mut opening, mut bytes) = (Vec::new(), Vec::new());
         encoder.encode(&set_chunk_size, &mut opening);
         encoder.set_chunk_size(ChunkSize::new(chunk_size).expect("valid"));
-        let messages = messages();
         messages.iter().for_each(|message| encoder.encode(message, &mut bytes));
         Self {
             messages: messages.len(),
@@ -106,6 +110,36 @@ impl Wire {
             let piece = remaining.min(self.chunk_size);
             at += piece;
             remaining -= piece;
+        }
+        count
+    }
+
+    /// The same, and what any decoder does whose messages are views of the reads: a handle on each read is taken and
+    /// dropped, and so is a view of each read that a message is in. `reads` are of `read_len` bytes each.
+    pub fn walk_with_views(&self, reads: &[Bytes], read_len: usize) -> usize {
+        let wire = black_box(&self.bytes[..]);
+        let (mut at, mut remaining, mut count) = (0, 0, 0);
+        let (mut read, mut reads_end) = (reads[0].clone(), read_len);
+        let mut further = reads[1..].iter();
+        while at < wire.len() {
+            if wire[at] >> 6 == 0 {
+                remaining = u32::from_be_bytes([0, wire[at + 4], wire[at + 5], wire[at + 6]]) as usize;
+                at += 12;
+                count += 1;
+            } else {
+                at += 1;
+            }
+            let piece = remaining.min(self.chunk_size);
+            at += piece;
+            remaining -= piece;
+            while at > reads_end {
+                drop(black_box(read.slice(1..)));
+                read = further.next().expect("the reads have all bytes").clone();
+                reads_end += read_len;
+            }
+            if remaining == 0 {
+                drop(black_box(read.slice(1..)));
+            }
         }
         count
     }

@@ -1,7 +1,7 @@
 //! One audio, video or data message and its payload, as views of the receive buffers. Copies nothing.
 
+use super::{run::Run, run_list::RunList};
 use bytes::Bytes;
-use smallvec::SmallVec;
 
 /// What a frame carries: RTMP message types 8, 9 and 18, FLV tag types of the same numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -59,27 +59,24 @@ pub struct Kinds {
 /// Most messages are one run; a message that spans several reads has one run per read.
 #[derive(Clone, Debug, Default)]
 pub struct Payload {
-    /// Four inline would save an allocation for messages that span three or four reads, but the decoder would be a
-    /// quarter slower for all others: messages are moved a few times.
-    runs: SmallVec<[Run; 2]>,
+    /// Empty only if the payload is. It is not in the list with the others because few messages have any, and room for more
+    /// would be moved with each message, a few times.
+    first: Run,
+    others: RunList,
     len: usize,
-}
-
-/// A contiguous stretch of a receive buffer that holds payload pieces at a fixed stride: the chunks of one
-/// message, with the type-3 chunk headers still between them. Thus a message in sixty 128-byte chunks is
-/// one handle, not sixty, and none of its bytes is moved.
-#[derive(Clone, Debug)]
-pub struct Run {
-    bytes: Bytes,
-    first: u32,
-    piece: u32,
-    gap: u32,
 }
 
 impl Payload {
     /// An empty payload: legal in RTMP.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// One run, whose payload has been counted.
+    #[inline]
+    pub(crate) fn of_run(run: Run, len: usize) -> Self {
+        debug_assert!(len > 0 && len == run.payload_len());
+        Self { first: run, others: RunList::default(), len }
     }
 
     /// Number of payload bytes.
@@ -94,25 +91,38 @@ impl Payload {
 
     /// Appends a run, if it is not empty.
     pub fn push(&mut self, run: Run) {
-        if !run.bytes.is_empty() {
-            self.len += run.payload_len();
-            self.runs.push(run);
+        let len = run.payload_len();
+        self.push_counted(run, len);
+    }
+
+    /// As [`Payload::push`], if the run's payload has been counted.
+    #[inline(always)]
+    pub(crate) fn push_counted(&mut self, run: Run, len: usize) {
+        debug_assert_eq!(len, run.payload_len());
+        if run.is_empty() {
+            return;
+        }
+        self.len += len;
+        if self.first.is_empty() {
+            self.first = run;
+        } else {
+            self.others.push(run);
         }
     }
 
     /// Number of runs.
     pub fn run_count(&self) -> usize {
-        self.runs.len()
+        if self.is_empty() { 0 } else { 1 + self.others.as_slice().len() }
     }
 
     /// The runs in order.
-    pub fn runs(&self) -> &[Run] {
-        &self.runs
+    pub fn runs(&self) -> impl Iterator<Item = &Run> {
+        std::iter::once(&self.first).filter(|run| !run.is_empty()).chain(self.others.as_slice())
     }
 
     /// The payload's pieces in order; none of them is empty.
     pub fn pieces(&self) -> impl Iterator<Item = &[u8]> {
-        self.runs.iter().flat_map(Run::pieces)
+        self.runs().flat_map(Run::pieces)
     }
 
     /// Copies the first bytes into `out` and returns how many there were: `min(len, out.len())`.
@@ -131,15 +141,14 @@ impl Payload {
 
     /// The payload in one piece: a view where it already is one, a copy where it is not.
     pub fn to_bytes(&self) -> Bytes {
-        match self.runs.as_slice() {
-            [] => Bytes::new(),
-            [run] if run.bytes.len() <= run.first as usize => run.bytes.clone(),
-            _ => {
-                let mut whole = Vec::with_capacity(self.len);
-                self.pieces().for_each(|piece| whole.extend_from_slice(piece));
-                whole.into()
-            }
+        if self.others.as_slice().is_empty()
+            && let Some(bytes) = self.first.as_one_piece()
+        {
+            return bytes.clone();
         }
+        let mut whole = Vec::with_capacity(self.len);
+        self.pieces().for_each(|piece| whole.extend_from_slice(piece));
+        whole.into()
     }
 
     /// The payload without its first `n` bytes (all of them at most), for `@setDataFrame`. Copies nothing
@@ -161,39 +170,6 @@ impl From<Bytes> for Payload {
 impl From<Vec<u8>> for Payload {
     fn from(bytes: Vec<u8>) -> Self {
         Bytes::from(bytes).into()
-    }
-}
-
-impl Run {
-    /// Payload only.
-    pub fn contiguous(bytes: Bytes) -> Self {
-        let first = u32::try_from(bytes.len()).expect("a receive buffer is far below 4 GiB");
-        Self { bytes, first, piece: 1, gap: 0 }
-    }
-
-    /// `first` payload bytes, then `gap` header bytes before every further `piece` payload bytes; the last piece
-    /// may be shorter. `bytes` begins and ends with payload.
-    pub fn strided(bytes: Bytes, first: u32, piece: u32, gap: u32) -> Self {
-        debug_assert!(piece > 0);
-        Self { bytes, first, piece, gap }
-    }
-
-    /// Bytes of the receive buffer that it is a view of, headers between pieces included.
-    pub fn wire_len(&self) -> usize {
-        self.bytes.len()
-    }
-
-    fn payload_len(&self) -> usize {
-        let rest = self.bytes.len().saturating_sub(self.first as usize);
-        let stride = (self.piece + self.gap) as usize;
-        self.bytes.len() - rest.div_ceil(stride) * self.gap as usize
-    }
-
-    fn pieces(&self) -> impl Iterator<Item = &[u8]> {
-        let (first, rest) = self.bytes.split_at(self.bytes.len().min(self.first as usize));
-        let stride = (self.piece + self.gap) as usize;
-        let further = rest.chunks(stride).map(|chunk| &chunk[self.gap as usize..]);
-        std::iter::once(first).chain(further).filter(|piece| !piece.is_empty())
     }
 }
 

@@ -8,12 +8,15 @@ pub mod data;
 mod enhanced;
 pub mod frame;
 mod readable;
+mod run;
+mod run_list;
 pub mod script;
 mod tag;
 mod tag_reader;
 pub mod video;
 pub use enhanced::FourCc;
-pub use frame::{Frame, FrameKind, Kinds, Payload, Run, WireFormat};
+pub use frame::{Frame, FrameKind, Kinds, Payload, WireFormat};
+pub use run::Run;
 pub use tag::{BEFORE_TAGS_BYTES, FlvFormat};
 #[cfg(any(test, fuzzing))]
 pub use tag_reader::read_at_any_cut;

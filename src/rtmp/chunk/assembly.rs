@@ -18,13 +18,13 @@ impl Assembly {
 
     /// Memory, bytes. Each view counts as a whole receive buffer, since it may be the only one.
     pub fn memory_bytes(&self) -> usize {
-        let views = self.views.runs().iter().map(|run| run.wire_len().max(RECEIVE_BUFFER_BYTES));
+        let views = self.views.runs().map(|run| run.wire_len().max(RECEIVE_BUFFER_BYTES));
         self.gathered.capacity() + views.sum::<usize>()
     }
 
     /// The number of views that keep a buffer many times their size.
     pub fn small_views(&self) -> usize {
-        self.views.runs().iter().filter(|run| run.wire_len() < LARGE_VIEW_BYTES).count()
+        self.views.runs().filter(|run| run.wire_len() < LARGE_VIEW_BYTES).count()
     }
 
     /// Whether there are views.
@@ -32,15 +32,17 @@ impl Assembly {
         self.views.run_count() > 0
     }
 
-    /// Appends a run of payload.
-    pub fn push(&mut self, run: Run) {
+    /// Appends a run with `len` bytes of payload.
+    #[inline(always)]
+    pub fn push(&mut self, run: Run, len: usize) {
         if self.views.run_count() == MAX_VIEWS {
             self.gather();
         }
-        self.views.push(run);
+        self.views.push_counted(run, len);
     }
 
     /// Returns the complete payload and starts a new one.
+    #[inline]
     pub fn take(&mut self) -> Payload {
         if !self.gathered.is_empty() {
             self.gather();
@@ -78,7 +80,8 @@ mod tests {
         for i in 0..1000 {
             let read = Bytes::from(vec![i as u8; 3]);
             expected.extend_from_slice(&read);
-            assembly.push(Run::contiguous(read));
+            let len = read.len();
+            assembly.push(Run::contiguous(read), len);
             assert!(assembly.views.run_count() <= MAX_VIEWS);
             assert_eq!(assembly.len(), expected.len());
         }

@@ -16,10 +16,10 @@ pub(super) struct ChunkStream {
     pub message_stream_id: u32,
     /// Whether a message is unfinished.
     pub unfinished: bool,
+    /// Payload bytes of it that are missing.
+    pub remaining: usize,
     /// Whether the message's payload is dropped on arrival.
     pub is_dropped: bool,
-    /// Payload bytes dropped so far.
-    pub dropped_bytes: usize,
     pub assembly: Assembly,
 }
 
@@ -35,21 +35,15 @@ impl ChunkStream {
             message_type_id: 0,
             message_stream_id: 0,
             unfinished: false,
+            remaining: 0,
             is_dropped: false,
-            dropped_bytes: 0,
             assembly: Assembly::default(),
         }
-    }
-
-    /// Payload bytes of the message that are missing.
-    pub fn remaining(&self) -> usize {
-        self.length as usize - self.assembly.len() - self.dropped_bytes
     }
 
     /// Drops the payload so far and all further payload of the message, which will be empty.
     pub fn drop_payload(&mut self) {
         self.is_dropped = true;
-        self.dropped_bytes += self.assembly.len();
         self.assembly = Assembly::default();
     }
 
@@ -80,6 +74,22 @@ impl ChunkStream {
             }
             Fields::Type3 => self.timestamp_ms = self.timestamp_ms.wrapping_add(self.delta_ms),
         }
+        self.remaining = self.length as usize;
+    }
+
+    /// As [`ChunkStream::begin`], for a message that is complete: `time_ms` is the time field of its header.
+    #[inline]
+    pub fn note_whole(
+        &mut self,
+        time_ms: u32,
+        timestamp_ms: u32,
+        length: u32,
+        message_type_id: u8,
+        message_stream_id: u32,
+    ) {
+        (self.delta_ms, self.extended) = (time_ms, None);
+        (self.timestamp_ms, self.length) = (timestamp_ms, length);
+        (self.message_type_id, self.message_stream_id) = (message_type_id, message_stream_id);
     }
 
     /// The type 3 header of the message's next chunk.

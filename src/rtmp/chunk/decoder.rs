@@ -4,10 +4,10 @@
 
 use super::assembly::RECEIVE_BUFFER_BYTES;
 use super::chunk_stream::ChunkStream;
-use super::header::{Continuation, Fields, Header, HeaderBytes, MAX_HEADER_BYTES};
+use super::header::{Continuation, EXTENDED, Fields, Header, HeaderBytes, MAX_HEADER_BYTES, be24};
 use super::{ChunkLimits, ChunkSize, Error, Message};
-use crate::flv::Run;
-use bytes::Bytes;
+use crate::flv::{Payload, Run};
+use bytes::{Buf, Bytes};
 
 /// The receiving direction of one connection.
 ///
@@ -104,10 +104,11 @@ impl Decoder {
     /// # Errors
     /// A violation. It is final: each further call returns it again.
     #[allow(clippy::should_implement_trait, reason = "an iterator is at its end when it returns None")]
+    #[inline]
     pub fn next(&mut self) -> Result<Option<Message>, Error> {
-        match self.failed {
-            Some(error) => Err(error),
-            None => self.advance().inspect_err(|&error| self.failed = Some(error)),
+        match self.take_plain() {
+            Some(message) => Ok(Some(message)),
+            None => self.take_any(),
         }
     }
 
@@ -139,7 +140,79 @@ impl Decoder {
         self.before_input + self.at as u64
     }
 
-    fn advance(&mut self) -> Result<Option<Message>, Error> {
+    /// The next message if it is as most are: all of it is in this read, from a header of type 0 or 1 on, without an
+    /// extended timestamp, on a known chunk stream with an id of one byte; and it is not for the decoder itself. Otherwise
+    /// changes nothing. [`Decoder::take_any`] returns the same message in three times the time.
+    #[inline(always)]
+    fn take_plain(&mut self) -> Option<Message> {
+        if self.open.is_some() || !self.carry.is_empty() || !self.wants_media || self.failed.is_some() {
+            return None;
+        }
+        let rest = &self.input[self.at..];
+        let h = rest.first_chunk::<12>()?;
+        let (header_type, chunk_stream_id) = (h[0] >> 6, h[0] & 0x3F);
+        let (time_ms, length, message_type_id) = (be24(h, 1), be24(h, 4), h[7]);
+        if header_type > 1 || time_ms == EXTENDED {
+            return None;
+        }
+        // No chunk stream has the id 0 or 1, which stand for longer ids.
+        let chunk_stream_id = u32::from(chunk_stream_id);
+        let stream = self.streams.iter_mut().find(|stream| stream.id == chunk_stream_id)?;
+        if stream.unfinished
+            || length == 0
+            || length > self.limits.message_bytes.of(message_type_id)
+            || matches!(message_type_id, SET_CHUNK_SIZE | ABORT)
+            || self.partial_messages >= self.limits.partial_messages
+            || self.partial_bytes + length as usize > self.limits.partial_bytes
+        {
+            return None;
+        }
+        let (header_len, timestamp_ms, message_stream_id) = match header_type {
+            0 => (12, time_ms, u32::from_le_bytes([h[8], h[9], h[10], h[11]])),
+            _ => (8, stream.timestamp_ms.wrapping_add(time_ms), stream.message_stream_id),
+        };
+        let chunk_size = self.chunk_size.get();
+        let body = plain_body(&rest[header_len..], chunk_stream_id as u8, length, chunk_size)?;
+        stream.note_whole(time_ms, timestamp_ms, length, message_type_id, message_stream_id);
+        let begin = self.at + header_len;
+        self.at = begin + body;
+        let run = Run::strided(self.view_from(begin), length.min(chunk_size), chunk_size, 1);
+        let payload = Payload::of_run(run, length as usize);
+        Some(Message { chunk_stream_id, timestamp_ms, message_type_id, message_stream_id, payload })
+    }
+
+    /// The next message, whatever it is like. Not inlined, so that the other path is short.
+    #[inline(never)]
+    fn take_any(&mut self) -> Result<Option<Message>, Error> {
+        if let Some(error) = self.failed {
+            return Err(error);
+        }
+        match self.advance() {
+            Ok(Some(stream)) => Ok(Some(self.finish(stream))),
+            Ok(None) => Ok(None),
+            Err(error) => {
+                self.failed = Some(error);
+                Err(error)
+            }
+        }
+    }
+
+    /// The bytes that have been read from `begin` on. A view counts a reference to the receive buffer, which is dear; the
+    /// last view of a read takes that of the input instead.
+    #[inline(always)]
+    fn view_from(&mut self, begin: usize) -> Bytes {
+        if self.at < self.input.len() {
+            return self.input.slice(begin..self.at);
+        }
+        self.before_input += self.at as u64;
+        self.at = 0;
+        let mut view = std::mem::take(&mut self.input);
+        view.advance(begin);
+        view
+    }
+
+    /// Reads up to the end of a message for the caller. Returns the index of its chunk stream.
+    fn advance(&mut self) -> Result<Option<usize>, Error> {
         loop {
             let chunk = match self.open.take() {
                 Some(chunk) => chunk,
@@ -150,16 +223,15 @@ impl Decoder {
             };
             let chunk = self.take_payload(chunk)?;
             let stream = &self.streams[chunk.stream];
-            if stream.remaining() == 0 {
-                let message = self.finish(chunk.stream);
-                match message.message_type_id {
-                    SET_CHUNK_SIZE => self.set_chunk_size(&message)?,
-                    ABORT => self.abort(&message)?,
-                    _ => return Ok(Some(message)),
+            if stream.remaining == 0 {
+                match stream.message_type_id {
+                    SET_CHUNK_SIZE => self.set_chunk_size(chunk.stream)?,
+                    ABORT => self.abort(chunk.stream)?,
+                    _ => return Ok(Some(chunk.stream)),
                 }
             } else if chunk.left > 0 {
                 self.open = Some(chunk);
-                if self.carry.is_empty() && self.at == self.input.len() {
+                if self.carry.is_empty() && self.is_drained() {
                     break;
                 }
             }
@@ -175,6 +247,9 @@ impl Decoder {
     /// At the end of a read: copies small views, each of which keeps a whole receive buffer, if there are many of them. A
     /// publisher whose reads end within a message now and then has few.
     fn release_buffers(&mut self) {
+        if self.partial_messages == 0 {
+            return;
+        }
         let wants_media = self.wants_media;
         let unfinished = || self.streams.iter().filter(|stream| stream.unfinished);
         let small_views: usize = unfinished().map(|stream| stream.assembly.small_views()).sum();
@@ -219,7 +294,7 @@ impl Decoder {
         let carried = wire_len.min(self.carry.len());
         self.carry.drain(..carried);
         self.at += wire_len - carried;
-        let left = self.streams[stream].remaining().min(self.chunk_size.get() as usize);
+        let left = self.streams[stream].remaining.min(self.chunk_size.get() as usize);
         Ok(Some(OpenChunk { stream, left }))
     }
 
@@ -254,8 +329,7 @@ impl Decoder {
             return Ok(index);
         }
         stream.begin(header.fields);
-        (stream.is_dropped, stream.dropped_bytes) =
-            (!self.wants_media && is_media(stream.message_type_id), 0);
+        stream.is_dropped = !self.wants_media && is_media(stream.message_type_id);
         let limits = if stream.is_dropped { &self.limits_with_media } else { &self.limits };
         let (length, limit) = (stream.length, limits.message_bytes.of(stream.message_type_id));
         if length > limit {
@@ -273,32 +347,31 @@ impl Decoder {
     /// them with its missing bytes.
     fn take_payload(&mut self, chunk: OpenChunk) -> Result<OpenChunk, Error> {
         let stream = &mut self.streams[chunk.stream];
-        let before = stream.assembly.len();
-        let left = if self.carry.is_empty() {
+        let (run, taken, left) = if self.carry.is_empty() {
             let chunk_size = self.chunk_size.get();
             let reach = Reach::of(&self.input[self.at..], chunk.left, stream, chunk_size as usize);
-            if stream.is_dropped {
-                stream.dropped_bytes = stream.length as usize - reach.remaining;
-            } else {
-                let bytes = self.input.slice(self.at..self.at + reach.end);
-                let run = Run::strided(bytes, reach.first as u32, chunk_size, reach.gap as u32);
-                stream.assembly.push(run);
-            }
+            let taken = stream.remaining - reach.remaining;
+            stream.remaining = reach.remaining;
+            let begin = self.at;
             self.at += reach.end;
-            reach.left
+            if stream.is_dropped || taken == 0 {
+                return Ok(OpenChunk { left: reach.left, ..chunk });
+            }
+            let run = Run::strided(self.view_from(begin), reach.first as u32, chunk_size, reach.gap as u32);
+            (run, taken, reach.left)
         } else {
             // Up to three bytes that looked like a repeated extended timestamp until the next read.
             let taken = chunk.left.min(self.carry.len());
-            if stream.is_dropped {
-                stream.dropped_bytes += taken;
-            } else {
-                let bytes = Bytes::copy_from_slice(&self.carry[..taken]);
-                stream.assembly.push(Run::contiguous(bytes));
-            }
+            let run = Run::contiguous(Bytes::copy_from_slice(&self.carry[..taken]));
             self.carry.drain(..taken);
-            chunk.left - taken
+            stream.remaining -= taken;
+            if stream.is_dropped {
+                return Ok(OpenChunk { left: chunk.left - taken, ..chunk });
+            }
+            (run, taken, chunk.left - taken)
         };
-        self.partial_bytes += stream.assembly.len() - before;
+        self.partial_bytes += taken;
+        self.streams[chunk.stream].assembly.push(run, taken);
         let limit = self.limits.partial_bytes;
         if self.partial_bytes > limit {
             let position = self.position();
@@ -307,6 +380,7 @@ impl Decoder {
         Ok(OpenChunk { left, ..chunk })
     }
 
+    /// Ends the message of a chunk stream and returns it.
     fn finish(&mut self, index: usize) -> Message {
         let stream = &mut self.streams[index];
         stream.unfinished = false;
@@ -323,23 +397,25 @@ impl Decoder {
     }
 
     /// Applies to all further chunks, also of unfinished messages (§5.4.1).
-    fn set_chunk_size(&mut self, message: &Message) -> Result<(), Error> {
-        let raw = self.control_value(message)?;
+    fn set_chunk_size(&mut self, stream: usize) -> Result<(), Error> {
+        let raw = self.finish_control(stream)?;
         self.chunk_size = ChunkSize::new(raw).ok_or(Error::ChunkSize { position: self.position(), raw })?;
         Ok(())
     }
 
     /// Drops the unfinished message of a chunk stream (§5.4.2). It is no error if there is none: the message may have been
     /// complete when its sender aborted it.
-    fn abort(&mut self, message: &Message) -> Result<(), Error> {
-        let id = self.control_value(message)?;
+    fn abort(&mut self, stream: usize) -> Result<(), Error> {
+        let id = self.finish_control(stream)?;
         if let Some(index) = self.streams.iter().position(|stream| stream.id == id && stream.unfinished) {
             self.finish(index);
         }
         Ok(())
     }
 
-    fn control_value(&self, message: &Message) -> Result<u32, Error> {
+    /// The value of a message of the chunk layer.
+    fn finish_control(&mut self, stream: usize) -> Result<u32, Error> {
+        let message = self.finish(stream);
         let mut value = [0; 4];
         if message.payload.copy_prefix(&mut value) < value.len() {
             return Err(Error::ControlLength {
@@ -371,7 +447,7 @@ impl Reach {
     fn of(rest: &[u8], left: usize, stream: &ChunkStream, chunk_size: usize) -> Self {
         let first = left.min(rest.len());
         let left = left - first;
-        let remaining = stream.remaining() - first;
+        let remaining = stream.remaining - first;
         let mut reach = Self { first, end: first, gap: 0, left, remaining };
         if left == 0 && remaining > 0 {
             reach.extend(rest, chunk_size, stream.continuation());
@@ -409,6 +485,26 @@ impl Reach {
     }
 }
 
+/// The length of a message's body from its first payload byte on, with the headers between its chunks. `None` if it is not
+/// all in `rest`, or if a chunk has another header than that of type 3 with one byte. Only these headers are read.
+#[inline(always)]
+fn plain_body(rest: &[u8], chunk_stream_id: u8, length: u32, chunk_size: u32) -> Option<usize> {
+    if rest.len() < length as usize {
+        return None;
+    }
+    let first = length.min(chunk_size);
+    let (mut end, mut missing) = (first as usize, length - first);
+    while missing > 0 {
+        if *rest.get(end)? != 0xC0 | chunk_stream_id {
+            return None;
+        }
+        let piece = missing.min(chunk_size);
+        end += 1 + piece as usize;
+        missing -= piece;
+    }
+    (end <= rest.len()).then_some(end)
+}
+
 /// Small views that a publisher's unfinished messages may keep: of a frame, and of messages interleaved with it.
 const MAX_SMALL_VIEWS: usize = 4;
 
@@ -428,14 +524,19 @@ mod tests {
     use super::*;
     use crate::rtmp::chunk::{
         MAX_COMMAND_BYTES_WITHOUT_MEDIA, MAX_PARTIAL_BYTES_WITHOUT_MEDIA, MAX_STREAMS_WITHOUT_MEDIA,
+        MessageBytes,
     };
 
     #[derive(Debug, PartialEq)]
     struct Seen(u32, u32, u8, u32, Bytes);
 
     fn drain(decoder: &mut Decoder) -> Result<Vec<Seen>, Error> {
+        drain_with(|| decoder.next())
+    }
+
+    fn drain_with(mut next: impl FnMut() -> Result<Option<Message>, Error>) -> Result<Vec<Seen>, Error> {
         let mut seen = Vec::new();
-        while let Some(m) = decoder.next()? {
+        while let Some(m) = next()? {
             let payload = m.payload.to_bytes();
             seen.push(Seen(
                 m.chunk_stream_id,
@@ -460,9 +561,13 @@ mod tests {
         Ok(seen)
     }
 
-    /// The messages in `wire`, which are checked to be the same in one read, cut in two at each position, and byte by byte.
+    /// The messages in `wire`, which are checked to be the same in one read, on the longer path alone, cut in two at each
+    /// position, and byte by byte.
     fn decode(wire: &[u8]) -> Result<Vec<Seen>, Error> {
         let whole = decode_reads([wire]);
+        let mut decoder = Decoder::new(ChunkLimits::default());
+        decoder.feed(Bytes::copy_from_slice(wire));
+        assert_eq!(drain_with(|| decoder.take_any()), whole, "without take_plain");
         for cut in 0..=wire.len() {
             let (a, b) = wire.split_at(cut);
             assert_eq!(decode_reads([a, b]), whole, "cut at {cut}");
@@ -639,6 +744,32 @@ mod tests {
     }
 
     #[test]
+    fn messages_after_one_that_is_whole_in_a_read_inherit_its_fields() {
+        let seen = decode(&wire(
+            "04 FFFFFF 000004 08 01000000 01000000 AA*4
+             04 000010 000004 08 02000000 BB*4 C4 01000000
+             44 000005 000003 09 CC*3 C4 DD*3
+             84 000001 EE*3 C4 FF*3 04 000000 000000 08 01000000",
+        ))
+        .unwrap();
+        assert_eq!(times(&seen), [0x100_0000, 0x10, 0x20, 0x25, 0x2A, 0x2B, 0x2C, 0]);
+        assert_eq!(seen[2], Seen(4, 0x20, 8, 2, payload("01000000")));
+        assert_eq!(seen[4], Seen(4, 0x2A, 9, 2, payload("DD*3")));
+    }
+
+    #[test]
+    fn a_read_that_begins_within_a_header_or_payload_may_look_like_a_whole_message() {
+        // From its fourth byte on, the second message looks like one of five bytes; the third one contains another.
+        let seen = decode(&wire(
+            "04 000001 000001 08 01000000 AA
+             04 000004 000010 00 00050000 CC*16
+             06 000001 000050 09 01000000 AA*8 04 000002 00000A 08 01000000 BB*10 AA*50",
+        ))
+        .unwrap();
+        assert_eq!(seen.iter().map(|seen| seen.4.len()).collect::<Vec<_>>(), [1, 16, 80]);
+    }
+
+    #[test]
     fn a_new_chunk_stream_may_begin_with_type_1_at_time_0() {
         let seen = decode(&wire("42 000007 000006 04 0006 00000001")).unwrap();
         assert_eq!(seen, [Seen(2, 7, 4, 0, payload("0006 00000001"))]);
@@ -750,8 +881,10 @@ mod tests {
             "46 000001 000084 08",
         ];
         for header in others {
-            let result = decode(&wire(&format!("06 000028 000084 09 01000000 AA*128 {header}")));
-            assert_eq!(result, Err(Error::Contradiction { position: 140, chunk_stream_id: 6 }));
+            for body in ["", "BB*128 C6 BB*5"] {
+                let result = decode(&wire(&format!("06 000028 000084 09 01000000 AA*128 {header} {body}")));
+                assert_eq!(result, Err(Error::Contradiction { position: 140, chunk_stream_id: 6 }));
+            }
         }
     }
 
@@ -923,7 +1056,7 @@ mod tests {
 
     #[test]
     fn a_message_above_the_limit_of_its_kind_is_an_error_at_its_header() {
-        let message_bytes = crate::rtmp::chunk::MessageBytes { video: 40, audio: 30, data: 20, command: 10 };
+        let message_bytes = MessageBytes { video: 40, audio: 30, data: 20, command: 10 };
         for (message_type_id, limit) in
             [(9, 40), (22, 40), (8, 30), (18, 20), (15, 20), (20, 10), (17, 10), (99, 10)]
         {
@@ -937,6 +1070,42 @@ mod tests {
             assert_eq!(decoder.next().unwrap_err(), error);
             assert_eq!(decoder.next().unwrap_err(), error, "an error is final");
         }
+    }
+
+    #[test]
+    fn what_applies_to_each_message_applies_to_one_that_is_whole_in_a_read() {
+        // 140 bytes of an unfinished message, and 13 that make the chunk stream of the next one known.
+        let begun = "06 000001 0000FF 09 01000000 AA*128 04 000001 000001 08 01000000 AA";
+        let whole = "04 000002 00000A 08 01000000 BB*10";
+        let result = |limits, wants_media, text: &str| {
+            let mut decoder = Decoder::new(limits);
+            decoder.set_wants_media(wants_media);
+            decoder.feed(wire(text).into());
+            let result =
+                drain(&mut decoder).map(|seen| seen.iter().map(|seen| seen.4.len()).collect::<Vec<_>>());
+            if let Err(error) = result {
+                assert_eq!(decoder.next().unwrap_err(), error, "an error is final");
+            }
+            result
+        };
+        let (limits, position) = (ChunkLimits::default(), 153);
+        let text = format!("{begun} {whole}");
+        assert_eq!(result(limits, true, &text), Ok(vec![1, 10]));
+        assert_eq!(result(limits, false, &text), Ok(vec![0, 0]));
+        let message_bytes = MessageBytes { audio: 9, ..limits.message_bytes };
+        let error = Error::MessageBytes { position, length: 10, limit: 9 };
+        assert_eq!(result(ChunkLimits { message_bytes, ..limits }, true, &text), Err(error));
+        let error = Error::PartialBytes { position: position + 22, limit: 137 };
+        assert_eq!(result(ChunkLimits { partial_bytes: 137, ..limits }, true, &text), Err(error));
+        let mut decoder = Decoder::new(ChunkLimits { partial_messages: 1, ..limits });
+        let reads = ["04 000001 000001 08 01000000 AA 06 000001 0000FF 09 01000000 AA*128", whole];
+        let results = reads.map(|read| {
+            decoder.feed(wire(read).into());
+            drain(&mut decoder).map(|seen| seen.len())
+        });
+        assert_eq!(results, [Ok(1), Err(Error::PartialMessages { position, limit: 1 })]);
+        let text = format!("04 000001 000001 08 01000000 AA 02 000000 000004 01 00000000 00000000 {whole}");
+        assert_eq!(result(limits, true, &text), Err(Error::ChunkSize { position: 29, raw: 0 }));
     }
 
     #[test]

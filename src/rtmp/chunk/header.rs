@@ -183,6 +183,7 @@ fn basic_header(header_type: u8, chunk_stream_id: u32) -> (u32, usize) {
     }
 }
 
-fn be24(bytes: &[u8], at: usize) -> u32 {
+/// Three bytes from `at` on, as a number.
+pub(super) fn be24(bytes: &[u8], at: usize) -> u32 {
     u32::from_be_bytes([0, bytes[at], bytes[at + 1], bytes[at + 2]])
 }
