@@ -15,7 +15,7 @@ const FLAGS = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-ru
   '--disable-component-update', '--disable-sync', '--mute-audio'];
 
 /** A browser with a temporary profile. */
-export const openBrowser = () => chromium.launch({ executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', headless: true, args: FLAGS });
+export const openBrowser = (...flags) => chromium.launch({ executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', headless: true, args: [...FLAGS, ...flags] });
 
 export async function startMock() {
   const child = spawn('python3', [join(ROOT, 'tests/web/mock.py')], { stdio: ['ignore', 'pipe', 'inherit'] });
