@@ -33,7 +33,7 @@ use std::{
 /// Seeds that are always run, the same ones: a test does not fail by chance. New ones are `loadtest/simulate.sh`'s.
 const SEEDS: u64 = 300;
 /// And those that have found something.
-const FOUND: [u64; 10] = [
+const FOUND: [u64; 12] = [
     1_097,
     5_049,
     1_795_658_326_718_399_711,
@@ -44,6 +44,8 @@ const FOUND: [u64; 10] = [
     1_795_659_028_992_851_031,
     1_795_660_032_708_763_153,
     1_795_662_562_098_329_644,
+    1_795_664_154_431_268_419,
+    1_795_664_557_286_292_113,
 ];
 
 #[test]
