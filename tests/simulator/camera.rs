@@ -245,6 +245,10 @@ impl Line {
 
     fn act(&mut self, stage: &mut Stage) -> bool {
         let now_us = stage.now_us();
+        let is_live = self.publishes.iter().any(|it| stage.ledger.attempts[it.attempt].is_live);
+        if is_live && stage.world.at(self.pipe.socket, |socket| socket.shut_send) {
+            stage.fail(&format!("{} has been sent its last, and has its name", self.pipe.peer));
+        }
         let mut is_busy = false;
         if now_us >= self.deed_us {
             let pause_ms = stage.random.within(200..=4_000);
