@@ -127,9 +127,12 @@ impl Headers {
     /// that is not there any more. `has_joiners` if players may have begun with what this one has sent.
     pub(super) fn interrupt(&mut self, has_joiners: bool) {
         self.set_absent(None);
-        self.has_media = false;
+        let had_media = std::mem::take(&mut self.has_media);
         // After a publisher that has sent nothing, players have what they had before.
         if has_joiners || !self.current.is_empty() {
+            if !had_media {
+                self.leave_configuration();
+            }
             self.before = std::mem::take(&mut self.current);
             self.has_changed();
         }
@@ -138,8 +141,15 @@ impl Headers {
     /// Media of the current publisher has come. Where it has not sent all headers of the publisher before by then, its own do
     /// not go with what that one has sent.
     pub(super) fn media_came(&mut self) {
-        let is_first = !std::mem::replace(&mut self.has_media, true);
-        if is_first && self.before.iter().any(|header| header.part != Part::Metadata) {
+        if !std::mem::replace(&mut self.has_media, true) {
+            self.leave_configuration();
+        }
+    }
+
+    /// What the current publisher has sent does not go with the sequence headers of the one before, if it has not sent
+    /// all of them.
+    fn leave_configuration(&mut self) {
+        if self.before.iter().any(|header| header.part != Part::Metadata) {
             self.configuration = self.configuration.wrapping_add(1);
         }
     }
@@ -393,6 +403,21 @@ mod tests {
         preamble.interrupt(false);
         preamble.interrupt(false);
         assert!(!preamble.update(VIDEO, &payload("V")), "a publisher that sent nothing changed nothing");
+    }
+
+    #[test]
+    fn frames_before_a_publisher_that_sent_a_header_and_no_media_do_not_go_with_what_comes_after_it() {
+        let mut headers = Headers::new(Memory::new(1 << 30));
+        headers.update(AUDIO, &payload("A"));
+        headers.media_came();
+        let before = headers.configuration();
+        headers.interrupt(true);
+        headers.update(VIDEO, &payload("V"));
+        headers.interrupt(false);
+        headers.update(VIDEO, &payload("V"));
+        headers.update(AUDIO, &payload("B"));
+        headers.media_came();
+        assert_ne!(headers.configuration(), before);
     }
 
     #[test]
