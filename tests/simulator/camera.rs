@@ -449,7 +449,9 @@ impl Line {
     fn watch(&mut self, stage: &mut Stage) {
         self.pipe.watch(stage);
         let fair_us = stage.fair_us();
-        if self.pipe.end.is_none() && self.pipe.is_received(stage) {
+        // What comes after a question waits in the session for its answer.
+        let is_held = fair_us < self.pipe.holds_until_us;
+        if self.pipe.end.is_none() && !is_held && self.pipe.is_received(stage) {
             for publish in &self.publishes {
                 let attempt = &mut stage.ledger.attempts[publish.attempt];
                 if attempt.is_live {
