@@ -151,6 +151,12 @@ impl PeerSession {
         matches!(self, Self::Rtmp(session) if session.has_open_question())
     }
 
+    /// Whether something that the peer has sent is not worked off. Players over HTTP may be silent for as long as they like:
+    /// theirs does not count.
+    pub(super) fn has_unread_input(&self) -> bool {
+        matches!(self, Self::Rtmp(session) if session.has_unread_input())
+    }
+
     /// HTTP has no handshake.
     pub(super) fn is_handshake_done(&self) -> bool {
         match self {

@@ -44,10 +44,12 @@ impl<I: Io> Endpoint<I> {
             // It may have ended since, and another one have its place.
             let Some(connection) = self.connections.get_mut(key).filter(|it| it.id == id) else { continue };
             connection.input.is_behind = false;
-            // It is the relay that is late.
-            connection.heard_ms = self.now.patient_ms;
-            if !connection.is_closing() {
+            // It is the relay that is late with what the peer has sent; a ping may take more than a slice as well.
+            if connection.session.has_unread_input() {
+                connection.heard_ms = self.now.patient_ms;
                 connection.publications().for_each(|publication| publication.heard(self.now.ms));
+            }
+            if !connection.is_closing() {
                 self.poll_session(key);
             }
             self.receive(key);

@@ -1,5 +1,7 @@
 //! How a core's time is shared: what takes more than a slice of it waits its turn, and no other connection waits.
 
+use std::time::Duration;
+
 use fanfare::{
     access::Verdict,
     config::Config,
@@ -10,8 +12,8 @@ use fanfare::{
 
 use super::{
     bench::{
-        Answer, Troubled, command, config, ends, has_ended, hears, logged, message, raw, raw_publisher, say,
-        tiny, trouble, unread,
+        Answer, PING_REQUEST, Troubled, command, config, ends, has_ended, hears, logged, message,
+        occurrences, raw, raw_publisher, say, tiny, trouble, unread,
     },
     world::{SocketId, World},
 };
@@ -175,6 +177,21 @@ fn a_connection_in_the_backlog_was_heard_and_is_not_silent() {
     assert!(world.now_ms() > 16_000);
     assert_eq!(frames(&world, 0), 200);
     assert!(!has_ended(&world, sockets[0]));
+}
+
+#[test]
+fn a_silent_publisher_whose_pings_take_more_than_a_slice_each_is_not_heard() {
+    let (mut world, sockets, troubled) =
+        publishers(1, config(|config| config.limits.publisher_timeout = Duration::from_secs(10)));
+    let silent_ms = |world: &World| world.shared.registry().get("live/0").unwrap().silent_ms();
+    troubled.work_us.set(SLOW_US);
+    world.pass_ms(8_000);
+    assert!(occurrences(&world, sockets[0], &PING_REQUEST) > 1);
+    assert!(silent_ms(&world) >= 8_000 && !has_ended(&world, sockets[0]), "{}", silent_ms(&world));
+    world.pass_ms(4_000);
+    assert!(has_ended(&world, sockets[0]));
+    world.pass_ms(2_000);
+    assert_eq!(ends(&mut world, ReasonKind::PublisherTimeout), 1);
 }
 
 #[test]

@@ -218,6 +218,11 @@ impl Session {
         self.question.is_some()
     }
 
+    /// Whether something that the peer has sent is not worked off: [`Session::poll`] has not come to its end since.
+    pub fn has_unread_input(&self) -> bool {
+        self.has_received || !self.pending.is_empty() || self.aggregate.is_some() || !self.link.is_drained()
+    }
+
     /// Whether the handshake is over.
     pub fn is_handshake_done(&self) -> bool {
         self.handshake.is_none()
