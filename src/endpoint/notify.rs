@@ -1,5 +1,4 @@
-//! When a publisher's core notifies the others of new frames that wait for a video frame: after `play.merge_window`, or a
-//! little later where the video frame is about to come. A queue of deadlines; knows no connection.
+//! When a publisher's core notifies the others of new frames that wait for a video frame which does not come. A queue of deadlines; knows no connection.
 
 use std::{cmp::Reverse, collections::BinaryHeap};
 
@@ -14,8 +13,6 @@ pub(super) struct Pending {
     pub key: usize,
     pub connection_id: u64,
     pub message_stream_id: MessageStreamId,
-    /// They have had their time, and wait because the video frame is near.
-    pub has_waited: bool,
 }
 
 /// All of one core, the soonest first.
@@ -44,7 +41,7 @@ mod tests {
     use super::*;
 
     fn pending(due_us: u64) -> Pending {
-        Pending { due_us, key: 0, connection_id: 1, message_stream_id: 1, has_waited: false }
+        Pending { due_us, key: 0, connection_id: 1, message_stream_id: 1 }
     }
 
     #[test]

@@ -25,6 +25,9 @@ use crate::{
 /// How long a publisher that takes a name over waits for the one before it to let go.
 const HAND_OVER_MS: u64 = 3_000;
 
+/// A core looks this often, microseconds, for frames that have waited long enough.
+const NOTIFY_EVERY_US: u64 = 1_000;
+
 impl<I: Io> Endpoint<I> {
     /// A frame of a stream that the connection publishes goes into the stream's log.
     pub(super) fn append(&mut self, key: usize, message_stream_id: MessageStreamId, frame: Frame) {
@@ -43,46 +46,39 @@ impl<I: Io> Endpoint<I> {
         }
     }
 
-    /// New frames of this stream wait for a video frame to go out with, but not for long.
+    /// New frames of this stream may wait for a video frame to go out with, if that is expected soon.
     fn notify_soon(&mut self, key: usize, message_stream_id: MessageStreamId) {
-        let connection_id = self.connections[key].id;
-        let due_us = self.io.now_us() + self.shared.config().play.merge_window.as_micros() as u64;
-        self.notify_at(Pending { due_us, key, connection_id, message_stream_id, has_waited: false });
-    }
-
-    fn notify_at(&mut self, pending: Pending) {
-        if let Some(publishing) = self.connections[pending.key].publishing_on(pending.message_stream_id) {
-            publishing.notify_at_us = pending.due_us;
-            self.notices.push(pending);
+        let config = self.shared.config();
+        let [window_us, budget_us] =
+            [config.play.merge_window, config.play.latency_budget].map(|it| it.as_micros() as u64);
+        let connection = &mut self.connections[key];
+        let connection_id = connection.id;
+        let Some(publishing) = connection.publishing_on(message_stream_id) else { return };
+        let Some(publication) = publishing.publication_mut() else { return };
+        match publication.wait_for_video_us(window_us, budget_us, self.now.ms) {
+            None => publication.notify(),
+            Some(wait_us) => {
+                // Those of many streams are notified at the same time.
+                let due_us = (self.io.now_us() + wait_us).next_multiple_of(NOTIFY_EVERY_US);
+                publishing.notify_at_us = due_us;
+                self.notices.push(Pending { due_us, key, connection_id, message_stream_id });
+            }
         }
     }
 
     /// Notifies the cores of frames that have waited long enough.
     pub(super) fn notify_due(&mut self, now_us: u64) {
         while let Some(pending) = self.notices.pop_due(now_us) {
-            let Pending { due_us, key, connection_id, message_stream_id, has_waited } = pending;
+            let Pending { due_us, key, connection_id, message_stream_id } = pending;
             let connection = self.connections.get_mut(key).filter(|it| it.id == connection_id);
             let Some(publishing) = connection.and_then(|it| it.publishing_on(message_stream_id)) else {
                 continue;
             };
-            // They went with a video frame, and others wait now: their time comes.
-            if publishing.notify_at_us != due_us {
-                continue;
-            }
-            let Some(publication) = publishing.publication_mut() else { continue };
-            match publication.video_is_near(self.now.ms).filter(|_| !has_waited) {
-                Some(near_us) => {
-                    let budget_us = self.shared.config().play.latency_budget.as_micros() as u64;
-                    let due_us = now_us + near_us.min(budget_us);
-                    self.notify_at(Pending {
-                        due_us,
-                        key,
-                        connection_id,
-                        message_stream_id,
-                        has_waited: true,
-                    });
-                }
-                None => publication.notify(),
+            // Otherwise they went with a video frame, and others wait now: their time comes.
+            if publishing.notify_at_us == due_us
+                && let Some(publication) = publishing.publication_mut()
+            {
+                publication.notify();
             }
         }
     }

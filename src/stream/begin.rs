@@ -4,9 +4,10 @@
 #![forbid(unsafe_code)]
 
 use super::{
+    entry::Class,
     form::Form,
     join::{Join, JoinPoint, PointKind},
-    segment::{Class, Segment},
+    segment::Segment,
     start::Start,
     stream_log::StreamLog,
 };

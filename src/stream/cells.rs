@@ -26,6 +26,12 @@ impl<T: Copy> Cells<T> {
         }
     }
 
+    /// The same memory, to be filled from the front again: its owner has no readers any more.
+    pub(super) fn renewed(self) -> Self {
+        // SAFETY: the layout is that of `T`, as above, and the box is owned.
+        Self::new(unsafe { Box::from_raw(Box::into_raw(self.data) as *mut [T]) })
+    }
+
     pub(super) fn len(&self) -> usize {
         self.data.len()
     }

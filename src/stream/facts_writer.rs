@@ -2,8 +2,6 @@
 
 #![forbid(unsafe_code)]
 
-use std::collections::BTreeSet;
-
 use bytes::Bytes;
 
 use super::{
@@ -27,10 +25,28 @@ pub(super) struct FactsWriter {
     /// The first bytes of the newest message of the first track of each kind.
     video: Option<Prefix>,
     audio: Option<Prefix>,
-    /// Audio tracks by id; there are 256 ids.
-    audio_tracks: BTreeSet<u8>,
+    audio_tracks: TrackIds,
     key_frame_ms: Option<u32>,
     due_ms: u64,
+}
+
+/// Track ids, a bit each.
+#[derive(Debug, Default)]
+struct TrackIds([u64; 4]);
+
+impl TrackIds {
+    fn insert(&mut self, id: u8) {
+        self.0[usize::from(id / 64)] |= 1 << (id % 64);
+    }
+
+    fn first(&self) -> Option<u8> {
+        let (word, bits) = self.0.iter().enumerate().find(|(_, bits)| **bits != 0)?;
+        Some(word as u8 * 64 + bits.trailing_zeros() as u8)
+    }
+
+    fn len(&self) -> usize {
+        self.0.iter().map(|bits| bits.count_ones() as usize).sum()
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -90,7 +106,7 @@ impl FactsWriter {
     /// It is audio of this track.
     pub(super) fn saw_audio(&mut self, frame: &Frame, track: u8) {
         self.audio_tracks.insert(track);
-        if self.audio_tracks.first() == Some(&track) {
+        if self.audio_tracks.first() == Some(track) {
             self.audio = Some(Prefix::of(frame, track));
         }
     }
@@ -124,5 +140,21 @@ impl Prefix {
         let mut bytes = [0; PREFIX];
         let len = frame.payload.copy_prefix(&mut bytes);
         Self { track, bytes, len }
+    }
+}
+
+#[cfg(all(test, not(fanfare_loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_track_id_counts_once_and_the_lowest_is_the_first() {
+        let mut ids = TrackIds::default();
+        assert_eq!((ids.first(), ids.len()), (None, 0));
+        for (count, id) in (0..=u8::MAX).rev().enumerate() {
+            ids.insert(id);
+            ids.insert(id);
+            assert_eq!((ids.first(), ids.len()), (Some(id), count + 1));
+        }
     }
 }

@@ -5,8 +5,9 @@
 use std::collections::VecDeque;
 
 use super::{
+    entry::{Entry, age_ms},
     memory::{LogShare, Memory},
-    segment::{Appender, Entry, INDEX_ENTRIES, Segment, age_ms},
+    segment::{Appender, INDEX_ENTRIES, Segment},
     sync::Arc,
 };
 
@@ -184,6 +185,8 @@ impl LogWriter {
 
 #[cfg(all(test, not(fanfare_loom)))]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
     use crate::stream::segment::Next;
 
@@ -287,6 +290,41 @@ mod tests {
         assert!(next.upgrade().is_none(), "the segments after the stalled one are free");
         assert!(matches!(stalled.next(), Next::Gone));
         assert_eq!(stalled.committed().bytes.len(), 60_000);
+    }
+
+    /// Fills ten segments of a log that keeps the newest. Returns where their bytes were.
+    fn fill(log: &mut LogWriter, from: u32) -> BTreeSet<usize> {
+        let append = |i: u32| {
+            let place = log.append(MIN_SEGMENT_BYTES / 2, entry(i * 10_000), |_| ());
+            log.retire(u64::MAX, i * 10_000);
+            place.segment.committed().bytes.as_ptr().addr()
+        };
+        (from..from + 20).map(append).collect()
+    }
+
+    #[test]
+    fn a_log_that_goes_on_uses_the_memory_of_its_old_segments_and_what_rests_counts() {
+        let memory = Memory::default();
+        let mut log = LogWriter::new(Retention { buffer_bytes: 64 << 20, keep_ms: 0 }, memory.clone());
+        let held = || memory.of(crate::stream::MemoryKind::Segments);
+        let reader = log.append(MIN_SEGMENT_BYTES / 2, entry(0), |_| ()).segment;
+        let one = held();
+        let used = fill(&mut log, 1);
+        assert_eq!((used.len(), held()), (3, 3 * one), "one that is read, and two by turns");
+        drop(reader);
+        assert_eq!(held(), 3 * one, "it rests");
+        assert_eq!(fill(&mut log, 21), used);
+        drop(log);
+        assert_eq!(held(), 0, "without logs nothing rests");
+    }
+
+    #[test]
+    fn nothing_rests_where_memory_is_short() {
+        let memory = Memory::new(3 * MIN_SEGMENT_BYTES);
+        let mut log = LogWriter::new(Retention { buffer_bytes: 64 << 20, keep_ms: 0 }, memory.clone());
+        fill(&mut log, 1);
+        memory.observe(0);
+        assert!(memory.excess() == 0, "{} bytes too many", memory.excess());
     }
 
     #[test]

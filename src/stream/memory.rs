@@ -10,6 +10,8 @@ use std::sync::{
 
 use bytes::Bytes;
 
+use super::pool::{Pool, Storage};
+
 /// What memory is held for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -68,6 +70,8 @@ struct Account {
     given_up_bytes: AtomicU64,
     /// Connections that were ended.
     ended: AtomicU64,
+    /// Memory of segments that rests.
+    pool: Pool,
     /// What was reported last, and when.
     reported: Mutex<(Relief, Option<u64>)>,
 }
@@ -134,6 +138,7 @@ impl Memory {
             exceeded_ms: AtomicU64::new(WITHIN),
             given_up_bytes: AtomicU64::new(0),
             ended: AtomicU64::new(0),
+            pool: Pool::default(),
             reported: Mutex::default(),
         }))
     }
@@ -229,6 +234,11 @@ impl Memory {
 
     /// Takes note of whether the budget is exceeded; to be called often. True where that is new.
     pub fn observe(&self, now_ms: u64) -> bool {
+        if self.excess() > 0 {
+            self.clear_pool();
+        } else {
+            self.add(MemoryKind::Segments, -(self.0.pool.trim(now_ms) as isize));
+        }
         if self.excess() == 0 {
             self.0.exceeded_ms.store(WITHIN, Relaxed);
             return false;
@@ -258,6 +268,26 @@ impl Memory {
             *reported = (relief, Some(now_ms));
             relief
         })
+    }
+
+    /// Memory of a segment of this many bytes that nobody reads any more, if there is some.
+    pub(super) fn take_rested(&self, bytes: usize) -> Option<Storage> {
+        let storage = self.0.pool.take(bytes)?;
+        self.add(MemoryKind::Segments, -(storage.total_bytes() as isize));
+        Some(storage)
+    }
+
+    /// Keeps the memory of a segment for the next one, if that is likely to come. Meanwhile it counts.
+    pub(super) fn let_rest(&self, storage: Storage) {
+        let bytes = storage.total_bytes() as isize;
+        let has_logs = self.0.logs.load(Relaxed) > 0;
+        if has_logs && self.room() > 0 && self.0.pool.give(storage) {
+            self.add(MemoryKind::Segments, bytes);
+        }
+    }
+
+    fn clear_pool(&self) {
+        self.add(MemoryKind::Segments, -(self.0.pool.clear() as isize));
     }
 
     pub(super) fn enter_log(&self) -> LogShare {
@@ -328,7 +358,10 @@ impl LogShare {
 impl Drop for LogShare {
     fn drop(&mut self) {
         self.set(0);
-        self.memory.0.logs.fetch_sub(1, Relaxed);
+        // Without logs no segment is needed soon.
+        if self.memory.0.logs.fetch_sub(1, Relaxed) == 1 {
+            self.memory.clear_pool();
+        }
     }
 }
 

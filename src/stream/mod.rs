@@ -3,6 +3,7 @@
 
 mod begin;
 mod cells;
+mod entry;
 mod facts;
 mod facts_writer;
 mod form;
@@ -12,6 +13,7 @@ mod join;
 mod log;
 mod memory;
 mod patience;
+mod pool;
 mod preamble;
 mod reader;
 mod registry;
@@ -34,6 +36,7 @@ mod wire_log;
 mod writer;
 
 pub use begin::{Position, Wants, first_since};
+pub use entry::{Class, Entry};
 pub use facts::{Facts, MediaTime};
 pub use form::Form;
 pub use join::{Join, JoinPoint, PointKind};
@@ -45,7 +48,7 @@ pub use reader::{Item, ReadFrame, ReadOptions, Reader, Skipped};
 pub use registry::{
     Bounds, Follow, NameNotice, NoRoom, NotifyPublisher, Publication, PublishError, Registry, Stream,
 };
-pub use segment::{Class, Committed, Entry, Next, Segment};
+pub use segment::{Committed, Next, Segment};
 pub use shown::Media;
 pub use signal::{SLOTS, Signal};
 pub use start::{InvalidStart, Start};

@@ -7,12 +7,13 @@ use std::{collections::VecDeque, sync::Arc};
 
 use super::{
     begin::{Position, Wants, first_since},
+    entry::Class,
     form::Form,
     join::{Join, JoinPoint},
     preamble::Format,
     registry::{Registry, Stream, Usage},
     role::FrameRole,
-    segment::{Class, Next, Segment},
+    segment::{Next, Segment},
     start::Start,
     stream_log::StreamLog,
     walk::{Step, Walk},

@@ -363,8 +363,9 @@ impl Publication {
     pub fn append(&mut self, frame: Frame, now_ms: u64) -> Result<bool, NoRoom> {
         self.now_ms = now_ms;
         let bytes = frame.payload.len();
+        let has_readers = self.has_readers();
         let writer = self.writer.as_mut().expect("present until the drop");
-        match writer.append(&self.usage.stream.shared, frame, now_ms) {
+        match writer.append(&self.usage.stream.shared, frame, has_readers, now_ms) {
             Appended::Dropped => Ok(false),
             Appended::NoRoom => Err(NoRoom { bytes }),
             Appended::MayWait => Ok(!std::mem::replace(&mut self.owes_notice, true)),
@@ -376,21 +377,30 @@ impl Publication {
         }
     }
 
+    /// Whether the stream has readers, or somebody else who waits for it; a new one may be missed for a moment.
+    pub fn has_readers(&self) -> bool {
+        self.usage.stream.users.may_have_readers()
+    }
+
     /// Notifies the readers of frames that have waited.
     pub fn notify(&mut self) {
-        if std::mem::take(&mut self.owes_notice) {
+        if std::mem::take(&mut self.owes_notice) && self.has_readers() {
             self.usage.stream.shared.notify_followers();
         }
     }
 
-    /// How much longer, microseconds, frames that wait for video are to wait. None where video is not near: it is near
-    /// if it is expected while a pass that began now would still keep the cores busy, so that video would have to wait
-    /// for the pass.
-    pub fn video_is_near(&self, now_ms: u64) -> Option<u64> {
-        let video_ms = self.writer.as_ref().and_then(|writer| writer.next_video_ms())?;
+    /// How long frames may wait for the next video frame, to be sent with it, microseconds: for `window_us`, or longer if
+    /// a pass that began now would keep video waiting, but no longer than `budget_us`. None where the video frame is not
+    /// expected within that time, so waiting would only delay them, or there are no readers.
+    pub fn wait_for_video_us(&self, window_us: u64, budget_us: u64, now_ms: u64) -> Option<u64> {
+        if !self.has_readers() {
+            return None;
+        }
         let (share, of) = NEAR;
         let near_us = self.usage.stream.shared.pass_us() * share / of;
-        (video_ms.saturating_sub(now_ms) * 1_000 <= near_us).then_some(near_us)
+        let wait_us = window_us.max(near_us.min(budget_us));
+        let video_in_ms = self.writer.as_ref()?.next_video_in_ms(now_ms)?;
+        (video_in_ms * 1_000 < wait_us).then_some(wait_us)
     }
 
     /// Bytes have come from the publisher, a whole frame or not.
@@ -560,22 +570,30 @@ mod tests {
     }
 
     #[test]
-    fn video_is_near_if_a_pass_that_began_now_would_keep_it_waiting() {
+    fn audio_waits_for_video_that_comes_within_the_window_or_would_wait_for_a_pass() {
         let registry = registry(2);
         let _follow = registry.follow("live/s", Form::Rtmp, 1, 0);
         let mut publication = registry.publish("live/s", publisher(1), 0).expect("free");
         registry.signals[0].set_pass_us(90_000);
         registry.signals[1].set_pass_us(8_000);
-        assert_eq!(publication.video_is_near(0), None, "there has been none");
+        let wait_us =
+            |publication: &Publication, now_ms| publication.wait_for_video_us(5_000, 20_000, now_ms);
+        assert_eq!(wait_us(&publication, 0), None, "there has been none");
         publication.append_and_notify(key_frame(0, "K0"), 1_000);
+        assert_eq!(wait_us(&publication, 1_000), None, "no frame rate");
         publication.append_and_notify(inter_frame(40, "i1"), 1_040);
-        assert_eq!(publication.video_is_near(1_060), None, "20 ms are more than a pass and a half");
-        assert_eq!(publication.video_is_near(1_068), Some(12_000), "of the core that follows");
-        assert_eq!(publication.video_is_near(1_085), Some(12_000), "it is late");
+        assert_eq!(wait_us(&publication, 1_068), None, "12 ms are a pass and a half");
+        assert_eq!(wait_us(&publication, 1_069), Some(12_000), "of the core that follows");
+        assert_eq!(wait_us(&publication, 1_085), Some(12_000), "it is late");
+        assert_eq!(wait_us(&publication, 1_120), Some(12_000), "by a frame");
+        assert_eq!(wait_us(&publication, 1_121), None, "too late to be relied on");
+        registry.signals[1].set_pass_us(80_000);
+        assert_eq!(wait_us(&publication, 1_061), Some(20_000), "never longer than the budget");
         registry.signals[1].set_pass_us(100);
-        assert_eq!(publication.video_is_near(1_078), None, "a short pass delays no video");
+        assert_eq!(wait_us(&publication, 1_075), None, "a short pass delays no video");
+        assert_eq!(wait_us(&publication, 1_076), Some(5_000), "within the window");
         publication.append_and_notify(inter_frame(2_000, "i2"), 3_000);
-        assert_eq!(publication.video_is_near(3_000), None, "no frame rate");
+        assert_eq!(wait_us(&publication, 3_000), None, "no frame rate");
     }
 
     #[derive(Clone, Default)]

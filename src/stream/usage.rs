@@ -44,6 +44,14 @@ impl Users {
         self.0.load(Ordering::Acquire) == CLOSED
     }
 
+    /// Called by the publisher: whether there may be readers that have not seen what was made visible before this call. A
+    /// reader enters before it looks at the log, and a fence is between the two (see [`Followers::add`]): so either it is
+    /// counted here, or it sees all that.
+    pub(super) fn may_have_readers(&self) -> bool {
+        fence(Ordering::SeqCst);
+        self.0.load(Ordering::Relaxed) > 1
+    }
+
     fn try_enter(&self) -> bool {
         let entered = self
             .0
@@ -342,6 +350,33 @@ mod model {
                     }
                 })
             };
+            followers.add(0, 5);
+            let seen = committed.load(Ordering::Acquire) == 1;
+            join([publisher]);
+            assert!(seen || notified.load(Ordering::Relaxed), "the frame is lost until the next one");
+        });
+    }
+
+    /// The same where the publisher looks at the number of users first, and was alone until now.
+    #[test]
+    fn loom_a_follower_that_enters_sees_the_frame_or_is_notified_of_it() {
+        loom::model(|| {
+            let users = Arc::new(Users::none());
+            assert!(users.try_enter(), "the publisher");
+            let followers = Arc::new(Followers::none(1));
+            let committed = Arc::new(AtomicU32::new(0));
+            let notified = Arc::new(AtomicBool::new(false));
+            let publisher = {
+                let (users, followers) = (users.clone(), followers.clone());
+                let (committed, notified) = (committed.clone(), notified.clone());
+                thread::spawn(move || {
+                    committed.store(1, Ordering::Release);
+                    if users.may_have_readers() {
+                        followers.to_notify().for_each(|_| notified.store(true, Ordering::Relaxed));
+                    }
+                })
+            };
+            assert!(users.try_enter(), "a follower");
             followers.add(0, 5);
             let seen = committed.load(Ordering::Acquire) == 1;
             join([publisher]);

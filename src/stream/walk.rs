@@ -5,7 +5,10 @@
 
 use std::{collections::VecDeque, mem::take, sync::Arc};
 
-use super::segment::{Entry, Next, Segment};
+use super::{
+    entry::Entry,
+    segment::{Next, Segment},
+};
 
 /// A place in a log, between two messages.
 pub(super) struct Walk {

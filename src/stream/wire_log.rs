@@ -5,11 +5,11 @@
 use std::sync::Arc;
 
 use super::{
+    entry::{Class, Entry},
     join::{Join, JoinPoint, PointKind},
     log::{LogWriter, MessagePlace},
     preamble::{Format, Headers, METADATA_MS, Preamble, has},
     role::{FrameRole, Part},
-    segment::{Class, Entry},
     shown::Holds,
     still::Still,
     stream_log::StreamLog,

@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 use super::{
+    entry::{Class, Entry},
     facts_writer::FactsWriter,
     form::Form,
     join::{Join, PointKind},
@@ -11,7 +12,6 @@ use super::{
     memory::Memory,
     preamble::{Headers, METADATA_MS},
     role::{FrameRole, Part},
-    segment::{Class, Entry},
     shared::SharedState,
     shown::Media,
     still::{MAX_STILL_BYTES, Still},
@@ -145,8 +145,14 @@ impl Writer {
         self.logs.iter_mut().flatten().for_each(|log| log.was_stalled(lasted_ms));
     }
 
-    /// Appends a frame to the logs. `now_ms` is the relay's clock.
-    pub(super) fn append(&mut self, stream: &SharedState, mut frame: Frame, now_ms: u64) -> Appended {
+    /// Appends a frame to the logs. `has_readers` says whether the stream may have readers. `now_ms` is the relay's clock.
+    pub(super) fn append(
+        &mut self,
+        stream: &SharedState,
+        mut frame: Frame,
+        has_readers: bool,
+        now_ms: u64,
+    ) -> Appended {
         if self.logs.iter().flatten().any(|log| !log.has_room_for(&frame)) {
             return Appended::NoRoom;
         }
@@ -176,7 +182,9 @@ impl Writer {
         }
         // Metadata has no time of its own.
         let is_timed = !matches!(role, FrameRole::Header(Part::Metadata) | FrameRole::Note);
-        self.open_and_close(stream, is_timed.then_some(timestamp_ms), now_ms);
+        if has_readers || self.logs[1..].iter().any(Option::is_some) {
+            self.open_and_close(stream, is_timed.then_some(timestamp_ms), now_ms);
+        }
         if matches!(role, FrameRole::KeyFrame(_) | FrameRole::InterFrame(_) | FrameRole::Audio(_)) {
             self.headers.media_came();
         }
@@ -273,9 +281,12 @@ impl Writer {
         }
     }
 
-    /// When the next video frame is expected, on the relay's clock.
-    pub(super) fn next_video_ms(&self) -> Option<u64> {
-        Some(self.video_ms + u64::from(self.video_gap_ms?))
+    /// In how many milliseconds the next video frame is expected; 0 where it is late. None where that is not known, or it
+    /// has been late for as long as from one frame to the next.
+    pub(super) fn next_video_in_ms(&self, now_ms: u64) -> Option<u64> {
+        let gap_ms = u64::from(self.video_gap_ms?);
+        let expected_ms = self.video_ms + gap_ms;
+        (now_ms <= expected_ms + gap_ms).then_some(expected_ms.saturating_sub(now_ms))
     }
 
     /// Takes note of a frame, with the time that its publisher gave it. Returns its time in the stream, and what it is

@@ -10,8 +10,8 @@ use fanfare::{
 
 use super::{
     bench::{
-        PING_REQUEST, audio, config, has_ended, is_live, key_frame, large_key_frame, logged, occurrences,
-        pass_talking, raw, raw_publisher, say, times, tiny, trouble,
+        PING_REQUEST, audio, config, has_ended, inter_frame, is_live, key_frame, large_key_frame, logged,
+        occurrences, pass_talking, raw, raw_publisher, say, times, tiny, trouble,
     },
     world::{Peer, SocketId, World},
 };
@@ -205,17 +205,21 @@ fn the_merge_window_counts_for_the_next_audio() {
     let mut world = World::new(Config::default());
     let mut publisher = live(&mut world);
     let mut player = world.player(0, "a");
-    let mut is_sent_after = |world: &mut World, timestamp_ms, ms| {
-        publisher.publish(&audio(timestamp_ms));
+    let mut is_sent_at_once = |world: &mut World, timestamp_ms| {
+        publisher.publish(&inter_frame(timestamp_ms));
         world.talk(&mut publisher);
-        world.pass_ms(ms);
+        world.pass_ms(35);
+        publisher.publish(&audio(timestamp_ms + 35));
+        world.talk(&mut publisher);
         world.talk(&mut player);
-        times(&player).contains(&timestamp_ms)
+        times(&player).contains(&(timestamp_ms + 35))
     };
-    assert!(!is_sent_after(&mut world, 1_000, 5));
+    is_sent_at_once(&mut world, 80);
+    assert!(!is_sent_at_once(&mut world, 120), "video is expected in 5 ms");
     world.pass_ms(100);
     replace(&world, |config| config.play.merge_window = Duration::ZERO);
-    assert!(is_sent_after(&mut world, 1_200, 0));
+    is_sent_at_once(&mut world, 160);
+    assert!(is_sent_at_once(&mut world, 200));
 }
 
 #[test]

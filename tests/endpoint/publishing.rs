@@ -5,14 +5,14 @@ use std::time::Duration;
 use fanfare::{
     config::{Config, SecondPublisher},
     endpoint::{Mail, ReasonKind, report::RelayEvent},
-    flv::FrameKind,
+    flv::{Frame, FrameKind},
     rtmp::{client::Role, command::Command},
 };
 
 use super::{
     bench::{
-        command, config, ends, events, frame, has_ended, hears, is_live, key_frame, logged, message,
-        pass_talking, raw, raw_publisher, say, times,
+        audio, command, config, ends, events, frame, has_ended, hears, inter_frame, is_live, key_frame,
+        logged, message, pass_talking, raw, raw_publisher, say, times,
     },
     world::{Peer, SocketId, World},
 };
@@ -444,28 +444,34 @@ fn a_publisher_may_stop_and_publish_again_on_the_same_connection() {
 }
 
 #[test]
-fn audio_waits_for_a_video_frame_no_longer_than_the_merge_window() {
-    let mut world = World::new(config(|config| config.play.merge_window = Duration::from_millis(20)));
+fn audio_waits_for_a_video_frame_that_is_expected_and_no_longer_than_the_merge_window() {
+    let mut world = World::new(config(|config| config.play.merge_window = Duration::from_millis(10)));
     let mut publisher = world.publisher(0, "a");
-    publisher.publish(&key_frame(0));
-    publisher.publish(&super::bench::audio(0));
-    world.talk(&mut publisher);
-    world.pass_ms(1_000);
     let mut player = world.player(0, "a");
-    world.talk(&mut player);
-    let before = player.frames.len();
-    publisher.publish(&super::bench::audio(1_000));
-    world.talk(&mut publisher);
-    world.pass_ms(19);
-    world.talk(&mut player);
-    assert_eq!(player.frames.len(), before);
+    let mut send = |world: &mut World, frames: &[Frame]| {
+        frames.iter().for_each(|frame| publisher.publish(frame));
+        world.talk(&mut publisher);
+    };
+    let mut count = |world: &mut World| {
+        world.talk(&mut player);
+        player.frames.len()
+    };
+    send(&mut world, &[key_frame(0), audio(0)]);
+    world.pass_ms(40);
+    send(&mut world, &[inter_frame(40)]);
+    let before = count(&mut world);
+    // The next video frame is expected in 20 ms, then in 10, then in 9.
+    for (ms, sent) in [(20, 1), (10, 2), (1, 2)] {
+        world.pass_ms(ms);
+        send(&mut world, &[audio(41)]);
+        assert_eq!(count(&mut world), before + sent, "after {ms} ms");
+    }
+    world.pass_ms(9);
+    assert_eq!(count(&mut world), before + 2);
+    // It does not come.
     world.pass_ms(1);
-    world.talk(&mut player);
-    assert_eq!(player.frames.len(), before + 1);
+    assert_eq!(count(&mut world), before + 3);
     // With a video frame it goes at once.
-    publisher.publish(&super::bench::audio(1_040));
-    publisher.publish(&super::bench::inter_frame(1_040));
-    world.talk(&mut publisher);
-    world.talk(&mut player);
-    assert_eq!(player.frames.len(), before + 3);
+    send(&mut world, &[audio(80), inter_frame(80)]);
+    assert_eq!(count(&mut world), before + 5);
 }

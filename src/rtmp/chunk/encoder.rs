@@ -1,7 +1,7 @@
 //! Splits messages into chunks. Each message begins with a type 0 header and an absolute time, and therefore does not
 //! depend on any message before it: a player may join at any message.
 
-use super::header::{self, Fields, Header, HeaderBytes};
+use super::header::{self, Fields, Header, Written};
 use super::{ChunkSize, ChunkStreamId, MAX_MESSAGE_BYTES, Message};
 use crate::flv::{Frame, FrameKind, Payload, Run, WireFormat};
 use bytes::Bytes;
@@ -101,21 +101,23 @@ impl WireFormat for MediaFormat {
             .into_iter()
             .find(|&kind| kind as u8 == message_type_id)?;
         let (length, chunk_size) = (length as usize, self.chunk_size.get() as usize);
-        let type3 = header::type3(ChunkStreamId(header.chunk_stream_id), time.ms);
-        let end = header.wire_len + length + length.saturating_sub(1) / chunk_size * type3.len();
+        let (_, type3_len) = header::lens(ChunkStreamId(header.chunk_stream_id), time.ms);
+        let end = header.wire_len + length + length.saturating_sub(1) / chunk_size * type3_len;
         let body = Bytes::copy_from_slice(wire.get(header.wire_len..end)?);
         let mut payload = Payload::new();
         let [first, piece] = [length.min(chunk_size), chunk_size].map(|bytes| bytes as u32);
-        payload.push(Run::strided(body, first, piece, type3.len() as u32));
+        payload.push(Run::strided(body, first, piece, type3_len as u32));
         Some((Frame { kind, timestamp_ms: time.ms, payload }, end))
     }
 }
 
-/// The headers of a message's chunks, and the length of the payload between them.
+/// What the chunks of a message are made of, apart from its payload.
 struct Layout {
-    type0: HeaderBytes,
-    type3: HeaderBytes,
-    payload_len: usize,
+    id: ChunkStreamId,
+    timestamp_ms: u32,
+    message_type_id: u8,
+    message_stream_id: u32,
+    payload_len: u32,
     chunk_size: usize,
 }
 
@@ -129,29 +131,28 @@ impl Layout {
         chunk_size: ChunkSize,
     ) -> Self {
         let length = u32::try_from(payload_len).ok().filter(|&length| length <= MAX_MESSAGE_BYTES);
-        let length = length.expect("a message has at most 16 777 215 bytes");
-        Self {
-            type0: header::type0(id, timestamp_ms, length, message_type_id, message_stream_id),
-            type3: header::type3(id, timestamp_ms),
-            payload_len,
-            chunk_size: chunk_size.get() as usize,
-        }
+        let payload_len = length.expect("a message has at most 16 777 215 bytes");
+        let chunk_size = chunk_size.get() as usize;
+        Self { id, timestamp_ms, message_type_id, message_stream_id, payload_len, chunk_size }
     }
 
     fn wire_len(&self) -> usize {
-        let further_chunks = self.payload_len.saturating_sub(1) / self.chunk_size;
-        self.type0.len() + self.payload_len + further_chunks * self.type3.len()
+        let payload_len = self.payload_len as usize;
+        let (type0_len, type3_len) = header::lens(self.id, self.timestamp_ms);
+        type0_len + payload_len + payload_len.saturating_sub(1) / self.chunk_size * type3_len
     }
 
     /// Fills `out`, which has [`Layout::wire_len`] bytes.
     fn write(&self, payload: &Payload, out: &mut [u8]) {
         let mut out = Out { left: out };
-        out.put(&self.type0);
+        let Self { id, timestamp_ms, message_type_id, message_stream_id, payload_len, .. } = *self;
+        let type0 = Written::type0(id, timestamp_ms, payload_len, message_type_id, message_stream_id);
+        out.put(type0.bytes());
         let mut room = self.chunk_size;
         payload.pieces().for_each(|mut piece| {
             while !piece.is_empty() {
                 if room == 0 {
-                    out.put(&self.type3);
+                    out.put(Written::type3(id, timestamp_ms).bytes());
                     room = self.chunk_size;
                 }
                 let (now, later) = piece.split_at(piece.len().min(room));

@@ -9,7 +9,7 @@ pub(super) const MAX_HEADER_BYTES: usize = 18;
 /// The value of the 24-bit time field if the time is in the four bytes after the header.
 pub(super) const EXTENDED: u32 = 0xFF_FFFF;
 
-/// The bytes of a header.
+/// The bytes of a header that has been read.
 pub(super) type HeaderBytes = SmallVec<[u8; MAX_HEADER_BYTES]>;
 
 /// A header that was read.
@@ -136,42 +136,73 @@ impl Continuation {
     }
 }
 
-/// The type 0 header of a message.
-pub(super) fn type0(
-    id: ChunkStreamId,
-    timestamp_ms: u32,
-    length: u32,
-    message_type_id: u8,
-    message_stream_id: u32,
-) -> HeaderBytes {
-    let mut header = HeaderBytes::new();
-    put_basic(&mut header, 0, id);
-    header.extend_from_slice(&timestamp_ms.min(EXTENDED).to_be_bytes()[1..]);
-    header.extend_from_slice(&length.to_be_bytes()[1..]);
-    header.push(message_type_id);
-    header.extend_from_slice(&message_stream_id.to_le_bytes());
-    put_extended(&mut header, timestamp_ms);
-    header
+/// A header to be written.
+#[derive(Clone, Copy)]
+pub(super) struct Written {
+    bytes: [u8; MAX_HEADER_BYTES],
+    len: usize,
 }
 
-/// The type 3 header of the further chunks of a message that began with [`type0`].
-pub(super) fn type3(id: ChunkStreamId, timestamp_ms: u32) -> HeaderBytes {
-    let mut header = HeaderBytes::new();
-    put_basic(&mut header, 3, id);
-    put_extended(&mut header, timestamp_ms);
-    header
-}
+impl Written {
+    /// The type 0 header of a message.
+    pub fn type0(
+        id: ChunkStreamId,
+        timestamp_ms: u32,
+        length: u32,
+        message_type_id: u8,
+        message_stream_id: u32,
+    ) -> Self {
+        let mut header = Self::basic(0, id);
+        let [_, time @ ..] = timestamp_ms.min(EXTENDED).to_be_bytes();
+        let [_, length @ ..] = length.to_be_bytes();
+        header.put(time);
+        header.put(length);
+        header.put([message_type_id]);
+        header.put(message_stream_id.to_le_bytes());
+        header.put_extended(timestamp_ms);
+        header
+    }
 
-fn put_basic(header: &mut HeaderBytes, header_type: u8, id: ChunkStreamId) {
-    let (basic, len) = basic_header(header_type, id.get());
-    header.extend_from_slice(&basic.to_le_bytes()[..len]);
-}
+    /// The type 3 header of the further chunks of a message that began with [`Written::type0`].
+    pub fn type3(id: ChunkStreamId, timestamp_ms: u32) -> Self {
+        let mut header = Self::basic(3, id);
+        header.put_extended(timestamp_ms);
+        header
+    }
 
-fn put_extended(header: &mut HeaderBytes, timestamp_ms: u32) {
-    if timestamp_ms >= EXTENDED {
-        header.extend_from_slice(&timestamp_ms.to_be_bytes());
+    /// The header.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
+
+    fn basic(header_type: u8, id: ChunkStreamId) -> Self {
+        let (basic, len) = basic_header(header_type, id.get());
+        let mut bytes = [0; MAX_HEADER_BYTES];
+        bytes[..4].copy_from_slice(&basic.to_le_bytes());
+        Self { bytes, len }
+    }
+
+    fn put<const N: usize>(&mut self, bytes: [u8; N]) {
+        self.bytes[self.len..self.len + N].copy_from_slice(&bytes);
+        self.len += N;
+    }
+
+    fn put_extended(&mut self, timestamp_ms: u32) {
+        if timestamp_ms >= EXTENDED {
+            self.put(timestamp_ms.to_be_bytes());
+        }
     }
 }
+
+/// Bytes of the headers of type 0 and of type 3.
+pub(super) fn lens(id: ChunkStreamId, timestamp_ms: u32) -> (usize, usize) {
+    let extended_len = if timestamp_ms >= EXTENDED { 4 } else { 0 };
+    let type3_len = basic_header(3, id.get()).1 + extended_len;
+    (type3_len + TYPE0_BYTES, type3_len)
+}
+
+/// The message header of type 0: time, length, type, message stream.
+const TYPE0_BYTES: usize = 11;
 
 /// The shortest basic header, as a little-endian number, and its length.
 fn basic_header(header_type: u8, chunk_stream_id: u32) -> (u32, usize) {
