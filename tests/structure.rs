@@ -28,9 +28,10 @@ const MAY_NAME: [(&str, &[&str]); 15] = [
 ];
 
 /// Files with unsafe code. Clippy checks that each block has a `SAFETY:` comment.
-const UNSAFE: [&str; 5] = [
+const UNSAFE: [&str; 6] = [
     "src/stream/cells.rs",
     "src/stream/segment.rs",
+    "src/net/arrivals.rs",
     "src/net/ring.rs",
     "src/net/queued.rs",
     "src/net/allocator.rs",
@@ -47,7 +48,7 @@ const IO: [&str; 8] =
 const MAX_LINES: usize = 600;
 
 /// Lines of `net` without its tests: business that creeps in makes it longer.
-const MAX_LINES_OF_NET: usize = 2_000;
+const MAX_LINES_OF_NET: usize = 2_300;
 
 struct Source {
     path: String,

@@ -18,13 +18,13 @@ pub trait Io {
     /// under way per socket.
     fn send(&mut self, socket: &Self::Socket, key: usize, buffer: SendBuffer);
 
-    /// Receives: [`Endpoint::received`](super::Endpoint::received). At most one receive or wait for input is under way
-    /// per socket.
-    fn receive(&mut self, socket: &Self::Socket, key: usize, room: Room);
+    /// Receives what has come, or will: [`Endpoint::received`](super::Endpoint::received). At most one is under way per
+    /// socket. No memory is lent meanwhile.
+    fn receive(&mut self, socket: &Self::Socket, key: usize, expected: Input);
 
-    /// Waits, with no memory lent: until something has come ([`Endpoint::readable`](super::Endpoint::readable)), or until
-    /// the peer has hung up ([`Endpoint::hung_up`](super::Endpoint::hung_up)).
-    fn readable(&mut self, socket: &Self::Socket, key: usize, until: Until);
+    /// Waits until the peer has hung up, whatever it sent before: [`Endpoint::hung_up`](super::Endpoint::hung_up). At most
+    /// one is under way per socket.
+    fn await_hang_up(&mut self, socket: &Self::Socket, key: usize);
 
     /// Shuts one direction or both. False where the peer has reset the connection.
     fn shut(&mut self, socket: &Self::Socket, direction: Direction) -> bool;
@@ -51,23 +51,15 @@ pub struct Asked {
     pub question: QuestionId,
 }
 
-/// How much a receive should have room for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Room {
-    /// A publisher's media.
-    Large,
-    /// A handshake, or a few commands.
-    #[default]
-    Small,
-}
-
-/// What [`Io::readable`] waits for.
+/// What a peer is expected to send: says how much room it needs, and how soon it is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Until {
-    /// Input, or its end.
-    Input,
-    /// The end of input, or a reset, whatever input comes before it.
-    HangUp,
+pub enum Input {
+    /// A handshake, or a few commands.
+    Commands,
+    /// Frames of a stream that has readers.
+    Media,
+    /// Frames that no reader waits for: some hundredths of a second later will do.
+    UnreadMedia,
 }
 
 /// A direction of a socket.

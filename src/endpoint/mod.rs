@@ -3,9 +3,9 @@
 //! [`Io`]. Knows no socket, ring, runtime, clock or file, so a test runs it in virtual time.
 //!
 //! ```text
-//! admit, received, sent, readable, hung_up ─┐                     ┌─► Io: send, receive, readable, shut, close, ask
-//! deliver (mail, verdicts) ─────────────────┼─► Endpoint ─────────┤
-//! advance, tick, pass (time) ───────────────┘    session, hub     └─► Shared: registry, reports, events
+//! admit, received, sent, hung_up ─┐                     ┌─► Io: send, receive, await_hang_up, shut, close, ask
+//! deliver (mail, verdicts) ───────┼─► Endpoint ─────────┤
+//! advance, tick, pass (time) ─────┘    session, hub     └─► Shared: registry, reports, events
 //! ```
 
 #![forbid(unsafe_code)]
@@ -49,7 +49,7 @@ pub use self::{
     admission::{Admission, Entrance, Refusal, Ticket},
     client_name::ClientName,
     core::{Endpoint, IoCounts, TICK},
-    io::{Asked, Direction, Io, IoError, Room, Until},
+    io::{Asked, Direction, Input, Io, IoError},
     log_limits::{LineKind, LogLimits},
     mail::{HttpPlayer, Mail, Mailboxes, Reply},
     protocol::Protocol,

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::{
     connection::{Connection, Phase, Sending},
     core::Endpoint,
-    io::{Io, IoError, Room, Until},
+    io::{Input, Io, IoError},
     reason::Reason,
     retry::Retry,
     transport::SendBuffer,
@@ -44,11 +44,6 @@ impl<I: Io> Endpoint<I> {
             }
         }
         self.reap(key);
-    }
-
-    /// Something can be received.
-    pub fn readable(&mut self, key: usize) {
-        self.io.receive(&self.connections[key].socket, key, Room::Small);
     }
 
     /// The peer has hung up, or its connection was reset. Where the relay does not read, this alone says so.
@@ -169,9 +164,8 @@ impl<I: Io> Endpoint<I> {
         self.io.send(&connection.socket, key, buffer);
     }
 
-    /// Waits for the peer's next bytes, if they are to be read now. A publisher's go straight into a buffer; no other
-    /// connection holds one meanwhile. While they are not to be read, what the peer sends waits in its socket, and only
-    /// its hang-up is waited for.
+    /// Waits for the peer's next bytes, if they are to be read now. While they are not, what the peer sends waits in its
+    /// socket, and only its hang-up is waited for.
     pub(super) fn receive(&mut self, key: usize) {
         let connection = &mut self.connections[key];
         if connection.is_receiving
@@ -183,16 +177,17 @@ impl<I: Io> Endpoint<I> {
         }
         if connection.session.has_open_question() && !connection.is_closing() {
             if !std::mem::replace(&mut connection.is_watched, true) {
-                self.io.readable(&connection.socket, key, Until::HangUp);
+                self.io.await_hang_up(&connection.socket, key);
             }
             return;
         }
         connection.is_receiving = true;
-        if connection.is_publishing() {
-            self.io.receive(&connection.socket, key, Room::Large);
-        } else {
-            self.io.readable(&connection.socket, key, Until::Input);
-        }
+        let expected = match connection.is_publishing() {
+            false => Input::Commands,
+            true if connection.publications().any(|publication| publication.has_readers()) => Input::Media,
+            true => Input::UnreadMedia,
+        };
+        self.io.receive(&connection.socket, key, expected);
     }
 
     /// What came on a connection goes to its session, which does it now or in its turn.

@@ -3,6 +3,7 @@
 
 mod accept;
 mod allocator;
+mod arrivals;
 mod buffers;
 mod handle;
 mod listener;

@@ -9,13 +9,12 @@ use std::{
     time::Duration,
 };
 
-use bytes::BytesMut;
 use io_uring::{IoUring, cqueue, opcode, squeue, types};
 use slab::Slab;
 use tokio::io::{Interest, unix::AsyncFd};
 
 pub use super::memlock::RingSize;
-use crate::endpoint::{Room, SendBuffer, Until};
+use crate::endpoint::SendBuffer;
 
 /// `IORING_SEND_ZC_REPORT_USAGE`: the notification of a send says whether its bytes were copied after all.
 const REPORT_USAGE: u16 = 1 << 3;
@@ -47,14 +46,8 @@ enum Operation {
     Lent {
         _buffer: SendBuffer,
     },
-    Receive {
+    HangUp {
         owner: usize,
-        buffer: BytesMut,
-        room: Room,
-    },
-    Readable {
-        owner: usize,
-        until: Until,
     },
     Wake {
         _value: Box<u64>,
@@ -64,6 +57,7 @@ enum Operation {
         _duration: Box<types::Timespec>,
     },
     Nudge,
+    Arrivals,
 }
 
 /// What has come to its end. `owner` is what the caller named it by, `result` the bytes that were moved.
@@ -71,10 +65,6 @@ enum Operation {
 pub enum Completion {
     /// A send: how many bytes the socket took.
     Sent { owner: usize, buffer: SendBuffer, result: io::Result<usize> },
-    /// A receive: the buffer with what came appended, and how much that is; 0 is the peer's end.
-    Received { owner: usize, buffer: BytesMut, room: Room, result: io::Result<usize> },
-    /// The socket has something to read, or its end.
-    Readable { owner: usize },
     /// The peer has hung up.
     HungUp { owner: usize },
     /// Another core called.
@@ -85,6 +75,8 @@ pub enum Completion {
     Alarm,
     /// [`Ring::nudge`].
     Nudged,
+    /// [`Ring::await_arrivals`].
+    Arrivals,
 }
 
 impl Ring {
@@ -135,23 +127,16 @@ impl Ring {
         self.push(entry, Operation::Send { owner, buffer, uncopied });
     }
 
-    /// Receives into the buffer's spare room, of which there must be some.
-    pub fn receive(&mut self, socket: RawFd, owner: usize, mut buffer: BytesMut, room: Room) {
-        let spare = buffer.spare_capacity_mut();
-        debug_assert!(!spare.is_empty(), "a receive into no room looks like the peer's end");
-        let (address, len) = (spare.as_mut_ptr().cast::<u8>(), spare.len() as u32);
-        let entry = opcode::Recv::new(types::Fd(socket), address, len).build();
-        self.push(entry, Operation::Receive { owner, buffer, room });
+    /// Waits until the peer has hung up.
+    pub fn await_hang_up(&mut self, socket: RawFd, owner: usize) {
+        let entry = opcode::PollAdd::new(types::Fd(socket), libc::POLLRDHUP as u32).build();
+        self.push(entry, Operation::HangUp { owner });
     }
 
-    /// Waits until the socket can be read or its peer has hung up, with no memory lent.
-    pub fn readable(&mut self, socket: RawFd, owner: usize, until: Until) {
-        let events = match until {
-            Until::Input => libc::POLLIN,
-            Until::HangUp => libc::POLLRDHUP,
-        };
-        let entry = opcode::PollAdd::new(types::Fd(socket), events as u32).build();
-        self.push(entry, Operation::Readable { owner, until });
+    /// Waits until one of these sockets has something to read: see [`Arrivals`](super::arrivals::Arrivals).
+    pub fn await_arrivals(&mut self, sockets: RawFd) {
+        let entry = opcode::PollAdd::new(types::Fd(sockets), libc::POLLIN as u32).build();
+        self.push(entry, Operation::Arrivals);
     }
 
     /// Waits for a call on this eventfd.
@@ -283,19 +268,12 @@ impl Ring {
                 }
                 return None;
             }
-            Operation::Receive { owner, mut buffer, room } => {
-                if let Ok(n) = result {
-                    // SAFETY: the kernel has written `n` bytes from the start of the room that it was lent.
-                    unsafe { buffer.set_len(buffer.len() + n) };
-                }
-                Completion::Received { owner, buffer, room, result }
-            }
-            Operation::Readable { owner, until: Until::Input } => Completion::Readable { owner },
-            Operation::Readable { owner, until: Until::HangUp } => Completion::HungUp { owner },
+            Operation::HangUp { owner } => Completion::HungUp { owner },
             Operation::Wake { .. } => Completion::Woken,
             Operation::Tick => Completion::Ticked,
             Operation::Alarm { .. } => Completion::Alarm,
             Operation::Nudge => Completion::Nudged,
+            Operation::Arrivals => Completion::Arrivals,
         })
     }
 
@@ -450,14 +428,14 @@ mod tests {
     #[test]
     fn more_completions_than_there_is_room_for_all_come_out() {
         let mut ring = Ring::with_room(4, 8).expect("io_uring is to be had");
-        let (reader, mut writer) = io::pipe().expect("a pipe");
-        writer.write_all(&[1]).expect("it has room");
-        (0..40).for_each(|owner| ring.readable(reader.as_raw_fd(), owner, Until::Input));
+        let (ours, peer) = connected();
+        drop(peer);
+        (0..40).for_each(|owner| ring.await_hang_up(ours.as_raw_fd(), owner));
         let mut owners = Vec::new();
         loop {
             let before = owners.len();
             ring.submit().expect("the kernel takes it");
-            while let Some(Completion::Readable { owner }) = ring.complete() {
+            while let Some(Completion::HungUp { owner }) = ring.complete() {
                 owners.push(owner);
             }
             if owners.len() == before {
@@ -484,12 +462,12 @@ mod tests {
         for (how, end) in ends {
             let mut ring = Ring::with_room(4, 8).expect("io_uring is to be had");
             let (ours, mut peer) = connected();
-            ring.readable(ours.as_raw_fd(), 7, Until::HangUp);
-            ring.readable(ours.as_raw_fd(), 7, Until::Input);
+            ring.await_hang_up(ours.as_raw_fd(), 7);
             peer.write_all(b"frame").expect("it is connected");
+            ring.nudge();
             ring.submit().expect("the kernel takes it");
             ring.ring.submit_and_wait(1).expect("the ring works");
-            assert!(matches!(ring.complete(), Some(Completion::Readable { owner: 7 })), "{how}");
+            assert!(matches!(ring.complete(), Some(Completion::Nudged)), "{how}");
             assert!(ring.complete().is_none(), "{how}: input is no hang-up");
             let mut peer = Some(peer);
             end(&ours, &mut peer);

@@ -16,7 +16,8 @@ use std::{
 use tokio_uring::net::TcpStream;
 
 use super::{
-    buffers::ReceiveSlab,
+    arrivals::Arrivals,
+    buffers::ReceiveBuffers,
     memlock::patiently,
     queued::queued_bytes,
     ring::{Completion, Ring, RingSize},
@@ -24,8 +25,8 @@ use super::{
 use crate::{
     access::{Question, Verdict},
     endpoint::{
-        Asked, Direction, Endpoint, Io, IoCounts, IoError, Mail, Mailboxes, Room, SendBuffer, Shared, Spoken,
-        TICK, Until,
+        Asked, Direction, Endpoint, Input, Io, IoCounts, IoError, Mail, Mailboxes, SendBuffer, Shared,
+        Spoken, TICK,
     },
     stream::Signal,
 };
@@ -35,8 +36,9 @@ const TURN_US: u64 = 4_000;
 /// How long a core rests where the kernel takes no operation, and after how long of that it gives up.
 const REFUSED_REST: Duration = Duration::from_millis(5);
 const REFUSED_FOR_MS: u64 = 10_000;
-/// The time is looked at after so many completions: at a slice each, they take a quarter of a turn.
+/// The time is looked at after so many completions, or reads: at a slice each, they take a quarter of a turn.
 const COMPLETIONS_PER_LOOK: usize = 4;
+const READS_PER_LOOK: usize = 4;
 
 /// One core: its endpoint, and the loop around it. Its methods are called on its own thread alone.
 pub(super) struct Core {
@@ -45,17 +47,22 @@ pub(super) struct Core {
     shared: Arc<Shared>,
     mailboxes: Arc<Mailboxes<StdStream>>,
     wake: PipeReader,
-    /// When the pending alarm goes off, microseconds.
-    alarm_us: Option<u64>,
+    /// When the pending alarms go off, microseconds: two at most in the usual course.
+    alarms_us: Vec<u64>,
+    /// The ring waits until something has come.
+    awaits_arrivals: bool,
     /// Since when the kernel has taken no operation, by the core's patient clock: a machine that is short of memory stalls.
     refused_since_ms: Option<u64>,
 }
 
-/// The sockets of one core, their ring and their receive buffers.
+/// The sockets of one core, their ring, what comes on them, and the buffers for that.
 pub(super) struct Sockets {
     number: usize,
     ring: Ring,
-    buffers: ReceiveSlab,
+    arrivals: Arrivals,
+    buffers: ReceiveBuffers,
+    /// Connections that the kernel has no memory to watch at the moment.
+    unwatched: Vec<(usize, io::Error)>,
     mailboxes: Arc<Mailboxes<StdStream>>,
     started: Instant,
 }
@@ -89,10 +96,26 @@ impl Core {
         let mut ring = patiently(|| Ring::new(zero_copy_threshold, ring_size))?;
         ring.wake(wake.as_raw_fd());
         ring.tick(TICK);
-        let sockets =
-            Sockets { number, ring, buffers: ReceiveSlab::default(), mailboxes: mailboxes.clone(), started };
+        let sockets = Sockets {
+            number,
+            ring,
+            arrivals: patiently(Arrivals::new)?,
+            buffers: ReceiveBuffers::default(),
+            unwatched: Vec::new(),
+            mailboxes: mailboxes.clone(),
+            started,
+        };
         let endpoint = Endpoint::new(number, shared.clone(), sockets);
-        Ok(Self { number, endpoint, shared, mailboxes, wake, alarm_us: None, refused_since_ms: None })
+        Ok(Self {
+            number,
+            endpoint,
+            shared,
+            mailboxes,
+            wake,
+            alarms_us: Vec::new(),
+            awaits_arrivals: false,
+            refused_since_ms: None,
+        })
     }
 
     /// Takes turns until the core has drained.
@@ -146,6 +169,7 @@ impl Core {
                     break;
                 }
             }
+            was_busy |= self.read_arrivals(end_us);
             was_busy |= self.endpoint.pass();
             was_busy |= self.work_off_backlog(end_us);
             self.keep_within_memory();
@@ -191,7 +215,14 @@ impl Core {
         if self.endpoint.has_drained() {
             return Turn::Done;
         }
-        if let Some(due_us) = self.endpoint.due_us() {
+        let now_us = self.now_us();
+        let arrivals = &self.endpoint.io().arrivals;
+        let (due_us, rested_us, fd) = (arrivals.due_us(), arrivals.rested_us(), arrivals.as_raw_fd());
+        if rested_us <= now_us && !std::mem::replace(&mut self.awaits_arrivals, true) {
+            self.ring().await_arrivals(fd);
+        }
+        let rested_us = (rested_us > now_us).then_some(rested_us);
+        if let Some(due_us) = self.endpoint.due_us().into_iter().chain(due_us).chain(rested_us).min() {
             self.set_alarm(due_us);
         }
         // Where a pass is due at a known time, no other core need wake this one: it counts as awake until the alarm.
@@ -206,27 +237,43 @@ impl Core {
             Completion::Sent { owner, buffer, result } => {
                 self.endpoint.sent(owner, buffer, result.map_err(classify));
             }
-            Completion::Received { owner, mut buffer, room, result } => {
-                let received = result.map(|_| buffer.split().freeze()).map_err(classify);
-                // The rest of the buffer is at hand for the next receive of the same connection.
-                self.endpoint.io().buffers.offer(room, buffer);
-                self.endpoint.received(owner, received);
-                self.endpoint.io().buffers.withdraw();
-            }
-            Completion::Readable { owner } => self.endpoint.readable(owner),
             Completion::HungUp { owner } => self.endpoint.hung_up(owner),
             Completion::Woken => {
                 let wake = self.wake.as_raw_fd();
                 self.ring().wake(wake);
             }
-            Completion::Alarm => self.alarm_us = None,
+            Completion::Alarm => self.alarm_has_gone_off(),
             Completion::Nudged => {}
+            Completion::Arrivals => self.awaits_arrivals = false,
             Completion::Ticked => {
                 self.ring().tick(TICK);
                 let (submissions, completions) = self.ring().counts();
                 self.endpoint.tick(IoCounts { submissions, completions });
             }
         }
+    }
+
+    /// Reads what peers have sent, until the round or the turn is over. False where there was nothing.
+    fn read_arrivals(&mut self, end_us: u64) -> bool {
+        for (key, error) in std::mem::take(&mut self.endpoint.io().unwatched) {
+            self.endpoint.received(key, Err(classify(error)));
+        }
+        let now_us = self.now_us();
+        if !self.endpoint.io().arrivals.begin(now_us) {
+            return false;
+        }
+        for number in 1.. {
+            let Sockets { arrivals, buffers, .. } = self.endpoint.io();
+            let Some((key, result)) = arrivals.read(buffers) else { break };
+            self.endpoint.received(key, result.map_err(classify));
+            self.keep_within_memory();
+            if number % READS_PER_LOOK == 0 && self.now_us() >= end_us {
+                return true;
+            }
+        }
+        let now_us = self.now_us();
+        self.endpoint.io().arrivals.end(now_us);
+        true
     }
 
     fn read_mail(&mut self) -> bool {
@@ -261,11 +308,20 @@ impl Core {
         self.endpoint.keep_within_memory(buffer_bytes);
     }
 
+    /// Wakes the core at `due_us` at the latest.
     fn set_alarm(&mut self, due_us: u64) {
-        if self.alarm_us.is_none_or(|alarm_us| due_us < alarm_us) {
-            self.alarm_us = Some(due_us);
+        if self.alarms_us.iter().all(|&alarm_us| due_us < alarm_us) {
+            self.alarms_us.push(due_us);
             let wait_us = due_us.saturating_sub(self.now_us()).max(1);
             self.ring().alarm(Duration::from_micros(wait_us));
+        }
+    }
+
+    /// The earliest one.
+    fn alarm_has_gone_off(&mut self) {
+        let earliest = self.alarms_us.iter().enumerate().min_by_key(|(_, alarm_us)| **alarm_us);
+        if let Some((at, _)) = earliest {
+            self.alarms_us.swap_remove(at);
         }
     }
 
@@ -289,13 +345,14 @@ impl Io for Sockets {
         self.ring.send(socket.as_raw_fd(), key, buffer);
     }
 
-    fn receive(&mut self, socket: &TcpStream, key: usize, room: Room) {
-        let buffer = self.buffers.take(room);
-        self.ring.receive(socket.as_raw_fd(), key, buffer, room);
+    fn receive(&mut self, socket: &TcpStream, key: usize, expected: Input) {
+        if let Err(error) = self.arrivals.want(socket.as_raw_fd(), key, expected) {
+            self.unwatched.push((key, error));
+        }
     }
 
-    fn readable(&mut self, socket: &TcpStream, key: usize, until: Until) {
-        self.ring.readable(socket.as_raw_fd(), key, until);
+    fn await_hang_up(&mut self, socket: &TcpStream, key: usize) {
+        self.ring.await_hang_up(socket.as_raw_fd(), key);
     }
 
     fn shut(&mut self, socket: &TcpStream, direction: Direction) -> bool {
@@ -312,6 +369,7 @@ impl Io for Sockets {
     }
 
     fn close(&mut self, socket: TcpStream) {
+        self.arrivals.forget(socket.as_raw_fd());
         drop(socket);
     }
 

@@ -18,8 +18,8 @@ use fanfare::{
     access::{Access, Open, Question},
     config::Config,
     endpoint::{
-        Asked, Direction, Endpoint, EventSink, Io, IoCounts, IoError, Mail, Mailboxes, Room, SendBuffer,
-        Shared, Spoken, TICK, Until, report::RelayEvent,
+        Asked, Direction, Endpoint, EventSink, Input, Io, IoCounts, IoError, Mail, Mailboxes, SendBuffer,
+        Shared, Spoken, TICK, report::RelayEvent,
     },
     flv::Frame,
     rtmp::{
@@ -32,8 +32,8 @@ use fanfare::{
 /// What a socket takes before its peer reads, bytes: as the kernel with its default buffers on a slow line.
 const SOCKET_BYTES: usize = 256 << 10;
 /// What one receive brings at most, bytes.
-const LARGE_BYTES: usize = 64 << 10;
-const SMALL_BYTES: usize = 4 << 10;
+const MEDIA_BYTES: usize = 64 << 10;
+const COMMAND_BYTES: usize = 4 << 10;
 /// A core that is still busy after so many rounds at one moment is spinning.
 const MAX_ROUNDS: usize = 100_000;
 
@@ -115,8 +115,7 @@ pub struct Socket {
     /// The relay has closed it.
     pub is_closed: bool,
     sending: Option<Operation<SendBuffer>>,
-    receiving: Option<Operation<Room>>,
-    readable: Option<Operation<()>>,
+    receiving: Option<Operation<Input>>,
     hang_up: Option<Operation<()>>,
 }
 
@@ -132,7 +131,6 @@ struct Operation<T> {
 enum Ready {
     Send,
     Receive,
-    Readable,
     HangUp,
 }
 
@@ -149,7 +147,6 @@ impl Socket {
             is_closed: false,
             sending: None,
             receiving: None,
-            readable: None,
             hang_up: None,
         }
     }
@@ -177,9 +174,6 @@ impl Socket {
         if let Some(order) = of(&self.receiving, core, self.has_input()) {
             each(order, Ready::Receive);
         }
-        if let Some(order) = of(&self.readable, core, self.has_input()) {
-            each(order, Ready::Readable);
-        }
         if let Some(order) = of(&self.hang_up, core, self.has_hung_up()) {
             each(order, Ready::HangUp);
         }
@@ -202,10 +196,7 @@ impl Socket {
 
     /// Whether the relay has an operation under way on it.
     pub fn is_in_use(&self) -> bool {
-        self.sending.is_some()
-            || self.receiving.is_some()
-            || self.readable.is_some()
-            || self.hang_up.is_some()
+        self.sending.is_some() || self.receiving.is_some() || self.hang_up.is_some()
     }
 }
 
@@ -242,19 +233,12 @@ impl Io for FakeIo {
         self.start(*socket, key, buffer, |socket| &mut socket.sending);
     }
 
-    fn receive(&mut self, socket: &SocketId, key: usize, room: Room) {
-        assert!(self.net.borrow().sockets[socket.0].readable.is_none(), "a receive beside a wait for input");
-        self.start(*socket, key, room, |socket| &mut socket.receiving);
+    fn receive(&mut self, socket: &SocketId, key: usize, expected: Input) {
+        self.start(*socket, key, expected, |socket| &mut socket.receiving);
     }
 
-    fn readable(&mut self, socket: &SocketId, key: usize, until: Until) {
-        match until {
-            Until::Input => {
-                assert!(self.net.borrow().sockets[socket.0].receiving.is_none(), "a wait beside a receive");
-                self.start(*socket, key, (), |socket| &mut socket.readable);
-            }
-            Until::HangUp => self.start(*socket, key, (), |socket| &mut socket.hang_up),
-        }
+    fn await_hang_up(&mut self, socket: &SocketId, key: usize) {
+        self.start(*socket, key, (), |socket| &mut socket.hang_up);
     }
 
     fn shut(&mut self, socket: &SocketId, direction: Direction) -> bool {
@@ -463,7 +447,6 @@ impl World {
         match completed {
             Completed::Sent(key, buffer, result) => endpoint.sent(key, buffer, result),
             Completed::Received(key, result) => endpoint.received(key, result),
-            Completed::Readable(key) => endpoint.readable(key),
             Completed::HungUp(key) => endpoint.hung_up(key),
         }
     }
@@ -557,7 +540,6 @@ impl World {
 enum Completed {
     Sent(usize, SendBuffer, Result<usize, IoError>),
     Received(usize, Result<Bytes, IoError>),
-    Readable(usize),
     HungUp(usize),
 }
 
@@ -595,8 +577,8 @@ impl Net {
                 Completed::Sent(key, buffer, result)
             }
             Ready::Receive => {
-                let Operation { key, what: room, .. } = socket.receiving.take()?;
-                let most = if room == Room::Large { LARGE_BYTES } else { SMALL_BYTES };
+                let Operation { key, what: expected, .. } = socket.receiving.take()?;
+                let most = if expected == Input::Commands { COMMAND_BYTES } else { MEDIA_BYTES };
                 let trouble = chance.trouble();
                 let result = if socket.is_reset {
                     Err(broken(CONNECTION_RESET))
@@ -613,7 +595,6 @@ impl Net {
                 };
                 Completed::Received(key, result)
             }
-            Ready::Readable => Completed::Readable(socket.readable.take()?.key),
             Ready::HangUp => Completed::HungUp(socket.hang_up.take()?.key),
         })
     }
