@@ -12,12 +12,11 @@ use bytes::{Bytes, BytesMut};
 use super::buffers::ReceiveBuffers;
 use crate::endpoint::Input;
 
-/// How often sockets are read that nobody waits for, microseconds: seldom for the core, often for every timeout, and
-/// the kernel holds 31 KiB of a stream of 10 Mbit/s meanwhile.
-const RELAXED_US: u64 = 25_000;
-/// Where one of them brings this much, they are read again soon, so that no window of TCP fills up: microseconds, bytes.
+/// How often sockets are read that nobody waits for, microseconds: seldom for the core, often for every timeout.
+const RELAXED_US: u64 = 50_000;
+/// How much one of them may bring in that time, bytes: 2.6 Mbit/s. Where one brings more, they are read that much more
+/// often, so that no window of TCP fills up.
 const MUCH_BYTES: usize = 16 << 10;
-const MUCH_US: u64 = 1_000;
 /// After a round the core rests for as long as it took, but no longer than this, microseconds: for latency.
 const MAX_REST_US: u64 = 1_000;
 /// A rest below this costs more than it saves.
@@ -154,8 +153,9 @@ impl Arrivals {
             socket.is_wanted = false;
             // A read that leaves room has emptied the socket, but for its end.
             socket.is_ready = bytes.len() == room || socket.has_ended;
-            if bytes.len() >= MUCH_BYTES && is_relaxed(socket.expected) {
-                self.relaxed_us = self.relaxed_us.min(self.begun_us + MUCH_US);
+            if bytes.len() > MUCH_BYTES && is_relaxed(socket.expected) {
+                let wait_us = RELAXED_US * MUCH_BYTES as u64 / bytes.len() as u64;
+                self.relaxed_us = self.relaxed_us.min(self.begun_us + wait_us);
             }
             return Some((socket.key, result.map(|()| bytes)));
         }
@@ -329,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn relaxed_sockets_are_read_every_25_ms_and_sooner_where_they_bring_much() {
+    fn relaxed_sockets_are_read_every_50_ms_and_more_often_where_they_bring_much() {
         let (ours, mut peer) = connected();
         let mut arrivals = arrivals(&ours, Input::UnreadMedia);
         assert_eq!(round(&mut arrivals, 1_000), []);
@@ -337,7 +337,7 @@ mod tests {
         assert_eq!(arrivals.due_us(), Some(1_000 + RELAXED_US));
         assert_eq!(round(&mut arrivals, RELAXED_US), []);
         assert_eq!(round(&mut arrivals, 1_000 + RELAXED_US), [(7, 100)]);
-        for (bytes, wait_us) in [(MUCH_BYTES - 1, RELAXED_US), (MUCH_BYTES, MUCH_US)] {
+        for (bytes, wait_us) in [(MUCH_BYTES, RELAXED_US), (3 * MUCH_BYTES, RELAXED_US / 3)] {
             let now_us = arrivals.due_us().expect("there is one");
             peer.write_all(&vec![1; bytes]).expect("it is connected");
             arrivals.want(ours.as_raw_fd(), 7, Input::UnreadMedia).expect("it is watched");

@@ -133,7 +133,7 @@ impl Ring {
         self.push(entry, Operation::HangUp { owner });
     }
 
-    /// Waits until one of these sockets has something to read: see [`Arrivals`](super::arrivals::Arrivals).
+    /// Waits until one of these sockets has something to read: see `net/arrivals.rs`.
     pub fn await_arrivals(&mut self, sockets: RawFd) {
         let entry = opcode::PollAdd::new(types::Fd(sockets), libc::POLLIN as u32).build();
         self.push(entry, Operation::Arrivals);
