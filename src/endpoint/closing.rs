@@ -69,7 +69,9 @@ impl<I: Io> Endpoint<I> {
             _ => LineKind::Closed,
         };
         let is_silent = received_bytes == 0 && !has_played;
-        if is_silent && matches!(reason.kind, ReasonKind::PeerClosed | ReasonKind::Socket) {
+        let is_probe =
+            matches!(reason.kind, ReasonKind::PeerClosed | ReasonKind::Socket | ReasonKind::HandshakeTimeout);
+        if is_silent && is_probe {
             // The health check of a load balancer or a monitoring system: every few seconds, for ever.
             tracing::debug!(id, %peer, reason = label, detail, received_bytes, sent_bytes, duration_ms, "closed");
         } else if !self.shared.may_log(kind, peer, self.now.ms) {

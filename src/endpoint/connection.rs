@@ -53,6 +53,8 @@ pub(super) struct Connection<S> {
     pub is_watched: bool,
     /// It plays, or has played.
     pub has_played: bool,
+    /// It publishes, or has published.
+    pub has_published: bool,
     /// The peer has closed its sending side, and is owed the rest all the same: nothing more is received.
     pub has_finished: bool,
     pub phase: Phase,
@@ -189,6 +191,7 @@ impl<S> Connection<S> {
             is_receiving: false,
             is_watched: false,
             has_played: false,
+            has_published: false,
             has_finished: false,
             phase,
             phase_since_ms: now.patient_ms,
@@ -212,14 +215,12 @@ impl<S> Connection<S> {
     }
 
     /// Why it ends where its socket fails. The end of a peer that had closed its sending side was not of that side alone.
-    /// A player that closes while data is in its socket resets the connection: mpv, ffplay and VLC leave like this.
+    /// A peer that closes while data is in its socket resets the connection: mpv, ffplay and VLC leave like this, and
+    /// encoders once they have stopped to publish.
     pub(super) fn broken_by(&self, error: &std::io::Error) -> Reason {
         let is_reset = matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe);
-        if self.has_finished || self.has_played && is_reset {
-            Reason::peer_closed()
-        } else {
-            Reason::socket(error)
-        }
+        let is_done = self.has_played || self.has_published && self.publishing.is_empty();
+        if self.has_finished || is_done && is_reset { Reason::peer_closed() } else { Reason::socket(error) }
     }
 
     /// Whether a peer that has closed its sending side has gone altogether: it answered what it was sent, or a

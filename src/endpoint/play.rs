@@ -23,7 +23,12 @@ impl<I: Io> Endpoint<I> {
         let player = self.hub.join(key, &name, connection.session.form(), start, self.now.ms);
         let is_live = self.hub.stream(player).is_live();
         if self.shared.may_log(LineKind::Playing, peer, self.now.ms) {
-            tracing::info!(id, %peer, stream = &*name, protocol = protocol.name(), core = self.core, is_live, client, "playing");
+            let (stream, protocol, core) = (&*name, protocol.name(), self.core);
+            if is_live {
+                tracing::info!(id, %peer, stream, protocol, core, client, "playing");
+            } else {
+                tracing::info!(id, %peer, stream, protocol, core, client, "playing: waiting for publisher");
+            }
         }
         self.shared.notify(|| {
             let (client, stream) = (connection.client.clone(), name.to_string());

@@ -140,7 +140,8 @@ impl<I: Io> Endpoint<I> {
         let name = publishing.name.to_string();
         if paths::is_reserved(&name) {
             if self.shared.may_log(LineKind::PublishRefused, peer, self.now.ms) {
-                tracing::info!(id, %peer, stream = name, "publisher refused: name reserved for the API");
+                let client = self.connections[key].client.as_deref();
+                tracing::info!(id, %peer, stream = name, client, "publisher refused: name reserved for the API");
             }
             let description = format!("{name} cannot be watched over HTTP: its path is the API's.");
             return self.refuse_publish(key, message_stream_id, "NetStream.Publish.BadName", description);
@@ -175,6 +176,7 @@ impl<I: Io> Endpoint<I> {
         let publication = self.shared.registry().publish(&name, connection_id, self.now.ms)?;
         publishing.state = PublishState::Live(publication);
         publishing.since_ms = self.now.ms;
+        connection.has_published = true;
         if self.shared.may_log(LineKind::Publishing, peer, self.now.ms) {
             let client = connection.client.as_deref();
             tracing::info!(id, %peer, stream = name, core = self.core, client, "publishing");
@@ -200,7 +202,8 @@ impl<I: Io> Endpoint<I> {
         let Some(publishing) = connection.publishing_on(message_stream_id) else { return };
         let name = publishing.name.to_string();
         if self.shared.may_log(LineKind::PublishRefused, peer, self.now.ms) {
-            tracing::info!(id, %peer, stream = name, "publisher refused: name in use");
+            let client = connection.client.as_deref();
+            tracing::info!(id, %peer, stream = name, client, "publisher refused: name in use");
         }
         let description = format!("{name} is being published by another client.");
         self.refuse_publish(key, message_stream_id, "NetStream.Publish.BadName", description);

@@ -171,13 +171,15 @@ impl<I: Io> Endpoint<I> {
                 let publishing = connection.take_publishing(message_stream_id);
                 let stream = publishing.map(|it| it.name.to_string()).unwrap_or_default();
                 if self.shared.may_log(LineKind::PublishRefused, peer, self.now.ms) {
-                    tracing::info!(id, %peer, stream, detail = reason, "publisher refused: access denied");
+                    let client = connection.client.as_deref();
+                    tracing::info!(id, %peer, stream, client, detail = reason, "publisher refused: access denied");
                 }
             }
             About::Play(request) => {
                 if self.shared.may_log(LineKind::PlayRefused, peer, self.now.ms) {
                     let stream = request.name.to_string();
-                    tracing::info!(id, %peer, stream, detail = reason, "player refused: access denied");
+                    let client = connection.client.as_deref();
+                    tracing::info!(id, %peer, stream, client, detail = reason, "player refused: access denied");
                 }
             }
         }

@@ -368,6 +368,16 @@ fn a_player_that_has_stopped_and_then_resets_its_connection_has_closed_it() {
 }
 
 #[test]
+fn a_publisher_that_has_stopped_and_then_resets_its_connection_has_closed_it() {
+    let (mut world, mut publisher, _player) = played();
+    publisher.client.stop();
+    world.talk(&mut publisher);
+    world.at(publisher.socket, |socket| socket.is_reset = true);
+    world.settle();
+    assert_eq!((ends(&mut world, ReasonKind::PeerClosed), ends(&mut world, ReasonKind::Socket)), (1, 0));
+}
+
+#[test]
 fn what_a_player_was_sent_counts_for_its_stream_after_it_has_left_and_counts_once() {
     let (mut world, mut publisher, mut player) = played();
     let sent = |world: &World| {

@@ -148,8 +148,7 @@ fn a_player_whose_network_comes_back_late_goes_on_at_a_key_frame() {
 #[test]
 fn peers_whose_network_dies_before_they_publish_or_play_are_disconnected_in_time() {
     in_a_namespace(|| {
-        let config =
-            "limits = { handshake_timeout = '1s', request_timeout = '1s' }\nplay.wait_for_publisher = '1s'";
+        let config = "limits = { handshake_timeout = '1s', request_timeout = '1s' }\nplay.wait_for_publisher = '1s'\nlog.level = 'debug'";
         let relay = Relay::start_at(RELAY, config);
         let network = Network::new(1);
         let mut crowd = Crowd::new();

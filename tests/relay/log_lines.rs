@@ -10,7 +10,7 @@ use fanfare::rtmp::chunk::{ChunkSize, Encoder, Message};
 use fanfare::rtmp::command::Command;
 use fanfare::rtmp::message::type_id;
 
-use crate::raw::{handshake, send_and_wait_for_close};
+use crate::raw::{connect_to, handshake, send_and_wait_for_close};
 use crate::support::Relay;
 
 /// Characters that could end a line, begin another one, move a terminal's cursor, close a quotation, reverse the text
@@ -178,6 +178,27 @@ fn names_in_any_script_are_logged_as_they_are() {
         send_and_wait_for_close(&relay, &[handshake(), connect, publish].concat());
         relay.wait_for_log(&["publishing", &format!("stream=\"live/{name}\"")]);
     }
+}
+
+#[test]
+fn a_player_of_a_stream_that_is_not_live_is_logged_as_waiting() {
+    let relay = Relay::start("");
+    let (play, publish) = (["a"], ["a", "live"]);
+    let opened = |name: &str, arguments: &[&str]| {
+        let mut socket = connect_to(&relay);
+        let bytes = [handshake(), connect("live", "OBS"), command(name, Value::Null, arguments)].concat();
+        socket.write_all(&bytes).unwrap();
+        socket
+    };
+    let _waits = opened("play", &play);
+    relay.wait_for_log(&[" playing: waiting for publisher ", "stream=\"live/a\""]);
+    let _publisher = opened("publish", &publish);
+    relay.wait_for_publisher("live/a");
+    let _plays = opened("play", &play);
+    relay.wait_for_log(&[" playing id="]);
+    // The name has a publisher.
+    opened("publish", &publish);
+    relay.wait_for_log(&["publisher refused: name in use", "client=\"OBS\""]);
 }
 
 #[test]
