@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Instant};
 use axum::{
     Extension, Json, Router,
     extract::{MatchedPath, Path, Query, Request, State, rejection::QueryRejection},
-    http::{HeaderMap, HeaderValue, Method, StatusCode, header},
+    http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::{delete, get},
@@ -31,6 +31,7 @@ use crate::{
         self, ClientName, Protocol, ReasonKind,
         report::{ConnectionReport, ConnectionRole, CoreReport, StreamReport},
     },
+    http::paths,
     stream::{self, MemoryKind},
 };
 
@@ -65,7 +66,7 @@ pub(super) fn router(control: Arc<Control>) -> Router {
         .route("/api/v1/config", get(configuration::show))
         .route("/api/v1/events", get(events))
         .route("/api/v1/events/past", get(past_events))
-        .fallback(|| async { HttpError::not_found("not found") })
+        .fallback(unknown)
         .method_not_allowed_fallback(|| async { HttpError::method() })
         .layer(middleware::from_fn_with_state(control.clone(), guard))
         .with_state(control)
@@ -138,6 +139,18 @@ fn check_parameters(request: &Request, needed: Option<Right>) -> Result<(), Http
         Some(route) => parameters::check(request.method(), route.as_str(), request.uri()),
         None => Ok(()),
     }
+}
+
+/// A path that leads nowhere. It may be a stream's, as other servers have them.
+async fn unknown(uri: Uri) -> HttpError {
+    let path = uri.path().trim_end_matches('/');
+    let components = path.bytes().filter(|&byte| byte == b'/').count();
+    let has_ending = path.rsplit('/').next().is_some_and(|name| name.contains('.'));
+    HttpError::not_found(if components < 2 || has_ending || paths::is_of_api(path) {
+        "not found".to_owned()
+    } else {
+        format!("not found; a stream of this name is at {path}.flv")
+    })
 }
 
 /// Whether the relay works: a stalled core serves none of its connections, even if the others do.

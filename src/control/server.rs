@@ -38,7 +38,7 @@ use super::{
     write_timeout::WriteTimeout,
 };
 use crate::{
-    endpoint::{HttpPlayer, Refusal, Ticket, TransportKind},
+    endpoint::{HttpPlayer, LineKind, ReasonKind, Refusal, Ticket, TransportKind},
     stream::MemoryKind,
 };
 
@@ -119,10 +119,28 @@ async fn connection(socket: TcpStream, ticket: Ticket, service: Requests) {
         }
         (_, outcome) => {
             if let Err(error) = outcome {
-                tracing::debug!(id, %peer, %error, "HTTP connection ended");
+                let violation = other_protocol(&parts.read_buf).filter(|_| error.is_parse());
+                match violation.filter(|_| control.relay.may_log(LineKind::Violation, peer)) {
+                    Some(detail) => {
+                        let reason = ReasonKind::Violation.label();
+                        tracing::warn!(id, %peer, reason, detail, "closed: protocol violation");
+                    }
+                    None => tracing::debug!(id, %peer, %error, "HTTP connection ended"),
+                }
             }
             linger::close(socket).await;
         }
+    }
+}
+
+/// What a peer speaks whose first bytes are no HTTP: ports get mixed up.
+fn other_protocol(first_bytes: &[u8]) -> Option<&'static str> {
+    match first_bytes {
+        // C0: the version of RTMP, or of its encrypted kinds.
+        [3 | 6 | 8 | 9, ..] => Some("the peer speaks RTMP, this port speaks HTTP"),
+        // A record with a ClientHello.
+        [0x16, 3, ..] => Some("the peer speaks TLS (https), this port speaks plain HTTP"),
+        _ => None,
     }
 }
 

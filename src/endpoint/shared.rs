@@ -175,7 +175,7 @@ impl Shared {
     }
 
     /// Whether a line of this kind about this peer is to be logged: it may be one of a flood.
-    pub(super) fn may_log(&self, kind: LineKind, peer: SocketAddr, now_ms: u64) -> bool {
+    pub fn may_log(&self, kind: LineKind, peer: SocketAddr, now_ms: u64) -> bool {
         self.log_limits.may_write(self.config().log.lines_per_network, kind, peer.ip(), now_ms)
     }
 

@@ -254,6 +254,11 @@ impl Handle {
         self.mailboxes.post(self.shared.choose_core(), Mail::Play(Box::new(player)));
     }
 
+    /// Whether a line of this kind about this peer is to be logged: it may be one of a flood.
+    pub fn may_log(&self, kind: LineKind, peer: SocketAddr) -> bool {
+        self.shared.may_log(kind, peer, self.now_ms())
+    }
+
     fn now_ms(&self) -> u64 {
         self.uptime().as_millis() as u64
     }

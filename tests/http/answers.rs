@@ -111,6 +111,23 @@ fn missing_resources_and_invalid_requests_are_refused_with_a_problem() {
     }
 }
 
+#[test]
+fn a_stream_s_path_without_its_ending_is_answered_with_the_whole_one() {
+    let relay = Relay::start("");
+    let detail = |path: &str| {
+        let answer = get_with_token(&relay, path);
+        assert_eq!(answer.status, 404, "{path}");
+        answer.json()["detail"].as_str().unwrap().to_owned()
+    };
+    for path in ["/live/a", "/live/a/", "/live/a?start=live"] {
+        assert_eq!(detail(path), "not found; a stream of this name is at /live/a.flv", "{path}");
+    }
+    assert_eq!(detail("/live/%E0%B8%81/b"), "not found; a stream of this name is at /live/%E0%B8%81/b.flv");
+    for path in ["/nothing", "/live/a.m3u8", "/api/v1/nothing"] {
+        assert_eq!(detail(path), "not found", "{path}");
+    }
+}
+
 /// Each path of the API, with the parameters that it takes.
 const PARAMETERS: [(&str, &str, &[&str]); 15] = [
     ("GET", "/metrics", &[]),

@@ -62,6 +62,31 @@ fn a_request_header_that_is_too_large_is_refused() {
 }
 
 #[test]
+fn rtmp_and_tls_at_the_http_port_are_named_in_the_log_which_they_do_not_flood() {
+    let relay = Relay::start("log.lines_per_network = 3");
+    let first_bytes = |bytes: &[u8]| {
+        let mut http = Http::connect(relay.http_address());
+        http.socket.write_all(bytes).unwrap();
+        let peer = http.socket.local_addr().unwrap();
+        assert_eq!(http.head().status, 400);
+        format!("peer={peer} ")
+    };
+    let rtmp = [&[3][..], &[0; 1536]].concat();
+    let client_hello = b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03";
+    let line = |bytes| relay.wait_for_log(&["WARN", "closed: protocol violation", &first_bytes(bytes)]);
+    let named = line(&rtmp);
+    assert!(named.contains("detail=\"the peer speaks RTMP, this port speaks HTTP\""), "{named}");
+    let named = line(client_hello);
+    assert!(named.contains("detail=\"the peer speaks TLS (https), this port speaks plain HTTP\""), "{named}");
+    line(&rtmp);
+    // What is neither is logged at debug, and takes no line from these.
+    first_bytes(b"\0\0\0\0\r\n\r\n");
+    (0..5).for_each(|_| drop(first_bytes(&rtmp)));
+    relay.wait_for_log(&["similar lines suppressed", "kind=\"violation\"", "suppressed=5"]);
+    assert_eq!(relay.log().iter().filter(|line| line.contains("protocol violation")).count(), 3);
+}
+
+#[test]
 fn one_connection_over_the_limit_is_refused_until_another_one_ends() {
     let relay = Relay::start("limits.connections = 3");
     let mut inside: Vec<Http> = (0..3).map(|_| Http::connect(relay.http_address())).collect();
