@@ -2,7 +2,7 @@
 
 #![forbid(unsafe_code)]
 
-use std::cell::Cell;
+use std::cell::OnceCell;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -196,21 +196,28 @@ fn serve(config: Config) -> Result<(), Failure> {
         tracing::warn!(variable, similar, "environment variable ignored: no such option");
     }
     let format = config.log.format;
-    let http = Cell::new(None);
+    let http = OnceCell::new();
     let beside = async |relay| {
-        http.set(fanfare::control::start(relay).await?);
+        if let Some(started) = fanfare::control::start(relay).await? {
+            // It is set only here, and once.
+            let _ = http.set(started);
+        }
         Ok(())
     };
-    fanfare::net::run(config, beside, |rtmp| announce(rtmp, http.take(), format)).map_err(Failure::Other)
+    let outcome = fanfare::net::run(config, beside, |rtmp| announce(rtmp, http.get(), format));
+    if let Some(started) = http.into_inner() {
+        started.end_events();
+    }
+    outcome.map_err(Failure::Other)
 }
 
 /// Reports that connections are accepted: as text on standard output, or as a log line for machines.
-fn announce(rtmp: &[SocketAddr], http: Option<Started>, format: LogFormat) {
-    let (http, token) = http.map(|started| (started.addresses, started.token)).unzip();
-    let http = http.unwrap_or_default();
+fn announce(rtmp: &[SocketAddr], http: Option<&Started>, format: LogFormat) {
+    let token = http.map(|started| &started.token);
+    let http = http.map_or(&[][..], |started| &started.addresses);
     match format {
         LogFormat::Text => {
-            let banner = banner(rtmp, &http) + &token.as_ref().map(token_lines).unwrap_or_default();
+            let banner = banner(rtmp, http) + &token.map(token_lines).unwrap_or_default();
             // If standard output is not read, this thread must still handle signals.
             let printer = thread::Builder::new().name("banner".to_owned()).spawn(move || print(&banner));
             if let Err(error) = printer {
@@ -222,7 +229,7 @@ fn announce(rtmp: &[SocketAddr], http: Option<Started>, format: LogFormat) {
             let list = |addresses: &[SocketAddr]| {
                 addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
             };
-            tracing::info!(version = VERSION, rtmp = list(rtmp), http = list(&http), page, "listening");
+            tracing::info!(version = VERSION, rtmp = list(rtmp), http = list(http), page, "listening");
             match token {
                 Some(TokenNotice::Generated { file, .. } | TokenNotice::Stored(file)) => {
                     tracing::info!(file = %file.display(), "API token is in a file");

@@ -4,6 +4,7 @@
 use std::{
     collections::VecDeque,
     convert::Infallible,
+    pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -34,7 +35,8 @@ pub(super) struct Events {
     /// Until [`Events::collect`] takes it.
     source: Mutex<Option<broadcast::Receiver<RelayEvent>>>,
     state: Mutex<State>,
-    clients: broadcast::Sender<Arc<NumberedEvent>>,
+    /// None is the end: no event comes after it.
+    clients: broadcast::Sender<Option<Arc<NumberedEvent>>>,
     /// When the relay started, milliseconds: ids of an earlier run differ from those of this one.
     epoch: u64,
 }
@@ -43,6 +45,7 @@ pub(super) struct Events {
 struct State {
     last: u64,
     past: VecDeque<Arc<NumberedEvent>>,
+    has_ended: bool,
 }
 
 /// An event with its number, which is one more than that of the event before it, as JSON.
@@ -94,7 +97,7 @@ impl Events {
         }
         state.past.push_back(event.clone());
         // While locked, so that a new client gets each event once, either as a past one or from here.
-        let _ = self.clients.send(event);
+        let _ = self.clients.send(Some(event));
     }
 
     /// Events came faster than they were collected. Clients see a gap in the numbers.
@@ -117,14 +120,16 @@ impl Events {
         state.past.iter().filter(|event| event.number > last).cloned().collect()
     }
 
-    /// Past events after the one with the id `last`, then all later ones.
+    /// Past events after the one with the id `last`, then all later ones until the end.
     fn since(&self, last: Option<&str>) -> impl Stream<Item = Arc<NumberedEvent>> + use<> {
         let state = self.state();
         let past = self.past(&state, last);
-        let live = stream::unfold(self.clients.subscribe(), |mut live| async {
+        let live = (!state.has_ended).then(|| self.clients.subscribe());
+        let live = stream::unfold(live, |live| async {
+            let mut live = live?;
             loop {
                 match live.recv().await {
-                    Ok(event) => return Some((event, live)),
+                    Ok(event) => return Some((event?, Some(live))),
                     // The client sees a gap in the numbers.
                     Err(RecvError::Lagged(_)) => {}
                     Err(RecvError::Closed) => return None,
@@ -134,19 +139,29 @@ impl Events {
         stream::iter(past).chain(live)
     }
 
-    /// Numbers and keeps the relay's events as long as the process lives.
-    pub(super) async fn collect(&self) {
+    /// Numbers and keeps the relay's events until `end` is over, then ends all responses after the events that there are.
+    /// Returns once they have ended.
+    pub(super) async fn collect(&self, end: impl Future) {
         let source = self.source.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(mut source) = source else {
             return;
         };
+        let mut end = pin!(end);
         loop {
-            match source.recv().await {
-                Ok(event) => self.note(&event, SystemTime::now()),
-                Err(RecvError::Lagged(missed)) => self.note_missed(missed),
-                Err(RecvError::Closed) => return,
+            tokio::select! {
+                // What has happened before the end comes before it.
+                biased;
+                event = source.recv() => match event {
+                    Ok(event) => self.note(&event, SystemTime::now()),
+                    Err(RecvError::Lagged(missed)) => self.note_missed(missed),
+                    Err(RecvError::Closed) => break,
+                },
+                _ = &mut end => break,
             }
         }
+        self.state().has_ended = true;
+        let _ = self.clients.send(None);
+        self.clients.closed().await;
     }
 
     /// The response to `GET /api/v1/events/past`: the events after the one with the id `after`, as JSON.

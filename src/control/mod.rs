@@ -33,16 +33,18 @@ mod wall_clock;
 mod write_timeout;
 
 use std::{
+    future::pending,
     net::{SocketAddr, TcpListener},
-    sync::Arc,
+    sync::{Arc, mpsc},
     thread,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use client::Scope;
 
 use state::Control;
 pub use token::TokenNotice;
+use tokio::sync::oneshot;
 use trim::Trim;
 
 use crate::net::{self, Handle};
@@ -53,6 +55,23 @@ pub struct Started {
     pub addresses: Vec<SocketAddr>,
     /// Where the token for writing comes from.
     pub token: TokenNotice,
+    /// Where to ask for the end of the responses with events; what is sent there answers once they have ended.
+    end: oneshot::Sender<mpsc::Sender<()>>,
+}
+
+/// How long the process waits at its end for clients to take their last events.
+const END_WITHIN: Duration = Duration::from_millis(300);
+
+impl Started {
+    /// Ends the responses with events as HTTP demands it, so that clients can distinguish the end of the relay from a
+    /// broken connection. To be called when nothing can happen any more, right before the end of the process.
+    pub fn end_events(self) {
+        let (ended, has_ended) = mpsc::channel();
+        if self.end.send(ended).is_ok() {
+            // A client that does not read is not waited for.
+            let _ = has_ended.recv_timeout(END_WITHIN);
+        }
+    }
 }
 
 /// Binds the addresses for HTTP and serves them on a thread of its own as long as the process lives. None if no address
@@ -83,12 +102,17 @@ pub async fn start(relay: Handle) -> Result<Option<Started>, String> {
     let control = Arc::new(Control::new(relay, token, http));
     let cannot = |error| format!("cannot start the thread for HTTP: {error}");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(cannot)?;
-    let run = move || runtime.block_on(serve(control, listeners));
+    let (end, is_ending) = oneshot::channel();
+    let run = move || runtime.block_on(serve(control, listeners, is_ending));
     thread::Builder::new().name("control".to_owned()).spawn(run).map_err(cannot)?;
-    Ok(Some(Started { addresses, token: notice }))
+    Ok(Some(Started { addresses, token: notice, end }))
 }
 
-async fn serve(control: Arc<Control>, listeners: Vec<(TcpListener, Scope)>) {
+async fn serve(
+    control: Arc<Control>,
+    listeners: Vec<(TcpListener, Scope)>,
+    is_ending: oneshot::Receiver<mpsc::Sender<()>>,
+) {
     for (listener, scope) in listeners {
         match tokio::net::TcpListener::from_std(listener) {
             Ok(listener) => drop(tokio::spawn(server::serve(control.clone(), listener, scope))),
@@ -97,7 +121,19 @@ async fn serve(control: Arc<Control>, listeners: Vec<(TcpListener, Scope)>) {
     }
     tokio::spawn({
         let control = control.clone();
-        async move { control.events.collect().await }
+        async move {
+            let mut ended = None;
+            let end = async {
+                match is_ending.await {
+                    Ok(sender) => ended = Some(sender),
+                    // No end will be asked for.
+                    Err(_) => pending().await,
+                }
+            };
+            control.events.collect(end).await;
+            // Its error is that the process did not wait.
+            let _ = ended.map(|ended| ended.send(()));
+        }
     });
     let mut trim = Trim::default();
     let mut tick = tokio::time::interval(history::INTERVAL);

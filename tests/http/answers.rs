@@ -378,6 +378,27 @@ fn past_events_come_first_and_then_events_as_they_happen() {
 }
 
 #[test]
+fn when_the_relay_stops_the_events_end_with_the_last_chunk_after_the_last_event() {
+    let mut relay = Relay::start("");
+    let mut clients: Vec<Http> = (0..3).map(|_| Http::connect(relay.http_address())).collect();
+    let token = bearer(&relay.token());
+    for client in &mut clients {
+        client.say(&format!("GET /api/v1/events HTTP/1.1\r\nHost: x\r\n{token}\r\n"));
+        assert_eq!(client.head().header("transfer-encoding"), "chunked");
+    }
+    let _publisher = Rtmp::publishing(&relay, "live/a");
+    relay.wait_for_publisher("live/a");
+    relay.signal(Signal::TERM);
+    assert_eq!(relay.expect_end(SOON).code(), Some(0));
+    for mut client in clients {
+        let body = String::from_utf8(client.until_closed()).unwrap();
+        assert!(body.ends_with("\r\n0\r\n\r\n"), "{body}");
+        let of = |kind: &str| body.find(&format!("event: {kind}\n"));
+        assert!(of("publishing") < of("draining") && of("draining") < of("publish_ended"), "{body}");
+    }
+}
+
+#[test]
 fn clients_have_a_name_and_the_time_since_when_they_are_there() {
     let relay = Relay::start("publish.publisher_grace = '0s'");
     let publisher = Rtmp::publishing(&relay, "live/a");
