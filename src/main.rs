@@ -195,6 +195,14 @@ fn serve(config: Config) -> Result<(), Failure> {
     for Ignored { variable, similar } in ignored_variables() {
         tracing::warn!(variable, similar, "environment variable ignored: no such option");
     }
+    if let Some(file_limit) = system_check::too_few_files(&config) {
+        let connections = config.limits.connections;
+        tracing::warn!(
+            file_limit,
+            connections,
+            "file limit below limits.connections: raise it (LimitNOFILE=, ulimit -Hn), or lower limits.connections"
+        );
+    }
     let format = config.log.format;
     let http = OnceCell::new();
     let beside = async |relay| {

@@ -79,10 +79,23 @@ fn make_rings(size: RingSize, cores: usize) -> io::Result<()> {
     rings.map(drop)
 }
 
+/// How many files may be open, if they are too few for `limits.connections`.
+pub fn too_few_files(config: &Config) -> Option<u64> {
+    let limit = open_files_limit();
+    (!are_enough(limit, config.limits.connections as u64)).then_some(limit)
+}
+
+fn are_enough(limit: u64, connections: u64) -> bool {
+    limit >= connections.saturating_add(OWN_FILES)
+}
+
+fn open_files_limit() -> u64 {
+    hard_limit(&fs::read_to_string("/proc/self/limits").unwrap_or_default(), "Max open files")
+}
+
 fn files(connections: u64) -> Finding {
-    let limits = fs::read_to_string("/proc/self/limits").unwrap_or_default();
-    let hard = hard_limit(&limits, "Max open files");
-    if hard >= connections.saturating_add(OWN_FILES) {
+    let hard = open_files_limit();
+    if are_enough(hard, connections) {
         return Finding::Fine(format!(
             "open files: {hard} are enough for limits.connections = {connections}"
         ));

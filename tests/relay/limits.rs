@@ -22,6 +22,7 @@ fn out_of_descriptors_existing_connections_go_on_and_new_ones_wait_until_some_cl
     let players = crowd.play_all(&relay, "live/a", 4);
     let publisher = crowd.publish(&relay, "live/a");
     crowd.begin(publisher, &source, &players);
+    relay.wait_for_log(&["WARN", "file limit below limits.connections", "file_limit=80 connections="]);
     // Counted only now: while a relay starts its descriptors vary.
     let own = relay.open_files() - 5;
 
