@@ -177,6 +177,8 @@ impl<I: Io> Endpoint<I> {
         publishing.state = PublishState::Live(publication);
         publishing.since_ms = self.now.ms;
         connection.has_published = true;
+        // It was not read before this answer: its silence begins now.
+        connection.heard_ms = self.now.patient_ms;
         if self.shared.may_log(LineKind::Publishing, peer, self.now.ms) {
             let client = connection.client.as_deref();
             tracing::info!(id, %peer, stream = name, core = self.core, client, "publishing");

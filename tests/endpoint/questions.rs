@@ -538,6 +538,23 @@ fn the_time_of_a_question_is_no_silence_of_a_publisher_which_is_not_read_meanwhi
 }
 
 #[test]
+fn the_time_of_a_publisher_s_first_question_is_no_silence_either() {
+    let config = config(|config| config.limits.publisher_timeout = Duration::from_secs(5));
+    let mut world = world_with(Ruling(Action::Publish, Decision::Ask), config);
+    let mut publisher = client(&mut world, Action::Publish);
+    world.pass_ms(9_000);
+    let (asked, _) = newest(&world);
+    decide(&mut world, asked, Verdict::Allow);
+    world.talk(&mut publisher);
+    assert!(publisher.has_started);
+    // Its time counts from the answer.
+    world.pass_ms(4_000);
+    assert!(!has_ended(&world, publisher.socket) && is_live(&world, "a"));
+    world.pass_ms(2_000);
+    assert!(has_ended(&world, publisher.socket) && !is_live(&world, "a"));
+}
+
+#[test]
 fn a_stream_of_a_connection_that_is_denied_leaves_the_other_alone() {
     let (mut world, socket) = publisher_that_asks(Config::default());
     let asked = newest(&world).0;
