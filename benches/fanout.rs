@@ -114,7 +114,9 @@ impl Bench {
 
     fn send_all(&mut self) {
         let mut due = Vec::new();
-        self.hub.new_data(0, 1, &mut due);
+        self.hub.new_data(0, 1);
+        self.hub.due_at_once(usize::MAX, &mut due);
+        self.hub.begin_pass(&mut due);
         assert_eq!(due.len(), self.players.len());
         for round in due.chunks(PLAYERS_PER_ROUND) {
             let mut under_way = 0;

@@ -109,7 +109,7 @@ fn ten_streams_keep_within_the_budget_in_every_wire_format_and_one_more_is_let_i
         for publication in &mut publications {
             bench.append(publication, head, 150_000).expect("it is within its share");
         }
-        bench.hub.new_data(0, u64::MAX, &mut Vec::new());
+        take_in(&mut bench.hub);
         for (player, came) in players.iter().zip(&mut came) {
             *came += bench.drain(*player);
         }
@@ -130,7 +130,7 @@ fn ten_streams_keep_within_the_budget_in_every_wire_format_and_one_more_is_let_i
         for publication in publications.iter_mut().chain([&mut newcomer]) {
             bench.append(publication, head, 150_000).expect("it is within its share");
         }
-        bench.hub.new_data(0, u64::MAX, &mut Vec::new());
+        take_in(&mut bench.hub);
         players.iter().for_each(|player| _ = bench.drain(*player));
     }
     let most_bytes = bench.most_bytes;
@@ -183,7 +183,7 @@ fn a_stream_whose_encoder_has_gone_gives_memory_back_too() {
     for _ in 0..70 {
         bench.append(&mut gone, KEY, 100_000).expect("there is room");
     }
-    bench.hub.new_data(0, u64::MAX, &mut Vec::new());
+    take_in(&mut bench.hub);
     bench.drain(player);
     drop(gone);
     let mut other = bench.publish(1).expect("there is room");
@@ -192,7 +192,7 @@ fn a_stream_whose_encoder_has_gone_gives_memory_back_too() {
     }
     assert!(bench.registry.memory().excess() > 0, "the first one has not been relieved yet");
     bench.registry.relieve(bench.now_ms);
-    bench.hub.new_data(0, u64::MAX, &mut Vec::new());
+    take_in(&mut bench.hub);
     assert_eq!(bench.registry.memory().excess(), 0);
     assert!(bench.registry.memory().relief().given_up_bytes > 0);
 }
@@ -221,4 +221,11 @@ fn headers_count_until_each_player_has_read_them_and_each_version_counts_separat
     assert!(headers < 4 * HEADER, "{headers} bytes");
     drop(publication);
     assert_eq!(bench.registry.memory().bytes(), 0);
+}
+
+/// Takes in new data of all streams.
+fn take_in(hub: &mut Hub) {
+    hub.new_data(0, u64::MAX);
+    hub.due_at_once(usize::MAX, &mut Vec::new());
+    hub.begin_pass(&mut Vec::new());
 }

@@ -77,7 +77,9 @@ impl Bench {
     }
 
     fn drain(&mut self, player: PlayerKey) -> Vec<u8> {
-        self.hub.new_data(0, u64::MAX, &mut Vec::new());
+        self.hub.new_data(0, u64::MAX);
+        self.hub.due_at_once(usize::MAX, &mut Vec::new());
+        self.hub.begin_pass(&mut Vec::new());
         let mut out = Vec::new();
         while let Some(batch) = self.hub.next_batch(player, false, self.now_ms) {
             out.extend_from_slice(batch.bytes());

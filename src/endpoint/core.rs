@@ -209,11 +209,6 @@ impl<I: Io> Endpoint<I> {
         self.notices.due_us().into_iter().chain(self.pump.due_us()).min()
     }
 
-    /// Whether a pass is due at a known time: other cores need not wake this one for new data.
-    pub fn has_pass_due(&self) -> bool {
-        self.pump.due_us().is_some()
-    }
-
     /// Whether the process is about to end: no more connections are to be accepted.
     pub fn is_draining(&self) -> bool {
         self.is_draining

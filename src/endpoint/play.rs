@@ -63,14 +63,19 @@ impl<I: Io> Endpoint<I> {
         });
     }
 
-    /// Sends players of streams that have new data what they lack: goes on with the pass that is under way, or begins one
-    /// if it is time. Also notifies other cores of frames that have waited long enough. True if there was something to
+    /// Sends players of streams that have new data what they lack: at once where a stream has few of them; with the others
+    /// goes on with the pass that is under way, or begins one if it is time. Also notifies other cores of frames that have waited long enough. True if there was something to
     /// send.
     pub fn pass(&mut self) -> bool {
         let now_us = self.io.now_us();
         self.notify_due(now_us);
         let signal = &self.shared.signals()[self.core];
         if signal.has_new_data() {
+            for (first, bits) in signal.take_new_data() {
+                self.hub.new_data(first, bits);
+            }
+        }
+        if self.hub.awaits_pass() {
             self.pump.new_data(now_us);
         }
         if self.due.is_empty() {
@@ -82,13 +87,12 @@ impl<I: Io> Endpoint<I> {
             }
         }
         if self.pump.due_us().is_some_and(|due_us| due_us <= now_us) {
-            for (first, bits) in signal.take_new_data() {
-                self.hub.new_data(first, bits, &mut self.due);
-            }
+            self.hub.begin_pass(&mut self.due);
             self.pump.begin(self.due.len(), now_us);
         }
-        let rest = self.due.len().saturating_sub(PLAYERS_PER_ROUND);
-        let mut round = self.due.split_off(rest);
+        let mut round = Vec::new();
+        self.hub.due_at_once(PLAYERS_PER_ROUND, &mut round);
+        round.extend(self.due.drain(self.due.len().saturating_sub(PLAYERS_PER_ROUND)..));
         let was_busy = !round.is_empty();
         for key in round.drain(..) {
             // A pass lasts several rounds, in which connections end.

@@ -20,6 +20,8 @@ pub(super) struct Follower {
     /// contain it yet.
     pub bytes_out: u64,
     pub skips: u64,
+    /// There is new data, and its players wait for their turn.
+    pub is_due: bool,
     /// Players wait until it is known which kinds of media there are.
     pub awaits_kinds: bool,
     /// Players of earlier epochs have been ended.
@@ -34,6 +36,7 @@ impl Follower {
             players: Vec::new(),
             bytes_out: 0,
             skips: 0,
+            is_due: false,
             awaits_kinds: false,
             kept_from: 0,
         }

@@ -1,7 +1,12 @@
 //! All players of one core, by the streams that they watch: joining, leaving, what to send next, skipping, and the end
 //! of their waits.
 
-use std::{collections::HashMap, rc::Rc, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, VecDeque},
+    rc::Rc,
+    sync::Arc,
+    time::Duration,
+};
 
 use slab::Slab;
 
@@ -47,8 +52,15 @@ pub struct Hub {
     followers: Slab<Follower>,
     by_name: [HashMap<Box<str>, usize>; Form::COUNT],
     players: Slab<Player>,
+    /// Followers with new data whose players are due at once, and those whose players wait for a pass.
+    at_once: VecDeque<usize>,
+    with_pass: VecDeque<usize>,
     skips: u64,
 }
+
+/// A stream with so many players on this core or fewer does not wait for a pass over the players of others, which lasts
+/// up to a tenth of a second: it costs them 0.1 ms.
+const FEW_PLAYERS: usize = 32;
 
 impl Hub {
     /// The hub of core number `core`.
@@ -60,6 +72,8 @@ impl Hub {
             followers: Slab::new(),
             by_name: Default::default(),
             players: Slab::new(),
+            at_once: VecDeque::new(),
+            with_pass: VecDeque::new(),
             skips: 0,
         }
     }
@@ -117,22 +131,56 @@ impl Hub {
         }
     }
 
-    /// There is new data in the streams of these slots: appends the owners of their players to `due`. `first` and
-    /// `bits` come from [`Signal::take_new_data`](crate::stream::Signal::take_new_data).
-    pub fn new_data(&mut self, first: usize, bits: u64, due: &mut Vec<usize>) {
+    /// There is new data in the streams of these slots: `first` and `bits` come from
+    /// [`Signal::take_new_data`](crate::stream::Signal::take_new_data). Their players are due at once where a stream has few
+    /// ([`Hub::due_at_once`]), and with the next pass otherwise ([`Hub::begin_pass`]).
+    pub fn new_data(&mut self, first: usize, bits: u64) {
         for bit in (0..64).filter(|bit| bits >> bit & 1 == 1) {
             // With more streams than slots, all streams of a slot are looked at.
-            for follower in (first + bit..self.followers.capacity()).step_by(SLOTS) {
-                let Some(follower) = self.followers.get_mut(follower) else {
+            for key in (first + bit..self.followers.capacity()).step_by(SLOTS) {
+                let Some(follower) = self.followers.get_mut(key) else {
                     continue;
                 };
-                follower.sync();
-                for &key in &follower.players {
-                    let player = &mut self.players[key];
-                    player.is_served = false;
-                    due.push(player.owner);
+                if !std::mem::replace(&mut follower.is_due, true) {
+                    let is_small = follower.players.len() <= FEW_PLAYERS;
+                    if is_small { &mut self.at_once } else { &mut self.with_pass }.push_back(key);
                 }
             }
+        }
+    }
+
+    /// Appends the owners of players that are due at once to `due`: about so many, the others next time.
+    pub fn due_at_once(&mut self, count: usize, due: &mut Vec<usize>) {
+        let enough = due.len().saturating_add(count);
+        while due.len() < enough
+            && let Some(key) = self.at_once.pop_front()
+        {
+            self.grow(key, due);
+        }
+    }
+
+    /// Whether players wait for a pass.
+    pub fn awaits_pass(&self) -> bool {
+        !self.with_pass.is_empty()
+    }
+
+    /// A pass begins: appends the owners of all players that wait for it to `due`.
+    pub fn begin_pass(&mut self, due: &mut Vec<usize>) {
+        while let Some(key) = self.with_pass.pop_front() {
+            self.grow(key, due);
+        }
+    }
+
+    /// The stream of this follower has grown: its players are due. It may have lost them since, and another one may have
+    /// its place.
+    fn grow(&mut self, key: usize, due: &mut Vec<usize>) {
+        let Some(follower) = self.followers.get_mut(key) else { return };
+        follower.is_due = false;
+        follower.sync();
+        for &key in &follower.players {
+            let player = &mut self.players[key];
+            player.is_served = false;
+            due.push(player.owner);
         }
     }
 

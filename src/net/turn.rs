@@ -225,8 +225,7 @@ impl Core {
         if let Some(due_us) = self.endpoint.due_us().into_iter().chain(due_us).chain(rested_us).min() {
             self.set_alarm(due_us);
         }
-        // Where a pass is due at a known time, no other core need wake this one: it counts as awake until the alarm.
-        if !self.endpoint.has_pass_due() && !self.signal().may_sleep() {
+        if !self.signal().may_sleep() {
             self.ring().nudge();
         }
         self.over()

@@ -247,6 +247,8 @@ fn the_latency_budget_counts_for_the_next_frame_of_a_busy_core() {
         let mut world = World::new(Config::default());
         let mut publisher = live(&mut world);
         let mut player = world.player(0, "a");
+        // Few players do not wait for a pass.
+        let _many: Vec<Peer> = (0..32).map(|_| world.player(0, "a")).collect();
         let troubled = trouble(&mut world);
         replace(&world, |config| config.play.latency_budget = Duration::from_millis(budget_ms));
         pass_talking(&mut world, &mut publisher, 100);

@@ -72,9 +72,18 @@ impl Bench {
         })
     }
 
+    /// Owners of players that are due, at once or with a pass that begins now.
+    fn due(&mut self) -> Vec<usize> {
+        let mut due = Vec::new();
+        self.hub.due_at_once(usize::MAX, &mut due);
+        self.hub.begin_pass(&mut due);
+        due
+    }
+
     /// Takes in new data, as after the core's signal.
     fn take_new_data(&mut self) {
-        self.hub.new_data(0, 1, &mut Vec::new());
+        self.hub.new_data(0, 1);
+        self.due();
     }
 
     fn ended(&mut self) -> Vec<(usize, Ended)> {

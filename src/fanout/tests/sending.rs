@@ -229,9 +229,34 @@ fn more_streams_than_slots_are_all_looked_at() {
     for (owner, name) in names.iter().enumerate() {
         bench.hub.join(owner, name, Form::Rtmp, Start::KeyFrame, 1_000);
     }
+    bench.hub.new_data(0, 1);
+    assert_eq!(bench.due(), [0, crate::stream::SLOTS]);
+}
+
+#[test]
+fn players_of_a_stream_with_few_are_due_at_once_and_those_of_another_with_a_pass() {
+    let registry = registry(1);
+    let mut bench = Bench::with(registry.clone());
+    for (players, name) in [(32, "few"), (33, "many")] {
+        for owner in 0..players {
+            bench.hub.join(100 * players + owner, name, Form::Rtmp, Start::KeyFrame, 1_000);
+        }
+    }
+    let slots = |bench: &mut Bench| bench.hub.new_data(0, 0b11);
+    slots(&mut bench);
+    // Both again, before either had its turn.
+    slots(&mut bench);
     let mut due = Vec::new();
-    bench.hub.new_data(0, 1, &mut due);
-    assert_eq!(due, [0, crate::stream::SLOTS]);
+    bench.hub.due_at_once(1, &mut due);
+    assert_eq!(due, (3_200..3_232).collect::<Vec<_>>(), "whole streams");
+    bench.hub.due_at_once(1, &mut due);
+    assert_eq!(due.len(), 32);
+    assert!(bench.hub.awaits_pass());
+    bench.hub.begin_pass(&mut due);
+    assert_eq!(due.split_off(32), (3_300..3_333).collect::<Vec<_>>());
+    assert!(!bench.hub.awaits_pass());
+    slots(&mut bench);
+    assert_eq!(bench.due().len(), 65, "once each");
 }
 
 #[test]
