@@ -116,7 +116,7 @@ pub struct Play {
     /// How often a player that sends nothing is pinged, and every publisher.
     #[serde(with = "units::DurationText")]
     pub ping_interval: Duration,
-    /// How long audio waits for a video frame to be sent with it, in a stream that has video.
+    /// Audio waits for a video frame that is expected within this time, to be sent with it.
     #[serde(with = "units::DurationText")]
     pub merge_window: Duration,
     /// How long a frame waits at most on a core that is still sending earlier frames.
