@@ -209,6 +209,11 @@ impl<I: Io> Endpoint<I> {
         self.notices.due_us().into_iter().chain(self.pump.due_us()).min()
     }
 
+    /// Whether a pass over players is under way.
+    pub fn is_in_pass(&self) -> bool {
+        !self.due.is_empty()
+    }
+
     /// Whether the process is about to end: no more connections are to be accepted.
     pub fn is_draining(&self) -> bool {
         self.is_draining

@@ -3,6 +3,7 @@
 //! ARCHITECTURE.md has what other ways cost. Knows no protocol.
 
 use std::{
+    collections::VecDeque,
     io,
     os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd},
 };
@@ -23,6 +24,8 @@ const MAX_REST_US: u64 = 1_000;
 const MIN_REST_US: u64 = 50;
 /// What is reported of a socket whose end has come, in order or not.
 const ENDED: i32 = libc::EPOLLRDHUP | libc::EPOLLHUP | libc::EPOLLERR;
+/// While media waits to be read, one read in so many is of another socket: of a handshake, or of a player's request.
+const READS_PER_NEWCOMER: usize = 8;
 /// Sockets that are reported by one call at most; others come with the next one.
 const MAX_EVENTS: usize = 512;
 
@@ -34,8 +37,12 @@ pub struct Arrivals {
     sockets: Vec<Option<Socket>>,
     /// How many of them are relaxed.
     n_relaxed: usize,
-    /// What is to be read in this round, and what in the next one.
-    round: Vec<RawFd>,
+    /// What is to be read in this round: media, whose players wait, and newcomers.
+    media: VecDeque<RawFd>,
+    commands: VecDeque<RawFd>,
+    /// How many reads of media have come before others that wait.
+    media_reads: usize,
+    /// What is to be read in the next round.
     next: Vec<RawFd>,
     /// When this round began, when the next one may begin, and when it takes relaxed sockets in, microseconds.
     begun_us: u64,
@@ -72,7 +79,9 @@ impl Arrivals {
             relaxed: Set::new()?,
             sockets: Vec::new(),
             n_relaxed: 0,
-            round: Vec::new(),
+            media: VecDeque::new(),
+            commands: VecDeque::new(),
+            media_reads: 0,
             next: Vec::new(),
             begun_us: 0,
             rested_us: 0,
@@ -115,29 +124,51 @@ impl Arrivals {
         self.n_relaxed -= usize::from(socket.is_some_and(|socket| is_relaxed(socket.expected)));
     }
 
-    /// Whether there is something to read now. Begins a round if it is time for one.
+    /// Whether there is something to read now. Begins a round if it is time for one; what has come since joins a round
+    /// that goes on.
     pub fn begin(&mut self, now_us: u64) -> bool {
-        if !self.round.is_empty() {
-            return true;
+        if !self.is_under_way() {
+            if now_us < self.rested_us {
+                return false;
+            }
+            self.begun_us = now_us;
         }
-        if now_us < self.rested_us {
-            return false;
+        for fd in std::mem::take(&mut self.next) {
+            self.join_round(fd);
         }
-        self.begun_us = now_us;
-        std::mem::swap(&mut self.round, &mut self.next);
         self.look(false);
         if self.n_relaxed > 0 && now_us >= self.relaxed_us {
             self.relaxed_us = now_us + RELAXED_US;
             while self.look(true) == MAX_EVENTS {}
         }
-        self.round.reverse();
-        !self.round.is_empty()
+        self.is_under_way()
+    }
+
+    fn is_under_way(&self) -> bool {
+        !self.media.is_empty() || !self.commands.is_empty()
+    }
+
+    fn join_round(&mut self, fd: RawFd) {
+        match self.sockets[fd as usize] {
+            Some(Socket { expected: Input::Commands, .. }) => self.commands.push_back(fd),
+            Some(_) => self.media.push_back(fd),
+            None => {}
+        }
+    }
+
+    /// The next socket of the round: media first, but newcomers have their share.
+    fn pop(&mut self) -> Option<RawFd> {
+        self.media_reads += 1;
+        if self.media_reads.is_multiple_of(READS_PER_NEWCOMER) {
+            return self.commands.pop_front().or_else(|| self.media.pop_front());
+        }
+        self.media.pop_front().or_else(|| self.commands.pop_front())
     }
 
     /// Reads the next socket of the round. Returns the connection's key, and what came: nothing is the peer's end. None
     /// where the round is over.
     pub fn read(&mut self, buffers: &mut ReceiveBuffers) -> Option<(usize, io::Result<Bytes>)> {
-        while let Some(fd) = self.round.pop() {
+        while let Some(fd) = self.pop() {
             let Some(socket) = &mut self.sockets[fd as usize] else { continue };
             if !socket.is_wanted || !socket.is_ready {
                 continue;
@@ -170,7 +201,7 @@ impl Arrivals {
 
     /// When the next round is due, as far as that is known, microseconds.
     pub fn due_us(&self) -> Option<u64> {
-        let goes_on = !self.round.is_empty() || !self.next.is_empty();
+        let goes_on = self.is_under_way() || !self.next.is_empty();
         let relaxed_us = (self.n_relaxed > 0).then_some(self.relaxed_us.max(self.rested_us));
         goes_on.then_some(self.rested_us).into_iter().chain(relaxed_us).min()
     }
@@ -189,15 +220,19 @@ impl Arrivals {
     fn look(&mut self, is_relaxed: bool) -> usize {
         let set = if is_relaxed { &mut self.relaxed } else { &mut self.prompt };
         set.ask();
-        for event in &set.events {
+        let events = std::mem::take(&mut set.events);
+        for event in &events {
             let fd = event.u64 as RawFd;
             let Some(socket) = &mut self.sockets[fd as usize] else { continue };
             socket.has_ended |= event.events & ENDED as u32 != 0;
             if !std::mem::replace(&mut socket.is_ready, true) && socket.is_wanted {
-                self.round.push(fd);
+                self.join_round(fd);
             }
         }
-        set.events.len()
+        let n = events.len();
+        let set = if is_relaxed { &mut self.relaxed } else { &mut self.prompt };
+        set.events = events;
+        n
     }
 
     fn set_of(&self, fd: RawFd) -> &Set {
@@ -385,6 +420,43 @@ mod tests {
             assert!(!begin_at(&mut arrivals, rested_us - 1), "{took_us}");
             assert!(begin_at(&mut arrivals, rested_us), "{took_us}");
         }
+    }
+
+    #[test]
+    fn media_is_read_before_the_commands_of_newcomers_which_have_their_share() {
+        let mut arrivals = Arrivals::new().expect("epoll is to be had");
+        let pairs: Vec<_> = (0..40).map(|_| connected()).collect();
+        for (key, (ours, mut peer)) in pairs.iter().map(|(ours, peer)| (ours, peer)).enumerate() {
+            peer.write_all(&[1]).expect("it is connected");
+            let expected = if key < 20 { Input::Commands } else { Input::Media };
+            arrivals.want(ours.as_raw_fd(), key, expected).expect("it is watched");
+        }
+        let reads: Vec<usize> = round(&mut arrivals, 0).into_iter().map(|(key, _)| key).collect();
+        assert_eq!(reads.len(), 40);
+        let first_commands = reads[..22].iter().filter(|&&key| key < 20).count();
+        assert_eq!(first_commands, 2, "{reads:?}");
+        let commands: Vec<usize> = reads.into_iter().filter(|&key| key < 20).collect();
+        assert_eq!(commands, (0..20).collect::<Vec<_>>(), "in their order");
+    }
+
+    #[test]
+    fn what_comes_while_a_round_goes_on_joins_it() {
+        let mut arrivals = Arrivals::new().expect("epoll is to be had");
+        let pairs: Vec<_> = (0..3).map(|_| connected()).collect();
+        let come = |arrivals: &mut Arrivals, key: usize, expected| {
+            let (ours, peer) = &pairs[key];
+            { peer }.write_all(&[1]).expect("it is connected");
+            arrivals.want(ours.as_raw_fd(), key, expected).expect("it is watched");
+        };
+        come(&mut arrivals, 0, Input::Commands);
+        come(&mut arrivals, 1, Input::Commands);
+        assert!(arrivals.begin(0));
+        let mut buffers = ReceiveBuffers::default();
+        assert_eq!(arrivals.read(&mut buffers).map(|(key, _)| key), Some(0));
+        come(&mut arrivals, 2, Input::Media);
+        assert!(arrivals.begin(1));
+        let rest = [arrivals.read(&mut buffers), arrivals.read(&mut buffers)];
+        assert_eq!(rest.map(|read| read.map(|(key, _)| key)), [Some(2), Some(1)]);
     }
 
     #[test]

@@ -39,6 +39,8 @@ const REFUSED_FOR_MS: u64 = 10_000;
 /// The time is looked at after so many completions, or reads: at a slice each, they take a quarter of a turn.
 const COMPLETIONS_PER_LOOK: usize = 4;
 const READS_PER_LOOK: usize = 4;
+/// How long sockets are read between two rounds of a pass over players, which last some 5 ms: those who watch come first.
+const READS_US: u64 = 1_000;
 
 /// One core: its endpoint, and the loop around it. Its methods are called on its own thread alone.
 pub(super) struct Core {
@@ -169,7 +171,8 @@ impl Core {
                     break;
                 }
             }
-            was_busy |= self.read_arrivals(end_us);
+            let reads_end_us = if self.endpoint.is_in_pass() { self.now_us() + READS_US } else { end_us };
+            was_busy |= self.read_arrivals(reads_end_us.min(end_us));
             was_busy |= self.endpoint.pass();
             was_busy |= self.work_off_backlog(end_us);
             self.keep_within_memory();
