@@ -48,7 +48,7 @@ const IO: [&str; 8] =
 const MAX_LINES: usize = 600;
 
 /// Lines of `net` without its tests: business that creeps in makes it longer.
-const MAX_LINES_OF_NET: usize = 2_300;
+const MAX_LINES_OF_NET: usize = 2_400;
 
 struct Source {
     path: String,

@@ -339,17 +339,17 @@ fn a_player_that_is_moved_ahead_gets_changed_headers_and_no_second_file_header()
 fn a_log_without_readers_is_ended_and_begins_anew_after_its_end() {
     let mut bench = Bench::new();
     let mut publication = with_a_group(&mut bench);
-    let without_bytes = bench.registry.memory().bytes();
+    let without_bytes = bench.registry.memory().of(MemoryKind::Segments);
     let keeper = bench.join(Form::HttpFlv, Start::KeyFrame);
     bench.append(&mut publication, inter_frame(80, "i3"));
-    assert!(bench.registry.memory().bytes() > without_bytes);
+    assert!(bench.registry.memory().of(MemoryKind::Segments) > without_bytes);
     bench.drain(keeper);
     bench.hub.leave(keeper);
     bench.append(&mut publication, inter_frame(120, "i4"));
-    assert!(bench.registry.memory().bytes() > without_bytes, "a reader may come back");
+    assert!(bench.registry.memory().of(MemoryKind::Segments) > without_bytes, "a reader may come back");
     bench.now_ms += LINGER_MS;
     bench.append(&mut publication, inter_frame(160, "i5"));
-    assert_eq!(bench.registry.memory().bytes(), without_bytes);
+    assert_eq!(bench.registry.memory().of(MemoryKind::Segments), without_bytes);
     let stream = bench.registry.get(NAME).expect("it is published");
     let oldest = stream.log(Form::HttpFlv).oldest();
     assert_eq!(oldest, 1);

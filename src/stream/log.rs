@@ -306,7 +306,7 @@ mod tests {
     fn a_log_that_goes_on_uses_the_memory_of_its_old_segments_and_what_rests_counts() {
         let memory = Memory::default();
         let mut log = LogWriter::new(Retention { buffer_bytes: 64 << 20, keep_ms: 0 }, memory.clone());
-        let held = || memory.of(crate::stream::MemoryKind::Segments);
+        let held = || memory.bytes();
         let reader = log.append(MIN_SEGMENT_BYTES / 2, entry(0), |_| ()).segment;
         let one = held();
         let used = fill(&mut log, 1);

@@ -28,14 +28,23 @@ pub enum MemoryKind {
     Connections = 4,
     /// Responses over HTTP that wait for their reader.
     Http = 5,
+    /// Memory of segments that rests until the next ones need it: see `pool`.
+    Spare = 6,
 }
 
 impl MemoryKind {
     /// How many there are.
-    pub const COUNT: usize = 6;
+    pub const COUNT: usize = 7;
     /// All of them, in the order of their index.
-    pub const ALL: [Self; Self::COUNT] =
-        [Self::Segments, Self::Headers, Self::Input, Self::Output, Self::Connections, Self::Http];
+    pub const ALL: [Self; Self::COUNT] = [
+        Self::Segments,
+        Self::Headers,
+        Self::Input,
+        Self::Output,
+        Self::Connections,
+        Self::Http,
+        Self::Spare,
+    ];
 
     /// As labels and the API call it.
     pub const fn name(self) -> &'static str {
@@ -46,6 +55,7 @@ impl MemoryKind {
             Self::Output => "output",
             Self::Connections => "connections",
             Self::Http => "http",
+            Self::Spare => "spare",
         }
     }
 }
@@ -237,7 +247,7 @@ impl Memory {
         if self.excess() > 0 {
             self.clear_pool();
         } else {
-            self.add(MemoryKind::Segments, -(self.0.pool.trim(now_ms) as isize));
+            self.add(MemoryKind::Spare, -(self.0.pool.trim(now_ms) as isize));
         }
         if self.excess() == 0 {
             self.0.exceeded_ms.store(WITHIN, Relaxed);
@@ -273,7 +283,7 @@ impl Memory {
     /// Memory of a segment of this many bytes that nobody reads any more, if there is some.
     pub(super) fn take_rested(&self, bytes: usize) -> Option<Storage> {
         let storage = self.0.pool.take(bytes)?;
-        self.add(MemoryKind::Segments, -(storage.total_bytes() as isize));
+        self.add(MemoryKind::Spare, -(storage.total_bytes() as isize));
         Some(storage)
     }
 
@@ -282,12 +292,12 @@ impl Memory {
         let bytes = storage.total_bytes() as isize;
         let has_logs = self.0.logs.load(Relaxed) > 0;
         if has_logs && self.room() > 0 && self.0.pool.give(storage) {
-            self.add(MemoryKind::Segments, bytes);
+            self.add(MemoryKind::Spare, bytes);
         }
     }
 
     fn clear_pool(&self) {
-        self.add(MemoryKind::Segments, -(self.0.pool.clear() as isize));
+        self.add(MemoryKind::Spare, -(self.0.pool.clear() as isize));
     }
 
     pub(super) fn enter_log(&self) -> LogShare {
@@ -301,7 +311,7 @@ impl Memory {
 
     /// Bytes of all that logs do not keep. Segments that only slow players hold do not count as the logs'.
     fn beside_logs(&self) -> usize {
-        self.bytes().saturating_sub(self.0.log_bytes.load(Relaxed))
+        self.bytes().saturating_sub(self.0.log_bytes.load(Relaxed) + self.of(MemoryKind::Spare))
     }
 
     fn exceeded_for_ms(&self, now_ms: u64) -> u64 {
