@@ -205,7 +205,7 @@ impl Default for Play {
             send_timeout: Duration::from_secs(10),
             stream_buffer: 32 * MIB as usize,
             ping_interval: Duration::from_secs(30),
-            merge_window: Duration::from_millis(12),
+            merge_window: Duration::from_millis(14),
             latency_budget: Duration::from_millis(150),
             zero_copy_threshold: 0,
         }
