@@ -10,8 +10,8 @@ use super::{
 };
 use crate::{fanout::Ended, stream::Start};
 
-/// Players that a round of a pass sends to before completions are looked at: some 5 ms of the kernel's work.
-const PLAYERS_PER_ROUND: usize = 512;
+/// Players that a round of a pass sends to before completions are looked at: some 2 ms of the kernel's work.
+const PLAYERS_PER_ROUND: usize = 256;
 
 impl<I: Io> Endpoint<I> {
     /// Gives the connection a place in a stream. What it played before must have ended.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 /// The share of a core's time that passes may take before frames are left to pile up: then more bytes per send cost
 /// less than more sends, and accepting, handshakes and publishers keep their share.
-const BUSY_SHARE: (u64, u64) = (5, 6);
+const BUSY_SHARE: (u64, u64) = (2, 3);
 /// How much rest may be outstanding before a pass waits for it, microseconds: a core that is busy only for a moment
 /// need not rest.
 const CREDIT_US: u64 = 10_000;
@@ -92,8 +92,8 @@ mod tests {
         pump.new_data(61_000);
         assert_eq!(
             pump.due_us(),
-            Some(62_000),
-            "60 ms of work, 12 ms of rest, of which 10 may be outstanding"
+            Some(80_000),
+            "60 ms of work, 30 ms of rest, of which 10 may be outstanding"
         );
     }
 
@@ -107,7 +107,7 @@ mod tests {
             pump.new_data(begun_us + 60_000);
             begun_us = pump.due_us().expect("there is new data");
         }
-        assert_eq!(begun_us, 10 * 72_000 - 10_000, "five sixths of the time");
+        assert_eq!(begun_us, 10 * 90_000 - 10_000, "two thirds of the time");
     }
 
     #[test]
@@ -137,7 +137,7 @@ mod tests {
         pump.new_data(10_000);
         assert_eq!(pump.due_us(), None);
         pump.end(60_000);
-        assert_eq!(pump.due_us(), Some(62_000));
+        assert_eq!(pump.due_us(), Some(80_000));
     }
 
     #[test]
