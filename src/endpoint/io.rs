@@ -58,7 +58,7 @@ pub enum Input {
     Commands,
     /// Frames of a stream that has readers.
     Media,
-    /// Frames that no reader waits for: some hundredths of a second later will do.
+    /// Frames of a stream without readers: may be received some hundredths of a second later.
     UnreadMedia,
 }
 

@@ -13,7 +13,7 @@ use bytes::{Bytes, BytesMut};
 use super::buffers::ReceiveBuffers;
 use crate::endpoint::Input;
 
-/// How often sockets are read that nobody waits for, microseconds: seldom for the core, often for every timeout.
+/// How often publishers without readers are read, microseconds: seldom for the core, often for every timeout.
 const RELAXED_US: u64 = 50_000;
 /// How much one of them may bring in that time, bytes: 2.6 Mbit/s. Where one brings more, they are read that much more
 /// often, so that no window of TCP fills up.
@@ -50,7 +50,7 @@ pub struct Arrivals {
     relaxed_us: u64,
 }
 
-/// Sockets whose becoming readable the kernel notes: once for each time, until it is asked.
+/// Sockets that the kernel reports once each time they become readable.
 struct Set {
     epoll: OwnedFd,
     events: Vec<libc::epoll_event>,
@@ -211,7 +211,7 @@ impl Arrivals {
         self.rested_us
     }
 
-    /// Readable while a socket has something that somebody waits for.
+    /// Readable while a socket has something, except publishers without readers.
     pub fn as_raw_fd(&self) -> RawFd {
         self.prompt.epoll.as_raw_fd()
     }

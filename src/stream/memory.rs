@@ -280,7 +280,7 @@ impl Memory {
         })
     }
 
-    /// Memory of a segment of this many bytes that nobody reads any more, if there is some.
+    /// Unused memory for a segment of this many bytes, if there is some.
     pub(super) fn take_rested(&self, bytes: usize) -> Option<Storage> {
         let storage = self.0.pool.take(bytes)?;
         self.add(MemoryKind::Spare, -(storage.total_bytes() as isize));

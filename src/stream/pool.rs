@@ -1,4 +1,4 @@
-//! Memory of segments that nobody reads any more, kept for the next ones: fresh pages cost a stream more than its
+//! Memory of segments that have no readers any more, kept for the next ones: fresh pages cost a stream more than its
 //! frames do. What is not needed again within seconds goes back to the system.
 
 #![forbid(unsafe_code)]
@@ -15,7 +15,7 @@ const MAX_BYTES: usize = 1 << 20;
 const CLASSES: usize = (MAX_BYTES / MIN_BYTES).ilog2() as usize + 1;
 /// Bytes of one size that are kept at most. A log lets go of a segment when it begins the next one, so few suffice.
 const MAX_CLASS_BYTES: usize = 16 << 20;
-/// How often it is looked at what was not needed, milliseconds.
+/// How often what was not needed is freed, milliseconds.
 const TRIM_EVERY_MS: u64 = 2_000;
 
 /// Where a segment's bytes and index entries are.
@@ -38,7 +38,7 @@ impl Storage {
         self.bytes.len() + self.index.len() * size_of::<Entry>()
     }
 
-    /// The same memory, to be filled from the front again: nobody reads it any more.
+    /// The same memory, to be filled from the front again: it has no readers any more.
     pub(super) fn renewed(self) -> Self {
         Self { bytes: self.bytes.renewed(), index: self.index.renewed() }
     }
@@ -86,7 +86,7 @@ impl Pool {
         class_of(storage.bytes.len()).is_some_and(|class| self.classes[class].resting.push(storage).is_ok())
     }
 
-    /// Lets go of what was not needed for some seconds, and returns how many bytes that was. To be called often, by any
+    /// Frees what was not needed for some seconds, and returns how many bytes that was. To be called often, by any
     /// thread.
     pub(super) fn trim(&self, now_ms: u64) -> usize {
         let due_ms = self.trim_ms.load(Relaxed);
@@ -102,7 +102,7 @@ impl Pool {
         self.classes.iter().map(trim).sum()
     }
 
-    /// Lets go of all, and returns how many bytes that was: memory is short.
+    /// Frees all, and returns how many bytes that was: memory is short.
     pub(super) fn clear(&self) -> usize {
         self.classes.iter().map(|class| class.let_go(usize::MAX)).sum()
     }

@@ -377,7 +377,8 @@ impl Publication {
         }
     }
 
-    /// Whether the stream has readers, or somebody else who waits for it; a new one may be missed for a moment.
+    /// Whether the stream may have readers. A publisher that waits for the name counts too; a new reader may be missed for a
+    /// moment.
     pub fn has_readers(&self) -> bool {
         self.usage.stream.users.may_have_readers()
     }
