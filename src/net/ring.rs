@@ -1,5 +1,5 @@
-//! The fan-out ring: one io_uring per core for what its connections send and receive. Owns every buffer that the
-//! kernel may touch until the kernel is done with it, so no other file of the network needs unsafe code.
+//! The fan-out ring: one io_uring per core for its sends, timers and wake-ups. Owns every buffer that the kernel may
+//! touch until the kernel is done with it.
 
 use std::{
     collections::VecDeque,
@@ -26,7 +26,7 @@ pub struct Ring {
     ring: IoUring,
     operations: Slab<Operation>,
     /// Operations that found the queue full while the kernel took nothing: they follow it, in order. Bounded by the
-    /// operations under way, which are three per connection and a few.
+    /// operations under way, which are two per connection and a few.
     waiting: VecDeque<squeue::Entry>,
     /// A send of at least this many bytes lends them to the network card.
     zero_copy_threshold: usize,
