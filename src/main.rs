@@ -212,7 +212,9 @@ fn serve(config: Config) -> Result<(), Failure> {
         }
         Ok(())
     };
-    let outcome = fanfare::net::run(config, beside, |rtmp| announce(rtmp, http.get(), format));
+    let outcome = fanfare::net::run(config, Box::new(fanfare::access::Open), beside, |rtmp| {
+        announce(rtmp, http.get(), format)
+    });
     if let Some(started) = http.into_inner() {
         started.end_events();
     }

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::{Config, MAX_CORES, MIB, fault::Fault, limits::MAX_MESSAGE_BYTES, units};
+use super::{Config, MAX_CORES, MIB, access, fault::Fault, limits::MAX_MESSAGE_BYTES, units};
 
 /// A number of the configuration. Displays as it is written in a file.
 #[derive(Clone, Debug, PartialEq)]
@@ -57,7 +57,7 @@ impl Config {
     /// Every number, with its key and range: [`Config::check`] enforces it and `fanfare.toml` documents it.
     pub fn numbers(&self) -> Vec<Number> {
         use Unit::{Bytes, Count, Milliseconds};
-        let Config { publish, play, limits, http, log, .. } = self;
+        let Config { publish, play, limits, jwt, hooks, http, log, .. } = self;
         let time = |key, value: Duration, range| Number {
             key,
             value: u64::try_from(value.as_millis()).unwrap_or(u64::MAX),
@@ -101,6 +101,13 @@ impl Config {
             size("limits.command_message", limits.command_message, 1024..=64 << 10),
             count("limits.partial_messages", limits.partial_messages, 4..=1024),
             size("limits.partial_bytes", limits.partial_bytes, 64 << 10..=1 << 30),
+            time("jwt.jwks_refresh", jwt.jwks_refresh, 10 * SECOND_MS..=24 * HOUR_MS),
+            time("hooks.update_interval", hooks.update_interval, SECOND_MS..=HOUR_MS),
+            time("hooks.timeout", hooks.timeout, 100..=9 * SECOND_MS),
+            time("hooks.cache", hooks.cache, 0..=HOUR_MS),
+            count("hooks.max_requests", hooks.max_requests, 1..=1024),
+            count("hooks.queue", hooks.queue, 1..=MILLION),
+            count("hooks.retries", hooks.retries, 0..=100),
             time("http.header_timeout", http.header_timeout, SECOND_MS..=10 * MINUTE_MS),
             count("http.metrics_max_streams", http.metrics_max_streams, 0..=10_000),
             count("log.lines_per_network", log.lines_per_network, 0..=MILLION),
@@ -133,6 +140,10 @@ impl Config {
                 taken.push((address, key));
             }
         }
+        let listen = [&*self.listen.rtmp, &*self.listen.http, &*self.api.listen];
+        self.proxy.check(&listen)?;
+        access::check(&self.access, &self.users)?;
+        self.hooks.check()?;
         self.http.check()?;
         self.api.check()
     }

@@ -3,16 +3,20 @@
 
 #![forbid(unsafe_code)]
 
+mod access;
 mod addresses;
 mod check;
 mod environment;
 mod fault;
+mod hooks;
 mod http;
 mod limits;
 mod log;
+mod proxy;
 mod renamed;
 mod restart;
 mod secret;
+mod secret_value;
 mod streams;
 mod text;
 mod units;
@@ -22,14 +26,18 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub use access::{AccessRule, Jwt, RuleAction, Then, Users};
 pub use addresses::{is_everywhere, parse_addresses};
 pub use check::Number;
 pub use environment::Ignored;
 pub use fault::Fault;
+pub use hooks::{Dialect, Hooks, OnError};
 pub use http::{Api, Http, MAX_TOKEN_BYTES, check_token};
 pub use limits::Limits;
 pub use log::{Filter, Log, LogFormat};
+pub use proxy::Proxy;
 pub use secret::read_token;
+pub use secret_value::Secrets;
 pub use streams::{StreamRule, StreamRules};
 pub use text::Error;
 
@@ -49,6 +57,10 @@ pub struct Config {
     pub shutdown_timeout: Duration,
     /// Rules for streams by name. The first rule that matches a name applies.
     pub streams: StreamRules,
+    /// Who may publish and play. The first rule that applies decides.
+    pub access: Vec<AccessRule>,
+    /// Users that rules name.
+    pub users: Users,
     /// Where encoders and players connect.
     pub listen: Listen,
     /// Options for publishers.
@@ -57,6 +69,12 @@ pub struct Config {
     pub play: Play,
     /// Limits on what peers may use.
     pub limits: Limits,
+    /// Tokens that rules take.
+    pub jwt: Jwt,
+    /// The operator's web service.
+    pub hooks: Hooks,
+    /// Proxies in front of the relay.
+    pub proxy: Proxy,
     /// Options for HTTP.
     pub http: Http,
     /// Access to the API.
@@ -168,10 +186,15 @@ impl Default for Config {
             pin_cores: false,
             shutdown_timeout: Duration::from_secs(5),
             streams: StreamRules::default(),
+            access: Vec::new(),
+            users: Users::default(),
             listen: Listen::default(),
             publish: Publish::default(),
             play: Play::default(),
             limits: Limits::default(),
+            jwt: Jwt::default(),
+            hooks: Hooks::default(),
+            proxy: Proxy::default(),
             http: Http::default(),
             api: Api::default(),
             log: Log::default(),

@@ -4,8 +4,8 @@
 use std::{net::SocketAddr, time::SystemTime};
 
 use axum::{
-    body::{Body, HttpBody},
-    http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri, Version, header},
+    body::Body,
+    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version, header, request::Parts},
     response::{IntoResponse, Response},
 };
 use base64::{Engine, prelude::BASE64_STANDARD};
@@ -19,7 +19,7 @@ use super::{
     state::{self, Control},
 };
 use crate::{
-    access::{Action, Question, Verdict},
+    access::{Action, Denial, Grant, Question, Verdict},
     endpoint::{ClientName, Protocol},
     http::paths,
     rtmp::name::StreamName,
@@ -47,67 +47,69 @@ pub(super) fn is_stream(uri: &Uri) -> bool {
 }
 
 /// The player that this request becomes, or in the error the complete response.
-pub(super) fn answer<B: HttpBody>(
+pub(super) async fn answer(
     control: &Control,
     peer: SocketAddr,
-    request: &Request<B>,
+    request: &Parts,
+    has_body: bool,
 ) -> Result<Live, Box<Response>> {
     let config = control.relay.config();
     let origins = state::stream_origins(&config);
-    let refuse = |error: HttpError| with_origin(origins, request.headers(), error.into_response());
-    match *request.method() {
+    let refuse = |error: HttpError| with_origin(origins, &request.headers, error.into_response());
+    match request.method {
         Method::GET | Method::HEAD => {}
         Method::OPTIONS => {
-            return Err(with_origin(origins, request.headers(), cors::preflight(request.headers(), METHODS)));
+            return Err(with_origin(origins, &request.headers, cors::preflight(&request.headers, METHODS)));
         }
         _ => {
             let mut response = HttpError::method().into_response();
             response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(METHODS));
-            return Err(with_origin(origins, request.headers(), response));
+            return Err(with_origin(origins, &request.headers, response));
         }
     }
-    let (stream, start) = requested(control, peer, request).map_err(refuse)?;
+    let (stream, start) = requested(control, peer, request, has_body).await.map_err(refuse)?;
     let form = form(request);
     let head = match form {
         Form::WebsocketFlv => websocket_head(origins, request)
-            .map_err(|response| with_origin(origins, request.headers(), *response))?,
-        _ if request.method() == Method::HEAD => {
+            .map_err(|response| with_origin(origins, &request.headers, *response))?,
+        _ if request.method == Method::HEAD => {
             let headers = body_headers();
-            return Err(with_origin(origins, request.headers(), (headers, Body::empty()).into_response()));
+            return Err(with_origin(origins, &request.headers, (headers, Body::empty()).into_response()));
         }
         _ => {
             let mut headers = body_headers();
             if form == Form::HttpFlvChunked {
                 headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
             }
-            origins.allow(request.headers(), &mut headers);
+            origins.allow(&request.headers, &mut headers);
             head("200 OK", &headers)
         }
     };
-    let user_agent = request.headers().get(header::USER_AGENT);
+    let user_agent = request.headers.get(header::USER_AGENT);
     let client = user_agent.and_then(|name| ClientName::of(&String::from_utf8_lossy(name.as_bytes())));
     Ok(Live { stream, client, form, start, head })
 }
 
 /// The stream, and where the player starts.
-fn requested<B: HttpBody>(
+async fn requested(
     control: &Control,
     peer: SocketAddr,
-    request: &Request<B>,
+    request: &Parts,
+    has_body: bool,
 ) -> Result<(String, Start), HttpError> {
-    if !request.body().is_end_stream() {
+    if has_body {
         return Err(HttpError::bad_request("a request for a stream cannot have a body"));
     }
-    let path = percent_encoding::percent_decode_str(request.uri().path()).decode_utf8();
+    let path = percent_encoding::percent_decode_str(request.uri.path()).decode_utf8();
     let path = path.map_err(|_| HttpError::bad_request("the path is not UTF-8"))?;
     let name = StreamName::of_path(&path).map_err(|error| HttpError::bad_request(error.to_string()))?;
-    let requested = Start::requested(rights::parameter(request.uri(), "start").as_deref());
+    let requested = Start::requested(rights::parameter(&request.uri, "start").as_deref());
     let requested = requested.map_err(|error| HttpError::bad_request(error.to_string()))?;
     let start = requested.unwrap_or(control.relay.config().play.start);
     if control.relay.is_draining() {
         return Err(HttpError::new(StatusCode::SERVICE_UNAVAILABLE, "the relay is shutting down"));
     }
-    let name = allowed(control, peer, request, name)?;
+    let name = allowed(control, peer, request, name).await?;
     // A stream that only RTMP players wait for does not exist for HTTP.
     if !control.relay.can_be_watched(&name) {
         return Err(HttpError::not_found(format!("{name} is not published")));
@@ -116,20 +118,19 @@ fn requested<B: HttpBody>(
 }
 
 /// The name under which the peer may play this stream.
-fn allowed<B>(
+async fn allowed(
     control: &Control,
     peer: SocketAddr,
-    request: &Request<B>,
+    request: &Parts,
     name: StreamName,
 ) -> Result<String, HttpError> {
-    let query = request.uri().query().unwrap_or_default().to_owned();
+    let query = request.uri.query().unwrap_or_default().to_owned();
     let protocol = Protocol::of(form(request)).name();
-    let question = Question { action: Action::Play, name: name.to_string(), query, peer, protocol };
-    match control.relay.decide(&question) {
-        Verdict::Allow => Ok(question.name),
-        Verdict::AllowAs(name) => Ok(name),
+    let question = Question { query, ..Question::new(Action::Play, &name.to_string(), peer, protocol) };
+    match control.relay.decide(question).await {
+        Verdict::Allow(Grant { name: renamed, .. }) => Ok(renamed.unwrap_or(name.to_string())),
         Verdict::Redirect(address) => Err(HttpError::redirect(&address)),
-        Verdict::Deny { reason } => Err(HttpError::new(StatusCode::FORBIDDEN, reason)),
+        Verdict::Deny(Denial { reason, .. }) => Err(HttpError::new(StatusCode::FORBIDDEN, reason)),
     }
 }
 
@@ -146,10 +147,10 @@ fn body_headers() -> HeaderMap {
 
 /// With chunks a client can distinguish the end of the body from a broken connection. HTTP/1.0, which nginx uses for
 /// proxied requests by default, has no chunks.
-fn form<B>(request: &Request<B>) -> Form {
-    match request.version() {
+fn form(request: &Parts) -> Form {
+    match request.version {
         _ if is_websocket(request) => Form::WebsocketFlv,
-        Version::HTTP_11 if has_http_library(request.headers()) => Form::HttpFlvChunked,
+        Version::HTTP_11 if has_http_library(&request.headers) => Form::HttpFlvChunked,
         _ => Form::HttpFlv,
     }
 }
@@ -160,16 +161,16 @@ fn has_http_library(headers: &HeaderMap) -> bool {
     [header::USER_AGENT, header::ACCEPT, header::TE].iter().any(|name| headers.contains_key(name))
 }
 
-fn is_websocket<B>(request: &Request<B>) -> bool {
-    has_word(request.headers(), &header::UPGRADE, "websocket")
+fn is_websocket(request: &Parts) -> bool {
+    has_word(&request.headers, &header::UPGRADE, "websocket")
 }
 
 /// RFC 6455 §4.2.
-fn websocket_head<B>(origins: Origins<'_>, request: &Request<B>) -> Result<Bytes, Box<Response>> {
-    let headers = request.headers();
+fn websocket_head(origins: Origins<'_>, request: &Parts) -> Result<Bytes, Box<Response>> {
+    let headers = &request.headers;
     let refuse = |status, reason: &str| Box::new(HttpError::new(status, reason).into_response());
-    let is_valid = request.method() == Method::GET
-        && request.version() == Version::HTTP_11
+    let is_valid = request.method == Method::GET
+        && request.version == Version::HTTP_11
         && has_word(headers, &header::CONNECTION, "upgrade");
     if !is_valid {
         let reason = "a WebSocket handshake is a GET request with HTTP/1.1 and Connection: Upgrade";

@@ -159,7 +159,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::access::{self, Access, Action, Decision, Question, Verdict};
+    use crate::access::{self, Access, Action, Decision, Grant, Question, Verdict};
     use crate::config::Config;
 
     const TOKEN: &str = "token-for-writing";
@@ -224,11 +224,11 @@ mod tests {
             assert_eq!((question.action, question.protocol), (Action::Play, "http_flv"));
             assert_eq!(question.query, "key=secret");
             Decision::Verdict(match question.name.as_str() {
-                "live/denied" => Verdict::Deny { reason: "not with this key".to_owned() },
+                "live/denied" => Verdict::deny("not with this key"),
                 "live/elsewhere" => Verdict::Redirect("http://other.example/live/a.flv".to_owned()),
-                "live/renamed" => Verdict::AllowAs("live/another".to_owned()),
-                "live/asked" => return Decision::Ask,
-                _ => Verdict::Allow,
+                "live/renamed" => Verdict::allow_as("live/another".to_owned()),
+                "live/asked" => return Decision::Ask(Grant::default()),
+                _ => Verdict::allow(),
             })
         }
     }

@@ -203,14 +203,18 @@ impl Service<Request<Incoming>> for Requests {
                 })
             });
         }
-        let answer = match live::answer(&self.control, self.client.peer, &request) {
-            Ok(live) => {
-                *self.live.lock().unwrap_or_else(PoisonError::into_inner) = Some(live);
-                Err(BecomesPlayer)
+        let (control, live, peer) = (self.control.clone(), self.live.clone(), self.client.peer);
+        let (request, body) = request.into_parts();
+        let has_body = !body.is_end_stream();
+        Box::pin(async move {
+            match live::answer(&control, peer, &request, has_body).await {
+                Ok(player) => {
+                    *live.lock().unwrap_or_else(PoisonError::into_inner) = Some(player);
+                    Err(BecomesPlayer)
+                }
+                Err(response) => Ok(*response),
             }
-            Err(response) => Ok(*response),
-        };
-        Box::pin(std::future::ready(answer))
+        })
     }
 }
 

@@ -1,7 +1,7 @@
 //! One connection as its core holds it: the socket, what is spoken on it, what it does, and what waits to be sent.
 
 use bytes::Bytes;
-use std::{io::ErrorKind, net::SocketAddr};
+use std::{io::ErrorKind, net::SocketAddr, sync::Arc};
 
 use super::{
     admission::Ticket,
@@ -16,6 +16,7 @@ use super::{
     transport::{Transport, TransportKind},
 };
 use crate::{
+    access::Party,
     fanout::PlayerKey,
     rtmp::{
         name::StreamName,
@@ -30,6 +31,8 @@ pub(super) struct Connection<S> {
     pub peer: SocketAddr,
     /// As the peer says.
     pub client: Option<ClientName>,
+    /// What it said of itself when it connected.
+    pub party: Arc<Party>,
     /// Its place among those that were admitted.
     pub ticket: Ticket,
     pub socket: S,
@@ -176,6 +179,7 @@ impl<S> Connection<S> {
             id: ticket.id(),
             peer,
             client: None,
+            party: Arc::default(),
             ticket,
             socket,
             transport: Transport::new(transport),

@@ -54,6 +54,7 @@ pub use self::{
     mail::{HttpPlayer, Mail, Mailboxes, Reply},
     protocol::Protocol,
     pulse::Stalled,
+    questions::VERDICT_TIMEOUT_MS,
     reason::{Reason, ReasonKind},
     shared::{EventSink, KnownPublisher, Shared},
     still::key_frame,

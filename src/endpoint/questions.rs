@@ -1,6 +1,8 @@
 //! What a session asks: whether its peer may connect, publish, play. The rules decide at once, or a service is asked
 //! and the verdict comes later, or never: no core waits, and a verdict on a question that is over changes nothing.
 
+use std::sync::Arc;
+
 use super::{
     client_name::ClientName,
     connection::{About, OpenQuestion},
@@ -9,7 +11,7 @@ use super::{
     log_limits::LineKind,
 };
 use crate::{
-    access::{Action, Decision, Question, Verdict},
+    access::{Action, Decision, Denial, Details, Grant, Login, Party, Question, Verdict},
     rtmp::{
         name::{Address, StreamName},
         session::{Answer, ConnectRequest, PlayRequest, PublishRequest, QuestionId},
@@ -18,26 +20,40 @@ use crate::{
 };
 
 /// How long a service may take to decide, milliseconds. Less than encoders and players wait for an answer.
-pub(super) const VERDICT_TIMEOUT_MS: u64 = 10_000;
+pub const VERDICT_TIMEOUT_MS: u64 = 10_000;
 
 impl<I: Io> Endpoint<I> {
     pub(super) fn asks_to_connect(&mut self, key: usize, request: ConnectRequest) {
-        let ConnectRequest { question, app, query, flash_ver, .. } = request;
+        let ConnectRequest { question, app, query, tc_url, flash_ver, swf_url, page_url } = request;
         self.connections[key].client = ClientName::of(&flash_ver);
-        self.ask(key, question, About::Connect, Action::Connect, app, query);
+        let login = login_in(&tc_url);
+        let party =
+            Party { app: app.clone(), tc_url, swf_url, page_url, client: flash_ver, user: None, login };
+        self.connections[key].party = Arc::new(party);
+        self.ask(key, question, About::Connect, (Action::Connect, Details::None), app, query);
     }
 
     pub(super) fn asks_to_publish(&mut self, key: usize, request: PublishRequest) {
-        let PublishRequest { question, message_stream_id, name, query } = request;
+        let PublishRequest { question, message_stream_id, name, query, kind } = request;
         let full_name = name.to_string();
         self.begin_publish(key, message_stream_id, name);
-        self.ask(key, question, About::Publish(message_stream_id), Action::Publish, full_name, query);
+        let details = Details::Publish { kind };
+        self.ask(
+            key,
+            question,
+            About::Publish(message_stream_id),
+            (Action::Publish, details),
+            full_name,
+            query,
+        );
     }
 
     pub(super) fn asks_to_play(&mut self, key: usize, request: PlayRequest) {
         self.leave_stream(key);
         let (question, name, query) = (request.question, request.name.to_string(), request.query.clone());
-        self.ask(key, question, About::Play(request), Action::Play, name, query);
+        let PlayRequest { start, duration, reset, .. } = request;
+        let details = Details::Play { start, duration, reset };
+        self.ask(key, question, About::Play(request), (Action::Play, details), name, query);
     }
 
     fn ask(
@@ -45,7 +61,7 @@ impl<I: Io> Endpoint<I> {
         key: usize,
         question: QuestionId,
         about: About,
-        action: Action,
+        (action, details): (Action, Details),
         name: String,
         query: String,
     ) {
@@ -53,10 +69,13 @@ impl<I: Io> Endpoint<I> {
         let (peer, protocol) = (connection.peer, connection.session.protocol().name());
         let open = OpenQuestion { question, about, asked_since_ms: None, renamed: None };
         connection.asked = Some(Box::new(open));
-        let asked = Question { action, name, query, peer, protocol };
+        let (connection, party) = (connection.id, connection.party.clone());
+        let granted = Grant::default();
+        let mut asked = Question { action, name, query, peer, protocol, connection, party, details, granted };
         match self.shared.decide(&asked) {
             Decision::Verdict(verdict) => self.decide(key, verdict),
-            Decision::Ask => {
+            Decision::Ask(grant) => {
+                asked.granted = grant;
                 if let Some(open) = &mut self.connections[key].asked {
                     open.asked_since_ms = Some(self.now.patient_ms);
                 }
@@ -83,7 +102,7 @@ impl<I: Io> Endpoint<I> {
     pub(super) fn check_verdict(&mut self, key: usize) {
         let since_ms = self.connections[key].asked.as_ref().and_then(|open| open.asked_since_ms);
         if since_ms.is_some_and(|since_ms| self.now.patient_ms - since_ms >= VERDICT_TIMEOUT_MS) {
-            self.decide(key, Verdict::Deny { reason: "no decision in time".to_owned() });
+            self.decide(key, Verdict::undecided("no decision in time"));
             self.go_on(key);
         }
     }
@@ -99,18 +118,16 @@ impl<I: Io> Endpoint<I> {
         let Some(open) = &mut self.connections[key].asked else { return };
         open.asked_since_ms = None;
         let verdict = match verdict {
-            Verdict::AllowAs(name) => match StreamName::of_path(&name) {
+            Verdict::Allow(Grant { name: Some(name), .. }) => match StreamName::of_path(&name) {
                 Ok(name) => return self.allow(key, Some(name)),
-                Err(error) => {
-                    Verdict::Deny { reason: format!("another name was given, which is none: {error}") }
-                }
+                Err(error) => Verdict::undecided(format!("another name was given, which is none: {error}")),
             },
             verdict => verdict,
         };
         match verdict {
-            Verdict::Allow | Verdict::AllowAs(_) => self.allow(key, None),
+            Verdict::Allow(_) => self.allow(key, None),
             Verdict::Redirect(address) => self.turn_away(key, Answer::Redirect(address), "redirected"),
-            Verdict::Deny { reason } => {
+            Verdict::Deny(Denial { reason, .. }) => {
                 let code = match self.connections[key].asked.as_ref().map(|open| &open.about) {
                     Some(About::Publish(_)) => "NetStream.Publish.Denied",
                     Some(About::Play(_)) => "NetStream.Play.Failed",
@@ -184,4 +201,13 @@ impl<I: Io> Endpoint<I> {
             }
         }
     }
+}
+
+/// The user part of `rtmp://user:password@host/app`.
+fn login_in(tc_url: &str) -> Option<Login> {
+    let (_scheme, rest) = tc_url.split_once("://")?;
+    let authority = rest.split(['/', '?']).next()?;
+    let (user, password) = authority.rsplit_once('@')?.0.split_once(':')?;
+    let decoded = |text| percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned();
+    Some(Login::Password { user: decoded(user), password: decoded(password) })
 }

@@ -21,7 +21,7 @@ use super::{
     vacated::Vacated,
 };
 use crate::{
-    access::{Access, Decision, Question},
+    access::{Access, Decision, Question, Wiring},
     config::{Config, Limits},
     flv::FlvFormat,
     http::{ChunkedFormat, websocket::WebSocketFormat},
@@ -36,7 +36,8 @@ use crate::{
 pub struct Shared {
     config: ArcSwap<Config>,
     pub(super) admission: Arc<Admission>,
-    access: Box<dyn Access>,
+    access: ArcSwap<Box<dyn Access>>,
+    service: Wiring,
     registry: Arc<Registry>,
     signals: Arc<[Signal]>,
     next_id: AtomicU64,
@@ -89,7 +90,8 @@ impl Shared {
         let cores = signals.len();
         Arc::new(Self {
             admission: Arc::default(),
-            access,
+            access: ArcSwap::from_pointee(access),
+            service: Wiring::default(),
             registry: Arc::new(registry),
             signals,
             next_id: AtomicU64::new(1),
@@ -118,7 +120,17 @@ impl Shared {
 
     /// What the rules in force make of this question.
     pub fn decide(&self, question: &Question) -> Decision {
-        self.access.decide(question)
+        self.access.load().decide(question)
+    }
+
+    /// Puts other rules in force, for all questions from now on.
+    pub fn set_access(&self, access: Box<dyn Access>) {
+        self.access.store(Arc::new(access));
+    }
+
+    /// The service that is asked where the rules leave a question open, and told what has happened.
+    pub fn service(&self) -> &Wiring {
+        &self.service
     }
 
     /// All streams.

@@ -22,6 +22,8 @@ pub(super) struct Follower {
     pub skips: u64,
     /// There is new data, and its players wait for their turn.
     pub is_due: bool,
+    /// Its players wait for the pass: as its log knows.
+    is_crowd: bool,
     /// Players wait until it is known which kinds of media there are.
     pub awaits_kinds: bool,
     /// Players of earlier epochs have been ended.
@@ -37,6 +39,7 @@ impl Follower {
             bytes_out: 0,
             skips: 0,
             is_due: false,
+            is_crowd: false,
             awaits_kinds: false,
             kept_from: 0,
         }
@@ -54,6 +57,14 @@ impl Follower {
 
     pub(super) fn log(&self) -> &StreamLog {
         self.follow.log()
+    }
+
+    /// Its players on this core wait for the pass, or are sent to at once.
+    pub(super) fn set_crowd(&mut self, core: usize, is_crowd: bool) {
+        if self.is_crowd != is_crowd {
+            self.is_crowd = is_crowd;
+            self.log().set_crowd(core, is_crowd);
+        }
     }
 
     pub(super) fn form(&self) -> Form {

@@ -143,6 +143,7 @@ impl Hub {
                 };
                 if !std::mem::replace(&mut follower.is_due, true) {
                     let is_small = follower.players.len() <= FEW_PLAYERS;
+                    follower.set_crowd(self.core, !is_small);
                     if is_small { &mut self.at_once } else { &mut self.with_pass }.push_back(key);
                 }
             }

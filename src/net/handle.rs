@@ -11,15 +11,15 @@ use std::{
 
 use tokio::{
     sync::{broadcast, oneshot},
-    time::timeout_at,
+    time::{timeout, timeout_at},
 };
 
 use crate::{
-    access::{Question, Verdict},
+    access::{Access, Decision, Question, Service, Verdict},
     config::Config,
     endpoint::{
         EventSink, HttpPlayer, KnownPublisher, LineKind, Mail, Mailboxes, Refusal, Reply, Shared, Stalled,
-        Ticket,
+        Ticket, VERDICT_TIMEOUT_MS,
         report::{ConnectionReport, ConnectionRole, CoreReport, RelayEvent, StreamReport},
     },
     logging,
@@ -30,6 +30,9 @@ use crate::{
 const EVENTS: usize = 1024;
 /// How long a core may take to answer: far more than a turn, and less than clients of the API wait.
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
+
+/// How long a service may take to decide about a request over HTTP.
+const VERDICT_TIMEOUT: Duration = Duration::from_millis(VERDICT_TIMEOUT_MS);
 
 /// The running relay. A clone is the same one.
 #[derive(Clone)]
@@ -235,10 +238,35 @@ impl Handle {
         (answers, stalled)
     }
 
-    /// Whether a peer whose request came over HTTP may do this. No service answers questions: what the rules do not
-    /// decide is denied.
-    pub fn decide(&self, question: &Question) -> Verdict {
-        self.shared.decide(question).at_once()
+    /// Whether a peer whose request came over HTTP may do this: the rules decide, or the service that they leave it to.
+    pub async fn decide(&self, mut question: Question) -> Verdict {
+        question.granted = match self.shared.decide(&question) {
+            Decision::Verdict(verdict) => return verdict,
+            Decision::Ask(grant) => grant,
+        };
+        let (sender, decided) = oneshot::channel();
+        // Its error is that the peer has gone.
+        self.shared.service().ask(question, Box::new(move |verdict| _ = sender.send(verdict)));
+        match timeout(VERDICT_TIMEOUT, decided).await {
+            Ok(Ok(verdict)) => verdict,
+            Ok(Err(_)) => Verdict::undecided("no service decides"),
+            Err(_elapsed) => Verdict::undecided("no decision in time"),
+        }
+    }
+
+    /// Whether the rules let a peer do this, as far as they alone can tell.
+    pub fn decide_at_once(&self, question: &Question) -> Decision {
+        self.shared.decide(question)
+    }
+
+    /// Puts other rules in force, for all questions from now on.
+    pub fn set_access(&self, access: Box<dyn Access>) {
+        self.shared.set_access(access);
+    }
+
+    /// The service that decides what the rules leave open. Only the first one counts.
+    pub fn set_service(&self, service: Box<dyn Service>) {
+        self.shared.service().connect(service);
     }
 
     /// A place for a connection that another listener has accepted.

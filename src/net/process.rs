@@ -25,20 +25,21 @@ use super::{
     turn::Core,
 };
 use crate::{
-    access::{self, Access},
+    access::Access,
     config::Config,
     endpoint::{Mail, Mailboxes, Shared, report},
     logging,
     stream::{ConnectionRef, MemoryKind, Registry, Signal},
 };
 
-/// Runs the relay until a signal stops it. `beside` is called before the first connection is taken, and starts what is
+/// Runs the relay under these rules until a signal stops it. `beside` is called before the first connection is taken, and starts what is
 /// to run beside the cores; `started` is called once, with the addresses that it listens on.
 ///
 /// # Errors
 /// What kept it from starting, or going on, as one line.
 pub fn run(
     config: Config,
+    access: Box<dyn Access>,
     beside: impl AsyncFnOnce(Handle) -> Result<(), String>,
     started: impl FnOnce(&[SocketAddr]),
 ) -> Result<(), String> {
@@ -51,7 +52,7 @@ pub fn run(
         raise_file_limit();
         // Ports may have to be waited for.
         let relay = tokio::select! {
-            relay = Relay::start(config, beside) => relay?,
+            relay = Relay::start(config, access, beside) => relay?,
             name = signals.next_stop() => {
                 tracing::info!(signal = name, "stopped before the start was complete");
                 return Ok(());
@@ -72,6 +73,7 @@ struct Relay {
 impl Relay {
     async fn start(
         config: Config,
+        access: Box<dyn Access>,
         beside: impl AsyncFnOnce(Handle) -> Result<(), String>,
     ) -> Result<Self, String> {
         let (listeners, addresses) = listener::bind(&config).await?;
@@ -80,8 +82,7 @@ impl Relay {
         let cores = config.core_count();
         let ring_size =
             memlock::largest_that_fits(cores).await.map_err(|error| explain_refusal(&error, cores))?;
-        let (parts, wakes) =
-            Parts::new(config, Box::new(access::Open)).map_err(|error| format!("cannot start: {error}"))?;
+        let (parts, wakes) = Parts::new(config, access).map_err(|error| format!("cannot start: {error}"))?;
         beside(parts.handle(&addresses)).await?;
         let (events, event) = mpsc::unbounded_channel();
         for (number, (listeners, wake)) in listeners.into_iter().zip(wakes).enumerate() {

@@ -23,7 +23,7 @@ use super::{
     ring::{Completion, Ring, RingSize},
 };
 use crate::{
-    access::{Question, Verdict},
+    access::Question,
     endpoint::{
         Asked, Direction, Endpoint, Input, Io, IoCounts, IoError, Mail, Mailboxes, SendBuffer, Shared,
         Spoken, TICK,
@@ -65,6 +65,7 @@ pub(super) struct Sockets {
     buffers: ReceiveBuffers,
     /// Connections that the kernel has no memory to watch at the moment.
     unwatched: Vec<(usize, io::Error)>,
+    shared: Arc<Shared>,
     mailboxes: Arc<Mailboxes<StdStream>>,
     started: Instant,
 }
@@ -104,6 +105,7 @@ impl Core {
             arrivals: patiently(Arrivals::new)?,
             buffers: ReceiveBuffers::default(),
             unwatched: Vec::new(),
+            shared: shared.clone(),
             mailboxes: mailboxes.clone(),
             started,
         };
@@ -375,10 +377,10 @@ impl Io for Sockets {
         drop(socket);
     }
 
-    /// No service answers questions: what the rules do not decide is denied.
-    fn ask(&mut self, asked: Asked, _question: Question) {
-        let verdict = Verdict::undecided();
-        self.mailboxes.post(self.number, Mail::Verdict { asked, verdict });
+    fn ask(&mut self, asked: Asked, question: Question) {
+        let (mailboxes, core) = (self.mailboxes.clone(), self.number);
+        let answer = move |verdict| mailboxes.post(core, Mail::Verdict { asked, verdict });
+        self.shared.service().ask(question, Box::new(answer));
     }
 
     fn now_us(&self) -> u64 {

@@ -573,7 +573,8 @@ mod tests {
     #[test]
     fn audio_waits_for_video_that_comes_within_the_window_or_would_wait_for_a_pass() {
         let registry = registry(2);
-        let _follow = registry.follow("live/s", Form::Rtmp, 1, 0);
+        let follow = registry.follow("live/s", Form::Rtmp, 1, 0);
+        follow.log().set_crowd(1, true);
         let mut publication = registry.publish("live/s", publisher(1), 0).expect("free");
         registry.signals[0].set_pass_us(90_000);
         registry.signals[1].set_pass_us(8_000);
@@ -590,6 +591,9 @@ mod tests {
         assert_eq!(wait_us(&publication, 1_121), None, "too late to be relied on");
         registry.signals[1].set_pass_us(80_000);
         assert_eq!(wait_us(&publication, 1_061), Some(20_000), "never longer than the budget");
+        follow.log().set_crowd(1, false);
+        assert_eq!(wait_us(&publication, 1_069), None, "few players do not wait for the pass of others");
+        follow.log().set_crowd(1, true);
         registry.signals[1].set_pass_us(100);
         assert_eq!(wait_us(&publication, 1_075), None, "a short pass delays no video");
         assert_eq!(wait_us(&publication, 1_076), Some(5_000), "within the window");

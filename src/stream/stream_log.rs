@@ -4,7 +4,7 @@
 
 use std::sync::{
     Arc, Weak,
-    atomic::{AtomicU32, AtomicU64, Ordering},
+    atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
 };
 
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -32,6 +32,8 @@ pub struct StreamLog {
     epoch_starts: Published<Vec<EpochStart>>,
     kept_from: AtomicU32,
     followers: Followers,
+    /// The cores where its players wait for the pass, because they are many.
+    crowds: Box<[AtomicBool]>,
     watchers: Watchers,
 }
 
@@ -57,6 +59,7 @@ impl StreamLog {
             epoch_starts: Published::new(Vec::new()),
             kept_from: AtomicU32::new(0),
             followers: Followers::none(cores),
+            crowds: (0..cores).map(|_| AtomicBool::new(false)).collect(),
             watchers: Watchers::none(),
         }
     }
@@ -126,6 +129,7 @@ impl StreamLog {
     }
 
     pub(super) fn leave(&self, core: usize) {
+        self.set_crowd(core, false);
         self.followers.remove(core);
     }
 
@@ -149,9 +153,16 @@ impl StreamLog {
         self.watchers.notify();
     }
 
-    /// The longest that a core that follows takes for a pass, microseconds.
+    /// Whether its players on this core wait for the pass from now on. Those of a stream with few are sent to at once.
+    pub fn set_crowd(&self, core: usize, is_crowd: bool) {
+        // A guess of how long frames may wait: nothing depends on its order.
+        self.crowds[core].store(is_crowd, Ordering::Relaxed);
+    }
+
+    /// The longest that a core takes for a pass that its players wait for, microseconds.
     pub(super) fn pass_us(&self, signals: &[Signal]) -> u64 {
-        self.followers.iter().map(|(core, _)| signals[core].pass_us()).max().unwrap_or(0)
+        let crowds = self.crowds.iter().zip(signals).filter(|(crowd, _)| crowd.load(Ordering::Relaxed));
+        crowds.map(|(_, signal)| signal.pass_us()).max().unwrap_or(0)
     }
 
     pub(super) fn set_join(&self, join: Join) {

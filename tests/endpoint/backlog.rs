@@ -276,7 +276,7 @@ fn verdicts_that_come_at_once_hold_a_core_for_no_longer_than_a_slice() {
     troubled.work_us.set(SLOW_US);
     let gone = ConnectionRef { core: 0, key: 77, connection_id: 77 };
     let asked = Asked { connection: gone, question: QuestionId::default() };
-    (0..3).for_each(|_| world.cores[0].deliver(Mail::Verdict { asked, verdict: Verdict::Allow }));
+    (0..3).for_each(|_| world.cores[0].deliver(Mail::Verdict { asked, verdict: Verdict::allow() }));
     let (answer, reply) = Answer::wanted();
     world.cores[0].deliver(Mail::Report(reply));
     for _ in 0..3 {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use fanfare::{
-    access::{Decision, Verdict},
+    access::{Decision, Grant, Verdict},
     config::Config,
     endpoint::ReasonKind,
     rtmp::{client::Role, command::Command, message::type_id},
@@ -176,8 +176,8 @@ fn world() -> World {
 
 fn world_with(config: Config) -> World {
     let rules = Rules(|question| match question.name.as_str() {
-        "live/asks" => Decision::Ask,
-        _ => Decision::Verdict(Verdict::Allow),
+        "live/asks" => Decision::Ask(Grant::default()),
+        _ => Decision::Verdict(Verdict::allow()),
     });
     World::with(1, config, Box::new(rules), Box::new(Orderly), 1_000_000)
 }

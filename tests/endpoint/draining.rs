@@ -1,7 +1,7 @@
 //! Draining: each connection is sent that the relay ends, and ends.
 
 use fanfare::{
-    access::{Access, Decision, Question},
+    access::{Access, Decision, Grant, Question},
     config::Config,
     endpoint::{Mail, ReasonKind},
     rtmp::client::Role,
@@ -82,7 +82,7 @@ fn one_that_is_idle_is_sent_that_the_server_goes_and_one_that_shakes_hands_is_cl
 fn one_that_asks_is_answered_no_and_what_is_decided_later_changes_nothing() {
     for role in [Role::Publish, Role::Play] {
         let ask = Rules(|question: &Question| match question.name.as_str() {
-            "live/a" => Decision::Ask,
+            "live/a" => Decision::Ask(Grant::default()),
             _ => fanfare::access::Open.decide(question),
         });
         let mut world = World::with(1, Config::default(), Box::new(ask), Box::new(Orderly), 1_000_000);
@@ -93,7 +93,7 @@ fn one_that_asks_is_answered_no_and_what_is_decided_later_changes_nothing() {
         world.talk(&mut peer);
         assert_eq!(peer.last_code(), "NetConnection.Connect.AppShutdown", "{role:?}");
         assert!(has_ended(&world, peer.socket));
-        world.mailboxes.post(0, Mail::Verdict { asked, verdict: fanfare::access::Verdict::Allow });
+        world.mailboxes.post(0, Mail::Verdict { asked, verdict: fanfare::access::Verdict::allow() });
         world.talk(&mut peer);
         assert!(!peer.has_started && world.shared.registry().is_empty());
         peer.hang_up(&world);

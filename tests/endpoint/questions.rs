@@ -3,7 +3,7 @@
 use std::{collections::HashSet, time::Duration};
 
 use fanfare::{
-    access::{Access, Action, Decision, Question, Verdict},
+    access::{Access, Action, Decision, Details, Grant, Question, Verdict},
     config::{Config, SecondPublisher},
     endpoint::{
         Asked, Mail, ReasonKind,
@@ -27,7 +27,7 @@ impl Access for Ruling {
     fn decide(&self, question: &Question) -> Decision {
         match question.action == self.0 {
             true => self.1.clone(),
-            false => Decision::Verdict(Verdict::Allow),
+            false => Decision::Verdict(Verdict::allow()),
         }
     }
 }
@@ -41,7 +41,7 @@ fn world_with(access: impl Access + 'static, config: Config) -> World {
 }
 
 fn asks_about(action: Action) -> World {
-    world(Ruling(action, Decision::Ask))
+    world(Ruling(action, Decision::Ask(Grant::default())))
 }
 
 /// The newest question.
@@ -55,7 +55,7 @@ fn decide(world: &mut World, asked: Asked, verdict: Verdict) {
 }
 
 fn deny(reason: &str) -> Verdict {
-    Verdict::Deny { reason: reason.to_owned() }
+    Verdict::deny(reason)
 }
 
 const ACTIONS: [Action; 3] = [Action::Connect, Action::Publish, Action::Play];
@@ -89,7 +89,7 @@ enum When {
 fn outcome(action: Action, verdict: &Verdict, when: When) -> (World, Peer) {
     let decision = match when {
         When::TheRules => Decision::Verdict(verdict.clone()),
-        When::AtOnce | When::After2Seconds => Decision::Ask,
+        When::AtOnce | When::After2Seconds => Decision::Ask(Grant::default()),
     };
     let mut world = world(Ruling(action, decision));
     let mut peer = client(&mut world, action);
@@ -119,7 +119,7 @@ fn each_case(check: impl Fn(Action, When)) {
 #[test]
 fn one_that_is_allowed_gets_what_it_asks_for() {
     each_case(|action, when| {
-        let (world, peer) = outcome(action, &Verdict::Allow, when);
+        let (world, peer) = outcome(action, &Verdict::allow(), when);
         assert!(peer.has_started && !has_ended(&world, peer.socket), "{action:?} {when:?}");
         assert_eq!(begun(&world), ["live/a"]);
     });
@@ -130,9 +130,9 @@ fn one_that_is_allowed_under_another_name_gets_it_under_that_name() {
     each_case(|action, when| {
         let (verdict, name) = match action {
             Action::Connect => ("other", "other/a"),
-            Action::Publish | Action::Play => ("other/b", "other/b"),
+            Action::Publish | Action::Play | Action::Api => ("other/b", "other/b"),
         };
-        let (world, peer) = outcome(action, &Verdict::AllowAs(verdict.to_owned()), when);
+        let (world, peer) = outcome(action, &Verdict::allow_as(verdict.to_owned()), when);
         assert!(peer.has_started, "{action:?} {when:?}");
         assert_eq!(begun(&world), [name]);
         assert!(world.shared.registry().get("live/a").is_none());
@@ -146,7 +146,7 @@ fn one_that_is_redirected_gets_the_address_and_is_closed() {
         let address = "rtmp://192.0.2.1/live/a";
         let (mut world, peer) = outcome(action, &Verdict::Redirect(address.to_owned()), when);
         let code = match action {
-            Action::Connect => "NetConnection.Connect.Rejected",
+            Action::Connect | Action::Api => "NetConnection.Connect.Rejected",
             Action::Publish => "NetStream.Publish.Denied",
             Action::Play => "NetStream.Play.Failed",
         };
@@ -164,7 +164,7 @@ fn one_that_is_denied_gets_the_reason_and_is_closed() {
     each_case(|action, when| {
         let (mut world, peer) = outcome(action, &deny("not on Thursdays"), when);
         let code = match action {
-            Action::Connect => "NetConnection.Connect.Rejected",
+            Action::Connect | Action::Api => "NetConnection.Connect.Rejected",
             Action::Publish => "NetStream.Publish.Denied",
             Action::Play => "NetStream.Play.Failed",
         };
@@ -180,7 +180,7 @@ fn one_that_is_denied_gets_the_reason_and_is_closed() {
 #[test]
 fn another_name_that_is_none_denies() {
     for action in ACTIONS {
-        let (world, peer) = outcome(action, &Verdict::AllowAs("..".to_owned()), When::AtOnce);
+        let (world, peer) = outcome(action, &Verdict::allow_as("..".to_owned()), When::AtOnce);
         assert!(!peer.has_started && has_ended(&world, peer.socket), "{action:?}");
         assert!(begun(&world).is_empty());
     }
@@ -196,27 +196,29 @@ fn a_question_says_who_asks_for_what() {
         say(&world, socket, &command(&it));
     }
     world.settle();
+    let asked = newest(&world).1;
+    assert!(asked.connection > 0 && asked.party.app == "live");
     let expected = Question {
-        action: Action::Publish,
-        name: "live/a".to_owned(),
         query: "key=secret".to_owned(),
-        peer,
-        protocol: "rtmp",
+        connection: asked.connection,
+        party: asked.party.clone(),
+        details: Details::Publish { kind: String::new() },
+        ..Question::new(Action::Publish, "live/a", peer, "rtmp")
     };
-    assert_eq!(newest(&world).1, expected);
+    assert_eq!(asked, expected);
 }
 
 #[test]
 fn a_name_that_is_asked_about_is_still_free() {
     let mut world = world(Rules(|question| match question.query.as_str() {
-        "slow" => Decision::Ask,
-        _ => Decision::Verdict(Verdict::Allow),
+        "slow" => Decision::Ask(Grant::default()),
+        _ => Decision::Verdict(Verdict::allow()),
     }));
     let slow = raw(&mut world, 0, &[Command::call("publish", 2.0, ["a?slow".into()])]);
     assert!(!is_live(&world, "a"));
     let other = world.publisher(0, "a");
     let asked = newest(&world).0;
-    decide(&mut world, asked, Verdict::Allow);
+    decide(&mut world, asked, Verdict::allow());
     assert!(hears(&world, slow, "NetStream.Publish.BadName") && has_ended(&world, slow));
     assert!(!has_ended(&world, other.socket));
 }
@@ -231,7 +233,7 @@ fn what_a_peer_sends_while_it_asks_is_read_after_the_answer() {
     let waiting = world.at(publisher.socket, |socket| socket.to_relay.len());
     assert!(waiting > 0, "it is not read");
     let asked = newest(&world).0;
-    decide(&mut world, asked, Verdict::Allow);
+    decide(&mut world, asked, Verdict::allow());
     world.talk(&mut publisher);
     let mut player = world.player(0, "a");
     world.pass_ms(1_000);
@@ -253,7 +255,7 @@ fn no_decision_in_time_denies() {
         assert!(has_ended(&world, peer.socket));
         // It comes all the same, too late.
         let asked = newest(&world).0;
-        decide(&mut world, asked, Verdict::Allow);
+        decide(&mut world, asked, Verdict::allow());
         world.talk(&mut peer);
         assert!(!peer.has_started && begun(&world).is_empty());
     }
@@ -261,14 +263,14 @@ fn no_decision_in_time_denies() {
 
 #[test]
 fn the_time_of_a_question_is_none_of_the_request() {
-    let access = Ruling(Action::Connect, Decision::Ask);
+    let access = Ruling(Action::Connect, Decision::Ask(Grant::default()));
     let mut world =
         world_with(access, config(|config| config.limits.request_timeout = Duration::from_secs(1)));
     let socket = raw(&mut world, 0, &[]);
     world.pass_ms(9_000);
     assert!(!has_ended(&world, socket));
     let asked = newest(&world).0;
-    decide(&mut world, asked, Verdict::Allow);
+    decide(&mut world, asked, Verdict::allow());
     world.pass_ms(999);
     assert!(!has_ended(&world, socket));
     world.pass_ms(1);
@@ -294,7 +296,7 @@ fn a_peer_that_hangs_up_while_it_asks_is_noticed_at_once() {
             assert_eq!(world.now_ms(), now_ms);
             assert_eq!(world.shared.admission().connections(), 0);
             let asked = newest(&world).0;
-            decide(&mut world, asked, Verdict::Allow);
+            decide(&mut world, asked, Verdict::allow());
             assert!(world.shared.registry().is_empty() && begun(&world).is_empty());
         }
     }
@@ -312,12 +314,12 @@ fn an_answer_to_a_connection_that_is_gone_changes_nothing_for_the_next_one_in_it
         let of_the_second = newest(&world).0;
         assert_eq!(of_the_first.connection.key, of_the_second.connection.key, "the same place");
         assert_eq!(of_the_first.question, of_the_second.question, "the same number");
-        for verdict in [Verdict::Allow, deny("too late")] {
+        for verdict in [Verdict::allow(), deny("too late")] {
             decide(&mut world, of_the_first, verdict);
             world.talk(&mut second);
             assert!(second.statuses.is_empty() && !second.has_started, "{action:?}");
         }
-        decide(&mut world, of_the_second, Verdict::Allow);
+        decide(&mut world, of_the_second, Verdict::allow());
         world.talk(&mut second);
         assert!(second.has_started);
     }
@@ -329,9 +331,9 @@ fn a_second_answer_to_a_question_changes_nothing() {
         let mut world = asks_about(action);
         let mut peer = client(&mut world, action);
         let asked = newest(&world).0;
-        decide(&mut world, asked, Verdict::Allow);
+        decide(&mut world, asked, Verdict::allow());
         decide(&mut world, asked, deny("on second thoughts"));
-        decide(&mut world, asked, Verdict::AllowAs("other/b".to_owned()));
+        decide(&mut world, asked, Verdict::allow_as("other/b".to_owned()));
         world.talk(&mut peer);
         assert!(peer.has_started && !has_ended(&world, peer.socket), "{action:?}");
         assert_eq!(begun(&world), ["live/a"]);
@@ -341,21 +343,21 @@ fn a_second_answer_to_a_question_changes_nothing() {
 #[test]
 fn an_answer_to_another_question_of_the_connection_changes_nothing() {
     let mut world = world(Rules(|question| match question.action {
-        Action::Connect | Action::Publish => Decision::Ask,
-        Action::Play => Decision::Verdict(Verdict::Allow),
+        Action::Connect | Action::Publish => Decision::Ask(Grant::default()),
+        Action::Play | Action::Api => Decision::Verdict(Verdict::allow()),
     }));
     let mut peer = client(&mut world, Action::Publish);
     let first = newest(&world).0;
-    decide(&mut world, first, Verdict::Allow);
+    decide(&mut world, first, Verdict::allow());
     world.talk(&mut peer);
     let second = newest(&world).0;
     assert_ne!(first.question, second.question);
-    for verdict in [Verdict::Allow, deny("late")] {
+    for verdict in [Verdict::allow(), deny("late")] {
         decide(&mut world, first, verdict);
         world.talk(&mut peer);
         assert!(!peer.has_started && peer.statuses.is_empty());
     }
-    decide(&mut world, second, Verdict::Allow);
+    decide(&mut world, second, Verdict::allow());
     world.talk(&mut peer);
     assert!(peer.has_started);
 }
@@ -367,9 +369,9 @@ fn an_answer_about_a_stream_that_has_been_deleted_changes_nothing() {
     let asked = newest(&world).0;
     peer.client.send_command(&Command::call("deleteStream", 0.0, [1.0.into()]));
     peer.send(&world);
-    decide(&mut world, asked, Verdict::Allow);
+    decide(&mut world, asked, Verdict::allow());
     assert!(!is_live(&world, "a"), "it was allowed, and is deleted at once");
-    decide(&mut world, asked, Verdict::Allow);
+    decide(&mut world, asked, Verdict::allow());
     decide(&mut world, asked, deny("late"));
     world.talk(&mut peer);
     assert!(!is_live(&world, "a") && !has_ended(&world, peer.socket));
@@ -379,8 +381,8 @@ fn an_answer_about_a_stream_that_has_been_deleted_changes_nothing() {
 fn a_verdict_on_a_publisher_that_waits_for_its_name_already_changes_nothing() {
     let (rules, config) = (
         Rules(|question| match question.query.as_str() {
-            "asks" => Decision::Ask,
-            _ => Decision::Verdict(Verdict::Allow),
+            "asks" => Decision::Ask(Grant::default()),
+            _ => Decision::Verdict(Verdict::allow()),
         }),
         config(|config| config.publish.on_second_publisher = SecondPublisher::Takeover),
     );
@@ -389,7 +391,7 @@ fn a_verdict_on_a_publisher_that_waits_for_its_name_already_changes_nothing() {
     world.stop_core(0);
     let second = raw(&mut world, 1, &[Command::call("publish", 2.0, ["a?asks".into()])]);
     let asked = newest(&world).0;
-    decide(&mut world, asked, Verdict::Allow);
+    decide(&mut world, asked, Verdict::allow());
     assert!(!hears(&world, second, "NetStream.Publish"), "it waits for the name");
     decide(&mut world, asked, deny("late"));
     world.start_core(0);
@@ -400,7 +402,7 @@ fn a_verdict_on_a_publisher_that_waits_for_its_name_already_changes_nothing() {
 #[test]
 fn an_answer_that_takes_2_seconds_keeps_none_of_a_thousand_others_waiting() {
     // All are asked about, and this one alone is not decided at once.
-    let mut world = world(Rules(|_| Decision::Ask));
+    let mut world = world(Rules(|_| Decision::Ask(Grant::default())));
     let mut answered = HashSet::new();
     let mut slow = world.client(0, Role::Play, "slow");
     talk_deciding(&mut world, &mut slow, &mut answered);
@@ -429,7 +431,7 @@ fn an_answer_that_takes_2_seconds_keeps_none_of_a_thousand_others_waiting() {
     assert_eq!(world.now_ms() - began_ms, 2_000);
     assert_eq!(begun(&world).len(), 1_000);
     let asked = world.net.borrow().questions.iter().find(|it| is_slow(&it.1)).expect("it asks").0;
-    decide(&mut world, asked, Verdict::Allow);
+    decide(&mut world, asked, Verdict::allow());
     world.talk(&mut slow);
     assert!(slow.has_started);
 }
@@ -450,15 +452,15 @@ fn talk_deciding(world: &mut World, peer: &mut Peer, answered: &mut HashSet<usiz
         if open.is_empty() {
             return;
         }
-        open.into_iter().for_each(|(_, (asked, _))| decide(world, asked, Verdict::Allow));
+        open.into_iter().for_each(|(_, (asked, _))| decide(world, asked, Verdict::allow()));
     }
 }
 
 #[test]
 fn a_player_whose_play_is_being_decided_no_longer_plays_the_stream_before() {
     let mut world = world(Rules(|question| match question.name.as_str() {
-        "live/b" => Decision::Ask,
-        _ => Decision::Verdict(Verdict::Allow),
+        "live/b" => Decision::Ask(Grant::default()),
+        _ => Decision::Verdict(Verdict::allow()),
     }));
     let mut publisher = world.publisher(0, "a");
     publisher.publish(&key_frame(0));
@@ -472,7 +474,7 @@ fn a_player_whose_play_is_being_decided_no_longer_plays_the_stream_before() {
     world.talk(&mut player);
     assert_eq!(times(&player), [0], "it has left the one, and does not play the other");
     let asked = newest(&world).0;
-    decide(&mut world, asked, Verdict::Allow);
+    decide(&mut world, asked, Verdict::allow());
     world.talk(&mut player);
     assert_eq!(begun(&world), ["live/a", "live/a", "live/b"]);
 }
@@ -484,7 +486,7 @@ fn a_publish_that_is_being_decided_makes_no_publisher() {
     let now = &super::bench::report(&mut world, 0)[0];
     assert_eq!((now.role, &now.stream), (report::ConnectionRole::Idle, &None));
     let asked = newest(&world).0;
-    decide(&mut world, asked, Verdict::Allow);
+    decide(&mut world, asked, Verdict::allow());
     let now = &super::bench::report(&mut world, 0)[0];
     assert_eq!((now.role, now.stream.as_deref()), (report::ConnectionRole::Publisher, Some("live/a")));
 }
@@ -501,15 +503,15 @@ fn an_operator_may_end_one_that_asks() {
     assert_eq!(answer.take(), Some(true));
     assert!(has_ended(&world, socket));
     let asked = newest(&world).0;
-    decide(&mut world, asked, Verdict::Allow);
+    decide(&mut world, asked, Verdict::allow());
     assert!(begun(&world).is_empty());
 }
 
 /// A publisher of `live/a` that asks to publish `live/asks` as well, and reads nothing.
 fn publisher_that_asks(config: Config) -> (World, SocketId) {
     let rules = Rules(|question| match question.name.as_str() {
-        "live/asks" => Decision::Ask,
-        _ => Decision::Verdict(Verdict::Allow),
+        "live/asks" => Decision::Ask(Grant::default()),
+        _ => Decision::Verdict(Verdict::allow()),
     });
     let mut world = world_with(rules, config);
     let socket = super::bench::raw_publisher(&mut world, "a");
@@ -530,7 +532,7 @@ fn the_time_of_a_question_is_no_silence_of_a_publisher_which_is_not_read_meanwhi
     world.talk(&mut second);
     assert_eq!(second.last_code(), "NetStream.Publish.BadName");
     let asked = newest(&world).0;
-    decide(&mut world, asked, Verdict::Allow);
+    decide(&mut world, asked, Verdict::allow());
     world.pass_ms(4_900);
     assert!(is_live(&world, "a") && is_live(&world, "asks"));
     world.pass_ms(100);
@@ -540,11 +542,11 @@ fn the_time_of_a_question_is_no_silence_of_a_publisher_which_is_not_read_meanwhi
 #[test]
 fn the_time_of_a_publisher_s_first_question_is_no_silence_either() {
     let config = config(|config| config.limits.publisher_timeout = Duration::from_secs(5));
-    let mut world = world_with(Ruling(Action::Publish, Decision::Ask), config);
+    let mut world = world_with(Ruling(Action::Publish, Decision::Ask(Grant::default())), config);
     let mut publisher = client(&mut world, Action::Publish);
     world.pass_ms(9_000);
     let (asked, _) = newest(&world);
-    decide(&mut world, asked, Verdict::Allow);
+    decide(&mut world, asked, Verdict::allow());
     world.talk(&mut publisher);
     assert!(publisher.has_started);
     // Its time counts from the answer.
@@ -566,7 +568,7 @@ fn a_stream_of_a_connection_that_is_denied_leaves_the_other_alone() {
 #[test]
 fn another_name_that_is_a_path_of_the_api_is_refused() {
     let (world, peer) =
-        outcome(Action::Publish, &Verdict::AllowAs("api/v1/streams".to_owned()), When::After2Seconds);
+        outcome(Action::Publish, &Verdict::allow_as("api/v1/streams".to_owned()), When::After2Seconds);
     assert_eq!(peer.last_code(), "NetStream.Publish.BadName");
     assert!(has_ended(&world, peer.socket) && begun(&world).is_empty());
 }

@@ -1,7 +1,7 @@
 //! One of several things that a connection does ends: the others go on, those that it only asks for among them.
 
 use fanfare::{
-    access::{Action, Decision, Question, Verdict},
+    access::{Action, Decision, Grant, Question, Verdict},
     config::{Config, SecondPublisher},
     endpoint::Mail,
     rtmp::{client::Role, command::Command, message::type_id},
@@ -19,8 +19,8 @@ fn takeover() -> Config {
 /// With two cores, where playing is asked about.
 fn world() -> World {
     let rules = Rules(|question: &Question| match question.action {
-        Action::Play => Decision::Ask,
-        _ => Decision::Verdict(Verdict::Allow),
+        Action::Play => Decision::Ask(Grant::default()),
+        _ => Decision::Verdict(Verdict::allow()),
     });
     World::with(2, takeover(), Box::new(rules), Box::new(Orderly), 1_000_000)
 }
@@ -70,7 +70,7 @@ fn a_publisher_whose_play_is_being_decided_may_play_when_its_stream_is_taken_ove
     take_over(&mut world, publisher);
     assert!(!has_ended(&world, publisher));
     let (asked, _) = world.net.borrow_mut().questions.remove(0);
-    world.mailboxes.post(0, Mail::Verdict { asked, verdict: Verdict::Allow });
+    world.mailboxes.post(0, Mail::Verdict { asked, verdict: Verdict::allow() });
     world.settle();
     assert!(hears(&world, publisher, "NetStream.Play.Start") && !has_ended(&world, publisher));
 }

@@ -6,7 +6,7 @@ use std::sync::{
 };
 
 use fanfare::{
-    access::{Access, Action, Decision, Question, Verdict},
+    access::{Access, Action, Decision, Grant, Question, Verdict},
     endpoint::Asked,
 };
 
@@ -25,11 +25,11 @@ pub struct Rules {
 impl Access for Rules {
     fn decide(&self, question: &Question) -> Decision {
         if !self.asks {
-            return Decision::Verdict(Verdict::Allow);
+            return Decision::Verdict(Verdict::allow());
         }
         let mut random = Random::new(self.seed.fetch_add(1, Relaxed));
         if random.percent(60) {
-            return Decision::Ask;
+            return Decision::Ask(Grant::default());
         }
         let verdict = verdict(&mut random, question.action);
         self.decided.lock().unwrap().push((question.clone(), verdict.clone()));
@@ -39,12 +39,12 @@ impl Access for Rules {
 
 pub fn verdict(random: &mut Random, action: Action) -> Verdict {
     match random.below(100) {
-        0..8 => Verdict::Deny { reason: "no, says the rule".to_owned() },
+        0..8 => Verdict::deny("no, says the rule"),
         8..14 => Verdict::Redirect("rtmp://elsewhere/live/x".to_owned()),
         14..30 if action != Action::Connect => {
-            Verdict::AllowAs(random.pick(&["live/a", "live/b", "other/c", ""]).to_owned())
+            Verdict::allow_as(random.pick(&["live/a", "live/b", "other/c", ""]).to_owned())
         }
-        _ => Verdict::Allow,
+        _ => Verdict::allow(),
     }
 }
 

@@ -265,12 +265,11 @@ impl Run {
         self.give_time(question, 0);
         let is_name = |name: &&String| !name.is_empty();
         let renamed = match verdict {
-            Verdict::Allow => None,
-            Verdict::AllowAs(name) => Some(name).filter(is_name).cloned(),
-            Verdict::Redirect(_) | Verdict::Deny { .. } => return,
+            Verdict::Allow(grant) => grant.name.as_ref().filter(is_name).cloned(),
+            Verdict::Redirect(_) | Verdict::Deny(_) => return,
         };
         match question.action {
-            Action::Connect => {}
+            Action::Connect | Action::Api => {}
             Action::Publish => {
                 let attempt = tag(question, "a").and_then(|tag| self.stage.ledger.attempts.get_mut(tag));
                 if let Some(attempt) = attempt {

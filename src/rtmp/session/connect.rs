@@ -192,7 +192,7 @@ fn text_of<'a>(object: &'a Value, key: &str) -> &'a str {
 }
 
 /// The text up to `max` bytes and one character more, so that the address check still refuses a longer one.
-fn truncated(text: &str, max: usize) -> String {
+pub(super) fn truncated(text: &str, max: usize) -> String {
     let end = text.char_indices().map(|(at, _)| at).find(|&at| at > max);
     text[..end.unwrap_or(text.len())].to_owned()
 }

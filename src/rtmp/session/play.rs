@@ -72,7 +72,12 @@ impl Session {
                 self.stop_play();
                 let resets = command.flag_or(3, false).unwrap_or(false);
                 let question = self.ask(PendingCall::Play { message_stream_id: id, resets });
-                let request = PlayRequest { question, message_stream_id: id, name, query };
+                let number =
+                    |index, absent| command.arguments.get(index).and_then(Value::as_number).unwrap_or(absent);
+                let (start, duration) = (number(1, -2.0), number(2, -1.0));
+                let reset = command.flag_or(3, true).unwrap_or(true);
+                let request =
+                    PlayRequest { question, message_stream_id: id, name, query, start, duration, reset };
                 self.outputs.push_back(Output::Play(request));
             }
             Requested::Invalid(error) => {

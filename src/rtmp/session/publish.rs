@@ -1,6 +1,7 @@
 //! Publishing: which stream a `publish` asks for, on which message stream, and how each of several streams ends on its own.
 
 use super::{
+    connect::truncated,
     core::Session,
     output::Output,
     pending_question::{PendingCall, PendingQuestion, Requested},
@@ -46,7 +47,7 @@ impl Session {
     }
 
     /// Executes a `publish`. A second one on the same message stream replaces the first. The type (`live`, `record`,
-    /// `append` or none) is ignored.
+    /// `append` or none) changes nothing here.
     pub(super) fn publish(&mut self, on: MessageStreamId, command: &Command) -> Result<(), Error> {
         let id = self.streams.meant_by(on);
         let requested = self.requested_stream(command, self.streams.is_published(id))?;
@@ -59,7 +60,8 @@ impl Session {
             }
             Requested::Stream(Address { name, query }) => {
                 let question = self.ask(PendingCall::Publish { message_stream_id: id, name: name.clone() });
-                let request = PublishRequest { question, message_stream_id: id, name, query };
+                let kind = truncated(command.text(1).unwrap_or_default(), MAX_KIND_BYTES);
+                let request = PublishRequest { question, message_stream_id: id, name, query, kind };
                 self.outputs.push_back(Output::Publish(request));
             }
             Requested::Invalid(error) => self.refuse_name(id, "NetStream.Publish.BadName", error),
@@ -150,3 +152,6 @@ impl Session {
         Address::parse(&connect.app, &connect.tc_url, key)
     }
 }
+
+/// Of the publishing type, which has at most six.
+const MAX_KIND_BYTES: usize = 255;

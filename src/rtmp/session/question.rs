@@ -39,10 +39,12 @@ pub struct PublishRequest {
     pub name: StreamName,
     /// Parameters of the address, without `?`. May contain secrets.
     pub query: String,
+    /// The publishing type as sent: `live`, `record` or `append`; empty if there is none. 256 bytes at most.
+    pub kind: String,
 }
 
 /// A client asks to play a stream (§7.2.2.1).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct PlayRequest {
     /// For [`Session::answer`](super::Session::answer).
     pub question: QuestionId,
@@ -52,6 +54,12 @@ pub struct PlayRequest {
     pub name: StreamName,
     /// Parameters of the address, without `?`. May contain secrets.
     pub query: String,
+    /// Where to start, seconds; -2 if the client does not say.
+    pub start: f64,
+    /// For how long, seconds; -1 if the client does not say.
+    pub duration: f64,
+    /// Whether an earlier playlist is to be flushed; true if the client does not say.
+    pub reset: bool,
 }
 
 /// The answer to a question.
