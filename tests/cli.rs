@@ -168,7 +168,7 @@ fn flags_override_the_file() {
 fn check_prints_no_secrets() {
     let (_folder, path) = file("[api]\ntoken = \"one-of-our-secrets\"\n");
     let shown = stdout_of(&["check", "--config", &path, "--http", "127.0.0.1:5"]);
-    assert!(shown.contains("token = \"***\"") && !shown.contains("secrets"), "{shown}");
+    assert!(shown.contains("token = \"***\"") && !shown.contains("one-of-our"), "{shown}");
     assert!(shown.contains("http = [\"127.0.0.1:5\"]"), "{shown}");
 }
 
