@@ -97,6 +97,8 @@ fn every_key_with_a_unit_or_a_count_has_a_range() {
         "log.level",
         "pin_cores",
         "play.start",
+        "proxy.listeners",
+        "proxy.trusted",
         "publish.on_second_publisher",
         "streams",
     ];
@@ -238,7 +240,7 @@ fn a_configuration_written_as_a_file_reads_back_the_same() {
 }
 
 /// Keys of options that take effect while the relay runs.
-const CHANGEABLE: [&str; 39] = [
+const CHANGEABLE: [&str; 41] = [
     "shutdown_timeout",
     "streams",
     "publish.on_second_publisher",
@@ -270,6 +272,8 @@ const CHANGEABLE: [&str; 39] = [
     "limits.command_message",
     "limits.partial_messages",
     "limits.partial_bytes",
+    "proxy.trusted",
+    "proxy.listeners",
     "http.header_timeout",
     "http.allow_origins",
     "http.metrics_max_streams",
@@ -281,7 +285,7 @@ const CHANGEABLE: [&str; 39] = [
 ];
 
 /// Another value than the default for each key that is not a number.
-const OTHER_VALUES: [(&str, &str); 16] = [
+const OTHER_VALUES: [(&str, &str); 18] = [
     ("pin_cores", "true"),
     ("streams", "[{ pattern = 'private/*', listed = false }]"),
     ("listen.rtmp", "['127.0.0.1:1935']"),
@@ -289,6 +293,9 @@ const OTHER_VALUES: [(&str, &str); 16] = [
     ("publish.on_second_publisher", "'takeover'"),
     ("play.start", "'live'"),
     ("limits.exempt", "[]"),
+    ("proxy.trusted", "['192.0.2.0/24']"),
+    // It needs the other one.
+    ("proxy.listeners", "['0.0.0.0:1935']\ntrusted = ['192.0.2.0/24']"),
     ("http.allow_origins", "[]"),
     ("api.listen", "['127.0.0.1:8081']"),
     ("api.token", "'another-token'"),

@@ -1,6 +1,6 @@
 //! Which options cannot change while the relay runs.
 
-use super::{Api, Config, Http, Limits, Listen, Log, Play, Proxy, Publish};
+use super::{Api, Config, Http, Limits, Listen, Log, Play, Publish};
 
 impl Config {
     /// The keys of options that differ in `new` and take effect only after a restart. All others take effect as soon as
@@ -22,13 +22,12 @@ impl Config {
             limits,
             jwt: _,
             hooks: _,
-            proxy,
+            proxy: _,
             http,
             api,
             log,
         } = self;
         let Listen { rtmp, http: listen_http, is_default_http: _ } = listen;
-        let Proxy { trusted: _, listeners } = proxy;
         let Publish { on_second_publisher: _, takeover_after: _, publisher_grace: _ } = publish;
         // Stream logs keep stream_buffer bytes and at least max_lag: the registry reads both once, at the start.
         let Play {
@@ -88,7 +87,6 @@ impl Config {
             ("play.zero_copy_threshold", *zero_copy_threshold != new.play.zero_copy_threshold),
             ("limits.streams", *streams != new.limits.streams),
             ("limits.memory_budget", *memory_budget != new.limits.memory_budget),
-            ("proxy.listeners", *listeners != new.proxy.listeners),
             ("api.listen", *api_listen != new.api.listen),
             ("api.token", !token.is_empty() && new.api.token.is_empty()),
             ("api.token_file", *token_file != new.api.token_file),
