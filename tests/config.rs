@@ -83,6 +83,7 @@ fn every_key_with_a_unit_or_a_count_has_a_range() {
     let with_range: BTreeSet<_> =
         Config::default().numbers().iter().map(|number| number.key.to_owned()).collect();
     let without = [
+        "access",
         "api.allow_origins",
         "api.listen",
         "api.read_token",
@@ -90,6 +91,11 @@ fn every_key_with_a_unit_or_a_count_has_a_range() {
         "api.token",
         "api.token_file",
         "http.allow_origins",
+        "jwt.audience",
+        "jwt.issuer",
+        "jwt.jwks_url",
+        "jwt.public_keys",
+        "jwt.secrets",
         "limits.exempt",
         "listen.http",
         "listen.rtmp",
@@ -240,9 +246,10 @@ fn a_configuration_written_as_a_file_reads_back_the_same() {
 }
 
 /// Keys of options that take effect while the relay runs.
-const CHANGEABLE: [&str; 41] = [
+const CHANGEABLE: [&str; 48] = [
     "shutdown_timeout",
     "streams",
+    "access",
     "publish.on_second_publisher",
     "publish.takeover_after",
     "publish.publisher_grace",
@@ -274,6 +281,12 @@ const CHANGEABLE: [&str; 41] = [
     "limits.partial_bytes",
     "proxy.trusted",
     "proxy.listeners",
+    "jwt.secrets",
+    "jwt.public_keys",
+    "jwt.jwks_url",
+    "jwt.jwks_refresh",
+    "jwt.audience",
+    "jwt.issuer",
     "http.header_timeout",
     "http.allow_origins",
     "http.metrics_max_streams",
@@ -285,9 +298,10 @@ const CHANGEABLE: [&str; 41] = [
 ];
 
 /// Another value than the default for each key that is not a number.
-const OTHER_VALUES: [(&str, &str); 18] = [
+const OTHER_VALUES: [(&str, &str); 24] = [
     ("pin_cores", "true"),
     ("streams", "[{ pattern = 'private/*', listed = false }]"),
+    ("access", "[{ streams = 'private/*', then = 'deny' }]"),
     ("listen.rtmp", "['127.0.0.1:1935']"),
     ("listen.http", "[]"),
     ("publish.on_second_publisher", "'takeover'"),
@@ -296,6 +310,11 @@ const OTHER_VALUES: [(&str, &str); 18] = [
     ("proxy.trusted", "['192.0.2.0/24']"),
     // It needs the other one.
     ("proxy.listeners", "['0.0.0.0:1935']\ntrusted = ['192.0.2.0/24']"),
+    ("jwt.secrets", "['sixteen-bytes-of-it']"),
+    ("jwt.public_keys", "['/a/key.pem']"),
+    ("jwt.jwks_url", "'https://example.org/jwks.json'"),
+    ("jwt.audience", "'fanfare'"),
+    ("jwt.issuer", "'https://example.org'"),
     ("http.allow_origins", "[]"),
     ("api.listen", "['127.0.0.1:8081']"),
     ("api.token", "'another-token'"),
