@@ -90,6 +90,18 @@ fn every_key_with_a_unit_or_a_count_has_a_range() {
         "api.read_token_file",
         "api.token",
         "api.token_file",
+        "hooks.ca_file",
+        "hooks.dialect",
+        "hooks.notify_method",
+        "hooks.on_close",
+        "hooks.on_connect",
+        "hooks.on_error",
+        "hooks.on_play",
+        "hooks.on_publish",
+        "hooks.on_stop",
+        "hooks.on_unpublish",
+        "hooks.on_update",
+        "hooks.secret",
         "http.allow_origins",
         "jwt.audience",
         "jwt.issuer",
@@ -246,7 +258,7 @@ fn a_configuration_written_as_a_file_reads_back_the_same() {
 }
 
 /// Keys of options that take effect while the relay runs.
-const CHANGEABLE: [&str; 48] = [
+const CHANGEABLE: [&str; 66] = [
     "shutdown_timeout",
     "streams",
     "access",
@@ -281,6 +293,24 @@ const CHANGEABLE: [&str; 48] = [
     "limits.partial_bytes",
     "proxy.trusted",
     "proxy.listeners",
+    "hooks.dialect",
+    "hooks.on_connect",
+    "hooks.on_publish",
+    "hooks.on_play",
+    "hooks.on_unpublish",
+    "hooks.on_stop",
+    "hooks.on_close",
+    "hooks.on_update",
+    "hooks.update_interval",
+    "hooks.timeout",
+    "hooks.on_error",
+    "hooks.cache",
+    "hooks.max_requests",
+    "hooks.queue",
+    "hooks.retries",
+    "hooks.secret",
+    "hooks.notify_method",
+    "hooks.ca_file",
     "jwt.secrets",
     "jwt.public_keys",
     "jwt.jwks_url",
@@ -298,7 +328,7 @@ const CHANGEABLE: [&str; 48] = [
 ];
 
 /// Another value than the default for each key that is not a number.
-const OTHER_VALUES: [(&str, &str); 24] = [
+const OTHER_VALUES: [(&str, &str); 36] = [
     ("pin_cores", "true"),
     ("streams", "[{ pattern = 'private/*', listed = false }]"),
     ("access", "[{ streams = 'private/*', then = 'deny' }]"),
@@ -310,6 +340,18 @@ const OTHER_VALUES: [(&str, &str); 24] = [
     ("proxy.trusted", "['192.0.2.0/24']"),
     // It needs the other one.
     ("proxy.listeners", "['0.0.0.0:1935']\ntrusted = ['192.0.2.0/24']"),
+    ("hooks.dialect", "'srs'"),
+    ("hooks.on_connect", "['http://127.0.0.1:8085/']"),
+    ("hooks.on_publish", "['http://127.0.0.1:8085/']"),
+    ("hooks.on_play", "['http://127.0.0.1:8085/']"),
+    ("hooks.on_unpublish", "['http://127.0.0.1:8085/']"),
+    ("hooks.on_stop", "['http://127.0.0.1:8085/']"),
+    ("hooks.on_close", "['http://127.0.0.1:8085/']"),
+    ("hooks.on_update", "['http://127.0.0.1:8085/']"),
+    ("hooks.on_error", "'allow'"),
+    ("hooks.secret", "['sixteen-bytes-of-it']"),
+    ("hooks.notify_method", "'get'\ndialect = 'nginx-rtmp'"),
+    ("hooks.ca_file", "'/a/ca.pem'"),
     ("jwt.secrets", "['sixteen-bytes-of-it']"),
     ("jwt.public_keys", "['/a/key.pem']"),
     ("jwt.jwks_url", "'https://example.org/jwks.json'"),

@@ -31,7 +31,7 @@ pub use addresses::{is_everywhere, parse_addresses};
 pub use check::Number;
 pub use environment::Ignored;
 pub use fault::Fault;
-pub use hooks::{Dialect, Hooks, OnError};
+pub use hooks::{Dialect, Hooks, NotifyMethod, OnError};
 pub use http::{Api, Http, MAX_TOKEN_BYTES, check_token};
 pub use limits::Limits;
 pub use log::{Filter, Log, LogFormat};
@@ -158,7 +158,7 @@ pub enum SecondPublisher {
 impl Config {
     /// The same configuration with `***` in place of each secret.
     pub fn without_secrets(&self) -> Config {
-        Config { api: self.api.without_secrets(), ..self.clone() }
+        Config { api: self.api.without_secrets(), hooks: self.hooks.without_secrets(), ..self.clone() }
     }
 
     /// Replaces the addresses for RTMP.
