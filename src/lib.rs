@@ -20,5 +20,6 @@ pub mod fanout;
 pub mod fuzz;
 pub mod logging;
 pub mod net;
+pub mod reload;
 pub mod stream;
 pub mod system_check;

@@ -12,15 +12,18 @@ use std::time::Duration;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
+use fanfare::access::{self, Access};
 use fanfare::capacity::{self, estimate::Stream};
 use fanfare::config::{Config, Filter, Ignored, LogFormat, parse_addresses};
 use fanfare::control::{Started, TokenNotice};
 use fanfare::logging;
+use fanfare::net::Handle;
+use fanfare::reload::Reloader;
 use fanfare::system_check::{self, Finding};
 
 fn main() -> ExitCode {
     let Cli { options, command } = Cli::parse();
-    let outcome = options.config().map_err(Failure::Configuration).and_then(|config| match command {
+    let outcome = options.clone().config().map_err(Failure::Configuration).and_then(|config| match command {
         Some(Command::Check { system: true }) => check_system(&config),
         Some(Command::Check { system: false }) => {
             print(&format!("# Valid. The resulting configuration:\n{}", config.without_secrets().to_toml()));
@@ -32,7 +35,7 @@ fn main() -> ExitCode {
             Ok(())
         }
         Some(Command::Capacity { bitrate, seconds, json }) => measure_capacity(bitrate, seconds, json),
-        None => serve(config),
+        None => serve(config, options),
     });
     let (code, error) = match outcome {
         Ok(()) => (ExitCode::SUCCESS, None),
@@ -95,7 +98,7 @@ enum Command {
 }
 
 /// Each flag overrides the environment, which overrides the file.
-#[derive(Args)]
+#[derive(Args, Clone)]
 struct Options {
     /// Read options from this TOML file [default: $FANFARE_CONFIG, or no file]. The fanfare.toml that comes with fanfare
     /// describes every option
@@ -189,8 +192,14 @@ fn measure_capacity(stream: Stream, seconds: u32, json: bool) -> Result<(), Fail
     Ok(())
 }
 
-/// Runs until a signal stops it. The error is one line.
-fn serve(config: Config) -> Result<(), Failure> {
+/// The rules of this configuration. The error is one line.
+fn rules(_config: &Config) -> Result<Box<dyn Access>, String> {
+    Ok(Box::new(access::Open))
+}
+
+/// Runs until a signal stops it, and reads these options again whenever that is requested. The error is one line.
+fn serve(config: Config, options: Options) -> Result<(), Failure> {
+    let access = rules(&config).map_err(Failure::Configuration)?;
     logging::start(&config.log).map_err(Failure::Configuration)?;
     for Ignored { variable, similar } in ignored_variables() {
         tracing::warn!(variable, similar, "environment variable ignored: no such option");
@@ -204,17 +213,23 @@ fn serve(config: Config) -> Result<(), Failure> {
         );
     }
     let format = config.log.format;
+    let reloader = Reloader::new(Box::new(move || {
+        let config = options.clone().config()?;
+        let access = rules(&config)?;
+        Ok((config, access))
+    }));
     let http = OnceCell::new();
-    let beside = async |relay| {
-        if let Some(started) = fanfare::control::start(relay).await? {
+    let beside = async |relay: Handle| {
+        let reload = reloader.clone().start(relay.clone());
+        reload.map_err(|error| format!("cannot start a thread: {error}"))?;
+        if let Some(started) = fanfare::control::start(relay, reloader.clone()).await? {
             // It is set only here, and once.
             let _ = http.set(started);
         }
         Ok(())
     };
-    let outcome = fanfare::net::run(config, Box::new(fanfare::access::Open), beside, |rtmp| {
-        announce(rtmp, http.get(), format)
-    });
+    let started = |rtmp: &[SocketAddr]| announce(rtmp, http.get(), format);
+    let outcome = fanfare::net::run(config, access, beside, started, || reloader.request());
     if let Some(started) = http.into_inner() {
         started.end_events();
     }

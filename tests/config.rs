@@ -388,6 +388,11 @@ fn every_option_either_takes_effect_at_once_or_is_named_as_one_that_needs_a_rest
             assert_eq!(changed.needs_restart(&defaults), expected);
         }
         assert_eq!(changed.needs_restart(&changed), [""; 0]);
+        let in_force = changed.clone().with_fixed_options_of(&defaults);
+        let not_in_force: Vec<_> = in_force.changes(&changed).into_iter().map(|change| change.key).collect();
+        assert_eq!(not_in_force, expected, "what is kept is what needs a restart");
+        let differing = defaults.changes(&changed);
+        assert!(differing.iter().any(|change| change.key == key), "{key}: {differing:?}");
     }
 }
 
@@ -396,6 +401,8 @@ fn without_its_configured_token_the_relay_needs_a_restart_that_makes_one() {
     let with_token = |token: &str| Config::from_toml("f", &file_with("api.token", token)).unwrap();
     assert_eq!(with_token("'one-token'").needs_restart(&with_token("''")), ["api.token"]);
     assert_eq!(with_token("'one-token'").needs_restart(&with_token("'another-token'")), [""; 0]);
+    let removed = with_token("''").with_fixed_options_of(&with_token("'one-token'"));
+    assert_eq!(removed.api.token, "one-token");
 }
 
 #[test]

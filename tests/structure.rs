@@ -9,7 +9,7 @@ use std::{
 };
 
 /// The modules from the bottom up, and which others each may name: only modules below it.
-const MAY_NAME: [(&str, &[&str]); 15] = [
+const MAY_NAME: [(&str, &[&str]); 16] = [
     ("amf0", &[]),
     ("flv", &["amf0"]),
     ("rtmp", &["amf0", "flv"]),
@@ -21,7 +21,14 @@ const MAY_NAME: [(&str, &[&str]); 15] = [
     ("access", &["config", "stream"]),
     ("endpoint", &["flv", "rtmp", "http", "stream", "fanout", "config", "access"]),
     ("net", &["stream", "config", "logging", "access", "endpoint"]),
-    ("control", &["amf0", "flv", "rtmp", "http", "stream", "config", "logging", "access", "endpoint", "net"]),
+    ("reload", &["config", "access", "net"]),
+    (
+        "control",
+        &[
+            "amf0", "flv", "rtmp", "http", "stream", "config", "logging", "access", "endpoint", "net",
+            "reload",
+        ],
+    ),
     ("system_check", &["config", "net"]),
     ("capacity", &[]),
     ("fuzz", &["amf0", "flv", "rtmp", "http", "stream"]),
@@ -47,8 +54,9 @@ const IO: [&str; 8] =
 /// Lines of a file without its tests; a longer one probably contains a second idea.
 const MAX_LINES: usize = 600;
 
-/// Lines of `net` without its tests: business that creeps in makes it longer.
-const MAX_LINES_OF_NET: usize = 2_400;
+/// Lines of `net` without its tests: business that creeps in makes it longer. Signals, sockets and what other threads may
+/// ask of the relay are its own.
+const MAX_LINES_OF_NET: usize = 2_450;
 
 struct Source {
     path: String,

@@ -1,10 +1,11 @@
 //! The options that an operator has, with their defaults. A file is parsed once (`text`), every value is checked
-//! (`check`), and what cannot change while the relay runs is named (`restart`).
+//! (`check`), what cannot change while the relay runs is named (`restart`), and so is what differs (`changes`).
 
 #![forbid(unsafe_code)]
 
 mod access;
 mod addresses;
+mod changes;
 mod check;
 mod environment;
 mod fault;
@@ -28,6 +29,7 @@ use serde::{Deserialize, Serialize};
 
 pub use access::{AccessRule, Jwt, RuleAction, Then, Users};
 pub use addresses::{is_everywhere, parse_addresses};
+pub use changes::{Change, changes};
 pub use check::Number;
 pub use environment::Ignored;
 pub use fault::Fault;

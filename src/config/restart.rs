@@ -94,4 +94,23 @@ impl Config {
         ];
         options.into_iter().filter_map(|(key, differs)| differs.then_some(key)).collect()
     }
+
+    /// This configuration with what [`Config::needs_restart`] names as it is in `first`, the one of the start.
+    #[must_use]
+    pub fn with_fixed_options_of(mut self, first: &Config) -> Config {
+        (self.cores, self.pin_cores) = (first.cores, first.pin_cores);
+        self.listen = first.listen.clone();
+        let (play, first_play) = (&mut self.play, &first.play);
+        (play.max_lag, play.stream_buffer) = (first_play.max_lag, first_play.stream_buffer);
+        play.zero_copy_threshold = first_play.zero_copy_threshold;
+        self.limits.streams = first.limits.streams;
+        self.limits.memory_budget = first.limits.memory_budget;
+        self.api.listen.clone_from(&first.api.listen);
+        if self.api.token.is_empty() {
+            self.api.token.clone_from(&first.api.token);
+        }
+        self.api.token_file.clone_from(&first.api.token_file);
+        self.log.format = first.log.format;
+        self
+    }
 }

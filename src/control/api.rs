@@ -9,7 +9,7 @@ use axum::{
     http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
-    routing::{delete, get},
+    routing::{delete, get, post},
 };
 use serde::{Deserialize, Serialize};
 
@@ -64,6 +64,7 @@ pub(super) fn router(control: Arc<Control>) -> Router {
         .route("/api/v1/cores", get(cores))
         .route("/api/v1/history", get(samples))
         .route("/api/v1/config", get(configuration::show))
+        .route("/api/v1/reload", post(configuration::reload))
         .route("/api/v1/events", get(events))
         .route("/api/v1/events/past", get(past_events))
         .fallback(unknown)

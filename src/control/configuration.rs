@@ -1,18 +1,18 @@
-//! The configuration in the API: what is in force, which after a change of the configuration need not be what the file
-//! says.
+//! The configuration in the API: what is in force, which after a change of the file need not be what that says; and the
+//! request to read it again.
 
 use std::sync::Arc;
 
-use axum::{Json, extract::State};
+use axum::{Extension, Json, extract::State, http::StatusCode};
 use serde::Serialize;
 
-use super::state::Control;
-use crate::config::Config;
+use super::{client::Client, error::HttpError, rights::Granted, state::Control};
+use crate::reload::Reload;
 
 /// `GET /api/v1/config`.
 pub(super) async fn show(State(control): State<Arc<Control>>) -> Json<InForce> {
-    let (config, restart_needed) = in_force(&control.first_config, &control.relay.config());
-    Json(InForce { config, restart_needed })
+    let (config, restart_needed) = (control.relay.config().shown(), control.relay.restart_needed());
+    Json(InForce { config, restart_needed: restart_needed.to_vec() })
 }
 
 /// The configuration in force, and what waits for a restart.
@@ -23,30 +23,58 @@ pub(super) struct InForce {
     restart_needed: Vec<&'static str>,
 }
 
-/// What is in force, after `newest` has replaced the one of the start, and what of `newest` is not in force.
-fn in_force(first: &Config, newest: &Config) -> (serde_json::Value, Vec<&'static str>) {
-    let [first_json, mut config] =
-        [first, newest].map(|it| serde_json::to_value(it.without_secrets()).unwrap_or_default());
-    let restart_needed = first.needs_restart(newest);
-    for key in &restart_needed {
-        let pointer = format!("/{}", key.replace('.', "/"));
-        if let (Some(old), Some(new)) = (first_json.pointer(&pointer), config.pointer_mut(&pointer)) {
-            *new = old.clone();
-        }
+/// What a reload has changed.
+#[derive(Serialize)]
+pub(super) struct Reloaded {
+    /// Keys whose new values are in force.
+    changed: Vec<String>,
+    /// Keys whose values in the file differ from those in force, and take effect only after a restart.
+    restart_needed: Vec<&'static str>,
+}
+
+/// `POST /api/v1/reload`.
+pub(super) async fn reload(
+    State(control): State<Arc<Control>>,
+    Extension(client): Extension<Client>,
+    Extension(granted): Extension<Granted>,
+) -> Result<Json<Reloaded>, HttpError> {
+    if !granted.write {
+        return Err(HttpError::new(StatusCode::FORBIDDEN, "this request needs [api] token"));
     }
-    (config, restart_needed)
+    // It reads files, which may take a moment.
+    let by = format!("API, {}", client.peer);
+    let outcome = tokio::task::spawn_blocking(move || control.reloader.reload(&control.relay, &by)).await;
+    let outcome = outcome.unwrap_or_else(|error| Err(error.to_string()));
+    let Reload { changed, restart_needed } =
+        outcome.map_err(|reason| HttpError::new(StatusCode::UNPROCESSABLE_ENTITY, reason))?;
+    Ok(Json(Reloaded { changed, restart_needed }))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{access, config::Config, net, reload::Reloader};
 
-    #[test]
-    fn the_configuration_is_the_one_in_force_and_names_what_waits_for_a_restart() {
+    fn toml(text: &str) -> Config {
+        Config::from_toml("fanfare.toml", text).unwrap()
+    }
+
+    /// What the API shows after `newest` has replaced `first`.
+    async fn in_force(first: Config, newest: Config) -> (serde_json::Value, Vec<&'static str>) {
+        let relay = net::without_cores(first, Box::new(access::Open));
+        relay.set_config(newest);
+        let reloader = Reloader::new(Box::new(|| Err("there is no file".to_owned())));
+        let control = Control::new(relay, reloader, String::new(), Vec::new());
+        let Json(InForce { config, restart_needed }) = show(State(Arc::new(control))).await;
+        (config, restart_needed)
+    }
+
+    #[tokio::test]
+    async fn the_configuration_is_the_one_in_force_and_names_what_waits_for_a_restart() {
         let first = toml("cores = 2\nplay.max_lag = '7s'\nlimits.streams = 70\napi.token = 'of-the-start'");
-        assert_eq!(in_force(&first, &first).1, [""; 0]);
+        assert_eq!(in_force(first.clone(), first.clone()).await.1, [""; 0]);
         let newest = toml("cores = 3\nplay.max_lag = '9s'\nplay.send_timeout = '9s'\nlimits.streams = 90");
-        let (config, restart_needed) = in_force(&first, &newest);
+        let (config, restart_needed) = in_force(first, newest).await;
         assert_eq!(restart_needed, ["cores", "play.max_lag", "limits.streams", "api.token"]);
         for (pointer, value) in [
             ("/cores", 2.into()),
@@ -57,27 +85,5 @@ mod tests {
         ] {
             assert_eq!(config.pointer(pointer), Some::<&serde_json::Value>(&value), "{pointer}");
         }
-    }
-
-    #[test]
-    fn each_key_that_needs_a_restart_is_in_the_json() {
-        let first = toml("api.token = 'of-the-start'");
-        let newest = toml(
-            "cores = 77\npin_cores = true\nlisten.rtmp = ['127.0.0.1:1']\nlisten.http = ['127.0.0.1:3']\n\
-             play.max_lag = '77s'\nplay.stream_buffer = '77MiB'\nplay.zero_copy_threshold = '77KiB'\nlimits.streams = 77\n\
-             limits.memory_budget = '7GiB'\napi.listen = ['127.0.0.1:2']\napi.token_file = '/x'\nlog.format = 'json'",
-        );
-        let (config, restart_needed) = in_force(&first, &newest);
-        assert_eq!(restart_needed.len(), 13);
-        let first = serde_json::to_value(first.without_secrets()).unwrap();
-        for key in restart_needed {
-            let pointer = format!("/{}", key.replace('.', "/"));
-            assert!(config.pointer(&pointer).is_some(), "{key}");
-            assert_eq!(config.pointer(&pointer), first.pointer(&pointer), "{key}");
-        }
-    }
-
-    fn toml(text: &str) -> Config {
-        Config::from_toml("fanfare.toml", text).unwrap()
     }
 }

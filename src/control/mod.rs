@@ -48,6 +48,7 @@ use tokio::sync::oneshot;
 use trim::Trim;
 
 use crate::net::{self, Handle};
+use crate::reload::Reloader;
 
 /// HTTP after its start, for the start-up lines.
 pub struct Started {
@@ -79,7 +80,7 @@ impl Started {
 ///
 /// # Errors
 /// Why it cannot start, as one line.
-pub async fn start(relay: Handle) -> Result<Option<Started>, String> {
+pub async fn start(relay: Handle, reloader: Arc<Reloader>) -> Result<Option<Started>, String> {
     let config = relay.config();
     let http = net::bind_http(&config.listen.http, config.listen.is_default_http).await?;
     let api = net::bind_http(&config.api.listen, false).await?;
@@ -99,7 +100,7 @@ pub async fn start(relay: Handle) -> Result<Option<Started>, String> {
     if let TokenNotice::ForThisRun { why, .. } = &notice {
         tracing::warn!(reason = why, "API token not stored");
     }
-    let control = Arc::new(Control::new(relay, token, http));
+    let control = Arc::new(Control::new(relay, reloader, token, http));
     let cannot = |error| format!("cannot start the thread for HTTP: {error}");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(cannot)?;
     let (end, is_ending) = oneshot::channel();
@@ -181,6 +182,11 @@ mod tests {
         socket.read_to_string(&mut response).expect("it answers");
         let (head, body) = response.split_once("\r\n\r\n").expect("a head");
         (head.to_owned(), body.to_owned())
+    }
+
+    async fn start(relay: Handle) -> Result<Option<Started>, String> {
+        let reloader = Reloader::new(Box::new(|| Err("there is no file".to_owned())));
+        super::start(relay, reloader).await
     }
 
     fn config(cores: usize) -> Config {

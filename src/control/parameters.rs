@@ -45,6 +45,8 @@ fn known(method: &Method, route: &str) -> Option<&'static [&'static str]> {
         (&Method::GET | &Method::HEAD, "/api/v1/streams") => Some(&["limit", "after"]),
         (&Method::GET | &Method::HEAD, "/api/v1/players") => Some(&["stream", "limit", "offset", "after"]),
         (&Method::GET | &Method::HEAD, "/api/v1/events/past") => Some(&["after"]),
+        (&Method::POST, "/api/v1/reload") => Some(&[]),
+        (&Method::GET | &Method::HEAD, "/api/v1/reload") => None,
         (&Method::GET | &Method::HEAD, _) => Some(&[]),
         _ => None,
     }

@@ -15,7 +15,7 @@ pub(super) enum Right {
     Monitor,
     /// For operators: addresses of peers, connections, events, names of unlisted streams, the configuration.
     Read,
-    /// Disconnecting players and publishers.
+    /// Disconnecting players and publishers, reading the configuration again.
     Write,
 }
 
@@ -54,6 +54,7 @@ pub(super) fn needed(method: &Method, path: &str) -> Option<Right> {
         _ if method == Method::DELETE && (below("/api/v1/players/") || below("/api/v1/publishers/")) => {
             Some(Right::Write)
         }
+        "/api/v1/reload" => Some(Right::Write),
         _ if path == "/api" || path.starts_with("/api/") => Some(Right::Read),
         _ => None,
     }
@@ -219,6 +220,7 @@ mod tests {
         for path in ["/api/v1/future", "/api/v1/players/7", "/api/", "/api", "/api/v1/%73treams"] {
             assert_eq!(get(path), Some(Right::Read), "{path}");
         }
+        assert_eq!(needed(&Method::POST, "/api/v1/reload"), Some(Right::Write));
         assert_eq!(delete("/api/v1/players/7"), Some(Right::Write));
         assert_eq!(delete("/api/v1/publishers/7"), Some(Right::Write));
         for path in ["/", "/assets/x.js", "/healthz", "/readyz", "/live/a.flv", "/apis/x"] {

@@ -13,13 +13,12 @@ use super::{
     stills::Stills,
     wall_clock::WallClock,
 };
-use crate::{config::Config, net::Handle};
+use crate::{config::Config, net::Handle, reload::Reloader};
 
 /// The state that all requests share.
 pub(super) struct Control {
     pub(super) relay: Handle,
-    /// The configuration of the start: some of it stays in force until the next one.
-    pub(super) first_config: Arc<Config>,
+    pub(super) reloader: Arc<Reloader>,
     wall_clock: WallClock,
     /// The token since the start. It is in force while the configuration has none.
     pub(super) token: String,
@@ -33,9 +32,14 @@ pub(super) struct Control {
 }
 
 impl Control {
-    pub(super) fn new(relay: Handle, token: String, http: Vec<(SocketAddr, Scope)>) -> Self {
+    pub(super) fn new(
+        relay: Handle,
+        reloader: Arc<Reloader>,
+        token: String,
+        http: Vec<(SocketAddr, Scope)>,
+    ) -> Self {
         Self {
-            first_config: relay.config(),
+            reloader,
             wall_clock: WallClock::new(SystemTime::now(), relay.uptime()),
             token,
             history: History::default(),

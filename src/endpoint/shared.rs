@@ -35,6 +35,10 @@ use crate::{
 /// What all cores share.
 pub struct Shared {
     config: ArcSwap<Config>,
+    /// The configuration of the start: some of it stays in force until the next one.
+    first_config: Config,
+    /// Keys whose newest values are not in force.
+    restart_needed: ArcSwap<Vec<&'static str>>,
     pub(super) admission: Arc<Admission>,
     access: ArcSwap<Box<dyn Access>>,
     service: Wiring,
@@ -104,6 +108,8 @@ impl Shared {
             publishers: papaya::HashMap::new(),
             handed: (0..cores).map(|_| AtomicU64::new(0)).collect(),
             is_draining: AtomicBool::new(false),
+            restart_needed: ArcSwap::default(),
+            first_config: config.clone(),
             config: ArcSwap::from_pointee(config),
         })
     }
@@ -115,7 +121,14 @@ impl Shared {
 
     /// Puts another configuration in force. What [`Config::needs_restart`] names stays as it was at the start.
     pub fn set_config(&self, config: Config) {
-        self.config.store(Arc::new(config));
+        self.restart_needed.store(Arc::new(self.first_config.needs_restart(&config)));
+        self.config.store(Arc::new(config.with_fixed_options_of(&self.first_config)));
+    }
+
+    /// Keys of options whose newest values take effect only after a restart. The configuration in force has the values
+    /// of the start.
+    pub fn restart_needed(&self) -> Arc<Vec<&'static str>> {
+        self.restart_needed.load_full()
     }
 
     /// What the rules in force make of this question.

@@ -100,11 +100,16 @@ impl Handle {
         self.shared.config().clone()
     }
 
-    /// Puts another configuration in force, as a whole. Options that [`Config::needs_restart`] names keep their effect
+    /// Puts another configuration in force, as a whole. Options that [`Config::needs_restart`] names keep their values
     /// until the next start.
     pub fn set_config(&self, config: Config) {
         logging::set_filter(&config.log.level);
         self.shared.set_config(config);
+    }
+
+    /// Keys of options whose newest values are not in force before a restart.
+    pub fn restart_needed(&self) -> Arc<Vec<&'static str>> {
+        self.shared.restart_needed()
     }
 
     /// How long the relay has been running; the clock of all times in its reports.

@@ -33,7 +33,8 @@ use crate::{
 };
 
 /// Runs the relay under these rules until a signal stops it. `beside` is called before the first connection is taken, and starts what is
-/// to run beside the cores; `started` is called once, with the addresses that it listens on.
+/// to run beside the cores; `started` is called once, with the addresses that it listens on; `reload` at each signal to
+/// read the configuration again.
 ///
 /// # Errors
 /// What kept it from starting, or going on, as one line.
@@ -42,6 +43,7 @@ pub fn run(
     access: Box<dyn Access>,
     beside: impl AsyncFnOnce(Handle) -> Result<(), String>,
     started: impl FnOnce(&[SocketAddr]),
+    reload: impl Fn(),
 ) -> Result<(), String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| format!("cannot start: {error}"))?;
@@ -53,12 +55,12 @@ pub fn run(
         // Ports may have to be waited for.
         let relay = tokio::select! {
             relay = Relay::start(config, access, beside) => relay?,
-            name = signals.next_stop() => {
+            name = signals.next_stop(&reload) => {
                 tracing::info!(signal = name, "stopped before the start was complete");
                 return Ok(());
             }
         };
-        relay.run(&mut signals, started).await
+        relay.run(&mut signals, started, reload).await
     })
 }
 
@@ -96,7 +98,12 @@ impl Relay {
     }
 
     /// Waits until the cores have started, then for a signal, then until they have drained.
-    async fn run(mut self, signals: &mut Signals, started: impl FnOnce(&[SocketAddr])) -> Result<(), String> {
+    async fn run(
+        mut self,
+        signals: &mut Signals,
+        started: impl FnOnce(&[SocketAddr]),
+        reload: impl Fn(),
+    ) -> Result<(), String> {
         let Self { parts, addresses, stops, event } = &mut self;
         let shared = &parts.shared;
         for _ in 0..shared.signals().len() {
@@ -110,7 +117,7 @@ impl Relay {
         let mut tick = tokio::time::interval(SUM_UP);
         let name = loop {
             tokio::select! {
-                name = signals.next_stop() => break name,
+                name = signals.next_stop(&reload) => break name,
                 event = event.recv() => return Err(match event {
                     Some(CoreEvent::Failed(reason)) => reason,
                     _ => "a core ended by itself".to_owned(),
@@ -139,7 +146,7 @@ impl Relay {
                 tracing::info!(streams, log_bytes, "stopped");
             }
             () = tokio::time::sleep(patience) => tracing::warn!("stopped: connections still open after shutdown_timeout"),
-            name = signals.next_stop() => tracing::warn!(signal = name, "stopped immediately: second signal"),
+            name = signals.next_stop(|| ()) => tracing::warn!(signal = name, "stopped immediately: second signal"),
         }
         shared.log_summaries(parts.now_ms(), true);
         Ok(())

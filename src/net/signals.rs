@@ -1,4 +1,4 @@
-//! Signals: which of them stop the relay. A signal that an operator or the environment may send ends it in no other way:
+//! Signals: which of them stop the relay, or make it read its configuration again. A signal that an operator or the environment may send ends it in no other way:
 //! those without a meaning are logged, and that is all.
 
 #![forbid(unsafe_code)]
@@ -23,6 +23,8 @@ const BETWEEN_LINES: Duration = Duration::from_secs(1);
 enum Meaning {
     /// Take no new connections, end players politely, leave. A second one: leave at once.
     Stop,
+    /// Read the configuration again.
+    Reload,
     /// Nothing as yet.
     None,
 }
@@ -37,8 +39,8 @@ const SIGNALS: [(libc::c_int, &str, Meaning); 14] = [
     (libc::SIGQUIT, "SIGQUIT", Meaning::Stop),
     // What LXC, and a power supply that runs out, send to the first process.
     (libc::SIGPWR, "SIGPWR", Meaning::Stop),
-    // A terminal that was closed, or a habit of reloading.
-    (libc::SIGHUP, "SIGHUP", Meaning::None),
+    // As systemctl reload sends it. A terminal that is closed sends it as well, which does no harm.
+    (libc::SIGHUP, "SIGHUP", Meaning::Reload),
     (libc::SIGUSR1, "SIGUSR1", Meaning::None),
     (libc::SIGUSR2, "SIGUSR2", Meaning::None),
     // Timers, which outlive exec.
@@ -82,8 +84,8 @@ impl Signals {
         Ok(Self { handled: handled.collect::<io::Result<_>>()?, stopped: None })
     }
 
-    /// The name of the next signal to stop.
-    pub(super) async fn next_stop(&mut self) -> String {
+    /// The name of the next signal to stop. Calls `reload` at each signal to read the configuration again.
+    pub(super) async fn next_stop(&mut self, reload: impl Fn()) -> String {
         loop {
             let handled = poll_fn(|cx| {
                 let ready =
@@ -101,6 +103,7 @@ impl Signals {
                     self.stopped = Some(now);
                     return handled.name.clone();
                 }
+                Meaning::Reload => reload(),
                 Meaning::None => {
                     if handled.logged.is_none_or(|logged| now - logged >= BETWEEN_LINES) {
                         handled.logged = Some(now);

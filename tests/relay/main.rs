@@ -18,6 +18,7 @@ mod memory;
 mod process;
 mod publishers;
 mod raw;
+mod reload;
 mod requests;
 mod sandbox;
 mod slow_players;

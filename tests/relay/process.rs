@@ -147,7 +147,8 @@ fn no_other_signal_ends_the_relay_or_costs_a_player_a_frame() {
         assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success(), "{kill}");
         bystanders.go_on();
     }
-    for name in ["SIGHUP", "SIGUSR1", "SIGUSR2", "SIGALRM", "SIGXFSZ", "SIGRTMIN+3"] {
+    relay.wait_for_log(&["configuration reloaded", "SIGHUP"]);
+    for name in ["SIGUSR1", "SIGUSR2", "SIGALRM", "SIGXFSZ", "SIGRTMIN+3"] {
         relay.wait_for_log(&["signal ignored", name]);
     }
     relay.expect_running();
