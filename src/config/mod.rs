@@ -136,7 +136,7 @@ pub struct Play {
     /// How often a player that sends nothing is pinged, and every publisher.
     #[serde(with = "units::DurationText")]
     pub ping_interval: Duration,
-    /// Audio waits for a video frame that is expected within this time, to be sent with it.
+    /// How long a frame waits at most for others that are expected, to be sent with them.
     #[serde(with = "units::DurationText")]
     pub merge_window: Duration,
     /// How long a frame waits at most on a core that is still sending earlier frames.

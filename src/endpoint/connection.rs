@@ -111,9 +111,10 @@ pub(super) struct Publishing {
     pub bytes: u64,
     pub rated_bytes: u64,
     pub state: PublishState,
-    /// When frames that wait for a video frame have waited long enough, microseconds; of no meaning once they have gone
-    /// with one.
+    /// When frames that wait for another one have waited long enough, and since when the first one waits, microseconds;
+    /// of no meaning once they have gone with one.
     pub notify_at_us: u64,
+    pub waiting_since_us: u64,
 }
 
 /// How far a publish has come.

@@ -1,10 +1,11 @@
-//! When a publisher's core notifies the others of new frames that wait for a video frame which does not come. A queue of deadlines; knows no connection.
+//! When a publisher's core notifies the others of new frames that wait for another one which does not come. A queue of
+//! deadlines; knows no connection.
 
 use std::{cmp::Reverse, collections::BinaryHeap};
 
 use crate::rtmp::session::MessageStreamId;
 
-/// New frames that wait for a video frame.
+/// New frames that wait for another one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Pending {
     /// When they have waited long enough, microseconds.

@@ -19,7 +19,7 @@ use crate::{
         name::StreamName,
         session::{Answer, MessageStreamId},
     },
-    stream::{ConnectionRef, NoRoom, PublishError},
+    stream::{ConnectionRef, NoRoom, PublishError, Waiting},
 };
 
 /// How long a publisher that takes a name over waits for the one before it to let go.
@@ -40,28 +40,33 @@ impl<I: Io> Endpoint<I> {
         *bytes += frame.payload.len() as u64;
         self.counts.frames_in += 1;
         match publication.append(frame, now_ms) {
-            Ok(false) => {}
-            Ok(true) => self.notify_soon(key, message_stream_id),
+            Ok(Waiting::No) => {}
+            Ok(waiting) => self.notify_soon(key, message_stream_id, waiting),
             Err(NoRoom { bytes }) => self.end_without_room(key, message_stream_id, bytes),
         }
     }
 
-    /// New frames of this stream may wait for a video frame to go out with, if that is expected soon.
-    fn notify_soon(&mut self, key: usize, message_stream_id: MessageStreamId) {
+    /// New frames of this stream may wait for another one to go out with, if that is expected soon.
+    fn notify_soon(&mut self, key: usize, message_stream_id: MessageStreamId, waiting: Waiting) {
         let config = self.shared.config();
         let [window_us, budget_us] =
             [config.play.merge_window, config.play.latency_budget].map(|it| it.as_micros() as u64);
         let connection = &mut self.connections[key];
         let connection_id = connection.id;
         let Some(publishing) = connection.publishing_on(message_stream_id) else { return };
+        let now_us = self.io.now_us();
+        let since_us = if waiting == Waiting::First { now_us } else { publishing.waiting_since_us };
         let Some(publication) = publishing.publication_mut() else { return };
-        match publication.wait_for_video_us(window_us, budget_us, self.now.ms) {
+        match publication.wait_us(window_us, budget_us, now_us - since_us, self.now.ms) {
             None => publication.notify(),
             Some(wait_us) => {
+                publishing.waiting_since_us = since_us;
                 // Those of many streams are notified at the same time.
-                let due_us = (self.io.now_us() + wait_us).next_multiple_of(NOTIFY_EVERY_US);
-                publishing.notify_at_us = due_us;
-                self.notices.push(Pending { due_us, key, connection_id, message_stream_id });
+                let due_us = (since_us + wait_us).next_multiple_of(NOTIFY_EVERY_US);
+                if waiting == Waiting::First || publishing.notify_at_us != due_us {
+                    publishing.notify_at_us = due_us;
+                    self.notices.push(Pending { due_us, key, connection_id, message_stream_id });
+                }
             }
         }
     }
@@ -74,7 +79,7 @@ impl<I: Io> Endpoint<I> {
             let Some(publishing) = connection.and_then(|it| it.publishing_on(message_stream_id)) else {
                 continue;
             };
-            // Otherwise they went with a video frame, and others wait now: their time comes.
+            // Otherwise they went with another frame, and others wait now: their time comes.
             if publishing.notify_at_us == due_us
                 && let Some(publication) = publishing.publication_mut()
             {
@@ -129,6 +134,7 @@ impl<I: Io> Endpoint<I> {
             rated_bytes: 0,
             state: PublishState::Asking,
             notify_at_us: 0,
+            waiting_since_us: 0,
         });
     }
 

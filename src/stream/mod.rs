@@ -1,6 +1,7 @@
 //! A live stream as all cores share it: the log of its wire bytes, the join point, the publisher, the followers. No
 //! sockets, no RTMP session; nothing here blocks on the data path.
 
+mod beat;
 mod begin;
 mod cells;
 mod entry;
@@ -46,7 +47,7 @@ pub use patience::Patience;
 pub use preamble::{Preamble, PreambleBytes};
 pub use reader::{Item, ReadFrame, ReadOptions, Reader, Skipped};
 pub use registry::{
-    Bounds, Follow, NameNotice, NoRoom, NotifyPublisher, Publication, PublishError, Registry, Stream,
+    Bounds, Follow, NameNotice, NoRoom, NotifyPublisher, Publication, PublishError, Registry, Stream, Waiting,
 };
 pub use segment::{Committed, Next, Segment};
 pub use shown::Media;

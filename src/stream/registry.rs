@@ -122,7 +122,14 @@ impl Registry {
             return Err(PublishError::Busy { silent_ms: stream.silent_ms() });
         };
         writer.begin(&stream.shared, now_ms);
-        Ok(Publication { usage, core: id.core, writer: Some(writer), now_ms, owes_notice: false })
+        Ok(Publication {
+            usage,
+            core: id.core,
+            writer: Some(writer),
+            now_ms,
+            owes_notice: false,
+            video_waits: false,
+        })
     }
 
     /// Notifies the publisher of this name that `next` wants it, and `next` when it is free. Only the newest one that
@@ -322,6 +329,19 @@ pub struct Publication {
     now_ms: u64,
     /// There are frames in the log of which the readers have not been notified.
     owes_notice: bool,
+    /// Video is among the frames of which readers have not been notified.
+    video_waits: bool,
+}
+
+/// Whether a frame that was appended waits for the next one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waiting {
+    /// Readers have been notified, or the frame was dropped.
+    No,
+    /// It is the first one that waits.
+    First,
+    /// Others wait already.
+    WithEarlier,
 }
 
 impl Publication {
@@ -354,25 +374,29 @@ impl Publication {
         }
     }
 
-    /// Appends a frame to the log. `now_ms` is the relay's clock. Readers are notified at once of video, and of all
-    /// else where there is no video; audio beside video may wait for the next video frame. True for the first frame
-    /// that waits: the caller is to call [`Publication::notify`] soon, in case no video frame comes before.
+    /// Appends a frame to the log. `now_ms` is the relay's clock. Where it may wait for the next frame, to be sent with
+    /// it, the caller decides by [`Publication::wait_us`] when to call [`Publication::notify`]; of all others readers
+    /// are notified at once.
     ///
     /// # Errors
     /// There is no memory for it. The frame is missing from the log, so the publish is to end.
-    pub fn append(&mut self, frame: Frame, now_ms: u64) -> Result<bool, NoRoom> {
+    pub fn append(&mut self, frame: Frame, now_ms: u64) -> Result<Waiting, NoRoom> {
         self.now_ms = now_ms;
         let bytes = frame.payload.len();
         let has_readers = self.has_readers();
         let writer = self.writer.as_mut().expect("present until the drop");
         match writer.append(&self.usage.stream.shared, frame, has_readers, now_ms) {
-            Appended::Dropped => Ok(false),
+            Appended::Dropped => Ok(Waiting::No),
             Appended::NoRoom => Err(NoRoom { bytes }),
-            Appended::MayWait => Ok(!std::mem::replace(&mut self.owes_notice, true)),
+            Appended::MayWait { is_video } => {
+                self.video_waits |= is_video;
+                let is_first = !std::mem::replace(&mut self.owes_notice, true);
+                Ok(if is_first { Waiting::First } else { Waiting::WithEarlier })
+            }
             Appended::Due => {
                 self.owes_notice = true;
                 self.notify();
-                Ok(false)
+                Ok(Waiting::No)
             }
         }
     }
@@ -385,23 +409,30 @@ impl Publication {
 
     /// Notifies the readers of frames that have waited.
     pub fn notify(&mut self) {
+        self.video_waits = false;
         if std::mem::take(&mut self.owes_notice) && self.has_readers() {
             self.usage.stream.shared.notify_followers();
         }
     }
 
-    /// How long frames may wait for the next video frame, to be sent with it, microseconds: for `window_us`, or longer if
-    /// a pass that began now would keep video waiting, but no longer than `budget_us`. None where the video frame is not
-    /// expected within that time, so waiting would only delay them, or there are no readers.
-    pub fn wait_for_video_us(&self, window_us: u64, budget_us: u64, now_ms: u64) -> Option<u64> {
+    /// How long frames may wait for more, to be sent with them, microseconds from the first one on, which has waited for
+    /// `waited_us`: for `window_us`, or, while no video waits, longer if a pass that began now would keep video waiting,
+    /// but no longer than `budget_us`. None where no frame is expected within that time, so waiting would only delay
+    /// them, or there are no readers.
+    pub fn wait_us(&self, window_us: u64, budget_us: u64, waited_us: u64, now_ms: u64) -> Option<u64> {
         if !self.has_readers() {
             return None;
         }
         let (share, of) = NEAR;
         let near_us = self.usage.stream.shared.pass_us() * share / of;
-        let wait_us = window_us.max(near_us.min(budget_us));
-        let video_in_ms = self.writer.as_ref()?.next_video_in_ms(now_ms)?;
-        (video_in_ms * 1_000 < wait_us).then_some(wait_us)
+        let for_video_us = if self.video_waits { window_us } else { window_us.max(near_us.min(budget_us)) };
+        let writer = self.writer.as_ref()?;
+        let is_within =
+            |in_ms: Option<u64>, wait_us| in_ms.is_some_and(|ms| waited_us + ms * 1_000 < wait_us);
+        if is_within(writer.next_video_in_ms(now_ms), for_video_us) {
+            return Some(for_video_us);
+        }
+        is_within(writer.next_audio_in_ms(now_ms), window_us).then_some(window_us)
     }
 
     /// Bytes have come from the publisher, a whole frame or not.
@@ -578,8 +609,7 @@ mod tests {
         let mut publication = registry.publish("live/s", publisher(1), 0).expect("free");
         registry.signals[0].set_pass_us(90_000);
         registry.signals[1].set_pass_us(8_000);
-        let wait_us =
-            |publication: &Publication, now_ms| publication.wait_for_video_us(5_000, 20_000, now_ms);
+        let wait_us = |publication: &Publication, now_ms| publication.wait_us(5_000, 20_000, 0, now_ms);
         assert_eq!(wait_us(&publication, 0), None, "there has been none");
         publication.append_and_notify(key_frame(0, "K0"), 1_000);
         assert_eq!(wait_us(&publication, 1_000), None, "no frame rate");

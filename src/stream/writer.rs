@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 use super::{
+    beat::Beat,
     entry::{Class, Entry},
     facts_writer::FactsWriter,
     form::Form,
@@ -28,9 +29,6 @@ const AUDIO_POINT_MS: u64 = 1_000;
 /// need not begin as far back to see it.
 const VIDEO_GONE_MS: u64 = 10_000;
 
-/// Video frames further apart than this have no frame rate that can be relied on: 5 per second.
-const MAX_GAP_MS: u32 = 200;
-
 /// What happened to a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Appended {
@@ -38,8 +36,8 @@ pub(super) enum Appended {
     Dropped,
     /// It is in the log, and players are to be notified now.
     Due,
-    /// It is in the log, and may wait a moment to be sent with the next video frame.
-    MayWait,
+    /// It is in the log, and may wait a moment to be sent with the next frame.
+    MayWait { is_video: bool },
     /// There is no memory for it: the stream ends.
     NoRoom,
 }
@@ -72,12 +70,11 @@ pub(super) struct Writer {
     /// The video since the newest key frame, where video stands still: joiners need not begin as far back as that key
     /// frame to see it.
     still: Option<Still>,
-    /// When the last video frame came.
+    /// When the last video frame of any track came.
     video_ms: u64,
-    /// The time of the leading track's last video frame, and how much later it was than the one before: none where that
-    /// is no frame rate.
-    video_timestamp_ms: u32,
-    video_gap_ms: Option<u32>,
+    /// Frames of the leading video track, and of audio.
+    video_beat: Beat,
+    audio_beat: Beat,
     has_warned_of_large_group: bool,
 }
 
@@ -107,8 +104,8 @@ impl Writer {
             moved_ms: None,
             still: None,
             video_ms: 0,
-            video_timestamp_ms: 0,
-            video_gap_ms: None,
+            video_beat: Beat::default(),
+            audio_beat: Beat::default(),
             has_warned_of_large_group: false,
         }
     }
@@ -178,7 +175,9 @@ impl Writer {
             self.facts.saw_time(self.timeline.newest());
         }
         if video.is_some_and(|video| video.is_lead && video.is_first) {
-            self.note_frame_rate(timestamp_ms);
+            self.video_beat.saw(timestamp_ms, now_ms);
+        } else if matches!(role, FrameRole::Audio(_)) {
+            self.audio_beat.saw(timestamp_ms, now_ms);
         }
         // Metadata has no time of its own.
         let is_timed = !matches!(role, FrameRole::Header(Part::Metadata) | FrameRole::Note);
@@ -230,8 +229,8 @@ impl Writer {
         self.wait_for_key_frame(stream, has_lost_join);
         self.facts.write_if_due(stream, &self.headers, now_ms);
         match role {
-            FrameRole::KeyFrame(_) | FrameRole::InterFrame(_) => Appended::Due,
-            _ if self.has_video(now_ms) => Appended::MayWait,
+            FrameRole::KeyFrame(_) | FrameRole::InterFrame(_) => Appended::MayWait { is_video: true },
+            _ if self.has_video(now_ms) => Appended::MayWait { is_video: false },
             FrameRole::Header(_) | FrameRole::Audio(_) | FrameRole::Note | FrameRole::Other => Appended::Due,
         }
     }
@@ -281,12 +280,14 @@ impl Writer {
         }
     }
 
-    /// In how many milliseconds the next video frame is expected; 0 where it is late. None where that is not known, or it
-    /// has been late for as long as from one frame to the next.
+    /// In how many milliseconds the next video frame is expected, as [`Beat::next_in_ms`] has it.
     pub(super) fn next_video_in_ms(&self, now_ms: u64) -> Option<u64> {
-        let gap_ms = u64::from(self.video_gap_ms?);
-        let expected_ms = self.video_ms + gap_ms;
-        (now_ms <= expected_ms + gap_ms).then_some(expected_ms.saturating_sub(now_ms))
+        self.video_beat.next_in_ms(now_ms)
+    }
+
+    /// The same for audio.
+    pub(super) fn next_audio_in_ms(&self, now_ms: u64) -> Option<u64> {
+        self.audio_beat.next_in_ms(now_ms)
     }
 
     /// Takes note of a frame, with the time that its publisher gave it. Returns its time in the stream, and what it is
@@ -311,12 +312,6 @@ impl Writer {
             }
             FrameRole::Header(_) | FrameRole::Other => (self.timeline.header(frame.timestamp_ms), None),
         }
-    }
-
-    fn note_frame_rate(&mut self, timestamp_ms: u32) {
-        let gap_ms = timestamp_ms.wrapping_sub(self.video_timestamp_ms);
-        self.video_gap_ms = (1..=MAX_GAP_MS).contains(&gap_ms).then_some(gap_ms);
-        self.video_timestamp_ms = timestamp_ms;
     }
 
     /// Takes note of the kinds of media. True where this is the first frame of its kind.

@@ -475,3 +475,49 @@ fn audio_waits_for_a_video_frame_that_is_expected_and_no_longer_than_the_merge_w
     send(&mut world, &[audio(80), inter_frame(80)]);
     assert_eq!(count(&mut world), before + 5);
 }
+
+#[test]
+fn video_waits_for_an_audio_frame_that_is_expected_and_all_that_wait_go_when_the_first_has_waited_long_enough()
+ {
+    let mut world = World::new(config(|config| config.play.merge_window = Duration::from_millis(14)));
+    let mut publisher = world.publisher(0, "a");
+    let mut player = world.player(0, "a");
+    let mut send = |world: &mut World, frames: &[Frame]| {
+        frames.iter().for_each(|frame| publisher.publish(frame));
+        world.talk(&mut publisher);
+    };
+    let mut count = |world: &mut World| {
+        world.talk(&mut player);
+        player.frames.len()
+    };
+    // Video every 40 ms, audio every 20, which comes 5 ms later.
+    send(&mut world, &[key_frame(0)]);
+    for audio_ms in [5, 25] {
+        world.pass_ms(if audio_ms == 5 { 5 } else { 20 });
+        send(&mut world, &[audio(audio_ms)]);
+    }
+    world.pass_ms(15);
+    let before = count(&mut world);
+    send(&mut world, &[inter_frame(40)]);
+    assert_eq!(count(&mut world), before, "audio is expected in 5 ms");
+    world.pass_ms(5);
+    send(&mut world, &[audio(45)]);
+    assert_eq!(count(&mut world), before + 2, "the next frame is expected in 20 ms");
+    // Audio, video 10 ms later, and audio in 10 ms more: too long after the first.
+    world.pass_ms(25);
+    send(&mut world, &[audio(65)]);
+    world.pass_ms(10);
+    assert_eq!(count(&mut world), before + 2, "video is expected in 10 ms");
+    send(&mut world, &[inter_frame(80)]);
+    assert_eq!(count(&mut world), before + 4);
+    // Audio that is expected does not come.
+    world.pass_ms(10);
+    send(&mut world, &[audio(85)]);
+    world.pass_ms(30);
+    let before = count(&mut world);
+    send(&mut world, &[inter_frame(120)]);
+    world.pass_ms(13);
+    assert_eq!(count(&mut world), before);
+    world.pass_ms(1);
+    assert_eq!(count(&mut world), before + 1);
+}
