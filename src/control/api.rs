@@ -14,6 +14,7 @@ use axum::{
 use serde::{Deserialize, Serialize};
 
 use super::{
+    access,
     client::{Client, Scope},
     configuration,
     error::HttpError,
@@ -83,7 +84,15 @@ async fn guard(State(control): Shared, mut request: Request, next: Next) -> Resp
     let headers = request.headers().clone();
     let config = control.relay.config();
     let needed = rights::needed(request.method(), request.uri().path());
-    let checked = check(&control.rights(&config), client, &request, needed)
+    let allowed = match needed {
+        // A browser sends its preflight request without credentials.
+        Some(_) if request.method() != Method::OPTIONS => {
+            access::may_use_api(&control, client, request.uri(), &headers).await
+        }
+        _ => Ok(()),
+    };
+    let checked = allowed
+        .and_then(|()| check(&control.rights(&config), client, &request, needed))
         .and_then(|granted| check_parameters(&request, needed).map(|()| granted));
     let mut response = match checked {
         Ok(granted) => {
@@ -328,11 +337,17 @@ fn check_limit(limit: Option<usize>) -> Result<(), HttpError> {
 /// Also serves streams that are not listed: a client that knows the name may watch.
 async fn stream(
     State(control): Shared,
+    Extension(client): Extension<Client>,
     Extension(granted): Extension<Granted>,
     Path(name): Path<String>,
+    uri: Uri,
+    headers: HeaderMap,
 ) -> Result<Response, HttpError> {
     let none = || HttpError::not_found("no such stream");
     if let Some(name) = name.strip_suffix("/still.flv") {
+        if !granted.read {
+            access::may_see_still(&control, client, name, &uri, &headers)?;
+        }
         let make = || endpoint::key_frame(control.relay.registry(), name);
         return Ok(stills::response(control.stills.of(
             name,

@@ -14,6 +14,8 @@ pub(super) enum Scope {
 /// The client of a request; each request carries it.
 #[derive(Clone, Copy)]
 pub(super) struct Client {
+    /// The connection's number.
+    pub(super) id: u64,
     pub(super) peer: SocketAddr,
     pub(super) scope: Scope,
 }

@@ -1,12 +1,12 @@
 //! The response to a request that cannot be served: a status, and the reason as a problem (RFC 9457).
 
 use axum::{
-    http::{HeaderValue, StatusCode, header},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
 
-use crate::endpoint::Stalled;
+use crate::{access::Denial, endpoint::Stalled};
 
 /// The type of a problem's body.
 pub(super) const CONTENT_TYPE: &str = "application/problem+json";
@@ -19,6 +19,8 @@ pub(super) struct HttpError {
     pub(super) detail: String,
     /// Where the client is to go instead.
     pub(super) location: Option<HeaderValue>,
+    /// With which credentials a client may come back that gets 401: `WWW-Authenticate`.
+    challenge: &'static str,
 }
 
 #[derive(Serialize)]
@@ -38,7 +40,7 @@ impl From<Stalled> for HttpError {
 
 impl HttpError {
     pub(super) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
-        Self { status, detail: detail.into(), location: None }
+        Self { status, detail: detail.into(), location: None, challenge: BEARER }
     }
 
     pub(super) fn bad_request(detail: impl Into<String>) -> Self {
@@ -47,6 +49,16 @@ impl HttpError {
 
     pub(super) fn not_found(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, detail)
+    }
+
+    /// Access is denied: 401 where other credentials may help. `request` are the headers of the request.
+    pub(super) fn denied(denial: &Denial, request: &HeaderMap) -> Self {
+        let status = match denial.cause.is_about_credentials() {
+            true => StatusCode::UNAUTHORIZED,
+            false => StatusCode::FORBIDDEN,
+        };
+        let challenge = if is_of_script(request) { BEARER } else { "Basic realm=\"fanfare\"" };
+        Self { challenge, ..Self::new(status, denial.reason.clone()) }
     }
 
     /// To this address.
@@ -74,6 +86,16 @@ impl HttpError {
     }
 }
 
+/// Whether a page's script has sent this request. A browser would ask its user for a name and a password, again and again,
+/// while the page has a better text. Only what a user opens in a tab is asked for as `text/html`.
+fn is_of_script(request: &HeaderMap) -> bool {
+    let has =
+        |name, text| request.get(name).and_then(|it| it.to_str().ok()).is_some_and(|it| it.contains(text));
+    has(header::USER_AGENT, "Mozilla/") && !has(header::ACCEPT, "text/html")
+}
+
+const BEARER: &str = "Bearer";
+
 impl IntoResponse for HttpError {
     fn into_response(self) -> Response {
         let mut response = (self.status, self.body()).into_response();
@@ -84,7 +106,7 @@ impl IntoResponse for HttpError {
             headers.insert(header::LOCATION, location);
         }
         if self.status == StatusCode::UNAUTHORIZED {
-            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(self.challenge));
         }
         response
     }
@@ -93,6 +115,25 @@ impl IntoResponse for HttpError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::access::Cause;
+
+    #[test]
+    fn a_denial_asks_for_a_password_where_that_may_help_and_never_a_page_s_script() {
+        let answer = |cause, user_agent, accept: &'static str| {
+            let denial = Denial { reason: "no key".to_owned(), cause, rule: "1".into() };
+            let headers = [(header::USER_AGENT, user_agent), (header::ACCEPT, accept)];
+            let headers = headers.map(|(name, value)| (name, HeaderValue::from_static(value)));
+            let response = HttpError::denied(&denial, &headers.into_iter().collect()).into_response();
+            let challenge =
+                response.headers().get(header::WWW_AUTHENTICATE).map(|it| it.to_str().unwrap().to_owned());
+            (response.status().as_u16(), challenge.unwrap_or_default())
+        };
+        let basic = "Basic realm=\"fanfare\"".to_owned();
+        assert_eq!(answer(Cause::NoCredentials, "VLC/3", "*/*"), (401, basic.clone()));
+        assert_eq!(answer(Cause::Expired, "Mozilla/5.0", "text/html,*/*"), (401, basic));
+        assert_eq!(answer(Cause::WrongCredentials, "Mozilla/5.0", "*/*"), (401, "Bearer".to_owned()));
+        assert_eq!(answer(Cause::Rule, "VLC/3", "*/*"), (403, String::new()));
+    }
 
     #[test]
     fn a_problem_has_the_fields_of_rfc_9457() {

@@ -197,7 +197,10 @@ mod tests {
     use futures_util::FutureExt;
 
     use super::*;
-    use crate::endpoint::{ClientName, Protocol, ReasonKind, Refusal};
+    use crate::{
+        access::Cause,
+        endpoint::{ClientName, Protocol, ReasonKind, Refusal},
+    };
 
     fn events(count: u64) -> Events {
         let events = Events::from(broadcast::channel(1).1, 1_700);
@@ -285,8 +288,9 @@ mod tests {
     }
 
     #[test]
-    fn each_reason_and_each_limit_is_in_the_schema() {
+    fn each_reason_each_cause_and_each_limit_is_in_the_schema() {
         assert_eq!(documented("Reason"), ReasonKind::ALL.map(ReasonKind::label));
+        assert_eq!(documented("Cause"), Cause::ALL.map(Cause::label));
         assert_eq!(documented("Limit"), Refusal::ALL.map(|limit| limit.to_string()));
     }
 
@@ -315,6 +319,17 @@ mod tests {
                 duration_ms: 5,
             },
             RelayEvent::Refused { peer, limit: "limits.streams".to_owned() },
+            RelayEvent::Denied {
+                id: 7,
+                peer,
+                client: None,
+                action: "play",
+                name: "live/a".to_owned(),
+                protocol: "rtmp",
+                rule: "1".into(),
+                cause: Cause::Rule.label(),
+                detail: "no".to_owned(),
+            },
             RelayEvent::Draining,
         ];
         for event in all {

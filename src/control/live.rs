@@ -1,7 +1,7 @@
 //! Requests for a stream: `/app/name.flv`, over HTTP or WebSocket. Decides on the response, or on the format and the
 //! start of a player that a core then serves.
 
-use std::{net::SocketAddr, time::SystemTime};
+use std::{sync::Arc, time::SystemTime};
 
 use axum::{
     body::Body,
@@ -13,15 +13,20 @@ use bytes::Bytes;
 use tungstenite::handshake::derive_accept_key;
 
 use super::{
+    client::Client,
     cors::{self, Origins},
     error::HttpError,
+    party::party,
     rights,
     state::{self, Control},
 };
 use crate::{
     access::{Action, Denial, Grant, Question, Verdict},
-    endpoint::{ClientName, Protocol},
-    http::paths,
+    endpoint::{ClientName, DeniedPeer, Protocol},
+    http::{
+        paths,
+        websocket::{self, CloseCode},
+    },
     rtmp::name::StreamName,
     stream::{Form, Start},
 };
@@ -35,6 +40,14 @@ pub(super) struct Live {
     pub(super) head: Bytes,
 }
 
+/// What is sent instead.
+pub(super) enum Refusal {
+    /// A complete response.
+    Response(Box<Response>),
+    /// A WebSocket that is opened and closed at once: no page can read the status of a response to its handshake.
+    WebSocket(Bytes),
+}
+
 const METHODS: &str = "GET, HEAD, OPTIONS";
 /// nginx forwards a response without it in blocks of 4 or 8 KB: several seconds of audio.
 pub(super) const UNBUFFERED: (HeaderName, HeaderValue) =
@@ -46,36 +59,30 @@ pub(super) fn is_stream(uri: &Uri) -> bool {
     path.ends_with(".flv") && !paths::is_of_api(path)
 }
 
-/// The player that this request becomes, or in the error the complete response.
+/// The player that this request becomes, or in the error what is sent instead.
 pub(super) async fn answer(
     control: &Control,
-    peer: SocketAddr,
+    client: Client,
     request: &Parts,
     has_body: bool,
-) -> Result<Live, Box<Response>> {
+) -> Result<Live, Refusal> {
     let config = control.relay.config();
     let origins = state::stream_origins(&config);
-    let refuse = |error: HttpError| with_origin(origins, &request.headers, error.into_response());
+    let respond = |response: Response| with_origin(origins, &request.headers, response);
     match request.method {
         Method::GET | Method::HEAD => {}
-        Method::OPTIONS => {
-            return Err(with_origin(origins, &request.headers, cors::preflight(&request.headers, METHODS)));
-        }
+        Method::OPTIONS => return Err(respond(cors::preflight(&request.headers, METHODS))),
         _ => {
             let mut response = HttpError::method().into_response();
             response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(METHODS));
-            return Err(with_origin(origins, &request.headers, response));
+            return Err(respond(response));
         }
     }
-    let (stream, start) = requested(control, peer, request, has_body).await.map_err(refuse)?;
+    let refuse = |error: HttpError| respond(error.into_response());
+    let (name, start) = requested(control, request, has_body).map_err(refuse)?;
     let form = form(request);
     let head = match form {
-        Form::WebsocketFlv => websocket_head(origins, request)
-            .map_err(|response| with_origin(origins, &request.headers, *response))?,
-        _ if request.method == Method::HEAD => {
-            let headers = body_headers();
-            return Err(with_origin(origins, &request.headers, (headers, Body::empty()).into_response()));
-        }
+        Form::WebsocketFlv => websocket_head(origins, request).map_err(|response| respond(*response))?,
         _ => {
             let mut headers = body_headers();
             if form == Form::HttpFlvChunked {
@@ -85,18 +92,41 @@ pub(super) async fn answer(
             head("200 OK", &headers)
         }
     };
-    let user_agent = request.headers.get(header::USER_AGENT);
-    let client = user_agent.and_then(|name| ClientName::of(&String::from_utf8_lossy(name.as_bytes())));
-    Ok(Live { stream, client, form, start, head })
+    let said = party(&request.uri, &request.headers);
+    let client_name = ClientName::of(&said.client);
+    let question = Question {
+        query: request.uri.query().unwrap_or_default().to_owned(),
+        connection: client.id,
+        party: Arc::new(said),
+        ..Question::new(Action::Play, &name.to_string(), client.peer, Protocol::of(form).name())
+    };
+    let (asked_for, protocol) = (question.name.clone(), question.protocol);
+    let stream = match control.relay.decide(question).await {
+        Verdict::Allow(Grant { name: renamed, .. }) => renamed.unwrap_or(asked_for),
+        Verdict::Redirect(address) => return Err(refuse(HttpError::redirect(&address))),
+        Verdict::Deny(denial) => {
+            let Client { id, peer, .. } = client;
+            let client = client_name.as_ref();
+            let (action, name) = (Action::Play, &*asked_for);
+            control.relay.denied(DeniedPeer { id, peer, client, action, name, protocol }, &denial);
+            return Err(match form {
+                Form::WebsocketFlv => Refusal::WebSocket(closed_at_once(&head, &denial)),
+                _ => refuse(HttpError::denied(&denial, &request.headers)),
+            });
+        }
+    };
+    // A stream that only RTMP players wait for does not exist for HTTP.
+    if !control.relay.can_be_watched(&stream) {
+        return Err(refuse(HttpError::not_found(format!("{stream} is not published"))));
+    }
+    if request.method == Method::HEAD {
+        return Err(respond((body_headers(), Body::empty()).into_response()));
+    }
+    Ok(Live { stream, client: client_name, form, start, head })
 }
 
-/// The stream, and where the player starts.
-async fn requested(
-    control: &Control,
-    peer: SocketAddr,
-    request: &Parts,
-    has_body: bool,
-) -> Result<(String, Start), HttpError> {
+/// The name that is asked for, and where the player starts.
+fn requested(control: &Control, request: &Parts, has_body: bool) -> Result<(StreamName, Start), HttpError> {
     if has_body {
         return Err(HttpError::bad_request("a request for a stream cannot have a body"));
     }
@@ -109,29 +139,16 @@ async fn requested(
     if control.relay.is_draining() {
         return Err(HttpError::new(StatusCode::SERVICE_UNAVAILABLE, "the relay is shutting down"));
     }
-    let name = allowed(control, peer, request, name).await?;
-    // A stream that only RTMP players wait for does not exist for HTTP.
-    if !control.relay.can_be_watched(&name) {
-        return Err(HttpError::not_found(format!("{name} is not published")));
-    }
     Ok((name, start))
 }
 
-/// The name under which the peer may play this stream.
-async fn allowed(
-    control: &Control,
-    peer: SocketAddr,
-    request: &Parts,
-    name: StreamName,
-) -> Result<String, HttpError> {
-    let query = request.uri.query().unwrap_or_default().to_owned();
-    let protocol = Protocol::of(form(request)).name();
-    let question = Question { query, ..Question::new(Action::Play, &name.to_string(), peer, protocol) };
-    match control.relay.decide(question).await {
-        Verdict::Allow(Grant { name: renamed, .. }) => Ok(renamed.unwrap_or(name.to_string())),
-        Verdict::Redirect(address) => Err(HttpError::redirect(&address)),
-        Verdict::Deny(Denial { reason, .. }) => Err(HttpError::new(StatusCode::FORBIDDEN, reason)),
-    }
+/// The end of a handshake, and the close of the WebSocket.
+fn closed_at_once(head: &[u8], denial: &Denial) -> Bytes {
+    let code = match denial.cause.is_about_credentials() {
+        true => CloseCode::Unauthorized,
+        false => CloseCode::Forbidden,
+    };
+    [head, &websocket::close_for(code, &denial.reason)].concat().into()
 }
 
 fn body_headers() -> HeaderMap {
@@ -234,9 +251,9 @@ fn head(status: &str, headers: &HeaderMap) -> Bytes {
     head.into()
 }
 
-fn with_origin(origins: Origins<'_>, request: &HeaderMap, mut response: Response) -> Box<Response> {
+fn with_origin(origins: Origins<'_>, request: &HeaderMap, mut response: Response) -> Refusal {
     origins.allow(request, response.headers_mut());
-    Box::new(response)
+    Refusal::Response(Box::new(response))
 }
 
 #[cfg(test)]

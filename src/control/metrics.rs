@@ -30,7 +30,7 @@ use super::{
 };
 use crate::{
     endpoint::{
-        Protocol, ReasonKind,
+        DenialLabels, Protocol, ReasonKind,
         report::{CoreReport, Histogram, StreamReport},
     },
     logging,
@@ -136,6 +136,19 @@ fn process(writer: &mut Writer<'_>, control: &Control) -> fmt::Result {
     writer.counter("memory_freed", help, Some(Unit::Bytes), freed)?;
     let refusals = relay.refusals().into_iter().map(|(limit, count)| ([("limit", limit.to_string())], count));
     writer.counter("refusals", "Refused connections and publishers, by limit", None, refusals)?;
+    let denials = relay.denials().into_iter().map(|(labels, count)| {
+        let DenialLabels { action, rule, cause } = labels;
+        (
+            [
+                ("action", action.name().to_owned()),
+                ("rule", rule.to_string()),
+                ("cause", cause.label().to_owned()),
+            ],
+            count,
+        )
+    });
+    let help = "Denied requests to connect, publish, play or use the API, by the rule that decided and why";
+    writer.counter("access_denied", help, None, denials)?;
     let lost = [(NO_LABELS, logging::lost_lines())];
     writer.counter(
         "log_lines_lost",

@@ -3,6 +3,7 @@
 
 #![forbid(unsafe_code)]
 
+mod access;
 mod api;
 mod client;
 mod configuration;
@@ -20,6 +21,7 @@ mod live;
 mod metrics;
 mod page;
 mod parameters;
+mod party;
 mod rights;
 mod server;
 mod state;
@@ -160,7 +162,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::access::{self, Access, Action, Decision, Grant, Question, Verdict};
+    use crate::access::{Access, Action, Cause, Decision, Denial, Grant, Login, Question, Verdict};
     use crate::config::Config;
 
     const TOKEN: &str = "token-for-writing";
@@ -199,7 +201,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_replaced_configuration_is_in_force_from_the_next_request_on() {
-        let relay = net::without_cores(config(1), Box::new(access::Open));
+        let relay = net::without_cores(config(1), Box::new(crate::access::Open));
         let started = start(relay.clone()).await.expect("it starts").expect("HTTP is wanted");
         let head = |token: &str, path: &str| ask_with(token, started.addresses[0], "GET", path).0;
         let may_read = |token: &str| head(token, "/api/v1/config").starts_with("HTTP/1.1 200 ");
@@ -255,9 +257,149 @@ mod tests {
         assert!(get("a").0.starts_with("HTTP/1.1 404 "));
     }
 
+    /// Lets in who shows the right password, whatever it wants.
+    struct WithPassword;
+
+    impl Access for WithPassword {
+        fn decide(&self, question: &Question) -> Decision {
+            assert_ne!(question.connection, 0);
+            assert!(question.party.tc_url.ends_with(&question.query), "{question:?}");
+            let deny = |cause, reason: &str| {
+                Verdict::Deny(Denial { reason: reason.to_owned(), cause, rule: "cameras".into() })
+            };
+            let right = Login::Password { user: "ann".to_owned(), password: "right".to_owned() };
+            Decision::Verdict(match (&*question.name, &question.party.login) {
+                ("live/nowhere" | "/api/v1/cores", _) => deny(Cause::Rule, "not from there"),
+                (_, Some(login)) if *login == right => Verdict::allow(),
+                (_, Some(_)) => deny(Cause::WrongCredentials, "wrong user or password"),
+                (_, None) => deny(Cause::NoCredentials, "this stream takes a user and a password"),
+            })
+        }
+    }
+
+    /// The whole answer to a request with these headers.
+    fn ask_raw(address: SocketAddr, line: &str, headers: &str) -> Vec<u8> {
+        let mut socket = TcpStream::connect(address).expect("it listens");
+        socket.set_read_timeout(Some(Duration::from_secs(20))).expect("a timeout");
+        socket
+            .write_all(format!("{line} HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n").as_bytes())
+            .expect("it reads");
+        let mut answer = Vec::new();
+        socket.read_to_end(&mut answer).expect("it answers and closes");
+        answer
+    }
+
+    const RIGHT: &str = "Authorization: Basic YW5uOnJpZ2h0\r\nConnection: close\r\n";
+    const WRONG: &str = "Authorization: Basic YW5uOndyb25n\r\nConnection: close\r\n";
+
+    #[tokio::test]
+    async fn a_viewer_that_is_denied_gets_401_or_403_and_the_reason() {
+        let relay = net::without_cores(config(1), Box::new(WithPassword));
+        let address = start(relay.clone()).await.expect("it starts").expect("HTTP is wanted").addresses[0];
+        let ask =
+            |line: &str, headers: &str| String::from_utf8(ask_raw(address, line, headers)).expect("text");
+        let basic = "www-authenticate: Basic realm=\"fanfare\"";
+        for (name, headers, status, reason, has_challenge) in [
+            ("a", "Connection: close\r\n", 401, "this stream takes a user", true),
+            ("a", WRONG, 401, "wrong user or password", true),
+            ("a", RIGHT, 404, "live/a is not published", false),
+            ("nowhere", RIGHT, 403, "not from there", false),
+        ] {
+            for method in ["GET", "HEAD"] {
+                let answer = ask(&format!("{method} /live/{name}.flv?key=secret"), headers);
+                assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
+                assert_eq!(answer.contains(basic), has_challenge, "{answer}");
+                assert_eq!(answer.contains(reason), method == "GET", "{answer}");
+                assert!(answer.contains("access-control-allow-origin: *"), "a page can read it: {answer}");
+                assert!(answer.contains("content-type: application/problem+json"), "{answer}");
+            }
+        }
+        let counts: Vec<_> =
+            relay.denials().into_iter().map(|(labels, count)| (labels.cause, count)).collect();
+        assert_eq!(counts, [(Cause::Rule, 2), (Cause::NoCredentials, 2), (Cause::WrongCredentials, 2)]);
+    }
+
+    #[tokio::test]
+    async fn a_websocket_that_is_denied_is_opened_and_closed_with_a_code_and_the_reason() {
+        let started = start(net::without_cores(config(1), Box::new(WithPassword))).await;
+        let address = started.expect("it starts").expect("HTTP is wanted").addresses[0];
+        let upgrade = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
+            Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+        for (name, code, reason) in
+            [("a", 4401_u16, "this stream takes a user and a password"), ("nowhere", 4403, "not from there")]
+        {
+            let answer = ask_raw(address, &format!("GET /live/{name}.flv"), upgrade);
+            let end = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n").expect("a head") + 4;
+            let head = String::from_utf8_lossy(&answer[..end]);
+            assert!(
+                head.starts_with("HTTP/1.1 101 ") && head.contains("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="),
+                "{head}"
+            );
+            let close =
+                [&[0x88, 2 + reason.len() as u8][..], &code.to_be_bytes(), reason.as_bytes()].concat();
+            assert_eq!(answer[end..], close);
+        }
+        // What is no handshake gets no WebSocket.
+        let answer = ask_raw(address, "GET /live/a.flv", &upgrade.replace("13", "8"));
+        assert!(answer.starts_with(b"HTTP/1.1 426 "));
+    }
+
+    #[tokio::test]
+    async fn rules_decide_on_the_api_before_its_tokens_do() {
+        let relay = net::without_cores(config(1), Box::new(WithPassword));
+        let address = start(relay.clone()).await.expect("it starts").expect("HTTP is wanted").addresses[0];
+        let status = |line: &str, headers: &str| {
+            let answer = String::from_utf8(ask_raw(address, line, headers)).expect("text");
+            answer["HTTP/1.1 ".len()..][..3].to_owned()
+        };
+        let close = "Connection: close\r\n";
+        for path in ["/api/v1/summary", "/metrics", "/api/v1/config"] {
+            assert_eq!(status(&format!("GET {path}"), close), "401", "{path}");
+            assert_eq!(status(&format!("GET {path}?token={TOKEN}"), WRONG), "401", "{path}");
+            assert_eq!(status(&format!("GET {path}?token={TOKEN}"), RIGHT), "200", "{path}");
+            assert_eq!(status(&format!("OPTIONS {path}"), close).as_bytes()[0], b'2', "{path}");
+        }
+        assert_eq!(status("GET /api/v1/config", RIGHT), "401", "no token");
+        assert_eq!(status("GET /api/v1/cores", RIGHT), "403");
+        for path in ["/", "/healthz", "/readyz"] {
+            assert_eq!(status(&format!("GET {path}"), close), "200", "{path} is no part of it");
+        }
+        let counts = relay.denials();
+        assert!(counts.iter().all(|(labels, _)| labels.action == Action::Api && &*labels.rule == "cameras"));
+        assert_eq!(counts.iter().map(|it| it.1).sum::<u64>(), 7);
+        let answer = String::from_utf8(ask_raw(address, "GET /metrics", RIGHT)).expect("text");
+        let metric = "fanfare_access_denied_total{action=\"api\",rule=\"cameras\",cause=\"rule\"} 1";
+        assert!(answer.contains(metric), "{answer}");
+    }
+
+    /// Lets everybody use the API, and nobody play.
+    struct NobodyPlays;
+
+    impl Access for NobodyPlays {
+        fn decide(&self, question: &Question) -> Decision {
+            match (question.action, &*question.name) {
+                (Action::Api, _) => Decision::Verdict(Verdict::allow()),
+                (_, "live/asked") => Decision::Ask(Grant::default()),
+                _ => Decision::Verdict(Verdict::deny("not you")),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_still_is_only_for_those_who_may_watch_and_for_operators() {
+        let relay = net::without_cores(config(1), Box::new(NobodyPlays));
+        let address = start(relay.clone()).await.expect("it starts").expect("HTTP is wanted").addresses[0];
+        for name in ["a", "asked"] {
+            let path = format!("/api/v1/streams/live/{name}/still.flv");
+            assert!(ask_with("", address, "GET", &path).0.starts_with("HTTP/1.1 403 "), "{name}");
+            assert!(ask_with(TOKEN, address, "GET", &path).0.starts_with("HTTP/1.1 404 "), "{name}");
+        }
+        assert_eq!(relay.denials(), [], "a page asks again and again");
+    }
+
     #[tokio::test]
     async fn a_stalled_core_is_named_in_time_and_delays_no_request() {
-        let relay = net::without_cores(config(2), Box::new(access::Open));
+        let relay = net::without_cores(config(2), Box::new(crate::access::Open));
         let started = start(relay.clone()).await.expect("it starts").expect("HTTP is wanted");
         let address = started.addresses[0];
         let unavailable = "HTTP/1.1 503 Service Unavailable";

@@ -7,6 +7,8 @@ use super::error::HttpError;
 
 /// The parameter that each path takes.
 const TOKEN: &str = "token";
+/// What the rules take as credentials, on each path.
+const CREDENTIALS: [&str; 9] = ["key", "exp", "sig", "net", "session", "jwt", "token", "user", "pass"];
 /// How much of an unknown name the error repeats, characters.
 const MAX_NAME_CHARS: usize = 60;
 
@@ -23,7 +25,7 @@ pub(super) fn check(method: &Method, route: &str, uri: &Uri) -> Result<(), HttpE
         let name = pair.split_once('=').map_or(pair, |(name, _)| name);
         let name = percent_encoding::percent_decode_str(name).decode_utf8_lossy();
         let shown: String = name.chars().take(MAX_NAME_CHARS).collect();
-        if name != TOKEN && !known.contains(&&*name) {
+        if !CREDENTIALS.contains(&&*name) && !known.contains(&&*name) {
             let names: Vec<String> = known.iter().chain(&[TOKEN]).map(|name| format!("`{name}`")).collect();
             let reason = format!("unknown parameter `{shown}`: this path takes {}", names.join(", "));
             return Err(HttpError::bad_request(reason));
@@ -64,10 +66,10 @@ mod tests {
     #[test]
     fn each_known_parameter_may_be_given_once() {
         let streams = |query| refusal(Method::GET, "/api/v1/streams", query);
-        for query in ["", "&", "limit=7&after=live%2Fa&token=x", "l%69mit=7", "limit"] {
+        for query in ["", "&", "limit=7&after=live%2Fa&token=x", "l%69mit=7", "limit", "key=x&exp=1&sig=y"] {
             assert_eq!(streams(query), None, "{query}");
         }
-        for query in ["limit=7&limit=7", "limit=7&l%69mit=8", "token=x&limit=7&token=x"] {
+        for query in ["limit=7&limit=7", "limit=7&l%69mit=8", "token=x&limit=7&token=x", "key=1&key=2"] {
             assert!(streams(query).is_some_and(|refusal| refusal.contains("more than once")), "{query}");
         }
     }

@@ -16,6 +16,7 @@ use axum::{
     http::{Method, Request, StatusCode},
     response::Response,
 };
+use bytes::Bytes;
 use hyper::{body::Incoming, server::conn::http1, service::Service};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
@@ -25,6 +26,7 @@ use tokio::{
     io::AsyncWriteExt,
     net::{TcpListener, TcpStream},
     sync::Semaphore,
+    time::timeout,
 };
 
 use super::{
@@ -50,6 +52,8 @@ const CONNECTION_BYTES: usize = 16 << 10;
 const MAX_HEADERS: usize = 64;
 /// Between two attempts to accept when there are no file descriptors left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How long the last bytes may take: a client that has not read earlier responses is not waited for.
+const FAREWELL_TIMEOUT: Duration = Duration::from_secs(1);
 /// Refused connections that get a response at the same time; in a flood, others are closed without one.
 const MAX_REFUSALS: usize = 64;
 
@@ -71,8 +75,8 @@ pub(super) async fn serve(control: Arc<Control>, listener: TcpListener, scope: S
                 let service = Requests {
                     control: control.clone(),
                     router: TowerToHyperService::new(router.clone()),
-                    client: Client { peer, scope },
-                    live: Arc::default(),
+                    client: Client { id: ticket.id(), peer, scope },
+                    ending: Arc::default(),
                 };
                 tokio::spawn(connection(socket, ticket, service));
             }
@@ -91,7 +95,7 @@ pub(super) async fn serve(control: Arc<Control>, listener: TcpListener, scope: S
 /// Serves a connection until it ends or becomes a player.
 async fn connection(socket: TcpStream, ticket: Ticket, service: Requests) {
     let control = service.control.clone();
-    let (id, peer, live) = (ticket.id(), service.client.peer, service.live.clone());
+    let (id, peer, ending) = (ticket.id(), service.client.peer, service.ending.clone());
     let held = control.relay.memory().hold(MemoryKind::Connections, CONNECTION_BYTES);
     let relay = control.relay.clone();
     let socket = WriteTimeout::new(socket, move || relay.config().play.send_timeout);
@@ -106,9 +110,9 @@ async fn connection(socket: TcpStream, ticket: Ticket, service: Requests) {
     let outcome = poll_fn(|cx| connection.poll_without_shutdown(cx)).await;
     let parts = connection.into_parts();
     let socket = parts.io.into_inner().into_socket();
-    let live = live.lock().unwrap_or_else(PoisonError::into_inner).take();
-    match (live, outcome) {
-        (Some(live), Err(error)) if error.is_user() => {
+    let ending = ending.lock().unwrap_or_else(PoisonError::into_inner).take();
+    match (ending, outcome) {
+        (Some(Ending::Player(live)), Err(error)) if error.is_user() => {
             // From now on its core counts it.
             drop(held);
             let player = as_player(socket, peer, ticket, live, parts.read_buf);
@@ -117,6 +121,7 @@ async fn connection(socket: TcpStream, ticket: Ticket, service: Requests) {
                 Err(error) => tracing::debug!(id, %peer, %error, "HTTP socket cannot be passed to a core"),
             }
         }
+        (Some(Ending::Farewell(bytes)), Err(error)) if error.is_user() => say_farewell(socket, &bytes).await,
         (_, outcome) => {
             if let Err(error) = outcome {
                 let violation = other_protocol(&parts.read_buf).filter(|_| error.is_parse());
@@ -150,7 +155,7 @@ fn as_player(
     peer: SocketAddr,
     ticket: Ticket,
     live: Live,
-    rest: bytes::Bytes,
+    rest: Bytes,
 ) -> std::io::Result<HttpPlayer<std::net::TcpStream>> {
     let socket = socket.into_std()?;
     let Live { stream, client, form, start, head } = live;
@@ -163,27 +168,36 @@ struct Requests {
     control: Arc<Control>,
     router: TowerToHyperService<Router>,
     client: Client,
-    /// The player that the connection becomes.
-    live: Arc<Mutex<Option<Live>>>,
+    /// What becomes of the connection when its HTTP service ends by [`EndsHere`].
+    ending: Arc<Mutex<Option<Ending>>>,
 }
 
-/// Ends the HTTP service of a connection, which becomes a player, without writing anything. Earlier responses are not
-/// lost: hyper reads the next request only after the response to the one before is completely in the socket.
-#[derive(Debug)]
-struct BecomesPlayer;
+/// What becomes of a connection after HTTP.
+enum Ending {
+    /// A player.
+    Player(Live),
+    /// These bytes are sent, and it is closed.
+    Farewell(Bytes),
+}
 
-impl fmt::Display for BecomesPlayer {
+/// Ends the HTTP service of a connection, which becomes a player or is closed, without writing anything. Earlier
+/// responses are not lost: hyper reads the next request only after the response to the one before is completely in the
+/// socket.
+#[derive(Debug)]
+struct EndsHere;
+
+impl fmt::Display for EndsHere {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the connection becomes a player")
+        f.write_str("the connection goes on without HTTP")
     }
 }
 
-impl std::error::Error for BecomesPlayer {}
+impl std::error::Error for EndsHere {}
 
 impl Service<Request<Incoming>> for Requests {
     type Response = Response<Body>;
-    type Error = BecomesPlayer;
-    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, BecomesPlayer>> + Send>>;
+    type Error = EndsHere;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, EndsHere>> + Send>>;
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         if !live::is_stream(request.uri()) {
@@ -203,18 +217,25 @@ impl Service<Request<Incoming>> for Requests {
                 })
             });
         }
-        let (control, live, peer) = (self.control.clone(), self.live.clone(), self.client.peer);
+        let (control, ending, client) = (self.control.clone(), self.ending.clone(), self.client);
         let (request, body) = request.into_parts();
         let has_body = !body.is_end_stream();
         Box::pin(async move {
-            match live::answer(&control, peer, &request, has_body).await {
-                Ok(player) => {
-                    *live.lock().unwrap_or_else(PoisonError::into_inner) = Some(player);
-                    Err(BecomesPlayer)
-                }
-                Err(response) => Ok(*response),
-            }
+            let becomes = match live::answer(&control, client, &request, has_body).await {
+                Ok(player) => Ending::Player(player),
+                Err(live::Refusal::WebSocket(bytes)) => Ending::Farewell(bytes),
+                Err(live::Refusal::Response(response)) => return Ok(*response),
+            };
+            *ending.lock().unwrap_or_else(PoisonError::into_inner) = Some(becomes);
+            Err(EndsHere)
         })
+    }
+}
+
+/// Sends the last bytes, and closes.
+async fn say_farewell(mut socket: TcpStream, bytes: &[u8]) {
+    if let Ok(Ok(())) = timeout(FAREWELL_TIMEOUT, socket.write_all(bytes)).await {
+        linger::close(socket).await;
     }
 }
 

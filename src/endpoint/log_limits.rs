@@ -9,6 +9,7 @@ use std::{
 };
 
 use super::origin::Origin;
+use crate::access::Action;
 
 /// The time that `log.lines_per_network` is for, and how often one network's lines are summed up, milliseconds.
 const WINDOW_MS: u64 = 10_000;
@@ -41,11 +42,15 @@ pub enum LineKind {
     PublishRefused,
     /// A player is refused.
     PlayRefused,
+    /// A connection is refused by the rules or the service.
+    ConnectRefused,
+    /// A request to the API is refused by the rules.
+    ApiRefused,
 }
 
 impl LineKind {
     /// Each of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::Closed,
         Self::Violation,
         Self::Playing,
@@ -55,7 +60,19 @@ impl LineKind {
         Self::Takeover,
         Self::PublishRefused,
         Self::PlayRefused,
+        Self::ConnectRefused,
+        Self::ApiRefused,
     ];
+
+    /// A peer may not do this.
+    pub(super) fn of_refusal(action: Action) -> Self {
+        match action {
+            Action::Connect => Self::ConnectRefused,
+            Action::Publish => Self::PublishRefused,
+            Action::Play => Self::PlayRefused,
+            Action::Api => Self::ApiRefused,
+        }
+    }
 
     /// Its name in metrics and summaries.
     pub fn name(self) -> &'static str {
@@ -69,6 +86,8 @@ impl LineKind {
             Self::Takeover => "takeover",
             Self::PublishRefused => "publish_refused",
             Self::PlayRefused => "play_refused",
+            Self::ConnectRefused => "connect_refused",
+            Self::ApiRefused => "api_refused",
         }
     }
 }

@@ -18,6 +18,7 @@ mod closing;
 mod connection;
 mod core;
 mod deadlines;
+mod denials;
 mod drive;
 mod io;
 mod log_limits;
@@ -49,6 +50,7 @@ pub use self::{
     admission::{Admission, Entrance, Refusal, Ticket},
     client_name::ClientName,
     core::{Endpoint, IoCounts, TICK},
+    denials::{DenialLabels, Denials, DeniedPeer},
     io::{Asked, Direction, Input, Io, IoError},
     log_limits::{LineKind, LogLimits},
     mail::{HttpPlayer, Mail, Mailboxes, Reply},

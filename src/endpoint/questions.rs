@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use super::{
     client_name::ClientName,
-    connection::{About, OpenQuestion},
+    connection::{About, Connection, OpenQuestion},
     core::Endpoint,
+    denials::DeniedPeer,
     io::{Asked, Io},
     log_limits::LineKind,
 };
 use crate::{
-    access::{Action, Decision, Denial, Details, Grant, Login, Party, Question, Verdict},
+    access::{Action, Decision, Details, Grant, Login, Party, Question, Verdict},
     rtmp::{
         name::{Address, StreamName},
         session::{Answer, ConnectRequest, PlayRequest, PublishRequest, QuestionId},
@@ -126,16 +127,38 @@ impl<I: Io> Endpoint<I> {
         };
         match verdict {
             Verdict::Allow(_) => self.allow(key, None),
-            Verdict::Redirect(address) => self.turn_away(key, Answer::Redirect(address), "redirected"),
-            Verdict::Deny(Denial { reason, .. }) => {
+            Verdict::Redirect(address) => self.redirect(key, address),
+            Verdict::Deny(denial) => {
                 let code = match self.connections[key].asked.as_ref().map(|open| &open.about) {
                     Some(About::Publish(_)) => "NetStream.Publish.Denied",
                     Some(About::Play(_)) => "NetStream.Play.Failed",
                     Some(About::Connect) | None => "NetConnection.Connect.Rejected",
                 };
-                let answer = Answer::Deny { code: code.to_owned(), description: reason.clone() };
-                self.turn_away(key, answer, &reason);
+                let description = denial.reason.clone();
+                if let Some((action, name)) =
+                    self.turn_away(key, Answer::Deny { code: code.to_owned(), description })
+                {
+                    let connection = &self.connections[key];
+                    let denied = DeniedPeer {
+                        id: connection.id,
+                        peer: connection.peer,
+                        client: connection.client.as_ref(),
+                        action,
+                        name: &name,
+                        protocol: connection.session.protocol().name(),
+                    };
+                    self.shared.denied(denied, &denial, self.now.ms);
+                }
             }
+        }
+    }
+
+    fn redirect(&mut self, key: usize, address: String) {
+        let Some((action, name)) = self.turn_away(key, Answer::Redirect(address)) else { return };
+        let Connection { id, peer, ref client, .. } = self.connections[key];
+        let (kind, client) = (LineKind::of_refusal(action), client.as_deref());
+        if self.shared.may_log(kind, peer, self.now.ms) {
+            tracing::info!(id, %peer, action = action.name(), name, client, "redirected");
         }
     }
 
@@ -176,30 +199,19 @@ impl<I: Io> Endpoint<I> {
         self.connections[key].session.answer(question, answer);
     }
 
-    fn turn_away(&mut self, key: usize, answer: Answer, reason: &str) {
+    /// Answers the open question with no. Returns what was asked for: the action, and `app/name` or the application.
+    fn turn_away(&mut self, key: usize, answer: Answer) -> Option<(Action, String)> {
         let connection = &mut self.connections[key];
-        let Some(asked) = connection.asked.take() else { return };
-        let OpenQuestion { question, about, .. } = *asked;
-        let (id, peer) = (connection.id, connection.peer);
+        let OpenQuestion { question, about, .. } = *connection.asked.take()?;
         connection.session.answer(question, answer);
-        match about {
-            About::Connect => {}
+        Some(match about {
+            About::Connect => (Action::Connect, connection.party.app.clone()),
             About::Publish(message_stream_id) => {
                 let publishing = connection.take_publishing(message_stream_id);
-                let stream = publishing.map(|it| it.name.to_string()).unwrap_or_default();
-                if self.shared.may_log(LineKind::PublishRefused, peer, self.now.ms) {
-                    let client = connection.client.as_deref();
-                    tracing::info!(id, %peer, stream, client, detail = reason, "publisher refused: access denied");
-                }
+                (Action::Publish, publishing.map(|it| it.name.to_string()).unwrap_or_default())
             }
-            About::Play(request) => {
-                if self.shared.may_log(LineKind::PlayRefused, peer, self.now.ms) {
-                    let stream = request.name.to_string();
-                    let client = connection.client.as_deref();
-                    tracing::info!(id, %peer, stream, client, detail = reason, "player refused: access denied");
-                }
-            }
-        }
+            About::Play(request) => (Action::Play, request.name.to_string()),
+        })
     }
 }
 

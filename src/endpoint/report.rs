@@ -312,6 +312,27 @@ pub enum RelayEvent {
         /// The limit, as the configuration calls it.
         limit: String,
     },
+    /// A peer was denied what it wanted to do, by a rule or by the service; not each one of a flood.
+    Denied {
+        /// The connection.
+        id: u64,
+        /// Where it comes from.
+        peer: SocketAddr,
+        /// Name and version of the client, as it says.
+        client: Option<ClientName>,
+        /// What it wanted to do: `connect`, `publish`, `play` or `api`.
+        action: &'static str,
+        /// `app/name`, the application, or the path of the API.
+        name: String,
+        /// What is spoken.
+        protocol: &'static str,
+        /// The rule that decided, `default` or `hook`.
+        rule: String,
+        /// Why, as a label of the metrics.
+        cause: &'static str,
+        /// Why, as the peer was sent it.
+        detail: String,
+    },
     /// The relay is about to end.
     Draining,
 }
@@ -325,6 +346,7 @@ impl RelayEvent {
             Self::Playing { .. } => "playing",
             Self::PlayEnded { .. } => "play_ended",
             Self::Refused { .. } => "refused",
+            Self::Denied { .. } => "denied",
             Self::Draining => "draining",
         }
     }

@@ -14,6 +14,7 @@ use arc_swap::{ArcSwap, Guard};
 use super::{
     admission::{Admission, Entrance, Refusal, Ticket},
     client_name::ClientName,
+    denials::{Denials, DeniedPeer},
     log_limits::{LineKind, LogLimits, Summary},
     memory::Largest,
     pulse::{Pulse, Stalled},
@@ -21,7 +22,7 @@ use super::{
     vacated::Vacated,
 };
 use crate::{
-    access::{Access, Decision, Question, Wiring},
+    access::{Access, Decision, Denial, Question, Wiring},
     config::{Config, Limits},
     flv::FlvFormat,
     http::{ChunkedFormat, websocket::WebSocketFormat},
@@ -42,6 +43,7 @@ pub struct Shared {
     pub(super) admission: Arc<Admission>,
     access: ArcSwap<Box<dyn Access>>,
     service: Wiring,
+    pub(super) denials: Denials,
     registry: Arc<Registry>,
     signals: Arc<[Signal]>,
     next_id: AtomicU64,
@@ -96,6 +98,7 @@ impl Shared {
             admission: Arc::default(),
             access: ArcSwap::from_pointee(access),
             service: Wiring::default(),
+            denials: Denials::default(),
             registry: Arc::new(registry),
             signals,
             next_id: AtomicU64::new(1),
@@ -144,6 +147,19 @@ impl Shared {
     /// The service that is asked where the rules leave a question open, and told what has happened.
     pub fn service(&self) -> &Wiring {
         &self.service
+    }
+
+    /// What access was denied to.
+    pub fn denials(&self) -> &Denials {
+        &self.denials
+    }
+
+    /// A peer is denied what it wants to do: counted, and unless it is one of a flood, logged and reported as an event.
+    pub fn denied(&self, denied: DeniedPeer<'_>, denial: &Denial, now_ms: u64) {
+        let may_log = |kind| self.may_log(kind, denied.peer, now_ms);
+        if let Some(event) = self.denials.note(denied, denial, may_log) {
+            self.notify(|| event);
+        }
     }
 
     /// All streams.

@@ -154,7 +154,14 @@ pub fn ping() -> Bytes {
 
 /// A close frame, the last that a server sends (§7.4.1).
 pub fn close(code: CloseCode) -> Bytes {
-    whole(CLOSE, &(code as u16).to_be_bytes())
+    close_for(code, "")
+}
+
+/// A close frame with a reason for people, which is cut to what fits into one.
+pub fn close_for(code: CloseCode, reason: &str) -> Bytes {
+    let most = MAX_CONTROL_BYTES as usize - size_of::<u16>();
+    let end = (0..=reason.len().min(most)).rev().find(|&end| reason.is_char_boundary(end)).unwrap_or(0);
+    whole(CLOSE, &[&(code as u16).to_be_bytes(), &reason.as_bytes()[..end]].concat())
 }
 
 /// Why a server closes.
@@ -166,6 +173,10 @@ pub enum CloseCode {
     GoingAway = 1001,
     /// The player broke the protocol.
     ProtocolError = 1002,
+    /// Private use (§7.4.2), after HTTP's 401: credentials are missing, wrong, or no longer valid.
+    Unauthorized = 4401,
+    /// As HTTP's 403: this is not allowed, whatever the credentials.
+    Forbidden = 4403,
 }
 
 /// The head of a frame from a player.
@@ -307,6 +318,17 @@ mod tests {
         assert_eq!(after_a_pong(b"\x09\x80\0\0\0\0"), Err(Error::Control(8, 0)));
         assert_eq!(after_a_pong(b"\x89\xFE\0\x7E\0\0\0\0"), Err(Error::Control(8, 126)));
         assert_eq!(read(&[&masked(9, &[1; 125])]).map(|frames| frames.len()), Ok(1), "at the limit");
+    }
+
+    #[test]
+    fn the_reason_of_a_close_is_cut_between_two_characters() {
+        assert_eq!(
+            close_for(CloseCode::Unauthorized, "no key"),
+            Bytes::from_static(b"\x88\x08\x11\x31no key")
+        );
+        let long = close_for(CloseCode::Forbidden, &"é".repeat(100));
+        assert_eq!((long.len(), long[1]), (126, 124), "61 of two bytes, and the code");
+        assert!(std::str::from_utf8(&long[4..]).is_ok());
     }
 
     #[test]

@@ -15,11 +15,11 @@ use tokio::{
 };
 
 use crate::{
-    access::{Access, Decision, Question, Service, Verdict},
+    access::{Access, Decision, Denial, Question, Service, Verdict},
     config::Config,
     endpoint::{
-        EventSink, HttpPlayer, KnownPublisher, LineKind, Mail, Mailboxes, Refusal, Reply, Shared, Stalled,
-        Ticket, VERDICT_TIMEOUT_MS,
+        DenialLabels, DeniedPeer, EventSink, HttpPlayer, KnownPublisher, LineKind, Mail, Mailboxes, Refusal,
+        Reply, Shared, Stalled, Ticket, VERDICT_TIMEOUT_MS,
         report::{ConnectionReport, ConnectionRole, CoreReport, RelayEvent, StreamReport},
     },
     logging,
@@ -161,6 +161,16 @@ impl Handle {
     /// How many connections were refused, by limit.
     pub fn refusals(&self) -> Vec<(Refusal, u64)> {
         self.shared.admission().refusals()
+    }
+
+    /// How often access was denied, by action, rule and cause.
+    pub fn denials(&self) -> Vec<(DenialLabels, u64)> {
+        self.shared.denials().counts()
+    }
+
+    /// A peer whose request came over HTTP is denied what it wants: counted, logged, reported as an event.
+    pub fn denied(&self, denied: DeniedPeer<'_>, denial: &Denial) {
+        self.shared.denied(denied, denial, self.now_ms());
     }
 
     /// How many log lines were suppressed since the start because they were similar to others, by kind.

@@ -3,10 +3,10 @@
 use std::{collections::HashSet, time::Duration};
 
 use fanfare::{
-    access::{Access, Action, Decision, Details, Grant, Question, Verdict},
+    access::{Access, Action, Cause, Decision, Denial, Details, Grant, Question, Verdict},
     config::{Config, SecondPublisher},
     endpoint::{
-        Asked, Mail, ReasonKind,
+        Asked, DenialLabels, Mail, ReasonKind,
         report::{self, RelayEvent},
     },
     rtmp::{client::Role, command::Command, message::type_id},
@@ -123,6 +123,44 @@ fn one_that_is_allowed_gets_what_it_asks_for() {
         assert!(peer.has_started && !has_ended(&world, peer.socket), "{action:?} {when:?}");
         assert_eq!(begun(&world), ["live/a"]);
     });
+}
+
+#[test]
+fn a_denial_is_counted_and_an_event_and_closes_the_connection() {
+    each_case(|action, when| {
+        let (world, peer) = outcome(action, &deny("not today"), when);
+        assert!(has_ended(&world, peer.socket), "{action:?} {when:?}");
+        assert_eq!(peer.statuses.last().expect("it is told").description, "not today");
+        let labels = DenialLabels { action, rule: "hook".into(), cause: Cause::Service };
+        assert_eq!(world.shared.denials().counts(), [(labels, 1)]);
+        let denied: Vec<_> = events(&world)
+            .into_iter()
+            .filter_map(|event| match event {
+                RelayEvent::Denied { action, name, rule, cause, detail, .. } => {
+                    Some((action, name, rule, cause, detail))
+                }
+                _ => None,
+            })
+            .collect();
+        let name = if action == Action::Connect { "live" } else { "live/a" };
+        let expected = (action.name(), name, "hook", "service", "not today");
+        let denied: Vec<_> = denied.iter().map(|(a, n, r, c, d)| (*a, &**n, &**r, *c, &**d)).collect();
+        assert_eq!(denied, [expected], "{when:?}");
+    });
+}
+
+#[test]
+fn the_steps_of_adobe_s_challenge_are_no_denials() {
+    let challenge = Verdict::Deny(Denial {
+        reason: "[ AccessManager.Reject ] : [ code=403 need auth; authmod=adobe ] : ".to_owned(),
+        cause: Cause::NoCredentials,
+        rule: "1".into(),
+    });
+    let (world, peer) = outcome(Action::Connect, &challenge, When::TheRules);
+    assert!(has_ended(&world, peer.socket));
+    assert!(peer.statuses.last().expect("it is told").description.contains("authmod=adobe"));
+    assert_eq!(world.shared.denials().counts(), []);
+    assert!(!events(&world).iter().any(|event| matches!(event, RelayEvent::Denied { .. })));
 }
 
 #[test]

@@ -245,7 +245,7 @@ impl Run {
                     seat.play_ended(stage, &stream, reason.kind);
                 }
             }
-            RelayEvent::Refused { .. } | RelayEvent::Draining => {}
+            RelayEvent::Denied { .. } | RelayEvent::Refused { .. } | RelayEvent::Draining => {}
         }
     }
 

@@ -7,7 +7,7 @@ import { clientText, duration } from './format.js';
 const LINES = 200;
 
 const LABELS = {
-  publishing: 'publishing', publish_ended: 'publish ended', playing: 'playing', play_ended: 'play ended', refused: 'refused', draining: 'shutting down',
+  publishing: 'publishing', publish_ended: 'publish ended', playing: 'playing', play_ended: 'play ended', refused: 'refused', denied: 'denied', draining: 'shutting down',
 };
 
 export class EventLog {
@@ -34,7 +34,8 @@ export class EventLog {
 function line(event) {
   const at = new Date(event.at);
   const details = [
-    event.protocol?.replaceAll('_', '-'), event.peer, event.client && clientText(event.client), event.limit && `limit: ${event.limit}`, event.detail,
+    event.protocol?.replaceAll('_', '-'), event.peer, event.client && clientText(event.client), event.limit && `limit: ${event.limit}`,
+    event.action && `to ${event.action} ${event.name}`, event.rule && `rule ${event.rule}`, event.detail,
     event.duration_ms !== undefined && event.duration_ms !== null && `after ${duration(event.duration_ms)}`,
   ].filter(Boolean).join(' · ');
   return h('li', { 'data-event': event.event },
