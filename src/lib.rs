@@ -14,6 +14,7 @@ pub mod access;
 pub mod capacity;
 pub mod config;
 pub mod control;
+pub mod difference;
 pub mod endpoint;
 pub mod fanout;
 #[cfg(any(test, fuzzing))]

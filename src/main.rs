@@ -5,7 +5,7 @@
 use std::cell::OnceCell;
 use std::io::Write;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
@@ -16,6 +16,7 @@ use fanfare::access::{self, Access};
 use fanfare::capacity::{self, estimate::Stream};
 use fanfare::config::{Config, Filter, Ignored, LogFormat, parse_addresses};
 use fanfare::control::{Started, TokenNotice};
+use fanfare::difference;
 use fanfare::logging;
 use fanfare::net::Handle;
 use fanfare::reload::Reloader;
@@ -24,8 +25,11 @@ use fanfare::system_check::{self, Finding};
 fn main() -> ExitCode {
     let Cli { options, command } = Cli::parse();
     let outcome = options.clone().config().map_err(Failure::Configuration).and_then(|config| match command {
-        Some(Command::Check { system: true }) => check_system(&config),
-        Some(Command::Check { system: false }) => {
+        Some(Command::Check { system: true, .. }) => check_system(&config),
+        Some(Command::Check { diff: true, relay, token_file, .. }) => {
+            show_difference(&config, relay, token_file.as_deref())
+        }
+        Some(Command::Check { .. }) => {
             print(&format!("# Valid. The resulting configuration:\n{}", config.without_secrets().to_toml()));
             for Ignored { variable, similar } in ignored_variables() {
                 let question = similar.map(|it| format!("; did you mean {it}?")).unwrap_or_default();
@@ -39,6 +43,7 @@ fn main() -> ExitCode {
     });
     let (code, error) = match outcome {
         Ok(()) => (ExitCode::SUCCESS, None),
+        Err(Failure::Differs) => (ExitCode::from(DIFFERS), None),
         Err(Failure::Configuration(error)) => (ExitCode::from(WRONG_CONFIGURATION), Some(error)),
         Err(Failure::Other(error)) => (ExitCode::from(FAILED), Some(error)),
     };
@@ -55,6 +60,8 @@ enum Failure {
     Configuration(String),
     /// Another attempt may succeed: a port was in use, memory was short.
     Other(String),
+    /// The configuration is not that of the running relay.
+    Differs,
 }
 
 /// A live RTMP relay for Linux: encoders publish, many players watch.
@@ -78,6 +85,18 @@ enum Command {
         /// files, free ports. The exit code is 0 if fanfare can start, 1 if not, 2 if the configuration is invalid
         #[arg(long)]
         system: bool,
+        /// Print instead what a reload and a restart would change at the relay that is running with another version of this
+        /// configuration: give the same flags and variables as it has. The exit code is 0 if nothing differs, 1 if something
+        /// does, 2 if the configuration is invalid or the relay cannot be asked
+        #[arg(long, conflicts_with = "system")]
+        diff: bool,
+        /// With --diff: where the running relay serves its API [default: the first address in api.listen or listen.http]
+        #[arg(long, value_name = "ADDR", requires = "diff")]
+        relay: Option<SocketAddr>,
+        /// With --diff: the file with its token, for writing or reading [default: api.token, api.read_token, or the file with
+        /// the generated token]
+        #[arg(long, value_name = "FILE", requires = "diff")]
+        token_file: Option<PathBuf>,
     },
     /// Measure how many players and publishers one core of this machine will carry
     ///
@@ -178,6 +197,17 @@ fn check_system(config: &Config) -> Result<(), Failure> {
         true => Err(Failure::Other("cannot start on this system".to_owned())),
         false => Ok(()),
     }
+}
+
+/// Prints what differs from the running relay. The error is one line.
+fn show_difference(
+    config: &Config,
+    relay: Option<SocketAddr>,
+    token_file: Option<&Path>,
+) -> Result<(), Failure> {
+    let difference = difference::of(config, relay, token_file).map_err(Failure::Configuration)?;
+    print(&difference.to_string());
+    if difference.is_empty() { Ok(()) } else { Err(Failure::Differs) }
 }
 
 /// Prints what one core carries. The error is one line.
@@ -351,6 +381,8 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 const WRONG_CONFIGURATION: u8 = 2;
 /// Exit code for any other reason why it cannot start or continue: a supervisor should try again.
 const FAILED: u8 = 1;
+/// Exit code if the configuration is not that of the running relay, as of diff.
+const DIFFERS: u8 = 1;
 
 /// Wrapped to the width of the terminal: no line of a paragraph ends by hand.
 const EXAMPLES: &str = "\
@@ -365,6 +397,8 @@ Examples:
       Listen on another address, with two threads
   fanfare check --config fanfare.toml
       Validate a file and print the resulting configuration
+  fanfare check --config fanfare.toml --diff
+      Print what a reload with this file would change at the running relay
   fanfare check --system
       Report what would stop fanfare from starting on this system
   fanfare capacity --bitrate 2M
@@ -383,7 +417,8 @@ The first start generates a token for the API, prints it, and stores it in a fil
 players and publishers and to see their addresses.
 
 Ctrl-C, SIGTERM or SIGQUIT stops fanfare: players are notified, and it exits within 5 seconds. A second signal at \
-least half a second later stops it at once. SIGHUP, SIGUSR1 and SIGUSR2 do nothing.
+least half a second later stops it at once. SIGHUP makes it read the configuration again, without touching a running \
+session; the log says what has changed and what needs a restart. SIGUSR1 and SIGUSR2 do nothing.
 
 Exit codes: 0 after a signal, 2 for an invalid configuration, 1 for any other failure.";
 

@@ -125,7 +125,10 @@ fn a_subcommand_lists_its_own_options_first() {
         words.map(|word| word.trim_end_matches(',').to_owned()).collect()
     };
     let common = ["--config", "--rtmp", "--http", "--cores", "--log-format", "--log-level", "--help"];
-    assert_eq!(options_of("check"), [&["--system"][..], &common].concat());
+    assert_eq!(
+        options_of("check"),
+        [&["--system", "--diff", "--relay", "--token-file"][..], &common].concat()
+    );
     assert_eq!(options_of("capacity"), [&["--bitrate", "--seconds", "--json"][..], &common].concat());
 }
 

@@ -9,7 +9,7 @@ use std::{
 };
 
 /// The modules from the bottom up, and which others each may name: only modules below it.
-const MAY_NAME: [(&str, &[&str]); 16] = [
+const MAY_NAME: [(&str, &[&str]); 17] = [
     ("amf0", &[]),
     ("flv", &["amf0"]),
     ("rtmp", &["amf0", "flv"]),
@@ -29,6 +29,7 @@ const MAY_NAME: [(&str, &[&str]); 16] = [
             "reload",
         ],
     ),
+    ("difference", &["config", "control"]),
     ("system_check", &["config", "net"]),
     ("capacity", &[]),
     ("fuzz", &["amf0", "flv", "rtmp", "http", "stream"]),

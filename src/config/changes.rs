@@ -26,7 +26,7 @@ impl Config {
         let [old_shown, new_shown] = [self, new].map(Config::shown);
         let mut changes = changes(&json(self), &json(new));
         for change in &mut changes {
-            let value = |shown: &Value| leaves(shown).remove(&change.key).unwrap_or_default();
+            let value = |shown: &Value| options(shown).remove(&change.key).unwrap_or_default();
             (change.old, change.new) = (value(&old_shown), value(&new_shown));
         }
         // Files with secrets are named by the configuration, and may contain others than before.
@@ -54,7 +54,7 @@ impl Config {
 
 /// What differs between two configurations in JSON, in the order of the keys.
 pub fn changes(old: &Value, new: &Value) -> Vec<Change> {
-    let (old, mut new) = (leaves(old), leaves(new));
+    let (old, mut new) = (options(old), options(new));
     let mut changes: Vec<Change> = old
         .into_iter()
         .map(|(key, old)| Change { new: new.remove(&key).unwrap_or_default(), key, old })
@@ -66,12 +66,12 @@ pub fn changes(old: &Value, new: &Value) -> Vec<Change> {
     changes
 }
 
-/// Each option by its full key. A list is one value.
-fn leaves(config: &Value) -> BTreeMap<String, Value> {
+/// Each option of a configuration in JSON by its full key. A list is one value.
+pub fn options(config: &Value) -> BTreeMap<String, Value> {
     let Value::Object(table) = config else { return BTreeMap::new() };
     let of = |(name, value): (&String, &Value)| match value {
         Value::Object(_) => {
-            leaves(value).into_iter().map(|(key, value)| (format!("{name}.{key}"), value)).collect()
+            options(value).into_iter().map(|(key, value)| (format!("{name}.{key}"), value)).collect()
         }
         _ => vec![(name.clone(), value.clone())],
     };

@@ -29,7 +29,7 @@ use serde::{Deserialize, Serialize};
 
 pub use access::{AccessRule, Jwt, RuleAction, Then, Users};
 pub use addresses::{is_everywhere, parse_addresses};
-pub use changes::{Change, changes};
+pub use changes::{Change, changes, options};
 pub use check::Number;
 pub use environment::Ignored;
 pub use fault::Fault;

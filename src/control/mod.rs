@@ -45,7 +45,7 @@ use std::{
 use client::Scope;
 
 use state::Control;
-pub use token::TokenNotice;
+pub use token::{TokenNotice, token_file};
 use tokio::sync::oneshot;
 use trim::Trim;
 

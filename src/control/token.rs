@@ -53,10 +53,7 @@ fn obtain_with(
     if !api.token.is_empty() {
         return Ok((api.token.clone(), TokenNotice::Configured));
     }
-    let file = match api.token_file.as_os_str().is_empty() {
-        true => default_file(variable),
-        false => Some(api.token_file.clone()),
-    };
+    let file = token_file_with(api, variable);
     let new = random_token()?;
     let Some(file) = file else {
         let why = "STATE_DIRECTORY, XDG_STATE_HOME and HOME are not set; set api.token_file";
@@ -70,6 +67,18 @@ fn obtain_with(
             (new.clone(), TokenNotice::ForThisRun { token: new, why })
         }
     })
+}
+
+/// The file with the token that a relay with this configuration has generated.
+pub fn token_file(api: &Api) -> Option<PathBuf> {
+    token_file_with(api, |name| std::env::var_os(name))
+}
+
+fn token_file_with(api: &Api, variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
+    match api.token_file.as_os_str().is_empty() {
+        true => default_file(variable),
+        false => Some(api.token_file.clone()),
+    }
 }
 
 /// The token in the file; or none, after the new one was stored in it.

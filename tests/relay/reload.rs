@@ -3,12 +3,13 @@
 
 use std::fs;
 use std::net::TcpStream;
+use std::process::Command;
 
 use crate::bystanders::Bystanders;
 use crate::crowd::Crowd;
 use crate::frames::Source;
 use crate::support::peer::{Response, Rtmp, ask_with, bearer, get, get_with_token};
-use crate::support::{Relay, SOON, Signal, eventually};
+use crate::support::{FANFARE, Relay, SOON, Signal, eventually};
 
 /// Writes the file of this relay anew.
 fn write(relay: &Relay, toml: &str) {
@@ -238,4 +239,50 @@ fn what_a_reload_changes_is_in_force_for_the_next_decision() {
     Rtmp::refused(&relay, "live/a", "NetStream.Publish.BadName");
     hang_up(&relay, "publish.on_second_publisher = 'takeover'");
     let _second = Rtmp::publishing(&relay, "live/a");
+}
+
+/// What `fanfare check --diff` prints for the file of this relay, and its exit code.
+fn difference(relay: &Relay, more: &[&str]) -> (String, Option<i32>) {
+    let mut check = Command::new(FANFARE);
+    let file = relay.dir().join("fanfare.toml");
+    check.arg("check").arg("--diff").arg("--config").arg(file).args(more);
+    // The flags of the relay.
+    check.args(["--rtmp", &relay.address().to_string(), "--http", "127.0.0.1:0", "--cores", "2"]);
+    check.env("XDG_STATE_HOME", relay.dir()).env_remove("STATE_DIRECTORY").env_remove("FANFARE_LOG");
+    let output = check.output().unwrap();
+    let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+    (text, output.status.code())
+}
+
+#[test]
+fn check_diff_says_what_a_reload_will_change_and_what_needs_a_restart() {
+    let relay = Relay::start("api.read_token = 'to-read-at-first'\nplay.send_timeout = '7s'");
+    let address = relay.http_address().to_string();
+    let at_relay = ["--relay", &*address];
+    let (text, code) = difference(&relay, &at_relay);
+    let not_compared = "# Not compared, since a relay shows no secrets: api.read_token\n";
+    assert_eq!((text, code), (format!("# Nothing differs from the running relay.\n{not_compared}"), Some(0)));
+
+    write(&relay, "play.send_timeout = '9s'\nplay.max_lag = '9s'\napi.read_token = 'to-read-later'");
+    let (text, code) = difference(&relay, &at_relay);
+    let expected = "# A reload changes:\nplay.send_timeout: \"7s\" -> \"9s\"\n\
+                    # A restart is needed for:\nplay.max_lag: \"5s\" -> \"9s\"\n";
+    assert_eq!((text, code), (format!("{expected}{not_compared}"), Some(1)));
+    let answer = request_reload(&relay).json();
+    assert_eq!(answer["restart_needed"], serde_json::json!(["play.max_lag"]));
+    assert_eq!(answer["changed"], serde_json::json!(["api.read_token", "play.send_timeout"]));
+    let (text, code) = difference(&relay, &at_relay);
+    assert!(!text.contains("send_timeout") && text.contains("play.max_lag") && code == Some(1), "{text}");
+
+    write(&relay, "play.send_timeout = 9");
+    let (text, code) = difference(&relay, &at_relay);
+    assert!(text.contains("fanfare.toml:2:21: play.send_timeout") && code == Some(2), "{text}");
+    write(&relay, "api.token = 'of-another-relay'");
+    let no_token = relay.dir().join("no_token");
+    let (text, code) =
+        difference(&relay, &[&at_relay[..], &["--token-file", no_token.to_str().unwrap()]].concat());
+    assert!(text.contains("no token for the API") && code == Some(2), "{text}");
+    let (text, code) = difference(&relay, &["--relay", "127.0.0.1:1"]);
+    assert!(text.contains("no relay answers at 127.0.0.1:1: ") && code == Some(2), "{text}");
+    assert!(!text.contains("of-another"), "{text}");
 }
