@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
-use fanfare::access::{self, Access};
+use fanfare::access::{Access, KeyRing, Rules};
 use fanfare::capacity::{self, estimate::Stream};
 use fanfare::config::{Config, Filter, Ignored, LogFormat, parse_addresses};
 use fanfare::control::{Started, TokenNotice};
@@ -223,13 +223,14 @@ fn measure_capacity(stream: Stream, seconds: u32, json: bool) -> Result<(), Fail
 }
 
 /// The rules of this configuration. The error is one line.
-fn rules(_config: &Config) -> Result<Box<dyn Access>, String> {
-    Ok(Box::new(access::Open))
+fn rules(config: &Config, key_ring: &KeyRing) -> Result<Box<dyn Access>, String> {
+    Ok(Box::new(Rules::new(config, key_ring.clone(), unix_seconds)?))
 }
 
 /// Runs until a signal stops it, and reads these options again whenever that is requested. The error is one line.
 fn serve(config: Config, options: Options) -> Result<(), Failure> {
-    let access = rules(&config).map_err(Failure::Configuration)?;
+    let key_ring = KeyRing::new();
+    let access = rules(&config, &key_ring).map_err(Failure::Configuration)?;
     logging::start(&config.log).map_err(Failure::Configuration)?;
     for Ignored { variable, similar } in ignored_variables() {
         tracing::warn!(variable, similar, "environment variable ignored: no such option");
@@ -245,7 +246,7 @@ fn serve(config: Config, options: Options) -> Result<(), Failure> {
     let format = config.log.format;
     let reloader = Reloader::new(Box::new(move || {
         let config = options.clone().config()?;
-        let access = rules(&config)?;
+        let access = rules(&config, &key_ring)?;
         Ok((config, access))
     }));
     let http = OnceCell::new();
@@ -264,6 +265,12 @@ fn serve(config: Config, options: Options) -> Result<(), Failure> {
         started.end_events();
     }
     outcome.map_err(Failure::Other)
+}
+
+/// The wall clock.
+fn unix_seconds() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |since| since.as_secs())
 }
 
 /// Reports that connections are accepted: as text on standard output, or as a log line for machines.

@@ -3,11 +3,24 @@
 
 #![forbid(unsafe_code)]
 
+mod adobe;
+mod application;
+mod digests;
+mod key_ring;
+mod links;
+mod networks;
 mod question;
+mod rules;
 mod service;
+mod shown;
+mod tokens;
+mod users;
 mod verdict;
 
+pub use key_ring::KeyRing;
+pub use links::Link;
 pub use question::{Action, Details, Login, Party, Question};
+pub use rules::Rules;
 pub use service::{Notice, NoticeKind, Service, Wiring};
 pub use verdict::{Cause, Decision, Denial, Grant, Verdict};
 

@@ -1,12 +1,16 @@
 //! Who may publish and play: rules in their order, users, keys of tokens.
 
-use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use globset::GlobBuilder;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use super::{fault::Fault, secret_value::Secrets, units};
+use super::{Config, fault::Fault, secret::read_file, secret_value::Secrets, units};
 
 /// A rule. It applies to a question if the action, the name and the network all match; the first one that applies
 /// decides.
@@ -77,7 +81,7 @@ pub struct Jwt {
     /// Shared secrets, for HS256.
     pub secrets: Secrets,
     /// Files with a public key in PEM, for RS256, ES256 or EdDSA.
-    pub public_keys: Vec<PathBuf>,
+    pub public_keys: PublicKeys,
     /// Where the issuer publishes its keys, as a JWK Set; if empty, nowhere.
     pub jwks_url: String,
     /// How often they are fetched again.
@@ -111,7 +115,7 @@ impl Default for Jwt {
     fn default() -> Self {
         Self {
             secrets: Secrets::default(),
-            public_keys: Vec::new(),
+            public_keys: PublicKeys::default(),
             jwks_url: String::new(),
             jwks_refresh: Duration::from_secs(300),
             audience: String::new(),
@@ -120,23 +124,132 @@ impl Default for Jwt {
     }
 }
 
-/// Checks the rules among themselves and with what they name.
-pub(super) fn check(rules: &[AccessRule], users: &Users) -> Result<(), Fault> {
-    let fault = |what: String| Fault { key: "access", what };
-    if rules.len() > MAX_RULES {
-        return Err(fault(format!("{} rules are too many: at most {MAX_RULES}", rules.len())));
+/// Files with public keys, and what they contained when they were read.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(from = "Vec<PathBuf>", into = "Vec<PathBuf>")]
+pub struct PublicKeys {
+    paths: Vec<PathBuf>,
+    texts: Vec<String>,
+}
+
+impl PublicKeys {
+    /// Each file with its text, once they have been read: see [`Config::with_secret_files`].
+    pub fn files(&self) -> impl Iterator<Item = (&Path, &str)> {
+        self.paths.iter().map(PathBuf::as_path).zip(self.texts.iter().map(String::as_str))
     }
-    for (rule, number) in rules.iter().zip(1..) {
-        let glob = GlobBuilder::new(&rule.streams).literal_separator(false).build();
-        glob.map_err(|error| {
-            fault(format!("rule {number}: `{}` is not a pattern: {}", rule.streams, error.kind()))
-        })?;
-        if let Some(unknown) = rule.users.iter().find(|user| *user != "*" && !users.contains_key(*user)) {
-            return Err(fault(format!("rule {number}: there is no user `{unknown}` in [users]")));
+
+    pub(super) fn read(&mut self) -> Result<(), String> {
+        let text = |path: &PathBuf| read_file(path).map_err(|error| format!("{}: {error}", path.display()));
+        self.texts = self.paths.iter().map(text).collect::<Result<_, _>>()?;
+        Ok(())
+    }
+}
+
+impl From<Vec<PathBuf>> for PublicKeys {
+    fn from(paths: Vec<PathBuf>) -> Self {
+        Self { paths, texts: Vec::new() }
+    }
+}
+
+impl From<PublicKeys> for Vec<PathBuf> {
+    fn from(keys: PublicKeys) -> Self {
+        keys.paths
+    }
+}
+
+/// Checks rules, users and tokens among themselves.
+pub(super) fn check(config: &Config) -> Result<(), Fault> {
+    let Config { access, users, jwt, .. } = config;
+    check_users(users).map_err(|what| Fault { key: "users", what })?;
+    jwt.check()?;
+    if access.len() > MAX_RULES {
+        let what = format!("{} rules are too many: at most {MAX_RULES}", access.len());
+        return Err(Fault { key: "access", what });
+    }
+    for (rule, number) in access.iter().zip(1..) {
+        let what = rule.check(users, jwt);
+        what.map_err(|what| Fault { key: "access", what: format!("rule {number}: {what}") })?;
+    }
+    Ok(())
+}
+
+impl AccessRule {
+    fn check(&self, users: &Users, jwt: &Jwt) -> Result<(), String> {
+        let is_label = |c: char| !c.is_control() && !"\"\\".contains(c);
+        if self.name.len() > MAX_NAME_BYTES || !self.name.chars().all(is_label) {
+            return Err(format!(
+                "a name has up to {MAX_NAME_BYTES} bytes, and neither quotes nor backslashes"
+            ));
         }
+        if self.streams.is_empty() || self.streams.len() > MAX_NAME_BYTES_OF_STREAM {
+            let length = self.streams.len();
+            return Err(format!(
+                "streams: a pattern has 1 to {MAX_NAME_BYTES_OF_STREAM} bytes, not {length}"
+            ));
+        }
+        let glob = GlobBuilder::new(&self.streams).literal_separator(false).build();
+        glob.map_err(|error| format!("streams: `{}` is not a pattern: {}", self.streams, error.kind()))?;
+        let takes_any = self.jwt || !self.keys.is_empty() || !self.links.is_empty() || !self.users.is_empty();
+        if self.then == Then::Deny && takes_any {
+            return Err("a rule that denies takes no keys, users, links or tokens".to_owned());
+        }
+        self.keys.check(1).map_err(|what| format!("keys: {what}"))?;
+        self.links.check(MIN_SIGNING_BYTES).map_err(|what| format!("links: {what}"))?;
+        if self.jwt && !jwt.has_keys() {
+            return Err("jwt: there is no key in [jwt]".to_owned());
+        }
+        match self.users.iter().find(|user| *user != "*" && !users.contains_key(*user)) {
+            Some(unknown) => Err(format!("users: there is no user `{unknown}` in [users]")),
+            None if !self.users.is_empty() && users.is_empty() => Err("users: [users] is empty".to_owned()),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Jwt {
+    /// Whether any token can be verified.
+    fn has_keys(&self) -> bool {
+        !self.secrets.is_empty() || !self.public_keys.paths.is_empty() || !self.jwks_url.is_empty()
+    }
+
+    fn check(&self) -> Result<(), Fault> {
+        let secrets = self.secrets.check(MIN_SIGNING_BYTES);
+        secrets.map_err(|what| Fault { key: "jwt.secrets", what })?;
+        if self.public_keys.paths.len() > MAX_KEY_FILES {
+            let what =
+                format!("{} files are too many: at most {MAX_KEY_FILES}", self.public_keys.paths.len());
+            return Err(Fault { key: "jwt.public_keys", what });
+        }
+        let is_url = |url: &str| url.starts_with("https://") || url.starts_with("http://");
+        if !self.jwks_url.is_empty() && !is_url(&self.jwks_url) {
+            let what = format!("`{}` is not an address: https://… or http://…", self.jwks_url);
+            return Err(Fault { key: "jwt.jwks_url", what });
+        }
+        Ok(())
+    }
+}
+
+fn check_users(users: &Users) -> Result<(), String> {
+    for (name, passwords) in users {
+        if name.is_empty() || name == "*" || name.len() > MAX_NAME_BYTES || name.chars().any(char::is_control)
+        {
+            return Err(format!("a user's name has 1 to {MAX_NAME_BYTES} bytes, and is not *"));
+        }
+        if passwords.is_empty() {
+            return Err(format!("{name}: a user has a password"));
+        }
+        passwords.check(1).map_err(|what| format!("{name}: {what}"))?;
     }
     Ok(())
 }
 
 /// More than an operator writes by hand.
 const MAX_RULES: usize = 256;
+/// Of a rule, as a label; of a user.
+const MAX_NAME_BYTES: usize = 64;
+/// The longest name of a stream.
+const MAX_NAME_BYTES_OF_STREAM: usize = 255;
+/// Rotation needs two for each issuer.
+const MAX_KEY_FILES: usize = 16;
+/// Anyone with a link can try secrets without asking the relay: a shorter one could be found.
+pub(super) const MIN_SIGNING_BYTES: usize = 16;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{addresses, fault::Fault, units};
+use super::{addresses, fault::Fault, secret_value::SECRET, units};
 
 /// Options for HTTP.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -131,8 +131,6 @@ const MAX_ORIGINS: usize = 64;
 const MIN_TOKEN_BYTES: usize = 8;
 /// Bytes of a token: it fits into a request's header with room to spare.
 pub const MAX_TOKEN_BYTES: usize = 1024;
-/// Shown in place of a secret.
-const SECRET: &str = "***";
 
 #[cfg(test)]
 mod tests {

@@ -27,7 +27,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-pub use access::{AccessRule, Jwt, RuleAction, Then, Users};
+use access::MIN_SIGNING_BYTES;
+
+pub use access::{AccessRule, Jwt, PublicKeys, RuleAction, Then, Users};
 pub use addresses::{is_everywhere, parse_addresses};
 pub use changes::{Change, changes, options};
 pub use check::Number;
@@ -160,7 +162,27 @@ pub enum SecondPublisher {
 impl Config {
     /// The same configuration with `***` in place of each secret.
     pub fn without_secrets(&self) -> Config {
-        Config { api: self.api.without_secrets(), hooks: self.hooks.without_secrets(), ..self.clone() }
+        let (api, hooks) = (self.api.without_secrets(), self.hooks.without_secrets());
+        let mut config = Config { api, hooks, ..self.clone() };
+        for (_key, _min_bytes, secrets) in config.secrets() {
+            *secrets = secrets.without_secrets();
+        }
+        config
+    }
+
+    /// Each list of secrets, with its key and how long each of them has to be, bytes.
+    fn secrets(&mut self) -> Vec<(String, usize, &mut Secrets)> {
+        let Config { access, users, jwt, hooks, .. } = self;
+        let mut secrets = vec![
+            ("jwt.secrets".to_owned(), MIN_SIGNING_BYTES, &mut jwt.secrets),
+            ("hooks.secret".to_owned(), 1, &mut hooks.secret),
+        ];
+        secrets.extend(users.iter_mut().map(|(name, passwords)| (format!("users: {name}"), 1, passwords)));
+        for (rule, number) in access.iter_mut().zip(1..) {
+            secrets.push((format!("access: rule {number}: keys"), 1, &mut rule.keys));
+            secrets.push((format!("access: rule {number}: links"), MIN_SIGNING_BYTES, &mut rule.links));
+        }
+        secrets
     }
 
     /// Replaces the addresses for RTMP.

@@ -1,4 +1,4 @@
-//! Tokens in files of their own.
+//! Secrets in files of their own, and in the environment.
 
 #![forbid(unsafe_code)]
 
@@ -13,18 +13,26 @@ use super::{Config, MAX_TOKEN_BYTES, check_token};
 
 /// Permission bits of users other than the owner and its group.
 const OTHERS: u32 = 0o007;
+/// A device that is given by mistake is not read to its end.
+const MAX_FILE_BYTES: u64 = 1024 * 1024;
 
 impl Config {
-    /// This configuration with the token in `api.read_token_file`. The last step, when it is known which file that is.
+    /// This configuration with the token in `api.read_token_file`, and the secrets and keys that are in files and
+    /// environment variables. The last step, when it is known which ones these are.
     ///
     /// # Errors
-    /// The key, the file and what is wrong with it, as one line. It does not contain the token.
+    /// The key, the file or variable and what is wrong with it, as one line. It does not contain the secret.
     pub fn with_secret_files(mut self) -> Result<Config, String> {
         let file = &self.api.read_token_file;
         if !file.as_os_str().is_empty() {
             let explain = |error| format!("api.read_token_file: {}: {error}", file.display());
             self.api.read_token = read_token(file).map_err(explain)?;
         }
+        for (key, min_bytes, secrets) in self.secrets() {
+            let read = secrets.read(min_bytes, &|name| std::env::var_os(name));
+            read.map_err(|what| format!("{key}: {what}"))?;
+        }
+        self.jwt.public_keys.read().map_err(|what| format!("jwt.public_keys: {what}"))?;
         Ok(self)
     }
 }
@@ -34,13 +42,36 @@ impl Config {
 /// # Errors
 /// The file cannot be read, others can access it, or it does not contain a token. The error does not contain it.
 pub fn read_token(path: &Path) -> io::Result<String> {
+    read(open_private(path)?)
+}
+
+/// The text of a file that only its owner and group can access.
+pub(super) fn read_private_file(path: &Path) -> io::Result<String> {
+    read_text(open_private(path)?)
+}
+
+/// The text of a file.
+pub(super) fn read_file(path: &Path) -> io::Result<String> {
+    read_text(File::open(path)?)
+}
+
+fn read_text(file: File) -> io::Result<String> {
+    let mut text = String::new();
+    file.take(MAX_FILE_BYTES + 1).read_to_string(&mut text)?;
+    match text.len() as u64 > MAX_FILE_BYTES {
+        true => Err(io::Error::other("larger than 1 MiB")),
+        false => Ok(text),
+    }
+}
+
+fn open_private(path: &Path) -> io::Result<File> {
     let file = File::open(path)?;
     let mode = file.metadata()?.mode();
     if mode & OTHERS != 0 {
         let what = format!("other users can access it (mode {:o}); chmod 600 it", mode & 0o777);
         return Err(io::Error::other(what));
     }
-    read(file)
+    Ok(file)
 }
 
 /// The token in a file in a directory that only its owner can access.

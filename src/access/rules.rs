@@ -1,0 +1,380 @@
+//! The rules of a configuration: which one applies to a question, and what it makes of it.
+
+use std::{net::IpAddr, sync::Arc};
+
+use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
+use ipnet::IpNet;
+
+use super::{
+    Access, Action, Cause, Decision, Denial, Grant, KeyRing, Login, Question, Verdict,
+    adobe::Challenges,
+    application,
+    digests::Digests,
+    links::LinkKeys,
+    networks::{contains, is_near},
+    shown::{Shown, decoded},
+    tokens::Tokens,
+    users::Accounts,
+};
+use crate::config::{AccessRule, Config, Hooks, RuleAction, Then};
+
+/// The rules of a configuration, compiled.
+pub struct Rules {
+    rules: Vec<Rule>,
+    /// In the order of the rules.
+    patterns: GlobSet,
+    hooked: Hooked,
+    accounts: Accounts,
+    tokens: Tokens,
+    challenges: Challenges,
+    unix_seconds: fn() -> u64,
+}
+
+struct Rule {
+    label: Arc<str>,
+    action: RuleAction,
+    from: Vec<IpNet>,
+    lets_in: bool,
+    keys: Digests,
+    has_keys: bool,
+    users: Allowed,
+    links: LinkKeys,
+    has_links: bool,
+    jwt: bool,
+    session_expire_ms: u64,
+    ask: bool,
+}
+
+/// Which users a rule lets in.
+enum Allowed {
+    None,
+    Some(Vec<String>),
+    All,
+}
+
+/// For which actions there is a service that decides.
+#[derive(Clone, Copy)]
+struct Hooked {
+    connect: bool,
+    publish: bool,
+    play: bool,
+}
+
+impl Rules {
+    /// The rules of a configuration whose secrets have been read. Rules that are built one after the other share a ring.
+    ///
+    /// # Errors
+    /// The key and what is wrong with its value, as one line.
+    pub fn new(config: &Config, ring: KeyRing, unix_seconds: fn() -> u64) -> Result<Self, String> {
+        let mut patterns = GlobSetBuilder::new();
+        for (rule, number) in config.access.iter().zip(1..) {
+            let wrong = |error: globset::Error| format!("access: rule {number}: streams: {}", error.kind());
+            patterns.add(GlobBuilder::new(&rule.streams).literal_separator(false).build().map_err(wrong)?);
+        }
+        let patterns = patterns.build();
+        let patterns =
+            patterns.map_err(|error| format!("access: the patterns together: {}", error.kind()))?;
+        let challenges = Challenges::new(&ring);
+        let tokens = Tokens::new(&config.jwt, ring.clone())?;
+        ring.follow(&config.jwt.jwks_url);
+        Ok(Self {
+            rules: config.access.iter().zip(1..).map(|(rule, number)| Rule::of(rule, number)).collect(),
+            patterns,
+            hooked: Hooked::of(&config.hooks),
+            accounts: Accounts::of(&config.users),
+            tokens,
+            challenges,
+            unix_seconds,
+        })
+    }
+
+    /// The first rule that applies.
+    fn rule_for(&self, action: Action, name: &str, peer: IpAddr) -> Option<&Rule> {
+        if self.rules.is_empty() {
+            return None;
+        }
+        let matching = self.patterns.matches(name).into_iter().map(|index| &self.rules[index]);
+        matching.into_iter().find(|rule| rule.is_for(action) && rule.is_from(peer))
+    }
+
+    fn without_rule(&self, action: Action, peer: IpAddr) -> Decision {
+        if self.hooked.has(action) {
+            return Decision::Ask(Grant::default());
+        }
+        if action == Action::Publish && !is_near(peer) {
+            let reason = "publishing is not allowed from this network".to_owned();
+            let denial = Denial { reason, cause: Cause::Network, rule: "default".into() };
+            return Decision::Verdict(Verdict::Deny(denial));
+        }
+        Decision::Verdict(Verdict::allow())
+    }
+
+    fn decide_by(&self, rule: &Rule, question: &Question, name: &str) -> Decision {
+        match self.granted_by(rule, question, name) {
+            Ok(grant) if rule.ask && self.hooked.has(question.action) => Decision::Ask(grant),
+            Ok(grant) => Decision::Verdict(Verdict::Allow(grant)),
+            Err(cause) => Decision::Verdict(Verdict::Deny(rule.denial(cause, reason_of(cause).to_owned()))),
+        }
+    }
+
+    fn granted_by(&self, rule: &Rule, question: &Question, name: &str) -> Result<Grant, Cause> {
+        if !rule.lets_in {
+            return Err(Cause::Rule);
+        }
+        if !rule.takes_credentials() {
+            return Ok(rule.grant(None, None));
+        }
+        let shown = Shown::in_query(&question.query);
+        let ways = [Self::by_user, Self::by_key, Self::by_link, Self::by_token];
+        let mut refusal = Cause::NoCredentials;
+        for way in ways {
+            match way(self, rule, question, &shown, name) {
+                Ok(grant) => return Ok(grant),
+                // What came closest is the reason.
+                Err(cause) => refusal = refusal.max(cause),
+            }
+        }
+        Err(refusal)
+    }
+
+    fn by_user(
+        &self,
+        rule: &Rule,
+        question: &Question,
+        shown: &Shown<'_>,
+        _name: &str,
+    ) -> Result<Grant, Cause> {
+        if matches!(rule.users, Allowed::None) {
+            return Err(Cause::NoCredentials);
+        }
+        let user = match &question.party.user {
+            Some(user) => Some(user.clone()),
+            None => self.user_with_password(question, shown)?,
+        };
+        let user = user.ok_or(Cause::NoCredentials)?;
+        if !rule.users.contains(&user) {
+            return Err(Cause::NotForThis);
+        }
+        Ok(rule.grant(None, Some(user)))
+    }
+
+    fn by_key(&self, rule: &Rule, _: &Question, shown: &Shown<'_>, _name: &str) -> Result<Grant, Cause> {
+        let key = shown.key.filter(|_| rule.has_keys).ok_or(Cause::NoCredentials)?;
+        let is_right = rule.keys.contains(key) | rule.keys.contains(&decoded(key));
+        if is_right { Ok(rule.grant(None, None)) } else { Err(Cause::WrongCredentials) }
+    }
+
+    fn by_link(
+        &self,
+        rule: &Rule,
+        question: &Question,
+        shown: &Shown<'_>,
+        name: &str,
+    ) -> Result<Grant, Cause> {
+        if !rule.has_links {
+            return Err(Cause::NoCredentials);
+        }
+        let now = (self.unix_seconds)();
+        let until = rule.links.check(shown, (question.action, name), question.peer.ip(), now)?;
+        let ends = until.session.or((rule.session_expire_ms == 0).then_some(until.expires));
+        match ends {
+            Some(ends) => Ok(Grant { lasts_ms: Some(ms_until(ends, now)), ..Grant::default() }),
+            None => Ok(rule.grant(None, None)),
+        }
+    }
+
+    fn by_token(
+        &self,
+        rule: &Rule,
+        question: &Question,
+        shown: &Shown<'_>,
+        name: &str,
+    ) -> Result<Grant, Cause> {
+        let bearer = match &question.party.login {
+            Some(Login::Token(token)) => Some(token.as_str()),
+            _ => None,
+        };
+        let token = shown.token.or(bearer).filter(|_| rule.jwt).ok_or(Cause::NoCredentials)?;
+        let now = (self.unix_seconds)();
+        let permit = self.tokens.check(token, question.action, name, now)?;
+        // A token's subject need not be one of our users.
+        let user = permit.user.filter(|_| question.action != Action::Connect);
+        Ok(rule.grant(Some(ms_until(permit.expires, now)), user))
+    }
+
+    /// The user whose name and password came in the address or with the request, if any came.
+    fn user_with_password(&self, question: &Question, shown: &Shown<'_>) -> Result<Option<Arc<str>>, Cause> {
+        let found = match (shown.password(), &question.party.login) {
+            (Some((user, password)), _) => self.accounts.check(&user, &password),
+            (None, Some(Login::Password { user, password })) => self.accounts.check(user, password),
+            (None, _) => return Ok(None),
+        };
+        found.map(Some).ok_or(Cause::WrongCredentials)
+    }
+
+    /// Which user a client is that connects over RTMP. One that could do nothing without being a user is asked now: later
+    /// there is no way to ask.
+    fn identify(
+        &self,
+        question: &Question,
+        application: &str,
+        peer: IpAddr,
+    ) -> Result<Option<Arc<str>>, Denial> {
+        let rule = self.rule_for_users(question, application, peer);
+        let shown = Shown::in_query(&question.query);
+        let answered = match self.user_with_password(question, &shown) {
+            Ok(Some(user)) => return Ok(Some(user)),
+            Ok(None) if shown.response.is_some() || rule.is_some() => {
+                self.challenges.check(&shown, &self.accounts, peer, (self.unix_seconds)())
+            }
+            Ok(None) => return Ok(None),
+            Err(cause) => Err((cause, reason_of(cause).to_owned())),
+        };
+        match (answered, rule) {
+            (Ok(user), _) => Ok(Some(user)),
+            (Err((cause, reason)), Some(rule)) => Err(rule.denial(cause, reason)),
+            // It may have something else to show.
+            (Err(_), None) => Ok(None),
+        }
+    }
+
+    /// The rule that lets nobody but users publish or play any stream of this application, whichever of both the client is
+    /// about to do.
+    fn rule_for_users(&self, question: &Question, application: &str, peer: IpAddr) -> Option<&Rule> {
+        let is_encoder = question.party.client.starts_with("FMLE/");
+        let action = if is_encoder { Action::Publish } else { Action::Play };
+        let rule = self.rule_for(action, &format!("{application}/{ANY_STREAM}"), peer)?;
+        rule.takes_users_only().then_some(rule)
+    }
+}
+
+impl Access for Rules {
+    fn decide(&self, question: &Question) -> Decision {
+        let peer = question.peer.ip().to_canonical();
+        let application = (question.action == Action::Connect).then(|| application::normal(&question.name));
+        let name = application.as_deref().unwrap_or(&question.name);
+        let decision = match self.rule_for(question.action, name, peer) {
+            Some(rule) => self.decide_by(rule, question, name),
+            None => self.without_rule(question.action, peer),
+        };
+        let Some(application) = &application else { return decision };
+        let (grant, is_asked) = match decision {
+            Decision::Verdict(Verdict::Allow(grant)) => (grant, false),
+            Decision::Ask(grant) => (grant, true),
+            Decision::Verdict(_) => return decision,
+        };
+        match self.identify(question, application, peer) {
+            Err(denial) => Decision::Verdict(Verdict::Deny(denial)),
+            Ok(user) => {
+                let grant = Grant { user, ..grant };
+                if is_asked { Decision::Ask(grant) } else { Decision::Verdict(Verdict::Allow(grant)) }
+            }
+        }
+    }
+}
+
+impl Rule {
+    fn of(rule: &AccessRule, number: usize) -> Self {
+        let label = if rule.name.is_empty() { number.to_string() } else { rule.name.clone() };
+        let users = match rule.users.as_slice() {
+            [] => Allowed::None,
+            users if users.iter().any(|user| user == "*") => Allowed::All,
+            users => Allowed::Some(users.to_vec()),
+        };
+        Self {
+            label: label.into(),
+            action: rule.action,
+            from: rule.from.clone(),
+            lets_in: rule.then == Then::Allow,
+            keys: Digests::of(rule.keys.values()),
+            has_keys: !rule.keys.is_empty(),
+            users,
+            links: LinkKeys::of(rule.links.values()),
+            has_links: !rule.links.is_empty(),
+            jwt: rule.jwt,
+            session_expire_ms: u64::try_from(rule.session_expire.as_millis()).unwrap_or(u64::MAX),
+            ask: rule.ask,
+        }
+    }
+
+    fn is_for(&self, action: Action) -> bool {
+        match self.action {
+            RuleAction::Any => matches!(action, Action::Publish | Action::Play),
+            RuleAction::Publish => action == Action::Publish,
+            RuleAction::Play => action == Action::Play,
+            RuleAction::Connect => action == Action::Connect,
+            RuleAction::Api => action == Action::Api,
+        }
+    }
+
+    fn is_from(&self, peer: IpAddr) -> bool {
+        self.from.is_empty() || self.from.iter().any(|network| contains(network, peer))
+    }
+
+    fn takes_credentials(&self) -> bool {
+        self.has_keys || self.jwt || self.has_links || !matches!(self.users, Allowed::None)
+    }
+
+    fn takes_users_only(&self) -> bool {
+        let takes_others = self.has_keys || self.jwt || self.has_links;
+        self.lets_in && !takes_others && !matches!(self.users, Allowed::None)
+    }
+
+    /// For as long as the rule and what was shown allow, whichever is shorter.
+    fn grant(&self, lasts_ms: Option<u64>, user: Option<Arc<str>>) -> Grant {
+        let of_rule = (self.session_expire_ms > 0).then_some(self.session_expire_ms);
+        let lasts_ms = lasts_ms.into_iter().chain(of_rule).min();
+        Grant { name: None, user, lasts_ms }
+    }
+
+    fn denial(&self, cause: Cause, reason: String) -> Denial {
+        Denial { reason, cause, rule: self.label.clone() }
+    }
+}
+
+impl Allowed {
+    fn contains(&self, user: &str) -> bool {
+        match self {
+            Self::None => false,
+            Self::Some(users) => users.iter().any(|it| it == user),
+            Self::All => true,
+        }
+    }
+}
+
+impl Hooked {
+    fn of(hooks: &Hooks) -> Self {
+        Self {
+            connect: !hooks.on_connect.is_empty(),
+            publish: !hooks.on_publish.is_empty(),
+            play: !hooks.on_play.is_empty(),
+        }
+    }
+
+    fn has(self, action: Action) -> bool {
+        match action {
+            Action::Connect => self.connect,
+            Action::Publish => self.publish,
+            Action::Play => self.play,
+            Action::Api => false,
+        }
+    }
+}
+
+/// What a peer is told: no more than it needs to put it right.
+const fn reason_of(cause: Cause) -> &'static str {
+    match cause {
+        Cause::NoCredentials => "a key, link, token or user is needed",
+        Cause::WrongCredentials => "wrong key, link, token, user or password",
+        Cause::NotForThis => "not valid for this",
+        Cause::Expired => "expired, or not yet valid",
+        Cause::Rule | Cause::Network | Cause::Service | Cause::ServiceFailed => "not allowed",
+    }
+}
+
+const fn ms_until(seconds: u64, now: u64) -> u64 {
+    seconds.saturating_sub(now).saturating_mul(1000)
+}
+
+/// Stands for all streams of an application that no pattern names.
+const ANY_STREAM: &str = "any-stream-of-this-application";

@@ -1,0 +1,7 @@
+//! Who may publish and watch. The rules alone, by `Rules::decide`; and the built relay with real clients.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod asking;
+mod rules;

@@ -1,0 +1,222 @@
+//! The rules alone: which one applies, what each kind of credentials is good for, and each cause of a refusal.
+
+use fanfare::access::{Access, Action, Cause, Decision, Grant, Link, Login, Party, Verdict};
+
+use super::asking::*;
+
+#[test]
+fn without_rules_playing_is_open_and_publishing_is_for_networks_nearby() {
+    let rules = rules("");
+    for peer in ["127.0.0.1", "10.1.2.3", "192.168.0.9", "::1", "fd00::9", "fe80::1", "::ffff:172.20.0.1"] {
+        assert_eq!(rules.decide(&question(Action::Publish, "live/a", peer)), allowed(), "{peer}");
+    }
+    for peer in ["203.0.113.7", "100.64.0.1", "2001:db8::1", "::ffff:203.0.113.7"] {
+        let decision = rules.decide(&question(Action::Publish, "live/a", peer));
+        assert_eq!(denied(&decision), (Cause::Network, "default"), "{peer}");
+        for action in [Action::Play, Action::Connect, Action::Api] {
+            assert_eq!(rules.decide(&question(action, "live/a", peer)), allowed(), "{peer}");
+        }
+    }
+}
+
+#[test]
+fn the_first_rule_that_applies_decides() {
+    let rules = rules(
+        "[[access]]\nstreams = 'live/lobby'\n\
+         [[access]]\nname = 'no live'\nstreams = 'live/*'\nthen = 'deny'\n\
+         [[access]]\naction = 'play'\nfrom = ['198.51.100.0/24']\nthen = 'deny'\n\
+         [[access]]\naction = 'publish'\nstreams = 'open/*'\n",
+    );
+    assert_eq!(publish(&rules, "live/lobby"), allowed());
+    assert_eq!(play(&rules, "live/lobby"), allowed());
+    assert_eq!(denied(&publish(&rules, "live/a")), (Cause::Rule, "no live"));
+    assert_eq!(denied(&play(&rules, "live/a/b")), (Cause::Rule, "no live"));
+    assert_eq!(publish(&rules, "open/a"), allowed());
+    assert_eq!(denied(&publish(&rules, "other/a")), (Cause::Network, "default"));
+    assert_eq!(play(&rules, "other/a"), allowed());
+    let from = |peer| rules.decide(&question(Action::Play, "other/a", peer));
+    assert_eq!(denied(&from("198.51.100.9")), (Cause::Rule, "3"));
+    assert_eq!(denied(&from("::ffff:198.51.100.9")), (Cause::Rule, "3"));
+    assert_eq!(from("198.51.101.9"), allowed());
+}
+
+#[test]
+fn rules_for_connecting_see_the_application_and_those_for_the_api_the_path() {
+    let rules = rules(
+        "[[access]]\naction = 'connect'\nstreams = 'old'\nthen = 'deny'\n\
+         [[access]]\naction = 'api'\nfrom = ['10.0.0.0/8']\n\
+         [[access]]\naction = 'api'\nstreams = '/api/*'\nthen = 'deny'\n",
+    );
+    for form in ["old", "old/", "/old", "old/_definst_", "flv:old", "%6fld"] {
+        let decision = rules.decide(&question(Action::Connect, form, FAR));
+        assert_eq!(denied(&decision), (Cause::Rule, "1"), "{form}");
+    }
+    assert_eq!(rules.decide(&question(Action::Connect, "live", FAR)), allowed());
+    assert_eq!(rules.decide(&question(Action::Api, "/api/v1/streams", "10.0.0.1")), allowed());
+    let decision = rules.decide(&question(Action::Api, "/api/v1/streams", FAR));
+    assert_eq!(denied(&decision), (Cause::Rule, "3"));
+    assert_eq!(rules.decide(&question(Action::Api, "/metrics", FAR)), allowed());
+    assert_eq!(play(&rules, "old/a"), allowed(), "neither is for playing");
+}
+
+#[test]
+fn a_service_is_asked_where_no_rule_applies_or_where_one_lets_in() {
+    let rules = rules(
+        "[[access]]\nstreams = 'sure/*'\nask = false\n\
+         [[access]]\nstreams = 'keyed/*'\nkeys = 'one-key'\nsession_expire = '5s'\n\
+         [[access]]\nstreams = 'closed/*'\nthen = 'deny'\n\
+         [hooks]\non_publish = ['http://127.0.0.1:1/']\n",
+    );
+    assert_eq!(publish(&rules, "live/a"), Decision::Ask(Grant::default()));
+    assert_eq!(publish(&rules, "sure/a"), allowed());
+    let grant = Grant { lasts_ms: Some(5000), ..Grant::default() };
+    assert_eq!(publish(&rules, "keyed/a?key=one-key"), Decision::Ask(grant));
+    assert_eq!(denied(&publish(&rules, "keyed/a?key=other")), (Cause::WrongCredentials, "2"));
+    assert_eq!(denied(&publish(&rules, "closed/a")), (Cause::Rule, "3"));
+    assert_eq!(play(&rules, "live/a"), allowed(), "nobody decides about players");
+    assert_eq!(play(&rules, "keyed/a?key=one-key"), allowed_for(5));
+}
+
+#[test]
+fn one_of_several_keys_has_to_be_in_the_address() {
+    let rules = rules("[[access]]\nstreams = 'live/*'\nkeys = ['one-key', '100%25 key', 'ü/+=']\n");
+    for key in ["one-key", "100%25 key", "100%2525%20key", "ü/+=", "%C3%BC/+=", "%c3%bc%2F%2b%3d"] {
+        assert_eq!(publish(&rules, &format!("live/a?key={key}")), allowed(), "{key}");
+    }
+    assert_eq!(play(&rules, "live/a?start=live&key=one-key"), allowed());
+    assert_eq!(play(&rules, "live/a?key=wrong&key=one-key"), allowed(), "the last one counts");
+    for key in ["wrong", "one-ke", "one-key ", "ONE-KEY", "one-key%00", "one-key%0a", "*", "'", "%"] {
+        let decision = publish(&rules, &format!("live/a?key={key}"));
+        assert_eq!(denied(&decision), (Cause::WrongCredentials, "1"), "{key}");
+    }
+    for query in [
+        "",
+        "key",
+        "key=",
+        "Key=one-key",
+        "keys=one-key",
+        "one-key",
+        "user=one-key&pass=one-key",
+        "token=one-key",
+    ] {
+        let decision = publish(&rules, &format!("live/a?{query}"));
+        assert_eq!(denied(&decision), (Cause::NoCredentials, "1"), "{query}");
+    }
+    let long = format!("live/a?key=one-key&pad={}", "x".repeat(9000));
+    assert_eq!(denied(&publish(&rules, &long)), (Cause::NoCredentials, "1"));
+}
+
+/// A key that comes as anything but a key.
+#[test]
+fn a_key_as_name_of_the_client_or_in_another_address_is_none() {
+    let rules = rules("[[access]]\nkeys = 'one-key'\n");
+    let party = Party {
+        tc_url: "rtmp://h/live?key=one-key".to_owned(),
+        swf_url: "key=one-key".to_owned(),
+        page_url: "http://h/?key=one-key".to_owned(),
+        client: "one-key".to_owned(),
+        user: Some("one-key".into()),
+        login: Some(Login::Token("one-key".to_owned())),
+        ..Party::default()
+    };
+    let decision = decide_for(&rules, Action::Publish, "live/a", party);
+    assert_eq!(denied(&decision), (Cause::NoCredentials, "1"));
+}
+
+const USERS: &str = "[[access]]\naction = 'publish'\nusers = ['ann', 'bob']\n[[access]]\nusers = ['*']\n\
+                     [users]\nann = ['old', 'new']\nbob = 'bobs'\neve = 'eves'\n";
+
+#[test]
+fn a_user_proves_itself_by_parameters_a_login_or_when_it_connected() {
+    let rules = rules(USERS);
+    assert_eq!(publish(&rules, "live/a?user=ann&pass=old"), allowed_as("ann"));
+    assert_eq!(publish(&rules, "live/a?user=ann&pass=new"), allowed_as("ann"));
+    assert_eq!(denied(&publish(&rules, "live/a?user=ann&pass=bobs")), (Cause::WrongCredentials, "1"));
+    assert_eq!(denied(&publish(&rules, "live/a?user=who&pass=")), (Cause::NoCredentials, "1"));
+    assert_eq!(denied(&publish(&rules, "live/a?user=who&pass=x")), (Cause::WrongCredentials, "1"));
+    assert_eq!(denied(&publish(&rules, "live/a?user=eve&pass=eves")), (Cause::NotForThis, "1"));
+    assert_eq!(play(&rules, "live/a?user=eve&pass=eves"), allowed_as("eve"), "each user may play");
+    assert_eq!(denied(&play(&rules, "live/a")), (Cause::NoCredentials, "2"));
+
+    let login = |user: &str, password: &str| Party {
+        login: Some(Login::Password { user: user.to_owned(), password: password.to_owned() }),
+        ..Party::default()
+    };
+    assert_eq!(decide_for(&rules, Action::Play, "live/a", login("ann", "new")), allowed_as("ann"));
+    let decision = decide_for(&rules, Action::Play, "live/a", login("ann", "News"));
+    assert_eq!(denied(&decision), (Cause::WrongCredentials, "2"));
+    let proved = |user: &str| Party { user: Some(user.into()), ..Party::default() };
+    assert_eq!(decide_for(&rules, Action::Publish, "live/a", proved("bob")), allowed_as("bob"));
+    let decision = decide_for(&rules, Action::Publish, "live/a", proved("eve"));
+    assert_eq!(denied(&decision), (Cause::NotForThis, "1"));
+}
+
+#[test]
+fn any_of_several_kinds_suffices_and_what_came_closest_is_the_cause() {
+    let rules = rules(
+        "[[access]]\nkeys = 'one-key'\nusers = ['*']\nlinks = 'a-secret-of-ours'\n[users]\nann = 'anns'\n",
+    );
+    let link =
+        |expires| Link { action: Action::Play, name: "live/a", expires, network: None, session_until: None };
+    let good = link(now() + 60).query("a-secret-of-ours");
+    let old = link(now() - 60).query("a-secret-of-ours");
+    assert_eq!(play(&rules, "live/a?key=one-key"), allowed());
+    assert_eq!(play(&rules, "live/a?user=ann&pass=anns"), allowed_as("ann"));
+    assert_eq!(play(&rules, &format!("live/a?{good}")), allowed_for(60));
+    assert_eq!(play(&rules, &format!("live/a?key=wrong&user=ann&pass=wrong&{good}")), allowed_for(60));
+    assert_eq!(denied(&play(&rules, "live/a")), (Cause::NoCredentials, "1"));
+    assert_eq!(denied(&play(&rules, "live/a?key=wrong")), (Cause::WrongCredentials, "1"));
+    assert_eq!(denied(&play(&rules, &format!("live/a?key=wrong&{old}"))), (Cause::Expired, "1"));
+}
+
+#[test]
+fn a_link_limits_the_session_unless_it_or_the_rule_says_how_long_that_is() {
+    let links = "[[access]]\nlinks = ['a-secret-of-ours', 'an-older-secret-of-ours']\n";
+    let plain = rules(links);
+    let with_end = rules(&format!("{links}session_expire = '4h'\n"));
+    let link = Link {
+        action: Action::Play,
+        name: "live/a",
+        expires: now() + 60,
+        network: Some("203.0.113.0/24".parse().unwrap()),
+        session_until: None,
+    };
+    let address = |link: &Link<'_>, secret| format!("live/a?{}", link.query(secret));
+    let short = address(&link, "an-older-secret-of-ours");
+    let long = address(&Link { session_until: Some(now() + 500), ..link.clone() }, "a-secret-of-ours");
+    assert_eq!(play(&plain, &short), allowed_for(60));
+    assert_eq!(play(&with_end, &short), allowed_for(4 * 3600));
+    assert_eq!(play(&plain, &long), allowed_for(500));
+    assert_eq!(play(&with_end, &long), allowed_for(500));
+    assert_eq!(denied(&publish(&plain, &short)), (Cause::WrongCredentials, "1"), "it is for playing");
+    assert_eq!(denied(&play(&plain, &short.replace("live/a", "live/b"))), (Cause::WrongCredentials, "1"));
+    let elsewhere = question(Action::Play, &short, "203.0.114.7");
+    assert_eq!(denied(&plain.decide(&elsewhere)), (Cause::NotForThis, "1"));
+    assert_eq!(plain.decide(&question(Action::Play, &short, "::ffff:203.0.113.9")), allowed_for(60));
+    pass(59);
+    assert_eq!(play(&plain, &short), allowed_for(1));
+    pass(1);
+    assert_eq!(denied(&play(&plain, &short)), (Cause::Expired, "1"));
+    assert_eq!(denied(&play(&plain, &long)), (Cause::Expired, "1"), "a session may not begin any more");
+}
+
+/// `then = "allow"` without credentials lets everybody in, so credentials that are lost must not make such a rule.
+#[test]
+fn a_rule_whose_secrets_have_not_been_read_lets_nobody_in() {
+    let toml = "[[access]]\nkeys = { env = 'NO_SUCH_KEY' }\n[[access]]\nlinks = { file = '/no/such/file' }\n";
+    let config = fanfare::config::Config::from_toml("f", toml).unwrap();
+    let rules = fanfare::access::Rules::new(&config, Default::default(), now).unwrap();
+    assert_eq!(denied(&play(&rules, "live/a")), (Cause::NoCredentials, "1"));
+    assert_eq!(denied(&play(&rules, "live/a?key=")), (Cause::NoCredentials, "1"));
+    let error = config.with_secret_files().unwrap_err();
+    assert_eq!(error, "access: rule 1: keys: environment variable NO_SUCH_KEY: is not set");
+}
+
+#[test]
+fn no_reason_and_no_rule_in_text_has_a_secret() {
+    let rules = rules("[[access]]\nkeys = 'one-key'\n");
+    let decision = publish(&rules, "live/a?key=a-wrong-key&user=ann&pass=a-wrong-password");
+    let Decision::Verdict(Verdict::Deny(denial)) = decision else { panic!("{decision:?}") };
+    let shown = format!("{denial:?}");
+    assert!(!shown.contains("one-key") && !shown.contains("a-wrong"), "{shown}");
+}
