@@ -30,6 +30,7 @@ fn main() -> ExitCode {
             show_difference(&config, relay, token_file.as_deref())
         }
         Some(Command::Check { .. }) => {
+            rules(&config, &KeyRing::new()).map_err(Failure::Configuration)?;
             print(&format!("# Valid. The resulting configuration:\n{}", config.without_secrets().to_toml()));
             for Ignored { variable, similar } in ignored_variables() {
                 let question = similar.map(|it| format!("; did you mean {it}?")).unwrap_or_default();
