@@ -6,7 +6,7 @@ use std::{fmt, sync::Arc};
 use arc_swap::ArcSwap;
 use serde::Deserialize;
 
-use super::tokens::TokenKey;
+use super::token_keys::TokenKey;
 
 /// Keys that outlive rules. A clone is the same ring.
 #[derive(Clone)]

@@ -13,6 +13,7 @@ mod question;
 mod rules;
 mod service;
 mod shown;
+mod token_keys;
 mod tokens;
 mod users;
 mod verdict;

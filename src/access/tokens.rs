@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use globset::GlobBuilder;
-use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
+use jsonwebtoken::decode_header;
 use serde::Deserialize;
 
-use super::{Action, Cause, KeyRing};
+use super::{Action, Cause, KeyRing, token_keys::TokenKey};
 use crate::config::Jwt;
 
 /// Which tokens are right.
@@ -17,14 +17,6 @@ pub(super) struct Tokens {
     issuer: String,
 }
 
-/// A key, and the only algorithm that it is for.
-#[derive(Clone)]
-pub(super) struct TokenKey {
-    id: Option<String>,
-    algorithm: Algorithm,
-    key: DecodingKey,
-}
-
 /// What a token allows.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Permit {
@@ -32,21 +24,6 @@ pub(super) struct Permit {
     pub(super) expires: u64,
     /// Its subject.
     pub(super) user: Option<Arc<str>>,
-}
-
-/// A public key in JSON (RFC 7517, RFC 7518 §6, RFC 8037). Names are the specification's.
-#[derive(Deserialize)]
-pub(super) struct Jwk {
-    kty: String,
-    #[serde(rename = "use")]
-    usage: Option<String>,
-    alg: Option<String>,
-    kid: Option<String>,
-    crv: Option<String>,
-    x: Option<String>,
-    y: Option<String>,
-    n: Option<String>,
-    e: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -84,12 +61,7 @@ enum OneOrMore {
 impl Tokens {
     /// The error is the key and what is wrong with it.
     pub(super) fn new(config: &Jwt, ring: KeyRing) -> Result<Self, String> {
-        let of_secret = |secret: &String| TokenKey {
-            id: None,
-            algorithm: Algorithm::HS256,
-            key: DecodingKey::from_secret(secret.as_bytes()),
-        };
-        let mut keys: Vec<_> = config.secrets.values().iter().map(of_secret).collect();
+        let mut keys: Vec<_> = config.secrets.values().iter().map(|it| TokenKey::of_secret(it)).collect();
         for (path, pem) in config.public_keys.files() {
             let key = TokenKey::of_pem(pem.as_bytes()).ok_or_else(|| {
                 let path = path.display();
@@ -145,61 +117,6 @@ impl Tokens {
     }
 }
 
-impl TokenKey {
-    fn of_pem(pem: &[u8]) -> Option<Self> {
-        let (algorithm, key) = if let Ok(key) = DecodingKey::from_ed_pem(pem) {
-            (Algorithm::EdDSA, key)
-        } else if let Ok(key) = DecodingKey::from_ec_pem(pem) {
-            (Algorithm::ES256, key)
-        } else {
-            (Algorithm::RS256, DecodingKey::from_rsa_pem(pem).ok()?)
-        };
-        let length = key.try_get_as_bytes().ok()?.len();
-        let is_large_enough = match algorithm {
-            Algorithm::EdDSA => length == ED25519_BYTES,
-            Algorithm::ES256 => length == P256_BYTES,
-            _ => length > MIN_RSA_BYTES,
-        };
-        is_large_enough.then_some(Self { id: None, algorithm, key })
-    }
-
-    /// None where it cannot be used, or is for something else.
-    pub(super) fn of_jwk(jwk: &Jwk) -> Option<Self> {
-        if jwk.usage.as_deref().is_some_and(|usage| usage != "sig") {
-            return None;
-        }
-        let (algorithm, name, key) = match (jwk.kty.as_str(), jwk.crv.as_deref()) {
-            ("RSA", _) => {
-                let key = DecodingKey::from_rsa_components(jwk.n.as_ref()?, jwk.e.as_ref()?).ok()?;
-                // In base64.
-                (Algorithm::RS256, "RS256", (jwk.n.as_ref()?.len() > MIN_RSA_BYTES * 4 / 3).then_some(key)?)
-            }
-            ("EC", Some("P-256")) => {
-                let key = DecodingKey::from_ec_components(jwk.x.as_ref()?, jwk.y.as_ref()?).ok()?;
-                let length = key.try_get_as_bytes().ok()?.len();
-                (Algorithm::ES256, "ES256", (length == P256_BYTES).then_some(key)?)
-            }
-            ("OKP", Some("Ed25519")) => {
-                let key = DecodingKey::from_ed_components(jwk.x.as_ref()?).ok()?;
-                let length = key.try_get_as_bytes().ok()?.len();
-                (Algorithm::EdDSA, "EdDSA", (length == ED25519_BYTES).then_some(key)?)
-            }
-            // A secret is none once it is published.
-            _ => return None,
-        };
-        let is_for_it = jwk.alg.as_ref().is_none_or(|alg| alg == name || name == "EdDSA" && alg == "Ed25519");
-        is_for_it.then(|| Self { id: jwk.kid.clone(), algorithm, key })
-    }
-
-    /// What a token says, if this key has signed it. Its times are checked elsewhere, by the clock of the rules.
-    fn claims(&self, token: &str) -> Option<Claims> {
-        let mut validation = Validation::new(self.algorithm);
-        validation.required_spec_claims.clear();
-        (validation.validate_exp, validation.validate_nbf, validation.validate_aud) = (false, false, false);
-        decode(token, &self.key, &validation).ok().map(|token| token.claims)
-    }
-}
-
 impl Claims {
     fn allow(&self, action: Action, name: &str) -> bool {
         let is_stream = matches!(action, Action::Publish | Action::Play);
@@ -250,8 +167,3 @@ const MAX_TRIES: usize = 8;
 const CLOCKS_DIFFER: u64 = 10;
 /// More than a name has.
 const MAX_USER_BYTES: usize = 255;
-/// 2048 bits.
-const MIN_RSA_BYTES: usize = 255;
-/// A point that is not compressed.
-const P256_BYTES: usize = 65;
-const ED25519_BYTES: usize = 32;
