@@ -105,15 +105,9 @@ impl Tokens {
             return None;
         }
         let fetched = self.ring.fetched();
-        let is_meant = |key: &&TokenKey| match (&header.kid, &key.id) {
-            (Some(meant), Some(id)) => meant == id,
-            _ => true,
-        };
-        // Without an id each key may be the right one.
-        let fetched =
-            fetched.iter().filter(is_meant).filter(|key| key.algorithm == header.alg).take(MAX_TRIES);
-        let own = self.keys.iter().filter(|key| key.algorithm == header.alg);
-        own.chain(fetched).find_map(|key| key.claims(token))
+        let is_meant = |key: &&TokenKey| key.is_for(header.alg, header.kid.as_deref());
+        let fetched = fetched.iter().filter(is_meant).take(MAX_TRIES);
+        self.keys.iter().filter(is_meant).chain(fetched).find_map(|key| key.payload(token))
     }
 }
 
