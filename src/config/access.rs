@@ -10,7 +10,7 @@ use globset::GlobBuilder;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use super::{Config, fault::Fault, secret::read_file, secret_value::Secrets, units};
+use super::{fault::Fault, secret_file::read_file, secret_value::Secrets, units};
 
 /// A rule. It applies to a question if the action, the name and the network all match; the first one that applies
 /// decides.
@@ -133,7 +133,7 @@ pub struct PublicKeys {
 }
 
 impl PublicKeys {
-    /// Each file with its text, once they have been read: see [`Config::with_secret_files`].
+    /// Each file with its text, once they have been read: see [`super::Config::with_secret_files`].
     pub fn files(&self) -> impl Iterator<Item = (&Path, &str)> {
         self.paths.iter().map(PathBuf::as_path).zip(self.texts.iter().map(String::as_str))
     }
@@ -158,8 +158,7 @@ impl From<PublicKeys> for Vec<PathBuf> {
 }
 
 /// Checks rules, users and tokens among themselves.
-pub(super) fn check(config: &Config) -> Result<(), Fault> {
-    let Config { access, users, jwt, .. } = config;
+pub(super) fn check(access: &[AccessRule], users: &Users, jwt: &Jwt) -> Result<(), Fault> {
     check_users(users).map_err(|what| Fault { key: "users", what })?;
     jwt.check()?;
     if access.len() > MAX_RULES {

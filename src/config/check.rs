@@ -142,7 +142,7 @@ impl Config {
         }
         let listen = [&*self.listen.rtmp, &*self.listen.http, &*self.api.listen];
         self.proxy.check(&listen)?;
-        access::check(self)?;
+        access::check(&self.access, &self.users, &self.jwt)?;
         self.hooks.check()?;
         self.http.check()?;
         self.api.check()

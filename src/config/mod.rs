@@ -17,6 +17,7 @@ mod proxy;
 mod renamed;
 mod restart;
 mod secret;
+mod secret_file;
 mod secret_value;
 mod streams;
 mod text;

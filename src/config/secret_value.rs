@@ -7,7 +7,7 @@ use serde::{
     de::{self, MapAccess, SeqAccess, Visitor},
 };
 
-use super::secret::read_private_file;
+use super::secret_file::read_private_file;
 
 /// Several secrets, all of them valid at once, and where they come from.
 #[derive(Clone, Default, PartialEq, Eq)]
