@@ -21,8 +21,8 @@ use super::{
     state::{self, Control},
 };
 use crate::{
-    access::{Action, Denial, Grant, Question, Verdict},
-    endpoint::{ClientName, DeniedPeer, Protocol},
+    access::{Action, Denial, Question, Verdict},
+    endpoint::{ClientName, DeniedPeer, Permit, Protocol},
     http::{
         paths,
         websocket::{self, CloseCode},
@@ -37,6 +37,8 @@ pub(super) struct Live {
     pub(super) client: Option<ClientName>,
     pub(super) form: Form,
     pub(super) start: Start,
+    /// What it keeps of the decision that let it in.
+    pub(super) permit: Option<Box<Permit>>,
     pub(super) head: Bytes,
 }
 
@@ -101,8 +103,9 @@ pub(super) async fn answer(
         ..Question::new(Action::Play, &name.to_string(), client.peer, Protocol::of(form).name())
     };
     let (asked_for, protocol) = (question.name.clone(), question.protocol);
-    let stream = match control.relay.decide(question).await {
-        Verdict::Allow(Grant { name: renamed, .. }) => renamed.unwrap_or(asked_for),
+    let told = control.relay.tells_of(Action::Play).then(|| question.clone());
+    let grant = match control.relay.decide(question).await {
+        Verdict::Allow(grant) => grant,
         Verdict::Redirect(address) => return Err(refuse(HttpError::redirect(&address))),
         Verdict::Deny(denial) => {
             let Client { id, peer, .. } = client;
@@ -115,6 +118,8 @@ pub(super) async fn answer(
             });
         }
     };
+    let permit = Permit::of(&grant, told, control.relay.uptime().as_millis() as u64);
+    let stream = grant.name.unwrap_or(asked_for);
     // A stream that only RTMP players wait for does not exist for HTTP.
     if !control.relay.can_be_watched(&stream) {
         return Err(refuse(HttpError::not_found(format!("{stream} is not published"))));
@@ -122,7 +127,7 @@ pub(super) async fn answer(
     if request.method == Method::HEAD {
         return Err(respond((body_headers(), Body::empty()).into_response()));
     }
-    Ok(Live { stream, client: client_name, form, start, head })
+    Ok(Live { stream, client: client_name, form, start, permit, head })
 }
 
 /// The name that is asked for, and where the player starts.

@@ -158,9 +158,9 @@ fn as_player(
     rest: Bytes,
 ) -> std::io::Result<HttpPlayer<std::net::TcpStream>> {
     let socket = socket.into_std()?;
-    let Live { stream, client, form, start, head } = live;
+    let Live { stream, client, form, start, permit, head } = live;
     let transport = TransportKind::Plain;
-    Ok(HttpPlayer { socket, peer, ticket, stream, client, form, transport, start, head, rest })
+    Ok(HttpPlayer { socket, peer, ticket, stream, client, form, transport, start, permit, head, rest })
 }
 
 /// Passes requests to the routes, except requests for streams.

@@ -10,13 +10,14 @@ use super::{
     clock::Now,
     io::{Direction, Io},
     memory::CountedBytes,
+    permit::{Permit, party_bytes},
     reason::Reason,
     report::ConnectionRole,
     session::PeerSession,
     transport::{Transport, TransportKind},
 };
 use crate::{
-    access::Party,
+    access::{Grant, Party, Question},
     fanout::PlayerKey,
     rtmp::{
         name::StreamName,
@@ -31,8 +32,10 @@ pub(super) struct Connection<S> {
     pub peer: SocketAddr,
     /// As the peer says.
     pub client: Option<ClientName>,
-    /// What it said of itself when it connected.
-    pub party: Arc<Party>,
+    /// What it said of itself when it connected; none before, and none over HTTP.
+    pub party: Option<Arc<Party>>,
+    /// What it keeps of the decision that let it connect.
+    pub permit: Option<Box<Permit>>,
     /// Its place among those that were admitted.
     pub ticket: Ticket,
     pub socket: S,
@@ -105,6 +108,7 @@ pub(super) struct Publishing {
     /// The message stream that it is published on.
     pub message_stream_id: MessageStreamId,
     pub name: StreamName,
+    pub permit: Option<Box<Permit>>,
     pub since_ms: u64,
     pub frames: u64,
     /// Bytes of its frames' payloads, and what of them had come when the connection's rate was last measured.
@@ -134,6 +138,7 @@ pub(super) enum PublishState {
 pub(super) struct Playing {
     pub key: PlayerKey,
     pub name: Box<str>,
+    pub permit: Option<Box<Permit>>,
     pub since_ms: u64,
     pub bytes_out_before: u64,
 }
@@ -146,6 +151,11 @@ pub(super) struct OpenQuestion {
     pub asked_since_ms: Option<u64>,
     /// The stream's name is another one than the peer asked for.
     pub renamed: Option<StreamName>,
+    /// When it was asked, by the relay's clock, and what the rules granted then, in case a service agrees.
+    pub asked_ms: u64,
+    pub granted: Grant,
+    /// The question, if a service is told of the session that it begins.
+    pub told: Option<Question>,
 }
 
 /// What a question is about.
@@ -180,7 +190,8 @@ impl<S> Connection<S> {
             id: ticket.id(),
             peer,
             client: None,
-            party: Arc::default(),
+            party: None,
+            permit: None,
             ticket,
             socket,
             transport: Transport::new(transport),
@@ -296,6 +307,15 @@ impl<S> Connection<S> {
         while let Some(bytes) = self.session.take_unsent() {
             self.outbox.extend_from_slice(&bytes);
         }
+    }
+
+    /// Memory of what the peer has sent and of what was decided on it, bytes.
+    pub(super) fn input_bytes(&self) -> usize {
+        let permits = [&self.permit, self.playing.as_ref().map_or(&None, |it| &it.permit)];
+        let permits = permits.into_iter().chain(self.publishing.iter().map(|it| &it.permit)).flatten();
+        self.session.memory_bytes()
+            + self.party.as_ref().map_or(0, |party| party_bytes(party))
+            + permits.map(|permit| permit.memory_bytes()).sum::<usize>()
     }
 
     /// Bytes that wait for this peer alone to read them.

@@ -10,6 +10,7 @@ use super::{
     admission::Ticket,
     client_name::ClientName,
     io::Asked,
+    permit::Permit,
     report::{ConnectionReport, ConnectionRole},
     transport::TransportKind,
 };
@@ -79,6 +80,8 @@ pub struct HttpPlayer<S> {
     pub transport: TransportKind,
     /// Where it begins.
     pub start: Start,
+    /// What it keeps of the decision that let it in.
+    pub permit: Option<Box<Permit>>,
     /// What it is sent first: the response's head.
     pub head: Bytes,
     /// What has been read of what it sent after its request.
@@ -131,8 +134,19 @@ impl<S> Mail<S> {
                 Mail::End { connection_id, role, stream, reply }
             }
             Mail::Play(player) => {
-                let HttpPlayer { socket, peer, ticket, stream, client, form, transport, start, head, rest } =
-                    *player;
+                let HttpPlayer {
+                    socket,
+                    peer,
+                    ticket,
+                    stream,
+                    client,
+                    form,
+                    transport,
+                    start,
+                    permit,
+                    head,
+                    rest,
+                } = *player;
                 let socket = map(socket);
                 Mail::Play(Box::new(HttpPlayer {
                     socket,
@@ -143,6 +157,7 @@ impl<S> Mail<S> {
                     form,
                     transport,
                     start,
+                    permit,
                     head,
                     rest,
                 }))

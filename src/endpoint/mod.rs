@@ -20,12 +20,14 @@ mod core;
 mod deadlines;
 mod denials;
 mod drive;
+mod expiry;
 mod io;
 mod log_limits;
 mod mail;
 mod memory;
 mod notify;
 mod origin;
+mod permit;
 mod play;
 mod protocol;
 mod publish;
@@ -54,6 +56,7 @@ pub use self::{
     io::{Asked, Direction, Input, Io, IoError},
     log_limits::{LineKind, LogLimits},
     mail::{HttpPlayer, Mail, Mailboxes, Reply},
+    permit::{Permit, granted_in_all},
     protocol::Protocol,
     pulse::Stalled,
     questions::VERDICT_TIMEOUT_MS,

@@ -5,7 +5,8 @@ use super::{
     core::Endpoint,
     io::Io,
     log_limits::LineKind,
-    reason::ReasonKind,
+    permit::Permit,
+    reason::{Reason, ReasonKind},
     report::RelayEvent,
 };
 use crate::{fanout::Ended, stream::Start};
@@ -15,7 +16,13 @@ const PLAYERS_PER_ROUND: usize = 256;
 
 impl<I: Io> Endpoint<I> {
     /// Gives the connection a place in a stream. What it played before must have ended.
-    pub(super) fn begin_play(&mut self, key: usize, name: Box<str>, start: Start) {
+    pub(super) fn begin_play(
+        &mut self,
+        key: usize,
+        name: Box<str>,
+        start: Start,
+        permit: Option<Box<Permit>>,
+    ) {
         let connection = &mut self.connections[key];
         let Connection { id, peer, bytes_out, ref client, .. } = *connection;
         let client = client.as_deref();
@@ -36,11 +43,18 @@ impl<I: Io> Endpoint<I> {
         });
         let since_ms = self.now.ms;
         connection.has_played = true;
-        connection.playing = Some(Playing { key: player, name, since_ms, bytes_out_before: bytes_out });
+        connection.playing =
+            Some(Playing { key: player, name, permit, since_ms, bytes_out_before: bytes_out });
     }
 
     /// The player stops, for whatever reason. What is being sent to it goes out whole.
     pub(super) fn leave_stream(&mut self, key: usize) {
+        let reason = self.connections[key].reason.clone().unwrap_or(ReasonKind::Stopped.into());
+        self.leave_stream_for(key, reason);
+    }
+
+    /// The player stops for this reason.
+    pub(super) fn leave_stream_for(&mut self, key: usize, reason: Reason) {
         let connection = &mut self.connections[key];
         let Some(playing) = connection.playing.take() else { return };
         connection.idle_since_ms = self.now.patient_ms;
@@ -50,7 +64,6 @@ impl<I: Io> Endpoint<I> {
         self.hub.leave(playing.key);
         let (id, peer) = (connection.id, connection.peer);
         let sent_bytes = connection.bytes_out - playing.bytes_out_before;
-        let reason = connection.reason.clone().unwrap_or(ReasonKind::Stopped.into());
         let duration_ms = self.now.ms - playing.since_ms;
         if self.shared.may_log(LineKind::PlayEnded, peer, self.now.ms) {
             let (stream, label, detail) = (&*playing.name, reason.kind.label(), reason.detail());

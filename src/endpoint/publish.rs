@@ -128,6 +128,7 @@ impl<I: Io> Endpoint<I> {
         connection.publishing.push(Publishing {
             message_stream_id,
             name,
+            permit: None,
             since_ms: self.now.ms,
             frames: 0,
             bytes: 0,

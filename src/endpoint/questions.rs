@@ -10,6 +10,7 @@ use super::{
     denials::DeniedPeer,
     io::{Asked, Io},
     log_limits::LineKind,
+    permit::{Permit, granted_in_all},
 };
 use crate::{
     access::{Action, Decision, Details, Grant, Login, Party, Question, Verdict},
@@ -30,7 +31,7 @@ impl<I: Io> Endpoint<I> {
         let login = login_in(&tc_url);
         let party =
             Party { app: app.clone(), tc_url, swf_url, page_url, client: flash_ver, user: None, login };
-        self.connections[key].party = Arc::new(party);
+        self.connections[key].party = Some(Arc::new(party));
         self.ask(key, question, About::Connect, (Action::Connect, Details::None), app, query);
     }
 
@@ -68,18 +69,31 @@ impl<I: Io> Endpoint<I> {
     ) {
         let connection = &mut self.connections[key];
         let (peer, protocol) = (connection.peer, connection.session.protocol().name());
-        let open = OpenQuestion { question, about, asked_since_ms: None, renamed: None };
+        let open = OpenQuestion {
+            question,
+            about,
+            asked_since_ms: None,
+            renamed: None,
+            asked_ms: self.now.ms,
+            granted: Grant::default(),
+            told: None,
+        };
         connection.asked = Some(Box::new(open));
-        let (connection, party) = (connection.id, connection.party.clone());
+        let (connection, party) = (connection.id, connection.party.clone().unwrap_or_default());
         let granted = Grant::default();
         let mut asked = Question { action, name, query, peer, protocol, connection, party, details, granted };
-        match self.shared.decide(&asked) {
+        let decision = self.shared.decide(&asked);
+        if let Some(open) = &mut self.connections[key].asked {
+            open.told = self.shared.tells_of(action).then(|| asked.clone());
+        }
+        match decision {
             Decision::Verdict(verdict) => self.decide(key, verdict),
             Decision::Ask(grant) => {
-                asked.granted = grant;
                 if let Some(open) = &mut self.connections[key].asked {
                     open.asked_since_ms = Some(self.now.patient_ms);
+                    open.granted = grant.clone();
                 }
+                asked.granted = grant;
                 let connection = self.connection_id(key);
                 self.io.ask(Asked { connection, question }, asked);
             }
@@ -119,14 +133,20 @@ impl<I: Io> Endpoint<I> {
         let Some(open) = &mut self.connections[key].asked else { return };
         open.asked_since_ms = None;
         let verdict = match verdict {
-            Verdict::Allow(Grant { name: Some(name), .. }) => match StreamName::of_path(&name) {
-                Ok(name) => return self.allow(key, Some(name)),
-                Err(error) => Verdict::undecided(format!("another name was given, which is none: {error}")),
-            },
+            Verdict::Allow(grant) => {
+                let waited_ms = self.now.ms - open.asked_ms;
+                let grant = granted_in_all(std::mem::take(&mut open.granted), waited_ms, grant);
+                match grant.name.as_deref().map(StreamName::of_path).transpose() {
+                    Ok(renamed) => return self.allow(key, renamed, &grant),
+                    Err(error) => {
+                        Verdict::undecided(format!("another name was given, which is none: {error}"))
+                    }
+                }
+            }
             verdict => verdict,
         };
         match verdict {
-            Verdict::Allow(_) => self.allow(key, None),
+            Verdict::Allow(_) => {}
             Verdict::Redirect(address) => self.redirect(key, address),
             Verdict::Deny(denial) => {
                 let code = match self.connections[key].asked.as_ref().map(|open| &open.about) {
@@ -162,28 +182,40 @@ impl<I: Io> Endpoint<I> {
         }
     }
 
-    fn allow(&mut self, key: usize, renamed: Option<StreamName>) {
+    fn allow(&mut self, key: usize, renamed: Option<StreamName>, grant: &Grant) {
         let connection = &mut self.connections[key];
         let Some(open) = &mut connection.asked else { return };
+        if let (About::Connect, Some(user), Some(party)) = (&open.about, &grant.user, &mut connection.party) {
+            Arc::make_mut(party).user = Some(user.clone());
+        }
+        let permit = Permit::of(grant, open.told.take(), self.now.ms);
         open.renamed = renamed;
         if let About::Publish(message_stream_id) = open.about {
             let renamed = open.renamed.clone();
-            if let Some((publishing, name)) = connection.publishing_on(message_stream_id).zip(renamed) {
-                publishing.name = name;
+            if let Some(publishing) = connection.publishing_on(message_stream_id) {
+                publishing.permit = permit;
+                publishing.name = renamed.unwrap_or(publishing.name.clone());
             }
             return self.allow_publish(key, message_stream_id);
         }
         let Some(open) = connection.asked.take() else { return };
         match open.about {
-            About::Play(request) => self.allow_play(key, request, open.renamed),
+            About::Play(request) => self.allow_play(key, request, open.renamed, permit),
             About::Connect | About::Publish(_) => {
+                connection.permit = permit;
                 let answer = open.renamed.map_or(Answer::Allow, Answer::AllowAs);
                 connection.session.answer(open.question, answer);
             }
         }
     }
 
-    fn allow_play(&mut self, key: usize, request: PlayRequest, renamed: Option<StreamName>) {
+    fn allow_play(
+        &mut self,
+        key: usize,
+        request: PlayRequest,
+        renamed: Option<StreamName>,
+        permit: Option<Box<Permit>>,
+    ) {
         let PlayRequest { question, name, query, .. } = request;
         let address = Address { name, query };
         let start = match Start::requested(address.parameter("start")) {
@@ -194,7 +226,7 @@ impl<I: Io> Endpoint<I> {
             }
         };
         let name = renamed.as_ref().unwrap_or(&address.name).to_string();
-        self.begin_play(key, name.into_boxed_str(), start);
+        self.begin_play(key, name.into_boxed_str(), start, permit);
         let answer = renamed.map_or(Answer::Allow, Answer::AllowAs);
         self.connections[key].session.answer(question, answer);
     }
@@ -205,7 +237,10 @@ impl<I: Io> Endpoint<I> {
         let OpenQuestion { question, about, .. } = *connection.asked.take()?;
         connection.session.answer(question, answer);
         Some(match about {
-            About::Connect => (Action::Connect, connection.party.app.clone()),
+            About::Connect => {
+                let app = connection.party.as_ref().map(|party| party.app.clone());
+                (Action::Connect, app.unwrap_or_default())
+            }
             About::Publish(message_stream_id) => {
                 let publishing = connection.take_publishing(message_stream_id);
                 (Action::Publish, publishing.map(|it| it.name.to_string()).unwrap_or_default())

@@ -74,6 +74,8 @@ reasons! {
     ShuttingDown = "shutting_down", "the relay is shutting down";
     /// The operator ended it.
     Kicked = "kicked", "ended by the operator";
+    /// The right to do it has ended: that of a link, a token, a rule or the service.
+    Expired = "expired", "session expired";
     /// Memory was short.
     MemoryBudget = "memory_budget", "limits.memory_budget exceeded";
 }

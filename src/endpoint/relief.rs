@@ -18,7 +18,7 @@ impl<I: Io> Endpoint<I> {
     /// Counts again what a connection holds: after each read, and whenever it has been given answers.
     pub(super) fn recount(&mut self, key: usize) {
         let connection = &mut self.connections[key];
-        let (input, output) = (connection.session.memory_bytes(), connection.output_bytes());
+        let (input, output) = (connection.input_bytes(), connection.output_bytes());
         self.account.set(&mut connection.counted, input, output);
     }
 

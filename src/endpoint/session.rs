@@ -197,6 +197,15 @@ impl PeerSession {
         }
     }
 
+    /// The right to play has ended: sends why.
+    pub(super) fn expire_play(&mut self, description: &str) {
+        match self {
+            Self::Rtmp(session) => session.fail_play("NetStream.Play.Failed", description),
+            Self::HttpFlv(body) => body.end(),
+            Self::WebSocket(socket) => socket.close_for(CloseCode::Unauthorized, description),
+        }
+    }
+
     /// The relay ends the connection: sends why, or returns false where the protocol has no way to. `code` is RTMP's.
     pub(super) fn close(&mut self, code: &str, description: &str) -> bool {
         match self {
@@ -270,7 +279,11 @@ impl WebSocket {
     }
 
     fn close(&mut self, code: CloseCode) {
-        self.send(websocket::close(code));
+        self.close_for(code, "");
+    }
+
+    fn close_for(&mut self, code: CloseCode, reason: &str) {
+        self.send(websocket::close_for(code, reason));
         self.has_closed = true;
     }
 

@@ -22,7 +22,7 @@ use super::{
     vacated::Vacated,
 };
 use crate::{
-    access::{Access, Decision, Denial, Question, Wiring},
+    access::{Access, Action, Decision, Denial, Question, Wiring},
     config::{Config, Limits},
     flv::FlvFormat,
     http::{ChunkedFormat, websocket::WebSocketFormat},
@@ -159,6 +159,19 @@ impl Shared {
         let may_log = |kind| self.may_log(kind, denied.peer, now_ms);
         if let Some(event) = self.denials.note(denied, denial, may_log) {
             self.notify(|| event);
+        }
+    }
+
+    /// Whether the service is told of sessions that do this: only then do they keep the question that let them in. A
+    /// session that began before a change of the configuration keeps what it was to keep then.
+    pub fn tells_of(&self, action: Action) -> bool {
+        let config = self.config();
+        let hooks = &config.hooks;
+        match action {
+            Action::Connect => !hooks.on_close.is_empty(),
+            Action::Publish => !hooks.on_unpublish.is_empty() || !hooks.on_update.is_empty(),
+            Action::Play => !hooks.on_stop.is_empty() || !hooks.on_update.is_empty(),
+            Action::Api => false,
         }
     }
 

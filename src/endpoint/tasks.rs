@@ -60,7 +60,8 @@ impl<I: Io> Endpoint<I> {
 
     /// A player comes that has been admitted already. From now on it is like any other.
     fn take_in(&mut self, player: HttpPlayer<I::Socket>) {
-        let HttpPlayer { socket, peer, ticket, stream, client, form, transport, start, head, rest } = player;
+        let HttpPlayer { socket, peer, ticket, stream, client, form, transport, start, head, rest, permit } =
+            player;
         self.counts.taken_in += 1;
         if self.is_draining {
             return self.io.close(socket);
@@ -74,7 +75,7 @@ impl<I: Io> Endpoint<I> {
         connection.client = client;
         connection.outbox.extend_from_slice(&head);
         let key = self.insert(connection);
-        self.begin_play(key, stream.into_boxed_str(), start);
+        self.begin_play(key, stream.into_boxed_str(), start, permit);
         if rest.is_empty() {
             self.flush(key);
         } else {

@@ -15,11 +15,11 @@ use tokio::{
 };
 
 use crate::{
-    access::{Access, Decision, Denial, Question, Service, Verdict},
+    access::{Access, Action, Decision, Denial, Question, Service, Verdict},
     config::Config,
     endpoint::{
         DenialLabels, DeniedPeer, EventSink, HttpPlayer, KnownPublisher, LineKind, Mail, Mailboxes, Refusal,
-        Reply, Shared, Stalled, Ticket, VERDICT_TIMEOUT_MS,
+        Reply, Shared, Stalled, Ticket, VERDICT_TIMEOUT_MS, granted_in_all,
         report::{ConnectionReport, ConnectionRole, CoreReport, RelayEvent, StreamReport},
     },
     logging,
@@ -259,14 +259,23 @@ impl Handle {
             Decision::Verdict(verdict) => return verdict,
             Decision::Ask(grant) => grant,
         };
+        let (granted, asked) = (question.granted.clone(), Instant::now());
         let (sender, decided) = oneshot::channel();
         // Its error is that the peer has gone.
         self.shared.service().ask(question, Box::new(move |verdict| _ = sender.send(verdict)));
         match timeout(VERDICT_TIMEOUT, decided).await {
+            Ok(Ok(Verdict::Allow(grant))) => {
+                Verdict::Allow(granted_in_all(granted, asked.elapsed().as_millis() as u64, grant))
+            }
             Ok(Ok(verdict)) => verdict,
             Ok(Err(_)) => Verdict::undecided("no service decides"),
             Err(_elapsed) => Verdict::undecided("no decision in time"),
         }
+    }
+
+    /// Whether a service is told of sessions that do this.
+    pub fn tells_of(&self, action: Action) -> bool {
+        self.shared.tells_of(action)
     }
 
     /// Whether the rules let a peer do this, as far as they alone can tell.

@@ -13,7 +13,7 @@ use fanfare::{
     amf0::Value,
     config::Config,
     endpoint::{
-        IoError, Mail, ReasonKind, Reply,
+        Entrance, HttpPlayer, IoError, Mail, Permit, ReasonKind, Reply, TransportKind,
         report::{ConnectionReport, RelayEvent},
     },
     flv::{Frame, FrameKind},
@@ -22,7 +22,7 @@ use fanfare::{
         command::Command,
         message::type_id,
     },
-    stream::{Form, Next},
+    stream::{Form, Next, Start},
 };
 
 use super::world::{Chance, Peer, SocketId, World};
@@ -295,4 +295,36 @@ pub fn trouble(world: &mut World) -> Troubled {
     let troubled = Troubled::default();
     world.net.borrow_mut().chance = Box::new(troubled.clone());
     troubled
+}
+
+/// A player over HTTP in this form, with the head of its response, what it has sent after its request, and its permit.
+pub fn http_player(
+    world: &mut World,
+    key: &str,
+    form: Form,
+    head: &'static [u8],
+    rest: &[u8],
+    permit: Option<Box<Permit>>,
+) -> SocketId {
+    let (socket, peer) = (world.socket(), world.address());
+    let limits = world.shared.config().limits.clone();
+    let id = world.shared.next_connection_id();
+    let admitted = world.shared.admission().admit(&limits, id, peer.ip(), Entrance::Http);
+    let ticket = admitted.expect("there is room");
+    let player = HttpPlayer {
+        socket,
+        peer,
+        ticket,
+        stream: format!("live/{key}"),
+        client: None,
+        form,
+        transport: TransportKind::Plain,
+        start: Start::KeyFrame,
+        permit,
+        head: Bytes::from_static(head),
+        rest: Bytes::copy_from_slice(rest),
+    };
+    world.mailboxes.post(0, Mail::Play(Box::new(player)));
+    world.settle();
+    socket
 }

@@ -10,6 +10,7 @@ mod configuration;
 mod control;
 mod deadlines;
 mod draining;
+mod expiry;
 mod memory;
 mod pausing;
 mod playing;

@@ -31,26 +31,7 @@ fn live(world: &mut World) -> Peer {
 
 /// A player of `live/{key}` whose request came over HTTP and was handed over.
 fn http_player(world: &mut World, key: &str, form: Form, rest: &[u8]) -> SocketId {
-    let (socket, peer) = (world.socket(), world.address());
-    let limits = world.shared.config().limits.clone();
-    let id = world.shared.next_connection_id();
-    let admitted = world.shared.admission().admit(&limits, id, peer.ip(), Entrance::Http);
-    let ticket = admitted.expect("there is room");
-    let player = HttpPlayer {
-        socket,
-        peer,
-        ticket,
-        stream: format!("live/{key}"),
-        client: None,
-        form,
-        transport: TransportKind::Plain,
-        start: Start::KeyFrame,
-        head: Bytes::from_static(HEAD),
-        rest: Bytes::copy_from_slice(rest),
-    };
-    world.mailboxes.post(0, Mail::Play(Box::new(player)));
-    world.settle();
-    socket
+    super::bench::http_player(world, key, form, HEAD, rest, None)
 }
 
 const HTTP_FORMS: [Form; 3] = [Form::HttpFlv, Form::HttpFlvChunked, Form::WebsocketFlv];

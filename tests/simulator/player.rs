@@ -196,6 +196,7 @@ impl Seat {
                     client: None,
                     form,
                     transport: TransportKind::Plain,
+                    permit: None,
                     start,
                     head: Bytes::from_static(flv::HEAD),
                     rest: Bytes::new(),
