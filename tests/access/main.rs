@@ -5,3 +5,4 @@ mod support;
 
 mod asking;
 mod rules;
+mod tokens;

@@ -2,6 +2,8 @@
 
 use fanfare::access::{Access, Action, Cause, Decision, Grant, Link, Login, Party, Verdict};
 
+use proptest::prelude::*;
+
 use super::asking::*;
 
 #[test]
@@ -219,4 +221,101 @@ fn no_reason_and_no_rule_in_text_has_a_secret() {
     let Decision::Verdict(Verdict::Deny(denial)) = decision else { panic!("{decision:?}") };
     let shown = format!("{denial:?}");
     assert!(!shown.contains("one-key") && !shown.contains("a-wrong"), "{shown}");
+}
+
+fn all_kinds() -> fanfare::access::Rules {
+    rules(
+        "[[access]]\nkeys = 'one-key-of-ours'\nusers = ['*']\nlinks = 'a-secret-of-ours'\njwt = true\n\
+         [users]\nann = 'anns-password'\n[jwt]\nsecrets = 'a-secret-for-tokens'\n",
+    )
+}
+
+proptest! {
+    /// Parameters in any order and any number, with values that are close to right ones.
+    #[test]
+    fn no_query_without_a_secret_gets_in(
+        query in "(key|user|pass|jwt|token|exp|sig|net|session|authmod|=|&|%|one-key|ann|adobe|eyJhbGciOiJIUzI1NiJ9|\\.|1900000000|0\\.0\\.0\\.0/0|[ -~]{1,20}|\\PC{1,4}){0,20}",
+    ) {
+        let rules = all_kinds();
+        prop_assume!(!query.contains("one-key-of-ours"));
+        for action in [Action::Publish, Action::Play] {
+            let decision = rules.decide(&question(action, &format!("live/a?{query}"), FAR));
+            let is_denied = matches!(decision, Decision::Verdict(Verdict::Deny(_)));
+            prop_assert!(is_denied, "{} {:?}", query, decision);
+        }
+        // Whatever a client says of itself.
+        let login = Some(Login::Password { user: query.clone(), password: query.clone() });
+        let party = Party { client: query.clone(), login, tc_url: query.clone(), ..Party::default() };
+        let decision = decide_for(&rules, Action::Play, "live/a", party);
+        prop_assert!(matches!(decision, Decision::Verdict(Verdict::Deny(_))));
+        let decision = decide_for(&rules, Action::Connect, "live", Party { client: query.clone(), ..Party::default() });
+        prop_assert_eq!(decision, allowed());
+    }
+
+    /// An application that a rule denies, in whatever form it is written.
+    #[test]
+    fn no_form_of_an_application_evades_a_rule(
+        form in "(/|flv:|mp4:|_definst_/|//){0,4}", end in "(/|/_definst_|//){0,4}",
+    ) {
+        let rules = rules("[[access]]\naction = 'connect'\nstreams = 'old'\nthen = 'deny'\n");
+        prop_assume!(form.matches(':').count() <= 1 && (form.ends_with(':') || !form.contains(':')));
+        let decision = rules.decide(&question(Action::Connect, &format!("{form}old{end}"), FAR));
+        prop_assert_eq!(denied(&decision), (Cause::Rule, "1"));
+    }
+}
+
+/// It is made on a core's thread, with players of other streams waiting. Without optimization, on an idle machine: 2 µs
+/// without credentials, 10 µs with a key or a link, 45 to 70 µs with a token, 160 µs with 4,000 parameters.
+#[test]
+fn a_decision_takes_no_time_that_a_peer_could_make_long() {
+    let mut toml = String::new();
+    for number in 0..19 {
+        toml += &format!(
+            "[[access]]\nstreams = 'app{number}/*'\nkeys = 'key-{number}'\nfrom = ['10.{number}.0.0/16']\n"
+        );
+    }
+    toml += "[[access]]\nkeys = 'one-key-of-ours'\nusers = ['*']\nlinks = 'a-secret-of-ours'\njwt = true\n\
+             [users]\nann = 'anns-password'\n[jwt]\nsecrets = 'a-secret-for-tokens'\n";
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/access/keys");
+    toml += &format!("public_keys = ['{path}/rsa.pub.pem', '{path}/ec.pub.pem', '{path}/ed.pub.pem']\n");
+    let rules = rules(&toml);
+    let link = Link {
+        action: Action::Play,
+        name: "live/a",
+        expires: now() + 60,
+        network: None,
+        session_until: None,
+    };
+    let token = |algorithm: &str, signature: usize| {
+        let header = base64::Engine::encode(
+            &base64::prelude::BASE64_URL_SAFE_NO_PAD,
+            format!("{{\"alg\":\"{algorithm}\"}}"),
+        );
+        format!("jwt={header}.e30.{}", "B".repeat(signature - 1) + "A")
+    };
+    for (what, query) in [
+        ("no credentials", String::new()),
+        ("a key", "key=one-key-of-ours".to_owned()),
+        ("a key of 4,000 bytes", format!("key={}", "k".repeat(4000))),
+        ("a link", link.query("a-secret-of-ours")),
+        ("a user", "user=ann&pass=anns-password".to_owned()),
+        ("4,000 bytes of parameters", "&".repeat(4000)),
+        ("a token of 4,000 bytes", format!("jwt={}", "a.".repeat(2000))),
+        ("HS256, forged", token("HS256", 43)),
+        ("RS256, forged", token("RS256", 342)),
+        ("ES256, forged", token("ES256", 86)),
+        ("EdDSA, forged", token("EdDSA", 86)),
+    ] {
+        let question = question(Action::Play, &format!("live/a?{query}"), FAR);
+        // The fastest of several rounds: others use this machine as well.
+        let rounds = (0..20).map(|_| {
+            let start = std::time::Instant::now();
+            for _ in 0..20 {
+                std::hint::black_box(rules.decide(&question));
+            }
+            start.elapsed() / 20
+        });
+        let time = rounds.min().unwrap();
+        assert!(time < std::time::Duration::from_millis(5), "{what}: {time:?}");
+    }
 }
