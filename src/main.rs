@@ -245,17 +245,19 @@ fn serve(config: Config, options: Options) -> Result<(), Failure> {
         );
     }
     let format = config.log.format;
+    let keys = key_ring.clone();
     let reloader = Reloader::new(Box::new(move || {
         let config = options.clone().config()?;
         let access = rules(&config, &key_ring)?;
         Ok((config, access))
     }));
-    let http = OnceCell::new();
+    let (http, hooks) = (OnceCell::new(), OnceCell::new());
     let beside = async |relay: Handle| {
         let reload = reloader.clone().start(relay.clone());
         reload.map_err(|error| format!("cannot start a thread: {error}"))?;
+        // Both are set only here, and once.
+        let _ = hooks.set(fanfare::hooks::start(relay.clone(), keys)?);
         if let Some(started) = fanfare::control::start(relay, reloader.clone()).await? {
-            // It is set only here, and once.
             let _ = http.set(started);
         }
         Ok(())
@@ -264,6 +266,9 @@ fn serve(config: Config, options: Options) -> Result<(), Failure> {
     let outcome = fanfare::net::run(config, access, beside, started, || reloader.request());
     if let Some(started) = http.into_inner() {
         started.end_events();
+    }
+    if let Some(started) = hooks.into_inner() {
+        started.finish();
     }
     outcome.map_err(Failure::Other)
 }

@@ -22,7 +22,7 @@ pub use key_ring::KeyRing;
 pub use links::Link;
 pub use question::{Action, Details, Login, Party, Question};
 pub use rules::Rules;
-pub use service::{Notice, NoticeKind, Service, Wiring};
+pub use service::{HookReport, Notice, NoticeKind, Service, ServiceReport, Wiring};
 pub use verdict::{Cause, Decision, Denial, Grant, Verdict};
 
 /// The rules in force.

@@ -12,6 +12,43 @@ pub trait Service: Send + Sync {
 
     /// Something has happened, in this order for each connection.
     fn tell(&self, notice: Notice);
+
+    /// What it has counted since the start.
+    fn report(&self) -> ServiceReport {
+        ServiceReport::default()
+    }
+}
+
+/// What a service has counted since the start, and what waits for it now.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ServiceReport {
+    /// Requests, by hook.
+    pub hooks: Vec<HookReport>,
+    /// Questions that waited for the answer to another one that was the same.
+    pub joined: u64,
+    /// Questions that were answered by an earlier answer.
+    pub cached: u64,
+    /// Questions that have no answer yet.
+    pub questions: u64,
+    /// Notices that wait.
+    pub notices: u64,
+    /// Notices that were dropped.
+    pub dropped: u64,
+}
+
+/// Requests of one hook.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HookReport {
+    /// As the configuration calls it.
+    pub hook: &'static str,
+    /// Requests that the service agreed to, or took.
+    pub yes: u64,
+    /// Requests that it refused.
+    pub no: u64,
+    /// Requests without an answer in its terms.
+    pub failed: u64,
+    /// How long all of them took, microseconds.
+    pub time_us: u64,
 }
 
 /// Something that has happened to a session that had been allowed.
@@ -64,6 +101,11 @@ impl Wiring {
             Some(service) => service.ask(question, answer),
             None => answer(Verdict::undecided("no service decides")),
         }
+    }
+
+    /// What it has counted.
+    pub fn report(&self) -> ServiceReport {
+        self.0.get().map(|service| service.report()).unwrap_or_default()
     }
 
     /// Tells it.

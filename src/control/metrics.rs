@@ -29,6 +29,7 @@ use super::{
     system,
 };
 use crate::{
+    access::ServiceReport,
     endpoint::{
         DenialLabels, Protocol, ReasonKind,
         report::{CoreReport, Histogram, StreamReport},
@@ -108,6 +109,7 @@ impl Collector for Scrape {
         let (cores, streams) = (control.relay.cores(), control.relay.streams());
         let mut writer = Writer(encoder);
         process(&mut writer, control)?;
+        of_service(&mut writer, &control.relay.service_report())?;
         of_cores(&mut writer, control, &cores)?;
         of_streams(&mut writer, control, self.granted, &cores, &streams)
     }
@@ -160,6 +162,38 @@ fn process(writer: &mut Writer<'_>, control: &Control) -> fmt::Result {
         relay.suppressed_lines().into_iter().map(|(kind, count)| ([("kind", kind.name())], count));
     let help = "Log lines suppressed by log.lines_per_network, by kind";
     writer.counter("log_lines_suppressed", help, None, suppressed)
+}
+
+/// Of the operator's web service.
+fn of_service(writer: &mut Writer<'_>, report: &ServiceReport) -> fmt::Result {
+    let results = report.hooks.iter().flat_map(|of| {
+        [("yes", of.yes), ("no", of.no), ("failed", of.failed)]
+            .map(|(result, count)| ([("hook", of.hook), ("result", result)], count))
+    });
+    let help = "Requests to the web service, by hook and by what it answered";
+    writer.counter("hook_requests", help, None, results)?;
+    let help = "Time that requests to the web service took, by hook";
+    let mut time =
+        writer.0.encode_descriptor("hook_request", help, Some(&Unit::Seconds), MetricType::Counter)?;
+    for of in &report.hooks {
+        let seconds = of.time_us as f64 / 1e6;
+        with(&mut time, &[("hook", of.hook)], |time| {
+            time.encode_counter::<NoLabelSet, _, f64>(&seconds, None)
+        })?;
+    }
+    let shared = [([("by", "request")], report.joined), ([("by", "cache")], report.cached)];
+    let help = "Questions answered without a request of their own: by one under way, or by an earlier answer";
+    writer.counter("hook_shared_answers", help, None, shared)?;
+    let waiting = [([("kind", "question")], report.questions), ([("kind", "notice")], report.notices)];
+    let waiting = waiting.map(|(labels, count)| (labels, count as f64));
+    writer.gauge(
+        "hook_waiting",
+        "Questions and notices that the web service has not answered",
+        None,
+        waiting,
+    )?;
+    let dropped = [(NO_LABELS, report.dropped)];
+    writer.counter("hook_notices_dropped", "Notices that the web service did not get", None, dropped)
 }
 
 fn of_cores(writer: &mut Writer<'_>, control: &Control, cores: &[Arc<CoreReport>]) -> fmt::Result {

@@ -15,7 +15,7 @@ use tokio::{
 };
 
 use crate::{
-    access::{Access, Action, Decision, Denial, Question, Service, Verdict},
+    access::{Access, Action, Decision, Denial, Question, Service, ServiceReport, Verdict},
     config::Config,
     endpoint::{
         DenialLabels, DeniedPeer, EventSink, HttpPlayer, KnownPublisher, LineKind, Mail, Mailboxes, Refusal,
@@ -291,6 +291,11 @@ impl Handle {
     /// The service that decides what the rules leave open. Only the first one counts.
     pub fn set_service(&self, service: Box<dyn Service>) {
         self.shared.service().connect(service);
+    }
+
+    /// What the service has counted since the start.
+    pub fn service_report(&self) -> ServiceReport {
+        self.shared.service().report()
     }
 
     /// A place for a connection that another listener has accepted.

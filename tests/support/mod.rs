@@ -12,6 +12,7 @@ pub mod peer;
 mod process;
 mod relay;
 mod tags;
+pub mod web_service;
 
 pub use clients::{Player, Publisher, Recording, play_without_output, vlc};
 pub use media::Clip;

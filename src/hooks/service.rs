@@ -1,0 +1,145 @@
+//! The operator's web service as requests see it: one client, at most so many requests at a time, failures in the log.
+
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+    sync::Arc,
+    time::Duration,
+};
+
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::Instant,
+};
+
+use super::{
+    client::{Client, Response},
+    counts::Counts,
+    hook::{Hook, Subject},
+    identity::Identity,
+    request::Request,
+};
+use crate::{
+    config::{Config, Hooks},
+    net::Handle,
+};
+
+/// The web service. Lives on one thread.
+pub(super) struct WebService {
+    pub relay: Handle,
+    pub counts: Arc<Counts>,
+    identity: Identity,
+    client: RefCell<Option<Rc<Client>>>,
+    requests: Gate,
+    /// Notifications: they never take the places of all questions.
+    notifications: Gate,
+    /// Failures since the last line about one, and when that was.
+    failures: Cell<(u64, Option<Instant>)>,
+}
+
+/// A place among the requests. Others wait for it.
+pub(super) struct Place(#[expect(dead_code, reason = "held")] Vec<OwnedSemaphorePermit>);
+
+impl WebService {
+    pub(super) fn new(relay: Handle, counts: Arc<Counts>) -> Self {
+        Self {
+            relay,
+            counts,
+            identity: Identity::new(),
+            client: RefCell::default(),
+            requests: Gate::default(),
+            notifications: Gate::default(),
+            failures: Cell::default(),
+        }
+    }
+
+    pub(super) fn config(&self) -> Arc<Config> {
+        self.relay.config()
+    }
+
+    /// A place for a question.
+    pub(super) async fn place_for_question(&self, hooks: &Hooks) -> Place {
+        Place(vec![self.requests.enter(hooks.max_requests).await])
+    }
+
+    /// A place for a notification.
+    pub(super) async fn place_for_notification(&self, hooks: &Hooks) -> Place {
+        let place = self.notifications.enter((hooks.max_requests / 2).max(1)).await;
+        Place(vec![place, self.requests.enter(hooks.max_requests).await])
+    }
+
+    /// What a request about this contains.
+    pub(super) fn request(&self, hooks: &Hooks, subject: &Subject<'_>) -> Request {
+        Request::new(hooks, &self.identity, subject)
+    }
+
+    /// Milliseconds since the relay started.
+    pub(super) fn now_ms(&self) -> u64 {
+        self.relay.uptime().as_millis() as u64
+    }
+
+    /// Sends a request and waits for the head of the response.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub(super) async fn send(
+        &self,
+        hooks: &Hooks,
+        address: &str,
+        request: &Request,
+    ) -> Result<Response, String> {
+        let secret = hooks.secret.values().first().map(String::as_str);
+        self.client(hooks)?.send(address, request, secret).await
+    }
+
+    /// The client for this configuration. The first one reads the certificates of the system.
+    ///
+    /// # Errors
+    /// `hooks.ca_file` cannot be used.
+    pub(super) fn client(&self, hooks: &Hooks) -> Result<Rc<Client>, String> {
+        let mut client = self.client.borrow_mut();
+        if let Some(client) = client.as_ref().filter(|client| client.trusts(&hooks.ca_file)) {
+            return Ok(client.clone());
+        }
+        let new = Rc::new(Client::new(&hooks.ca_file)?);
+        *client = Some(new.clone());
+        Ok(new)
+    }
+
+    /// A request failed: logged at most every 10 s.
+    pub(super) fn log_failure(&self, hook: Hook, address: &str, error: &str) {
+        let (failed, logged) = self.failures.get();
+        if logged.is_some_and(|at| at.elapsed() < LOG_INTERVAL) {
+            self.failures.set((failed + 1, logged));
+            return;
+        }
+        // Its query may contain a secret.
+        let address = address.split('?').next().unwrap_or_default();
+        tracing::warn!(hook = hook.name(), address, error, failed = failed + 1, "hook failed");
+        self.failures.set((0, Some(Instant::now())));
+    }
+}
+
+/// Lets so many in at a time, in the order in which they come.
+#[derive(Default)]
+struct Gate(RefCell<Option<(usize, Arc<Semaphore>)>>);
+
+impl Gate {
+    async fn enter(&self, places: usize) -> OwnedSemaphorePermit {
+        let semaphore = {
+            let mut current = self.0.borrow_mut();
+            match &*current {
+                // Those that came before a reload finish in their own time.
+                Some((size, semaphore)) if *size == places => semaphore.clone(),
+                _ => {
+                    let semaphore = Arc::new(Semaphore::new(places));
+                    *current = Some((places, semaphore.clone()));
+                    semaphore
+                }
+            }
+        };
+        semaphore.acquire_owned().await.expect("it is never closed")
+    }
+}
+
+const LOG_INTERVAL: Duration = Duration::from_secs(10);
