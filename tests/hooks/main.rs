@@ -2,7 +2,14 @@
 //! becomes of clients when it agrees, refuses, fails or takes its time.
 
 mod asked;
+#[path = "../relay/crowd.rs"]
+#[allow(dead_code)]
+mod crowd;
+mod crowds;
 mod failing;
+#[path = "../relay/frames.rs"]
+#[allow(dead_code)]
+mod frames;
 
 #[path = "../support/mod.rs"]
 mod support;

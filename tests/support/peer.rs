@@ -185,6 +185,26 @@ impl Rtmp {
         Self { client: Client::new(config, 0, [3; 32]), socket, now_ms: 0 }
     }
 
+    /// Connects and requests to publish or play, until `is_requested`; an answer is not waited for.
+    pub fn requesting(relay: &Relay, role: Role, name: &str, is_requested: impl Fn() -> bool) -> Self {
+        let mut rtmp = Self::new(relay, role, name);
+        rtmp.socket.set_read_timeout(Some(std::time::Duration::from_millis(10))).unwrap();
+        eventually("the relay has the request", SOON, || {
+            let mut buffer = [0; 4096];
+            while let Some(event) = rtmp.client.poll() {
+                if let Event::Send(bytes) = event {
+                    rtmp.socket.write_all(&bytes).unwrap();
+                }
+            }
+            if let Ok(count) = rtmp.socket.read(&mut buffer) {
+                rtmp.client.receive(Bytes::copy_from_slice(&buffer[..count]), 0).unwrap();
+            }
+            is_requested().then_some(())
+        });
+        rtmp.socket.set_read_timeout(Some(SOON)).unwrap();
+        rtmp
+    }
+
     /// Requests to publish; the test fails unless that is refused with this code.
     pub fn refused(relay: &Relay, name: &str, code: &str) {
         assert_eq!(Self::refusal(relay, Role::Publish, name).0, code, "{name}");
