@@ -7,7 +7,9 @@ use super::{
     log_limits::LineKind,
     reason::{Reason, ReasonKind},
     session::Violation,
+    told::Progress,
 };
+use crate::access::NoticeKind;
 
 impl<I: Io> Endpoint<I> {
     /// Sends what there is to send and closes: first what is half sent, then what the session has to send.
@@ -63,6 +65,14 @@ impl<I: Io> Endpoint<I> {
         let reason = reason.unwrap_or_else(Reason::peer_closed);
         self.counts.ends[reason.kind.index()] += 1;
         let duration_ms = self.now.ms.saturating_sub(opened_ms);
+        self.tell(NoticeKind::Closed, &connection.permit, || Progress {
+            name: connection.party.as_ref().map(|party| party.app.clone()).unwrap_or_default(),
+            sent_bytes,
+            received_bytes,
+            duration_ms,
+            timestamp_ms: 0,
+            reason: reason.kind.label(),
+        });
         let (label, detail) = (reason.kind.label(), reason.detail());
         let kind = match reason.kind {
             ReasonKind::Violation => LineKind::Violation,

@@ -111,6 +111,8 @@ pub(super) struct Publishing {
     pub permit: Option<Box<Permit>>,
     pub since_ms: u64,
     pub frames: u64,
+    /// Of the newest frame, as the publisher counts.
+    pub timestamp_ms: u32,
     /// Bytes of its frames' payloads, and what of them had come when the connection's rate was last measured.
     pub bytes: u64,
     pub rated_bytes: u64,

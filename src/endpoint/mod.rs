@@ -44,6 +44,7 @@ mod still;
 mod tasks;
 #[cfg(test)]
 mod tests;
+mod told;
 mod transfer;
 mod transport;
 mod vacated;

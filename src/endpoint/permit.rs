@@ -11,8 +11,15 @@ pub struct Permit {
     /// When the right ends, milliseconds of the relay's clock. Not of a core's patient one: a right that ends at a time of
     /// day ends then, whatever a core did meanwhile, and nobody is blamed for it.
     expires_ms: Option<u64>,
-    /// For a service that is told of the session.
-    told: Option<Arc<Question>>,
+    told: Option<Told>,
+}
+
+/// For a service that is told of the session.
+#[derive(Clone, Debug)]
+struct Told {
+    question: Arc<Question>,
+    /// When it is next told that the session goes on, milliseconds of the relay's clock; none before that is known.
+    update_due_ms: Option<u64>,
 }
 
 impl Permit {
@@ -20,7 +27,10 @@ impl Permit {
     /// it. `question` is there if one is.
     pub fn of(grant: &Grant, question: Option<Question>, now_ms: u64) -> Option<Box<Self>> {
         let expires_ms = grant.lasts_ms.map(|lasts_ms| now_ms.saturating_add(lasts_ms));
-        let told = question.map(|question| Arc::new(Question { granted: grant.clone(), ..question }));
+        let told = question.map(|question| {
+            let question = Arc::new(Question { granted: grant.clone(), ..question });
+            Told { question, update_due_ms: None }
+        });
         (expires_ms.is_some() || told.is_some()).then(|| Box::new(Self { expires_ms, told }))
     }
 
@@ -29,10 +39,29 @@ impl Permit {
         self.expires_ms.is_some_and(|expires_ms| now_ms >= expires_ms)
     }
 
+    /// The question that let it in, if a service is told of it.
+    pub(super) fn question(&self) -> Option<&Arc<Question>> {
+        self.told.as_ref().map(|told| &told.question)
+    }
+
+    /// Whether it is time to tell the service that the session goes on: every `interval_ms`, and for the first time after
+    /// between half of that and all, by the connection's number, so that those who came together are spread.
+    pub(super) fn is_update_due(&mut self, interval_ms: u64, now_ms: u64) -> bool {
+        let Some(Told { question, update_due_ms }) = &mut self.told else { return false };
+        let half_ms = interval_ms / 2;
+        let spread = question.connection.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
+        let first_ms = || now_ms + interval_ms - (half_ms.saturating_mul(spread) >> 32);
+        // It may have been made shorter since.
+        let due_ms = (*update_due_ms.get_or_insert_with(first_ms)).min(now_ms + interval_ms);
+        let is_due = now_ms >= due_ms;
+        *update_due_ms = Some(if is_due { (due_ms + interval_ms).max(now_ms) } else { due_ms });
+        is_due
+    }
+
     /// Memory, bytes.
     pub(super) fn memory_bytes(&self) -> usize {
-        let question = self.told.as_ref().map_or(0, |question| {
-            let Question { name, query, party, .. } = &**question;
+        let question = self.told.as_ref().map_or(0, |told| {
+            let Question { name, query, party, .. } = &*told.question;
             size_of::<Question>() + name.capacity() + query.capacity() + party_bytes(party)
         });
         size_of::<Self>() + question
@@ -76,6 +105,36 @@ mod tests {
         let permit = Permit::of(&Grant::default(), Some(question), 0).expect("it is told of");
         assert!(!permit.has_expired(u64::MAX));
         assert!(permit.memory_bytes() > size_of::<Question>());
+    }
+
+    #[test]
+    fn updates_come_at_their_interval_and_those_of_many_sessions_are_spread() {
+        let told = |connection| {
+            let question = Question::new(Action::Play, "live/a", ([192, 0, 2, 1], 9).into(), "rtmp");
+            Permit::of(&Grant::default(), Some(Question { connection, ..question }), 0)
+                .expect("it is told of")
+        };
+        let times = |permit: &mut Permit| {
+            (1..=100)
+                .map(|second| second * 1_000)
+                .filter(|&ms| permit.is_update_due(30_000, ms))
+                .collect::<Vec<_>>()
+        };
+        let mut per_second = [0; 101];
+        for connection in 0..9_000 {
+            let times = times(&mut told(connection));
+            assert!((15_000..=31_000).contains(&times[0]), "{times:?}");
+            assert!(times.windows(2).all(|pair| pair[1] - pair[0] == 30_000), "{times:?}");
+            times.iter().for_each(|ms| per_second[(ms / 1_000) as usize] += 1);
+        }
+        assert!(per_second.iter().all(|&count| count < 900), "{per_second:?}");
+        let mut permit = told(7);
+        assert!(!permit.is_update_due(3_600_000, 1_000));
+        assert!(
+            !permit.is_update_due(2_000, 2_000) && permit.is_update_due(2_000, 4_000),
+            "it is shorter now"
+        );
+        assert!(!Permit::of(&lasting(1), None, 0).expect("it ends").is_update_due(1, 9_000));
     }
 
     #[test]

@@ -8,8 +8,9 @@ use super::{
     permit::Permit,
     reason::{Reason, ReasonKind},
     report::RelayEvent,
+    told::{Progress, newest_ms},
 };
-use crate::{fanout::Ended, stream::Start};
+use crate::{access::NoticeKind, fanout::Ended, stream::Start};
 
 /// Players that a round of a pass sends to before completions are looked at: some 2 ms of the kernel's work.
 const PLAYERS_PER_ROUND: usize = 256;
@@ -61,6 +62,8 @@ impl<I: Io> Endpoint<I> {
         if connection.sending == Sending::Media {
             connection.sending = Sending::Own;
         }
+        let is_told = playing.permit.as_ref().is_some_and(|permit| permit.question().is_some());
+        let timestamp_ms = if is_told { newest_ms(self.hub.stream(playing.key)) } else { 0 };
         self.hub.leave(playing.key);
         let (id, peer) = (connection.id, connection.peer);
         let sent_bytes = connection.bytes_out - playing.bytes_out_before;
@@ -70,8 +73,17 @@ impl<I: Io> Endpoint<I> {
             tracing::info!(id, %peer, stream, reason = label, detail, sent_bytes, duration_ms, "play ended");
         }
         let protocol = connection.session.protocol();
+        let client = connection.client.clone();
+        self.tell(NoticeKind::Stopped, &playing.permit, || Progress {
+            name: playing.name.to_string(),
+            sent_bytes,
+            received_bytes: 0,
+            duration_ms,
+            timestamp_ms,
+            reason: reason.kind.label(),
+        });
         self.shared.notify(|| {
-            let (client, stream) = (connection.client.clone(), playing.name.into_string());
+            let stream = playing.name.into_string();
             RelayEvent::PlayEnded { id, peer, client, stream, protocol, reason, duration_ms }
         });
     }

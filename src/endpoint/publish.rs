@@ -10,8 +10,10 @@ use super::{
     reason::{Reason, ReasonKind},
     report::RelayEvent,
     shared::KnownPublisher,
+    told::Progress,
 };
 use crate::{
+    access::NoticeKind,
     config,
     flv::Frame,
     http::paths,
@@ -33,10 +35,13 @@ impl<I: Io> Endpoint<I> {
     pub(super) fn append(&mut self, key: usize, message_stream_id: MessageStreamId, frame: Frame) {
         let now_ms = self.now.ms;
         let Some(publishing) = self.connections[key].publishing_on(message_stream_id) else { return };
-        let Publishing { state: PublishState::Live(publication), frames, bytes, .. } = publishing else {
+        let Publishing { state: PublishState::Live(publication), frames, timestamp_ms, bytes, .. } =
+            publishing
+        else {
             return;
         };
         *frames += 1;
+        *timestamp_ms = frame.timestamp_ms;
         *bytes += frame.payload.len() as u64;
         self.counts.frames_in += 1;
         match publication.append(frame, now_ms) {
@@ -131,6 +136,7 @@ impl<I: Io> Endpoint<I> {
             permit: None,
             since_ms: self.now.ms,
             frames: 0,
+            timestamp_ms: 0,
             bytes: 0,
             rated_bytes: 0,
             state: PublishState::Asking,
@@ -307,11 +313,10 @@ impl<I: Io> Endpoint<I> {
         connection.asked.take_if(|asked| asked.publishes_on(message_stream_id));
         let Some(publishing) = connection.take_publishing(message_stream_id) else { return };
         connection.idle_since_ms = self.now.patient_ms;
-        let Publishing { name, since_ms, frames, bytes, state: PublishState::Live(mut publication), .. } =
-            publishing
-        else {
-            return;
-        };
+        let Publishing { name, permit, since_ms, frames, timestamp_ms, bytes, state, .. } = publishing;
+        // One that never began is not told to have ended, whatever the service has said: one that goes by names would
+        // take the publisher that has the name for gone.
+        let PublishState::Live(mut publication) = state else { return };
         publication.tick(now_ms);
         let (id, peer, stream) = (connection.id, connection.peer, name.to_string());
         // A publisher that sent nothing has shown no stream to wait for.
@@ -329,6 +334,14 @@ impl<I: Io> Endpoint<I> {
             let (label, detail) = (reason.kind.label(), reason.detail());
             tracing::info!(id, %peer, stream, reason = label, detail, received_bytes = bytes, received_frames = frames, duration_ms, "publish ended");
         }
+        self.tell(NoticeKind::Unpublished, &permit, || Progress {
+            name: stream.clone(),
+            sent_bytes: 0,
+            received_bytes: bytes,
+            duration_ms,
+            timestamp_ms,
+            reason: reason.kind.label(),
+        });
         self.shared.notify(|| {
             let client = self.connections[key].client.clone();
             RelayEvent::PublishEnded { id, peer, client, stream, reason, duration_ms }

@@ -12,6 +12,7 @@ mod deadlines;
 mod draining;
 mod expiry;
 mod memory;
+mod notices;
 mod pausing;
 mod playing;
 mod publishing;

@@ -1,13 +1,12 @@
 //! Players: where they begin, what they are sent, whom they wait for, over RTMP and over HTTP.
 
-use bytes::Bytes;
 use fanfare::{
     config::Config,
-    endpoint::{Entrance, HttpPlayer, Mail, Protocol, ReasonKind, TransportKind, report::RelayEvent},
+    endpoint::{Mail, Protocol, ReasonKind, report::RelayEvent},
     flv::FrameKind,
     http::{LAST_CHUNK, websocket},
     rtmp::command::Command,
-    stream::{Form, Start},
+    stream::Form,
 };
 
 use super::{
