@@ -23,5 +23,6 @@ pub mod hooks;
 pub mod logging;
 pub mod net;
 pub mod reload;
+pub mod sign;
 pub mod stream;
 pub mod system_check;

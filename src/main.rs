@@ -12,15 +12,17 @@ use std::time::Duration;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
-use fanfare::access::{Access, KeyRing, Rules};
+use fanfare::access::{Access, Action, KeyRing, Rules};
 use fanfare::capacity::{self, estimate::Stream};
-use fanfare::config::{Config, Filter, Ignored, LogFormat, parse_addresses};
+use fanfare::config::{Config, Filter, Ignored, LogFormat, MIN_SIGNING_BYTES, Secrets, parse_addresses};
 use fanfare::control::{Started, TokenNotice};
 use fanfare::difference;
 use fanfare::logging;
 use fanfare::net::Handle;
 use fanfare::reload::Reloader;
+use fanfare::sign;
 use fanfare::system_check::{self, Finding};
+use ipnet::IpNet;
 
 fn main() -> ExitCode {
     let Cli { options, command } = Cli::parse();
@@ -39,6 +41,7 @@ fn main() -> ExitCode {
             }
             Ok(())
         }
+        Some(Command::Sign(request)) => print_links(&config, request),
         Some(Command::Capacity { bitrate, seconds, json }) => measure_capacity(bitrate, seconds, json),
         None => serve(config, options),
     });
@@ -99,6 +102,10 @@ enum Command {
         #[arg(long, value_name = "FILE", requires = "diff")]
         token_file: Option<PathBuf>,
     },
+    /// Print a signed link that lets its bearer publish or play a stream until it expires
+    ///
+    /// The secret is the first one in links of the rule in [[access]] that applies to the stream, or that in --secret-file.
+    Sign(SignOptions),
     /// Measure how many players and publishers one core of this machine will carry
     ///
     /// Two loops that only send and only receive run over the loopback interface, on the first CPU that fanfare may use, and
@@ -115,6 +122,31 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+}
+
+#[derive(Args)]
+struct SignOptions {
+    /// What the link allows: play or publish
+    #[arg(long, default_value = "play", value_name = "ACTION", value_parser = action(), hide_possible_values = true)]
+    action: Action,
+    /// The stream, app/name
+    #[arg(long, value_name = "NAME")]
+    stream: String,
+    /// For how long the link can be used: 30m, 2h, 7d
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    expires: Duration,
+    /// End the session this long from now [default: session_expire of the rule; if that is 0s, when the link expires]
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    session: Option<Duration>,
+    /// Only for clients from this network: 203.0.113.0/24
+    #[arg(long, value_name = "CIDR")]
+    network: Option<IpNet>,
+    /// Name of the relay in the link [default: the address where it listens, or localhost]
+    #[arg(long, value_name = "NAME")]
+    host: Option<String>,
+    /// Sign with the first line of this file
+    #[arg(long, value_name = "FILE")]
+    secret_file: Option<PathBuf>,
 }
 
 /// Each flag overrides the environment, which overrides the file.
@@ -211,6 +243,19 @@ fn show_difference(
     if difference.is_empty() { Ok(()) } else { Err(Failure::Differs) }
 }
 
+/// Prints a link for each client. The error is one line.
+fn print_links(config: &Config, options: SignOptions) -> Result<(), Failure> {
+    let SignOptions { action, stream, expires, session, network, host, secret_file } = options;
+    let request = sign::Request { action, stream, expires, session, network, host };
+    let of_file = |file| Secrets::of_file(file, MIN_SIGNING_BYTES);
+    let links = secret_file.map(of_file).transpose().and_then(|secret| {
+        let rules = Rules::new(config, KeyRing::new(), unix_seconds)?;
+        sign::sign(config, &rules, secret.as_ref(), &request, unix_seconds())
+    });
+    print(&links.map_err(Failure::Configuration)?.to_string());
+    Ok(())
+}
+
 /// Prints what one core carries. The error is one line.
 fn measure_capacity(stream: Stream, seconds: u32, json: bool) -> Result<(), Failure> {
     let options = capacity::Options { stream, time: Duration::from_secs(seconds.into()) };
@@ -244,7 +289,7 @@ fn serve(config: Config, options: Options) -> Result<(), Failure> {
             "file limit below limits.connections: raise it (LimitNOFILE=, ulimit -Hn), or lower limits.connections"
         );
     }
-    let format = config.log.format;
+    let (format, is_for_networks_nearby) = (config.log.format, config.has_default_publishers());
     let keys = key_ring.clone();
     let reloader = Reloader::new(Box::new(move || {
         let config = options.clone().config()?;
@@ -262,7 +307,7 @@ fn serve(config: Config, options: Options) -> Result<(), Failure> {
         }
         Ok(())
     };
-    let started = |rtmp: &[SocketAddr]| announce(rtmp, http.get(), format);
+    let started = |rtmp: &[SocketAddr]| announce(rtmp, http.get(), format, is_for_networks_nearby);
     let outcome = fanfare::net::run(config, access, beside, started, || reloader.request());
     if let Some(started) = http.into_inner() {
         started.end_events();
@@ -280,12 +325,13 @@ fn unix_seconds() -> u64 {
 }
 
 /// Reports that connections are accepted: as text on standard output, or as a log line for machines.
-fn announce(rtmp: &[SocketAddr], http: Option<&Started>, format: LogFormat) {
+fn announce(rtmp: &[SocketAddr], http: Option<&Started>, format: LogFormat, is_for_networks_nearby: bool) {
     let token = http.map(|started| &started.token);
     let http = http.map_or(&[][..], |started| &started.addresses);
     match format {
         LogFormat::Text => {
-            let banner = banner(rtmp, http) + &token.map(token_lines).unwrap_or_default();
+            let access = if is_for_networks_nearby { PUBLISHERS_NEARBY } else { "" };
+            let banner = banner(rtmp, http) + &token.map(token_lines).unwrap_or_default() + access;
             // If standard output is not read, this thread must still handle signals.
             let printer = thread::Builder::new().name("banner".to_owned()).spawn(move || print(&banner));
             if let Err(error) = printer {
@@ -298,6 +344,11 @@ fn announce(rtmp: &[SocketAddr], http: Option<&Started>, format: LogFormat) {
                 addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
             };
             tracing::info!(version = VERSION, rtmp = list(rtmp), http = list(http), page, "listening");
+            if is_for_networks_nearby {
+                tracing::info!(
+                    "only this machine and private networks may publish: see access in fanfare.toml"
+                );
+            }
             match token {
                 Some(TokenNotice::Generated { file, .. } | TokenNotice::Stored(file)) => {
                     tracing::info!(file = %file.display(), "API token is in a file");
@@ -365,6 +416,13 @@ fn addresses(text: &str) -> Result<Addresses, String> {
     parse_addresses(text).map(Addresses)
 }
 
+fn action() -> impl TypedValueParser<Value = Action> {
+    PossibleValuesParser::new(["publish", "play"]).map(|word| match word.as_str() {
+        "publish" => Action::Publish,
+        _ => Action::Play,
+    })
+}
+
 fn log_format() -> impl TypedValueParser<Value = LogFormat> {
     PossibleValuesParser::new(["text", "json"]).map(|word| match word.as_str() {
         "json" => LogFormat::Json,
@@ -383,6 +441,9 @@ fn flag_of(key: &str) -> &str {
         other => other,
     }
 }
+
+/// The start-up line where nothing else is configured.
+const PUBLISHERS_NEARBY: &str = "  Access:   only this machine and private networks may publish; to change that, see access in fanfare.toml\n";
 
 /// Publishes a test pattern with a tone: works as it is.
 const TEST_PATTERN: &str =
@@ -414,6 +475,8 @@ Examples:
       Print what a reload with this file would change at the running relay
   fanfare check --system
       Report what would stop fanfare from starting on this system
+  fanfare sign --config fanfare.toml --stream live/show --expires 2h
+      Print links that let their bearers watch live/show for two hours
   fanfare capacity --bitrate 2M
       Measure for half a minute how many players and publishers one core will carry
   fanfare --config fanfare.toml

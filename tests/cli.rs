@@ -104,6 +104,8 @@ fn help_is_wrapped_to_the_width_of_the_terminal_and_at_most_100_columns() {
         &["capacity", "--help"],
         &["capacity", "-h"],
         &["help", "capacity"],
+        &["sign", "--help"],
+        &["sign", "-h"],
     ] {
         for (columns, width) in [(Some("80"), 80), (Some("100"), 100), (Some("120"), 100), (None, 100)] {
             let mut command = fanfare(arguments);
@@ -389,6 +391,39 @@ fn the_first_start_prints_the_token_and_later_ones_print_its_file() {
 }
 
 #[test]
+fn a_start_says_that_only_networks_nearby_may_publish_unless_that_is_decided() {
+    let toml = |access: &str| file(&format!("api.token = 'one-of-our-tokens'\n{access}"));
+    let sixth = |access: &str| {
+        let (_folder, path) = toml(access);
+        let flags = [&ANYWHERE[..], &["--config", &path]].concat();
+        let mut running = Running::start(fanfare(&flags).stdout(Stdio::piped()).stderr(Stdio::piped()));
+        // With rules there is no other line: the one about the shutdown is on standard error.
+        match access.contains("publish") {
+            true => running.first_lines(5).pop().unwrap(),
+            false => running.first_lines(6).pop().unwrap(),
+        }
+    };
+    for access in ["", "[[access]]\naction = 'play'\nthen = 'deny'"] {
+        assert_eq!(
+            sixth(access),
+            "  Access:   only this machine and private networks may publish; to change that, see access in fanfare.toml"
+        );
+    }
+    for access in ["access = [{ action = 'publish' }]", "hooks.on_publish = ['http://127.0.0.1:1/']"] {
+        assert!(sixth(access).starts_with("  Page:"));
+        let (_folder, path) = toml(access);
+        let flags = [&ANYWHERE[..], &["--log-format", "json", "--config", &path]].concat();
+        let mut running = Running::start(fanfare(&flags).stderr(Stdio::piped()));
+        assert!(!running.first_log_line_with("listening").contains("private networks"));
+    }
+    let flags = [&ANYWHERE[..], &["--log-format", "json"]].concat();
+    let mut running = Running::start(fanfare(&flags).stderr(Stdio::piped()));
+    let line = running.first_log_line_with("private networks");
+    let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+    assert_eq!(line["level"], "INFO");
+}
+
+#[test]
 fn a_token_that_cannot_be_stored_is_printed_with_the_reason() {
     let folder = tempfile::tempdir().unwrap();
     let state = folder.path().join("state");
@@ -440,4 +475,75 @@ impl Drop for Running {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
+}
+
+const LINKS: &str = "listen.rtmp = [1935]\n[[access]]\nstreams = 'live/*'\nlinks = 'a-secret-for-links'\n";
+
+#[test]
+fn sign_prints_a_link_for_each_client_and_no_secret() {
+    let (folder, path) = file(LINKS);
+    let sign = ["sign", "--config", &path, "--stream", "live/show", "--expires", "2h"];
+    let more = ["--network", "203.0.113.0/24", "--session", "4h", "--host", "relay.example"];
+    let shown = stdout_of(&[&sign[..], &more].concat());
+    let links: Vec<&str> = shown.lines().collect();
+    assert!(links[0].starts_with("RTMP:     rtmp://relay.example/live/show?exp="), "{shown}");
+    assert!(links[0].contains("&net=203.0.113.0/24&session=") && links[0].contains("&sig="), "{shown}");
+    assert!(links[1].starts_with("HTTP-FLV: http://relay.example:8080/live/show.flv?exp="), "{shown}");
+    assert!(links[2].starts_with("VLC:      vlc 'rtmp://relay.example/live/show?exp=") && links.len() == 3);
+    assert!(!shown.contains("a-secret"), "{shown}");
+    let encoder = stdout_of(&[&sign[..], &["--action", "publish"]].concat());
+    assert!(encoder.contains("OBS:      server rtmp://localhost/live, stream key show?exp="), "{encoder}");
+
+    let secret = folder.path().join("secret");
+    std::fs::write(&secret, "another-secret-of-ours\nan-older-one-of-ours\n").unwrap();
+    std::fs::set_permissions(&secret, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let with_file =
+        ["sign", "--stream", "any/thing", "--expires", "30m", "--secret-file", secret.to_str().unwrap()];
+    assert!(stdout_of(&with_file).starts_with("RTMP:     rtmp://localhost/any/thing?exp="));
+}
+
+#[test]
+fn sign_without_a_secret_a_valid_stream_or_a_time_is_an_error() {
+    let (folder, path) = file(LINKS);
+    let open = folder.path().join("open");
+    std::fs::write(&open, "another-secret-of-ours\n").unwrap();
+    std::fs::set_permissions(&open, std::fs::Permissions::from_mode(0o644)).unwrap();
+    let open = open.to_str().unwrap();
+    let hour = ["--expires", "1h"];
+    for (flags, expected) in [
+        (&["--stream", "other/a"][..], "fanfare: no rule in [[access]] takes links to play other/a\n"),
+        (&["--stream", ""], "fanfare: : no stream name\n"),
+        (
+            &["--stream", "live/a", "--secret-file", open],
+            "other users can access it (mode 644); chmod 600 it",
+        ),
+        (&["--stream", "live/a", "--secret-file", "/no/such"], "fanfare: /no/such: No such file"),
+        (&["--stream", "live/a", "--network", "here"], "--network"),
+        (&["--stream", "live/a", "--session", "4"], "--session"),
+        (&["--stream", "live/a", "--action", "api"], "--action"),
+        (&[], "--stream"),
+    ] {
+        let error = error_of(&[&["sign", "--config", &path][..], &hour, flags].concat());
+        assert!(error.contains(expected) && !error.contains("secret-of-ours"), "{error}");
+    }
+    assert!(error_of(&["sign", "--config", &path, "--stream", "live/a"]).contains("--expires"));
+}
+
+#[test]
+fn check_shows_where_secrets_come_from_and_none_of_them() {
+    let (_folder, path) = file(
+        "[[access]]\nkeys = ['our-secret-1', { env = 'FANFARE_TEST_KEY' }]\nlinks = 'our-secret-2-of-links'\n\
+         [users]\nann = 'our-secret-3'\n[jwt]\nsecrets = 'our-secret-4-of-tokens'\n[hooks]\nsecret = 'our-secret-5'\n",
+    );
+    let check =
+        |value: &str| fanfare(&["check", "--config", &path]).env("FANFARE_TEST_KEY", value).output().unwrap();
+    let output = check("our-secret-6");
+    let shown = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success() && !shown.contains("our-secret"), "{shown}");
+    assert_eq!(shown.matches("\"***\"").count(), 5, "{shown}");
+    assert!(shown.contains("env = \"FANFARE_TEST_KEY\""), "{shown}");
+    let unset = fanfare(&["check", "--config", &path]).output().unwrap();
+    assert_eq!(unset.status.code(), Some(2));
+    let expected = "fanfare: access: rule 1: keys: environment variable FANFARE_TEST_KEY: is not set\n";
+    assert_eq!(String::from_utf8(unset.stderr).unwrap(), expected);
 }

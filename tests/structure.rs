@@ -9,7 +9,7 @@ use std::{
 };
 
 /// The modules from the bottom up, and which others each may name: only modules below it.
-const MAY_NAME: [(&str, &[&str]); 18] = [
+const MAY_NAME: [(&str, &[&str]); 19] = [
     ("amf0", &[]),
     ("flv", &["amf0"]),
     ("rtmp", &["amf0", "flv"]),
@@ -32,6 +32,7 @@ const MAY_NAME: [(&str, &[&str]); 18] = [
     ("difference", &["config", "control"]),
     ("hooks", &["config", "access", "endpoint", "net"]),
     ("system_check", &["config", "net"]),
+    ("sign", &["rtmp", "config", "access"]),
     ("capacity", &[]),
     ("fuzz", &["amf0", "flv", "rtmp", "http", "stream"]),
 ];

@@ -33,10 +33,14 @@ pub struct Link<'a> {
 impl Link<'_> {
     /// Parameters for the end of an address, without `?`.
     pub fn query(&self, secret: &str) -> String {
+        self.signed_with(mac(secret))
+    }
+
+    fn signed_with(&self, key: Hmac<Sha256>) -> String {
         let (exp, net) = (self.expires.to_string(), self.network.map(|it| it.to_string()));
         let session = self.session_until.map(|it| it.to_string());
         let signed = signed_text(self.action, self.name, &exp, net.as_deref(), session.as_deref());
-        let signature = mac(secret).chain_update(signed).finalize().into_bytes();
+        let signature = key.chain_update(signed).finalize().into_bytes();
         let mut query = format!("exp={exp}");
         for (name, value) in [("net", net), ("session", session)] {
             query += &value.map(|value| format!("&{name}={value}")).unwrap_or_default();
@@ -61,6 +65,11 @@ pub(super) struct Until {
 impl LinkKeys {
     pub(super) fn of(secrets: &[String]) -> Self {
         Self(secrets.iter().map(|secret| mac(secret)).collect())
+    }
+
+    /// Parameters of a link, signed with the first one.
+    pub(super) fn sign(&self, link: &Link<'_>) -> Option<String> {
+        self.0.first().map(|key| link.signed_with(key.clone()))
     }
 
     /// Checks the signature first, so that only those that have a link learn what else is wrong with it.

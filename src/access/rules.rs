@@ -10,7 +10,7 @@ use super::{
     adobe::Challenges,
     application,
     digests::Digests,
-    links::LinkKeys,
+    links::{Link, LinkKeys},
     networks::{contains, is_near},
     shown::{Shown, decoded},
     tokens::Tokens,
@@ -86,6 +86,27 @@ impl Rules {
             challenges,
             unix_seconds,
         })
+    }
+
+    /// Parameters of a link, signed with the first secret of the rule that will check it.
+    ///
+    /// # Errors
+    /// No rule will, as one line.
+    pub fn sign(&self, link: &Link<'_>) -> Result<String, String> {
+        let matching = self.patterns.matches(link.name).into_iter().map(|index| &self.rules[index]);
+        for rule in matching.into_iter().filter(|rule| rule.is_for(link.action)) {
+            if let Some(query) = rule.links.sign(link) {
+                return Ok(query);
+            }
+            // Another rule may apply to those that come from elsewhere.
+            if rule.from.is_empty() {
+                return Err(format!(
+                    "rule {} applies to {} before any that takes links",
+                    rule.label, link.name
+                ));
+            }
+        }
+        Err(format!("no rule in [[access]] takes links to {} {}", link.action.name(), link.name))
     }
 
     /// The first rule that applies.

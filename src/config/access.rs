@@ -251,4 +251,4 @@ const MAX_NAME_BYTES_OF_STREAM: usize = 255;
 /// Rotation needs two for each issuer.
 const MAX_KEY_FILES: usize = 16;
 /// Anyone with a link can try secrets without asking the relay: a shorter one could be found.
-pub(super) const MIN_SIGNING_BYTES: usize = 16;
+pub const MIN_SIGNING_BYTES: usize = 16;

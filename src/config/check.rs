@@ -5,7 +5,9 @@ use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::{Config, MAX_CORES, MIB, access, fault::Fault, limits::MAX_MESSAGE_BYTES, units};
+use super::{
+    AccessRule, Config, MAX_CORES, MIB, RuleAction, access, fault::Fault, limits::MAX_MESSAGE_BYTES, units,
+};
 
 /// A number of the configuration. Displays as it is written in a file.
 #[derive(Clone, Debug, PartialEq)]
@@ -112,6 +114,12 @@ impl Config {
             count("http.metrics_max_streams", http.metrics_max_streams, 0..=10_000),
             count("log.lines_per_network", log.lines_per_network, 0..=MILLION),
         ]
+    }
+
+    /// Whether neither a rule nor the web service decides who may publish: then only networks nearby may.
+    pub fn has_default_publishers(&self) -> bool {
+        let is_about_it = |rule: &AccessRule| matches!(rule.action, RuleAction::Any | RuleAction::Publish);
+        self.hooks.on_publish.is_empty() && !self.access.iter().any(is_about_it)
     }
 
     /// Checks every value. A file is checked when it is read; after flags have changed something, this checks again.

@@ -28,9 +28,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use access::MIN_SIGNING_BYTES;
-
-pub use access::{AccessRule, Jwt, PublicKeys, RuleAction, Then, Users};
+pub use access::{AccessRule, Jwt, MIN_SIGNING_BYTES, PublicKeys, RuleAction, Then, Users};
 pub use addresses::{is_everywhere, parse_addresses};
 pub use changes::{Change, changes, options};
 pub use check::Number;

@@ -42,6 +42,15 @@ impl Secrets {
         Self { sources: values.iter().cloned().map(Source::Text).collect(), values }
     }
 
+    /// Those in a file, each of which has at least this many bytes.
+    ///
+    /// # Errors
+    /// The file and what is wrong with it, as one line.
+    pub fn of_file(file: PathBuf, min_bytes: usize) -> Result<Self, String> {
+        let mut secrets = Self { sources: vec![Source::File { file }], values: Vec::new() };
+        secrets.read(min_bytes, &|_| None).map(|()| secrets)
+    }
+
     /// Whether none is configured.
     pub fn is_empty(&self) -> bool {
         self.sources.is_empty()
