@@ -6,10 +6,12 @@ mod asked;
 #[allow(dead_code)]
 mod crowd;
 mod crowds;
+mod encrypted;
 mod failing;
 #[path = "../relay/frames.rs"]
 #[allow(dead_code)]
 mod frames;
+mod keys;
 
 #[path = "../support/mod.rs"]
 mod support;

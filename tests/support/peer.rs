@@ -213,12 +213,21 @@ impl Rtmp {
     /// Requests to publish or play, and returns the code and the description of the refusal; the test fails without
     /// one.
     pub fn refusal(relay: &Relay, role: Role, name: &str) -> (String, String) {
+        match Self::answer(relay, role, name) {
+            Ok(_) => panic!("{name} was accepted"),
+            Err(refusal) => refusal,
+        }
+    }
+
+    /// Requests to publish or play: a client that may, or code and description of the refusal.
+    pub fn answer(relay: &Relay, role: Role, name: &str) -> Result<Self, (String, String)> {
         let mut rtmp = Self::new(relay, role, name);
-        rtmp.until_event(|event| match event {
-            Event::Status(status) => Some((status.code, status.description)),
-            Event::Started => panic!("{name} was accepted"),
+        let refusal = rtmp.until_event(|event| match event {
+            Event::Status(status) if status.level == "error" => Some(Some((status.code, status.description))),
+            Event::Started => Some(None),
             _ => None,
-        })
+        });
+        refusal.map_or(Ok(rtmp), Err)
     }
 
     /// Publishes, and sends metadata, sequence headers and a key frame.
