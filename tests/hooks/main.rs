@@ -12,6 +12,7 @@ mod failing;
 #[allow(dead_code)]
 mod frames;
 mod keys;
+mod notified;
 
 #[path = "../support/mod.rs"]
 mod support;
