@@ -12,6 +12,7 @@ pub use fanfare_rtmp::{amf0, flv, http, rtmp};
 
 pub mod access;
 pub mod capacity;
+pub mod certificates;
 pub mod config;
 pub mod control;
 pub mod difference;

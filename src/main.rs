@@ -14,12 +14,13 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 use fanfare::access::{Access, Action, KeyRing, Rules};
 use fanfare::capacity::{self, estimate::Stream};
+use fanfare::certificates::{self, DevelopmentCertificate, Sessions};
 use fanfare::config::{Config, Filter, Ignored, LogFormat, MIN_SIGNING_BYTES, Secrets, parse_addresses};
 use fanfare::control::{Started, TokenNotice};
 use fanfare::difference;
 use fanfare::logging;
-use fanfare::net::Handle;
-use fanfare::reload::Reloader;
+use fanfare::net::{self, Handle};
+use fanfare::reload::{Loaded, Reloader};
 use fanfare::sign;
 use fanfare::system_check::{self, Finding};
 use ipnet::IpNet;
@@ -42,6 +43,7 @@ fn main() -> ExitCode {
             Ok(())
         }
         Some(Command::Sign(request)) => print_links(&config, request),
+        Some(Command::DevCert { names, out }) => make_certificate(names, out),
         Some(Command::Capacity { bitrate, seconds, json }) => measure_capacity(bitrate, seconds, json),
         None => serve(config, options),
     });
@@ -106,6 +108,18 @@ enum Command {
     ///
     /// The secret is the first one in links of the rule in [[access]] that applies to the stream, or that in --secret-file.
     Sign(SignOptions),
+    /// Make a certificate for development, and print what tells FFmpeg, VLC, OBS and Chromium to trust it
+    ///
+    /// RTMPS and HTTPS use it while tls.certificates is empty. It is signed by an authority of its own, whose key is
+    /// forgotten. Earlier files are replaced.
+    DevCert {
+        /// Host names and addresses that it is for [default: localhost 127.0.0.1 ::1]
+        #[arg(value_name = "NAME")]
+        names: Vec<String>,
+        /// Write the files to this folder [default: dev-cert in the state directory of the service or the user]
+        #[arg(long, value_name = "DIR")]
+        out: Option<PathBuf>,
+    },
     /// Measure how many players and publishers one core of this machine will carry
     ///
     /// Two loops that only send and only receive run over the loopback interface, on the first CPU that fanfare may use, and
@@ -160,10 +174,16 @@ struct Options {
     /// repeated [default: 1935]
     #[arg(long, value_name = "ADDR", global = true, value_parser = addresses)]
     rtmp: Vec<Addresses>,
+    /// Accept publishers and players over RTMPS on this address and port; can be repeated [default: none]
+    #[arg(long, value_name = "ADDR", global = true, value_parser = addresses)]
+    rtmps: Vec<Addresses>,
     /// Serve the page, streams over HTTP, the API and metrics on this address and port, or on this port of all
     /// addresses; can be repeated [default: 8080]
     #[arg(long, value_name = "ADDR", global = true, value_parser = addresses)]
     http: Vec<Addresses>,
+    /// Serve the page, streams over HTTPS, the API and metrics on this address and port; can be repeated [default: none]
+    #[arg(long, value_name = "ADDR", global = true, value_parser = addresses)]
+    https: Vec<Addresses>,
     /// Use this many threads; 0 is one per CPU [default: 0]
     #[arg(long, value_name = "N", global = true)]
     cores: Option<usize>,
@@ -200,6 +220,13 @@ impl Options {
         }
         if !self.http.is_empty() {
             config.set_http(self.http.into_iter().flat_map(|addresses| addresses.0).collect());
+        }
+        let all = |flags: Vec<Addresses>| flags.into_iter().flat_map(|addresses| addresses.0).collect();
+        if !self.rtmps.is_empty() {
+            config.listen.rtmps = all(self.rtmps);
+        }
+        if !self.https.is_empty() {
+            config.listen.https = all(self.https);
         }
         config.cores = self.cores.unwrap_or(config.cores);
         config.log.format = self.log_format.unwrap_or(config.log.format);
@@ -256,6 +283,34 @@ fn print_links(config: &Config, options: SignOptions) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Makes a certificate for development, and prints how to use it. The error is one line.
+fn make_certificate(names: Vec<String>, out: Option<PathBuf>) -> Result<(), Failure> {
+    let names =
+        if names.is_empty() { ["localhost", "127.0.0.1", "::1"].map(str::to_owned).to_vec() } else { names };
+    let folder = out.or_else(certificates::development_folder);
+    let folder = folder.ok_or_else(|| Failure::Other("no home directory: use --out".to_owned()))?;
+    let host = names[0].clone();
+    let files = DevelopmentCertificate::make(&folder, names).map_err(Failure::Other)?;
+    let DevelopmentCertificate { authority, certificate, key } = files;
+    let (authority, certificate, key) = (authority.display(), certificate.display(), key.display());
+    print(&format!(
+        "Authority    {authority}\n\
+         Certificate  {certificate}\n\
+         Key          {key}\n\
+         \n\
+         Relay:     fanfare --rtmps 1936 --https 8443\n\
+         FFmpeg:    ffmpeg -re -i FILE -c copy -f flv -ca_file {authority} -tls_verify 1 rtmps://{host}:1936/live/live_stream\n\
+         ffplay:    ffplay -ca_file {authority} -tls_verify 1 rtmps://{host}:1936/live/live_stream\n\
+         VLC:       vlc --gnutls-dir-trust={folder} https://{host}:8443/live/live_stream.flv\n\
+         curl:      curl --cacert {authority} https://{host}:8443/api/v1/summary\n\
+         OBS:       uses the authorities of the system:\n\
+         \x20          sudo cp {authority} /usr/local/share/ca-certificates/fanfare-dev.crt && sudo update-ca-certificates\n\
+         Chromium:  certutil -d sql:$HOME/.pki/nssdb -A -t C,, -n fanfare-dev -i {authority}\n",
+        folder = folder.display(),
+    ));
+    Ok(())
+}
+
 /// Prints what one core carries. The error is one line.
 fn measure_capacity(stream: Stream, seconds: u32, json: bool) -> Result<(), Failure> {
     let options = capacity::Options { stream, time: Duration::from_secs(seconds.into()) };
@@ -275,8 +330,9 @@ fn rules(config: &Config, key_ring: &KeyRing) -> Result<Box<dyn Access>, String>
 
 /// Runs until a signal stops it, and reads these options again whenever that is requested. The error is one line.
 fn serve(config: Config, options: Options) -> Result<(), Failure> {
-    let key_ring = KeyRing::new();
+    let (key_ring, sessions) = (KeyRing::new(), Sessions::default());
     let access = rules(&config, &key_ring).map_err(Failure::Configuration)?;
+    let tls = certificates::load(&config, &sessions).map_err(Failure::Configuration)?;
     logging::start(&config.log).map_err(Failure::Configuration)?;
     for Ignored { variable, similar } in ignored_variables() {
         tracing::warn!(variable, similar, "environment variable ignored: no such option");
@@ -294,10 +350,14 @@ fn serve(config: Config, options: Options) -> Result<(), Failure> {
     let reloader = Reloader::new(Box::new(move || {
         let config = options.clone().config()?;
         let access = rules(&config, &key_ring)?;
-        Ok((config, access))
+        let tls = certificates::load(&config, &sessions)?;
+        Ok(Loaded { config, access, tls })
     }));
     let (http, hooks) = (OnceCell::new(), OnceCell::new());
     let beside = async |relay: Handle| {
+        if let Some(tls) = tls {
+            relay.set_tls(tls);
+        }
         let reload = reloader.clone().start(relay.clone());
         reload.map_err(|error| format!("cannot start a thread: {error}"))?;
         // Both are set only here, and once.
@@ -307,8 +367,8 @@ fn serve(config: Config, options: Options) -> Result<(), Failure> {
         }
         Ok(())
     };
-    let started = |rtmp: &[SocketAddr]| announce(rtmp, http.get(), format, is_for_networks_nearby);
-    let outcome = fanfare::net::run(config, access, beside, started, || reloader.request());
+    let started = |rtmp: &net::Addresses| announce(rtmp, http.get(), format, is_for_networks_nearby);
+    let outcome = net::run(config, access, beside, started, || reloader.request());
     if let Some(started) = http.into_inner() {
         started.end_events();
     }
@@ -325,13 +385,16 @@ fn unix_seconds() -> u64 {
 }
 
 /// Reports that connections are accepted: as text on standard output, or as a log line for machines.
-fn announce(rtmp: &[SocketAddr], http: Option<&Started>, format: LogFormat, is_for_networks_nearby: bool) {
+fn announce(rtmp: &net::Addresses, http: Option<&Started>, format: LogFormat, is_for_networks_nearby: bool) {
     let token = http.map(|started| &started.token);
+    let https = http.map_or(&[][..], |started| &started.encrypted_addresses);
+    let net::Addresses { rtmp, rtmps } = rtmp;
     let http = http.map_or(&[][..], |started| &started.addresses);
     match format {
         LogFormat::Text => {
             let access = if is_for_networks_nearby { PUBLISHERS_NEARBY } else { "" };
-            let banner = banner(rtmp, http) + &token.map(token_lines).unwrap_or_default() + access;
+            let banner =
+                banner([rtmp, rtmps], [http, https]) + &token.map(token_lines).unwrap_or_default() + access;
             // If standard output is not read, this thread must still handle signals.
             let printer = thread::Builder::new().name("banner".to_owned()).spawn(move || print(&banner));
             if let Err(error) = printer {
@@ -339,11 +402,22 @@ fn announce(rtmp: &[SocketAddr], http: Option<&Started>, format: LogFormat, is_f
             }
         }
         LogFormat::Json => {
-            let page = http.first().map(|first| format!("http://{}/", reachable(first))).unwrap_or_default();
+            let page = https.first().map(|first| format!("https://{}/", reachable(first)));
+            let page = page
+                .or(http.first().map(|first| format!("http://{}/", reachable(first))))
+                .unwrap_or_default();
             let list = |addresses: &[SocketAddr]| {
                 addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
             };
-            tracing::info!(version = VERSION, rtmp = list(rtmp), http = list(http), page, "listening");
+            tracing::info!(
+                version = VERSION,
+                rtmp = list(rtmp),
+                rtmps = list(rtmps),
+                http = list(http),
+                https = list(https),
+                page,
+                "listening"
+            );
             if is_for_networks_nearby {
                 tracing::info!(
                     "only this machine and private networks may publish: see access in fanfare.toml"
@@ -380,18 +454,23 @@ fn token_lines(token: &TokenNotice) -> String {
 }
 
 /// The start-up lines: where fanfare listens, how to publish and how to watch.
-fn banner(rtmp: &[SocketAddr], http: &[SocketAddr]) -> String {
-    let listening = rtmp.iter().map(|address| format!("rtmp://{address}"));
-    let listening: Vec<String> =
-        listening.chain(http.iter().map(|address| format!("http://{address}"))).collect();
+fn banner([rtmp, rtmps]: [&[SocketAddr]; 2], [http, https]: [&[SocketAddr]; 2]) -> String {
+    let lists = [("rtmp", rtmp), ("rtmps", rtmps), ("http", http), ("https", https)];
+    let listening: Vec<String> = (lists.into_iter())
+        .flat_map(|(scheme, list)| list.iter().map(move |address| format!("{scheme}://{address}")))
+        .collect();
     let mut text = format!("fanfare {VERSION} listens on {}\n", listening.join(" and "));
     if let Some(first) = rtmp.first() {
         let url = format!("rtmp://{}/live/live_stream", reachable(first));
         text += &format!("  Publish:  {TEST_PATTERN} {url}\n");
         text += &format!("  Watch:    vlc {url}\n");
     }
-    if let Some(first) = http.first() {
-        let url = format!("http://{}/", reachable(first));
+    if let Some(first) = rtmps.first() {
+        text += &format!("  RTMPS:    rtmps://{}/live/live_stream\n", reachable(first));
+    }
+    let first = https.first().map(|first| ("https", first)).or(http.first().map(|first| ("http", first)));
+    if let Some((scheme, first)) = first {
+        let url = format!("{scheme}://{}/", reachable(first));
         text += &format!("  HTTP-FLV: {url}live/live_stream.flv\n");
         text += &format!("  Page:     {url}\n");
     }
@@ -435,7 +514,9 @@ fn flag_of(key: &str) -> &str {
     match key {
         "cores" => "--cores",
         "listen.rtmp" => "--rtmp",
+        "listen.rtmps" => "--rtmps",
         "listen.http" => "--http",
+        "listen.https" => "--https",
         "log.format" => "--log-format",
         "log.level" => "--log-level",
         other => other,
@@ -504,7 +585,7 @@ mod tests {
 
     fn banner_of(rtmp: &[&str], http: &[&str]) -> String {
         let parsed = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect::<Vec<_>>();
-        banner(&parsed(rtmp), &parsed(http))
+        banner([&parsed(rtmp), &[]], [&parsed(http), &[]])
     }
 
     #[test]

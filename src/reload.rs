@@ -12,10 +12,22 @@ use std::{
     thread,
 };
 
+use rustls::ServerConfig;
+
 use crate::{access::Access, config::Config, net::Handle};
 
-/// Reads configuration and rules as at the start. The error is one line, with its place in the file.
-pub type Load = dyn Fn() -> Result<(Config, Box<dyn Access>), String> + Send + Sync;
+/// What is read at the start, and again at each reload.
+pub struct Loaded {
+    /// Every option.
+    pub config: Config,
+    /// The rules.
+    pub access: Box<dyn Access>,
+    /// Certificates and keys; none where nothing is encrypted.
+    pub tls: Option<Arc<ServerConfig>>,
+}
+
+/// Reads all of it as at the start. The error is one line, with its place in the file.
+pub type Load = dyn Fn() -> Result<Loaded, String> + Send + Sync;
 
 /// Reads the configuration again and puts it in force, one reload at a time.
 pub struct Reloader {
@@ -62,7 +74,7 @@ impl Reloader {
         thread::Builder::new().name("reload".to_owned()).spawn(run).map(drop)
     }
 
-    /// Reads configuration and rules, and puts them in force. `by` is for the log. It reads files, and waits for another
+    /// Reads configuration, rules and certificates, and puts them in force. `by` is for the log. It reads files, and waits for another
     /// reload that is under way.
     ///
     /// # Errors
@@ -70,10 +82,13 @@ impl Reloader {
     pub fn reload(&self, relay: &Handle, by: &str) -> Result<Reload, String> {
         // Nothing is left half done by a panic: what is put in force comes after all that can fail.
         let load = self.load.lock().unwrap_or_else(PoisonError::into_inner);
-        let (config, access) =
+        let Loaded { config, access, tls } =
             load().inspect_err(|reason| tracing::warn!(by, reason, "reload failed: nothing has changed"))?;
         let before = relay.config();
         relay.set_access(access);
+        if let Some(tls) = tls {
+            relay.set_tls(tls);
+        }
         relay.set_config(config);
         let changed = before.changes(&relay.config()).into_iter().map(|change| change.key).collect();
         let reload = Reload { changed, restart_needed: relay.restart_needed().to_vec() };

@@ -42,8 +42,10 @@ pub fn check(config: &Config) -> Vec<Finding> {
     let mut findings = vec![rings(config.core_count()), files(config.limits.connections as u64)];
     let listen = &config.listen;
     let of_http: Gravity = if listen.is_default_http { Finding::Limited } else { Finding::Fatal };
-    let lists: [(&str, &[SocketAddr], Gravity); 3] = [
+    let lists: [(&str, &[SocketAddr], Gravity); 5] = [
         ("listen.rtmp", &listen.rtmp, Finding::Fatal),
+        ("listen.rtmps", &listen.rtmps, Finding::Fatal),
+        ("listen.https", &listen.https, Finding::Fatal),
         ("listen.http", &listen.http, of_http),
         ("api.listen", &config.api.listen, Finding::Fatal),
     ];

@@ -126,7 +126,17 @@ fn a_subcommand_lists_its_own_options_first() {
             help.lines().filter_map(|line| line.split_whitespace().find(|word| word.starts_with("--")));
         words.map(|word| word.trim_end_matches(',').to_owned()).collect()
     };
-    let common = ["--config", "--rtmp", "--http", "--cores", "--log-format", "--log-level", "--help"];
+    let common = [
+        "--config",
+        "--rtmp",
+        "--rtmps",
+        "--http",
+        "--https",
+        "--cores",
+        "--log-format",
+        "--log-level",
+        "--help",
+    ];
     assert_eq!(
         options_of("check"),
         [&["--system", "--diff", "--relay", "--token-file"][..], &common].concat()

@@ -110,7 +110,9 @@ fn every_key_with_a_unit_or_a_count_has_a_range() {
         "jwt.secrets",
         "limits.exempt",
         "listen.http",
+        "listen.https",
         "listen.rtmp",
+        "listen.rtmps",
         "log.format",
         "log.level",
         "pin_cores",
@@ -119,6 +121,8 @@ fn every_key_with_a_unit_or_a_count_has_a_range() {
         "proxy.trusted",
         "publish.on_second_publisher",
         "streams",
+        "tls.certificates",
+        "tls.require_client_ca",
     ];
     let all = keys(&Config::default().to_toml().parse().unwrap());
     let left: BTreeSet<_> = all.difference(&with_range).map(String::as_str).collect();
@@ -258,7 +262,7 @@ fn a_configuration_written_as_a_file_reads_back_the_same() {
 }
 
 /// Keys of options that take effect while the relay runs.
-const CHANGEABLE: [&str; 66] = [
+const CHANGEABLE: [&str; 68] = [
     "shutdown_timeout",
     "streams",
     "access",
@@ -317,6 +321,8 @@ const CHANGEABLE: [&str; 66] = [
     "jwt.jwks_refresh",
     "jwt.audience",
     "jwt.issuer",
+    "tls.certificates",
+    "tls.require_client_ca",
     "http.header_timeout",
     "http.allow_origins",
     "http.metrics_max_streams",
@@ -328,12 +334,16 @@ const CHANGEABLE: [&str; 66] = [
 ];
 
 /// Another value than the default for each key that is not a number.
-const OTHER_VALUES: [(&str, &str); 36] = [
+const OTHER_VALUES: [(&str, &str); 40] = [
     ("pin_cores", "true"),
     ("streams", "[{ pattern = 'private/*', listed = false }]"),
     ("access", "[{ streams = 'private/*', then = 'deny' }]"),
     ("listen.rtmp", "['127.0.0.1:1935']"),
+    ("listen.rtmps", "['127.0.0.1:1936']"),
     ("listen.http", "[]"),
+    ("listen.https", "['127.0.0.1:8443']"),
+    ("tls.certificates", "[{ certificate = '/a/cert.pem', key = '/a/key.pem' }]"),
+    ("tls.require_client_ca", "'/a/ca.pem'"),
     ("publish.on_second_publisher", "'takeover'"),
     ("play.start", "'live'"),
     ("limits.exempt", "[]"),

@@ -6,7 +6,8 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::{
-    AccessRule, Config, MAX_CORES, MIB, RuleAction, access, fault::Fault, limits::MAX_MESSAGE_BYTES, units,
+    AccessRule, Config, Listen, MAX_CORES, MIB, RuleAction, access, fault::Fault, limits::MAX_MESSAGE_BYTES,
+    units,
 };
 
 /// A number of the configuration. Displays as it is written in a file.
@@ -135,7 +136,9 @@ impl Config {
         }
         let addresses = [
             ("listen.rtmp", &self.listen.rtmp, 1),
+            ("listen.rtmps", &self.listen.rtmps, 0),
             ("listen.http", &self.listen.http, 0),
+            ("listen.https", &self.listen.https, 0),
             ("api.listen", &self.api.listen, 0),
         ];
         let mut taken: Vec<(&SocketAddr, &str)> = Vec::new();
@@ -148,7 +151,9 @@ impl Config {
                 taken.push((address, key));
             }
         }
-        let listen = [&*self.listen.rtmp, &*self.listen.http, &*self.api.listen];
+        self.tls.check()?;
+        let Listen { rtmp, rtmps, http, https, .. } = &self.listen;
+        let listen = [&**rtmp, &**rtmps, &**http, &**https, &*self.api.listen];
         self.proxy.check(&listen)?;
         access::check(&self.access, &self.users, &self.jwt)?;
         self.hooks.check()?;

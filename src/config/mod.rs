@@ -21,6 +21,7 @@ mod secret_file;
 mod secret_value;
 mod streams;
 mod text;
+mod tls;
 mod units;
 
 use std::net::SocketAddr;
@@ -43,6 +44,7 @@ pub use secret::read_token;
 pub use secret_value::Secrets;
 pub use streams::{StreamRule, StreamRules};
 pub use text::Error;
+pub use tls::{CertificateFiles, Tls};
 
 use crate::stream::Start;
 
@@ -74,6 +76,8 @@ pub struct Config {
     pub limits: Limits,
     /// Tokens that rules take.
     pub jwt: Jwt,
+    /// Certificates for RTMPS and HTTPS.
+    pub tls: Tls,
     /// The operator's web service.
     pub hooks: Hooks,
     /// Proxies in front of the relay.
@@ -93,6 +97,12 @@ pub struct Listen {
     /// Addresses for RTMP, 1 to 64, each once. With port 0 the system chooses a port.
     #[serde(deserialize_with = "addresses::deserialize")]
     pub rtmp: Vec<SocketAddr>,
+    /// Addresses for RTMPS, RTMP over TLS; up to 64, each once. There are none by default.
+    #[serde(deserialize_with = "addresses::deserialize")]
+    pub rtmps: Vec<SocketAddr>,
+    /// Addresses for HTTPS; up to 64, each once. There are none by default.
+    #[serde(deserialize_with = "addresses::deserialize")]
+    pub https: Vec<SocketAddr>,
     /// Addresses for HTTP: the page, streams, the API. Up to 64, each once; an empty list turns HTTP off.
     #[serde(deserialize_with = "addresses::deserialize")]
     pub http: Vec<SocketAddr>,
@@ -216,6 +226,7 @@ impl Default for Config {
             play: Play::default(),
             limits: Limits::default(),
             jwt: Jwt::default(),
+            tls: Tls::default(),
             hooks: Hooks::default(),
             proxy: Proxy::default(),
             http: Http::default(),
@@ -228,7 +239,13 @@ impl Default for Config {
 impl Default for Listen {
     fn default() -> Listen {
         let everywhere = addresses::everywhere;
-        Listen { rtmp: everywhere(RTMP_PORT), http: everywhere(HTTP_PORT), is_default_http: true }
+        Listen {
+            rtmp: everywhere(RTMP_PORT),
+            rtmps: Vec::new(),
+            http: everywhere(HTTP_PORT),
+            https: Vec::new(),
+            is_default_http: true,
+        }
     }
 }
 

@@ -21,13 +21,14 @@ impl Config {
             play,
             limits,
             jwt: _,
+            tls: _,
             hooks: _,
             proxy: _,
             http,
             api,
             log,
         } = self;
-        let Listen { rtmp, http: listen_http, is_default_http: _ } = listen;
+        let Listen { rtmp, rtmps, http: listen_http, https, is_default_http: _ } = listen;
         let Publish { on_second_publisher: _, takeover_after: _, publisher_grace: _ } = publish;
         // Stream logs keep stream_buffer bytes and at least max_lag: the registry reads both once, at the start.
         let Play {
@@ -81,7 +82,9 @@ impl Config {
             ("cores", *cores != new.cores),
             ("pin_cores", *pin_cores != new.pin_cores),
             ("listen.rtmp", *rtmp != new.listen.rtmp),
+            ("listen.rtmps", *rtmps != new.listen.rtmps),
             ("listen.http", *listen_http != new.listen.http),
+            ("listen.https", *https != new.listen.https),
             ("play.max_lag", *max_lag != new.play.max_lag),
             ("play.stream_buffer", *stream_buffer != new.play.stream_buffer),
             ("play.zero_copy_threshold", *zero_copy_threshold != new.play.zero_copy_threshold),

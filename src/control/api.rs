@@ -244,7 +244,9 @@ impl Memory {
 #[derive(Serialize)]
 struct Listen {
     rtmp: Vec<SocketAddr>,
+    rtmps: Vec<SocketAddr>,
     http: Vec<SocketAddr>,
+    https: Vec<SocketAddr>,
 }
 
 async fn summary(
@@ -277,7 +279,12 @@ async fn summary(
         memory: Memory::of(relay.memory()),
         open_files: system::open_files(),
         open_files_limit: system::open_files_limit(),
-        listen: Listen { rtmp: relay.addresses().to_vec(), http: control.addresses(granted) },
+        listen: Listen {
+            rtmp: relay.addresses().rtmp.clone(),
+            rtmps: relay.addresses().rtmps.clone(),
+            http: control.addresses(granted, false),
+            https: control.addresses(granted, true),
+        },
         has_api: client.scope == Scope::All,
         may_read: granted.read,
         may_write: granted.write,

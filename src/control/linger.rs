@@ -4,8 +4,7 @@
 use std::time::Duration;
 
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     time::timeout,
 };
 
@@ -15,7 +14,7 @@ const TIMEOUT: Duration = Duration::from_secs(1);
 const MAX_BYTES: usize = 256 << 10;
 
 /// Ends the sending side, and waits a moment until the peer does the same.
-pub(super) async fn close(mut socket: TcpStream) {
+pub(super) async fn close(mut socket: impl AsyncRead + AsyncWrite + Unpin) {
     let ended = async {
         socket.shutdown().await?;
         let mut buffer = [0; 4096];

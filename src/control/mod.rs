@@ -10,6 +10,7 @@ mod configuration;
 mod connections;
 mod cors;
 mod descriptions;
+mod encrypted;
 mod error;
 mod events;
 mod exposition;
@@ -44,7 +45,7 @@ use std::{
 
 use client::Scope;
 
-use state::Control;
+use state::{Control, Entrance};
 pub use token::{TokenNotice, token_file};
 use tokio::sync::oneshot;
 use trim::Trim;
@@ -54,8 +55,10 @@ use crate::reload::Reloader;
 
 /// HTTP after its start, for the start-up lines.
 pub struct Started {
-    /// The addresses in force.
+    /// The addresses in force that are not encrypted: for HTTP, and for the API.
     pub addresses: Vec<SocketAddr>,
+    /// Those for HTTPS.
+    pub encrypted_addresses: Vec<SocketAddr>,
     /// Where the token for writing comes from.
     pub token: TokenNotice,
     /// Where to ask for the end of the responses with events; what is sent there answers once they have ended.
@@ -87,14 +90,21 @@ pub async fn start(relay: Handle, reloader: Arc<Reloader>) -> Result<Option<Star
     let http = net::bind_http(&config.listen.http, config.listen.is_default_http).await?;
     let api = net::bind_http(&config.api.listen, false).await?;
     let scope = if api.is_empty() { Scope::All } else { Scope::WithoutApi };
-    let listeners: Vec<(TcpListener, Scope)> = (http.into_iter().map(|listener| (listener, scope)))
-        .chain(api.into_iter().map(|listener| (listener, Scope::All)))
+    let https = net::bind_http(&config.listen.https, false).await?;
+    let entrance = |scope, is_encrypted| move |listener| (listener, Entrance { scope, is_encrypted });
+    let listeners: Vec<(TcpListener, Entrance)> = (http.into_iter().map(entrance(scope, false)))
+        .chain(https.into_iter().map(entrance(scope, true)))
+        .chain(api.into_iter().map(entrance(Scope::All, false)))
         .collect();
-    let http: Vec<(SocketAddr, Scope)> = listeners
+    let http: Vec<(SocketAddr, Entrance)> = listeners
         .iter()
-        .filter_map(|(listener, scope)| Some((listener.local_addr().ok()?, *scope)))
+        .filter_map(|(listener, entrance)| Some((listener.local_addr().ok()?, *entrance)))
         .collect();
-    let addresses = http.iter().map(|(address, _)| *address).collect();
+    let of = |is_encrypted| {
+        let these = http.iter().filter(move |(_, entrance)| entrance.is_encrypted == is_encrypted);
+        these.map(|(address, _)| *address).collect()
+    };
+    let (addresses, encrypted_addresses) = (of(false), of(true));
     if listeners.is_empty() {
         return Ok(None);
     }
@@ -108,17 +118,17 @@ pub async fn start(relay: Handle, reloader: Arc<Reloader>) -> Result<Option<Star
     let (end, is_ending) = oneshot::channel();
     let run = move || runtime.block_on(serve(control, listeners, is_ending));
     thread::Builder::new().name("control".to_owned()).spawn(run).map_err(cannot)?;
-    Ok(Some(Started { addresses, token: notice, end }))
+    Ok(Some(Started { addresses, encrypted_addresses, token: notice, end }))
 }
 
 async fn serve(
     control: Arc<Control>,
-    listeners: Vec<(TcpListener, Scope)>,
+    listeners: Vec<(TcpListener, Entrance)>,
     is_ending: oneshot::Receiver<mpsc::Sender<()>>,
 ) {
-    for (listener, scope) in listeners {
+    for (listener, entrance) in listeners {
         match tokio::net::TcpListener::from_std(listener) {
-            Ok(listener) => drop(tokio::spawn(server::serve(control.clone(), listener, scope))),
+            Ok(listener) => drop(tokio::spawn(server::serve(control.clone(), listener, entrance))),
             Err(error) => tracing::error!(%error, "HTTP listener failed"),
         }
     }

@@ -31,16 +31,17 @@ use tokio::{
 
 use super::{
     api,
-    client::{Client, Scope},
+    client::Client,
     cors,
+    encrypted::Stream,
     error::{self, HttpError},
     linger,
     live::{self, Live},
-    state::Control,
+    state::{Control, Entrance},
     write_timeout::WriteTimeout,
 };
 use crate::{
-    endpoint::{HttpPlayer, LineKind, ReasonKind, Refusal, Ticket, TransportKind},
+    endpoint::{HttpPlayer, LineKind, Pool, ReasonKind, Refusal, Ticket, Tls},
     stream::MemoryKind,
 };
 
@@ -58,7 +59,8 @@ const FAREWELL_TIMEOUT: Duration = Duration::from_secs(1);
 const MAX_REFUSALS: usize = 64;
 
 /// Accepts connections as long as the process lives.
-pub(super) async fn serve(control: Arc<Control>, listener: TcpListener, scope: Scope) {
+pub(super) async fn serve(control: Arc<Control>, listener: TcpListener, entrance: Entrance) {
+    let pool = Pool::default();
     let router = api::router(control.clone());
     let refusals = Arc::new(Semaphore::new(MAX_REFUSALS));
     loop {
@@ -72,10 +74,21 @@ pub(super) async fn serve(control: Arc<Control>, listener: TcpListener, scope: S
         };
         match control.relay.admit(peer) {
             Ok(ticket) => {
+                let socket = match (entrance.is_encrypted, control.relay.tls()) {
+                    (false, _) => Stream::Plain(socket),
+                    (true, Some(config)) => match Tls::new(config) {
+                        Ok(tls) => Stream::encrypted(socket, tls, pool.clone()),
+                        Err(error) => {
+                            tracing::warn!(%peer, %error, "connection refused: TLS cannot be used");
+                            continue;
+                        }
+                    },
+                    (true, None) => continue,
+                };
                 let service = Requests {
                     control: control.clone(),
                     router: TowerToHyperService::new(router.clone()),
-                    client: Client { id: ticket.id(), peer, scope },
+                    client: Client { id: ticket.id(), peer, scope: entrance.scope },
                     ending: Arc::default(),
                 };
                 tokio::spawn(connection(socket, ticket, service));
@@ -93,7 +106,7 @@ pub(super) async fn serve(control: Arc<Control>, listener: TcpListener, scope: S
 }
 
 /// Serves a connection until it ends or becomes a player.
-async fn connection(socket: TcpStream, ticket: Ticket, service: Requests) {
+async fn connection(socket: Stream, ticket: Ticket, service: Requests) {
     let control = service.control.clone();
     let (id, peer, ending) = (ticket.id(), service.client.peer, service.ending.clone());
     let held = control.relay.memory().hold(MemoryKind::Connections, CONNECTION_BYTES);
@@ -151,15 +164,16 @@ fn other_protocol(first_bytes: &[u8]) -> Option<&'static str> {
 
 /// Removes the socket from this runtime: from now on the ring of a core waits on it.
 fn as_player(
-    socket: TcpStream,
+    socket: Stream,
     peer: SocketAddr,
     ticket: Ticket,
     live: Live,
     rest: Bytes,
 ) -> std::io::Result<HttpPlayer<std::net::TcpStream>> {
+    let (socket, transport, unread) = socket.into_parts();
+    let rest = if unread.is_empty() { rest } else { [rest, unread].concat().into() };
     let socket = socket.into_std()?;
     let Live { stream, client, form, start, permit, head } = live;
-    let transport = TransportKind::Plain;
     Ok(HttpPlayer { socket, peer, ticket, stream, client, form, transport, start, permit, head, rest })
 }
 
@@ -233,8 +247,12 @@ impl Service<Request<Incoming>> for Requests {
 }
 
 /// Sends the last bytes, and closes.
-async fn say_farewell(mut socket: TcpStream, bytes: &[u8]) {
-    if let Ok(Ok(())) = timeout(FAREWELL_TIMEOUT, socket.write_all(bytes)).await {
+async fn say_farewell(mut socket: Stream, bytes: &[u8]) {
+    let said = async {
+        socket.write_all(bytes).await?;
+        socket.flush().await
+    };
+    if let Ok(Ok(())) = timeout(FAREWELL_TIMEOUT, said).await {
         linger::close(socket).await;
     }
 }

@@ -28,7 +28,7 @@ pub(super) struct Control {
     pub(super) events: Events,
     pub(super) connections: Connections,
     /// The addresses for HTTP, and what each serves.
-    pub(super) http: Vec<(SocketAddr, Scope)>,
+    pub(super) http: Vec<(SocketAddr, Entrance)>,
 }
 
 impl Control {
@@ -36,7 +36,7 @@ impl Control {
         relay: Handle,
         reloader: Arc<Reloader>,
         token: String,
-        http: Vec<(SocketAddr, Scope)>,
+        http: Vec<(SocketAddr, Entrance)>,
     ) -> Self {
         Self {
             reloader,
@@ -68,12 +68,23 @@ impl Control {
         granted.read || self.relay.config().streams.is_listed(stream)
     }
 
-    /// The addresses for HTTP; those of an API that has addresses of its own, only for clients that may read.
-    pub(super) fn addresses(&self, granted: Granted) -> Vec<SocketAddr> {
-        let has_own_api = self.http.iter().any(|(_, scope)| *scope == Scope::WithoutApi);
-        let is_shown = |scope: Scope| granted.read || !has_own_api || scope == Scope::WithoutApi;
-        self.http.iter().filter(|(_, scope)| is_shown(*scope)).map(|(address, _)| *address).collect()
+    /// The addresses for HTTP or HTTPS; those of an API that has addresses of its own, only for clients that may read.
+    pub(super) fn addresses(&self, granted: Granted, is_encrypted: bool) -> Vec<SocketAddr> {
+        let has_own_api = self.http.iter().any(|(_, entrance)| entrance.scope == Scope::WithoutApi);
+        let is_shown = |entrance: &Entrance| {
+            entrance.is_encrypted == is_encrypted
+                && (granted.read || !has_own_api || entrance.scope == Scope::WithoutApi)
+        };
+        self.http.iter().filter(|(_, entrance)| is_shown(entrance)).map(|(address, _)| *address).collect()
     }
+}
+
+/// What is served on an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Entrance {
+    pub(super) scope: Scope,
+    /// By TLS.
+    pub(super) is_encrypted: bool,
 }
 
 /// Sites whose pages may play the streams.

@@ -8,15 +8,15 @@ use std::{
     time::Duration,
 };
 
+use super::encrypted::Stream;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
     time::{Sleep, sleep},
 };
 
 /// A socket with a timeout for writes.
 pub(super) struct WriteTimeout<P> {
-    socket: TcpStream,
+    socket: Stream,
     /// The timeout in force, read when a write starts to wait.
     timeout: P,
     /// Runs while a write waits for the peer.
@@ -24,11 +24,11 @@ pub(super) struct WriteTimeout<P> {
 }
 
 impl<P: Fn() -> Duration> WriteTimeout<P> {
-    pub(super) fn new(socket: TcpStream, timeout: P) -> Self {
+    pub(super) fn new(socket: Stream, timeout: P) -> Self {
         Self { socket, timeout, timer: None }
     }
 
-    pub(super) fn into_socket(self) -> TcpStream {
+    pub(super) fn into_socket(self) -> Stream {
         self.socket
     }
 
@@ -89,9 +89,9 @@ mod tests {
     #[tokio::test]
     async fn a_write_fails_if_the_peer_accepts_nothing_in_time() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let _peer = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let _peer = tokio::net::TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let socket = listener.accept().await.unwrap().0;
-        let mut socket = WriteTimeout::new(socket, || Duration::from_millis(100));
+        let mut socket = WriteTimeout::new(Stream::Plain(socket), || Duration::from_millis(100));
         socket.write_all(b"little").await.unwrap();
         let error = socket.write_all(&vec![0; 64 << 20]).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);

@@ -40,6 +40,9 @@ impl<I: Io> Endpoint<I> {
         if connection.has_finished {
             return self.end(key, Reason::peer_closed());
         }
+        if connection.transport.close() {
+            return self.flush(key);
+        }
         self.io.shut(&connection.socket, Direction::Send);
         self.enter(key, Phase::Lingering);
         self.leave_stream(key);

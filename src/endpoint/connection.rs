@@ -14,7 +14,7 @@ use super::{
     reason::Reason,
     report::ConnectionRole,
     session::PeerSession,
-    transport::{Transport, TransportKind},
+    transport::Transport,
 };
 use crate::{
     access::{Grant, Party, Question},
@@ -184,7 +184,7 @@ impl<S> Connection<S> {
         peer: SocketAddr,
         ticket: Ticket,
         session: PeerSession,
-        transport: TransportKind,
+        transport: Transport,
         now: Now,
     ) -> Self {
         let phase = if session.is_handshake_done() { Phase::Open } else { Phase::Handshake };
@@ -196,7 +196,7 @@ impl<S> Connection<S> {
             permit: None,
             ticket,
             socket,
-            transport: Transport::new(transport),
+            transport,
             session,
             input: Input::default(),
             publishing: Vec::new(),
@@ -316,6 +316,7 @@ impl<S> Connection<S> {
         let permits = [&self.permit, self.playing.as_ref().map_or(&None, |it| &it.permit)];
         let permits = permits.into_iter().chain(self.publishing.iter().map(|it| &it.permit)).flatten();
         self.session.memory_bytes()
+            + self.transport.memory_bytes()
             + self.party.as_ref().map_or(0, |party| party_bytes(party))
             + permits.map(|permit| permit.memory_bytes()).sum::<usize>()
     }

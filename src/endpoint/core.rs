@@ -2,6 +2,7 @@
 
 use std::{collections::VecDeque, net::SocketAddr, sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use slab::Slab;
 
 use super::{
@@ -16,9 +17,10 @@ use super::{
     protocol::Protocol,
     report::CoreReport,
     retry::RetryQueue,
+    sealed::Pool,
     session::PeerSession,
     shared::Shared,
-    transport::Spoken,
+    transport::{Spoken, Transport, TransportKind},
 };
 use crate::{
     config::Config,
@@ -56,6 +58,10 @@ pub struct Endpoint<I: Io> {
     /// What the system was short of memory for.
     pub(super) retries: RetryQueue,
     pub(super) backlog: Backlog,
+    /// TLS handshakes that wait for their turn: what came, by key and number of the connection.
+    pub(super) handshakes: VecDeque<(usize, u64, Bytes)>,
+    /// Buffers of what is sent encrypted.
+    pub(super) sealed: Pool,
     /// What a connection's input may take of a turn before the others get theirs, microseconds.
     pub(super) slice_us: u64,
     /// Messages that have not been acted on.
@@ -102,6 +108,8 @@ impl<I: Io> Endpoint<I> {
             notices: NotifyQueue::default(),
             retries: RetryQueue::default(),
             backlog: Backlog::default(),
+            handshakes: VecDeque::new(),
+            sealed: Pool::default(),
             slice_us: SLICE_US,
             mail: VecDeque::new(),
             counts: CoreReport::new(core),
@@ -158,9 +166,20 @@ impl<I: Io> Endpoint<I> {
                 return self.io.close(socket);
             }
         };
+        let transport = match (spoken.transport, self.shared.tls()) {
+            (TransportKind::Plain, _) => Transport::Plain,
+            (TransportKind::Tls, Some(config)) => match Transport::tls(config) {
+                Ok(transport) => transport,
+                Err(error) => {
+                    tracing::warn!(id, %peer, %error, "connection refused: TLS cannot be used");
+                    return self.io.close(socket);
+                }
+            },
+            (TransportKind::Tls, None) => return self.io.close(socket),
+        };
         let session = Session::new(&self.shared.session_config(), self.now.ms, random);
         let session = PeerSession::Rtmp(Box::new(session));
-        let key = self.insert(Connection::new(socket, peer, ticket, session, spoken.transport, self.now));
+        let key = self.insert(Connection::new(socket, peer, ticket, session, transport, self.now));
         tracing::debug!(id, %peer, core = self.core, "connected");
         self.receive(key);
     }

@@ -12,7 +12,7 @@ use super::{
     io::Asked,
     permit::Permit,
     report::{ConnectionReport, ConnectionRole},
-    transport::TransportKind,
+    transport::Transport,
 };
 use crate::{
     access::Verdict,
@@ -77,7 +77,7 @@ pub struct HttpPlayer<S> {
     /// In what form it gets its media: any but RTMP's.
     pub form: Form,
     /// How its bytes reach its socket.
-    pub transport: TransportKind,
+    pub transport: Transport,
     /// Where it begins.
     pub start: Start,
     /// What it keeps of the decision that let it in.

@@ -37,6 +37,7 @@ mod reason;
 mod relief;
 pub mod report;
 mod retry;
+mod sealed;
 mod session;
 mod shared;
 mod slices;
@@ -44,6 +45,7 @@ mod still;
 mod tasks;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod told;
 mod transfer;
 mod transport;
@@ -62,7 +64,9 @@ pub use self::{
     pulse::Stalled,
     questions::VERDICT_TIMEOUT_MS,
     reason::{Reason, ReasonKind},
+    sealed::Pool,
     shared::{EventSink, KnownPublisher, Shared},
     still::key_frame,
-    transport::{SendBuffer, Spoken, TransportKind},
+    tls::{Opened, Tls, TlsError},
+    transport::{SendBuffer, Spoken, Transport, TransportKind},
 };

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
-use super::protocol::Protocol;
+use super::{protocol::Protocol, tls::TlsError};
 use crate::{
     http::{
         LAST_CHUNK,
@@ -51,6 +51,8 @@ pub(super) struct WebSocket {
 pub(super) enum Violation {
     #[error(transparent)]
     Session(#[from] RtmpError),
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     #[error(transparent)]
     WebSocket(#[from] websocket::Error),
     #[error("byte {0}: it goes on sending after a request whose response does not end")]

@@ -9,7 +9,8 @@ use std::{
     },
 };
 
-use arc_swap::{ArcSwap, Guard};
+use arc_swap::{ArcSwap, ArcSwapOption, Guard};
+use rustls::ServerConfig;
 
 use super::{
     admission::{Admission, Entrance, Refusal, Ticket},
@@ -43,6 +44,8 @@ pub struct Shared {
     pub(super) admission: Arc<Admission>,
     access: ArcSwap<Box<dyn Access>>,
     service: Wiring,
+    /// Certificates and keys in force.
+    tls: ArcSwapOption<ServerConfig>,
     pub(super) denials: Denials,
     registry: Arc<Registry>,
     signals: Arc<[Signal]>,
@@ -98,6 +101,7 @@ impl Shared {
             admission: Arc::default(),
             access: ArcSwap::from_pointee(access),
             service: Wiring::default(),
+            tls: ArcSwapOption::empty(),
             denials: Denials::default(),
             registry: Arc::new(registry),
             signals,
@@ -173,6 +177,16 @@ impl Shared {
             Action::Play => !hooks.on_stop.is_empty() || !hooks.on_update.is_empty(),
             Action::Api => false,
         }
+    }
+
+    /// Certificates and keys for connections that begin from now on; none where nothing is encrypted.
+    pub fn tls(&self) -> Option<Arc<ServerConfig>> {
+        self.tls.load_full()
+    }
+
+    /// Puts other certificates in force.
+    pub fn set_tls(&self, config: Arc<ServerConfig>) {
+        self.tls.store(Some(config));
     }
 
     /// All streams.

@@ -8,6 +8,7 @@ use super::{
     io::{Input, Io, IoError},
     reason::Reason,
     retry::Retry,
+    tls::Opened,
     transport::SendBuffer,
 };
 use crate::fanout::Batch;
@@ -22,9 +23,13 @@ impl<I: Io> Endpoint<I> {
                 connection.bytes_in += bytes.len() as u64;
                 self.counts.bytes_in += bytes.len() as u64;
                 connection.heard_ms = self.now.patient_ms;
-                if !connection.is_closing() {
-                    let bytes = connection.transport.open(bytes);
-                    self.feed(key, bytes);
+                if connection.is_closing() {
+                } else if connection.transport.is_shaking_hands() {
+                    // It has its turn once all that others are owed has been done, and is not read before.
+                    let id = connection.id;
+                    return self.handshakes.push_back((key, id, bytes));
+                } else {
+                    self.open(key, bytes);
                 }
                 self.receive(key);
             }
@@ -63,25 +68,16 @@ impl<I: Io> Endpoint<I> {
         let what = std::mem::replace(&mut connection.sending, Sending::No);
         match result {
             Ok(n) => {
-                let progress = connection.transport.sent(&buffer, n);
-                connection.bytes_out += progress.socket_bytes as u64;
-                self.counts.bytes_out[connection.session.protocol().index()] += progress.socket_bytes as u64;
+                let progress = buffer.progress(n);
+                connection.bytes_out += n as u64;
+                self.counts.bytes_out[connection.session.protocol().index()] += n as u64;
                 connection.progress_ms = self.now.patient_ms;
-                match (what, &connection.playing) {
-                    (Sending::Media, Some(playing)) => {
-                        self.hub.sent(playing.key, progress.log_bytes, progress.is_whole);
-                    }
-                    _ => buffer.advance(n),
-                }
-                let rest = buffer.bytes().len();
-                if what == Sending::Own {
-                    connection.own_bytes = connection.own_bytes.min(rest);
-                    self.recount(key);
-                }
-                if what == Sending::Own && rest > 0 {
-                    self.send(key, Sending::Own, buffer);
-                } else {
+                if let (Sending::Media, Some(playing), false) = (what, &connection.playing, progress.is_cut) {
+                    self.hub.sent(playing.key, progress.log_bytes, progress.is_whole);
                     self.flush(key);
+                } else {
+                    buffer.advance(n);
+                    self.send_rest(key, what, buffer);
                 }
             }
             Err(IoError::Interrupted) => self.send(key, what, buffer),
@@ -95,6 +91,23 @@ impl<I: Io> Endpoint<I> {
             }
         }
         self.reap(key);
+    }
+
+    /// Goes on with what must be sent to its end.
+    fn send_rest(&mut self, key: usize, what: Sending, buffer: SendBuffer) {
+        let connection = &mut self.connections[key];
+        let left_bytes = buffer.left_bytes();
+        if what == Sending::Own {
+            connection.own_bytes = connection.own_bytes.min(left_bytes);
+            self.recount(key);
+        }
+        if !buffer.bytes().is_empty() {
+            self.send(key, what, buffer);
+        } else if let Some(rest) = buffer.into_rest() {
+            self.seal_and_send(key, what, rest);
+        } else {
+            self.flush(key);
+        }
     }
 
     /// Takes up all that waits for the next tick.
@@ -127,14 +140,23 @@ impl<I: Io> Endpoint<I> {
             return;
         }
         connection.progress_ms = self.now.patient_ms;
+        if let Some(replies) = connection.transport.take_replies() {
+            connection.own_bytes = replies.bytes().len();
+            return self.send(key, Sending::Own, replies);
+        }
+        if !connection.transport.may_seal() {
+            if connection.is_closing() {
+                self.linger(key);
+            }
+            return;
+        }
         let player = connection.playing.as_ref().map(|playing| playing.key);
         let has_own = !connection.outbox.is_empty();
         let is_half_sent = player.is_some_and(|player| !self.hub.is_at_boundary(player));
         if has_own && !is_half_sent {
             let bytes = connection.take_outbox();
             connection.own_bytes = bytes.len();
-            let buffer = connection.transport.seal(Batch::Own(bytes));
-            return self.send(key, Sending::Own, buffer);
+            return self.seal_and_send(key, Sending::Own, Batch::Own(bytes));
         }
         let is_closing = connection.is_closing();
         let only_rest = has_own || is_closing;
@@ -149,11 +171,18 @@ impl<I: Io> Endpoint<I> {
                 self.counts.send_bytes.observe(batch.bytes().len() as u64);
                 let lag_ms = player.and_then(|player| self.hub.lag_ms(player, self.now.ms));
                 self.counts.lag_ms.observe(lag_ms.unwrap_or(0).into());
-                let buffer = self.connections[key].transport.seal(batch);
-                self.send(key, Sending::Media, buffer);
+                self.seal_and_send(key, Sending::Media, batch);
             }
             None if is_closing => self.linger(key),
             None => {}
+        }
+    }
+
+    fn seal_and_send(&mut self, key: usize, what: Sending, batch: Batch) {
+        let connection = &mut self.connections[key];
+        match connection.transport.seal(batch, &self.sealed) {
+            Ok(buffer) => self.send(key, what, buffer),
+            Err(error) => self.end(key, Reason::violation(&error.into())),
         }
     }
 
@@ -188,6 +217,48 @@ impl<I: Io> Endpoint<I> {
             true => Input::UnreadMedia,
         };
         self.io.receive(&connection.socket, key, expected);
+    }
+
+    /// What came on a connection is opened, and what is in it goes to its session.
+    fn open(&mut self, key: usize, bytes: Bytes) {
+        let opened = self.connections[key].transport.open(bytes);
+        match opened {
+            Ok(Opened { plain, has_ended }) => {
+                if plain.is_empty() {
+                    self.flush(key);
+                } else {
+                    self.feed(key, plain);
+                }
+                let Some(connection) = self.connections.get_mut(key) else { return };
+                if !has_ended || connection.is_closing() {
+                } else if connection.session.is_one_sided() {
+                    connection.has_finished = true;
+                } else {
+                    self.finish(key, Reason::peer_closed());
+                }
+            }
+            Err(error) => self.finish(key, Reason::violation(&error.into())),
+        }
+    }
+
+    /// Handshakes that wait for their turn.
+    pub fn handshakes_len(&self) -> usize {
+        self.handshakes.len()
+    }
+
+    /// Goes on with the TLS handshake that has waited longest. False where there is none.
+    pub fn work_off_handshake(&mut self) -> bool {
+        while let Some((key, id, bytes)) = self.handshakes.pop_front() {
+            // It may have ended since, and another one have its place.
+            let Some(connection) = self.connections.get_mut(key).filter(|it| it.id == id) else { continue };
+            if !connection.is_closing() {
+                self.open(key, bytes);
+            }
+            self.receive(key);
+            self.reap(key);
+            return true;
+        }
+        false
     }
 
     /// What came on a connection goes to its session, which does it now or in its turn.

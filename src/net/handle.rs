@@ -9,11 +9,13 @@ use std::{
     time::{Duration, Instant},
 };
 
+use rustls::ServerConfig;
 use tokio::{
     sync::{broadcast, oneshot},
     time::{timeout, timeout_at},
 };
 
+use super::listener::Addresses;
 use crate::{
     access::{Access, Action, Decision, Denial, Question, Service, ServiceReport, Verdict},
     config::Config,
@@ -40,7 +42,7 @@ pub struct Handle {
     shared: Arc<Shared>,
     mailboxes: Arc<Mailboxes<TcpStream>>,
     events: broadcast::Sender<RelayEvent>,
-    addresses: Arc<[SocketAddr]>,
+    addresses: Arc<Addresses>,
     started: Instant,
 }
 
@@ -84,14 +86,14 @@ impl Handle {
         shared: Arc<Shared>,
         mailboxes: Arc<Mailboxes<TcpStream>>,
         events: broadcast::Sender<RelayEvent>,
-        addresses: &[SocketAddr],
+        addresses: &Addresses,
         started: Instant,
     ) -> Self {
-        Self { shared, mailboxes, events, addresses: addresses.into(), started }
+        Self { shared, mailboxes, events, addresses: Arc::new(addresses.clone()), started }
     }
 
     /// Where it listens for RTMP.
-    pub fn addresses(&self) -> &[SocketAddr] {
+    pub fn addresses(&self) -> &Addresses {
         &self.addresses
     }
 
@@ -286,6 +288,16 @@ impl Handle {
     /// Puts other rules in force, for all questions from now on.
     pub fn set_access(&self, access: Box<dyn Access>) {
         self.shared.set_access(access);
+    }
+
+    /// Puts certificates in force, for connections that begin from now on.
+    pub fn set_tls(&self, config: Arc<ServerConfig>) {
+        self.shared.set_tls(config);
+    }
+
+    /// The certificates in force; none where nothing is encrypted.
+    pub fn tls(&self) -> Option<Arc<ServerConfig>> {
+        self.shared.tls()
     }
 
     /// The service that decides what the rules leave open. Only the first one counts.

@@ -11,7 +11,7 @@ use std::{
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
 use crate::{
-    config::{Config, is_everywhere},
+    config::{Config, Listen, is_everywhere},
     endpoint::Spoken,
 };
 
@@ -35,39 +35,49 @@ pub(super) struct Listener {
     pub spoken: Spoken,
 }
 
+/// Where the relay listens for RTMP.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Addresses {
+    /// Without encryption.
+    pub rtmp: Vec<SocketAddr>,
+    /// Over TLS.
+    pub rtmps: Vec<SocketAddr>,
+}
+
 /// Binds every address once for each core. Returns the listeners by core, and the addresses in force.
 ///
 /// # Errors
 /// One line that names the address and the reason. Of a port on all addresses of the host, a family of addresses that
 /// this host does not have is left out, as long as another one works.
-pub(super) async fn bind(config: &Config) -> Result<(Vec<Vec<Listener>>, Vec<SocketAddr>), String> {
+pub(super) async fn bind(config: &Config) -> Result<(Vec<Vec<Listener>>, Addresses), String> {
     bind_within(PATIENCE, config).await
 }
 
-async fn bind_within(
-    patience: Duration,
-    config: &Config,
-) -> Result<(Vec<Vec<Listener>>, Vec<SocketAddr>), String> {
+async fn bind_within(patience: Duration, config: &Config) -> Result<(Vec<Vec<Listener>>, Addresses), String> {
     let cores = config.core_count();
     let mut by_core: Vec<Vec<Listener>> = (0..cores).map(|_| Vec::new()).collect();
-    let mut addresses = Vec::new();
+    let mut addresses = Addresses::default();
     let mut left_out = None;
     let deadline = Instant::now() + patience;
-    for &wanted in &config.listen.rtmp {
+    let Listen { rtmp, rtmps, .. } = &config.listen;
+    let all = (rtmp.iter().map(|&wanted| (wanted, Spoken::RTMP, rtmp, "--rtmp")))
+        .chain(rtmps.iter().map(|&wanted| (wanted, Spoken::RTMPS, rtmps, "--rtmps")));
+    for (wanted, spoken, list, flag) in all {
         match once_free(wanted, deadline, || bind_all(wanted, cores)).await {
             Ok((address, listeners)) => {
-                addresses.push(address);
-                let listeners = listeners.into_iter().map(|socket| Listener { socket, spoken: Spoken::RTMP });
+                let list = if spoken == Spoken::RTMPS { &mut addresses.rtmps } else { &mut addresses.rtmp };
+                list.push(address);
+                let listeners = listeners.into_iter().map(|socket| Listener { socket, spoken });
                 by_core.iter_mut().zip(listeners).for_each(|(core, listener)| core.push(listener));
             }
-            Err(error) if is_everywhere(&config.listen.rtmp, wanted) && is_unknown_family(&error) => {
-                left_out = Some(explain(wanted, &error, "--rtmp"));
+            Err(error) if is_everywhere(list, wanted) && is_unknown_family(&error) => {
+                left_out = Some(explain(wanted, &error, flag));
             }
-            Err(error) => return Err(explain(wanted, &error, "--rtmp")),
+            Err(error) => return Err(explain(wanted, &error, flag)),
         }
     }
     match left_out {
-        Some(reason) if addresses.is_empty() => Err(reason),
+        Some(reason) if addresses.rtmp.is_empty() => Err(reason),
         _ => Ok((by_core, addresses)),
     }
 }
@@ -200,7 +210,7 @@ mod tests {
         config.set_rtmp(vec![([127, 0, 0, 1], 0).into()]);
         let (by_core, addresses) = bind(&config).await.unwrap();
         assert_eq!(by_core.len(), 2);
-        let _peer = std::net::TcpStream::connect(addresses[0]).unwrap();
+        let _peer = std::net::TcpStream::connect(addresses.rtmp[0]).unwrap();
         // The kernel has chosen one of the two.
         by_core.iter().flatten().for_each(|listener| listener.socket.set_nonblocking(true).unwrap());
         let accepted = loop {
@@ -236,7 +246,7 @@ mod tests {
         let mut config = Config { cores: 1, ..Config::default() };
         config.set_rtmp(vec![([127, 0, 0, 1], 0).into()]);
         let (_listeners, addresses) = bind(&config).await.unwrap();
-        config.set_rtmp(addresses);
+        config.set_rtmp(addresses.rtmp);
         let refusal = bind_within(Duration::ZERO, &config).await.map(|_| ()).unwrap_err();
         assert!(refusal.contains("stop it, or choose another port"), "{refusal}");
     }
@@ -248,7 +258,7 @@ mod tests {
         let (listeners, addresses) = bind(&config).await.unwrap();
         let http = bind_http(&[([127, 0, 0, 1], 0).into()], false).await.unwrap();
         let http_address = http[0].local_addr().unwrap();
-        config.set_rtmp(addresses);
+        config.set_rtmp(addresses.rtmp);
         let holder = std::thread::spawn(move || {
             std::thread::sleep(3 * AGAIN);
             drop((listeners, http));

@@ -16,7 +16,7 @@ mod turn;
 
 pub use allocator::give_free_pages_back;
 pub use handle::Handle;
-pub use listener::bind_http;
+pub use listener::{Addresses, bind_http};
 #[cfg(test)]
 pub(crate) use process::without_cores;
 pub use process::{explain_refusal, run};

@@ -5,7 +5,7 @@
 use std::{
     cell::RefCell,
     io::{self, PipeReader, Write},
-    net::{SocketAddr, TcpListener, TcpStream},
+    net::{TcpListener, TcpStream},
     rc::Rc,
     sync::Arc,
     thread,
@@ -18,7 +18,7 @@ use super::{
     accept::accept,
     allocator::give_memory_back,
     handle::{EventSender, Handle},
-    listener::{self, Listener},
+    listener::{self, Addresses, Listener},
     memlock::{self, patiently},
     ring::RingSize,
     signals::Signals,
@@ -42,7 +42,7 @@ pub fn run(
     config: Config,
     access: Box<dyn Access>,
     beside: impl AsyncFnOnce(Handle) -> Result<(), String>,
-    started: impl FnOnce(&[SocketAddr]),
+    started: impl FnOnce(&Addresses),
     reload: impl Fn(),
 ) -> Result<(), String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -67,7 +67,7 @@ pub fn run(
 /// A relay whose threads run.
 struct Relay {
     parts: Parts,
-    addresses: Vec<SocketAddr>,
+    addresses: Addresses,
     stops: Vec<TcpListener>,
     event: mpsc::UnboundedReceiver<CoreEvent>,
 }
@@ -101,7 +101,7 @@ impl Relay {
     async fn run(
         mut self,
         signals: &mut Signals,
-        started: impl FnOnce(&[SocketAddr]),
+        started: impl FnOnce(&Addresses),
         reload: impl Fn(),
     ) -> Result<(), String> {
         let Self { parts, addresses, stops, event } = &mut self;
@@ -261,7 +261,7 @@ impl Parts {
         self.started.elapsed().as_millis() as u64
     }
 
-    fn handle(&self, addresses: &[SocketAddr]) -> Handle {
+    fn handle(&self, addresses: &Addresses) -> Handle {
         let Self { shared, mailboxes, events, started } = self.clone();
         Handle::new(shared, mailboxes, events, addresses, started)
     }
@@ -270,7 +270,7 @@ impl Parts {
 /// A relay none of whose cores runs: all of them stand still.
 #[cfg(test)]
 pub(crate) fn without_cores(config: Config, access: Box<dyn Access>) -> Handle {
-    Parts::new(config, access).expect("pipes").0.handle(&[])
+    Parts::new(config, access).expect("pipes").0.handle(&Addresses::default())
 }
 
 /// A relay needs a descriptor per connection.

@@ -42,6 +42,9 @@ const READS_PER_LOOK: usize = 4;
 /// How long sockets are read between two rounds of a pass over players, which last some 5 ms: those who watch come first.
 const READS_US: u64 = 1_000;
 
+/// How long TLS handshakes take of a round at most, beyond the one that is begun: a full one costs about as much.
+const HANDSHAKES_US: u64 = 250;
+
 /// One core: its endpoint, and the loop around it. Its methods are called on its own thread alone.
 pub(super) struct Core {
     number: usize,
@@ -177,6 +180,7 @@ impl Core {
             was_busy |= self.read_arrivals(reads_end_us.min(end_us));
             was_busy |= self.endpoint.pass();
             was_busy |= self.work_off_backlog(end_us);
+            was_busy |= self.work_off_handshakes(end_us);
             self.keep_within_memory();
             let is_over = self.now_us() >= end_us;
             match submitted {
@@ -298,6 +302,21 @@ impl Core {
             if !self.endpoint.work_off_backlog() {
                 break;
             }
+            was_busy = true;
+            self.ring().look();
+            if self.ring().waiting() > 0 || self.signal().has_new_data() || self.now_us() >= end_us {
+                break;
+            }
+        }
+        was_busy
+    }
+
+    /// Goes on with TLS handshakes, at least one, and others for a share of the turn, until something else is to be done.
+    /// False where there was none.
+    fn work_off_handshakes(&mut self, end_us: u64) -> bool {
+        let end_us = end_us.min(self.now_us() + HANDSHAKES_US);
+        let mut was_busy = false;
+        while self.endpoint.work_off_handshake() {
             was_busy = true;
             self.ring().look();
             if self.ring().waiting() > 0 || self.signal().has_new_data() || self.now_us() >= end_us {

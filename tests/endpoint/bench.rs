@@ -13,7 +13,7 @@ use fanfare::{
     amf0::Value,
     config::Config,
     endpoint::{
-        Entrance, HttpPlayer, IoError, Mail, Permit, ReasonKind, Reply, TransportKind,
+        Entrance, HttpPlayer, IoError, Mail, Permit, ReasonKind, Reply, Transport,
         report::{ConnectionReport, RelayEvent},
     },
     flv::{Frame, FrameKind},
@@ -318,7 +318,7 @@ pub fn http_player(
         stream: format!("live/{key}"),
         client: None,
         form,
-        transport: TransportKind::Plain,
+        transport: Transport::Plain,
         start: Start::KeyFrame,
         permit,
         head: Bytes::from_static(head),

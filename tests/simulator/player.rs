@@ -4,7 +4,7 @@ use std::{collections::VecDeque, net::SocketAddr};
 
 use bytes::Bytes;
 use fanfare::{
-    endpoint::{HttpPlayer, Mail, ReasonKind, TransportKind},
+    endpoint::{HttpPlayer, Mail, ReasonKind, Transport},
     rtmp::{
         chunk::ChunkSize,
         client::{Client, ClientConfig, Event, Role, Status},
@@ -195,7 +195,7 @@ impl Seat {
                     stream: format!("live/{name}"),
                     client: None,
                     form,
-                    transport: TransportKind::Plain,
+                    transport: Transport::Plain,
                     permit: None,
                     start,
                     head: Bytes::from_static(flv::HEAD),

@@ -1,0 +1,186 @@
+//! A socket of an HTTP connection, as it is or with TLS on it, that can be given to a core together with the state of its
+//! TLS.
+
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use bytes::{Buf, Bytes};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+};
+
+use crate::endpoint::{Pool, Tls, TlsError, Transport};
+
+/// Read from the socket at a time: a record.
+const READ_BYTES: usize = 17 << 10;
+
+/// The socket.
+pub(super) enum Stream {
+    Plain(TcpStream),
+    Encrypted(Box<Encrypted>),
+}
+
+/// A socket with TLS on it.
+pub(super) struct Encrypted {
+    socket: TcpStream,
+    tls: Tls,
+    pool: Pool,
+    /// What came, decrypted, and has not been read.
+    plain: Bytes,
+    /// What the socket has not taken.
+    out: Bytes,
+    has_ended: bool,
+    /// The peer broke a rule: the alert is sent, and then reads fail.
+    error: Option<TlsError>,
+}
+
+impl Stream {
+    pub(super) fn encrypted(socket: TcpStream, tls: Tls, pool: Pool) -> Self {
+        let (plain, out) = (Bytes::new(), Bytes::new());
+        Self::Encrypted(Box::new(Encrypted { socket, tls, pool, plain, out, has_ended: false, error: None }))
+    }
+
+    /// The socket, its transport, and what came and was not read.
+    pub(super) fn into_parts(self) -> (TcpStream, Transport, Bytes) {
+        match self {
+            Self::Plain(socket) => (socket, Transport::Plain, Bytes::new()),
+            Self::Encrypted(encrypted) => {
+                let Encrypted { socket, mut tls, plain, out, .. } = *encrypted;
+                tls.put_back(&out);
+                (socket, Transport::Tls(Box::new(tls)), plain)
+            }
+        }
+    }
+}
+
+impl Encrypted {
+    /// Gives the socket what waits for it.
+    fn poll_out(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        loop {
+            if self.out.is_empty() {
+                if !self.tls.has_replies() {
+                    return Poll::Ready(Ok(()));
+                }
+                self.out = self.tls.take_replies();
+            }
+            match ready!(Pin::new(&mut self.socket).poll_write(cx, &self.out))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                taken => self.out.advance(taken),
+            }
+        }
+    }
+
+    fn poll_plain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        loop {
+            let sent = self.poll_out(cx)?;
+            if !self.plain.is_empty() || self.has_ended {
+                return Poll::Ready(Ok(()));
+            }
+            if self.error.is_some() {
+                ready!(sent);
+                let error = self.error.take().map_or_else(|| "TLS ended".into(), |error| error.to_string());
+                return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, error)));
+            }
+            let mut room = [std::mem::MaybeUninit::uninit(); READ_BYTES];
+            let mut read = ReadBuf::uninit(&mut room);
+            ready!(Pin::new(&mut self.socket).poll_read(cx, &mut read))?;
+            if read.filled().is_empty() {
+                self.has_ended = true;
+                return Poll::Ready(Ok(()));
+            }
+            match self.tls.open(read.filled()) {
+                Ok(opened) => {
+                    self.has_ended |= opened.has_ended;
+                    self.plain = opened.plain;
+                }
+                Err(error) => self.error = Some(error),
+            }
+        }
+    }
+
+    fn poll_seal(&mut self, cx: &mut Context<'_>, content: &[u8]) -> Poll<io::Result<usize>> {
+        ready!(self.poll_out(cx))?;
+        let len = self.tls.record_bytes(content.len());
+        if len == 0 {
+            return Poll::Ready(Ok(0));
+        }
+        let sealed = self.tls.seal(&content[..len], &self.pool);
+        self.out = sealed.map_err(|error| io::Error::other(error.to_string()))?;
+        // The record is this stream's own by now, whether the socket takes it at once or later.
+        match self.poll_out(cx) {
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            _ => Poll::Ready(Ok(len)),
+        }
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match &mut *self {
+            Self::Plain(socket) => Pin::new(socket).poll_read(cx, buffer),
+            Self::Encrypted(encrypted) => {
+                ready!(encrypted.poll_plain(cx))?;
+                let len = encrypted.plain.len().min(buffer.remaining());
+                buffer.put_slice(&encrypted.plain.split_to(len));
+                Poll::Ready(Ok(()))
+            }
+        }
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match &mut *self {
+            Self::Plain(socket) => Pin::new(socket).poll_write(cx, bytes),
+            Self::Encrypted(encrypted) => encrypted.poll_seal(cx, bytes),
+        }
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match &mut *self {
+            Self::Plain(socket) => Pin::new(socket).poll_write_vectored(cx, slices),
+            Self::Encrypted(encrypted) => {
+                let first = slices.iter().find(|slice| !slice.is_empty());
+                encrypted.poll_seal(cx, first.map_or(&[], |slice| slice))
+            }
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match self {
+            Self::Plain(socket) => socket.is_write_vectored(),
+            // hyper then gathers small pieces into one, which makes one record.
+            Self::Encrypted(_) => false,
+        }
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut *self {
+            Self::Plain(socket) => Pin::new(socket).poll_flush(cx),
+            Self::Encrypted(encrypted) => encrypted.poll_out(cx),
+        }
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut *self {
+            Self::Plain(socket) => Pin::new(socket).poll_shutdown(cx),
+            Self::Encrypted(encrypted) => {
+                encrypted.tls.close();
+                ready!(encrypted.poll_out(cx))?;
+                Pin::new(&mut encrypted.socket).poll_shutdown(cx)
+            }
+        }
+    }
+}
