@@ -497,7 +497,7 @@ fn sign_prints_a_link_for_each_client_and_no_secret() {
     let shown = stdout_of(&[&sign[..], &more].concat());
     let links: Vec<&str> = shown.lines().collect();
     assert!(links[0].starts_with("RTMP:     rtmp://relay.example/live/show?exp="), "{shown}");
-    assert!(links[0].contains("&net=203.0.113.0/24&session=") && links[0].contains("&sig="), "{shown}");
+    assert!(links[0].contains("&net=203.0.113.0%2F24&session=") && links[0].contains("&sig="), "{shown}");
     assert!(links[1].starts_with("HTTP-FLV: http://relay.example:8080/live/show.flv?exp="), "{shown}");
     assert!(links[2].starts_with("VLC:      vlc 'rtmp://relay.example/live/show?exp=") && links.len() == 3);
     assert!(!shown.contains("a-secret"), "{shown}");

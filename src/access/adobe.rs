@@ -196,6 +196,19 @@ mod tests {
         format!("live?authmod=adobe&user={user}&challenge=deadbeef&response={response}&opaque={opaque}")
     }
 
+    /// As OBS sends it: with padding, and after what it had sent before.
+    #[test]
+    fn the_own_challenge_of_a_client_may_be_base64() {
+        let rules = users_only();
+        let challenge = connect(&rules, ENCODER, "live?authmod=adobe&user=ann").unwrap_err();
+        let sent = parameters(&challenge);
+        let response = answer("ann", sent["salt"], "old", sent["opaque"], "q83vEg==");
+        let opaque = sent["opaque"];
+        let app =
+            format!("live?authmod=adobe&user=ann&challenge=q83vEg==&response={response}&opaque={opaque}");
+        assert_eq!(connect(&rules, ENCODER, &app).unwrap().user.as_deref(), Some("ann"));
+    }
+
     /// By Python: `b64encode(md5(b64encode(md5(b"ann" + b"salt" + b"anns password").digest()) + b"opaque" + b"deadbeef"))`.
     #[test]
     fn an_answer_is_computed_as_clients_do() {

@@ -4,5 +4,6 @@
 mod support;
 
 mod asking;
+mod document;
 mod rules;
 mod tokens;

@@ -1,6 +1,7 @@
 //! Real publishers and players against the built relay. Other programs are needed, so `./test --quick` leaves this
 //! binary out.
 
+mod access;
 mod broadcast;
 mod encoders;
 mod enhanced;
