@@ -6,6 +6,7 @@ mod broadcast;
 mod encoders;
 mod enhanced;
 mod examples;
+mod hooks;
 mod lifecycle;
 mod media;
 mod messages;
