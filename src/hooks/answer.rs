@@ -35,6 +35,8 @@ pub(super) fn needs_body(dialect: Dialect, status: u16) -> bool {
 pub(super) fn verdict(dialect: Dialect, question: &Question, answer: &Answer) -> Result<Verdict, String> {
     let status = answer.status;
     match (dialect, status) {
+        // It is asked too much, which says nothing about the client.
+        (_, 408 | 429) => Err(format!("status {status}")),
         (_, 400..=499) => Ok(refusal(dialect, question, answer)),
         (Dialect::Fanfare | Dialect::Srs, 200 | 201) => by_code(dialect, question, &answer.body),
         (Dialect::NginxRtmp | Dialect::Mediamtx, 200..=299) => Ok(Verdict::allow()),
@@ -235,6 +237,7 @@ mod tests {
             (302, "0", "status 302: redirects are not followed"),
             (500, "0", "status 500"),
             (503, "{\"code\":0}", "status 503"),
+            (429, "{\"code\":0}", "status 429"),
             (100, "0", "status 100"),
         ] {
             let error = of(Dialect::Srs, status, body).unwrap_err();

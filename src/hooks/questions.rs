@@ -45,7 +45,7 @@ struct Waiter {
 /// What the service said, or what kept it from saying it.
 type Decided = Result<Verdict, Failure>;
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 struct Failure(String);
 
 impl Questions {
@@ -71,7 +71,7 @@ impl Questions {
             }));
             return;
         };
-        let known = self.cache.borrow_mut().get(&config, &key);
+        let known = self.cache.borrow_mut().get(&config, &key, Instant::now());
         if let Some(decided) = known {
             self.service.counts.cached.fetch_add(1, Relaxed);
             return self.answer(&config.hooks, waiter, &decided);
@@ -84,7 +84,7 @@ impl Questions {
         let questions = self.clone();
         drop(tokio::task::spawn_local(async move {
             let decided = questions.decide(&config.hooks, hook, &question, asked).await;
-            questions.cache.borrow_mut().put(&config, key, &decided);
+            questions.cache.borrow_mut().put(&config, key, &decided, Instant::now());
             let waiters = questions.open.borrow_mut().remove(&key).unwrap_or_default();
             waiters.into_iter().for_each(|waiter| questions.answer(&config.hooks, waiter, &decided));
         }));
@@ -216,9 +216,8 @@ struct Cached {
 }
 
 impl Cache {
-    fn get(&mut self, config: &Arc<Config>, key: &Key) -> Option<Decided> {
+    fn get(&mut self, config: &Arc<Config>, key: &Key, now: Instant) -> Option<Decided> {
         self.forget(config);
-        let now = Instant::now();
         let cached = self.answers.get(key).filter(|cached| now < cached.until)?;
         let mut decided = cached.decided.clone();
         if let Ok(Verdict::Allow(Grant { lasts_ms: Some(lasts_ms), .. })) = &mut decided {
@@ -229,7 +228,7 @@ impl Cache {
         Some(decided)
     }
 
-    fn put(&mut self, config: &Arc<Config>, key: Key, decided: &Decided) {
+    fn put(&mut self, config: &Arc<Config>, key: Key, decided: &Decided, now: Instant) {
         self.forget(config);
         let keep = match decided {
             Ok(Verdict::Allow(_) | Verdict::Redirect(_)) => config.hooks.cache,
@@ -244,9 +243,8 @@ impl Cache {
         {
             self.answers.remove(&oldest);
         }
-        let since = Instant::now();
-        self.answers.insert(key, Cached { decided: decided.clone(), since, until: since + keep });
-        self.order.push_back((key, since));
+        self.answers.insert(key, Cached { decided: decided.clone(), since: now, until: now + keep });
+        self.order.push_back((key, now));
     }
 
     /// After a reload that changed the hooks.
@@ -268,3 +266,87 @@ const ANSWER_WITHIN: Duration = Duration::from_millis(9_500);
 const KEEP_REFUSAL: Duration = Duration::from_secs(1);
 /// 4,096 streams' answers, at a few hundred bytes each: a MiB or two.
 const MAX_CACHED: usize = 4096;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(cache_s: u64) -> Arc<Config> {
+        let hooks = Hooks { cache: Duration::from_secs(cache_s), ..Hooks::default() };
+        Arc::new(Config { hooks, ..Config::default() })
+    }
+
+    fn key(number: usize) -> Key {
+        let mut key = [0; 32];
+        key[..8].copy_from_slice(&number.to_le_bytes());
+        key
+    }
+
+    fn after_ms(start: Instant, ms: u64) -> Instant {
+        start + Duration::from_millis(ms)
+    }
+
+    #[test]
+    fn an_answer_is_used_again_for_as_long_as_configured_and_a_refusal_for_a_second() {
+        let (start, config) = (Instant::now(), config(10));
+        for (decided, ms) in [
+            (Ok(Verdict::allow()), 10_000),
+            (Ok(Verdict::Redirect("rtmp://a/b".to_owned())), 10_000),
+            (Ok(Verdict::deny("no")), 1_000),
+            (Err(Failure("status 500".to_owned())), 1_000),
+        ] {
+            let mut cache = Cache::default();
+            cache.put(&config, key(1), &decided, start);
+            assert_eq!(cache.get(&config, &key(1), after_ms(start, ms - 1)), Some(decided));
+            assert_eq!(cache.get(&config, &key(1), after_ms(start, ms)), None);
+            assert_eq!(cache.get(&config, &key(2), start), None);
+        }
+        let mut cache = Cache::default();
+        cache.put(&self::config(0), key(1), &Ok(Verdict::allow()), start);
+        assert!(cache.answers.is_empty(), "nothing is used again");
+    }
+
+    #[test]
+    fn what_an_answer_grants_runs_from_when_it_came() {
+        let (start, config) = (Instant::now(), config(10));
+        let lasting = |lasts_ms| Ok(Verdict::Allow(Grant { lasts_ms: Some(lasts_ms), ..Grant::default() }));
+        let mut cache = Cache::default();
+        cache.put(&config, key(1), &lasting(2_000), start);
+        assert_eq!(cache.get(&config, &key(1), after_ms(start, 500)), Some(lasting(1_500)));
+        assert_eq!(cache.get(&config, &key(1), after_ms(start, 2_000)), None, "nothing is left of it");
+    }
+
+    #[test]
+    fn other_hooks_have_other_answers_and_another_option_changes_nothing() {
+        let (start, before) = (Instant::now(), config(10));
+        let other_option = Arc::new(Config { cores: 3, ..(*before).clone() });
+        let mut cache = Cache::default();
+        cache.put(&before, key(1), &Ok(Verdict::allow()), start);
+        assert!(cache.get(&other_option, &key(1), start).is_some());
+        assert!(cache.get(&config(20), &key(1), start).is_none());
+        assert!(cache.get(&before, &key(1), start).is_none(), "they are gone");
+    }
+
+    #[test]
+    fn the_cache_is_bounded_and_loses_the_oldest_answer_first() {
+        let (start, config) = (Instant::now(), config(10));
+        let mut cache = Cache::default();
+        for number in 0..MAX_CACHED + 10 {
+            // One answer comes again and again.
+            cache.put(&config, key(0), &Ok(Verdict::allow()), after_ms(start, number as u64));
+            cache.put(&config, key(number), &Ok(Verdict::allow()), after_ms(start, number as u64));
+        }
+        assert!(cache.answers.len() <= MAX_CACHED && cache.order.len() <= MAX_CACHED);
+        let is_known = |number, cache: &mut Cache| cache.get(&config, &key(number), start).is_some();
+        assert!(is_known(0, &mut cache) && is_known(MAX_CACHED + 9, &mut cache) && !is_known(1, &mut cache));
+    }
+
+    #[test]
+    fn a_failure_refuses_or_lets_in_with_what_the_rules_grant() {
+        let granted = Grant { user: Some("ann".into()), ..Grant::default() };
+        let hooks = |on_error| Hooks { on_error, ..Hooks::default() };
+        let denied = on_error(&hooks(OnError::Deny), granted.clone(), "status 500");
+        assert_eq!(denied, Verdict::undecided("the web service failed: status 500"));
+        assert_eq!(on_error(&hooks(OnError::Allow), granted.clone(), "status 500"), Verdict::Allow(granted));
+    }
+}

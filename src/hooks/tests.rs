@@ -1,17 +1,23 @@
 //! Golden bodies: what each server sends, field by field. They follow the sources of SRS 6 (`srs_app_http_hooks.cpp`),
-//! nginx-rtmp 1.2.2 (`ngx_rtmp_notify_module.c`) and MediaMTX 1.18 (`internal/auth/manager.go`).
+//! nginx-rtmp 1.2.2 (`ngx_rtmp_notify_module.c`) and MediaMTX 1.18 (`internal/auth/manager.go`). And what is not handed
+//! to the thread.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering::Relaxed, mpsc};
+
+use tokio::sync::mpsc::unbounded_channel;
 
 use super::{
+    Inbox, MAX_QUESTIONS,
+    counts::Counts,
     hook::{Hook, Subject},
     identity::Identity,
     mediamtx::Credentials,
     request::{Format, Request},
 };
 use crate::{
-    access::{Action, Details, Grant, Login, Notice, NoticeKind, Party, Question},
-    config::{Dialect, Hooks, NotifyMethod},
+    access::{Action, Details, Grant, Login, Notice, NoticeKind, Open, Party, Question, Service, Verdict},
+    config::{Config, Dialect, Hooks, NotifyMethod},
+    net,
 };
 
 /// FFmpeg, as it publishes or plays `rtmp://relay.example/live?room=7` with the key `show?key=a%20b`.
@@ -327,4 +333,30 @@ fn control_characters_are_escaped_in_json() {
     let party = Arc::new(Party { page_url: "a\u{1}\n\"\\\u{7f}/".to_owned(), ..Party::default() });
     let text = text_of(Dialect::Srs, &Question { party, ..question(Action::Play) });
     assert!(text.contains("\"pageUrl\":\"a\\u0001\\n\\\"\\\\\u{7f}/\""), "{text}");
+}
+
+/// Without the thread, or beyond what it takes.
+#[test]
+fn a_question_that_cannot_wait_is_answered_at_once() {
+    let relay = net::without_cores(Config::default(), Box::new(Open));
+    let (jobs, inbox) = unbounded_channel();
+    let counts = Arc::<Counts>::default();
+    let service = Inbox { relay, jobs, counts: counts.clone() };
+    let answered = |service: &Inbox| {
+        let (sender, receiver) = mpsc::channel();
+        service.ask(question(Action::Play), Box::new(move |verdict| sender.send(verdict).unwrap()));
+        receiver.try_recv().ok()
+    };
+    counts.questions.store(MAX_QUESTIONS - 1, Relaxed);
+    assert_eq!(answered(&service), None, "it waits");
+    assert_eq!(counts.questions.load(Relaxed), MAX_QUESTIONS);
+    let full = Verdict::undecided("the web service failed: too many questions wait");
+    assert_eq!(answered(&service), Some(full.clone()));
+    assert_eq!(counts.questions.load(Relaxed), MAX_QUESTIONS);
+    counts.questions.store(0, Relaxed);
+    drop(inbox);
+    assert_eq!(answered(&service), Some(full));
+    assert_eq!(counts.questions.load(Relaxed), 0);
+    service.tell(notice(NoticeKind::Stopped, question(Action::Play)));
+    assert_eq!((service.report().notices, service.report().dropped), (0, 1));
 }

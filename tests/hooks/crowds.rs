@@ -1,12 +1,17 @@
 //! Many clients at once, and what they cost the service and each other.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use crate::crowd::{Crowd, Id};
-use crate::frames::Source;
-use crate::support::web_service::{Received, Reply, WebService};
+use fanfare::rtmp::client::Role;
+use socket2::{Domain, Socket, Type};
 
 use crate::asked::relay_with;
+use crate::crowd::{Crowd, Id};
+use crate::frames::Source;
+use crate::peer::{Http, Rtmp};
+use crate::support::Relay;
+use crate::support::web_service::{Received, Reply, WebService};
 
 fn plays(requests: &[Received]) -> Vec<Instant> {
     requests.iter().filter(|request| request.action() == "on_play").map(|request| request.at).collect()
@@ -113,3 +118,42 @@ fn a_service_that_takes_its_time_costs_no_watcher_a_frame() {
 }
 
 const PLAYERS: usize = 9_000;
+
+/// A player over HTTP from this address, with these headers; returns the status.
+fn status(relay: &Relay, from: [u8; 4], path: &str, headers: &str) -> u16 {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from((from, 0)).into()).unwrap();
+    socket.connect(&relay.http_address().into()).unwrap();
+    let mut http = Http { socket: socket.into(), unread: Vec::new() };
+    http.say(&format!("HEAD {path} HTTP/1.1\r\nHost: a\r\n{headers}\r\n"));
+    http.head().status
+}
+
+#[test]
+fn an_answer_is_used_again_for_the_same_address_and_credentials_alone() {
+    let service = WebService::start(|_| Reply::yes());
+    let relay = relay_with(&service, "cache = '1h'");
+    let _publisher = Rtmp::publishing(&relay, "live/show");
+    relay.wait_for_publisher("live/show");
+    let asked = || plays(&service.requests()).len();
+    let (one, other) = ([127, 0, 0, 1], [127, 0, 0, 2]);
+    let basic = "Authorization: Basic YW5uOmh1bnRlcjIy\r\n";
+    for (from, path, headers, questions) in [
+        (one, "/live/show.flv?key=1", "", 1),
+        (one, "/live/show.flv?key=1", "", 1),
+        (other, "/live/show.flv?key=1", "User-Agent: another\r\n", 1),
+        (one, "/live/show.flv?key=2", "", 2),
+        (one, "/live/show.flv?key=1", basic, 3),
+        (other, "/live/show.flv?key=1", basic, 3),
+        (one, "/live/show.flv?key=1", "Authorization: Bearer a.b.c\r\n", 4),
+        (one, "/live/show.flv?key=1", "Referer: http://site.example/\r\n", 5),
+    ] {
+        assert_eq!(status(&relay, from, path, headers), 200);
+        assert_eq!(asked(), questions, "{path} {headers}");
+    }
+    // An encoder's question is its own.
+    drop(Rtmp::started(&relay, Role::Publish, "live/another"));
+    relay.wait_for_publisher_gone("live/another");
+    drop(Rtmp::started(&relay, Role::Publish, "live/another"));
+    assert_eq!(service.requests().len(), 5 + 3);
+}
