@@ -9,7 +9,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::{
     access::{Action, Link, Rules},
-    config::{Config, Secrets},
+    config::{Config, Listen, Secrets},
     rtmp::name::StreamName,
 };
 
@@ -33,10 +33,8 @@ pub struct Request {
 /// The addresses of a stream with a link's parameters. Displays as a line for each client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Signed {
-    /// For FFmpeg and other players, or encoders.
-    pub rtmp: Option<String>,
-    /// For players, if the relay serves HTTP.
-    pub http_flv: Option<String>,
+    /// Each with what is spoken there.
+    pub addresses: Vec<(&'static str, String)>,
     /// For OBS: server and stream key, if it is for publishing.
     pub obs: Option<(String, String)>,
 }
@@ -76,35 +74,39 @@ pub fn sign(
         let port = Some(first.port()).filter(|port| *port != default_port);
         Some(format!("{scheme}://{host}{}", port.map(|port| format!(":{port}")).unwrap_or_default()))
     };
-    let rtmp_server = server("rtmp", 1935, &config.listen.rtmp);
-    let rtmp = rtmp_server.as_ref().map(|server| format!("{server}/{path}?{query}"));
-    if let Some(length) = rtmp.as_ref().map(String::len).filter(|length| *length > MAX_RTMP_BYTES) {
+    let Listen { rtmp, rtmps, http, https, .. } = &config.listen;
+    let over_rtmp = [("RTMP", server("rtmp", 1935, rtmp)), ("RTMPS", server("rtmps", 443, rtmps))];
+    let over_http = [("HTTP-FLV", server("http", 80, http)), ("HTTPS-FLV", server("https", 443, https))];
+    let is_play = request.action == Action::Play;
+    // The last one is encrypted, if there are two.
+    let best = over_rtmp.iter().rev().find_map(|(_, server)| server.clone()).filter(|_| !is_play);
+    let obs = best.map(|server| {
+        (format!("{server}/{}", encoded(&name.app)), format!("{}?{query}", encoded(&name.name)))
+    });
+    let over_rtmp = over_rtmp.map(|(what, server)| Some((what, format!("{}/{path}?{query}", server?))));
+    let over_http = over_http.map(|(what, server)| Some((what, format!("{}/{path}.flv?{query}", server?))));
+    let over_rtmp: Vec<_> = over_rtmp.into_iter().flatten().collect();
+    let longest = over_rtmp.iter().map(|(_, address)| address.len()).max();
+    if let Some(length) = longest.filter(|length| *length > MAX_RTMP_BYTES) {
         return Err(format!(
             "the link has {length} characters: FFmpeg reads {MAX_RTMP_BYTES} of an RTMP address"
         ));
     }
-    let is_play = request.action == Action::Play;
-    let http = server("http", 80, &config.listen.http).filter(|_| is_play);
-    let obs = rtmp_server.filter(|_| !is_play).map(|server| {
-        (format!("{server}/{}", encoded(&name.app)), format!("{}?{query}", encoded(&name.name)))
-    });
-    Ok(Signed { rtmp, http_flv: http.map(|server| format!("{server}/{path}.flv?{query}")), obs })
+    let over_http = over_http.into_iter().flatten().filter(|_| is_play);
+    Ok(Signed { addresses: over_rtmp.into_iter().chain(over_http).collect(), obs })
 }
 
 impl fmt::Display for Signed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(rtmp) = &self.rtmp {
-            writeln!(f, "RTMP:     {rtmp}")?;
+        for (what, address) in &self.addresses {
+            writeln!(f, "{:<10} {address}", format!("{what}:"))?;
         }
         if let Some((server, key)) = &self.obs {
-            return writeln!(f, "OBS:      server {server}, stream key {key}");
-        }
-        if let Some(http_flv) = &self.http_flv {
-            writeln!(f, "HTTP-FLV: {http_flv}")?;
+            return writeln!(f, "{:<10} server {server}, stream key {key}", "OBS:");
         }
         // In quotes: a shell would split the address at its ampersands.
-        match self.rtmp.as_ref().or(self.http_flv.as_ref()) {
-            Some(address) => writeln!(f, "VLC:      vlc '{address}'"),
+        match self.addresses.first() {
+            Some((_, address)) => writeln!(f, "{:<10} vlc '{address}'", "VLC:"),
             None => Ok(()),
         }
     }
@@ -149,16 +151,16 @@ mod tests {
     #[test]
     fn each_client_has_its_address_and_the_rules_accept_it() {
         let links = signed(LINKS, &request(Action::Play, "/live//my show.flv")).unwrap();
-        let rtmp = links.rtmp.clone().unwrap();
+        let (_, rtmp) = &links.addresses[0];
         let (address, query) = rtmp.split_once('?').unwrap();
         assert_eq!(address, "rtmp://relay.example/live/my%20show");
         assert!(query.starts_with("exp=1700003600&sig=") && rtmp.len() < 1024);
         assert_eq!(
             links.to_string(),
             format!(
-                "RTMP:     {address}?{query}\n\
-                 HTTP-FLV: http://relay.example:8080/live/my%20show.flv?{query}\n\
-                 VLC:      vlc '{address}?{query}'\n"
+                "RTMP:      {address}?{query}\n\
+                 HTTP-FLV:  http://relay.example:8080/live/my%20show.flv?{query}\n\
+                 VLC:       vlc '{address}?{query}'\n"
             )
         );
         let rules = Rules::new(&config(LINKS), KeyRing::new(), || NOW).unwrap();
@@ -173,7 +175,7 @@ mod tests {
         assert_eq!(server, "rtmp://relay.example/live/a");
         assert!(key.starts_with("b?exp=1700003600&session=1700000060&sig="), "{key}");
         assert!(
-            links.http_flv.is_none()
+            links.addresses.len() == 1
                 && links.to_string().contains(&format!("server {server}, stream key {key}\n"))
         );
     }
@@ -182,10 +184,22 @@ mod tests {
     fn the_address_is_that_of_the_configuration() {
         let here = Request { host: None, ..request(Action::Play, "live/a") };
         let toml = format!("listen.rtmp = ['[::1]:1936']\nlisten.http = [80]\n{LINKS}");
-        let links = signed(&toml, &here).unwrap();
-        assert!(links.rtmp.unwrap().starts_with("rtmp://[::1]:1936/live/a?"));
-        assert!(links.http_flv.unwrap().starts_with("http://localhost/live/a.flv?"));
-        assert_eq!(signed(&format!("listen.http = []\n{LINKS}"), &here).unwrap().http_flv, None);
+        let prefixes = |toml: &str, request: &Request| {
+            let links = signed(toml, request).unwrap();
+            let prefix = |(_, address): &(_, String)| address.split_once('?').unwrap().0.to_owned();
+            links.addresses.iter().map(prefix).collect::<Vec<_>>()
+        };
+        assert_eq!(prefixes(&toml, &here), ["rtmp://[::1]:1936/live/a", "http://localhost/live/a.flv"]);
+        let off = format!("listen.http = []\n{LINKS}");
+        assert_eq!(prefixes(&off, &here), ["rtmp://localhost/live/a"]);
+        let tls = "listen.rtmps = [443]\nlisten.https = [8443]\ntls.certificates = [{ certificate = '/a', key = '/b' }]\n";
+        let all =
+            ["rtmp://h/live/a", "rtmps://h/live/a", "http://h:8080/live/a.flv", "https://h:8443/live/a.flv"];
+        let there = Request { host: Some("h".to_owned()), ..here };
+        assert_eq!(prefixes(&format!("{tls}{LINKS}"), &there), all);
+        let publish =
+            signed(&format!("{tls}{LINKS}"), &Request { action: Action::Publish, ..there }).unwrap();
+        assert_eq!(publish.obs.unwrap().0, "rtmps://h/live", "encrypted where that is possible");
     }
 
     #[test]

@@ -496,20 +496,20 @@ fn sign_prints_a_link_for_each_client_and_no_secret() {
     let more = ["--network", "203.0.113.0/24", "--session", "4h", "--host", "relay.example"];
     let shown = stdout_of(&[&sign[..], &more].concat());
     let links: Vec<&str> = shown.lines().collect();
-    assert!(links[0].starts_with("RTMP:     rtmp://relay.example/live/show?exp="), "{shown}");
+    assert!(links[0].starts_with("RTMP:      rtmp://relay.example/live/show?exp="), "{shown}");
     assert!(links[0].contains("&net=203.0.113.0%2F24&session=") && links[0].contains("&sig="), "{shown}");
-    assert!(links[1].starts_with("HTTP-FLV: http://relay.example:8080/live/show.flv?exp="), "{shown}");
-    assert!(links[2].starts_with("VLC:      vlc 'rtmp://relay.example/live/show?exp=") && links.len() == 3);
+    assert!(links[1].starts_with("HTTP-FLV:  http://relay.example:8080/live/show.flv?exp="), "{shown}");
+    assert!(links[2].starts_with("VLC:       vlc 'rtmp://relay.example/live/show?exp=") && links.len() == 3);
     assert!(!shown.contains("a-secret"), "{shown}");
     let encoder = stdout_of(&[&sign[..], &["--action", "publish"]].concat());
-    assert!(encoder.contains("OBS:      server rtmp://localhost/live, stream key show?exp="), "{encoder}");
+    assert!(encoder.contains("OBS:       server rtmp://localhost/live, stream key show?exp="), "{encoder}");
 
     let secret = folder.path().join("secret");
     std::fs::write(&secret, "another-secret-of-ours\nan-older-one-of-ours\n").unwrap();
     std::fs::set_permissions(&secret, std::fs::Permissions::from_mode(0o600)).unwrap();
     let with_file =
         ["sign", "--stream", "any/thing", "--expires", "30m", "--secret-file", secret.to_str().unwrap()];
-    assert!(stdout_of(&with_file).starts_with("RTMP:     rtmp://localhost/any/thing?exp="));
+    assert!(stdout_of(&with_file).starts_with("RTMP:      rtmp://localhost/any/thing?exp="));
 }
 
 #[test]

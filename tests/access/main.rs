@@ -5,5 +5,6 @@ mod support;
 
 mod asking;
 mod document;
+mod relay;
 mod rules;
 mod tokens;

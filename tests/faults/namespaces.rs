@@ -13,12 +13,17 @@ use crate::support::{is_installed, missing};
 /// The relay's address, for clients in its own namespace and in other networks.
 pub const RELAY: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
 
+/// An address of the internet (RFC 5737), for a relay and clients in its own namespace.
+pub const PUBLIC: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 1);
+
 /// Runs `test`, a closure in the test function, in a process of its own with a network namespace of its own, in which
 /// it has root's privileges.
 pub fn in_a_namespace<T: Fn()>(test: T) {
     if std::env::var_os(INSIDE).is_some() {
         ip(&["link", "set", "lo", "up"]);
-        ip(&["address", "add", &format!("{RELAY}/32"), "dev", "lo"]);
+        for address in [RELAY, PUBLIC] {
+            ip(&["address", "add", &format!("{address}/32"), "dev", "lo"]);
+        }
         return test();
     }
     for program in ["ip", "unshare"] {

@@ -5,10 +5,30 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
+use fanfare::rtmp::client::Role;
+
 use crate::crowd::{Crowd, Id};
 use crate::frames::Source;
-use crate::namespaces::{Network, RELAY, in_a_namespace};
+use crate::namespaces::{Network, PUBLIC, RELAY, in_a_namespace};
+use crate::support::peer::Rtmp;
 use crate::support::{Relay, SOON, eventually};
+
+/// To an address of its own machine, a client comes from that address.
+#[test]
+fn without_rules_an_encoder_from_the_internet_is_refused_and_a_private_one_is_not() {
+    in_a_namespace(|| {
+        let relay = Relay::start_at(PUBLIC, "");
+        let (code, description) = Rtmp::refusal(&relay, Role::Publish, "live/a");
+        assert_eq!(code, "NetStream.Publish.Denied");
+        assert_eq!(description, "publishing is not allowed from this network");
+        relay.wait_for_log(&["publisher refused: access denied", "rule=\"default\"", "cause=\"network\""]);
+        let open = Relay::start_at(PUBLIC, "access = [{ action = 'publish' }]");
+        let _publisher = Rtmp::publishing(&open, "live/a");
+        let _player = Rtmp::started(&open, Role::Play, "live/a");
+        let near = Relay::start_at(RELAY, "");
+        let _publisher = Rtmp::publishing(&near, "live/a");
+    });
+}
 
 /// An encoder that changes from one network to another while the first one goes silent.
 #[test]
