@@ -262,7 +262,7 @@ fn a_configuration_written_as_a_file_reads_back_the_same() {
 }
 
 /// Keys of options that take effect while the relay runs.
-const CHANGEABLE: [&str; 68] = [
+const CHANGEABLE: [&str; 69] = [
     "shutdown_timeout",
     "streams",
     "access",
@@ -295,6 +295,7 @@ const CHANGEABLE: [&str; 68] = [
     "limits.command_message",
     "limits.partial_messages",
     "limits.partial_bytes",
+    "limits.wrong_credentials",
     "proxy.trusted",
     "proxy.listeners",
     "hooks.dialect",

@@ -6,6 +6,7 @@
 mod adobe;
 mod application;
 mod digests;
+mod guesses;
 mod key_ring;
 mod links;
 mod networks;

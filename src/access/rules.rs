@@ -10,6 +10,7 @@ use super::{
     adobe::Challenges,
     application,
     digests::Digests,
+    guesses::Guesses,
     links::{Link, LinkKeys},
     networks::{contains, is_near},
     shown::{Shown, decoded},
@@ -27,10 +28,12 @@ pub struct Rules {
     accounts: Accounts,
     tokens: Tokens,
     challenges: Challenges,
+    guesses: Guesses,
     unix_seconds: fn() -> u64,
 }
 
 struct Rule {
+    index: usize,
     label: Arc<str>,
     action: RuleAction,
     from: Vec<IpNet>,
@@ -84,6 +87,7 @@ impl Rules {
             accounts: Accounts::of(&config.users),
             tokens,
             challenges,
+            guesses: Guesses::new(config.limits.wrong_credentials, &config.limits.exempt),
             unix_seconds,
         })
     }
@@ -145,15 +149,29 @@ impl Rules {
         if !rule.takes_credentials() {
             return Ok(rule.grant(None, None));
         }
+        if let Some(user) = question.party.user.as_ref().filter(|user| rule.users.contains(user)) {
+            return Ok(rule.grant(None, Some(user.clone())));
+        }
         let shown = Shown::in_query(&question.query);
+        let (peer, now) = (question.peer.ip(), (self.unix_seconds)());
+        let may_be_a_guess = !shown.is_empty() || question.party.login.is_some();
+        if may_be_a_guess && self.guesses.are_too_many(rule.index, peer, now) {
+            return Err(Cause::TooManyAttempts);
+        }
         let ways = [Self::by_user, Self::by_key, Self::by_link, Self::by_token];
-        let mut refusal = Cause::NoCredentials;
+        let (mut refusal, mut is_guess) = (Cause::NoCredentials, false);
         for way in ways {
             match way(self, rule, question, &shown, name) {
                 Ok(grant) => return Ok(grant),
                 // What came closest is the reason.
-                Err(cause) => refusal = refusal.max(cause),
+                Err(cause) => {
+                    refusal = refusal.max(cause);
+                    is_guess |= cause == Cause::WrongCredentials;
+                }
             }
+        }
+        if is_guess {
+            self.guesses.add(rule.index, peer, now);
         }
         Err(refusal)
     }
@@ -168,15 +186,12 @@ impl Rules {
         if matches!(rule.users, Allowed::None) {
             return Err(Cause::NoCredentials);
         }
-        let user = match &question.party.user {
-            Some(user) => Some(user.clone()),
-            None => self.user_with_password(question, shown)?,
-        };
-        let user = user.ok_or(Cause::NoCredentials)?;
-        if !rule.users.contains(&user) {
-            return Err(Cause::NotForThis);
+        match self.user_with_password(question, shown)? {
+            Some(user) if rule.users.contains(&user) => Ok(rule.grant(None, Some(user))),
+            Some(_) => Err(Cause::NotForThis),
+            None if question.party.user.is_some() => Err(Cause::NotForThis),
+            None => Err(Cause::NoCredentials),
         }
-        Ok(rule.grant(None, Some(user)))
     }
 
     fn by_key(&self, rule: &Rule, _: &Question, shown: &Shown<'_>, _name: &str) -> Result<Grant, Cause> {
@@ -243,14 +258,24 @@ impl Rules {
     ) -> Result<Option<Arc<str>>, Denial> {
         let rule = self.rule_for_users(question, application, peer);
         let shown = Shown::in_query(&question.query);
+        let (index, now) = (rule.map_or(NO_RULE, |rule| rule.index), (self.unix_seconds)());
+        let may_be_a_guess = !shown.is_empty() || question.party.login.is_some();
+        if may_be_a_guess && self.guesses.are_too_many(index, peer, now) {
+            let cause = Cause::TooManyAttempts;
+            // It may have something else to show.
+            return rule.map_or(Ok(None), |rule| Err(rule.denial(cause, reason_of(cause).to_owned())));
+        }
         let answered = match self.user_with_password(question, &shown) {
             Ok(Some(user)) => return Ok(Some(user)),
             Ok(None) if shown.response.is_some() || rule.is_some() => {
-                self.challenges.check(&shown, &self.accounts, peer, (self.unix_seconds)())
+                self.challenges.check(&shown, &self.accounts, peer, now)
             }
             Ok(None) => return Ok(None),
             Err(cause) => Err((cause, reason_of(cause).to_owned())),
         };
+        if matches!(answered, Err((Cause::WrongCredentials, _))) {
+            self.guesses.add(index, peer, now);
+        }
         match (answered, rule) {
             (Ok(user), _) => Ok(Some(user)),
             (Err((cause, reason)), Some(rule)) => Err(rule.denial(cause, reason)),
@@ -303,6 +328,7 @@ impl Rule {
             users => Allowed::Some(users.to_vec()),
         };
         Self {
+            index: number - 1,
             label: label.into(),
             action: rule.action,
             from: rule.from.clone(),
@@ -389,6 +415,7 @@ const fn reason_of(cause: Cause) -> &'static str {
         Cause::WrongCredentials => "wrong key, link, token, user or password",
         Cause::NotForThis => "not valid for this",
         Cause::Expired => "expired, or not yet valid",
+        Cause::TooManyAttempts => "too many wrong attempts from this network: try again in a minute",
         Cause::Rule | Cause::Network | Cause::Service | Cause::ServiceFailed => "not allowed",
     }
 }
@@ -397,5 +424,7 @@ const fn ms_until(seconds: u64, now: u64) -> u64 {
     seconds.saturating_sub(now).saturating_mul(1000)
 }
 
+/// Stands for a rule where a client says who it is and none asks for that.
+const NO_RULE: usize = usize::MAX;
 /// Stands for all streams of an application that no pattern names.
 const ANY_STREAM: &str = "any-stream-of-this-application";

@@ -50,6 +50,12 @@ impl<'a> Shown<'a> {
         shown
     }
 
+    /// Whether none of those came that could be guessed.
+    pub(super) fn is_empty(&self) -> bool {
+        let guesses = [self.key, self.pass, self.token, self.sig, self.response];
+        guesses.iter().all(Option::is_none)
+    }
+
     /// User and password, decoded.
     pub(super) fn password(&self) -> Option<(Cow<'a, str>, Cow<'a, str>)> {
         self.user.zip(self.pass).map(|(user, password)| (decoded(user), decoded(password)))

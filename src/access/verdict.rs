@@ -50,6 +50,8 @@ pub enum Cause {
     NotForThis,
     /// What came is right, and no longer valid, or not yet.
     Expired,
+    /// Too much that was wrong has come from this network: what came now was not looked at.
+    TooManyAttempts,
     /// The service refused.
     Service,
     /// The service did not answer, or not in its terms.
@@ -102,13 +104,14 @@ impl Grant {
 
 impl Cause {
     /// Each of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Rule,
         Self::Network,
         Self::NoCredentials,
         Self::WrongCredentials,
         Self::NotForThis,
         Self::Expired,
+        Self::TooManyAttempts,
         Self::Service,
         Self::ServiceFailed,
     ];
@@ -122,6 +125,7 @@ impl Cause {
             Self::WrongCredentials => "wrong_credentials",
             Self::NotForThis => "not_for_this",
             Self::Expired => "expired",
+            Self::TooManyAttempts => "too_many_attempts",
             Self::Service => "service",
             Self::ServiceFailed => "service_failed",
         }

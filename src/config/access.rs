@@ -175,9 +175,11 @@ pub(super) fn check(access: &[AccessRule], users: &Users, jwt: &Jwt) -> Result<(
 impl AccessRule {
     fn check(&self, users: &Users, jwt: &Jwt) -> Result<(), String> {
         let is_label = |c: char| !c.is_control() && !"\"\\".contains(c);
-        if self.name.len() > MAX_NAME_BYTES || !self.name.chars().all(is_label) {
+        let is_taken = self.name.starts_with('/') || matches!(self.name.as_str(), "default" | "hook");
+        if self.name.len() > MAX_NAME_BYTES || !self.name.chars().all(is_label) || is_taken {
             return Err(format!(
-                "a name has up to {MAX_NAME_BYTES} bytes, and neither quotes nor backslashes"
+                "name: up to {MAX_NAME_BYTES} bytes, without quotes and backslashes; it does not begin with a slash, and is \
+                 neither default nor hook"
             ));
         }
         if self.streams.is_empty() || self.streams.len() > MAX_NAME_BYTES_OF_STREAM {
@@ -219,9 +221,11 @@ impl Jwt {
                 format!("{} files are too many: at most {MAX_KEY_FILES}", self.public_keys.paths.len());
             return Err(Fault { key: "jwt.public_keys", what });
         }
-        let is_url = |url: &str| url.starts_with("https://") || url.starts_with("http://");
-        if !self.jwks_url.is_empty() && !is_url(&self.jwks_url) {
-            let what = format!("`{}` is not an address: https://… or http://…", self.jwks_url);
+        let host = self.jwks_url.strip_prefix("https://").or_else(|| self.jwks_url.strip_prefix("http://"));
+        let host = host.and_then(|rest| rest.split(['/', '?', '#']).next()).filter(|host| !host.is_empty());
+        // A password there would be shown.
+        if !self.jwks_url.is_empty() && host.is_none_or(|host| host.contains('@')) {
+            let what = "not an address https://HOST/… or http://HOST/…, without a user".to_owned();
             return Err(Fault { key: "jwt.jwks_url", what });
         }
         Ok(())

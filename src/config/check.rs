@@ -104,6 +104,7 @@ impl Config {
             size("limits.command_message", limits.command_message, 1024..=64 << 10),
             count("limits.partial_messages", limits.partial_messages, 4..=1024),
             size("limits.partial_bytes", limits.partial_bytes, 64 << 10..=1 << 30),
+            count("limits.wrong_credentials", limits.wrong_credentials, 0..=MILLION),
             time("jwt.jwks_refresh", jwt.jwks_refresh, 10 * SECOND_MS..=24 * HOUR_MS),
             time("hooks.update_interval", hooks.update_interval, SECOND_MS..=HOUR_MS),
             time("hooks.timeout", hooks.timeout, 100..=9 * SECOND_MS),

@@ -64,6 +64,8 @@ pub struct Limits {
     /// Bytes of all incomplete messages of a connection.
     #[serde(with = "units::SizeText")]
     pub partial_bytes: usize,
+    /// Wrong keys, passwords, links and tokens per minute from one network at one rule; 0 is no limit.
+    pub wrong_credentials: usize,
 }
 
 impl Default for Limits {
@@ -92,6 +94,7 @@ impl Default for Limits {
             command_message: 64 << 10,
             partial_messages: 32,
             partial_bytes: 32 << 20,
+            wrong_credentials: 60,
         }
     }
 }

@@ -66,6 +66,7 @@ impl Config {
             command_message: _,
             partial_messages: _,
             partial_bytes: _,
+            wrong_credentials: _,
         } = limits;
         let Http { header_timeout: _, allow_origins: _, metrics_max_streams: _ } = http;
         // A token is generated only at the start. `read_token` is what `read_token_file` contains.

@@ -179,3 +179,39 @@ fn a_session_ends_when_its_link_does() {
         (closed >= 2).then_some(())
     });
 }
+
+/// Each of them is a form of a name that is denied, or no name at all.
+#[test]
+fn no_form_of_a_name_evades_a_rule() {
+    let relay = Relay::start("[[access]]\nstreams = 'private/*'\nthen = 'deny'\n");
+    for name in [
+        "private/a",
+        "private//a",
+        "private/./a",
+        "private/%61",
+        "private%2Fa",
+        "%70rivate/a",
+        "flv:private/a",
+        "private/flv:a",
+        "private/a.flv",
+        "private/_definst_/a",
+        "_definst_/private/a",
+        "live/../private/a",
+        "live/%2e%2e/private/a",
+        "private/a%00",
+        "private/a%0a",
+        "private/a%e2%80%ae",
+        "private/a?key=any",
+    ] {
+        let (code, _) = Rtmp::refusal(&relay, Role::Publish, name);
+        assert!(
+            ["NetStream.Publish.Denied", "NetStream.Publish.BadName"].contains(&code.as_str()),
+            "{name}: {code}"
+        );
+        let path = name.split_once('?').map_or(name, |(path, _)| path);
+        let status = ask_with(&relay, "GET", &format!("/{path}.flv"), "").status;
+        assert!([400, 403].contains(&status), "{name}: {status}");
+    }
+    // Look-alikes are other streams.
+    let _other = Rtmp::publishing(&relay, "pr\u{131}vate/a");
+}

@@ -223,9 +223,67 @@ fn no_reason_and_no_rule_in_text_has_a_secret() {
     assert!(!shown.contains("one-key") && !shown.contains("a-wrong"), "{shown}");
 }
 
+/// Guessing from one network: what is right is not looked at meanwhile, so that it cannot be told from what is wrong.
+#[test]
+fn a_network_that_guesses_has_to_wait() {
+    let rules = rules(
+        "limits = { wrong_credentials = 3, exempt = ['10.0.0.0/8'] }\n\
+         [[access]]\naction = 'play'\nstreams = 'live/*'\nkeys = 'one-key'\nlinks = 'a-secret-of-ours'\n\
+         [[access]]\naction = 'publish'\nstreams = 'live/*'\nkeys = 'another-key'\n",
+    );
+    let from = |peer: &str, address: &str| rules.decide(&question(Action::Play, address, peer));
+    for _ in 0..3 {
+        assert_eq!(denied(&from("203.0.113.7", "live/a?key=wrong")).0, Cause::WrongCredentials);
+    }
+    assert_eq!(denied(&from("203.0.113.8", "live/a?key=one-key")), (Cause::TooManyAttempts, "1"));
+    assert_eq!(denied(&from("203.0.113.8", "live/a")).0, Cause::NoCredentials, "it guesses nothing");
+    assert_eq!(from("203.0.114.8", "live/a?key=one-key"), allowed(), "another network");
+    assert_eq!(publish(&rules, "live/a?key=another-key"), allowed(), "another rule");
+    for _ in 0..9 {
+        assert_eq!(denied(&from("10.0.0.1", "live/a?key=wrong")).0, Cause::WrongCredentials, "it is exempt");
+    }
+    pass(20);
+    assert_eq!(from("203.0.113.8", "live/a?key=one-key"), allowed());
+    let link = Link { action: Action::Play, name: "live/a", expires: 1, network: None, session_until: None };
+    let old = link.query("a-secret-of-ours");
+    assert_eq!(denied(&from("203.0.113.8", &format!("live/a?key=wrong&{old}"))).0, Cause::Expired);
+    assert_eq!(
+        denied(&from("203.0.113.8", "live/a?key=one-key")).0,
+        Cause::TooManyAttempts,
+        "it was a guess as well"
+    );
+}
+
+/// Its answer to the challenge is among the parameters of all that it does later.
+#[test]
+fn a_user_that_has_proved_itself_does_not_wait_for_those_that_guess() {
+    let rules = rules("limits.wrong_credentials = 1\n[[access]]\nusers = ['*']\n[users]\nann = 'anns'\n");
+    assert_eq!(denied(&play(&rules, "live/a?user=ann&pass=wrong")).0, Cause::WrongCredentials);
+    assert_eq!(denied(&play(&rules, "live/a?user=ann&pass=anns")).0, Cause::TooManyAttempts);
+    let party = Party { user: Some("ann".into()), ..Party::default() };
+    let address = "live/a?authmod=adobe&user=ann&response=it";
+    assert_eq!(decide_for(&rules, Action::Play, address, party), allowed_as("ann"));
+}
+
+/// A password that is shown when a client connects, where no rule asks for it, could be guessed as well.
+#[test]
+fn a_password_cannot_be_guessed_by_connecting() {
+    let rules = rules(
+        "limits.wrong_credentials = 3\n\
+         [[access]]\nstreams = 'live/one'\nusers = ['*']\n[users]\nann = 'anns'\n",
+    );
+    let connect = |query: &str| rules.decide(&question(Action::Connect, &format!("live?{query}"), FAR));
+    assert_eq!(connect("user=ann&pass=anns"), allowed_as("ann"));
+    for _ in 0..3 {
+        assert_eq!(connect("user=ann&pass=wrong"), allowed());
+    }
+    assert_eq!(connect("user=ann&pass=anns"), allowed(), "it is not looked at");
+}
+
 fn all_kinds() -> fanfare::access::Rules {
     rules(
-        "[[access]]\nkeys = 'one-key-of-ours'\nusers = ['*']\nlinks = 'a-secret-of-ours'\njwt = true\n\
+        "limits.wrong_credentials = 0\n\
+         [[access]]\nkeys = 'one-key-of-ours'\nusers = ['*']\nlinks = 'a-secret-of-ours'\njwt = true\n\
          [users]\nann = 'anns-password'\n[jwt]\nsecrets = 'a-secret-for-tokens'\n",
     )
 }
@@ -268,7 +326,7 @@ proptest! {
 /// without credentials, 10 µs with a key or a link, 45 to 70 µs with a token, 160 µs with 4,000 parameters.
 #[test]
 fn a_decision_takes_no_time_that_a_peer_could_make_long() {
-    let mut toml = String::new();
+    let mut toml = "limits.wrong_credentials = 0\n".to_owned();
     for number in 0..19 {
         toml += &format!(
             "[[access]]\nstreams = 'app{number}/*'\nkeys = 'key-{number}'\nfrom = ['10.{number}.0.0/16']\n"
