@@ -12,9 +12,7 @@ use std::{
     thread,
 };
 
-use rustls::ServerConfig;
-
-use crate::{access::Access, config::Config, net::Handle};
+use crate::{access::Access, config::Config, endpoint::TlsConfigs, net::Handle};
 
 /// What is read at the start, and again at each reload.
 pub struct Loaded {
@@ -23,7 +21,7 @@ pub struct Loaded {
     /// The rules.
     pub access: Box<dyn Access>,
     /// Certificates and keys; none where nothing is encrypted.
-    pub tls: Option<Arc<ServerConfig>>,
+    pub tls: Option<TlsConfigs>,
 }
 
 /// Reads all of it as at the start. The error is one line, with its place in the file.

@@ -21,7 +21,7 @@ const MAY_NAME: [(&str, &[&str]); 20] = [
     ("access", &["config", "stream"]),
     ("endpoint", &["flv", "rtmp", "http", "stream", "fanout", "config", "access"]),
     ("net", &["stream", "config", "logging", "access", "endpoint"]),
-    ("reload", &["config", "access", "net"]),
+    ("reload", &["config", "access", "endpoint", "net"]),
     (
         "control",
         &[
@@ -31,7 +31,7 @@ const MAY_NAME: [(&str, &[&str]); 20] = [
     ),
     ("difference", &["config", "control"]),
     ("hooks", &["config", "access", "endpoint", "net"]),
-    ("certificates", &["config"]),
+    ("certificates", &["config", "endpoint"]),
     ("system_check", &["config", "net"]),
     ("sign", &["rtmp", "config", "access"]),
     ("capacity", &[]),

@@ -16,15 +16,15 @@ use rustls::{
 
 pub use development::{DevelopmentCertificate, development_folder};
 
-use crate::config::Config;
+use crate::{config::Config, endpoint::TlsConfigs};
 use names::ByName;
 
-/// What RTMPS and HTTPS need, as it is configured; none where no address uses it. `session` keeps what clients need to
-/// resume.
+/// What RTMPS and HTTPS need, as it is configured; none if no address uses it. `sessions` has the keys of session
+/// tickets.
 ///
 /// # Errors
 /// The key, the file and what is wrong with it, as one line.
-pub fn load(config: &Config, sessions: &Sessions) -> Result<Option<Arc<ServerConfig>>, String> {
+pub fn load(config: &Config, sessions: &Sessions) -> Result<Option<TlsConfigs>, String> {
     let is_used = !config.listen.rtmps.is_empty() || !config.listen.https.is_empty();
     if !is_used {
         return Ok(None);
@@ -64,7 +64,9 @@ pub fn load(config: &Config, sessions: &Sessions) -> Result<Option<Arc<ServerCon
     let mut server = builder.with_cert_resolver(Arc::new(names));
     server.ticketer = sessions.ticketer()?;
     server.send_half_rtt_data = false;
-    Ok(Some(Arc::new(server)))
+    let mut https = server.clone();
+    https.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(Some(TlsConfigs { rtmps: Arc::new(server), https: Arc::new(https) }))
 }
 
 /// Keys of session tickets, which all cores share and certificates may come and go under: they are replaced by
@@ -112,6 +114,16 @@ mod tests {
         config.listen.rtmps.clear();
         config.tls.certificates[0].key = "/no/such/file".into();
         assert!(load(&config, &Sessions::default()).unwrap().is_none());
+    }
+
+    #[test]
+    fn only_https_has_names_for_alpn_and_tickets_are_for_both() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = config(folder.path(), &["localhost"]);
+        let TlsConfigs { rtmps, https } = load(&config, &Sessions::default()).unwrap().unwrap();
+        assert_eq!((rtmps.alpn_protocols.len(), &*https.alpn_protocols), (0, &[b"http/1.1".to_vec()][..]));
+        assert!(Arc::ptr_eq(&rtmps.ticketer, &https.ticketer));
+        assert!(Arc::ptr_eq(&rtmps.cert_resolver, &https.cert_resolver));
     }
 
     #[test]

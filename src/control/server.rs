@@ -76,7 +76,7 @@ pub(super) async fn serve(control: Arc<Control>, listener: TcpListener, entrance
             Ok(ticket) => {
                 let socket = match (entrance.is_encrypted, control.relay.tls()) {
                     (false, _) => Stream::Plain(socket),
-                    (true, Some(config)) => match Tls::new(config) {
+                    (true, Some(configs)) => match Tls::new(configs.https.clone()) {
                         Ok(tls) => Stream::encrypted(socket, tls, pool.clone()),
                         Err(error) => {
                             tracing::warn!(%peer, %error, "connection refused: TLS cannot be used");

@@ -168,7 +168,7 @@ impl<I: Io> Endpoint<I> {
         };
         let transport = match (spoken.transport, self.shared.tls()) {
             (TransportKind::Plain, _) => Transport::Plain,
-            (TransportKind::Tls, Some(config)) => match Transport::tls(config) {
+            (TransportKind::Tls, Some(configs)) => match Transport::tls(configs.rtmps.clone()) {
                 Ok(transport) => transport,
                 Err(error) => {
                     tracing::warn!(id, %peer, %error, "connection refused: TLS cannot be used");

@@ -46,6 +46,7 @@ mod tasks;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod tls_configs;
 mod told;
 mod transfer;
 mod transport;
@@ -68,5 +69,6 @@ pub use self::{
     shared::{EventSink, KnownPublisher, Shared},
     still::key_frame,
     tls::{Opened, Tls, TlsError},
+    tls_configs::TlsConfigs,
     transport::{SendBuffer, Spoken, Transport, TransportKind},
 };

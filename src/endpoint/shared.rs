@@ -10,7 +10,6 @@ use std::{
 };
 
 use arc_swap::{ArcSwap, ArcSwapOption, Guard};
-use rustls::ServerConfig;
 
 use super::{
     admission::{Admission, Entrance, Refusal, Ticket},
@@ -20,6 +19,7 @@ use super::{
     memory::Largest,
     pulse::{Pulse, Stalled},
     report::{CoreReport, RelayEvent},
+    tls_configs::TlsConfigs,
     vacated::Vacated,
 };
 use crate::{
@@ -45,7 +45,7 @@ pub struct Shared {
     access: ArcSwap<Box<dyn Access>>,
     service: Wiring,
     /// Certificates and keys in force.
-    tls: ArcSwapOption<ServerConfig>,
+    tls: ArcSwapOption<TlsConfigs>,
     pub(super) denials: Denials,
     registry: Arc<Registry>,
     signals: Arc<[Signal]>,
@@ -180,13 +180,13 @@ impl Shared {
     }
 
     /// Certificates and keys for connections that begin from now on; none where nothing is encrypted.
-    pub fn tls(&self) -> Option<Arc<ServerConfig>> {
+    pub fn tls(&self) -> Option<Arc<TlsConfigs>> {
         self.tls.load_full()
     }
 
     /// Puts other certificates in force.
-    pub fn set_tls(&self, config: Arc<ServerConfig>) {
-        self.tls.store(Some(config));
+    pub fn set_tls(&self, configs: TlsConfigs) {
+        self.tls.store(Some(Arc::new(configs)));
     }
 
     /// All streams.

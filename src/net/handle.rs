@@ -9,7 +9,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustls::ServerConfig;
 use tokio::{
     sync::{broadcast, oneshot},
     time::{timeout, timeout_at},
@@ -21,7 +20,7 @@ use crate::{
     config::Config,
     endpoint::{
         DenialLabels, DeniedPeer, EventSink, HttpPlayer, KnownPublisher, LineKind, Mail, Mailboxes, Refusal,
-        Reply, Shared, Stalled, Ticket, VERDICT_TIMEOUT_MS, granted_in_all,
+        Reply, Shared, Stalled, Ticket, TlsConfigs, VERDICT_TIMEOUT_MS, granted_in_all,
         report::{ConnectionReport, ConnectionRole, CoreReport, RelayEvent, StreamReport},
     },
     logging,
@@ -291,12 +290,12 @@ impl Handle {
     }
 
     /// Puts certificates in force, for connections that begin from now on.
-    pub fn set_tls(&self, config: Arc<ServerConfig>) {
-        self.shared.set_tls(config);
+    pub fn set_tls(&self, configs: TlsConfigs) {
+        self.shared.set_tls(configs);
     }
 
     /// The certificates in force; none where nothing is encrypted.
-    pub fn tls(&self) -> Option<Arc<ServerConfig>> {
+    pub fn tls(&self) -> Option<Arc<TlsConfigs>> {
         self.shared.tls()
     }
 
