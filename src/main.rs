@@ -455,22 +455,24 @@ fn token_lines(token: &TokenNotice) -> String {
 
 /// The start-up lines: where fanfare listens, how to publish and how to watch.
 fn banner([rtmp, rtmps]: [&[SocketAddr]; 2], [http, https]: [&[SocketAddr]; 2]) -> String {
-    let lists = [("rtmp", rtmp), ("rtmps", rtmps), ("http", http), ("https", https)];
+    let lists = [("rtmps", rtmps), ("rtmp", rtmp), ("https", https), ("http", http)];
     let listening: Vec<String> = (lists.into_iter())
         .flat_map(|(scheme, list)| list.iter().map(move |address| format!("{scheme}://{address}")))
         .collect();
     let mut text = format!("fanfare {VERSION} listens on {}\n", listening.join(" and "));
-    if let Some(first) = rtmp.first() {
-        let url = format!("rtmp://{}/live/live_stream", reachable(first));
-        text += &format!("  Publish:  {TEST_PATTERN} {url}\n");
+    let first_of = |scheme: &str, list: &[SocketAddr]| {
+        list.first().map(|first| format!("{scheme}://{}/", reachable(first)))
+    };
+    let (rtmp, https) = (first_of("rtmp", rtmp), first_of("https", https));
+    if let Some(url) = first_of("rtmps", rtmps).or(rtmp.clone()) {
+        text += &format!("  Publish:  {TEST_PATTERN} {url}live/live_stream\n");
+    }
+    // VLC does not speak RTMPS.
+    let flv = https.as_ref().map(|url| format!("{url}live/live_stream.flv"));
+    if let Some(url) = flv.or(rtmp.map(|url| format!("{url}live/live_stream"))) {
         text += &format!("  Watch:    vlc {url}\n");
     }
-    if let Some(first) = rtmps.first() {
-        text += &format!("  RTMPS:    rtmps://{}/live/live_stream\n", reachable(first));
-    }
-    let first = https.first().map(|first| ("https", first)).or(http.first().map(|first| ("http", first)));
-    if let Some((scheme, first)) = first {
-        let url = format!("{scheme}://{}/", reachable(first));
+    if let Some(url) = https.or(first_of("http", http)) {
         text += &format!("  HTTP-FLV: {url}live/live_stream.flv\n");
         text += &format!("  Page:     {url}\n");
     }
@@ -608,6 +610,22 @@ mod tests {
         assert!(text.contains("vlc rtmp://192.0.2.7:41000/live/live_stream\n"), "{text}");
         assert!(text.contains("Page:     http://[::1]:80/\n"), "{text}");
         assert!(banner_of(&["[::1]:1936"], &[]).contains("vlc rtmp://[::1]:1936/live/live_stream\n"));
+    }
+
+    #[test]
+    fn banner_shows_encrypted_addresses_where_they_exist_and_vlc_what_it_speaks() {
+        let address = |text: &str| [text.parse().unwrap()];
+        let (rtmp, http) = (address("0.0.0.0:1935"), address("0.0.0.0:8080"));
+        let (rtmps, https) = (address("0.0.0.0:1936"), address("0.0.0.0:8443"));
+        let text = banner([&rtmp, &rtmps], [&http, &https]);
+        let listens =
+            "rtmps://0.0.0.0:1936 and rtmp://0.0.0.0:1935 and https://0.0.0.0:8443 and http://0.0.0.0:8080\n";
+        assert!(text.contains(listens), "{text}");
+        assert!(text.contains(" rtmps://localhost:1936/live/live_stream\n"), "{text}");
+        assert!(text.contains("  Watch:    vlc https://localhost:8443/live/live_stream.flv\n"), "{text}");
+        assert!(text.contains("  Page:     https://localhost:8443/\n"), "{text}");
+        let text = banner([&rtmp, &rtmps], [&http, &[]]);
+        assert!(text.contains("  Watch:    vlc rtmp://localhost:1935/live/live_stream\n"), "{text}");
     }
 
     #[test]

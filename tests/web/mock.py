@@ -278,7 +278,7 @@ def summary(may_read, may_write):
             "kinds": {"segments": 12_000_000, "headers": 4_000, "input": 496_000, "output": 0, "connections": 400_000, "http": 0},
             "freed_bytes": 0, "ended_connections": 0},
         "open_files": 45 + len(all_clients), "open_files_limit": 20000,
-        "listen": {"rtmp": ["0.0.0.0:1936"], "http": [f"0.0.0.0:{PORT}"]}, "has_api": scene.has_api, "may_read": may_read, "may_write": may_write,
+        "listen": {"rtmp": ["0.0.0.0:1936"], "rtmps": [], "http": [f"0.0.0.0:{PORT}"], "https": []}, "has_api": scene.has_api, "may_read": may_read, "may_write": may_write,
     }
 
 

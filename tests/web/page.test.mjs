@@ -459,6 +459,18 @@ describe('watching', () => {
     }
   });
 
+  test('encrypted addresses come first where the relay has them, and VLC gets one that it can open', async (t) => {
+    const { hostname } = new URL(base);
+    const listen = { ...summary.listen, rtmps: ['0.0.0.0:1936', '[::]:1936'], https: ['0.0.0.0:443'] };
+    const page = await open(t, watch(STREAM), { prepare: (p) => p.route(api('summary'), (route) => route.fulfill(json({ ...summary, listen }))) });
+    await page.getByText(`rtmps://${hostname}:1936/${STREAM}`, { exact: true }).waitFor(SHORT);
+    const lines = await page.locator('aside .address:visible').allInnerTexts();
+    const labels = lines.map((line) => line.split(/\s/)[0]);
+    assert.deepEqual(labels, ['RTMPS', 'HTTP-FLV', 'RTMP', 'VLC']);
+    assert.ok(lines[1].includes(`https://${hostname}/${STREAM}.flv`), lines[1]);
+    assert.ok(lines[3].includes(`vlc https://${hostname}/${STREAM}.flv`), lines[3]);
+  });
+
   test('copying works without the clipboard API, as over plain HTTP', async (t) => {
     const page = await open(t, watch(STREAM), { permissions: ['clipboard-read', 'clipboard-write'], prepare: (p) => p.addInitScript(() => {
       Clipboard.prototype.writeText = () => Promise.reject(new Error('not available'));

@@ -30,9 +30,28 @@ export function flv(name, { websocket = false } = {}) {
 
 /** Encoders and players use an RTMP address as typed, so nothing in it is escaped. */
 export function rtmp(name, summary) {
-  const listen = summary?.listen?.rtmp?.[0];
-  const port = listen ? listen.slice(listen.lastIndexOf(':') + 1) : '1935';
-  return `rtmp://${location.hostname}${port === '1935' ? '' : `:${port}`}/${name}`;
+  return `rtmp://${location.hostname}${port(summary?.listen?.rtmp, '1935') ?? ''}/${name}`;
+}
+
+/** The same over TLS, or null if the relay does not listen for it. */
+export function rtmps(name, summary) {
+  const at = port(summary?.listen?.rtmps, '443');
+  return at === null ? null : `rtmps://${location.hostname}${at}/${name}`;
+}
+
+/** HTTP-FLV over TLS for other programs: at this page's address if that is encrypted, else at the relay's; or null. */
+export function encryptedFlv(name, summary) {
+  if (location.protocol === 'https:') return flv(name);
+  const at = port(summary?.listen?.https, '443');
+  return at === null ? null : `https://${location.hostname}${at}/${path(name)}.flv`;
+}
+
+/** The port of the first address, as it is written in a URL; null without an address. */
+function port(addresses, standard) {
+  const first = addresses?.[0];
+  if (!first) return null;
+  const number = first.slice(first.lastIndexOf(':') + 1);
+  return number === standard ? '' : `:${number}`;
 }
 
 /** Quoted for a shell: a stream name is untrusted input. */

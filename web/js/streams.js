@@ -4,7 +4,7 @@ import { copyLine } from './copy.js';
 import { Keyed, h, text } from './dom.js';
 import { audioText, byName, duration, isSilent, number, plural, rate, splitName, videoText } from './format.js';
 import { api } from './api.js';
-import { rtmp, watchLink } from './addresses.js';
+import { rtmp, rtmps, watchLink } from './addresses.js';
 import { Stills } from './still.js';
 
 /** Cards at first, and more for each click: hundreds at once are slow, and no one looks at them all. */
@@ -101,7 +101,7 @@ export class StreamsView {
   showBegin(isEmpty, summary) {
     this.begin.hidden = !isEmpty;
     if (!isEmpty || this.begin.childElementCount > 0) return;
-    const address = rtmp('live/live_stream', summary);
+    const address = rtmps('live/live_stream', summary) ?? rtmp('live/live_stream', summary);
     this.begin.append(h('section.begin', {},
       h('div', {}, h('h2', {}, 'FFmpeg'),
         copyLine('A test pattern with a tone', `ffmpeg -re -f lavfi -i testsrc2 -f lavfi -i sine -c:v libx264 -pix_fmt yuv420p -g 50 -c:a aac -f flv ${address}`).element,

@@ -1,6 +1,6 @@
 // The view of one stream: the player, facts about the stream, and its addresses.
 import { api } from './api.js';
-import { flv, isLoopback, page, rtmp, shell } from './addresses.js';
+import { encryptedFlv, flv, isLoopback, page, rtmp, rtmps, shell } from './addresses.js';
 import { canPlayAnything, elsewhere, obstacle, playable } from './codecs.js';
 import { copyLine } from './copy.js';
 import { Keyed, announce, attribute, h, svg, text } from './dom.js';
@@ -57,6 +57,8 @@ export class WatchView {
       const value = h('dd');
       return { element: h('div', {}, h('dt', {}, label), value), update: ([, next]) => text(value, next) };
     });
+    this.rtmpsLine = copyLine('RTMPS', '');
+    this.rtmpsLine.element.hidden = true;
     this.rtmpLine = copyLine('RTMP', '');
     this.flvLine = copyLine('HTTP-FLV', flv(name));
     this.vlcLine = copyLine('VLC', '');
@@ -67,7 +69,7 @@ export class WatchView {
       h('div.columns', {},
         h('div.left', {}, this.stage, this.audioNote, this.tracksNote, this.facts),
         h('aside', { 'aria-label': 'Addresses' },
-          h('h2', {}, 'Watch elsewhere'), this.rtmpLine.element, this.flvLine.element, this.vlcLine.element, this.ffplayLine.element,
+          h('h2', {}, 'Watch elsewhere'), this.rtmpsLine.element, this.rtmpLine.element, this.flvLine.element, this.vlcLine.element, this.ffplayLine.element,
           h('div.phone', {}, qr(page(name), `QR code: ${page(name)}`),
             h('div', {}, h('h2', {}, 'On a phone'), h('p.small', {}, isLoopback()
               ? 'A phone cannot open “localhost”. Open this page at this machine’s network address to get a code that works.'
@@ -98,10 +100,7 @@ export class WatchView {
     this.stream = stream;
     // On a slow line the response is older than it looks: as a rule it was made halfway.
     this.player?.update(stream, (asked + performance.now()) / 2);
-    const address = rtmp(this.name, summary);
-    this.rtmpLine.update(address);
-    this.vlcLine.update(`vlc ${shell(address)}`);
-    this.ffplayLine.update(`ffplay -fflags nobuffer ${shell(address)}`);
+    this.showAddresses(summary);
     this.showElsewhere();
     this.showAudioOnly();
     const several = tracks(stream);
@@ -120,6 +119,22 @@ export class WatchView {
     ].filter(([, value]) => value));
     // The reason may change while the state does not, as when the codec becomes known.
     this.show(this.player?.state ?? this.shown);
+  }
+
+  /** Encrypted addresses first, where they exist. */
+  showAddresses(summary) {
+    const [plain, encrypted, https] = [rtmp(this.name, summary), rtmps(this.name, summary), encryptedFlv(this.name, summary)];
+    this.rtmpsLine.element.hidden = encrypted === null;
+    if (encrypted) this.rtmpsLine.update(encrypted);
+    this.rtmpLine.update(plain);
+    if (https) {
+      this.flvLine.update(https);
+      // Elements are moved once: moving one loses a selection in it.
+      if (this.flvLine.element.nextSibling !== this.rtmpLine.element) this.rtmpLine.element.before(this.flvLine.element);
+    }
+    // VLC does not speak RTMPS.
+    this.vlcLine.update(`vlc ${shell(https ?? plain)}`);
+    this.ffplayLine.update(`ffplay -fflags nobuffer ${shell(encrypted ?? plain)}`);
   }
 
   show(state) {
