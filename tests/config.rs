@@ -117,6 +117,7 @@ fn every_key_with_a_unit_or_a_count_has_a_range() {
         "log.level",
         "pin_cores",
         "play.start",
+        "proxy.client_header",
         "proxy.listeners",
         "proxy.trusted",
         "publish.on_second_publisher",
@@ -297,6 +298,7 @@ const CHANGEABLE: [&str; 69] = [
     "limits.partial_bytes",
     "limits.wrong_credentials",
     "proxy.trusted",
+    "proxy.client_header",
     "proxy.listeners",
     "hooks.dialect",
     "hooks.on_connect",
@@ -335,7 +337,7 @@ const CHANGEABLE: [&str; 69] = [
 ];
 
 /// Another value than the default for each key that is not a number.
-const OTHER_VALUES: [(&str, &str); 40] = [
+const OTHER_VALUES: [(&str, &str); 41] = [
     ("pin_cores", "true"),
     ("streams", "[{ pattern = 'private/*', listed = false }]"),
     ("access", "[{ streams = 'private/*', then = 'deny' }]"),
@@ -349,6 +351,7 @@ const OTHER_VALUES: [(&str, &str); 40] = [
     ("play.start", "'live'"),
     ("limits.exempt", "[]"),
     ("proxy.trusted", "['192.0.2.0/24']"),
+    ("proxy.client_header", "'forwarded'"),
     // It needs the other one.
     ("proxy.listeners", "['0.0.0.0:1935']\ntrusted = ['192.0.2.0/24']"),
     ("hooks.dialect", "'srs'"),

@@ -39,7 +39,7 @@ pub use hooks::{Dialect, Hooks, NotifyMethod, OnError};
 pub use http::{Api, Http, MAX_TOKEN_BYTES, check_token};
 pub use limits::Limits;
 pub use log::{Filter, Log, LogFormat};
-pub use proxy::Proxy;
+pub use proxy::{ClientHeader, Proxy};
 pub use secret::read_token;
 pub use secret_value::Secrets;
 pub use streams::{StreamRule, StreamRules};

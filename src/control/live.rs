@@ -1,7 +1,7 @@
 //! Requests for a stream: `/app/name.flv`, over HTTP or WebSocket. Decides on the response, or on the format and the
 //! start of a player that a core then serves.
 
-use std::{sync::Arc, time::SystemTime};
+use std::{net::SocketAddr, sync::Arc, time::SystemTime};
 
 use axum::{
     body::Body,
@@ -33,6 +33,7 @@ use crate::{
 
 /// A player for a core, and the head of its response.
 pub(super) struct Live {
+    pub(super) peer: SocketAddr,
     pub(super) stream: String,
     pub(super) client: Option<ClientName>,
     pub(super) form: Form,
@@ -127,7 +128,7 @@ pub(super) async fn answer(
     if request.method == Method::HEAD {
         return Err(respond((body_headers(), Body::empty()).into_response()));
     }
-    Ok(Live { stream, client: client_name, form, start, permit, head })
+    Ok(Live { peer: client.peer, stream, client: client_name, form, start, permit, head })
 }
 
 /// The name that is asked for, and where the player starts.

@@ -4,7 +4,6 @@
 use std::{
     fmt,
     future::poll_fn,
-    net::SocketAddr,
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -35,8 +34,9 @@ use super::{
     cors,
     encrypted::Stream,
     error::{self, HttpError},
-    linger,
+    forwarded, linger,
     live::{self, Live},
+    named::{self, NoHeader},
     state::{Control, Entrance},
     write_timeout::WriteTimeout,
 };
@@ -63,6 +63,7 @@ pub(super) async fn serve(control: Arc<Control>, listener: TcpListener, entrance
     let pool = Pool::default();
     let router = api::router(control.clone());
     let refusals = Arc::new(Semaphore::new(MAX_REFUSALS));
+    let address = listener.local_addr().ok();
     loop {
         let (socket, peer) = match listener.accept().await {
             Ok(accepted) => accepted,
@@ -72,12 +73,14 @@ pub(super) async fn serve(control: Arc<Control>, listener: TcpListener, entrance
                 continue;
             }
         };
-        match control.relay.admit(peer) {
+        let proxy = &control.relay.config().proxy;
+        let is_behind_proxy = address.is_some_and(|address| proxy.expects_header(address));
+        match control.relay.admit(peer, is_behind_proxy && proxy.is_trusted(peer.ip())) {
             Ok(ticket) => {
-                let socket = match (entrance.is_encrypted, control.relay.tls()) {
-                    (false, _) => Stream::Plain(socket),
+                let tls = match (entrance.is_encrypted, control.relay.tls()) {
+                    (false, _) => None,
                     (true, Some(configs)) => match Tls::new(configs.https.clone()) {
-                        Ok(tls) => Stream::encrypted(socket, tls, pool.clone()),
+                        Ok(tls) => Some((tls, pool.clone())),
                         Err(error) => {
                             tracing::warn!(%peer, %error, "connection refused: TLS cannot be used");
                             continue;
@@ -85,18 +88,25 @@ pub(super) async fn serve(control: Arc<Control>, listener: TcpListener, entrance
                     },
                     (true, None) => continue,
                 };
+                let encrypt = |socket| match tls {
+                    Some((tls, pool)) => Stream::encrypted(socket, tls, pool),
+                    None => Stream::Plain(socket),
+                };
                 let service = Requests {
                     control: control.clone(),
                     router: TowerToHyperService::new(router.clone()),
                     client: Client { id: ticket.id(), peer, scope: entrance.scope },
                     ending: Arc::default(),
                 };
-                tokio::spawn(connection(socket, ticket, service));
+                match is_behind_proxy {
+                    true => drop(tokio::spawn(behind_proxy(socket, encrypt, ticket, service))),
+                    false => drop(tokio::spawn(connection(encrypt(socket), ticket, service))),
+                }
             }
             Err(refusal) => {
                 if let Ok(place) = refusals.clone().try_acquire_owned() {
                     tokio::spawn(async move {
-                        refuse(socket, refusal).await;
+                        refuse(Stream::Plain(socket), refusal).await;
                         drop(place);
                     });
                 }
@@ -105,8 +115,46 @@ pub(super) async fn serve(control: Arc<Control>, listener: TcpListener, entrance
     }
 }
 
+/// Serves a connection that a proxy makes for a client, once the proxy has named it. That comes before TLS.
+async fn behind_proxy(
+    mut socket: TcpStream,
+    encrypt: impl FnOnce(TcpStream) -> Stream,
+    mut ticket: Ticket,
+    mut service: Requests,
+) {
+    let control = service.control.clone();
+    let Client { id, peer, .. } = service.client;
+    let config = control.relay.config();
+    let header = named::read_header(&mut socket, config.http.header_timeout).await;
+    // Of a peer that says nothing nothing is said.
+    let header = match header {
+        Err(NoHeader::Fault(_)) | Ok(_) if !config.proxy.is_trusted(peer.ip()) => {
+            Err("this address takes connections from proxies in proxy.trusted alone (proxy.listeners)"
+                .to_owned())
+        }
+        Err(NoHeader::Fault(fault)) => Err(fault.to_string()),
+        Err(silent) => return tracing::debug!(id, %peer, reason = %silent, "HTTP connection ended"),
+        Ok(header) => Ok(header),
+    };
+    match header {
+        Err(detail) if control.relay.may_log(LineKind::Violation, peer) => {
+            let reason = ReasonKind::Violation.label();
+            tracing::warn!(id, %peer, reason, detail, "closed: protocol violation");
+        }
+        Err(_) => {}
+        Ok(header) => {
+            let client = header.client.unwrap_or(peer);
+            service.client.peer = client;
+            match control.relay.name_client(&mut ticket, client) {
+                Ok(()) => connection(encrypt(socket), ticket, service).await,
+                Err(refusal) => refuse(Stream::Plain(socket), refusal).await,
+            }
+        }
+    }
+}
+
 /// Serves a connection until it ends or becomes a player.
-async fn connection(socket: Stream, ticket: Ticket, service: Requests) {
+async fn connection(socket: Stream, mut ticket: Ticket, service: Requests) {
     let control = service.control.clone();
     let (id, peer, ending) = (ticket.id(), service.client.peer, service.ending.clone());
     let held = control.relay.memory().hold(MemoryKind::Connections, CONNECTION_BYTES);
@@ -128,7 +176,13 @@ async fn connection(socket: Stream, ticket: Ticket, service: Requests) {
         (Some(Ending::Player(live)), Err(error)) if error.is_user() => {
             // From now on its core counts it.
             drop(held);
-            let player = as_player(socket, peer, ticket, live, parts.read_buf);
+            // It counted for the proxy that has named it in a header.
+            if live.peer != peer
+                && let Err(refusal) = control.relay.name_client(&mut ticket, live.peer)
+            {
+                return refuse(socket, refusal).await;
+            }
+            let player = as_player(socket, ticket, live, parts.read_buf);
             match player {
                 Ok(player) => control.relay.play(player),
                 Err(error) => tracing::debug!(id, %peer, %error, "HTTP socket cannot be passed to a core"),
@@ -165,7 +219,6 @@ fn other_protocol(first_bytes: &[u8]) -> Option<&'static str> {
 /// Removes the socket from this runtime: from now on the ring of a core waits on it.
 fn as_player(
     socket: Stream,
-    peer: SocketAddr,
     ticket: Ticket,
     live: Live,
     rest: Bytes,
@@ -173,7 +226,7 @@ fn as_player(
     let (socket, transport, unread) = socket.into_parts();
     let rest = if unread.is_empty() { rest } else { [rest, unread].concat().into() };
     let socket = socket.into_std()?;
-    let Live { stream, client, form, start, permit, head } = live;
+    let Live { peer, stream, client, form, start, permit, head } = live;
     Ok(HttpPlayer { socket, peer, ticket, stream, client, form, transport, start, permit, head, rest })
 }
 
@@ -214,8 +267,11 @@ impl Service<Request<Incoming>> for Requests {
     type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, EndsHere>> + Send>>;
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
+        let proxy = &self.control.relay.config().proxy;
+        let client =
+            Client { peer: forwarded::client(self.client.peer, request.headers(), proxy), ..self.client };
         if !live::is_stream(request.uri()) {
-            request.extensions_mut().insert(self.client);
+            request.extensions_mut().insert(client);
             let preflight = (request.method() == Method::OPTIONS).then(|| request.headers().clone());
             let response = self.router.call(request);
             return Box::pin(async move {
@@ -231,7 +287,7 @@ impl Service<Request<Incoming>> for Requests {
                 })
             });
         }
-        let (control, ending, client) = (self.control.clone(), self.ending.clone(), self.client);
+        let (control, ending) = (self.control.clone(), self.ending.clone());
         let (request, body) = request.into_parts();
         let has_body = !body.is_end_stream();
         Box::pin(async move {
@@ -258,14 +314,14 @@ async fn say_farewell(mut socket: Stream, bytes: &[u8]) {
 }
 
 /// Responds with the reason, and closes.
-async fn refuse(mut socket: TcpStream, refusal: Refusal) {
+async fn refuse(mut socket: Stream, refusal: Refusal) {
     let body = HttpError::new(StatusCode::SERVICE_UNAVAILABLE, format!("{refusal} is reached")).body();
     let kind = error::CONTENT_TYPE;
     let head =
         "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 10\r\nConnection: close\r\nCache-Control: no-store";
     let response = format!("{head}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\n\r\n{body}", body.len());
     // The connection is new, so its send buffer has room.
-    if socket.write_all(response.as_bytes()).await.is_ok() {
+    if socket.write_all(response.as_bytes()).await.is_ok() && socket.flush().await.is_ok() {
         linger::close(socket).await;
     }
 }

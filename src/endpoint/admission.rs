@@ -121,33 +121,39 @@ impl Admission {
         address: IpAddr,
         entrance: Entrance,
     ) -> Result<Ticket, Refusal> {
-        let origin = Origin::of(address);
-        let is_counted = !limits.exempt.iter().any(|net| net.contains(&origin.address));
-        let origin = is_counted.then_some(origin);
+        self.admit_from(limits, id, counted_origin(limits, address), entrance)
+    }
+
+    /// A place for connection number `id` that a proxy has made for a client which it has not named yet: until then it
+    /// counts against the whole alone, as one from `limits.exempt` does.
+    ///
+    /// # Errors
+    /// As those of [`Admission::admit`].
+    pub fn admit_unnamed(
+        self: &Arc<Self>,
+        limits: &Limits,
+        id: u64,
+        entrance: Entrance,
+    ) -> Result<Ticket, Refusal> {
+        self.admit_from(limits, id, None, entrance)
+    }
+
+    fn admit_from(
+        self: &Arc<Self>,
+        limits: &Limits,
+        id: u64,
+        origin: Option<Origin>,
+        entrance: Entrance,
+    ) -> Result<Ticket, Refusal> {
         let is_shaking_hands = entrance == Entrance::Rtmp;
         let mut inside = self.inside();
-        for ((level, counts), key) in levels(limits).iter().zip(&inside.levels).zip(keys(origin)) {
-            let counts = counts.get(&key).copied().unwrap_or_default();
-            if counts.connections >= level.connections.0 {
-                return Err(level.connections.1);
-            }
-            if is_shaking_hands && counts.handshakes >= level.handshakes.0 {
-                return Err(level.handshakes.1);
-            }
-        }
+        inside.check_levels(limits, origin, is_shaking_hands)?;
         if inside.connections >= limits.connections {
             return Err(Refusal::Connections);
         }
-        if is_shaking_hands && inside.handshakes[usize::from(is_counted)] >= limits.handshakes {
-            return Err(Refusal::Handshakes);
-        }
+        inside.check_handshakes(limits, origin, is_shaking_hands)?;
         inside.connections += 1;
-        inside.handshakes[usize::from(is_counted)] += usize::from(is_shaking_hands);
-        for (counts, key) in inside.levels.iter_mut().zip(keys(origin)) {
-            let counts = counts.entry(key).or_default();
-            counts.connections += 1;
-            counts.handshakes += usize::from(is_shaking_hands);
-        }
+        inside.add(origin, is_shaking_hands);
         Ok(Ticket { id, admission: self.clone(), origin, is_shaking_hands })
     }
 
@@ -181,32 +187,63 @@ impl Admission {
     }
 }
 
-impl Ticket {
-    /// The connection's number, unique in the process: what log lines and the API name it by.
-    pub fn id(&self) -> u64 {
-        self.id
+impl Inside {
+    /// Whether there is room at each level.
+    fn check_levels(
+        &self,
+        limits: &Limits,
+        origin: Option<Origin>,
+        is_shaking_hands: bool,
+    ) -> Result<(), Refusal> {
+        for ((level, counts), key) in levels(limits).iter().zip(&self.levels).zip(keys(origin)) {
+            let counts = counts.get(&key).copied().unwrap_or_default();
+            if counts.connections >= level.connections.0 {
+                return Err(level.connections.1);
+            }
+            if is_shaking_hands && counts.handshakes >= level.handshakes.0 {
+                return Err(level.handshakes.1);
+            }
+        }
+        Ok(())
     }
 
-    /// The handshake is over. Once is enough.
-    pub(super) fn shook_hands(&mut self) {
-        if std::mem::take(&mut self.is_shaking_hands) {
-            let mut inside = self.admission.inside();
-            inside.handshakes[usize::from(self.origin.is_some())] -= 1;
-            for (counts, key) in inside.levels.iter_mut().zip(keys(self.origin)) {
-                if let Some(counts) = counts.get_mut(&key) {
-                    counts.handshakes -= 1;
-                }
+    /// Whether there is room for one more handshake.
+    fn check_handshakes(
+        &self,
+        limits: &Limits,
+        origin: Option<Origin>,
+        is_shaking_hands: bool,
+    ) -> Result<(), Refusal> {
+        let handshakes = self.handshakes[usize::from(origin.is_some())];
+        if is_shaking_hands && handshakes >= limits.handshakes { Err(Refusal::Handshakes) } else { Ok(()) }
+    }
+
+    /// Counts for an origin.
+    fn add(&mut self, origin: Option<Origin>, is_shaking_hands: bool) {
+        self.handshakes[usize::from(origin.is_some())] += usize::from(is_shaking_hands);
+        for (counts, key) in self.levels.iter_mut().zip(keys(origin)) {
+            let counts = counts.entry(key).or_default();
+            counts.connections += 1;
+            counts.handshakes += usize::from(is_shaking_hands);
+        }
+    }
+
+    /// The handshake of one that counts for this origin is over.
+    fn shook_hands(&mut self, origin: Option<Origin>) {
+        self.handshakes[usize::from(origin.is_some())] -= 1;
+        for (counts, key) in self.levels.iter_mut().zip(keys(origin)) {
+            if let Some(counts) = counts.get_mut(&key) {
+                counts.handshakes -= 1;
             }
         }
     }
-}
 
-impl Drop for Ticket {
-    fn drop(&mut self) {
-        self.shook_hands();
-        let mut inside = self.admission.inside();
-        inside.connections -= 1;
-        for (counts, key) in inside.levels.iter_mut().zip(keys(self.origin)) {
+    /// No longer counts for an origin.
+    fn remove(&mut self, origin: Option<Origin>, is_shaking_hands: bool) {
+        if is_shaking_hands {
+            self.shook_hands(origin);
+        }
+        for (counts, key) in self.levels.iter_mut().zip(keys(origin)) {
             if let Some(of_key) = counts.get_mut(&key) {
                 of_key.connections -= 1;
                 if of_key.connections == 0 {
@@ -215,6 +252,54 @@ impl Drop for Ticket {
             }
         }
     }
+}
+
+impl Ticket {
+    /// The connection's number, unique in the process: what log lines and the API name it by.
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// Counts from now on for the client at this address, which a proxy has named.
+    ///
+    /// # Errors
+    /// What limit that client is beyond. It counts as before then.
+    pub fn name_client(&mut self, limits: &Limits, address: IpAddr) -> Result<(), Refusal> {
+        let origin = counted_origin(limits, address);
+        let mut inside = self.admission.inside();
+        // First, since both may be in the same network.
+        inside.remove(self.origin, self.is_shaking_hands);
+        let outcome = inside
+            .check_levels(limits, origin, self.is_shaking_hands)
+            .and_then(|()| inside.check_handshakes(limits, origin, self.is_shaking_hands));
+        if outcome.is_ok() {
+            self.origin = origin;
+        }
+        inside.add(self.origin, self.is_shaking_hands);
+        outcome
+    }
+
+    /// The handshake is over. Once is enough.
+    pub(super) fn shook_hands(&mut self) {
+        if std::mem::take(&mut self.is_shaking_hands) {
+            self.admission.inside().shook_hands(self.origin);
+        }
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        let mut inside = self.admission.inside();
+        inside.connections -= 1;
+        inside.remove(self.origin, self.is_shaking_hands);
+    }
+}
+
+/// What a connection from this address counts for; nothing where it comes from one of `limits.exempt`.
+fn counted_origin(limits: &Limits, address: IpAddr) -> Option<Origin> {
+    let origin = Origin::of(address);
+    let is_exempt = limits.exempt.iter().any(|net| net.contains(&origin.address));
+    (!is_exempt).then_some(origin)
 }
 
 /// What each level may have, from the address to the block.
@@ -408,6 +493,43 @@ mod tests {
             assert_eq!(enter(&bench, stranger).err(), Some(Refusal::Handshakes));
             assert!(enter(&bench, honest).is_ok());
         }
+    }
+
+    #[test]
+    fn a_client_that_a_proxy_names_counts_for_itself_from_then_on() {
+        let mut bench = bench(|limits| {
+            (limits.connections_per_address, limits.handshakes_per_network, limits.handshakes) = (2, 2, 3);
+        });
+        let unnamed = |bench: &Bench| {
+            bench.admission.admit_unnamed(&bench.limits, 1, Entrance::Rtmp).expect("there is room")
+        };
+        let named = |bench: &Bench, address: &str| {
+            let mut ticket = unnamed(bench);
+            let outcome = ticket.name_client(&bench.limits, address.parse().expect("an address"));
+            (ticket, outcome)
+        };
+        let (mut first, outcome) = named(&bench, "192.0.2.1");
+        assert_eq!((outcome, bench.inside().handshakes), (Ok(()), [0, 1]));
+        let (second, outcome) = named(&bench, "192.0.2.1");
+        assert_eq!(outcome, Ok(()));
+        let (third, outcome) = named(&bench, "192.0.2.1");
+        assert_eq!(outcome, Err(Refusal::Address));
+        let handshakes = bench.inside().handshakes;
+        assert_eq!((handshakes, bench.connections()), ([1, 2], 3), "it counts as before");
+        drop(third);
+        assert_eq!(named(&bench, "192.0.2.9").1, Err(Refusal::NetworkHandshakes), "its neighbour");
+        first.shook_hands();
+        assert_eq!(named(&bench, "192.0.2.9").1, Ok(()));
+        assert_eq!(named(&bench, "127.0.0.1").1, Ok(()), "the client may be exempt as well");
+        // In the same network as its proxy, which counts for itself.
+        bench.limits.connections_per_network = 1;
+        bench.limits.exempt.clear();
+        let mut neighbour = enter_by_http(&bench, "198.51.100.1").expect("the first there");
+        assert_eq!(neighbour.name_client(&bench.limits, [198, 51, 100, 2].into()), Ok(()));
+        drop((first, second, neighbour));
+        let inside = bench.inside();
+        assert_eq!((inside.connections, inside.handshakes), (0, [0, 0]));
+        assert!(inside.levels.iter().all(HashMap::is_empty));
     }
 
     #[test]

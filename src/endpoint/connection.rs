@@ -11,6 +11,7 @@ use super::{
     io::{Direction, Io},
     memory::CountedBytes,
     permit::{Permit, party_bytes},
+    proxy_header::HeaderReader,
     reason::Reason,
     report::ConnectionRole,
     session::PeerSession,
@@ -39,6 +40,8 @@ pub(super) struct Connection<S> {
     /// Its place among those that were admitted.
     pub ticket: Ticket,
     pub socket: S,
+    /// What a proxy says first; none where nothing is expected, or once it has come.
+    pub proxy_header: Option<HeaderReader>,
     pub transport: Transport,
     pub session: PeerSession,
     pub input: Input,
@@ -196,6 +199,7 @@ impl<S> Connection<S> {
             permit: None,
             ticket,
             socket,
+            proxy_header: None,
             transport,
             session,
             input: Input::default(),

@@ -15,6 +15,7 @@ use super::{
     memory::MemoryAccount,
     notify::NotifyQueue,
     protocol::Protocol,
+    proxy_header::HeaderReader,
     report::CoreReport,
     retry::RetryQueue,
     sealed::Pool,
@@ -155,10 +156,17 @@ impl<I: Io> Endpoint<I> {
         debug_assert_eq!(spoken.protocol, Protocol::Rtmp);
         self.advance();
         let id = self.shared.next_connection_id();
+        let config = self.shared.config();
+        let is_behind_proxy = spoken.listener.is_some_and(|it| config.proxy.expects_header(it));
+        let admission = &self.shared.admission;
         let admitted = match self.shared.has_room_for_connection(self.now.ms) {
-            true => self.shared.admission.admit(&self.shared.config().limits, id, peer.ip(), Entrance::Rtmp),
+            true if is_behind_proxy && config.proxy.is_trusted(peer.ip()) => {
+                admission.admit_unnamed(&config.limits, id, Entrance::Rtmp)
+            }
+            true => admission.admit(&config.limits, id, peer.ip(), Entrance::Rtmp),
             false => Err(Refusal::Memory),
         };
+        drop(config);
         let ticket = match admitted {
             Ok(ticket) => ticket,
             Err(refusal) => {
@@ -179,7 +187,9 @@ impl<I: Io> Endpoint<I> {
         };
         let session = Session::new(&self.shared.session_config(), self.now.ms, random);
         let session = PeerSession::Rtmp(Box::new(session));
-        let key = self.insert(Connection::new(socket, peer, ticket, session, transport, self.now));
+        let mut connection = Connection::new(socket, peer, ticket, session, transport, self.now);
+        connection.proxy_header = is_behind_proxy.then(HeaderReader::default);
+        let key = self.insert(connection);
         tracing::debug!(id, %peer, core = self.core, "connected");
         self.receive(key);
     }

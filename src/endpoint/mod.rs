@@ -12,6 +12,7 @@
 
 mod admission;
 mod backlog;
+mod behind_proxy;
 mod client_name;
 mod clock;
 mod closing;
@@ -30,6 +31,7 @@ mod origin;
 mod permit;
 mod play;
 mod protocol;
+mod proxy_header;
 mod publish;
 mod pulse;
 mod questions;
@@ -62,6 +64,7 @@ pub use self::{
     mail::{HttpPlayer, Mail, Mailboxes, Reply},
     permit::{Permit, granted_in_all},
     protocol::Protocol,
+    proxy_header::{HeaderFault, HeaderReader, MAX_HEADER_BYTES, ProxyHeader},
     pulse::Stalled,
     questions::VERDICT_TIMEOUT_MS,
     reason::{Reason, ReasonKind},

@@ -229,17 +229,29 @@ impl Shared {
         self.registry.memory().has_room_for_connection(self.admission.connections())
     }
 
-    /// A place for a connection whose request has come to an HTTP listener.
+    /// A place for a connection whose request has come to an HTTP listener. `is_unnamed` is for a proxy that is yet to name
+    /// its client.
     ///
     /// # Errors
     /// The limit that is reached; that is counted, and logged at most every 10 s.
-    pub fn admit_request(&self, peer: SocketAddr, now_ms: u64) -> Result<Ticket, Refusal> {
+    pub fn admit_request(&self, peer: SocketAddr, is_unnamed: bool, now_ms: u64) -> Result<Ticket, Refusal> {
         let id = self.next_connection_id();
+        let limits = &self.config().limits;
         let admitted = match self.has_room_for_request() {
-            true => self.admission.admit(&self.config().limits, id, peer.ip(), Entrance::Http),
+            true if is_unnamed => self.admission.admit_unnamed(limits, id, Entrance::Http),
+            true => self.admission.admit(limits, id, peer.ip(), Entrance::Http),
             false => Err(Refusal::Memory),
         };
         admitted.inspect_err(|&refusal| self.refused(refusal, id, peer, now_ms))
+    }
+
+    /// A proxy has named the client that this connection is to count for.
+    ///
+    /// # Errors
+    /// The limit that this client has reached; that is counted, and logged at most every 10 s.
+    pub fn name_client(&self, ticket: &mut Ticket, client: SocketAddr, now_ms: u64) -> Result<(), Refusal> {
+        let outcome = ticket.name_client(&self.config().limits, client.ip());
+        outcome.inspect_err(|&refusal| self.refused(refusal, ticket.id(), client, now_ms))
     }
 
     /// Whether a line of this kind about this peer is to be logged: it may be one of a flood.

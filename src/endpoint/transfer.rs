@@ -23,12 +23,14 @@ impl<I: Io> Endpoint<I> {
                 connection.bytes_in += bytes.len() as u64;
                 self.counts.bytes_in += bytes.len() as u64;
                 connection.heard_ms = self.now.patient_ms;
-                if connection.is_closing() {
-                } else if connection.transport.is_shaking_hands() {
-                    // It has its turn once all that others are owed has been done, and is not read before.
-                    let id = connection.id;
-                    return self.handshakes.push_back((key, id, bytes));
-                } else {
+                let bytes = if connection.is_closing() { None } else { self.after_proxy_header(key, bytes) };
+                if let Some(bytes) = bytes {
+                    let connection = &mut self.connections[key];
+                    if connection.transport.is_shaking_hands() {
+                        // It has its turn once all that others are owed has been done, and is not read before.
+                        let id = connection.id;
+                        return self.handshakes.push_back((key, id, bytes));
+                    }
                     self.open(key, bytes);
                 }
                 self.receive(key);

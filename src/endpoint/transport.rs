@@ -1,7 +1,7 @@
 //! How bytes reach a peer's socket. A *batch* is what a player is owed in bytes of its log; a *send buffer* is what the
 //! socket takes. The two advance apart: [`SendProgress`] has both numbers.
 
-use std::sync::Arc;
+use std::{net::SocketAddr, sync::Arc};
 
 use bytes::{Buf, Bytes};
 use rustls::ServerConfig;
@@ -29,6 +29,8 @@ pub struct Spoken {
     pub protocol: Protocol,
     /// How.
     pub transport: TransportKind,
+    /// The address of the listener: whether a PROXY header comes first depends on it. If none, none does.
+    pub listener: Option<SocketAddr>,
 }
 
 /// How the bytes of one connection reach its socket, and what comes from it.
@@ -72,9 +74,15 @@ pub(super) struct SendProgress {
 
 impl Spoken {
     /// RTMP without encryption.
-    pub const RTMP: Self = Self { protocol: Protocol::Rtmp, transport: TransportKind::Plain };
+    pub const RTMP: Self = Self { protocol: Protocol::Rtmp, transport: TransportKind::Plain, listener: None };
     /// RTMPS: RTMP over TLS.
-    pub const RTMPS: Self = Self { protocol: Protocol::Rtmp, transport: TransportKind::Tls };
+    pub const RTMPS: Self = Self { protocol: Protocol::Rtmp, transport: TransportKind::Tls, listener: None };
+
+    /// The same on a listener at this address.
+    #[must_use]
+    pub const fn at(self, listener: SocketAddr) -> Self {
+        Self { listener: Some(listener), ..self }
+    }
 }
 
 impl Transport {

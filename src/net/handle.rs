@@ -309,12 +309,21 @@ impl Handle {
         self.shared.service().report()
     }
 
-    /// A place for a connection that another listener has accepted.
+    /// A place for a connection that another listener has accepted. `is_unnamed` is for a proxy that is yet to name its
+    /// client.
     ///
     /// # Errors
     /// The limit that is reached; that is counted, and logged at most every 10 s.
-    pub fn admit(&self, peer: SocketAddr) -> Result<Ticket, Refusal> {
-        self.shared.admit_request(peer, self.now_ms())
+    pub fn admit(&self, peer: SocketAddr, is_unnamed: bool) -> Result<Ticket, Refusal> {
+        self.shared.admit_request(peer, is_unnamed, self.now_ms())
+    }
+
+    /// A proxy has named the client that this connection is to count for.
+    ///
+    /// # Errors
+    /// The limit that this client has reached; that is counted, and logged at most every 10 s.
+    pub fn name_client(&self, ticket: &mut Ticket, client: SocketAddr) -> Result<(), Refusal> {
+        self.shared.name_client(ticket, client, self.now_ms())
     }
 
     /// Hands a player to the core that has the fewest.

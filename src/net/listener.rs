@@ -67,6 +67,7 @@ async fn bind_within(patience: Duration, config: &Config) -> Result<(Vec<Vec<Lis
             Ok((address, listeners)) => {
                 let list = if spoken == Spoken::RTMPS { &mut addresses.rtmps } else { &mut addresses.rtmp };
                 list.push(address);
+                let spoken = spoken.at(address);
                 let listeners = listeners.into_iter().map(|socket| Listener { socket, spoken });
                 by_core.iter_mut().zip(listeners).for_each(|(core, listener)| core.push(listener));
             }

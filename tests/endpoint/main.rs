@@ -15,6 +15,7 @@ mod memory;
 mod notices;
 mod pausing;
 mod playing;
+mod proxies;
 mod publishing;
 mod questions;
 mod refusals;

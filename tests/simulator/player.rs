@@ -186,7 +186,7 @@ impl Seat {
                 (socket, Speaks::Rtmp(Box::new(Client::new(config, stage.world.now_ms(), [2; 32]))))
             }
             form => {
-                let ticket = stage.world.shared.admit_request(peer, stage.world.now_ms()).ok()?;
+                let ticket = stage.world.shared.admit_request(peer, false, stage.world.now_ms()).ok()?;
                 let socket = stage.world.socket();
                 let player = HttpPlayer {
                     socket,

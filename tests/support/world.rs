@@ -29,6 +29,9 @@ use fanfare::{
     stream::Signal,
 };
 
+/// Where each core listens.
+pub const LISTENER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 1935);
+
 /// What a socket takes before its peer reads, bytes: as the kernel with its default buffers on a slow line.
 const SOCKET_BYTES: usize = 256 << 10;
 /// What one receive brings at most, bytes.
@@ -374,7 +377,7 @@ impl World {
     /// A peer connects from this address.
     pub fn connect_from(&mut self, core: usize, peer: SocketAddr) -> SocketId {
         let socket = self.socket();
-        self.cores[core].admit(socket, peer, Spoken::RTMP, [7; 32]);
+        self.cores[core].admit(socket, peer, Spoken::RTMP.at(LISTENER), [7; 32]);
         socket
     }
 
