@@ -107,7 +107,9 @@ impl Config {
             .into_iter()
             .filter_map(|(name, value)| {
                 let name = name.to_str()?.strip_prefix(PREFIX)?;
-                let is_known = NO_OPTIONS.contains(&name) || find(&mut table, name).is_some();
+                // Which users there are is in the file: another one's variable was an error.
+                let is_user = name.starts_with("USERS_");
+                let is_known = is_user || NO_OPTIONS.contains(&name) || find(&mut table, name).is_some();
                 if is_known || is_of_kubernetes(name, &value.to_string_lossy()) {
                     return None;
                 }
@@ -267,6 +269,16 @@ mod tests {
     }
 
     #[test]
+    fn a_password_of_a_user_of_the_file_can_be_a_variable() {
+        let config = Config::from_toml("f", "users.ann = 'of-the-file'").unwrap();
+        let set = |name: &str| config.clone().with_environment([(name.into(), "one, another".into())]);
+        let ann = set("FANFARE_USERS_ANN").unwrap().users["ann"].values().to_vec();
+        assert_eq!(ann, ["one", "another"]);
+        let error = set("FANFARE_USERS_EVE").unwrap_err();
+        assert_eq!(error, "FANFARE_USERS_EVE: there is no such option");
+    }
+
+    #[test]
     fn variables_that_are_no_options_are_ignored() {
         let variables = [
             ("FANFARE_PORT", "tcp://10.0.0.1:1935"),
@@ -292,6 +304,7 @@ mod tests {
             "FANFARE_CORE",
             "FANFARE_CORES",
             "FANFARE_API_TOKEN",
+            "FANFARE_USERS_ANN",
             "FANFARE_LOG",
             "FANFARE_CONFIG",
             "FANFARE_SERVICE_HOST",
