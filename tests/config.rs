@@ -263,7 +263,7 @@ fn a_configuration_written_as_a_file_reads_back_the_same() {
 }
 
 /// Keys of options that take effect while the relay runs.
-const CHANGEABLE: [&str; 69] = [
+const CHANGEABLE: [&str; 70] = [
     "shutdown_timeout",
     "streams",
     "access",
