@@ -72,7 +72,7 @@ impl Challenges {
         accounts.prove(user, is_right).ok_or_else(failed)
     }
 
-    /// The same for each challenge, so that it tells nothing about whether the user exists.
+    /// The same for each challenge, so it does not depend on whether the user exists.
     fn salt(&self, user: &str) -> String {
         let mac = self.mac.clone().chain_update("salt\n").chain_update(user).finalize().into_bytes();
         BASE64_URL_SAFE_NO_PAD.encode(&mac[..6])
@@ -313,6 +313,26 @@ mod tests {
         }
         let open = format!("[[access]]\nfrom = ['203.0.113.0/24']\n{publish}");
         assert!(!is_challenged(&open, ENCODER, "live"));
+    }
+
+    #[test]
+    fn a_rule_for_connecting_that_takes_users_challenges_each_client() {
+        let rules = rules(
+            "[[access]]\naction = 'connect'\nstreams = 'live'\nusers = ['ann']\nsession_expire = '9s'\n",
+        );
+        for client in [ENCODER, PLAYER] {
+            let first = connect(&rules, client, "live/").unwrap_err();
+            assert!(first.reason.contains("code=403 need auth"), "{}", first.reason);
+            let challenge = connect(&rules, client, "live?authmod=adobe&user=ann").unwrap_err();
+            let grant = connect(&rules, client, &answered(&challenge, "old")).unwrap();
+            assert_eq!((grant.user.as_deref(), grant.lasts_ms), (Some("ann"), Some(9000)));
+            let challenge = connect(&rules, client, "live?authmod=adobe&user=bob").unwrap_err();
+            let other = connect(&rules, client, &answered(&challenge, "bobs")).unwrap_err();
+            assert_eq!(other.cause, Cause::NotForThis);
+            assert!(connect(&rules, client, "live?user=ann&pass=old").is_ok());
+            assert!(connect(&rules, client, "live?user=ann&pass=bobs").is_err());
+            assert_eq!(connect(&rules, client, "other"), Ok(Grant::default()));
+        }
     }
 
     #[test]

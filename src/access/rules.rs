@@ -7,7 +7,7 @@ use ipnet::IpNet;
 
 use super::{
     Access, Action, Cause, Decision, Denial, Grant, KeyRing, Login, Question, Verdict,
-    adobe::Challenges,
+    adobe::{Challenges, Refusal},
     application,
     digests::Digests,
     guesses::Guesses,
@@ -136,8 +136,7 @@ impl Rules {
 
     fn decide_by(&self, rule: &Rule, question: &Question, name: &str) -> Decision {
         match self.granted_by(rule, question, name) {
-            Ok(grant) if rule.ask && self.hooked.has(question.action) => Decision::Ask(grant),
-            Ok(grant) => Decision::Verdict(Verdict::Allow(grant)),
+            Ok(grant) => rule.decision(grant, self.hooked.has(question.action)),
             Err(cause) => Decision::Verdict(Verdict::Deny(rule.denial(cause, reason_of(cause).to_owned()))),
         }
     }
@@ -149,7 +148,9 @@ impl Rules {
         if !rule.takes_credentials() {
             return Ok(rule.grant(None, None));
         }
-        if let Some(user) = question.party.user.as_ref().filter(|user| rule.users.contains(user)) {
+        // It may have been removed since the client has connected.
+        let is_user = |user: &&Arc<str>| rule.users.contains(user) && self.accounts.contains(user);
+        if let Some(user) = question.party.user.as_ref().filter(is_user) {
             return Ok(rule.grant(None, Some(user.clone())));
         }
         let shown = Shown::in_query(&question.query);
@@ -248,43 +249,69 @@ impl Rules {
         found.map(Some).ok_or(Cause::WrongCredentials)
     }
 
-    /// Which user a client is that connects over RTMP. One that could do nothing without being a user is asked now: later
-    /// there is no way to ask.
+    /// What a client may do that connects over RTMP, and which user it is.
+    fn decide_connect(&self, question: &Question, application: &str, peer: IpAddr) -> Decision {
+        let rule = self.rule_for(Action::Connect, application, peer);
+        let (decision, rule_for_users) = match rule {
+            // The user decides.
+            Some(rule) if rule.takes_users_only() => {
+                (rule.decision(rule.grant(None, None), self.hooked.connect), Some(rule))
+            }
+            Some(rule) => (self.decide_by(rule, question, application), None),
+            None => (self.without_rule(Action::Connect, peer), None),
+        };
+        let (grant, is_asked) = match decision {
+            Decision::Verdict(Verdict::Allow(grant)) => (grant, false),
+            Decision::Ask(grant) => (grant, true),
+            denied @ Decision::Verdict(_) => return denied,
+        };
+        let needed = rule_for_users.or_else(|| self.rule_for_users(question, application, peer));
+        let denied =
+            |rule: &Rule, (cause, reason)| Decision::Verdict(Verdict::Deny(rule.denial(cause, reason)));
+        let user = match (self.identify(question, needed, peer), needed) {
+            (Ok(user), _) => user,
+            (Err(refusal), Some(rule)) => return denied(rule, refusal),
+            // It may have something else to show.
+            (Err(_), None) => None,
+        };
+        if let Some(rule) =
+            rule_for_users.filter(|rule| user.as_ref().is_none_or(|user| !rule.users.contains(user)))
+        {
+            return denied(rule, refusal(Cause::NotForThis));
+        }
+        let grant = Grant { user, ..grant };
+        if is_asked { Decision::Ask(grant) } else { Decision::Verdict(Verdict::Allow(grant)) }
+    }
+
+    /// Which user a client is that connects over RTMP. One that could do nothing without being a user is asked now, for the
+    /// rule that needs it: later there is no way to ask.
     fn identify(
         &self,
         question: &Question,
-        application: &str,
+        needed: Option<&Rule>,
         peer: IpAddr,
-    ) -> Result<Option<Arc<str>>, Denial> {
-        let rule = self.rule_for_users(question, application, peer);
+    ) -> Result<Option<Arc<str>>, Refusal> {
         let shown = Shown::in_query(&question.query);
-        let (index, now) = (rule.map_or(NO_RULE, |rule| rule.index), (self.unix_seconds)());
+        let (index, now) = (needed.map_or(NO_RULE, |rule| rule.index), (self.unix_seconds)());
         let may_be_a_guess = !shown.is_empty() || question.party.login.is_some();
         if may_be_a_guess && self.guesses.are_too_many(index, peer, now) {
-            let cause = Cause::TooManyAttempts;
-            // It may have something else to show.
-            return rule.map_or(Ok(None), |rule| Err(rule.denial(cause, reason_of(cause).to_owned())));
+            return Err(refusal(Cause::TooManyAttempts));
         }
         let answered = match self.user_with_password(question, &shown) {
             Ok(Some(user)) => return Ok(Some(user)),
-            Ok(None) if shown.response.is_some() || rule.is_some() => {
-                self.challenges.check(&shown, &self.accounts, peer, now)
+            Ok(None) if shown.response.is_some() || needed.is_some() => {
+                self.challenges.check(&shown, &self.accounts, peer, now).map(Some)
             }
             Ok(None) => return Ok(None),
-            Err(cause) => Err((cause, reason_of(cause).to_owned())),
+            Err(cause) => Err(refusal(cause)),
         };
         if matches!(answered, Err((Cause::WrongCredentials, _))) {
             self.guesses.add(index, peer, now);
         }
-        match (answered, rule) {
-            (Ok(user), _) => Ok(Some(user)),
-            (Err((cause, reason)), Some(rule)) => Err(rule.denial(cause, reason)),
-            // It may have something else to show.
-            (Err(_), None) => Ok(None),
-        }
+        answered
     }
 
-    /// The rule that lets nobody but users publish or play any stream of this application, whichever of both the client is
+    /// The rule that lets only users publish or play any stream of this application, whichever of both the client is
     /// about to do.
     fn rule_for_users(&self, question: &Question, application: &str, peer: IpAddr) -> Option<&Rule> {
         let is_encoder = question.party.client.starts_with("FMLE/");
@@ -297,24 +324,12 @@ impl Rules {
 impl Access for Rules {
     fn decide(&self, question: &Question) -> Decision {
         let peer = question.peer.ip().to_canonical();
-        let application = (question.action == Action::Connect).then(|| application::normal(&question.name));
-        let name = application.as_deref().unwrap_or(&question.name);
-        let decision = match self.rule_for(question.action, name, peer) {
-            Some(rule) => self.decide_by(rule, question, name),
+        if question.action == Action::Connect {
+            return self.decide_connect(question, &application::normal(&question.name), peer);
+        }
+        match self.rule_for(question.action, &question.name, peer) {
+            Some(rule) => self.decide_by(rule, question, &question.name),
             None => self.without_rule(question.action, peer),
-        };
-        let Some(application) = &application else { return decision };
-        let (grant, is_asked) = match decision {
-            Decision::Verdict(Verdict::Allow(grant)) => (grant, false),
-            Decision::Ask(grant) => (grant, true),
-            Decision::Verdict(_) => return decision,
-        };
-        match self.identify(question, application, peer) {
-            Err(denial) => Decision::Verdict(Verdict::Deny(denial)),
-            Ok(user) => {
-                let grant = Grant { user, ..grant };
-                if is_asked { Decision::Ask(grant) } else { Decision::Verdict(Verdict::Allow(grant)) }
-            }
         }
     }
 }
@@ -374,6 +389,11 @@ impl Rule {
         Grant { name: None, user, lasts_ms }
     }
 
+    /// It lets in, unless there is a service that has to agree.
+    fn decision(&self, grant: Grant, is_hooked: bool) -> Decision {
+        if self.ask && is_hooked { Decision::Ask(grant) } else { Decision::Verdict(Verdict::Allow(grant)) }
+    }
+
     fn denial(&self, cause: Cause, reason: String) -> Denial {
         Denial { reason, cause, rule: self.label.clone() }
     }
@@ -408,7 +428,12 @@ impl Hooked {
     }
 }
 
-/// What a peer is told: no more than it needs to put it right.
+/// A refusal, with the text for the client.
+fn refusal(cause: Cause) -> Refusal {
+    (cause, reason_of(cause).to_owned())
+}
+
+/// The text for the client: no more than it needs to correct it.
 const fn reason_of(cause: Cause) -> &'static str {
     match cause {
         Cause::NoCredentials => "a key, link, token or user is needed",

@@ -27,6 +27,11 @@ impl Accounts {
         Self { accounts: accounts.collect(), unknown: account(&[String::new()]) }
     }
 
+    /// Whether there is this user.
+    pub(super) fn contains(&self, user: &str) -> bool {
+        self.accounts.contains_key(user)
+    }
+
     /// The user, if this is one of its passwords.
     pub(super) fn check(&self, user: &str, password: &str) -> Option<Arc<str>> {
         let (name, account) = self.find(user);

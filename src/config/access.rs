@@ -67,7 +67,7 @@ pub enum Then {
     /// Lets in: with one of its keys, users, links and tokens, if it has any; otherwise everybody.
     #[default]
     Allow,
-    /// Lets nobody in.
+    /// Refuses all.
     Deny,
 }
 

@@ -75,7 +75,7 @@ fn a_service_is_asked_where_no_rule_applies_or_where_one_lets_in() {
     assert_eq!(publish(&rules, "keyed/a?key=one-key"), Decision::Ask(grant));
     assert_eq!(denied(&publish(&rules, "keyed/a?key=other")), (Cause::WrongCredentials, "2"));
     assert_eq!(denied(&publish(&rules, "closed/a")), (Cause::Rule, "3"));
-    assert_eq!(play(&rules, "live/a"), allowed(), "nobody decides about players");
+    assert_eq!(play(&rules, "live/a"), allowed(), "no hook decides about players");
     assert_eq!(play(&rules, "keyed/a?key=one-key"), allowed_for(5));
 }
 
@@ -204,7 +204,7 @@ fn a_link_limits_the_session_unless_it_or_the_rule_says_how_long_that_is() {
 
 /// `then = "allow"` without credentials lets everybody in, so credentials that are lost must not make such a rule.
 #[test]
-fn a_rule_whose_secrets_have_not_been_read_lets_nobody_in() {
+fn a_rule_whose_secrets_have_not_been_read_refuses_all() {
     let toml = "[[access]]\nkeys = { env = 'NO_SUCH_KEY' }\n[[access]]\nlinks = { file = '/no/such/file' }\n";
     let config = fanfare::config::Config::from_toml("f", toml).unwrap();
     let rules = fanfare::access::Rules::new(&config, Default::default(), now).unwrap();
@@ -223,7 +223,7 @@ fn no_reason_and_no_rule_in_text_has_a_secret() {
     assert!(!shown.contains("one-key") && !shown.contains("a-wrong"), "{shown}");
 }
 
-/// Guessing from one network: what is right is not looked at meanwhile, so that it cannot be told from what is wrong.
+/// Guessing from one network: meanwhile right keys are refused unseen, like wrong ones.
 #[test]
 fn a_network_that_guesses_has_to_wait() {
     let rules = rules(
@@ -263,6 +263,9 @@ fn a_user_that_has_proved_itself_does_not_wait_for_those_that_guess() {
     let party = Party { user: Some("ann".into()), ..Party::default() };
     let address = "live/a?authmod=adobe&user=ann&response=it";
     assert_eq!(decide_for(&rules, Action::Play, address, party), allowed_as("ann"));
+    let removed = Party { user: Some("eve".into()), ..Party::default() };
+    let decision = decide_for(&rules, Action::Play, "live/a", removed);
+    assert_eq!(denied(&decision).0, Cause::NotForThis, "after a reload there is no such user");
 }
 
 /// A password that is shown when a client connects, where no rule asks for it, could be guessed as well.
