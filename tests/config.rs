@@ -218,6 +218,39 @@ fn an_error_is_one_line_with_file_line_column_and_key() {
             "streams = [\"private/*\"]",
             "fanfare.toml:1:12: streams: string \"private/*\", expected a rule, such as { pattern =",
         ),
+        (
+            "[[access]]\n[[access]]\nname = 'a'\nlinks = 'short'",
+            "fanfare.toml:4:9: access: rule 2: links: a secret here has 16 to 1024 bytes, not 5",
+        ),
+        (
+            "[[access]]\nkeys = ''\n",
+            "fanfare.toml:2:8: access: rule 1: keys: a secret here has 1 to 1024 bytes, not 0",
+        ),
+        (
+            "[[access]]\nusers = ['eve']",
+            "fanfare.toml:2:9: access: rule 1: users: there is no user `eve` in [users]",
+        ),
+        ("[[access]]\nusers = ['*']", "fanfare.toml:2:9: access: rule 1: users: [users] is empty"),
+        ("[[access]]\njwt = true", "fanfare.toml:2:7: access: rule 1: jwt: there is no key in [jwt]"),
+        (
+            "[[access]]\nstreams = 'a/[b'",
+            "fanfare.toml:2:11: access: rule 1: streams: `a/[b` is not a pattern",
+        ),
+        ("[[access]]\nfrom = ['192.0.2.0/33']", "fanfare.toml:2:9: access.from: not a network with a prefix"),
+        ("[[access]]\nname = 'default'", "fanfare.toml:2:8: access: rule 1: name: up to 64 bytes"),
+        (
+            "[[access]]\nthen = 'deny'\nkeys = 'k'",
+            "fanfare.toml:1:1: access: rule 1: a rule that denies takes no keys, users, links or tokens",
+        ),
+        ("[[access]]\naction = 'watch'", "fanfare.toml:2:10: access.action: unknown value `watch`"),
+        ("[users]\n'*' = 'a'", "fanfare.toml:2:7: users: *: a user's name"),
+        ("[users]\nann = ''", "fanfare.toml:2:7: users: ann: a secret here has 1 to 1024 bytes, not 0"),
+        ("[users]\nann = []", "fanfare.toml:2:7: users: ann: a user has a password"),
+        ("[jwt]\nsecrets = 'short'", "fanfare.toml:2:11: jwt.secrets: a secret here has 16 to 1024 bytes"),
+        (
+            "[jwt]\njwks_url = 'https://a:b@example.org/'",
+            "fanfare.toml:2:12: jwt.jwks_url: not an address https://HOST/… or http://HOST/…, without a user",
+        ),
         ("[api]\ntoken = \"short\"", "fanfare.toml:2:9: api.token: a token has 8 to 1024 bytes, not 5"),
         (
             "[api]\nread_token = \"one-token\"\nread_token_file = \"/a/file\"",

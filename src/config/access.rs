@@ -236,7 +236,8 @@ fn check_users(users: &Users) -> Result<(), String> {
     for (name, passwords) in users {
         if name.is_empty() || name == "*" || name.len() > MAX_NAME_BYTES || name.chars().any(char::is_control)
         {
-            return Err(format!("a user's name has 1 to {MAX_NAME_BYTES} bytes, and is not *"));
+            let name = name.escape_debug();
+            return Err(format!("{name}: a user's name has 1 to {MAX_NAME_BYTES} bytes, and is not *"));
         }
         if passwords.is_empty() {
             return Err(format!("{name}: a user has a password"));

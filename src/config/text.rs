@@ -76,7 +76,7 @@ impl Config {
         })?;
         config.check().map_err(|Fault { key, what }| {
             // A key that is not in the file has its default, and defaults are in range.
-            let value = entry(places.get_ref(), key).map(|(_, value)| value.span().start);
+            let value = entry(places.get_ref(), key).map(|(_, value)| place_in(value, &what));
             wrong(value.unwrap_or(0), key, &what)
         })?;
 
@@ -120,9 +120,15 @@ fn key_at(table: &DeTable<'_>, offset: usize) -> Option<String> {
     table.iter().find_map(|(name, value)| {
         let key = name.get_ref().to_string();
         // Values of a table lie outside its own span when it has a [header]: look inside first.
-        if let DeValue::Table(inner) = value.get_ref()
-            && let Some(rest) = key_at(inner, offset)
-        {
+        let inner = match value.get_ref() {
+            DeValue::Table(inner) => key_at(inner, offset),
+            DeValue::Array(list) => list.iter().find_map(|entry| match entry.get_ref() {
+                DeValue::Table(inner) => key_at(inner, offset),
+                _ => None,
+            }),
+            _ => None,
+        };
+        if let Some(rest) = inner {
             return Some(format!("{key}.{rest}"));
         }
         (name.span().contains(&offset) || value.span().contains(&offset)).then_some(key)
@@ -138,6 +144,22 @@ fn entry<'a, 'i>(table: &'a DeTable<'i>, key: &str) -> Option<Entry<'a, 'i>> {
         (Some(rest), DeValue::Table(inner)) => entry(inner, rest),
         (Some(_), _) => None,
     }
+}
+
+/// Where a value is, or the part of it that a fault begins with: `rule 2: keys: …` of a list, `ann: …` of a table.
+fn place_in(value: &Spanned<DeValue<'_>>, what: &str) -> usize {
+    let (name, rest) = what.split_once(": ").unwrap_or((what, ""));
+    let part = match value.get_ref() {
+        DeValue::Array(list) => {
+            let number = name.strip_prefix("rule ").and_then(|number| number.parse::<usize>().ok());
+            number.and_then(|number| list.get(number.checked_sub(1)?))
+        }
+        DeValue::Table(table) => {
+            table.iter().find_map(|(key, value)| (key.get_ref().as_ref() == name).then_some(value))
+        }
+        _ => None,
+    };
+    part.map_or(value.span().start, |part| place_in(part, rest))
 }
 
 /// Replaces the terms of serde and Rust by those of the file.
