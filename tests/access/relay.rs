@@ -8,6 +8,7 @@ use fanfare::{
 };
 use serde_json::json;
 
+use super::tokens::{key_file, keys};
 use crate::support::{
     Relay, SOON, eventually,
     peer::{Http, Response, Rtmp, ask_with, bearer, get, get_with_token},
@@ -121,6 +122,26 @@ fn each_kind_of_credentials_lets_in_over_each_protocol_and_none_refuses_in_its_t
         assert_eq!(head.status, 101);
         let frame = http.exactly(4);
         assert_eq!((frame[0], &frame[2..]), (0x88, &4401_u16.to_be_bytes()[..]), "{path} {header}");
+    }
+}
+
+#[test]
+fn a_token_of_each_algorithm_publishes_and_plays() {
+    let files = keys().map(|(_, _, file)| format!("'{}'", key_file(file).display()));
+    let relay =
+        Relay::start(&format!("[[access]]\njwt = true\n[jwt]\npublic_keys = [{}]\n", files.join(", ")));
+    let claims = json!({ "action": "any", "streams": "live/*", "exp": unix_seconds() + 3600 });
+    for (algorithm, key, _) in keys() {
+        let token = jsonwebtoken::encode(&jsonwebtoken::Header::new(algorithm), &claims, &key).unwrap();
+        let address = format!("live/a?jwt={token}");
+        // FFmpeg reads no more of an address; a token of RSA with few claims still fits.
+        assert!(relay.url(&address).len() < 1024, "{algorithm:?}");
+        let publisher = Rtmp::publishing(&relay, &address);
+        drop(Rtmp::started(&relay, Role::Play, &address));
+        assert_eq!(play(&relay, "/live/a.flv", &bearer(&token)).0.status, 200, "{algorithm:?}");
+        Rtmp::refused(&relay, &format!("other/a?jwt={token}"), "NetStream.Publish.Denied");
+        drop(publisher);
+        relay.wait_for_publisher_gone("live/a");
     }
 }
 

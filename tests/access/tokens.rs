@@ -11,7 +11,7 @@ use super::asking::*;
 
 const SECRET: &str = "sixteen-bytes-of-ours";
 
-fn key_file(name: &str) -> PathBuf {
+pub fn key_file(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/access/keys").join(name)
 }
 
@@ -20,7 +20,7 @@ fn pem(name: &str) -> Vec<u8> {
 }
 
 /// One key for each algorithm.
-fn keys() -> [(Algorithm, EncodingKey, &'static str); 3] {
+pub fn keys() -> [(Algorithm, EncodingKey, &'static str); 3] {
     [
         (Algorithm::RS256, EncodingKey::from_rsa_pem(&pem("rsa.pem")).unwrap(), "rsa.pub.pem"),
         (Algorithm::ES256, EncodingKey::from_ec_pem(&pem("ec.pem")).unwrap(), "ec.pub.pem"),
