@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use axum::http::{HeaderMap, StatusCode, Uri};
+use percent_encoding::percent_decode_str;
 
 use super::{client::Client, error::HttpError, party::party, state::Control};
 use crate::{
@@ -13,6 +14,8 @@ use crate::{
 
 /// What requests to the API speak, as rules and services are told.
 const PROTOCOL: &str = "http";
+/// How much of a refused request's path is logged.
+const MAX_LOGGED_CHARS: usize = 200;
 
 /// Whether the rules let this client use the API. Which rights it has there is another question.
 pub(super) async fn may_use_api(
@@ -24,17 +27,20 @@ pub(super) async fn may_use_api(
     let Client { id, peer, .. } = client;
     let said = party(uri, headers);
     let client = ClientName::of(&said.client);
+    // As the routes read it, so that no other spelling evades a pattern.
+    let path = percent_decode_str(uri.path()).decode_utf8_lossy();
     let question = Question {
         query: uri.query().unwrap_or_default().to_owned(),
         connection: id,
         party: Arc::new(said),
-        ..Question::new(Action::Api, uri.path(), peer, PROTOCOL)
+        ..Question::new(Action::Api, &path, peer, PROTOCOL)
     };
     match control.relay.decide(question).await {
         Verdict::Allow(_) => Ok(()),
         Verdict::Redirect(address) => Err(HttpError::redirect(&address)),
         Verdict::Deny(denial) => {
-            let (client, action, name, protocol) = (client.as_ref(), Action::Api, uri.path(), PROTOCOL);
+            let name: String = path.chars().take(MAX_LOGGED_CHARS).collect();
+            let (client, action, name, protocol) = (client.as_ref(), Action::Api, &*name, PROTOCOL);
             control.relay.denied(DeniedPeer { id, peer, client, action, name, protocol }, &denial);
             Err(HttpError::denied(&denial, headers))
         }

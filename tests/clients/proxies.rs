@@ -9,8 +9,9 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use fanfare::flv::FrameKind;
+use fanfare::rtmp::client::Role;
 
-use crate::support::peer::{Http, Rtmp};
+use crate::support::peer::{Http, Rtmp, ask_at, bearer};
 use crate::support::{Clip, Process, Publisher, Relay, SOON, eventually, missing};
 
 const HAPROXY: &str = "/usr/sbin/haproxy";
@@ -157,11 +158,124 @@ fn expect_events_at_once(relay: &Relay, proxy: SocketAddr) {
     }
 }
 
-/// The sample for this proxy in the docs.
+/// The sample for this proxy in the docs: the first one is for HTTP, the second for RTMP.
 fn sample(language: &str) -> String {
+    samples(language).remove(0)
+}
+
+fn samples(language: &str) -> Vec<String> {
     let docs = include_str!("../../docs/behind-a-proxy.md");
-    let (_, rest) = docs.split_once(&format!("```{language}\n")).expect("the docs have a sample");
-    rest.split_once("```").expect("it ends").0.to_owned()
+    let fence = format!("```{language}\n");
+    docs.split(&fence).skip(1).map(|rest| rest.split_once("```").expect("it ends").0.to_owned()).collect()
+}
+
+/// A relay that expects PROXY headers for RTMP, configured as the docs say.
+fn start_behind_proxy() -> Relay {
+    let toml =
+        samples("toml").into_iter().find(|it| it.contains("listeners")).expect("the docs have a sample");
+    let toml = toml.replace("127.0.0.1:1936", "<rtmp>");
+    Relay::start(&toml)
+}
+
+/// A real publisher and a real player through this proxy; fails the test unless the relay knows them by their own
+/// addresses.
+fn expect_rtmp_from_clients_themselves(relay: &Relay, proxy: SocketAddr) {
+    let url = format!("rtmp://{proxy}/{NAME}");
+    let clip = Clip::AUDIO_VIDEO.seconds(20).file();
+    let mut ffmpeg = Command::new("ffmpeg");
+    ffmpeg.args(["-nostdin", "-v", "warning", "-re", "-i"]).arg(clip).args(["-c", "copy", "-f", "flv", &url]);
+    let _publisher = Process::start_logged(ffmpeg, &relay.dir().join("publisher.log"));
+    relay.wait_for_publisher(NAME);
+    let player = Rtmp::started_through(proxy, "", Role::Play, NAME);
+    let itself = player.local_address().to_string();
+    relay.wait_for_log(&["playing", NAME, &format!("peer={itself} ")]);
+    let operator = bearer(&relay.token());
+    let players = ask_at(relay.http_address(), "GET", "/api/v1/players", &operator).json();
+    assert_eq!(players["players"][0]["peer"], itself);
+    let mut record = Command::new("ffmpeg");
+    record.args(["-nostdin", "-v", "error", "-i", &url, "-t", "2", "-c", "copy", "-f", "null", "-"]);
+    Process::start_logged(record, &relay.dir().join("player.log")).expect_success(SOON);
+    let own = [relay.address().to_string()];
+    assert!(!relay.log().iter().any(|line| own.iter().any(|own| line.contains(&format!("peer={own}")))));
+}
+
+#[test]
+fn rtmp_through_the_haproxy_of_the_docs_comes_from_the_clients_themselves_in_either_version() {
+    let sample = samples("haproxy").remove(1);
+    for version in ["send-proxy-v2", "send-proxy"] {
+        let relay = start_behind_proxy();
+        let directory = relay.dir().join("haproxy");
+        std::fs::create_dir(&directory).unwrap();
+        // Checked every 50 ms instead of every 2 s: the log is to stay silent about that.
+        let server = format!("check inter 50ms {version}\n");
+        let config = replace_once(&sample, "check send-proxy-v2\n", &server);
+        let config = replace_once(&config, "127.0.0.1:1936", &relay.address().to_string());
+        let file = directory.join("haproxy.cfg");
+        let (_haproxy, proxy) = start(HAPROXY, &directory, |address| {
+            std::fs::write(&file, replace_once(&config, "bind :1935\n", &format!("bind {address}\n")))
+                .unwrap();
+            let mut command = Command::new(HAPROXY);
+            command.arg("-db").arg("-f").arg(&file);
+            command
+        });
+        expect_rtmp_from_clients_themselves(&relay, proxy);
+        let checks = relay
+            .log()
+            .into_iter()
+            .filter(|line| line.contains("closed") && line.contains("received_bytes=0"));
+        assert_eq!(checks.collect::<Vec<_>>(), [""; 0], "{version}");
+    }
+}
+
+#[test]
+fn rtmp_through_the_nginx_of_the_docs_comes_from_the_clients_themselves() {
+    let relay = start_behind_proxy();
+    let directory = relay.dir().join("nginx");
+    std::fs::create_dir(&directory).unwrap();
+    let here = directory.display();
+    let module = "/usr/lib/nginx/modules/ngx_stream_module.so";
+    let load = if Path::new(module).exists() { format!("load_module {module};\n") } else { String::new() };
+    let sample = samples("nginx").remove(1);
+    let config = format!(
+        "{load}daemon off; master_process off; pid {here}/pid; error_log stderr;\nevents {{}}\n{sample}"
+    );
+    let config = replace_once(&config, "127.0.0.1:1936", &relay.address().to_string());
+    let file = directory.join("nginx.conf");
+    let (_nginx, proxy) = start(NGINX, &directory, |address| {
+        std::fs::write(&file, replace_once(&config, "listen 1935;", &format!("listen {address};"))).unwrap();
+        let mut command = Command::new(NGINX);
+        command.arg("-e").arg("stderr").arg("-p").arg(&directory).arg("-c").arg(&file);
+        command
+    });
+    expect_rtmp_from_clients_themselves(&relay, proxy);
+}
+
+/// What the client has written itself is farther left, and the header that is not configured is ignored.
+#[test]
+fn viewers_through_the_http_proxies_of_the_docs_come_from_themselves() {
+    let config = "proxy.trusted = ['127.0.0.1/32']\n";
+    for program in ["nginx", "haproxy"] {
+        let relay = Relay::start(config);
+        let (_process, proxy) = match program {
+            "nginx" => start_nginx(&relay, &sample("nginx")),
+            _ => start_haproxy(&relay, &sample("haproxy")),
+        };
+        let mut publisher = Rtmp::publishing(&relay, NAME);
+        publisher.key_frame(b"frame");
+        // From another address of this machine than the proxy's.
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::from(([127, 0, 0, 66], 0)).into()).unwrap();
+        socket.connect(&proxy.into()).unwrap();
+        let mut viewer = Http { socket: socket.into(), unread: Vec::new() };
+        viewer.socket.set_read_timeout(Some(SOON)).unwrap();
+        viewer.say(&format!(
+            "GET /{NAME}.flv HTTP/1.1\r\nHost: viewers.example\r\nUser-Agent: x\r\n\
+             X-Forwarded-For: 192.0.2.1\r\nForwarded: for=192.0.2.2\r\n\r\n"
+        ));
+        assert_eq!(viewer.head().status, 200);
+        relay.wait_for_log(&["playing", NAME, "peer=127.0.0.66:0 "]);
+        assert!(!relay.log().iter().any(|line| line.contains("192.0.2.")), "{program}");
+    }
 }
 
 /// An nginx that forwards everything and adds no header.

@@ -16,6 +16,7 @@ mod log_flood;
 mod log_lines;
 mod memory;
 mod process;
+mod proxies;
 mod publishers;
 mod raw;
 mod reload;

@@ -177,10 +177,27 @@ impl Rtmp {
         rtmp
     }
 
+    /// Publishes or plays through a proxy at this address, which is sent these bytes first.
+    pub fn started_through(proxy: SocketAddr, header: &str, role: Role, name: &str) -> Self {
+        let mut rtmp = Self::to(proxy, role, name);
+        rtmp.socket.write_all(header.as_bytes()).unwrap();
+        rtmp.until_event(|event| matches!(event, Event::Started).then_some(()));
+        rtmp
+    }
+
+    /// Its address.
+    pub fn local_address(&self) -> SocketAddr {
+        self.socket.local_addr().unwrap()
+    }
+
     fn new(relay: &Relay, role: Role, name: &str) -> Self {
-        let socket = TcpStream::connect(relay.address()).unwrap();
+        Self::to(relay.address(), role, name)
+    }
+
+    fn to(address: SocketAddr, role: Role, name: &str) -> Self {
+        let socket = TcpStream::connect(address).unwrap();
         socket.set_read_timeout(Some(SOON)).unwrap();
-        let url = relay.url(name).parse().unwrap();
+        let url = format!("rtmp://{address}/{name}").parse().unwrap();
         let config = ClientConfig { url, role, chunk_size: OUT_CHUNK_SIZE, fmle: false };
         Self { client: Client::new(config, 0, [3; 32]), socket, now_ms: 0 }
     }

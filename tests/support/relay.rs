@@ -77,17 +77,18 @@ impl Relay {
         })
     }
 
-    /// The relay's arguments are appended to `command`.
+    /// The relay's arguments are appended to `command`. `<rtmp>` in the configuration is its address for RTMP.
     fn launch(config: &str, cores: usize, ip: Ipv4Addr, command: impl Fn() -> Command) -> Relay {
         let dir = shared_directory();
         let file = dir.path().join("fanfare.toml");
         // Tests wait for each line, however many peers cause it.
         let each_line = if config.contains("lines_per_network") { "" } else { "log.lines_per_network = 0\n" };
-        std::fs::write(&file, format!("{each_line}{config}")).unwrap();
         // Another process may take the port before the relay binds it: then try another one.
         for _ in 0..10 {
-            if let Some((process, address, http_addresses, log)) =
-                try_start(command(), &file, cores, free_address(ip))
+            let address = free_address(ip);
+            let config = config.replace("<rtmp>", &address.to_string());
+            std::fs::write(&file, format!("{each_line}{config}")).unwrap();
+            if let Some((process, address, http_addresses, log)) = try_start(command(), &file, cores, address)
             {
                 return Relay { process, address, http_addresses, log, dir };
             }
