@@ -66,6 +66,8 @@ pub(super) struct Connection<S> {
     pub has_published: bool,
     /// The peer has closed its sending side, and is owed the rest all the same: nothing more is received.
     pub has_finished: bool,
+    /// The peer has announced its end over TLS: the connection ends once all that came before has been worked off.
+    pub has_said_end: bool,
     pub phase: Phase,
     /// When a closing phase began, by the core's patient clock.
     pub phase_since_ms: u64,
@@ -215,6 +217,7 @@ impl<S> Connection<S> {
             has_played: false,
             has_published: false,
             has_finished: false,
+            has_said_end: false,
             phase,
             phase_since_ms: now.patient_ms,
             reason: None,

@@ -196,8 +196,13 @@ impl<I: Io> Endpoint<I> {
     }
 
     /// Waits for the peer's next bytes, if they are to be read now. While they are not, what the peer sends waits in its
-    /// socket, and only its hang-up is waited for.
+    /// socket, and only its hang-up is waited for. Where the peer has announced its end, that comes now.
     pub(super) fn receive(&mut self, key: usize) {
+        let connection = &self.connections[key];
+        let has_worked_off = !connection.input.is_behind && !connection.session.has_open_question();
+        if connection.has_said_end && has_worked_off && !connection.is_closing() {
+            self.finish(key, Reason::peer_closed());
+        }
         let connection = &mut self.connections[key];
         if connection.is_receiving
             || connection.has_finished
@@ -236,7 +241,7 @@ impl<I: Io> Endpoint<I> {
                 } else if connection.session.is_one_sided() {
                     connection.has_finished = true;
                 } else {
-                    self.finish(key, Reason::peer_closed());
+                    connection.has_said_end = true;
                 }
             }
             Err(error) => self.finish(key, Reason::violation(&error.into())),

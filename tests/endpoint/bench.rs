@@ -13,7 +13,7 @@ use fanfare::{
     amf0::Value,
     config::Config,
     endpoint::{
-        Entrance, HttpPlayer, IoError, Mail, Permit, ReasonKind, Reply, Transport,
+        Entrance, HttpPlayer, IoError, Mail, Permit, ReasonKind, Reply,
         report::{ConnectionReport, RelayEvent},
     },
     flv::{Frame, FrameKind},
@@ -308,6 +308,7 @@ pub fn http_player(
 ) -> SocketId {
     let (socket, peer) = (world.socket(), world.address());
     let limits = world.shared.config().limits.clone();
+    let transport = world.shake_hands(socket);
     let id = world.shared.next_connection_id();
     let admitted = world.shared.admission().admit(&limits, id, peer.ip(), Entrance::Http);
     let ticket = admitted.expect("there is room");
@@ -318,7 +319,7 @@ pub fn http_player(
         stream: format!("live/{key}"),
         client: None,
         form,
-        transport: Transport::Plain,
+        transport,
         start: Start::KeyFrame,
         permit,
         head: Bytes::from_static(head),

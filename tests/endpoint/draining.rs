@@ -106,7 +106,7 @@ fn one_that_asks_is_answered_no_and_what_is_decided_later_changes_nothing() {
 fn a_message_that_is_half_sent_goes_out_whole_before_the_end() {
     let (mut world, mut publisher, mut player) = played();
     world.at(player.socket, |socket| socket.capacity = 100);
-    for frame in [large_key_frame(1_000, 1_000), key_frame(2_000)] {
+    for frame in [large_key_frame(1_000, 10_000), key_frame(2_000)] {
         publisher.publish(&frame);
         world.talk(&mut publisher);
     }

@@ -20,4 +20,5 @@ mod publishing;
 mod questions;
 mod refusals;
 mod review;
+mod tls;
 mod transfer;

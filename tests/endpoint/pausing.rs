@@ -56,7 +56,7 @@ fn a_paused_player_gets_nothing_and_goes_on_at_the_newest_key_frame() {
 fn a_pause_while_a_send_is_under_way_takes_effect_after_its_message() {
     let (mut world, mut publisher, mut player) = played();
     world.at(player.socket, |socket| socket.capacity = 100);
-    publish(&mut world, &mut publisher, large_key_frame(1_000, 1_000));
+    publish(&mut world, &mut publisher, large_key_frame(1_000, 10_000));
     publish(&mut world, &mut publisher, inter_frame(1_040));
     pause(&mut world, &mut player, true);
     world.at(player.socket, |socket| socket.capacity = 100_000);

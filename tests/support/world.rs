@@ -4,6 +4,9 @@
 // Each test binary compiles this module and uses a part of it.
 #![allow(dead_code)]
 
+#[path = "world_tls.rs"]
+mod tls;
+
 use std::{
     cell::RefCell,
     collections::VecDeque,
@@ -19,7 +22,7 @@ use fanfare::{
     config::Config,
     endpoint::{
         Asked, Direction, Endpoint, EventSink, Input, Io, IoCounts, IoError, Mail, Mailboxes, SendBuffer,
-        Shared, Spoken, TICK, report::RelayEvent,
+        Shared, Spoken, TICK, Tls, TlsConfigs, Transport, TransportKind, report::RelayEvent,
     },
     flv::Frame,
     rtmp::{
@@ -28,6 +31,8 @@ use fanfare::{
     },
     stream::Signal,
 };
+
+pub use tls::PeerTls;
 
 /// Where each core listens.
 pub const LISTENER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 1935);
@@ -102,10 +107,12 @@ pub struct Moved {
 
 /// One connection, as the kernel of the relay's machine sees it.
 pub struct Socket {
-    /// What the peer has sent and the relay has not received.
+    /// What the peer has sent and the relay has not received. Not encrypted, wherever TLS is.
     pub to_relay: VecDeque<u8>,
-    /// What the relay has sent and the peer has not read.
+    /// What the relay has sent and the peer has not read. Not encrypted.
     pub to_peer: VecDeque<u8>,
+    /// The peer speaks TLS.
+    pub tls: Option<Box<PeerTls>>,
     /// What fits into `to_peer`.
     pub capacity: usize,
     /// The peer has closed its sending side.
@@ -142,6 +149,7 @@ impl Socket {
         Self {
             to_relay: VecDeque::new(),
             to_peer: VecDeque::new(),
+            tls: None,
             capacity: SOCKET_BYTES,
             peer_finished: false,
             is_reset: false,
@@ -155,11 +163,33 @@ impl Socket {
     }
 
     fn has_input(&self) -> bool {
-        !self.to_relay.is_empty() || self.has_hung_up()
+        let has_content = !self.to_relay.is_empty();
+        match &self.tls {
+            None => has_content || self.has_hung_up(),
+            Some(tls) => tls.has_input(has_content, self.peer_finished) || self.has_hung_up(),
+        }
     }
 
     fn has_hung_up(&self) -> bool {
-        self.peer_finished || self.is_reset || self.shut_receive
+        let is_whole = |tls: &PeerTls| tls.has_finished() || self.shut_send;
+        let has_finished = self.peer_finished && self.tls.as_deref().is_none_or(is_whole);
+        has_finished || self.is_reset || self.shut_receive
+    }
+
+    /// What the relay receives next, as it is on the wire.
+    fn wire(&mut self, most: usize) -> &mut VecDeque<u8> {
+        match &mut self.tls {
+            None => &mut self.to_relay,
+            Some(tls) => {
+                tls.encrypt(&mut self.to_relay, most, self.peer_finished);
+                tls.wire()
+            }
+        }
+    }
+
+    /// What the peer has sent and the relay has not received, bytes.
+    pub fn unread_bytes(&self) -> usize {
+        self.to_relay.len() + self.tls.as_ref().map_or(0, |tls| tls.unread_bytes())
     }
 
     fn can_send(&self) -> bool {
@@ -297,6 +327,11 @@ pub struct World {
     pub mailboxes: Arc<Mailboxes<SocketId>>,
     pub cores: Vec<Endpoint<FakeIo>>,
     pub events: Events,
+    /// What peers that come from now on speak.
+    pub transport: TransportKind,
+    /// Those of them that speak TLS speak 1.2.
+    pub is_old_tls: bool,
+    tls: tls::Configs,
     /// When each core's next tick is due.
     ticks_us: Vec<u64>,
     /// Cores that take no turns: see [`World::stop_core`].
@@ -341,7 +376,21 @@ impl World {
         let cores: Vec<_> = (0..cores).map(endpoint).collect();
         let ticks_us = vec![now_us + TICK.as_micros() as u64; cores.len()];
         let stopped = vec![false; cores.len()];
-        World { net, shared, mailboxes, cores, events, ticks_us, stopped, connections: 0 }
+        let tls = tls::Configs::new();
+        shared.set_tls(TlsConfigs { rtmps: tls.server.clone(), https: tls.server.clone() });
+        World {
+            net,
+            shared,
+            mailboxes,
+            cores,
+            events,
+            transport: default_transport(),
+            is_old_tls: false,
+            tls,
+            ticks_us,
+            stopped,
+            connections: 0,
+        }
     }
 
     pub fn now_ms(&self) -> u64 {
@@ -357,9 +406,31 @@ impl World {
     pub fn socket(&mut self) -> SocketId {
         let mut net = self.net.borrow_mut();
         let id = net.sockets.len();
-        net.sockets.push(Socket::new());
+        let mut socket = Socket::new();
+        if self.transport == TransportKind::Tls {
+            socket.tls = Some(Box::new(PeerTls::new(&self.tls, self.is_old_tls)));
+        }
+        net.sockets.push(socket);
         net.open.push(id);
         SocketId(id)
+    }
+
+    /// The relay's side of a socket that no core has yet: where it is encrypted, with the handshake done, as the HTTP server
+    /// hands it over. What it has to send after that is not sent.
+    pub fn shake_hands(&mut self, socket: SocketId) -> Transport {
+        self.at(socket, |socket| {
+            let Some(peer) = &mut socket.tls else { return Transport::Plain };
+            let mut tls = Tls::new(self.tls.server.clone()).expect("a usable configuration");
+            while !peer.is_ready() || tls.is_shaking_hands() {
+                peer.encrypt(&mut VecDeque::new(), 0, false);
+                let said: Vec<u8> = peer.wire().drain(..).collect();
+                tls.open(&said).expect("the peer speaks TLS");
+                if !peer.is_ready() {
+                    peer.decrypt(&tls.take_replies());
+                }
+            }
+            Transport::Tls(Box::new(tls))
+        })
     }
 
     /// An address that no other peer has.
@@ -377,7 +448,8 @@ impl World {
     /// A peer connects from this address.
     pub fn connect_from(&mut self, core: usize, peer: SocketAddr) -> SocketId {
         let socket = self.socket();
-        self.cores[core].admit(socket, peer, Spoken::RTMP.at(LISTENER), [7; 32]);
+        let spoken = Spoken { transport: self.transport, ..Spoken::RTMP.at(LISTENER) };
+        self.cores[core].admit(socket, peer, spoken, [7; 32]);
         socket
     }
 
@@ -413,6 +485,7 @@ impl World {
         let endpoint = &mut self.cores[core];
         was_busy |= endpoint.pass();
         was_busy |= endpoint.work_off_backlog();
+        was_busy |= endpoint.work_off_handshake();
         endpoint.keep_within_memory(0);
         let now_us = self.net.borrow().now_us;
         if now_us >= self.ticks_us[core] {
@@ -539,6 +612,17 @@ impl World {
     }
 }
 
+/// TLS in a run of tests that is told so: see `encrypted` in tests/endpoint.
+fn default_transport() -> TransportKind {
+    match std::env::var_os(TRANSPORT_VARIABLE) {
+        Some(_) => TransportKind::Tls,
+        None => TransportKind::Plain,
+    }
+}
+
+/// If it is set, peers speak TLS.
+pub const TRANSPORT_VARIABLE: &str = "FANFARE_TEST_TLS";
+
 /// What has completed, for the connection of this key.
 enum Completed {
     Sent(usize, SendBuffer, Result<usize, IoError>),
@@ -569,12 +653,22 @@ impl Net {
                 } else if let Some(trouble) = trouble {
                     Err(trouble)
                 } else {
-                    let room = socket.capacity - socket.to_peer.len();
+                    // A record may bring more than there is room for: TLS itself has taken it.
+                    let room = socket.capacity.saturating_sub(socket.to_peer.len());
                     let n = chance.amount(room.min(buffer.bytes().len()));
                     let bytes = &buffer.bytes()[..n];
-                    socket.to_peer.extend(bytes);
+                    match &mut socket.tls {
+                        None => {
+                            socket.to_peer.extend(bytes);
+                            (id, bytes).hash(digest);
+                        }
+                        Some(tls) => {
+                            let content = tls.decrypt(bytes);
+                            (id, n, &content).hash(digest);
+                            socket.to_peer.extend(content);
+                        }
+                    }
                     moved.sent += n as u64;
-                    (id, bytes).hash(digest);
                     Ok(n)
                 };
                 Completed::Sent(key, buffer, result)
@@ -587,13 +681,19 @@ impl Net {
                     Err(broken(CONNECTION_RESET))
                 } else if let Some(trouble) = trouble {
                     Err(trouble)
-                } else if socket.to_relay.is_empty() {
+                } else if socket.wire(most).is_empty() {
+                    assert!(socket.has_hung_up(), "there was something to receive");
                     Ok(Bytes::new())
                 } else {
-                    let n = chance.amount(socket.to_relay.len().min(most));
-                    let bytes = take(&mut socket.to_relay, n);
+                    let is_encrypted = socket.tls.is_some();
+                    let wire = socket.wire(most);
+                    let n = chance.amount(wire.len().min(most));
+                    let bytes = take(wire, n);
                     moved.received += n as u64;
-                    (id, &bytes).hash(digest);
+                    match is_encrypted {
+                        true => (id, n).hash(digest),
+                        false => (id, &bytes).hash(digest),
+                    }
                     Ok(bytes.into())
                 };
                 Completed::Received(key, result)
