@@ -6,6 +6,7 @@
     /mock/delay?stream=NAME&ms=5000 (a slow line: players get everything so much later)
     /mock/scramble?stream=NAME (its video frames cannot be decoded)
     /mock/end?stream=NAME (ends its players, not the stream)  /mock/times?stream=NAME&from=MS (timestamps for new players)
+    /mock/deny?stream=NAME&status=401&key=KEY&reason=TEXT (new players without this key; status=0 lets all in again)
     /mock/drain?on=1  /mock/restart (of the relay, as far as events show it)  /mock/empty?on=1  /mock/api?on=0 (the API is on another address)
 The token is `mock-token`, the read-only token `mock-read-token`.
 """
@@ -114,6 +115,7 @@ class Stream(threading.Thread):
         self.tags = media(picture if has_video else None) if picture or not has_video else []
         self.live, self.held, self.scrambled, self.clients, self.lock = False, False, False, [], threading.Lock()
         self.received_bytes = self.received_frames = self.delay_ms = 0
+        self.denied = None
         # Timestamp of the newest frame, and an offset added to the timestamps sent to players.
         self.now = self.offset = 0
         self.fake_clients = [Client(f"{random.choice(['192.0.2', '198.51.100', '203.0.113'])}.{random.randrange(2, 250)}:{random.randrange(1024, 65000)}", random.choice(["rtmp", "rtmp", "http_flv", "websocket_flv"])) for _ in range(simulated)]
@@ -365,7 +367,7 @@ class Handler(BaseHTTPRequestHandler):
             if path in ("/healthz", "/readyz", "/metrics"):
                 return self.answer(200, "ok", "text/plain")
             if path.endswith(".flv"):
-                return self.live(unquote(path[1:-4]))
+                return self.live(unquote(path[1:-4]), query)
             self.answer(404, {"detail": "no such page"})
         except (BrokenPipeError, ConnectionResetError, OSError):
             self.close_connection = True
@@ -387,6 +389,8 @@ class Handler(BaseHTTPRequestHandler):
             stream.publish()
         elif what == "hold":
             stream.held = query.get("on", "1") == "1"
+        elif what == "deny":
+            stream.denied = (int(query["status"]), query.get("key"), query.get("reason", "no")) if query["status"] != "0" else None
         elif what == "scramble":
             stream.scrambled, stream.group = query.get("on", "1") == "1", []
         elif what == "delay":
@@ -482,22 +486,27 @@ class Handler(BaseHTTPRequestHandler):
             return self.answer(404, {"detail": "no key frame"})
         self.answer(200, body, "video/x-flv")
 
-    def live(self, name):
+    def live(self, name, query):
         stream = scene.streams.get(name)
         address = f"{self.client_address[0]}:{self.client_address[1]}"
         key = self.headers.get("Sec-WebSocket-Key")
         client = Client(address, "websocket_flv" if key else "http_flv", lambda: stream.delay_ms / 1000)
+        if stream and stream.denied and (stream.denied[1] is None or query.get("key") != stream.denied[1]):
+            status, _, reason = stream.denied
+            if not key:
+                return self.answer(status, {"detail": reason})
+            self.close_connection = True
+            self.upgrade(key)
+            close = struct.pack(">H", 4000 + status) + reason.encode()
+            self.wfile.write(bytes([0x88, len(close)]) + close)
+            return
         if not stream or scene.empty or not stream.tags or not stream.join_client(client):
             return self.answer(404, {"detail": "no publisher"})
         self.close_connection = True
         reason = ("unpublished", "publisher did not come back within publish.publisher_grace")
         try:
             if key:
-                accept = base64.b64encode(hashlib.sha1((key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11").encode()).digest()).decode()
-                self.send_response(101)
-                for header in (("Upgrade", "websocket"), ("Connection", "Upgrade"), ("Sec-WebSocket-Accept", accept)):
-                    self.send_header(*header)
-                self.end_headers()
+                self.upgrade(key)
                 for data in client:
                     size = len(data)
                     head = bytes([0x82, size]) if size < 126 else b"\x82\x7e" + struct.pack(">H", size) if size < 65536 else b"\x82\x7f" + struct.pack(">Q", size)
@@ -515,6 +524,13 @@ class Handler(BaseHTTPRequestHandler):
             reason = ("closed_by_peer", "closed by peer")
         finally:
             stream.leave(client, *reason)
+
+    def upgrade(self, key):
+        accept = base64.b64encode(hashlib.sha1((key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11").encode()).digest()).decode()
+        self.send_response(101)
+        for header in (("Upgrade", "websocket"), ("Connection", "Upgrade"), ("Sec-WebSocket-Accept", accept)):
+            self.send_header(*header)
+        self.end_headers()
 
 
 class Server(ThreadingHTTPServer):

@@ -471,6 +471,62 @@ describe('watching', () => {
     assert.ok(lines[3].includes(`vlc https://${hostname}/${STREAM}.flv`), lines[3]);
   });
 
+  /** Lets only players with this key watch the stream, until the test is over. */
+  async function deny(t, status, reason, key = 'right') {
+    await mock.change(`deny?${new URLSearchParams({ stream: STREAM, status, reason, key })}`);
+    t.after(() => mock.change(`deny?stream=${STREAM}&status=0`));
+  }
+
+  for (const [status, hash, said] of [
+    [401, watch(STREAM), 'You need a link or a key to watch this stream'],
+    [401, `?key=wrong${watch(STREAM)}`, 'Your link or key does not open this stream'],
+    [403, watch(STREAM), 'You may not watch this stream'],
+  ]) {
+    for (const websocket of [true, false]) {
+      test(`a viewer that is denied with ${status} reads why, once: ${said}, ${websocket ? 'WebSocket' : 'HTTP'}`, { skip: !mockOnly() }, async (t) => {
+        await deny(t, status, 'this stream takes a key');
+        const asked = [];
+        const page = await open(t, hash, { allow: [new RegExp(`status of ${status}`), /WebSocket/], prepare: (p) => {
+          p.on('websocket', (socket) => asked.push(socket.url()));
+          p.on('request', (request) => { if (/\.flv/.test(request.url()) && !/still/.test(request.url())) asked.push(request.url()); });
+          return websocket ? null : p.addInitScript(() => { delete globalThis.WebSocket; globalThis.WebSocket = class { constructor() { setTimeout(() => this.onclose({ code: 1006, reason: '' })); } close() {} }; });
+        } });
+        await page.getByText(said).waitFor(SHORT);
+        await page.getByText('The relay says: this stream takes a key.').waitFor(SHORT);
+        await sleep(2500);
+        assert.equal(asked.length, 1, 'it does not ask again by itself');
+        await deny(t, status, 'it was changed');
+        await page.getByRole('button', { name: 'Try again' }).click();
+        await page.getByText('The relay says: it was changed.').waitFor(SHORT);
+        assert.equal(await page.getByText('Buffering').isVisible(), false);
+      });
+    }
+  }
+
+  test('the key in the page’s address opens the stream, and is copied only if the viewer wants that', { skip: !mockOnly() }, async (t) => {
+    await deny(t, 401, 'this stream takes a key');
+    const page = await open(t, `?key=right&other=1${watch(STREAM)}`, { permissions: ['clipboard-read', 'clipboard-write'] });
+    await plays(page);
+    const { origin } = new URL(base);
+    const copied = async (expected) => {
+      await page.getByRole('button', { name: 'Copy HTTP-FLV' }).click();
+      await page.waitForFunction((text) => navigator.clipboard.readText().then((copied) => copied === text), expected, SHORT);
+    };
+    await copied(`${origin}/${STREAM}.flv`);
+    assert.equal(await page.locator('svg.qr').getAttribute('aria-label'), `QR code: ${origin}/${watch(STREAM)}`);
+    await page.getByLabel('With my link or key').check();
+    await copied(`${origin}/${STREAM}.flv?key=right`);
+    assert.equal(await page.locator('svg.qr').getAttribute('aria-label'), `QR code: ${origin}/?key=right${watch(STREAM)}`);
+    await page.getByLabel('With my link or key').uncheck();
+    await copied(`${origin}/${STREAM}.flv`);
+  });
+
+  test('without a key there is no choice to copy it', async (t) => {
+    const page = await open(t, watch(STREAM));
+    await page.getByRole('button', { name: 'Copy HTTP-FLV' }).waitFor(SHORT);
+    assert.equal(await page.getByText('With my link or key').isVisible(), false);
+  });
+
   test('copying works without the clipboard API, as over plain HTTP', async (t) => {
     const page = await open(t, watch(STREAM), { permissions: ['clipboard-read', 'clipboard-write'], prepare: (p) => p.addInitScript(() => {
       Clipboard.prototype.writeText = () => Promise.reject(new Error('not available'));

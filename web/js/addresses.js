@@ -22,8 +22,21 @@ export function route(hash) {
 /** Relative to the page, so that a proxy can serve everything below a path. */
 export const url = (relative) => new URL(relative, document.baseURI);
 
-export function flv(name, { websocket = false } = {}) {
+/** What shows a relay that its bearer may watch. `token` is another thing: the API's. */
+const CREDENTIALS = ['key', 'exp', 'sig', 'net', 'session', 'jwt', 'user', 'pass'];
+
+/** Those of this page's own address, `/?key=…#/watch/live/a`, as a query without `?`; empty if there are none. */
+export function credentials() {
+  const given = new URL(location.href).searchParams;
+  return new URLSearchParams([...given].filter(([name]) => CREDENTIALS.includes(name))).toString();
+}
+
+/** The same address, if there is one, with these parameters. */
+export const withQuery = (address, query) => (address && query ? `${address}?${query}` : address);
+
+export function flv(name, { websocket = false, query = '' } = {}) {
   const address = url(`${path(name)}.flv`);
+  address.search = query;
   if (websocket) address.protocol = address.protocol === 'https:' ? 'wss:' : 'ws:';
   return address.href;
 }
@@ -59,8 +72,10 @@ export function shell(argument) {
   return /^[\w@%+=:,./-]+$/.test(argument) ? argument : `'${argument.replaceAll("'", `'\\''`)}'`;
 }
 
-export function page(name) {
-  return new URL(watchLink(name), document.baseURI).href;
+export function page(name, query = '') {
+  const address = url(watchLink(name));
+  address.search = query;
+  return address.href;
 }
 
 export const isLoopback = () => /^(localhost|127\.|\[::1\])/.test(location.hostname);

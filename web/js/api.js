@@ -1,5 +1,5 @@
 // Requests to the relay. Handles tokens and errors; displays nothing.
-import { path, url } from './addresses.js';
+import { credentials, path, url, withQuery } from './addresses.js';
 
 const KEY = 'fanfare.token';
 /** Longer than the relay ever takes. After that the page reports an error instead of hanging. */
@@ -51,7 +51,7 @@ export const api = {
     if (error.status === 404) return null;
     throw error;
   }),
-  still: (name) => request('GET', `streams/${path(name)}/still.flv`, null, (response) => response.arrayBuffer()),
+  still: (name) => request('GET', withQuery(`streams/${path(name)}/still.flv`, credentials()), null, (response) => response.arrayBuffer()),
   players: ({ stream, limit, offset }, signal) => request('GET', `players?${new URLSearchParams({ ...(stream && { stream }), limit, offset })}`, signal),
   publishers: async (signal) => (await request('GET', 'publishers', signal)).publishers,
   cores: async (signal) => (await request('GET', 'cores', signal)).cores,

@@ -1,5 +1,8 @@
 // Receives one stream as FLV for mpegts.js, over WebSocket or as an HTTP body.
 
+/** Close codes of a WebSocket, and the status that HTTP has for the same. */
+const DENIED = { 4401: 401, 4403: 403 };
+
 /**
  * A loader for `mpegts.createPlayer`. WebSocket is the better one: an HTTP/1.1 body keeps one of the six connections that a
  * browser opens per host, so six tabs would leave none for the API. `tags` is a `TagFilter`.
@@ -24,14 +27,23 @@ export const liveLoader = (tags) => class extends mpegts.BaseLoader {
     socket.binaryType = 'arraybuffer';
     socket.onopen = () => { isOpen = true; };
     socket.onmessage = ({ data }) => this.receive(data);
-    // A close without an open is a refusal: the browser hides its status.
-    socket.onclose = () => (isOpen ? this.complete() : this.fail(mpegts.LoaderErrors.EXCEPTION, 'no WebSocket'));
+    // A close without an open is a refusal: the browser hides its status. So the relay opens a WebSocket to say why not.
+    socket.onclose = ({ code, reason }) => {
+      if (code in DENIED) this.deny(DENIED[code], reason);
+      else if (isOpen) this.complete();
+      else this.fail(mpegts.LoaderErrors.EXCEPTION, 'no WebSocket');
+    };
   }
 
   async openBody(url) {
     this.request = new AbortController();
     try {
       const response = await fetch(url, { signal: this.request.signal, cache: 'no-store', referrerPolicy: 'no-referrer' });
+      if ([401, 403].includes(response.status)) {
+        const answer = await response.json().catch(() => null);
+        this.deny(response.status, answer?.detail ?? '');
+        return;
+      }
       if (!response.ok) { this.fail(mpegts.LoaderErrors.HTTP_STATUS_CODE_INVALID, response.statusText, response.status); return; }
       const reader = response.body.getReader();
       for (;;) {
@@ -60,6 +72,9 @@ export const liveLoader = (tags) => class extends mpegts.BaseLoader {
     this._status = mpegts.LoaderStatus.kComplete;
     this._onComplete?.(0, this.received - 1);
   }
+
+  /** Access is denied, or has ended. */
+  deny(status, reason) { this.fail(mpegts.LoaderErrors.HTTP_STATUS_CODE_INVALID, reason, status); }
 
   fail(kind, msg, code = -1) {
     if (this.isGone) return;

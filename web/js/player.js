@@ -1,5 +1,5 @@
 // Plays one live stream in a <video>: connects, stays near the live edge, waits for the encoder, reconnects. Displays nothing.
-import { flv } from './addresses.js';
+import { credentials, flv } from './addresses.js';
 import { playable } from './codecs.js';
 import { liveLoader } from './loader.js';
 import { TagFilter, later as laterBy } from './tags.js';
@@ -41,7 +41,8 @@ const JITTER_MS = 400;
 /**
  * `onchange(state)`: connecting | playing | buffering | waiting (for the encoder, as the relay reports) | paused | blocked
  * (autoplay) | closed (by the relay) | failed | unsupported (codecs) | unplayable (it arrives, and no frame is
- * shown) | crowded (other tabs have the connections). Call `update(stream)` regularly with what the relay reports about the stream; the state follows from it.
+ * shown) | denied (by
+ * the relay: see `denial`) | crowded (other tabs have the connections). Call `update(stream)` regularly with what the relay reports about the stream; the state follows from it.
  */
 export class LivePlayer {
   constructor(video, frozen, onchange) {
@@ -93,7 +94,7 @@ export class LivePlayer {
     this.stream = stream;
     const timestamp = stream?.newest_timestamp_ms ?? null;
     this.edge = timestamp === null ? null : { timestamp, at, isMoving: stream.idle_ms < IDLE_MS };
-    if (this.paused || ['unsupported', 'unplayable'].includes(this.state) && stream?.publisher?.id === before?.publisher?.id) return;
+    if (this.paused || ['unsupported', 'unplayable', 'denied'].includes(this.state) && stream?.publisher?.id === before?.publisher?.id) return;
     if (!stream?.is_live) {
       this.failures = 0;
       if (!this.engine) this.setState('waiting');
@@ -143,13 +144,16 @@ export class LivePlayer {
     const { Events, ErrorTypes } = mpegts;
     const tags = new TagFilter();
     const engine = mpegts.createPlayer(
-      { type: 'flv', isLive: true, url: flv(stream.name, { websocket: LivePlayer.websocket }), ...tracks },
+      { type: 'flv', isLive: true, url: flv(stream.name, { websocket: LivePlayer.websocket, query: credentials() }), ...tracks },
       { customLoader: liveLoader(tags), enableStashBuffer: false, lazyLoad: false, autoCleanupSourceBuffer: true, autoCleanupMaxBackwardDuration: 20, autoCleanupMinBackwardDuration: 8 },
     );
     const ifCurrent = (listener) => (...details) => later(() => { if (this.engine === engine) listener(...details); });
     engine.on(Events.MEDIA_INFO, ifCurrent((info) => { this.mediaInfo = info; LivePlayer.isProven = true; }));
     engine.on(Events.LOADING_COMPLETE, ifCurrent(() => this.lose('ended')));
-    engine.on(Events.ERROR, ifCurrent((type) => this.lose(type === ErrorTypes.MEDIA_ERROR ? 'media' : 'error')));
+    engine.on(Events.ERROR, ifCurrent((type, detail, info) => {
+      if ([401, 403].includes(info?.code)) this.deny(info.code, info.msg);
+      else this.lose(type === ErrorTypes.MEDIA_ERROR ? 'media' : 'error');
+    }));
     Object.assign(this, { engine, tags, mediaInfo: null, jumped: false, joined: { stream, at: performance.now(), isShown: false } });
     this.lastFrame = { time: 0, at: performance.now() };
     engine.attachMediaElement(this.video);
@@ -200,6 +204,16 @@ export class LivePlayer {
     this.setState(this.failures > 3 ? 'failed' : why === 'ended' || !joined?.isShown ? 'connecting' : this.silence());
   }
 
+  /** The relay denies access, or it has ended: until the viewer asks again, or another publish begins. */
+  deny(status, reason) {
+    // The transport works.
+    LivePlayer.isProven = true;
+    this.denial = { status, reason, wasShown: this.joined.isShown };
+    this.disconnect();
+    this.turns.leave();
+    this.setState('denied');
+  }
+
   disconnect() {
     if (!this.engine) return;
     this.freeze();
@@ -227,8 +241,11 @@ export class LivePlayer {
   resume() {
     Object.assign(this, { paused: false, ended: null, nextTry: 0, failures: 0, unshown: 0, endsInARow: 0 });
     if (this.engine) this.play();
-    else if (this.stream?.is_live) this.connect();
-    else this.setState('waiting');
+    else if (this.stream?.is_live) {
+      // If this attempt comes to nothing, the next report makes another one.
+      this.setState('connecting');
+      this.connect();
+    } else this.setState('waiting');
   }
 
   jump() {

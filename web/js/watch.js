@@ -1,6 +1,6 @@
 // The view of one stream: the player, facts about the stream, and its addresses.
 import { api } from './api.js';
-import { encryptedFlv, flv, isLoopback, page, rtmp, rtmps, shell } from './addresses.js';
+import { credentials, encryptedFlv, flv, isLoopback, page, rtmp, rtmps, shell, withQuery } from './addresses.js';
 import { canPlayAnything, elsewhere, obstacle, playable } from './codecs.js';
 import { copyLine } from './copy.js';
 import { Keyed, announce, attribute, h, svg, text } from './dom.js';
@@ -19,7 +19,7 @@ const ICONS = {
 };
 
 /** The button over the video, by state. */
-const AGAIN = { closed: 'Watch again', blocked: 'Play', paused: 'Play', unplayable: 'Try again' };
+const AGAIN = { closed: 'Watch again', blocked: 'Play', paused: 'Play', unplayable: 'Try again', denied: 'Try again' };
 
 export class WatchView {
   intervalMs = 1000;
@@ -60,17 +60,21 @@ export class WatchView {
     this.rtmpsLine = copyLine('RTMPS', '');
     this.rtmpsLine.element.hidden = true;
     this.rtmpLine = copyLine('RTMP', '');
-    this.flvLine = copyLine('HTTP-FLV', flv(name));
+    this.flvLine = copyLine('HTTP-FLV', '');
     this.vlcLine = copyLine('VLC', '');
     this.ffplayLine = copyLine('ffplay', '');
+    // A copied address may be passed on: it has what this page was opened with only if the viewer wants that.
+    this.withKey = h('input', { type: 'checkbox', onchange: () => this.showAddresses() });
+    this.keyChoice = h('label.small.with-key', { hidden: credentials() === '' }, this.withKey, ' With my link or key');
+    this.code = h('div.code');
     this.element = h('div.watch', {},
       h('header.lead-in', {}, h('a.back', { href: '#/', 'aria-label': 'Back to all streams' }, '←'),
         h('h1', {}, app && h('span.app', {}, `${app}/`), h('span.name', {}, rest))),
       h('div.columns', {},
         h('div.left', {}, this.stage, this.audioNote, this.tracksNote, this.facts),
         h('aside', { 'aria-label': 'Addresses' },
-          h('h2', {}, 'Watch elsewhere'), this.rtmpsLine.element, this.rtmpLine.element, this.flvLine.element, this.vlcLine.element, this.ffplayLine.element,
-          h('div.phone', {}, qr(page(name), `QR code: ${page(name)}`),
+          h('h2', {}, 'Watch elsewhere'), this.rtmpsLine.element, this.rtmpLine.element, this.flvLine.element, this.vlcLine.element, this.ffplayLine.element, this.keyChoice,
+          h('div.phone', {}, this.code,
             h('div', {}, h('h2', {}, 'On a phone'), h('p.small', {}, isLoopback()
               ? 'A phone cannot open “localhost”. Open this page at this machine’s network address to get a code that works.'
               : 'Scan this code to open this page.'))),
@@ -88,6 +92,7 @@ export class WatchView {
     this.latencyTimer = setInterval(() => this.showLatency(), 250);
     if (canPlayAnything()) this.player = new LivePlayer(this.video, this.frozen, (state) => this.show(state));
     this.stream = known;
+    this.showAddresses();
     this.show(this.player ? 'connecting' : 'no-mse');
     if (known) this.player?.update(known);
     this.showVolume();
@@ -100,7 +105,8 @@ export class WatchView {
     this.stream = stream;
     // On a slow line the response is older than it looks: as a rule it was made halfway.
     this.player?.update(stream, (asked + performance.now()) / 2);
-    this.showAddresses(summary);
+    this.summary = summary;
+    this.showAddresses();
     this.showElsewhere();
     this.showAudioOnly();
     const several = tracks(stream);
@@ -122,16 +128,19 @@ export class WatchView {
   }
 
   /** Encrypted addresses first, where they exist. */
-  showAddresses(summary) {
-    const [plain, encrypted, https] = [rtmp(this.name, summary), rtmps(this.name, summary), encryptedFlv(this.name, summary)];
+  showAddresses() {
+    const query = this.withKey.checked ? credentials() : '';
+    const link = page(this.name, query);
+    if (this.shownLink !== link) this.code.replaceChildren(qr(link, `QR code: ${link}`));
+    this.shownLink = link;
+    const [plain, encrypted, https] = [rtmp, rtmps, encryptedFlv].map((of) => withQuery(of(this.name, this.summary), query));
+    this.flvLine.update(https ?? withQuery(flv(this.name), query));
+    if (!this.summary) return;
     this.rtmpsLine.element.hidden = encrypted === null;
     if (encrypted) this.rtmpsLine.update(encrypted);
     this.rtmpLine.update(plain);
-    if (https) {
-      this.flvLine.update(https);
-      // Elements are moved once: moving one loses a selection in it.
-      if (this.flvLine.element.nextSibling !== this.rtmpLine.element) this.rtmpLine.element.before(this.flvLine.element);
-    }
+    // Elements are moved once: moving one loses a selection in it.
+    if (https && this.flvLine.element.nextSibling !== this.rtmpLine.element) this.rtmpLine.element.before(this.flvLine.element);
     // VLC does not speak RTMPS.
     this.vlcLine.update(`vlc ${shell(https ?? plain)}`);
     this.ffplayLine.update(`ffplay -fflags nobuffer ${shell(encrypted ?? plain)}`);
@@ -156,6 +165,7 @@ export class WatchView {
       failed: ['Playback failed', `Retrying. ${others}`],
       unsupported: [hindered ?? 'This page cannot play this stream', several ? `The stream has ${several}. ${others}` : others],
       unplayable: ['This browser shows no frame of this stream', `The stream arrives, but it cannot be decoded here. ${others}`],
+      denied: this.denialText(),
       'no-mse': ['This browser cannot play live streams', `It has no Media Source Extensions. ${others}`],
     }[state];
     text(this.message, message);
@@ -169,6 +179,15 @@ export class WatchView {
     this.shown = state;
     this.showUnmute();
     this.showLatency();
+  }
+
+  /** What the relay says, and what that means for a viewer. */
+  denialText() {
+    const { status, reason, wasShown } = this.player?.denial ?? {};
+    const says = reason ? `The relay says: ${reason}.` : '';
+    if (status === 403) return ['You may not watch this stream', says];
+    if (wasShown) return ['Your time to watch this stream is over', `${says} With a new link it goes on.`.trim()];
+    return [credentials() ? 'Your link or key does not open this stream' : 'You need a link or a key to watch this stream', says];
   }
 
   showLatency() {
