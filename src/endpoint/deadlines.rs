@@ -99,11 +99,11 @@ impl<I: Io> Endpoint<I> {
         self.check_verdict(key);
         if self.connections.contains(key) {
             self.check_expiry(key);
-            self.check_updates(key);
             self.check_hand_over(key);
             self.check_idle(key);
             self.check_silence(key);
             self.check_rate(key);
+            self.check_updates(key);
         }
     }
 

@@ -20,11 +20,13 @@ impl<I: Io> Endpoint<I> {
             return;
         }
         if has_expired(&connection.permit) {
-            return self.dismiss(key, "NetConnection.Connect.Closed", EXPIRED, reason);
+            connection.session.close("NetConnection.Connect.Closed", EXPIRED);
+            // Now, whenever the peer reads what is under way.
+            self.leave_stream_for(key, reason.clone());
+            return self.finish_after_session(key, reason);
         }
         if connection.playing.as_ref().is_some_and(|playing| has_expired(&playing.permit)) {
             connection.session.expire_play(EXPIRED);
-            // Now, whenever the peer reads what is under way.
             self.leave_stream_for(key, reason.clone());
             let connection = &self.connections[key];
             if connection.publishing.is_empty() && connection.asked.is_none() {

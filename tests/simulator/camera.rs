@@ -1,6 +1,6 @@
 //! An encoder: connects, publishes one stream or several, changes its mind, goes and comes back.
 
-use std::net::SocketAddr;
+use std::{collections::VecDeque, net::SocketAddr};
 
 use fanfare::{
     config::SecondPublisher,
@@ -66,6 +66,8 @@ pub struct Line {
     /// It answers nothing and sends nothing, since this fair time.
     dead_since_us: Option<u64>,
     has_gone_quiet: bool,
+    /// Attempts whose right has ended, and that were not notified of it.
+    expired: VecDeque<usize>,
 }
 
 struct Publish {
@@ -235,6 +237,7 @@ impl Line {
             answered_by_us,
             dead_since_us: None,
             has_gone_quiet: false,
+            expired: VecDeque::new(),
         }
     }
 
@@ -302,6 +305,15 @@ impl Line {
             }
             if was_to_come {
                 publish.begin(stage, &mut self.client);
+            }
+        } else if status.description == EXPIRED {
+            let expired = self.expired.pop_front();
+            let live = self.publishes.iter().position(|it| Some(it.attempt) == expired);
+            // One that waited for its name.
+            let waiting =
+                || self.publishes.iter().position(|it| matches!(it.state, State::Asked | State::ToCome));
+            if let Some(at) = live.or_else(waiting) {
+                self.publishes[at].state = State::Over;
             }
         } else if REFUSALS.iter().any(|text| status.description.contains(text)) {
             let Some(publish) = pending else { return };
@@ -488,7 +500,10 @@ impl Line {
     }
 
     /// Whether this reason for the end of its stream is one.
-    pub fn check_end(&self, stage: &mut Stage, reason: ReasonKind) {
+    pub fn ended(&mut self, stage: &mut Stage, attempt: usize, reason: ReasonKind) {
+        if reason == ReasonKind::Expired {
+            self.expired.push_back(attempt);
+        }
         let fair_us = stage.fair_us();
         let has_gone = self.pipe.end.is_some();
         let is_right = match reason {
@@ -509,6 +524,7 @@ impl Line {
 
 /// A publisher is answered within this, where no service has to decide.
 pub const ANSWER_US: u64 = HAND_OVER_US + SWEEP_US + SLACK_US;
+const EXPIRED: &str = "session expired";
 const TAKEN: &str = "is being published by another client";
 const REFUSALS: [&str; 7] = [
     TAKEN,

@@ -117,6 +117,7 @@ impl Control {
                 (ReasonKind::MessageRate, false),
                 (ReasonKind::PublisherRate, false),
                 (ReasonKind::Kicked, stage.setup.kicks),
+                (ReasonKind::Expired, stage.rights.is_on),
                 (ReasonKind::MemoryBudget, stage.setup.is_tight),
                 (ReasonKind::ShuttingDown, stage.is_draining),
             ];

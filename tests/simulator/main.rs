@@ -15,6 +15,7 @@ mod ledger;
 mod pipe;
 mod player;
 mod random;
+mod rights;
 mod rules;
 mod run;
 mod setup;

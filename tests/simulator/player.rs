@@ -53,6 +53,10 @@ pub struct Seat {
     wanted_again: VecDeque<bool>,
     has_ended: bool,
     deed_us: u64,
+    /// When it next pauses or resumes, if a send to it waits then.
+    pause_us: u64,
+    /// Bytes that its line takes, as a rule.
+    capacity: usize,
     pub answered_by_us: u64,
     start: Start,
     attentive_since_us: u64,
@@ -97,7 +101,7 @@ impl Player {
 
     pub fn due_us(&self, stage: &Stage) -> u64 {
         match &self.seat {
-            Some(seat) => seat.pipe.due_us(stage).min(seat.deed_us),
+            Some(seat) => seat.pipe.due_us(stage).min(seat.deed_us).min(seat.pause_us),
             None if self.comings > 0 && !stage.is_draining => self.comes_us,
             None => NEVER,
         }
@@ -188,15 +192,17 @@ impl Seat {
             form => {
                 let ticket = stage.world.shared.admit_request(peer, false, stage.world.now_ms()).ok()?;
                 let socket = stage.world.socket();
+                let name = format!("live/{name}");
+                let permit = stage.rights.permit(ticket.id(), peer, &name, stage.now_us());
                 let player = HttpPlayer {
                     socket,
                     peer,
                     ticket,
-                    stream: format!("live/{name}"),
+                    stream: name,
                     client: None,
                     form,
                     transport: Transport::Plain,
-                    permit: None,
+                    permit,
                     start,
                     head: Bytes::from_static(flv::HEAD),
                     rest: Bytes::new(),
@@ -214,6 +220,12 @@ impl Seat {
         }
         let capacity = stage.random.pick(&[1_000, 8_000, 256 << 10]);
         stage.world.at(socket, |socket| socket.capacity = capacity);
+        if let Some(random) = stage.setup.pauses.as_mut().filter(|_| form == Form::Rtmp)
+            && random.percent(60)
+        {
+            let bytes = random.pick(&[200, 3_000]);
+            pipe.pace = Pace::Slow { bytes, every_us: random.within(20..=200) * 1_000 };
+        }
         let deed_us = stage.now_us() + stage.random.within(300..=4_000) * 1_000;
         Some(Self {
             pipe,
@@ -226,6 +238,8 @@ impl Seat {
             wanted_again: VecDeque::new(),
             has_ended: false,
             deed_us,
+            capacity,
+            pause_us: if stage.setup.pauses.is_some() { stage.now_us() } else { NEVER },
             answered_by_us: stage.fair_us() + ANSWER_US,
             start,
             attentive_since_us: stage.fair_us(),
@@ -267,6 +281,9 @@ impl Seat {
             self.deed_us = now_us + stage.random.within(200..=4_000) * 1_000;
             self.do_something(stage);
             is_busy = true;
+        }
+        if now_us >= self.pause_us {
+            self.pause_if_blocked(stage);
         }
         self.poll(stage);
         let mut read = Vec::new();
@@ -390,6 +407,27 @@ impl Seat {
         }
     }
 
+    /// Pauses or resumes while a send to it waits for it to read; now and then its line is full before the send begins, so
+    /// that the send waits between two messages.
+    fn pause_if_blocked(&mut self, stage: &mut Stage) {
+        let is_blocked = stage.world.at(self.pipe.socket, |socket| socket.is_send_blocked());
+        let Some(random) = &mut stage.setup.pauses else { return };
+        let (wait_ms, is_paused, is_full) = (random.within(20..=200), random.percent(60), random.percent(50));
+        let capacity = self.capacity;
+        stage.world.at(self.pipe.socket, |socket| {
+            socket.capacity = if is_full { socket.to_peer.len().clamp(1, capacity) } else { capacity };
+        });
+        self.pause_us = stage.now_us() + wait_ms * 1_000;
+        let is_playing = self.view.is_some() && !self.has_ended && self.pipe.end.is_none();
+        if let Speaks::Rtmp(client) = &mut self.speaks
+            && is_blocked
+            && is_playing
+        {
+            client.send_command(&Command::call("pause", 0.0, [is_paused.into(), 0.0.into()]));
+            stage.note(|| format!("{} asks to pause: {is_paused}, while a send waits", self.pipe.peer));
+        }
+    }
+
     fn leave(&mut self, stage: &mut Stage) {
         match (&mut self.speaks, stage.random.below(4)) {
             (_, 0) => self.pipe.go(stage, End::Reset),
@@ -491,6 +529,7 @@ impl Seat {
             }
             ReasonKind::ShuttingDown => stage.is_draining,
             ReasonKind::Kicked => stage.setup.kicks,
+            ReasonKind::Expired => stage.rights.is_on,
             ReasonKind::SendTimeout => {
                 stage.setup.stops_cores
                     || self.pipe.longest_wait_us(fair_us) + 500_000 > stage.shortest.send_timeout_us
@@ -604,7 +643,8 @@ impl Seat {
     }
 }
 
-const GRACEFUL: [ReasonKind; 5] = [
+const GRACEFUL: [ReasonKind; 6] = [
+    ReasonKind::Expired,
     ReasonKind::StreamNotFound,
     ReasonKind::Unpublished,
     ReasonKind::OtherMedia,

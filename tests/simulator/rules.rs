@@ -10,7 +10,7 @@ use fanfare::{
     endpoint::Asked,
 };
 
-use super::random::Random;
+use super::{random::Random, rights::Grants};
 
 /// What was decided at once, by question.
 pub type Decided = Arc<Mutex<Vec<(Question, Verdict)>>>;
@@ -20,18 +20,26 @@ pub struct Rules {
     /// The next seed.
     pub seed: AtomicU64,
     pub decided: Decided,
+    /// How long what is allowed lasts.
+    pub grants: Mutex<Grants>,
 }
 
 impl Access for Rules {
     fn decide(&self, question: &Question) -> Decision {
-        if !self.asks {
+        let mut grants = self.grants.lock().unwrap();
+        let verdict = if self.asks {
+            let mut random = Random::new(self.seed.fetch_add(1, Relaxed));
+            if random.percent(60) {
+                let lasts_ms = grants.lasts_ms(question.action);
+                return Decision::Ask(Grant { lasts_ms, ..Grant::default() });
+            }
+            verdict(&mut random, question.action)
+        } else if grants.are_chosen() {
+            Verdict::allow()
+        } else {
             return Decision::Verdict(Verdict::allow());
-        }
-        let mut random = Random::new(self.seed.fetch_add(1, Relaxed));
-        if random.percent(60) {
-            return Decision::Ask(Grant::default());
-        }
-        let verdict = verdict(&mut random, question.action);
+        };
+        let verdict = grants.limit(question.action, verdict);
         self.decided.lock().unwrap().push((question.clone(), verdict.clone()));
         Decision::Verdict(verdict)
     }
@@ -49,13 +57,15 @@ pub fn verdict(random: &mut Random, action: Action) -> Verdict {
 }
 
 /// Questions that wait for the service.
-#[derive(Default)]
 pub struct Judge {
     pub due: Vec<Answer>,
+    grants: Grants,
 }
 
 pub struct Answer {
     pub at_us: u64,
+    /// When the question came.
+    pub asked_us: u64,
     pub asked: Asked,
     pub question: Question,
     pub verdict: Verdict,
@@ -64,15 +74,19 @@ pub struct Answer {
 }
 
 impl Judge {
+    pub fn new(grants: Grants) -> Self {
+        Self { due: Vec::new(), grants }
+    }
+
     pub fn think(&mut self, random: &mut Random, asked: Asked, question: Question, now_us: u64) {
         if random.percent(10) {
             return;
         }
         let at_us = now_us + random.pick(&[0, 10, 200, 2_000, 9_000, 12_000]) * 1_000;
         let mut answer = |at_us, is_second| {
-            let verdict = verdict(random, question.action);
+            let verdict = self.grants.limit(question.action, verdict(random, question.action));
             let question = question.clone();
-            self.due.push(Answer { at_us, asked, question, verdict, is_second });
+            self.due.push(Answer { at_us, asked_us: now_us, asked, question, verdict, is_second });
         };
         answer(at_us, false);
         // Two services were asked, or the network has doubled it.

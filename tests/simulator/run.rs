@@ -11,6 +11,7 @@ use super::{
     pipe::End,
     player::Player,
     random::Random,
+    rights::{Grants, Rights},
     rules::{Decided, Judge, Rules, tag},
     setup::{Setup, vary},
     stage::{SLACK_US, SWEEP_US, Stage},
@@ -25,6 +26,9 @@ const WATCH_US: u64 = 200_000;
 /// Runs in which a core stands still alone: so many of a hundred, chosen apart from all else of a run.
 const STOPS_PERCENT: u64 = 10;
 const STOPS_SALT: u64 = 0x5707;
+/// Runs in which players pause while they read slowly, chosen in the same way.
+const PAUSES_PERCENT: u64 = 20;
+const PAUSES_SALT: u64 = 0x9A05E;
 /// More rounds at one moment are a relay that spins.
 const MAX_ROUNDS: usize = 20_000;
 /// When the relay's clock begins, milliseconds: any time, and shortly before its 32 bits are full.
@@ -72,13 +76,25 @@ impl Run {
         if setup.cores > 1 && Random::new(seed ^ STOPS_SALT).percent(STOPS_PERCENT) {
             setup.stop_cores();
         }
+        let mut pauses = Random::new(seed ^ PAUSES_SALT);
+        if pauses.percent(PAUSES_PERCENT) {
+            setup.pause_often(pauses);
+        }
         let decided = Decided::default();
-        let rules = Rules { asks: setup.asks, seed: random.below(u64::MAX).into(), decided: decided.clone() };
+        let (rights, grants) = (Rights::new(seed), Grants::new(seed, 1));
+        grants.configure(&mut setup.config);
+        let rules = Rules {
+            asks: setup.asks,
+            seed: random.below(u64::MAX).into(),
+            decided: decided.clone(),
+            grants: grants.into(),
+        };
         let weather = Box::new(setup.weather.take());
         let start_us = random.pick(&STARTS_MS) * 1_000;
         let world = World::with(setup.cores, setup.config.clone(), Box::new(rules), weather, start_us);
+        world.shared.service().connect(Box::new(rights.told.clone()));
         let (cameras, players, strangers) = (setup.cameras, setup.players, setup.strangers);
-        let mut stage = Stage::new(world, random, setup, is_traced);
+        let mut stage = Stage::new(world, random, setup, rights, is_traced);
         let what = format!(
             "{} cores, {cameras} cameras, {players} players, {strangers} strangers, asks: {}, tight: {}, stands still: {}",
             stage.setup.cores, stage.setup.asks, stage.setup.is_tight, stage.setup.stands_still
@@ -89,7 +105,7 @@ impl Run {
             players: (0..players).map(|_| Player::new(&mut stage)).collect(),
             strangers: (0..strangers).map(|_| Stranger::new(&mut stage)).collect(),
             control: Control::default(),
-            judge: Judge::default(),
+            judge: Judge::new(Grants::new(seed, 2)),
             decided,
             watch_us: start_us,
             fate_us: start_us + 1_000_000,
@@ -186,7 +202,8 @@ impl Run {
     fn hear(&mut self) {
         let decided = std::mem::take(&mut *self.decided.lock().unwrap());
         for (question, verdict) in decided {
-            self.note_verdict(&question, &verdict);
+            let now_us = self.stage.now_us();
+            self.note_verdict(&question, &verdict, now_us);
         }
         let now_us = self.stage.now_us();
         let asked = std::mem::take(&mut self.stage.world.net.borrow_mut().questions);
@@ -199,6 +216,8 @@ impl Run {
         }
         let events = std::mem::take(&mut *self.stage.world.events.0.lock().unwrap());
         events.into_iter().for_each(|event| self.note_event(event));
+        let told = self.stage.rights.check_told();
+        self.stage.insist(told);
     }
 
     fn note_event(&mut self, event: RelayEvent) {
@@ -221,6 +240,8 @@ impl Run {
                     stage.fail(&format!("{stream} has two publishers"));
                 }
                 stage.ledger.came(attempt, fair_us);
+                let begun = stage.rights.begun(Action::Publish, peer, &stream, stage.now_us());
+                stage.insist(begun);
             }
             RelayEvent::PublishEnded { peer, stream, reason, .. } => {
                 let Some(attempt) = stage.ledger.live(&stream) else {
@@ -230,17 +251,23 @@ impl Run {
                     stage.fail(&format!("{peer} does not publish {stream}"));
                 }
                 stage.ledger.attempts[attempt].is_live = false;
+                let ended = stage.rights.ended(Action::Publish, peer, &stream, reason.kind, stage.now_us());
+                stage.insist(ended);
                 let line = self.cameras.iter_mut().find_map(|it| it.line_of(peer));
                 if let Some(line) = line {
-                    line.check_end(stage, reason.kind);
+                    line.ended(stage, attempt, reason.kind);
                 }
             }
             RelayEvent::Playing { peer, stream, .. } => {
+                let begun = stage.rights.begun(Action::Play, peer, &stream, stage.now_us());
+                stage.insist(begun);
                 if let Some(seat) = self.players.iter_mut().find_map(|it| it.seat_of(peer)) {
                     seat.playing(stage, &stream);
                 }
             }
             RelayEvent::PlayEnded { peer, stream, reason, .. } => {
+                let ended = stage.rights.ended(Action::Play, peer, &stream, reason.kind, stage.now_us());
+                stage.insist(ended);
                 if let Some(seat) = self.players.iter_mut().find_map(|it| it.seat_of(peer)) {
                     seat.play_ended(stage, &stream, reason.kind);
                 }
@@ -253,7 +280,7 @@ impl Run {
         let now_us = self.stage.now_us();
         let Some(answer) = self.judge.answer(now_us) else { return false };
         if !answer.is_second {
-            self.note_verdict(&answer.question, &answer.verdict);
+            self.note_verdict(&answer.question, &answer.verdict, answer.asked_us);
         }
         self.stage.note(|| format!("{} hears {:?}", answer.question.peer, answer.verdict));
         let (asked, verdict) = (answer.asked, answer.verdict);
@@ -261,11 +288,16 @@ impl Run {
         true
     }
 
-    fn note_verdict(&mut self, question: &Question, verdict: &Verdict) {
+    /// A question that was asked at this time is decided.
+    fn note_verdict(&mut self, question: &Question, verdict: &Verdict, asked_us: u64) {
         self.give_time(question, 0);
         let is_name = |name: &&String| !name.is_empty();
         let renamed = match verdict {
-            Verdict::Allow(grant) => grant.name.as_ref().filter(is_name).cloned(),
+            Verdict::Allow(grant) => {
+                let now_us = self.stage.now_us();
+                self.stage.rights.allowed(question, grant, asked_us, now_us);
+                grant.name.as_ref().filter(is_name).cloned()
+            }
             Verdict::Redirect(_) | Verdict::Deny(_) => return,
         };
         match question.action {
@@ -311,6 +343,20 @@ impl Run {
         self.players.iter_mut().for_each(|it| it.watch(stage));
         self.strangers.iter_mut().for_each(|it| it.watch(stage));
         self.control.watch(stage);
+        self.watch_rights();
+    }
+
+    fn watch_rights(&mut self) {
+        let stage = &mut self.stage;
+        let (now_us, fair_us, timeout_us) = (stage.now_us(), stage.fair_us(), stage.longest.send_timeout_us);
+        let players = &mut self.players;
+        let watched = stage.rights.watch(now_us, fair_us, |peer| {
+            let seat = players.iter_mut().find_map(|it| it.seat_of(peer));
+            let is_prompt =
+                seat.is_some_and(|seat| !seat.pipe.is_slow() && seat.pipe.longest_wait_us(fair_us) < 100_000);
+            if is_prompt { 0 } else { timeout_us }
+        });
+        stage.insist(watched);
     }
 
     /// What neither encoders nor players do.
@@ -395,6 +441,8 @@ impl Run {
             skips.iter_mut().zip(&player.skips).for_each(|(sum, more)| *sum += more);
         }
         self.control.finish(stage, &skips);
+        let finished = stage.rights.finish();
+        stage.insist(finished);
         let open = stage.world.net.borrow().sockets.iter().filter(|socket| !socket.is_closed).count();
         if open > 0 {
             stage.fail(&format!("{open} sockets are open"));

@@ -33,6 +33,8 @@ pub struct Setup {
     pub reconfigures: bool,
     /// Peers read slowly, or not at all for a while.
     pub has_slow_peers: bool,
+    /// Chooses when players pause while a send to them waits; none where they do not for that.
+    pub pauses: Option<Random>,
     pub kicks: bool,
     /// Sends and receives fail now and then.
     pub has_trouble: bool,
@@ -64,6 +66,7 @@ impl Setup {
             has_jumps: random.percent(25),
             reconfigures: random.percent(20),
             has_slow_peers: random.percent(50),
+            pauses: None,
             kicks: random.percent(25),
             has_trouble,
             has_large_frames: random.percent(20),
@@ -77,6 +80,11 @@ impl Setup {
                 work: random.pick(&[0, 0, 20]),
             },
         }
+    }
+
+    /// Players read slowly, and pause and resume just then.
+    pub fn pause_often(&mut self, random: Random) {
+        (self.has_slow_peers, self.pauses) = (true, Some(random));
     }
 
     /// Cores stand still alone, for so long that a publisher gives up that waits for a name there.

@@ -7,6 +7,7 @@ use fanfare::{config::Config, flv::Frame};
 use super::{
     ledger::{Ledger, Read},
     random::Random,
+    rights::Rights,
     setup::Setup,
     world::World,
 };
@@ -21,6 +22,7 @@ pub struct Stage {
     pub random: Random,
     pub ledger: Ledger,
     pub setup: Setup,
+    pub rights: Rights,
     /// The longest and the shortest of what any configuration of the run allows.
     pub longest: Times,
     pub shortest: Times,
@@ -63,7 +65,7 @@ impl Times {
 }
 
 impl Stage {
-    pub fn new(world: World, random: Random, setup: Setup, is_traced: bool) -> Self {
+    pub fn new(world: World, random: Random, setup: Setup, rights: Rights, is_traced: bool) -> Self {
         let times = Times::of(&setup.config);
         let still_alone_us = vec![0; setup.cores];
         Self {
@@ -71,6 +73,7 @@ impl Stage {
             random,
             ledger: Ledger::default(),
             setup,
+            rights,
             longest: times,
             shortest: times,
             still_us: 0,
@@ -186,6 +189,13 @@ impl Stage {
     pub fn is_rough(&self) -> bool {
         let Setup { is_tight, stands_still, stops_cores, has_large_frames, ref config, .. } = self.setup;
         is_tight || stands_still || stops_cores || has_large_frames && config.play.stream_buffer < 8 << 20
+    }
+
+    /// Fails where this is an error.
+    pub fn insist(&mut self, what: Result<(), String>) {
+        if let Err(what) = what {
+            self.fail(&what);
+        }
     }
 
     /// The relay has done wrong.
