@@ -22,6 +22,7 @@ pub mod fanout;
 pub mod fuzz;
 pub mod hooks;
 pub mod logging;
+pub mod migrate;
 pub mod net;
 pub mod reload;
 pub mod sign;

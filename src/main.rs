@@ -19,6 +19,7 @@ use fanfare::config::{Config, Filter, Ignored, LogFormat, MIN_SIGNING_BYTES, Sec
 use fanfare::control::{Started, TokenNotice};
 use fanfare::difference;
 use fanfare::logging;
+use fanfare::migrate::{self, Origin};
 use fanfare::net::{self, Handle};
 use fanfare::reload::{Loaded, Reloader};
 use fanfare::sign;
@@ -44,6 +45,7 @@ fn main() -> ExitCode {
         }
         Some(Command::Sign(request)) => print_links(&config, request),
         Some(Command::DevCert { names, out }) => make_certificate(names, out),
+        Some(Command::Migrate { file, from }) => migrate_file(&file, from),
         Some(Command::Capacity { bitrate, seconds, json }) => measure_capacity(bitrate, seconds, json),
         None => serve(config, options),
     });
@@ -119,6 +121,18 @@ enum Command {
         /// Write the files to this folder [default: dev-cert in the state directory of the service or the user]
         #[arg(long, value_name = "DIR")]
         out: Option<PathBuf>,
+    },
+    /// Print a configuration made from one of nginx-rtmp, SRS or MediaMTX
+    ///
+    /// Each option has a comment with the line that it is from, and the lines that could not be carried over are listed at the
+    /// end with the reason.
+    Migrate {
+        /// An nginx.conf with an rtmp block, an srs.conf or a mediamtx.yml
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        /// Whose configuration it is: nginx-rtmp, srs or mediamtx [default: as its name and content suggest]
+        #[arg(long, value_name = "SERVER", value_parser = origin())]
+        from: Option<Origin>,
     },
     /// Measure how many players and publishers one core of this machine will carry
     ///
@@ -308,6 +322,15 @@ fn make_certificate(names: Vec<String>, out: Option<PathBuf>) -> Result<(), Fail
          Chromium:  certutil -d sql:$HOME/.pki/nssdb -A -t C,, -n fanfare-dev -i {authority}\n",
         folder = folder.display(),
     ));
+    Ok(())
+}
+
+/// Prints what becomes of another server's configuration. The error is one line.
+fn migrate_file(file: &Path, from: Option<Origin>) -> Result<(), Failure> {
+    let name = file.display().to_string();
+    let text =
+        std::fs::read_to_string(file).map_err(|error| Failure::Configuration(format!("{name}: {error}")))?;
+    print(&migrate::migrate(&name, &text, from).map_err(Failure::Configuration)?);
     Ok(())
 }
 
@@ -502,6 +525,12 @@ fn action() -> impl TypedValueParser<Value = Action> {
         "publish" => Action::Publish,
         _ => Action::Play,
     })
+}
+
+fn origin() -> impl TypedValueParser<Value = Origin> {
+    let all = [Origin::NginxRtmp, Origin::Srs, Origin::Mediamtx];
+    PossibleValuesParser::new(all.map(Origin::name))
+        .map(move |word| all.into_iter().find(|origin| origin.name() == word).unwrap_or(Origin::NginxRtmp))
 }
 
 fn log_format() -> impl TypedValueParser<Value = LogFormat> {
