@@ -9,7 +9,7 @@ use std::{
 };
 
 /// The modules from the bottom up, and which others each may name: only modules below it.
-const MAY_NAME: [(&str, &[&str]); 20] = [
+const MAY_NAME: [(&str, &[&str]); 21] = [
     ("amf0", &[]),
     ("flv", &["amf0"]),
     ("rtmp", &["amf0", "flv"]),
@@ -34,6 +34,7 @@ const MAY_NAME: [(&str, &[&str]); 20] = [
     ("certificates", &["config", "endpoint"]),
     ("system_check", &["config", "net"]),
     ("sign", &["rtmp", "config", "access"]),
+    ("migrate", &["config"]),
     ("capacity", &[]),
     ("fuzz", &["amf0", "flv", "rtmp", "http", "stream"]),
 ];
