@@ -305,32 +305,13 @@ fn make_certificate(names: Vec<String>, out: Option<PathBuf>) -> Result<(), Fail
     let folder = folder.ok_or_else(|| Failure::Other("no home directory: use --out".to_owned()))?;
     let host = names[0].clone();
     let files = DevelopmentCertificate::make(&folder, names).map_err(Failure::Other)?;
-    let DevelopmentCertificate { authority, certificate, key } = files;
-    let (authority, certificate, key) = (authority.display(), certificate.display(), key.display());
-    print(&format!(
-        "Authority    {authority}\n\
-         Certificate  {certificate}\n\
-         Key          {key}\n\
-         \n\
-         Relay:     fanfare --rtmps 1936 --https 8443\n\
-         FFmpeg:    ffmpeg -re -i FILE -c copy -f flv -ca_file {authority} -tls_verify 1 rtmps://{host}:1936/live/live_stream\n\
-         ffplay:    ffplay -ca_file {authority} -tls_verify 1 rtmps://{host}:1936/live/live_stream\n\
-         VLC:       vlc --gnutls-dir-trust={folder} https://{host}:8443/live/live_stream.flv\n\
-         curl:      curl --cacert {authority} https://{host}:8443/api/v1/summary\n\
-         OBS:       uses the authorities of the system:\n\
-         \x20          sudo cp {authority} /usr/local/share/ca-certificates/fanfare-dev.crt && sudo update-ca-certificates\n\
-         Chromium:  certutil -d sql:$HOME/.pki/nssdb -A -t C,, -n fanfare-dev -i {authority}\n",
-        folder = folder.display(),
-    ));
+    print(&files.usage(&host));
     Ok(())
 }
 
 /// Prints what becomes of another server's configuration. The error is one line.
 fn migrate_file(file: &Path, from: Option<Origin>) -> Result<(), Failure> {
-    let name = file.display().to_string();
-    let text =
-        std::fs::read_to_string(file).map_err(|error| Failure::Configuration(format!("{name}: {error}")))?;
-    print(&migrate::migrate(&name, &text, from).map_err(Failure::Configuration)?);
+    print(&migrate::of_file(file, from).map_err(Failure::Configuration)?);
     Ok(())
 }
 

@@ -39,6 +39,27 @@ impl DevelopmentCertificate {
         Self { authority: file("ca.pem"), certificate: file("cert.pem"), key: file("key.pem") }
     }
 
+    /// How the relay and its clients use it, at this host: commands to copy.
+    pub fn usage(&self, host: &str) -> String {
+        let DevelopmentCertificate { authority, certificate, key } = self;
+        let (authority, certificate, key) = (authority.display(), certificate.display(), key.display());
+        format!(
+            "Authority    {authority}\n\
+         Certificate  {certificate}\n\
+         Key          {key}\n\
+         \n\
+         Relay:     fanfare --rtmps 1936 --https 8443\n\
+         FFmpeg:    ffmpeg -re -i FILE -c copy -f flv -ca_file {authority} -tls_verify 1 rtmps://{host}:1936/live/live_stream\n\
+         ffplay:    ffplay -ca_file {authority} -tls_verify 1 rtmps://{host}:1936/live/live_stream\n\
+         VLC:       vlc --gnutls-dir-trust={folder} https://{host}:8443/live/live_stream.flv\n\
+         curl:      curl --cacert {authority} https://{host}:8443/api/v1/summary\n\
+         OBS:       uses the authorities of the system:\n\
+         \x20          sudo cp {authority} /usr/local/share/ca-certificates/fanfare-dev.crt && sudo update-ca-certificates\n\
+         Chromium:  certutil -d sql:$HOME/.pki/nssdb -A -t C,, -n fanfare-dev -i {authority}\n",
+            folder = self.authority.parent().unwrap_or(Path::new(".")).display(),
+        )
+    }
+
     /// Makes an authority and a certificate for these names and addresses, and writes them to this folder in place of
     /// earlier ones. The authority's key is forgotten: nothing else can be signed with it.
     ///

@@ -11,6 +11,8 @@ mod srs;
 #[cfg(test)]
 mod tests;
 
+use std::{fs, path::Path};
+
 use crate::config::Config;
 use draft::Draft;
 
@@ -50,6 +52,16 @@ impl Origin {
             None
         }
     }
+}
+
+/// As [`migrate`], of a file.
+///
+/// # Errors
+/// Also that it cannot be read.
+pub fn of_file(file: &Path, origin: Option<Origin>) -> Result<String, String> {
+    let name = file.display().to_string();
+    let text = fs::read_to_string(file).map_err(|error| format!("{name}: {error}"))?;
+    migrate(&name, &text, origin)
 }
 
 /// The text of a `fanfare.toml`, made from that of `file`.
