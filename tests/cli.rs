@@ -543,7 +543,8 @@ fn sign_without_a_secret_a_valid_stream_or_a_time_is_an_error() {
 fn check_shows_where_secrets_come_from_and_none_of_them() {
     let (_folder, path) = file(
         "[[access]]\nkeys = ['our-secret-1', { env = 'FANFARE_TEST_KEY' }]\nlinks = 'our-secret-2-of-links'\n\
-         [users]\nann = 'our-secret-3'\n[jwt]\nsecrets = 'our-secret-4-of-tokens'\n[hooks]\nsecret = 'our-secret-5'\n",
+         [users]\nann = 'our-secret-3'\n[jwt]\nsecrets = 'our-secret-4-of-tokens'\n\
+         jwks_url = 'https://example.org/keys?key=our-secret-7'\n[hooks]\nsecret = 'our-secret-5'\n",
     );
     let check =
         |value: &str| fanfare(&["check", "--config", &path]).env("FANFARE_TEST_KEY", value).output().unwrap();

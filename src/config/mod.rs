@@ -176,6 +176,10 @@ impl Config {
         for (_key, _min_bytes, secrets) in config.secrets() {
             *secrets = secrets.without_secrets();
         }
+        // As that of a hook's address.
+        if let Some((path, _query)) = config.jwt.jwks_url.split_once('?') {
+            config.jwt.jwks_url = format!("{path}?***");
+        }
         config
     }
 
