@@ -76,8 +76,7 @@ fn players_that_ask_the_same_while_the_service_thinks_share_its_answer() {
             .text()
             .contains("fanfare_hook_shared_answers_total{by=\"request\"} 99")
     };
-    crowd.until("all ask", |_| is_joined());
-    assert_eq!(plays(&service.requests()).len(), 2);
+    crowd.until("all ask", |_| is_joined() && plays(&service.requests()).len() == 2);
     release.send(()).unwrap();
     release.send(()).unwrap();
     crowd.until("all play", |crowd| waiting(crowd, &players) == 0);
@@ -90,7 +89,7 @@ fn a_service_that_takes_its_time_costs_no_watcher_a_frame() {
         true => Reply::Nothing,
         false => Reply::yes(),
     });
-    let relay = relay_with(&service, "timeout = '2s'\nmax_requests = 1024");
+    let relay = relay_with(&service, "timeout = '5s'\nmax_requests = 1024");
     let mut crowd = Crowd::new();
     let source = Source::new(1);
     let publisher = crowd.publish(&relay, "live/show");
@@ -113,7 +112,8 @@ fn a_service_that_takes_its_time_costs_no_watcher_a_frame() {
         source.assert_from_the_start("a watcher", &crowd[id].seen, 0..number + 1);
     }
     assert!(number > 20, "only {number} frames while a thousand waited");
-    assert!(slowest < Duration::from_secs(1), "{slowest:?}");
+    // Far more than a frame takes on a busy machine, and less than the service does.
+    assert!(slowest < Duration::from_secs(4), "{slowest:?}");
     assert!(joins.iter().all(|&id| crowd[id].statuses == ["NetStream.Play.Failed"]));
 }
 
