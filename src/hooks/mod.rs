@@ -38,7 +38,7 @@ use questions::{Questions, Reply, on_error};
 use service::WebService;
 
 use crate::{
-    access::{KeyRing, Notice, Question, Service, ServiceReport},
+    access::{KeyRing, Notice, NoticeKind, Question, Service, ServiceReport},
     net::Handle,
 };
 
@@ -134,8 +134,10 @@ impl Service for Inbox {
 
     fn tell(&self, notice: Notice) {
         let waiting = self.counts.notices.fetch_add(1, Relaxed);
-        let is_sent = waiting < self.relay.config().hooks.queue
-            && self.jobs.send(Job::Notify(Box::new(notice))).is_ok();
+        let queue = self.relay.config().hooks.queue;
+        // The end of a session is told once, an update will come again.
+        let places = if notice.kind == NoticeKind::Update { queue.div_ceil(2) } else { queue };
+        let is_sent = waiting < places && self.jobs.send(Job::Notify(Box::new(notice))).is_ok();
         if !is_sent {
             self.counts.notices.fetch_sub(1, Relaxed);
             self.counts.drop_notice("hooks.queue is full", self.relay.uptime().as_millis() as u64);

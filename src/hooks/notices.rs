@@ -182,7 +182,7 @@ impl Notices {
             _ => ConnectionRole::Player,
         };
         let (id, stream) = (notice.question.connection, notice.name.as_str());
-        tracing::info!(id, stream, "session ended by the web service");
+        self.service.log_end(id, stream);
         if self.service.relay.end(id, role, Some(Arc::from(stream))).await.is_err() {
             tracing::warn!(id, stream, "session not ended: its core does not answer");
         }

@@ -33,8 +33,8 @@ pub(super) struct WebService {
     requests: Gate,
     /// Notifications: they never take the places of all questions.
     notifications: Gate,
-    /// Failures since the last line about one, and when that was.
-    failures: Cell<(u64, Option<Instant>)>,
+    failures: Sparse,
+    ends: Sparse,
 }
 
 /// A place among the requests. Others wait for it.
@@ -49,7 +49,8 @@ impl WebService {
             client: RefCell::default(),
             requests: Gate::default(),
             notifications: Gate::default(),
-            failures: Cell::default(),
+            failures: Sparse::default(),
+            ends: Sparse::default(),
         }
     }
 
@@ -108,15 +109,32 @@ impl WebService {
 
     /// A request failed: logged at most every 10 s.
     pub(super) fn log_failure(&self, hook: Hook, address: &str, error: &str) {
-        let (failed, logged) = self.failures.get();
-        if logged.is_some_and(|at| at.elapsed() < LOG_INTERVAL) {
-            self.failures.set((failed + 1, logged));
-            return;
+        if let Some(failed) = self.failures.count() {
+            // Its query may contain a secret.
+            let address = address.split('?').next().unwrap_or_default();
+            tracing::warn!(hook = hook.name(), address, error, failed, "hook failed");
         }
-        // Its query may contain a secret.
-        let address = address.split('?').next().unwrap_or_default();
-        tracing::warn!(hook = hook.name(), address, error, failed = failed + 1, "hook failed");
-        self.failures.set((0, Some(Instant::now())));
+    }
+
+    /// The service ended a session: logged at most every 10 s. The connection's own lines come as well.
+    pub(super) fn log_end(&self, id: u64, stream: &str) {
+        if let Some(ended) = self.ends.count() {
+            tracing::info!(id, stream, ended, "session ended by the web service");
+        }
+    }
+}
+
+/// Counts what is logged at most every 10 s.
+#[derive(Default)]
+struct Sparse(Cell<(u64, Option<Instant>)>);
+
+impl Sparse {
+    /// How often it has happened since the last line, if it is time for one.
+    fn count(&self) -> Option<u64> {
+        let (before, logged) = self.0.get();
+        let is_due = logged.is_none_or(|at| at.elapsed() >= LOG_INTERVAL);
+        self.0.set(if is_due { (0, Some(Instant::now())) } else { (before + 1, logged) });
+        is_due.then_some(before + 1)
     }
 }
 

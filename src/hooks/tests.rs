@@ -360,3 +360,19 @@ fn a_question_that_cannot_wait_is_answered_at_once() {
     service.tell(notice(NoticeKind::Stopped, question(Action::Play)));
     assert_eq!((service.report().notices, service.report().dropped), (0, 1));
 }
+
+#[test]
+fn updates_leave_room_for_what_has_ended() {
+    let hooks = Hooks { queue: 4, ..Hooks::default() };
+    let relay = net::without_cores(Config { hooks, ..Config::default() }, Box::new(Open));
+    let (jobs, _inbox) = unbounded_channel();
+    let service = Inbox { relay, jobs, counts: Arc::default() };
+    let told = |kind| {
+        service.tell(notice(kind, question(Action::Play)));
+        (service.report().notices, service.report().dropped)
+    };
+    let update = NoticeKind::Update;
+    assert_eq!([told(update), told(update), told(update)], [(1, 0), (2, 0), (2, 1)]);
+    let stopped = NoticeKind::Stopped;
+    assert_eq!([told(stopped), told(stopped), told(stopped)], [(3, 1), (4, 1), (4, 2)]);
+}

@@ -117,6 +117,7 @@ fn an_encoder_that_goes_away_while_it_is_asked_about_leaves_its_name_free() {
     release.send(()).unwrap();
     let _player = Rtmp::started(&relay, Role::Play, "live/show");
     drop(Rtmp::started(&relay, Role::Publish, "live/another"));
+    relay.wait_for_publisher("live/another");
     assert_eq!(
         relay.log().iter().filter(|line| line.contains(" publishing")).count(),
         2,

@@ -189,3 +189,21 @@ fn a_service_that_hangs_delays_the_end_of_the_process_by_one_answer_at_most() {
     assert!(stopped.elapsed() < Duration::from_secs(8), "{:?}", stopped.elapsed());
     relay.wait_for_log(&["notices to the web service lost at the end"]);
 }
+
+#[test]
+fn notifications_that_hang_leave_room_for_questions() {
+    let service = WebService::start(|request| match request.path.as_str() {
+        "/told" => Reply::Nothing,
+        _ => Reply::yes(),
+    });
+    let url = service.url("/asked");
+    let more = format!("on_play = ['{url}']\ntimeout = '9s'\nmax_requests = 2\n");
+    let relay = Relay::start(&(notifying(&service) + &more));
+    for name in 0..5 {
+        drop(Rtmp::started(&relay, Role::Publish, &format!("live/{name}")));
+    }
+    service.wait_for(1);
+    let _player = Rtmp::started(&relay, Role::Play, "live/show");
+    let told = service.requests().iter().filter(|request| request.path == "/told").count();
+    assert_eq!(told, 1, "one of two places");
+}
