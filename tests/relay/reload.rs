@@ -3,7 +3,10 @@
 
 use std::fs;
 use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
+
+use fanfare::rtmp::client::Role;
 
 use crate::bystanders::Bystanders;
 use crate::crowd::Crowd;
@@ -119,10 +122,9 @@ fn tokens_are_exchanged_without_a_restart() {
     let relay = Relay::start("api.token = 'the-first-token'\napi.read_token = 'to-read-at-first'");
     let status =
         |method: &str, path: &str, token: &str| ask_with(&relay, method, path, &bearer(token)).status;
-    write(&relay, "api.token = 'the-second-token'\napi.read_token_file = 'unused'");
     let file = relay.dir().join("read_token");
     fs::write(&file, "to-read-later\n").unwrap();
-    fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    fs::set_permissions(&file, PermissionsExt::from_mode(0o600)).unwrap();
     write(&relay, &format!("api.token = 'the-second-token'\napi.read_token_file = '{}'", file.display()));
     assert_eq!(status("POST", "/api/v1/reload", "the-first-token"), 200);
     assert_eq!(status("POST", "/api/v1/reload", "the-first-token"), 401);
@@ -170,6 +172,83 @@ fn the_log_level_changes() {
     assert_eq!(reload(&relay, "log.level = 'info'")["changed"], serde_json::json!(["log.level"]));
     let reloaded = relay.wait_for_logs(2, &["configuration reloaded"], SOON);
     assert_eq!(relay.log()[lines..], reloaded[1..], "nothing else was logged");
+}
+
+/// A rule that takes these keys for publishing and playing.
+fn with_keys(keys: &str) -> String {
+    format!("[[access]]\nkeys = {keys}\n")
+}
+
+fn play_with(relay: &Relay, key: &str) -> Result<Rtmp, (String, String)> {
+    Rtmp::answer(relay, Role::Play, &format!("live/a?key={key}"))
+}
+
+#[test]
+fn a_stricter_rule_refuses_the_next_one_and_ends_none() {
+    let relay = Relay::start(&with_keys("'first-key'"));
+    let mut crowd = Crowd::new();
+    let source = Source::small(1);
+    let publisher = crowd.publish(&relay, "live/a?key=first-key");
+    let players = crowd.play_all(&relay, "live/a?key=first-key", 3);
+    crowd.begin(publisher, &source, &players);
+    let mut sent = 1;
+    let mut go_on = |crowd: &mut Crowd| {
+        crowd.send_frames(publisher, &source, sent..sent + 20);
+        sent += 20;
+        crowd.until_seen(&players, sent - 1);
+    };
+    // Both are valid while clients are given the second one.
+    reload(&relay, &with_keys("['first-key', 'second-key']"));
+    assert!(play_with(&relay, "first-key").is_ok() && play_with(&relay, "second-key").is_ok());
+    go_on(&mut crowd);
+    hang_up(&relay, &with_keys("'second-key'"));
+    go_on(&mut crowd);
+    assert_eq!(play_with(&relay, "first-key").err().expect("it is refused").0, "NetStream.Play.Failed");
+    assert!(play_with(&relay, "second-key").is_ok());
+    let changed = &reload(&relay, "[[access]]\nthen = 'deny'")["changed"];
+    assert_eq!(*changed, serde_json::json!(["access"]));
+    assert!(play_with(&relay, "second-key").is_err());
+    go_on(&mut crowd);
+    for &player in &players {
+        source.assert_from_the_start("a player", &crowd[player].seen, 0..21 + 40);
+    }
+    assert!(!relay.log().iter().any(|line| line.contains("first-key") || line.contains("second-key")));
+}
+
+#[test]
+fn keys_in_a_file_of_their_own_are_read_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("keys");
+    let write_keys = |keys: &str| {
+        fs::write(&path, keys).unwrap();
+        fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).unwrap();
+    };
+    write_keys("first-key\n");
+    let toml = with_keys(&format!("{{ file = '{}' }}", path.display()));
+    let relay = Relay::start(&toml);
+    assert!(play_with(&relay, "first-key").is_ok() && play_with(&relay, "second-key").is_err());
+    write_keys("second-key\nthird-key\n");
+    assert_eq!(reload(&relay, &toml)["changed"], serde_json::json!(["access"]), "the file alone has changed");
+    assert!(play_with(&relay, "first-key").is_err());
+    assert!(play_with(&relay, "second-key").is_ok() && play_with(&relay, "third-key").is_ok());
+    // What cannot be read changes nothing.
+    fs::remove_file(&path).unwrap();
+    let response = request_reload(&relay);
+    assert_eq!(response.status, 422);
+    assert!(response.text().contains(path.to_str().unwrap()), "{}", response.text());
+    assert!(play_with(&relay, "second-key").is_ok());
+    let keys = ["first-key", "second-key", "third-key"];
+    assert!(!relay.log().iter().any(|line| keys.iter().any(|key| line.contains(key))));
+}
+
+#[test]
+fn rules_that_cannot_be_made_are_a_fault() {
+    let relay = Relay::start("");
+    write(&relay, "[[access]]\njwt = true\n[jwt]\npublic_keys = ['/no/such/key.pem']");
+    let response = request_reload(&relay);
+    assert_eq!(response.status, 422);
+    assert!(response.text().contains("/no/such/key.pem"), "{}", response.text());
+    assert!(Rtmp::answer(&relay, Role::Play, "live/a").is_ok(), "the rules before are in force");
 }
 
 /// Signals that come while the file is read are one; the last one is not lost.
