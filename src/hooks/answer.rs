@@ -190,6 +190,8 @@ const MIN_SECRET_BYTES: usize = 6;
 mod tests {
     use std::sync::Arc;
 
+    use proptest::prelude::*;
+
     use super::*;
     use crate::access::Party;
 
@@ -400,5 +402,29 @@ mod tests {
             assert_eq!(goes_on(Dialect::Fanfare, status, body), is_on, "{status} {body}");
         }
         assert!(goes_on(Dialect::Srs, 200, "1"), "SRS ignores what answers a notification");
+    }
+
+    proptest! {
+        /// Only a zero lets in, and no reason forges a line.
+        #[test]
+        fn any_bytes_are_an_answer_or_a_failure(
+            body in "(\\PC|[\\x00-\\x1f\\u{200b}-\\u{2069}]|[{}\":,0-9]|code|msg|null){0,30}",
+            status in prop_oneof![Just(200u16), Just(403), 100..600u16],
+        ) {
+            for dialect in DIALECTS {
+                match of(dialect, status, &body) {
+                    Ok(Verdict::Allow(_)) if matches!(dialect, Dialect::Srs | Dialect::Fanfare) => {
+                        prop_assert!([200, 201].contains(&status));
+                        let value: Value = serde_json::from_str(&body).unwrap();
+                        prop_assert!(value == 0 || value["code"] == 0, "{body}");
+                    }
+                    Ok(Verdict::Deny(Denial { reason, .. })) => {
+                        prop_assert!(!reason.is_empty() && reason.chars().count() <= MAX_REASON_CHARS);
+                        prop_assert!(!reason.chars().any(char::is_control), "{reason:?}");
+                    }
+                    Ok(_) | Err(_) => {}
+                }
+            }
+        }
     }
 }

@@ -2,8 +2,13 @@
 //! nginx-rtmp 1.2.2 (`ngx_rtmp_notify_module.c`) and MediaMTX 1.18 (`internal/auth/manager.go`). And what is not handed
 //! to the thread.
 
-use std::sync::{Arc, atomic::Ordering::Relaxed, mpsc};
+use std::{
+    collections::HashMap,
+    sync::{Arc, atomic::Ordering::Relaxed, mpsc},
+};
 
+use percent_encoding::percent_decode_str;
+use proptest::prelude::*;
 use tokio::sync::mpsc::unbounded_channel;
 
 use super::{
@@ -375,4 +380,34 @@ fn updates_leave_room_for_what_has_ended() {
     assert_eq!([told(update), told(update), told(update)], [(1, 0), (2, 0), (2, 1)]);
     let stopped = NoticeKind::Stopped;
     assert_eq!([told(stopped), told(stopped), told(stopped)], [(3, 1), (4, 1), (4, 2)]);
+}
+
+/// The fields as PHP reads a form, or as what also separates by semicolons does: the last value of a name counts.
+fn read(form: &str, separators: &[char]) -> HashMap<String, String> {
+    let decode = |text: &str| percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned();
+    let pairs = form.split(separators).map(|pair| pair.split_once('=').unwrap_or((pair, "")));
+    let name = |name: &str| {
+        let name = decode(name);
+        name.trim_start_matches(' ').split(['[', '\0']).next().unwrap_or_default().to_ascii_lowercase()
+    };
+    pairs.map(|(key, value)| (name(key), decode(value))).collect()
+}
+
+proptest! {
+    #[test]
+    fn no_argument_changes_a_field(
+        arguments in prop::collection::vec("(addr|name|call|%61ddr|a|k)?[=&;%+ \\[\\]\\x00-\\x0120-9ad]{0,6}(addr|name|x)?", 0..6),
+        get in any::<bool>(),
+    ) {
+        let question = Question { query: arguments.join("&"), ..question(Action::Publish) };
+        let notify_method = if get { NotifyMethod::Get } else { NotifyMethod::Post };
+        let hooks = Hooks { dialect: Dialect::NginxRtmp, notify_method, ..Hooks::default() };
+        let text = request(&hooks, Hook::Publish, &question, None).text;
+        for separators in [&['&'][..], &['&', ';']] {
+            let fields = read(&text, separators);
+            for (name, value) in [("addr", "192.0.2.7"), ("name", "show"), ("call", "publish"), ("app", "live")] {
+                prop_assert_eq!(fields.get(name).map(String::as_str), Some(value), "{} in {}", name, text);
+            }
+        }
+    }
 }
