@@ -4,7 +4,7 @@
 //! [`rtmp`] makes messages and frames of them and [`flv`] reads the frames' headers. [`stream`] keeps the frames in a log
 //! that all cores share, [`fanout`] decides what each player of a core is sent next, and [`net`] sends it. The endpoint
 //! asks [`access`] who may connect, publish and play. [`control`] is a service beside the cores: the HTTP port, whose
-//! players get their media in the formats of [`http`]; [`hooks`] is another one, and asks the operator's web service. ARCHITECTURE.md follows a frame, a question and a reload.
+//! players get their media in the formats of [`http`]; [`hooks`] is another one, and asks the operator's web service; [`renewal`] keeps certificates valid. ARCHITECTURE.md follows a frame, a question and a reload.
 
 // `src/amf0.rs`, `src/flv`, `src/http` and `src/rtmp` are compiled as a crate of their own, which others can use without
 // io_uring, axum or hyper: `fanfare-rtmp/src` links to them.
@@ -25,6 +25,7 @@ pub mod logging;
 pub mod migrate;
 pub mod net;
 pub mod reload;
+pub mod renewal;
 pub mod sign;
 pub mod stream;
 pub mod system_check;

@@ -7,6 +7,7 @@ use std::io::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 use fanfare::access::{Access, Action, KeyRing, Rules};
 use fanfare::capacity::{self, estimate::Stream};
-use fanfare::certificates::{self, DevelopmentCertificate, Sessions};
+use fanfare::certificates::{self, DevelopmentCertificate, Renewals, Sessions};
 use fanfare::config::{Config, Filter, Ignored, LogFormat, MIN_SIGNING_BYTES, Secrets, parse_addresses};
 use fanfare::control::{Started, TokenNotice};
 use fanfare::difference;
@@ -334,7 +335,7 @@ fn rules(config: &Config, key_ring: &KeyRing) -> Result<Box<dyn Access>, String>
 
 /// Runs until a signal stops it, and reads these options again whenever that is requested. The error is one line.
 fn serve(config: Config, options: Options) -> Result<(), Failure> {
-    let (key_ring, sessions) = (KeyRing::new(), Sessions::default());
+    let (key_ring, sessions) = (KeyRing::new(), Arc::new(Sessions::default()));
     let access = rules(&config, &key_ring).map_err(Failure::Configuration)?;
     let tls = certificates::load(&config, &sessions).map_err(Failure::Configuration)?;
     logging::start(&config.log).map_err(Failure::Configuration)?;
@@ -350,7 +351,7 @@ fn serve(config: Config, options: Options) -> Result<(), Failure> {
         );
     }
     let (format, is_for_networks_nearby) = (config.log.format, config.has_default_publishers());
-    let keys = key_ring.clone();
+    let (keys, tickets) = (key_ring.clone(), sessions.clone());
     let reloader = Reloader::new(Box::new(move || {
         let config = options.clone().config()?;
         let access = rules(&config, &key_ring)?;
@@ -366,9 +367,14 @@ fn serve(config: Config, options: Options) -> Result<(), Failure> {
         reload.map_err(|error| format!("cannot start a thread: {error}"))?;
         // Both are set only here, and once.
         let _ = hooks.set(fanfare::hooks::start(relay.clone(), keys)?);
-        if let Some(started) = fanfare::control::start(relay, reloader.clone()).await? {
+        let renewals = Arc::new(Renewals::default());
+        if let Some(started) =
+            fanfare::control::start(relay.clone(), reloader.clone(), renewals.clone()).await?
+        {
             let _ = http.set(started);
         }
+        // Once an authority can ask over HTTP.
+        fanfare::renewal::start(relay, tickets, renewals)?;
         Ok(())
     };
     let started = |rtmp: &net::Addresses| announce(rtmp, http.get(), format, is_for_networks_nearby);

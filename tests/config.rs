@@ -122,6 +122,12 @@ fn every_key_with_a_unit_or_a_count_has_a_range() {
         "proxy.trusted",
         "publish.on_second_publisher",
         "streams",
+        "tls.acme_ca_file",
+        "tls.acme_directory",
+        "tls.acme_email",
+        "tls.acme_folder",
+        "tls.acme_names",
+        "tls.acme_terms_agreed",
         "tls.certificates",
         "tls.require_client_ca",
     ];
@@ -296,7 +302,7 @@ fn a_configuration_written_as_a_file_reads_back_the_same() {
 }
 
 /// Keys of options that take effect while the relay runs.
-const CHANGEABLE: [&str; 70] = [
+const CHANGEABLE: [&str; 76] = [
     "shutdown_timeout",
     "streams",
     "access",
@@ -357,6 +363,12 @@ const CHANGEABLE: [&str; 70] = [
     "jwt.jwks_refresh",
     "jwt.audience",
     "jwt.issuer",
+    "tls.acme_ca_file",
+    "tls.acme_directory",
+    "tls.acme_email",
+    "tls.acme_folder",
+    "tls.acme_names",
+    "tls.acme_terms_agreed",
     "tls.certificates",
     "tls.require_client_ca",
     "http.header_timeout",
@@ -370,7 +382,7 @@ const CHANGEABLE: [&str; 70] = [
 ];
 
 /// Another value than the default for each key that is not a number.
-const OTHER_VALUES: [(&str, &str); 41] = [
+const OTHER_VALUES: [(&str, &str); 47] = [
     ("pin_cores", "true"),
     ("streams", "[{ pattern = 'private/*', listed = false }]"),
     ("access", "[{ streams = 'private/*', then = 'deny' }]"),
@@ -380,6 +392,12 @@ const OTHER_VALUES: [(&str, &str); 41] = [
     ("listen.https", "['127.0.0.1:8443']"),
     ("tls.certificates", "[{ certificate = '/a/cert.pem', key = '/a/key.pem' }]"),
     ("tls.require_client_ca", "'/a/ca.pem'"),
+    ("tls.acme_ca_file", "'/a/ca.pem'"),
+    ("tls.acme_directory", "'https://ca.example/directory'"),
+    ("tls.acme_email", "'operator@example.org'"),
+    ("tls.acme_folder", "'/a/folder'"),
+    ("tls.acme_names", "['relay.example']"),
+    ("tls.acme_terms_agreed", "true"),
     ("publish.on_second_publisher", "'takeover'"),
     ("play.start", "'live'"),
     ("limits.exempt", "[]"),
@@ -425,7 +443,11 @@ fn every_option_either_takes_effect_at_once_or_is_named_as_one_that_needs_a_rest
             Some(number) => written(number, *number.range.end()),
             None => OTHER_VALUES.iter().find(|(other, _)| *other == key).expect(&key).1.to_owned(),
         };
-        let changed = Config::from_toml("f", &file_with(&key, &value)).unwrap();
+        let mut text = file_with(&key, &value);
+        if key == "tls.acme_names" {
+            text += "acme_terms_agreed = true\n";
+        }
+        let changed = Config::from_toml("f", &text).unwrap();
         assert_ne!(changed, defaults, "{key} = {value}");
         // A token that is set takes effect at once; what happens when it is removed is the next test.
         let is_changeable = key == "api.token" || CHANGEABLE.contains(&key.as_str());

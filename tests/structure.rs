@@ -9,7 +9,7 @@ use std::{
 };
 
 /// The modules from the bottom up, and which others each may name: only modules below it.
-const MAY_NAME: [(&str, &[&str]); 21] = [
+const MAY_NAME: [(&str, &[&str]); 22] = [
     ("amf0", &[]),
     ("flv", &["amf0"]),
     ("rtmp", &["amf0", "flv"]),
@@ -21,17 +21,28 @@ const MAY_NAME: [(&str, &[&str]); 21] = [
     ("access", &["config", "stream"]),
     ("endpoint", &["flv", "rtmp", "http", "stream", "fanout", "config", "access"]),
     ("net", &["stream", "config", "logging", "access", "endpoint"]),
+    ("certificates", &["config", "endpoint"]),
     ("reload", &["config", "access", "endpoint", "net"]),
     (
         "control",
         &[
-            "amf0", "flv", "rtmp", "http", "stream", "config", "logging", "access", "endpoint", "net",
+            "amf0",
+            "flv",
+            "rtmp",
+            "http",
+            "stream",
+            "config",
+            "logging",
+            "access",
+            "endpoint",
+            "net",
             "reload",
+            "certificates",
         ],
     ),
     ("difference", &["config", "control"]),
     ("hooks", &["config", "access", "endpoint", "net"]),
-    ("certificates", &["config", "endpoint"]),
+    ("renewal", &["config", "net", "certificates"]),
     ("system_check", &["config", "net"]),
     ("sign", &["rtmp", "config", "access"]),
     ("migrate", &["config"]),
@@ -103,7 +114,7 @@ fn no_module_may_name_one_above_it() {
 /// Services use `net::Handle` and the endpoint's reports, never each other.
 #[test]
 fn services_name_the_handle_and_never_each_other() {
-    const SERVICES: [&str; 6] = ["control", "hooks", "record", "hls", "upstream", "cluster"];
+    const SERVICES: [&str; 7] = ["control", "hooks", "renewal", "record", "hls", "upstream", "cluster"];
     for source in sources().iter().filter(|source| SERVICES.contains(&source.module.as_str())) {
         let named = crate_modules_in(&source.code);
         let other = named.iter().find(|named| **named != source.module && SERVICES.contains(&named.as_str()));

@@ -25,11 +25,15 @@ pub struct DevelopmentCertificate {
 
 /// Where the certificate for development is by default: beside the other state of the service or the user.
 pub fn development_folder() -> Option<PathBuf> {
+    Some(state_folder()?.join("dev-cert"))
+}
+
+/// The state directory of the service or the user.
+pub(super) fn state_folder() -> Option<PathBuf> {
     let folder = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let state = folder("STATE_DIRECTORY")
+    folder("STATE_DIRECTORY")
         .or_else(|| folder("XDG_STATE_HOME").map(|state| state.join("fanfare")))
-        .or_else(|| folder("HOME").map(|home| home.join(".local/state/fanfare")))?;
-    Some(state.join("dev-cert"))
+        .or_else(|| folder("HOME").map(|home| home.join(".local/state/fanfare")))
 }
 
 impl DevelopmentCertificate {

@@ -30,7 +30,10 @@ pub(super) fn certified_key(
 }
 
 /// All certificates in a file, at least one.
-pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+///
+/// # Errors
+/// What is wrong with it, as one line.
+pub fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     let text = read(path)?;
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
     let found = found.map_err(|error| format!("not PEM: {error:?}"))?;

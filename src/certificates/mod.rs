@@ -1,22 +1,38 @@
-//! Certificates and keys: read from files, chosen by the name that a client asks for, made for development.
+//! Certificates and keys: read from files, chosen by the name that a client asks for, made for development. Whoever signs
+//! them is asked elsewhere.
 
 #![forbid(unsafe_code)]
 
 mod development;
+mod facts;
 mod files;
 mod names;
+mod renewals;
+mod stored;
 
-use std::sync::{Arc, OnceLock};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::{Arc, OnceLock},
+};
 
 use rustls::{
     RootCertStore, ServerConfig,
     crypto::{CryptoProvider, aws_lc_rs},
     server::{ProducesTickets, WebPkiClientVerifier},
+    sign::CertifiedKey,
 };
 
 pub use development::{DevelopmentCertificate, development_folder};
+pub use facts::Facts;
+pub use files::certificates as in_file;
+pub use renewals::{Offer, Renewals};
+pub use stored::Store;
 
-use crate::{config::Config, endpoint::TlsConfigs};
+use crate::{
+    config::{CertificateFiles, Config},
+    endpoint::{CertificateReport, TlsConfigs},
+};
 use names::ByName;
 
 /// What RTMPS and HTTPS need, as it is configured; none if no address uses it. `sessions` has the keys of session
@@ -31,20 +47,21 @@ pub fn load(config: &Config, sessions: &Sessions) -> Result<Option<TlsConfigs>, 
     }
     let provider = provider();
     let mut certificates = Vec::new();
-    for files in &config.tls.certificates {
-        certificates.push(
-            files::certified_key(files, &provider).map_err(|error| format!("tls.certificates: {error}"))?,
-        );
+    let mut reports = BTreeMap::new();
+    for Source { files, is_issued } in sources(config)? {
+        match files::certified_key(&files, &provider) {
+            Ok(certificate) => {
+                let CertificateReport { name, expires_at } = report(&certificate, &files.certificate);
+                let earliest = reports.entry(name).or_insert(expires_at);
+                *earliest = expires_at.min(*earliest);
+                certificates.push(certificate);
+            }
+            // It has not been issued, or is issued again.
+            Err(_) if is_issued => {}
+            Err(error) => return Err(format!("tls.certificates: {error}")),
+        }
     }
-    if certificates.is_empty() {
-        let files = development_folder().map(|folder| DevelopmentCertificate::in_folder(&folder));
-        let files = files.filter(|files| files.certificate.exists()).ok_or(
-            "tls.certificates: RTMPS and HTTPS need a certificate; `fanfare dev-cert` makes one for this machine",
-        )?;
-        let files = crate::config::CertificateFiles { certificate: files.certificate, key: files.key };
-        certificates.push(files::certified_key(&files, &provider)?);
-    }
-    let names = ByName::new(certificates).ok_or("tls.certificates: there is none")?;
+    let names = ByName::new(certificates);
     let builder = ServerConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions();
     let builder = builder.map_err(|error| error.to_string())?;
     let authorities = &config.tls.require_client_ca;
@@ -66,7 +83,64 @@ pub fn load(config: &Config, sessions: &Sessions) -> Result<Option<TlsConfigs>, 
     server.send_half_rtt_data = false;
     let mut https = server.clone();
     https.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(Some(TlsConfigs { rtmps: Arc::new(server), https: Arc::new(https) }))
+    let reports = reports.into_iter().map(|(name, expires_at)| CertificateReport { name, expires_at });
+    Ok(Some(TlsConfigs { rtmps: Arc::new(server), https: Arc::new(https), certificates: reports.collect() }))
+}
+
+/// Every file that [`load`] reads with this configuration.
+pub fn files(config: &Config) -> Vec<PathBuf> {
+    let sources = sources(config).unwrap_or_default();
+    let of_pairs = sources.into_iter().flat_map(|Source { files, .. }| [files.certificate, files.key]);
+    let authorities = Some(config.tls.require_client_ca.clone()).filter(|file| !file.as_os_str().is_empty());
+    of_pairs.chain(authorities).collect()
+}
+
+/// What the certificate in this file says of itself, and a number that differs between certificates; none if it is missing
+/// or no key fits it.
+pub fn facts(file: &Path) -> Option<(Facts, u16)> {
+    let files = CertificateFiles { certificate: file.to_owned(), key: file.to_owned() };
+    let certificate = files::certified_key(&files, &provider()).ok()?;
+    let der = certificate.end_entity_cert().ok()?;
+    // Its last bytes are those of a signature.
+    let jitter = u16::from_be_bytes(*der.last_chunk()?);
+    Some((Facts::of(der)?, jitter))
+}
+
+/// Where a certificate comes from.
+struct Source {
+    files: CertificateFiles,
+    /// By an authority that is asked for it, so that it may be missing.
+    is_issued: bool,
+}
+
+/// In the order in which clients get them: those that are configured, those that are issued; only where neither is wanted
+/// that for development.
+fn sources(config: &Config) -> Result<Vec<Source>, String> {
+    let tls = &config.tls;
+    let of_files = tls.certificates.iter().map(|files| Source { files: files.clone(), is_issued: false });
+    let mut sources: Vec<Source> = of_files.collect();
+    if !tls.acme_names.is_empty() {
+        let store = Store::of(tls)?;
+        sources.extend(tls.acme_names.iter().map(|name| {
+            let file = store.certificate(name);
+            Source { files: CertificateFiles { certificate: file.clone(), key: file }, is_issued: true }
+        }));
+    }
+    if sources.is_empty() {
+        let files = development_folder().map(|folder| DevelopmentCertificate::in_folder(&folder));
+        let files = files.filter(|files| files.certificate.exists()).ok_or(
+            "tls.certificates: RTMPS and HTTPS need a certificate; `fanfare dev-cert` makes one for this machine",
+        )?;
+        let files = CertificateFiles { certificate: files.certificate, key: files.key };
+        sources.push(Source { files, is_issued: false });
+    }
+    Ok(sources)
+}
+
+fn report(certificate: &CertifiedKey, file: &Path) -> CertificateReport {
+    let facts = certificate.end_entity_cert().ok().and_then(|der| Facts::of(der));
+    let (name, expires_at) = facts.map_or((None, 0), |facts| (facts.name, facts.not_after));
+    CertificateReport { name: name.unwrap_or_else(|| file.display().to_string()), expires_at }
 }
 
 /// Keys of session tickets, which all cores share and certificates may come and go under: they are replaced by
@@ -120,7 +194,7 @@ mod tests {
     fn only_https_has_names_for_alpn_and_tickets_are_for_both() {
         let folder = tempfile::tempdir().unwrap();
         let config = config(folder.path(), &["localhost"]);
-        let TlsConfigs { rtmps, https } = load(&config, &Sessions::default()).unwrap().unwrap();
+        let TlsConfigs { rtmps, https, .. } = load(&config, &Sessions::default()).unwrap().unwrap();
         assert_eq!((rtmps.alpn_protocols.len(), &*https.alpn_protocols), (0, &[b"http/1.1".to_vec()][..]));
         assert!(Arc::ptr_eq(&rtmps.ticketer, &https.ticketer));
         assert!(Arc::ptr_eq(&rtmps.cert_resolver, &https.cert_resolver));

@@ -11,32 +11,29 @@ use rustls::{
 
 /// Certificates, in the order of the configuration.
 #[derive(Debug)]
-pub(super) struct ByName {
-    first: Arc<CertifiedKey>,
-    others: Vec<Arc<CertifiedKey>>,
-}
+pub(super) struct ByName(Vec<Arc<CertifiedKey>>);
 
 impl ByName {
-    /// None without a certificate.
-    pub(super) fn new(certificates: Vec<CertifiedKey>) -> Option<Self> {
-        let mut certificates = certificates.into_iter().map(Arc::new);
-        Some(Self { first: certificates.next()?, others: certificates.collect() })
+    /// Without a certificate, handshakes fail.
+    pub(super) fn new(certificates: Vec<CertifiedKey>) -> Self {
+        Self(certificates.into_iter().map(Arc::new).collect())
     }
 
     /// The first certificate for this host, or the first of all.
-    fn choose(&self, host: Option<&str>) -> &Arc<CertifiedKey> {
-        let Some(name) = host.and_then(|host| ServerName::try_from(host).ok()) else { return &self.first };
+    fn choose(&self, host: Option<&str>) -> Option<&Arc<CertifiedKey>> {
+        let first = self.0.first();
+        let Some(name) = host.and_then(|host| ServerName::try_from(host).ok()) else { return first };
         let is_for = |certificate: &&Arc<CertifiedKey>| {
             let parsed = certificate.end_entity_cert().ok().map(ParsedCertificate::try_from);
             parsed.and_then(Result::ok).is_some_and(|parsed| verify_server_name(&parsed, &name).is_ok())
         };
-        [&self.first].into_iter().chain(&self.others).find(is_for).unwrap_or(&self.first)
+        self.0.iter().find(is_for).or(first)
     }
 }
 
 impl ResolvesServerCert for ByName {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(self.choose(hello.server_name()).clone())
+        self.choose(hello.server_name()).cloned()
     }
 }
 
@@ -55,8 +52,7 @@ mod tests {
     #[test]
     fn a_client_gets_the_certificate_of_the_host_that_it_names() {
         let names = ["a.example", "*.b.example", "b.example"];
-        let by_name = ByName::new(names.map(certificate).into()).unwrap();
-        let all: Vec<_> = [&by_name.first].into_iter().chain(&by_name.others).collect();
+        let by_name = ByName::new(names.map(certificate).into());
         for (host, index) in [
             (Some("a.example"), 0),
             (Some("A.example"), 0),
@@ -67,8 +63,8 @@ mod tests {
             (Some("not a host"), 0),
             (None, 0),
         ] {
-            assert!(Arc::ptr_eq(by_name.choose(host), all[index]), "{host:?}");
+            assert!(Arc::ptr_eq(by_name.choose(host).unwrap(), &by_name.0[index]), "{host:?}");
         }
-        assert!(ByName::new(Vec::new()).is_none());
+        assert!(ByName::new(Vec::new()).choose(Some("a.example")).is_none());
     }
 }

@@ -152,7 +152,7 @@ impl Config {
                 taken.push((address, key));
             }
         }
-        self.tls.check()?;
+        self.tls.check(!self.listen.http.is_empty())?;
         let Listen { rtmp, rtmps, http, https, .. } = &self.listen;
         let listen = [&**rtmp, &**rtmps, &**http, &**https, &*self.api.listen];
         self.proxy.check(&listen)?;

@@ -64,7 +64,7 @@ mod tests {
         let relay = net::without_cores(first, Box::new(access::Open));
         relay.set_config(newest);
         let reloader = Reloader::new(Box::new(|| Err("there is no file".to_owned())));
-        let control = Control::new(relay, reloader, String::new(), Vec::new());
+        let control = Control::new(relay, reloader, Arc::default(), String::new(), Vec::new());
         let Json(InForce { config, restart_needed }) = show(State(Arc::new(control))).await;
         (config, restart_needed)
     }

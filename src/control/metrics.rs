@@ -109,10 +109,26 @@ impl Collector for Scrape {
         let (cores, streams) = (control.relay.cores(), control.relay.streams());
         let mut writer = Writer(encoder);
         process(&mut writer, control)?;
+        of_certificates(&mut writer, control)?;
         of_service(&mut writer, &control.relay.service_report())?;
         of_cores(&mut writer, control, &cores)?;
         of_streams(&mut writer, control, self.granted, &cores, &streams)
     }
+}
+
+/// Only where something is encrypted.
+fn of_certificates(writer: &mut Writer<'_>, control: &Control) -> fmt::Result {
+    let Some(tls) = control.relay.tls() else { return Ok(()) };
+    let expiry = (tls.certificates.iter()).map(|it| ([("name", it.name.clone())], it.expires_at as f64));
+    let help = "Until when each certificate is valid, as a Unix time, by a name that it is for";
+    writer.gauge("certificate_expires_timestamp", help, Some(Unit::Seconds), expiry)?;
+    let failures = [(NO_LABELS, control.renewals.failures())];
+    writer.counter(
+        "certificate_renewal_failures",
+        "Certificates that were not issued when asked for",
+        None,
+        failures,
+    )
 }
 
 fn process(writer: &mut Writer<'_>, control: &Control) -> fmt::Result {

@@ -5,6 +5,7 @@
 
 mod access;
 mod api;
+mod challenge;
 mod client;
 mod configuration;
 mod connections;
@@ -52,6 +53,7 @@ pub use token::{TokenNotice, token_file};
 use tokio::sync::oneshot;
 use trim::Trim;
 
+use crate::certificates::Renewals;
 use crate::net::{self, Handle};
 use crate::reload::Reloader;
 
@@ -87,7 +89,11 @@ impl Started {
 ///
 /// # Errors
 /// Why it cannot start, as one line.
-pub async fn start(relay: Handle, reloader: Arc<Reloader>) -> Result<Option<Started>, String> {
+pub async fn start(
+    relay: Handle,
+    reloader: Arc<Reloader>,
+    renewals: Arc<Renewals>,
+) -> Result<Option<Started>, String> {
     let config = relay.config();
     let http = net::bind_http(&config.listen.http, config.listen.is_default_http).await?;
     let api = net::bind_http(&config.api.listen, false).await?;
@@ -114,7 +120,7 @@ pub async fn start(relay: Handle, reloader: Arc<Reloader>) -> Result<Option<Star
     if let TokenNotice::ForThisRun { why, .. } = &notice {
         tracing::warn!(reason = why, "API token not stored");
     }
-    let control = Arc::new(Control::new(relay, reloader, token, http));
+    let control = Arc::new(Control::new(relay, reloader, renewals, token, http));
     let cannot = |error| format!("cannot start the thread for HTTP: {error}");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(cannot)?;
     let (end, is_ending) = oneshot::channel();
@@ -200,7 +206,7 @@ mod tests {
 
     async fn start(relay: Handle) -> Result<Option<Started>, String> {
         let reloader = Reloader::new(Box::new(|| Err("there is no file".to_owned())));
-        super::start(relay, reloader).await
+        super::start(relay, reloader, Arc::default()).await
     }
 
     fn config(cores: usize) -> Config {

@@ -29,7 +29,7 @@ use tokio::{
 };
 
 use super::{
-    api,
+    api, challenge,
     client::Client,
     cors,
     encrypted::Stream,
@@ -267,6 +267,9 @@ impl Service<Request<Incoming>> for Requests {
     type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, EndsHere>> + Send>>;
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
+        if let Some(answer) = challenge::answer(&self.control.renewals, &request) {
+            return Box::pin(async { Ok(answer) });
+        }
         let proxy = &self.control.relay.config().proxy;
         let client =
             Client { peer: forwarded::client(self.client.peer, request.headers(), proxy), ..self.client };

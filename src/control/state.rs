@@ -13,12 +13,13 @@ use super::{
     stills::Stills,
     wall_clock::WallClock,
 };
-use crate::{config::Config, net::Handle, reload::Reloader};
+use crate::{certificates::Renewals, config::Config, net::Handle, reload::Reloader};
 
 /// The state that all requests share.
 pub(super) struct Control {
     pub(super) relay: Handle,
     pub(super) reloader: Arc<Reloader>,
+    pub(super) renewals: Arc<Renewals>,
     wall_clock: WallClock,
     /// The token since the start. It is in force while the configuration has none.
     pub(super) token: String,
@@ -35,11 +36,13 @@ impl Control {
     pub(super) fn new(
         relay: Handle,
         reloader: Arc<Reloader>,
+        renewals: Arc<Renewals>,
         token: String,
         http: Vec<(SocketAddr, Entrance)>,
     ) -> Self {
         Self {
             reloader,
+            renewals,
             wall_clock: WallClock::new(SystemTime::now(), relay.uptime()),
             token,
             history: History::default(),

@@ -72,6 +72,6 @@ pub use self::{
     shared::{EventSink, KnownPublisher, Shared},
     still::key_frame,
     tls::{Opened, Tls, TlsError},
-    tls_configs::TlsConfigs,
+    tls_configs::{CertificateReport, TlsConfigs},
     transport::{SendBuffer, Spoken, Transport, TransportKind},
 };

@@ -12,4 +12,15 @@ pub struct TlsConfigs {
     pub rtmps: Arc<ServerConfig>,
     /// For HTTPS.
     pub https: Arc<ServerConfig>,
+    /// What certificates there are.
+    pub certificates: Vec<CertificateReport>,
+}
+
+/// A certificate, for people who watch over it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CertificateReport {
+    /// A host name that it is for, or else its file.
+    pub name: String,
+    /// Until when it is valid, Unix seconds.
+    pub expires_at: i64,
 }

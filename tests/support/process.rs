@@ -149,6 +149,7 @@ pub fn missing(program: &str) -> String {
         "setpriv" | "unshare" => "util-linux",
         "ip" => "iproute2",
         "chromium" => "chromium",
+        "pebble" | "pebble-challtestsrv" => "pebble",
         "node" => "nodejs",
         NEWER_FFMPEG => {
             return format!(

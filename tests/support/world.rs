@@ -377,7 +377,11 @@ impl World {
         let ticks_us = vec![now_us + TICK.as_micros() as u64; cores.len()];
         let stopped = vec![false; cores.len()];
         let tls = tls::Configs::new();
-        shared.set_tls(TlsConfigs { rtmps: tls.server.clone(), https: tls.server.clone() });
+        shared.set_tls(TlsConfigs {
+            rtmps: tls.server.clone(),
+            https: tls.server.clone(),
+            certificates: Vec::new(),
+        });
         World {
             net,
             shared,
