@@ -13,7 +13,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::endpoint::{Pool, Tls, TlsError, Transport};
+use crate::endpoint::{Pool, Tls, Transport};
 
 /// Read from the socket at a time: a record.
 const READ_BYTES: usize = 17 << 10;
@@ -35,13 +35,24 @@ pub(super) struct Encrypted {
     out: Bytes,
     has_ended: bool,
     /// The peer broke a rule: the alert is sent, and then reads fail.
-    error: Option<TlsError>,
+    error: Option<String>,
+    /// The same, which stays: for the log.
+    violation: Option<String>,
 }
 
 impl Stream {
     pub(super) fn encrypted(socket: TcpStream, tls: Tls, pool: Pool) -> Self {
         let (plain, out) = (Bytes::new(), Bytes::new());
-        Self::Encrypted(Box::new(Encrypted { socket, tls, pool, plain, out, has_ended: false, error: None }))
+        let (has_ended, error, violation) = (false, None, None);
+        Self::Encrypted(Box::new(Encrypted { socket, tls, pool, plain, out, has_ended, error, violation }))
+    }
+
+    /// Which rule of TLS the peer broke, if it did.
+    pub(super) fn violation(&self) -> Option<&str> {
+        match self {
+            Self::Plain(_) => None,
+            Self::Encrypted(encrypted) => encrypted.violation.as_deref(),
+        }
     }
 
     /// The socket, its transport, and what came and was not read.
@@ -82,7 +93,7 @@ impl Encrypted {
             }
             if self.error.is_some() {
                 ready!(sent);
-                let error = self.error.take().map_or_else(|| "TLS ended".into(), |error| error.to_string());
+                let error = self.error.take().unwrap_or_default();
                 return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, error)));
             }
             let mut room = [std::mem::MaybeUninit::uninit(); READ_BYTES];
@@ -97,7 +108,10 @@ impl Encrypted {
                     self.has_ended |= opened.has_ended;
                     self.plain = opened.plain;
                 }
-                Err(error) => self.error = Some(error),
+                Err(error) => {
+                    self.violation = Some(error.to_string());
+                    self.error.clone_from(&self.violation);
+                }
             }
         }
     }

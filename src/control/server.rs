@@ -190,15 +190,17 @@ async fn connection(socket: Stream, mut ticket: Ticket, service: Requests) {
         }
         (Some(Ending::Farewell(bytes)), Err(error)) if error.is_user() => say_farewell(socket, &bytes).await,
         (_, outcome) => {
-            if let Err(error) = outcome {
-                let violation = other_protocol(&parts.read_buf).filter(|_| error.is_parse());
-                match violation.filter(|_| control.relay.may_log(LineKind::Violation, peer)) {
-                    Some(detail) => {
-                        let reason = ReasonKind::Violation.label();
-                        tracing::warn!(id, %peer, reason, detail, "closed: protocol violation");
-                    }
-                    None => tracing::debug!(id, %peer, %error, "HTTP connection ended"),
+            let is_no_http = outcome.as_ref().is_err_and(hyper::Error::is_parse);
+            let other = other_protocol(&parts.read_buf).filter(|_| is_no_http);
+            // Where TLS has failed before a request, there is no error of HTTP.
+            let violation = socket.violation().or(other);
+            match (violation.filter(|_| control.relay.may_log(LineKind::Violation, peer)), outcome) {
+                (Some(detail), _) => {
+                    let reason = ReasonKind::Violation.label();
+                    tracing::warn!(id, %peer, reason, detail, "closed: protocol violation");
                 }
+                (None, Err(error)) => tracing::debug!(id, %peer, %error, "HTTP connection ended"),
+                (None, Ok(())) => {}
             }
             linger::close(socket).await;
         }

@@ -150,6 +150,9 @@ pub fn missing(program: &str) -> String {
         "ip" => "iproute2",
         "chromium" => "chromium",
         "pebble" | "pebble-challtestsrv" => "pebble",
+        "certutil" => "libnss3-tools",
+        "curl" => "curl",
+        "openssl" => "openssl",
         "node" => "nodejs",
         NEWER_FFMPEG => {
             return format!(

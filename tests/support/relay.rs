@@ -20,8 +20,16 @@ pub struct Relay {
     process: Process,
     address: SocketAddr,
     http_addresses: Vec<SocketAddr>,
+    encrypted: Encrypted,
     log: Log,
     dir: TempDir,
+}
+
+/// Where it speaks TLS.
+#[derive(Clone, Debug, Default)]
+struct Encrypted {
+    rtmps: Vec<SocketAddr>,
+    https: Vec<SocketAddr>,
 }
 
 impl Relay {
@@ -88,9 +96,10 @@ impl Relay {
             let address = free_address(ip);
             let config = config.replace("<rtmp>", &address.to_string());
             std::fs::write(&file, format!("{each_line}{config}")).unwrap();
-            if let Some((process, address, http_addresses, log)) = try_start(command(), &file, cores, address)
+            if let Some((process, address, http_addresses, encrypted, log)) =
+                try_start(command(), &file, cores, address)
             {
-                return Relay { process, address, http_addresses, log, dir };
+                return Relay { process, address, http_addresses, encrypted, log, dir };
             }
         }
         panic!("no port was free");
@@ -109,6 +118,16 @@ impl Relay {
     /// The address of the API, if it has one of its own.
     pub fn own_api_address(&self) -> SocketAddr {
         self.http_addresses[1]
+    }
+
+    /// The address for clients of RTMPS, if it has one.
+    pub fn rtmps_address(&self) -> SocketAddr {
+        self.encrypted.rtmps[0]
+    }
+
+    /// The address for clients of HTTPS, if it has one.
+    pub fn https_address(&self) -> SocketAddr {
+        self.encrypted.https[0]
     }
 
     /// The URL of `/path` for a browser.
@@ -276,7 +295,7 @@ fn try_start(
     config: &Path,
     cores: usize,
     address: SocketAddr,
-) -> Option<(Process, SocketAddr, Vec<SocketAddr>, Log)> {
+) -> Option<(Process, SocketAddr, Vec<SocketAddr>, Encrypted, Log)> {
     command
         .arg("--config")
         .arg(config)
@@ -321,7 +340,8 @@ fn try_start(
     assert!(!rtmp.is_empty() && !http.is_empty(), "no address in {first_line:?}");
     // The rest is not needed, but a full pipe would block the relay.
     thread::spawn(move || std::io::copy(&mut stdout, &mut std::io::sink()));
-    Some((process, rtmp[0], http, log))
+    let encrypted = Encrypted { rtmps: addresses("rtmps://"), https: addresses("https://") };
+    Some((process, rtmp[0], http, encrypted, log))
 }
 
 /// A command that runs its arguments as an unprivileged user. Each call uses another user id, so that no other process
