@@ -180,7 +180,9 @@ mod tests {
     };
 
     use super::*;
-    use crate::access::{Access, Action, Cause, Decision, Denial, Grant, Login, Question, Verdict};
+    use crate::access::{
+        Access, Action, Cause, Decision, Denial, Grant, Login, Notice, Question, Service, Verdict,
+    };
     use crate::config::Config;
 
     const TOKEN: &str = "token-for-writing";
@@ -413,6 +415,60 @@ mod tests {
             assert!(ask_with(TOKEN, address, "GET", &path).0.starts_with("HTTP/1.1 404 "), "{name}");
         }
         assert_eq!(relay.denials(), [], "a page asks again and again");
+    }
+
+    type LateAnswer = Box<dyn FnOnce(Verdict) + Send>;
+
+    /// Hands each question's answer to the test.
+    struct Late(mpsc::Sender<LateAnswer>);
+
+    impl Service for Late {
+        fn ask(&self, _question: Question, answer: LateAnswer) {
+            self.0.send(answer).expect("the test goes on");
+        }
+
+        fn tell(&self, notice: Notice) {
+            panic!("nothing has begun: {notice:?}");
+        }
+    }
+
+    /// Leaves each question to the service.
+    struct Asks;
+
+    impl Access for Asks {
+        fn decide(&self, _question: &Question) -> Decision {
+            Decision::Ask(Grant::default())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_viewer_that_goes_away_while_it_is_asked_about_leaves_nothing() {
+        let relay = net::without_cores(config(1), Box::new(Asks));
+        let (questions, asked) = mpsc::channel();
+        relay.set_service(Box::new(Late(questions)));
+        let address = start(relay.clone()).await.expect("it starts").expect("HTTP is wanted").addresses[0];
+        let upgrade = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
+            Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+        for (headers, verdict) in [
+            ("", Verdict::allow()),
+            ("", Verdict::deny("too late")),
+            (upgrade, Verdict::deny("too late")),
+            (upgrade, Verdict::Redirect("http://elsewhere/".to_owned())),
+        ] {
+            let mut socket = TcpStream::connect(address).expect("it listens");
+            let request = format!("GET /live/a.flv HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n");
+            socket.write_all(request.as_bytes()).expect("it reads");
+            let answer = asked.recv_timeout(Duration::from_secs(20)).expect("it asks");
+            assert_eq!(relay.connection_count(), 1);
+            drop(socket);
+            answer(verdict);
+            let deadline = Instant::now() + Duration::from_secs(20);
+            while relay.connection_count() > 0 {
+                assert!(Instant::now() < deadline, "its place is free");
+                thread::sleep(Duration::from_millis(10));
+            }
+        }
+        assert_eq!(relay.memory().of(crate::stream::MemoryKind::Connections), 0);
     }
 
     #[tokio::test]

@@ -521,6 +521,13 @@ describe('watching', () => {
     await copied(`${origin}/${STREAM}.flv`);
   });
 
+  test('a stream may be named in the page’s address, beside its key', { skip: !mockOnly() }, async (t) => {
+    await deny(t, 401, 'this stream takes a key');
+    const page = await open(t, `?stream=${STREAM}&key=right`);
+    await plays(page);
+    assert.equal(page.url(), new URL(`?key=right${watch(STREAM)}`, base).href);
+  });
+
   test('without a key there is no choice to copy it', async (t) => {
     const page = await open(t, watch(STREAM));
     await page.getByRole('button', { name: 'Copy HTTP-FLV' }).waitFor(SHORT);

@@ -19,6 +19,16 @@ export function route(hash) {
   return { view: 'streams' };
 }
 
+/** Opens `/?stream=live/a`, which is easier to write by hand, as `/#/watch/live/a`. Other parameters stay. */
+export function followStreamParameter() {
+  const address = new URL(location.href);
+  const name = address.searchParams.get('stream');
+  if (!name) return;
+  address.searchParams.delete('stream');
+  if (address.hash === '') address.hash = watchLink(name);
+  history.replaceState(null, '', address);
+}
+
 /** Relative to the page, so that a proxy can serve everything below a path. */
 export const url = (relative) => new URL(relative, document.baseURI);
 

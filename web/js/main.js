@@ -1,6 +1,6 @@
 // Chooses the view, refreshes it with a single timer, and shows when the relay cannot be reached.
 import { api, token } from './api.js';
-import { route } from './addresses.js';
+import { followStreamParameter, route } from './addresses.js';
 import { attribute, h, text } from './dom.js';
 import { StatusView } from './status.js';
 import { StreamsView } from './streams.js';
@@ -71,6 +71,7 @@ function showBanner(lines) {
 // Its errors are shown on the page.
 if (globalThis.mpegts) mpegts.LoggingControl.enableAll = false;
 token.takeFromAddress();
+followStreamParameter();
 addEventListener('hashchange', show);
 document.addEventListener('visibilitychange', () => { if (!document.hidden) refresh(); });
 document.querySelector('.skip').addEventListener('click', (event) => { event.preventDefault(); main.focus(); });
