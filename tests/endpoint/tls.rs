@@ -87,6 +87,21 @@ fn client_hello(world: &mut World) -> Vec<u8> {
 }
 
 #[test]
+fn a_proxy_names_the_client_before_tls() {
+    let mut world = encrypted();
+    world.shared.set_config(config(|config| {
+        config.proxy.listeners = vec![LISTENER];
+        config.proxy.trusted = vec!["10.0.0.0/8".parse().unwrap()];
+    }));
+    let mut publisher = world.client(0, Role::Publish, "a");
+    let header = b"PROXY TCP4 192.0.2.7 198.51.100.1 50000 443\r\n";
+    tls_of(&world, publisher.socket, |tls| tls.wire().extend(header));
+    world.talk(&mut publisher);
+    assert!(is_live(&world, "a"));
+    assert_eq!(report(&mut world, 0)[0].peer.to_string(), "192.0.2.7:50000");
+}
+
+#[test]
 fn both_versions_publish_and_play_wherever_records_are_cut() {
     for is_old in [false, true] {
         for (most, bytes) in [(1, 3_000), (7, 40_000), (1_000, 60_000)] {
