@@ -1,5 +1,6 @@
-//! All fuzz targets: those of `fanfare-rtmp`, and the stream log's. The log belongs to the relay, but needs neither axum,
-//! hyper nor io_uring. So it is compiled here from its own files: depending on the relay takes four times as long to build.
+//! All fuzz targets: those of `fanfare-rtmp`, and of the stream log and PROXY headers. These two belong to the relay, but need
+//! neither axum, hyper nor io_uring. So they are compiled here from their own files: depending on the relay takes four
+//! times as long to build.
 
 use fanfare_rtmp::fuzz::{TARGETS, Target};
 // The log's files name `crate::flv`, its seeds `crate::rtmp`.
@@ -7,12 +8,14 @@ use fanfare_rtmp::{flv, rtmp};
 
 #[path = "../../src/fuzz.rs"]
 mod fuzz;
+#[path = "../../src/endpoint/proxy_header.rs"]
+pub mod proxy_header;
 #[path = "../../src/stream/mod.rs"]
 pub mod stream;
 
 /// All of them.
 pub fn targets() -> impl Iterator<Item = &'static Target> {
-    TARGETS.iter().chain([&STREAM])
+    TARGETS.iter().chain([&PROXY_HEADER, &STREAM])
 }
 
 /// Checks one input of the target of that name.
@@ -25,5 +28,7 @@ pub fn check(name: &str, bytes: &[u8]) {
     (target.check)(bytes);
 }
 
+const PROXY_HEADER: Target =
+    Target { name: "proxy_header", check: proxy_header::check_any_bytes, seeds: proxy_header::seeds };
 const STREAM: Target =
     Target { name: "stream", check: stream::fuzz::check_any_bytes, seeds: fuzz::stream_seeds };

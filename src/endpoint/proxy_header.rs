@@ -144,6 +144,21 @@ pub fn check_any_bytes(bytes: &[u8]) {
     }
 }
 
+/// Inputs to begin with: a client's first bytes after each kind of header.
+#[cfg(any(test, fuzzing))]
+pub fn seeds(capture: &[u8]) -> Vec<Vec<u8>> {
+    let first = &capture[..capture.len().min(16)];
+    let headers: [&[u8]; 6] = [
+        b"PROXY TCP4 192.0.2.7 198.51.100.1 50000 1935\r\n",
+        b"PROXY TCP6 2001:db8::7 2001:db8::1 50000 1935\r\n",
+        b"PROXY UNKNOWN ffff:: ffff:: 65535 65535\r\n",
+        b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0C\xC0\0\x02\x07\xC6\x33\x64\x01\xC3\x50\x07\x8F",
+        b"\r\n\r\n\0\r\nQUIT\n\x21\x21\0\x24",
+        b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0",
+    ];
+    headers.map(|header| [header, first].concat()).into()
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -233,6 +248,16 @@ mod tests {
         assert_eq!(v2(1, 0x11, &longest).len(), MAX_HEADER_BYTES);
         assert!(read(&v2(1, 0x11, &longest)).is_ok());
         assert_eq!(refused(&v2(1, 0x11, &[0; 521])[..16]), HeaderFault::TooLong, "before it has come");
+    }
+
+    #[test]
+    fn what_the_fuzzer_begins_with_and_has_found_keeps_the_rules() {
+        seeds(b"\x03the client's").iter().for_each(|seed| check_any_bytes(seed));
+        let corpus = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/corpus/proxy_header"));
+        let inputs: Vec<_> =
+            corpus.unwrap().map(|entry| std::fs::read(entry.unwrap().path()).unwrap()).collect();
+        assert!(inputs.len() > 10, "{} inputs are kept", inputs.len());
+        inputs.iter().for_each(|input| check_any_bytes(input));
     }
 
     proptest! {
