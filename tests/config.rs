@@ -103,6 +103,8 @@ fn every_key_with_a_unit_or_a_count_has_a_range() {
         "hooks.on_update",
         "hooks.secret",
         "http.allow_origins",
+        "http.https_host",
+        "http.redirect_to_https",
         "jwt.audience",
         "jwt.issuer",
         "jwt.jwks_url",
@@ -302,7 +304,7 @@ fn a_configuration_written_as_a_file_reads_back_the_same() {
 }
 
 /// Keys of options that take effect while the relay runs.
-const CHANGEABLE: [&str; 76] = [
+const CHANGEABLE: [&str; 79] = [
     "shutdown_timeout",
     "streams",
     "access",
@@ -374,6 +376,9 @@ const CHANGEABLE: [&str; 76] = [
     "http.header_timeout",
     "http.allow_origins",
     "http.metrics_max_streams",
+    "http.redirect_to_https",
+    "http.https_host",
+    "http.hsts",
     "api.read_token",
     "api.read_token_file",
     "api.allow_origins",
@@ -382,7 +387,7 @@ const CHANGEABLE: [&str; 76] = [
 ];
 
 /// Another value than the default for each key that is not a number.
-const OTHER_VALUES: [(&str, &str); 47] = [
+const OTHER_VALUES: [(&str, &str); 49] = [
     ("pin_cores", "true"),
     ("streams", "[{ pattern = 'private/*', listed = false }]"),
     ("access", "[{ streams = 'private/*', then = 'deny' }]"),
@@ -423,6 +428,8 @@ const OTHER_VALUES: [(&str, &str); 47] = [
     ("jwt.audience", "'fanfare'"),
     ("jwt.issuer", "'https://example.org'"),
     ("http.allow_origins", "[]"),
+    ("http.https_host", "'relay.example'"),
+    ("http.redirect_to_https", "'page'\nhttps_host = 'relay.example'"),
     ("api.listen", "['127.0.0.1:8081']"),
     ("api.token", "'another-token'"),
     ("api.token_file", "'/another/token'"),

@@ -113,6 +113,7 @@ impl Config {
             count("hooks.queue", hooks.queue, 1..=MILLION),
             count("hooks.retries", hooks.retries, 0..=100),
             time("http.header_timeout", http.header_timeout, SECOND_MS..=10 * MINUTE_MS),
+            time("http.hsts", http.hsts, 0..=2 * YEAR_MS),
             count("http.metrics_max_streams", http.metrics_max_streams, 0..=10_000),
             count("log.lines_per_network", log.lines_per_network, 0..=MILLION),
         ]
@@ -158,7 +159,7 @@ impl Config {
         self.proxy.check(&listen)?;
         access::check(&self.access, &self.users, &self.jwt)?;
         self.hooks.check()?;
-        self.http.check()?;
+        self.http.check(!self.listen.https.is_empty())?;
         self.api.check()
     }
 }
@@ -182,4 +183,6 @@ const MAX_ADDRESSES: usize = 64;
 const SECOND_MS: u64 = 1000;
 const MINUTE_MS: u64 = 60 * SECOND_MS;
 const HOUR_MS: u64 = 60 * MINUTE_MS;
+/// As a duration is written: 365.25 days.
+const YEAR_MS: u64 = 8_766 * HOUR_MS;
 const MILLION: u64 = 1_000_000;

@@ -19,6 +19,26 @@ pub struct Http {
     pub allow_origins: Vec<String>,
     /// The number of streams with metrics of their own; the others are added up.
     pub metrics_max_streams: usize,
+    /// Which requests over plain HTTP are redirected to HTTPS.
+    pub redirect_to_https: RedirectToHttps,
+    /// Host, and port if it is not 443, where clients are redirected to. If empty, the host that they ask for, and the port
+    /// of the first address in `listen.https`.
+    pub https_host: String,
+    /// For how long browsers that have been here over HTTPS use nothing else; 0 lets them.
+    #[serde(with = "units::DurationText")]
+    pub hsts: Duration,
+}
+
+/// Which requests over plain HTTP are redirected to HTTPS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RedirectToHttps {
+    /// None.
+    Off,
+    /// Those for the page and the API.
+    Page,
+    /// Those for streams as well.
+    All,
 }
 
 /// Access to the API. Tokens are secrets: see [`Api::without_secrets`].
@@ -41,8 +61,19 @@ pub struct Api {
 }
 
 impl Http {
-    pub(super) fn check(&self) -> Result<(), Fault> {
-        check_origins(&self.allow_origins).map_err(|what| Fault { key: "http.allow_origins", what })
+    /// `has_https`: the relay has addresses for HTTPS.
+    pub(super) fn check(&self, has_https: bool) -> Result<(), Fault> {
+        check_origins(&self.allow_origins).map_err(|what| Fault { key: "http.allow_origins", what })?;
+        let is_redirecting = self.redirect_to_https != RedirectToHttps::Off;
+        if is_redirecting && !has_https && self.https_host.is_empty() {
+            let what = "there is nothing to redirect to: set listen.https or http.https_host".to_owned();
+            return Err(Fault { key: "http.redirect_to_https", what });
+        }
+        if !self.https_host.chars().all(is_host_char) {
+            let what = format!("`{}` is not a host in lower case, such as relay.example", self.https_host);
+            return Err(Fault { key: "http.https_host", what });
+        }
+        Ok(())
     }
 }
 
@@ -121,6 +152,9 @@ impl Default for Http {
             header_timeout: Duration::from_secs(10),
             allow_origins: vec!["*".to_owned()],
             metrics_max_streams: 100,
+            redirect_to_https: RedirectToHttps::Off,
+            https_host: String::new(),
+            hsts: Duration::ZERO,
         }
     }
 }

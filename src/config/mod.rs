@@ -36,7 +36,7 @@ pub use check::Number;
 pub use environment::Ignored;
 pub use fault::Fault;
 pub use hooks::{Dialect, Hooks, NotifyMethod, OnError};
-pub use http::{Api, Http, MAX_TOKEN_BYTES, check_token};
+pub use http::{Api, Http, MAX_TOKEN_BYTES, RedirectToHttps, check_token};
 pub use limits::Limits;
 pub use log::{Filter, Log, LogFormat};
 pub use proxy::{ClientHeader, Proxy};

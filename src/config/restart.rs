@@ -68,7 +68,14 @@ impl Config {
             partial_bytes: _,
             wrong_credentials: _,
         } = limits;
-        let Http { header_timeout: _, allow_origins: _, metrics_max_streams: _ } = http;
+        let Http {
+            header_timeout: _,
+            allow_origins: _,
+            metrics_max_streams: _,
+            redirect_to_https: _,
+            https_host: _,
+            hsts: _,
+        } = http;
         // A token is generated only at the start. `read_token` is what `read_token_file` contains.
         let Api {
             listen: api_listen,

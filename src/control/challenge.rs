@@ -11,6 +11,11 @@ use crate::certificates::Renewals;
 /// What its paths begin with. No stream's does.
 const PREFIX: &str = "/.well-known/acme-challenge/";
 
+/// Whether a path is an authority's.
+pub(super) fn is_challenge(path: &str) -> bool {
+    path.starts_with(PREFIX)
+}
+
 /// The answer, if there is one to this request.
 pub(super) fn answer<B>(renewals: &Renewals, request: &Request<B>) -> Option<Response> {
     let token = request.uri().path().strip_prefix(PREFIX)?;

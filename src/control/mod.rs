@@ -27,6 +27,7 @@ mod page;
 mod parameters;
 mod party;
 mod rights;
+mod secure;
 mod server;
 mod state;
 mod stills;

@@ -12,7 +12,7 @@ use std::{
 use axum::{
     Router,
     body::{Body, HttpBody},
-    http::{Method, Request, StatusCode},
+    http::{Method, Request, StatusCode, header},
     response::Response,
 };
 use bytes::Bytes;
@@ -37,6 +37,7 @@ use super::{
     forwarded, linger,
     live::{self, Live},
     named::{self, NoHeader},
+    secure,
     state::{Control, Entrance},
     write_timeout::WriteTimeout,
 };
@@ -96,6 +97,7 @@ pub(super) async fn serve(control: Arc<Control>, listener: TcpListener, entrance
                     control: control.clone(),
                     router: TowerToHyperService::new(router.clone()),
                     client: Client { id: ticket.id(), peer, scope: entrance.scope },
+                    entrance,
                     ending: Arc::default(),
                 };
                 match is_behind_proxy {
@@ -237,6 +239,7 @@ struct Requests {
     control: Arc<Control>,
     router: TowerToHyperService<Router>,
     client: Client,
+    entrance: Entrance,
     /// What becomes of the connection when its HTTP service ends by [`EndsHere`].
     ending: Arc<Mutex<Option<Ending>>>,
 }
@@ -268,10 +271,29 @@ impl Service<Request<Incoming>> for Requests {
     type Error = EndsHere;
     type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, EndsHere>> + Send>>;
 
-    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
         if let Some(answer) = challenge::answer(&self.control.renewals, &request) {
             return Box::pin(async { Ok(answer) });
         }
+        let config = self.control.relay.config();
+        let https = self.control.encrypted_address();
+        if let Some(answer) = secure::redirect(&config, https, self.entrance, self.client.peer, &request) {
+            return Box::pin(async { Ok(answer) });
+        }
+        let response = self.respond(request);
+        match secure::strict_transport_security(&config).filter(|_| self.entrance.is_encrypted) {
+            None => response,
+            Some(value) => Box::pin(async {
+                let mut response = response.await?;
+                response.headers_mut().insert(header::STRICT_TRANSPORT_SECURITY, value);
+                Ok(response)
+            }),
+        }
+    }
+}
+
+impl Requests {
+    fn respond(&self, mut request: Request<Incoming>) -> <Self as Service<Request<Incoming>>>::Future {
         let proxy = &self.control.relay.config().proxy;
         let client =
             Client { peer: forwarded::client(self.client.peer, request.headers(), proxy), ..self.client };

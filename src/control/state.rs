@@ -71,6 +71,11 @@ impl Control {
         granted.read || self.relay.config().streams.is_listed(stream)
     }
 
+    /// Where HTTPS is spoken first.
+    pub(super) fn encrypted_address(&self) -> Option<SocketAddr> {
+        self.http.iter().find(|(_, entrance)| entrance.is_encrypted).map(|(address, _)| *address)
+    }
+
     /// The addresses for HTTP or HTTPS; those of an API that has addresses of its own, only for clients that may read.
     pub(super) fn addresses(&self, granted: Granted, is_encrypted: bool) -> Vec<SocketAddr> {
         let has_own_api = self.http.iter().any(|(_, entrance)| entrance.scope == Scope::WithoutApi);
