@@ -4,6 +4,7 @@
 use std::{
     io,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 
@@ -13,7 +14,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::endpoint::{Pool, Tls, Transport};
+use crate::endpoint::{HandshakeCounts, Pool, Tls, Transport};
 
 /// Read from the socket at a time: a record.
 const READ_BYTES: usize = 17 << 10;
@@ -29,6 +30,7 @@ pub(super) struct Encrypted {
     socket: TcpStream,
     tls: Tls,
     pool: Pool,
+    counts: Arc<HandshakeCounts>,
     /// What came, decrypted, and has not been read.
     plain: Bytes,
     /// What the socket has not taken.
@@ -41,10 +43,20 @@ pub(super) struct Encrypted {
 }
 
 impl Stream {
-    pub(super) fn encrypted(socket: TcpStream, tls: Tls, pool: Pool) -> Self {
+    pub(super) fn encrypted(socket: TcpStream, tls: Tls, pool: Pool, counts: Arc<HandshakeCounts>) -> Self {
         let (plain, out) = (Bytes::new(), Bytes::new());
         let (has_ended, error, violation) = (false, None, None);
-        Self::Encrypted(Box::new(Encrypted { socket, tls, pool, plain, out, has_ended, error, violation }))
+        Self::Encrypted(Box::new(Encrypted {
+            socket,
+            tls,
+            pool,
+            counts,
+            plain,
+            out,
+            has_ended,
+            error,
+            violation,
+        }))
     }
 
     /// Which rule of TLS the peer broke, if it did.
@@ -103,7 +115,11 @@ impl Encrypted {
                 self.has_ended = true;
                 return Poll::Ready(Ok(()));
             }
-            match self.tls.open(read.filled()) {
+            let opened = self.tls.open(read.filled());
+            if let Some(result) = self.tls.take_handshake() {
+                self.counts.count(result);
+            }
+            match opened {
                 Ok(opened) => {
                     self.has_ended |= opened.has_ended;
                     self.plain = opened.plain;

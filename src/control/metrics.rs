@@ -31,7 +31,7 @@ use super::{
 use crate::{
     access::ServiceReport,
     endpoint::{
-        DenialLabels, Protocol, ReasonKind,
+        DenialLabels, HandshakeResult, Protocol, ReasonKind,
         report::{CoreReport, Histogram, StreamReport},
     },
     logging,
@@ -167,6 +167,10 @@ fn process(writer: &mut Writer<'_>, control: &Control) -> fmt::Result {
     });
     let help = "Denied requests to connect, publish, play or use the API, by the rule that decided and why";
     writer.counter("access_denied", help, None, denials)?;
+    let handshakes = relay.handshakes();
+    let handshakes = HandshakeResult::ALL.map(|result| ([("result", result.label())], handshakes.of(result)));
+    let help = "TLS handshakes over RTMPS and HTTPS, by how they ended";
+    writer.counter("tls_handshakes", help, None, handshakes)?;
     let lost = [(NO_LABELS, logging::lost_lines())];
     writer.counter(
         "log_lines_lost",
@@ -244,6 +248,8 @@ fn of_cores(writer: &mut Writer<'_>, control: &Control, cores: &[Arc<CoreReport>
         None,
         counter(|core| core.frames_in),
     )?;
+    let waiting = gauge(|core| core.handshakes_waiting);
+    writer.gauge("tls_handshakes_waiting", "RTMPS handshakes that wait for their turn", None, waiting)?;
     writer.counter("sends", "Sends submitted to the kernel", None, counter(|core| core.sends))?;
     let submissions = counter(|core| core.submissions);
     writer.counter("submissions", "System calls that submitted sends and receives", None, submissions)?;

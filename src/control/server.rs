@@ -81,7 +81,7 @@ pub(super) async fn serve(control: Arc<Control>, listener: TcpListener, entrance
                 let tls = match (entrance.is_encrypted, control.relay.tls()) {
                     (false, _) => None,
                     (true, Some(configs)) => match Tls::new(configs.https.clone()) {
-                        Ok(tls) => Some((tls, pool.clone())),
+                        Ok(tls) => Some((tls, pool.clone(), control.relay.handshakes().clone())),
                         Err(error) => {
                             tracing::warn!(%peer, %error, "connection refused: TLS cannot be used");
                             continue;
@@ -90,7 +90,7 @@ pub(super) async fn serve(control: Arc<Control>, listener: TcpListener, entrance
                     (true, None) => continue,
                 };
                 let encrypt = |socket| match tls {
-                    Some((tls, pool)) => Stream::encrypted(socket, tls, pool),
+                    Some((tls, pool, counts)) => Stream::encrypted(socket, tls, pool, counts),
                     None => Stream::Plain(socket),
                 };
                 let service = Requests {

@@ -22,6 +22,7 @@ mod deadlines;
 mod denials;
 mod drive;
 mod expiry;
+mod handshakes;
 mod io;
 mod log_limits;
 mod mail;
@@ -59,6 +60,7 @@ pub use self::{
     client_name::ClientName,
     core::{Endpoint, IoCounts, TICK},
     denials::{DenialLabels, Denials, DeniedPeer},
+    handshakes::{HandshakeCounts, HandshakeResult},
     io::{Asked, Direction, Input, Io, IoError},
     log_limits::{LineKind, LogLimits},
     mail::{HttpPlayer, Mail, Mailboxes, Reply},

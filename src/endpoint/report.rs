@@ -80,6 +80,8 @@ pub struct CoreReport {
     pub publishers: u64,
     /// Players now, by protocol: indexed by [`Protocol::index`].
     pub players: [u64; Protocol::COUNT],
+    /// TLS handshakes now that wait for their turn.
+    pub handshakes_waiting: u64,
     /// Connections that were let in.
     pub connects: u64,
     /// Players whose request came over HTTP, as they were handed over.
@@ -132,6 +134,7 @@ impl CoreReport {
             connections: 0,
             publishers: 0,
             players: [0; Protocol::COUNT],
+            handshakes_waiting: 0,
             connects: 0,
             taken_in: 0,
             bytes_in: 0,

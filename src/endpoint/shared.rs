@@ -15,6 +15,7 @@ use super::{
     admission::{Admission, Entrance, Refusal, Ticket},
     client_name::ClientName,
     denials::{Denials, DeniedPeer},
+    handshakes::HandshakeCounts,
     log_limits::{LineKind, LogLimits, Summary},
     memory::Largest,
     pulse::{Pulse, Stalled},
@@ -46,6 +47,7 @@ pub struct Shared {
     service: Wiring,
     /// Certificates and keys in force.
     tls: ArcSwapOption<TlsConfigs>,
+    handshakes: Arc<HandshakeCounts>,
     pub(super) denials: Denials,
     registry: Arc<Registry>,
     signals: Arc<[Signal]>,
@@ -102,6 +104,7 @@ impl Shared {
             access: ArcSwap::from_pointee(access),
             service: Wiring::default(),
             tls: ArcSwapOption::empty(),
+            handshakes: Arc::default(),
             denials: Denials::default(),
             registry: Arc::new(registry),
             signals,
@@ -151,6 +154,11 @@ impl Shared {
     /// The service that is asked where the rules leave a question open, and told what has happened.
     pub fn service(&self) -> &Wiring {
         &self.service
+    }
+
+    /// How TLS handshakes ended, over RTMPS and HTTPS.
+    pub fn handshakes(&self) -> &Arc<HandshakeCounts> {
+        &self.handshakes
     }
 
     /// What access was denied to.

@@ -156,6 +156,7 @@ impl<I: Io> Endpoint<I> {
         let mut report = self.counts.clone();
         report.at_ms = self.now.ms;
         report.connections = self.connections.len() as u64;
+        report.handshakes_waiting = self.handshakes.len() as u64;
         report.skips = self.hub.skips();
         report.streams = self
             .hub

@@ -5,12 +5,12 @@ use std::{mem, sync::Arc};
 
 use bytes::Bytes;
 use rustls::{
-    ServerConfig,
+    HandshakeKind, ServerConfig,
     server::UnbufferedServerConnection,
     unbuffered::{ConnectionState, EncodeError, EncryptError, UnbufferedStatus},
 };
 
-use super::sealed::Pool;
+use super::{handshakes::HandshakeResult, sealed::Pool};
 
 /// What one send encrypts at most, bytes: one record of the largest size (RFC 8446 §5.1). A player whose socket takes
 /// nothing holds no more than this.
@@ -40,6 +40,8 @@ pub struct Tls {
     /// Records of the relay itself: handshake, alerts, key updates. To be sent before anything else.
     replies: Vec<u8>,
     sealed_bytes: u64,
+    /// How the handshake ended, until that is counted.
+    handshake: Option<HandshakeResult>,
     has_sent_close: bool,
     may_seal: bool,
 }
@@ -82,6 +84,7 @@ impl Tls {
             has_begun: false,
             replies: Vec::new(),
             sealed_bytes: 0,
+            handshake: None,
             has_sent_close: false,
             may_seal: false,
         })
@@ -90,6 +93,11 @@ impl Tls {
     /// Whether the handshake is not over: what comes costs much more time than later.
     pub fn is_shaking_hands(&self) -> bool {
         self.connection.is_handshaking()
+    }
+
+    /// How the handshake ended, once.
+    pub fn take_handshake(&mut self) -> Option<HandshakeResult> {
+        self.handshake.take()
     }
 
     /// Whether content can be encrypted by now.
@@ -112,6 +120,18 @@ impl Tls {
     /// # Errors
     /// The peer broke a rule: what [`Tls::take_replies`] has then tells it so.
     pub fn open(&mut self, bytes: &[u8]) -> Result<Opened, TlsError> {
+        let was_shaking_hands = self.is_shaking_hands();
+        let opened = self.open_records(bytes);
+        if was_shaking_hands && opened.is_err() {
+            self.handshake = Some(HandshakeResult::Failed);
+        } else if was_shaking_hands && !self.is_shaking_hands() {
+            let is_resumed = self.connection.handshake_kind() == Some(HandshakeKind::Resumed);
+            self.handshake = Some(if is_resumed { HandshakeResult::Resumed } else { HandshakeResult::Full });
+        }
+        opened
+    }
+
+    fn open_records(&mut self, bytes: &[u8]) -> Result<Opened, TlsError> {
         if !std::mem::replace(&mut self.has_begun, true)
             && let Some(spoken) = other_protocol(bytes)
         {
@@ -481,6 +501,22 @@ pub(super) mod tests {
             let found = tls.open(bytes).unwrap_err().to_string();
             assert!(found.starts_with(error), "{found}");
             assert!(!tls.may_seal());
+        }
+    }
+
+    #[test]
+    fn how_a_handshake_ended_is_said_once() {
+        for version in [&TLS12, &TLS13] {
+            let (server, client) = configs(version);
+            for result in [HandshakeResult::Full, HandshakeResult::Resumed] {
+                let (mut tls, mut client) = (Tls::new(server.clone()).unwrap(), client_of(client.clone()));
+                assert_eq!(tls.take_handshake(), None);
+                exchange(&mut tls, &mut client, 1_000);
+                assert_eq!((tls.take_handshake(), tls.take_handshake()), (Some(result), None));
+            }
+            let (mut tls, _) = pair(version);
+            assert!(tls.open(b"GET / HTTP/1.1").is_err());
+            assert_eq!(tls.take_handshake(), Some(HandshakeResult::Failed));
         }
     }
 

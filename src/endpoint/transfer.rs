@@ -228,7 +228,11 @@ impl<I: Io> Endpoint<I> {
 
     /// What came on a connection is opened, and what is in it goes to its session.
     fn open(&mut self, key: usize, bytes: Bytes) {
-        let opened = self.connections[key].transport.open(bytes);
+        let transport = &mut self.connections[key].transport;
+        let opened = transport.open(bytes);
+        if let Some(result) = transport.take_handshake() {
+            self.shared.handshakes().count(result);
+        }
         match opened {
             Ok(Opened { plain, has_ended }) => {
                 if plain.is_empty() {

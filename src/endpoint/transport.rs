@@ -7,6 +7,7 @@ use bytes::{Buf, Bytes};
 use rustls::ServerConfig;
 
 use super::{
+    handshakes::HandshakeResult,
     protocol::Protocol,
     sealed::Pool,
     tls::{Opened, Tls, TlsError},
@@ -121,6 +122,14 @@ impl Transport {
     /// Whether what comes is a handshake, which costs much.
     pub(super) fn is_shaking_hands(&self) -> bool {
         matches!(self, Self::Tls(tls) if tls.is_shaking_hands())
+    }
+
+    /// How the handshake ended, once.
+    pub(super) fn take_handshake(&mut self) -> Option<HandshakeResult> {
+        match self {
+            Self::Plain => None,
+            Self::Tls(tls) => tls.take_handshake(),
+        }
     }
 
     /// Whether a batch can be sent by now.

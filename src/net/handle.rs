@@ -19,8 +19,8 @@ use crate::{
     access::{Access, Action, Decision, Denial, Question, Service, ServiceReport, Verdict},
     config::Config,
     endpoint::{
-        DenialLabels, DeniedPeer, EventSink, HttpPlayer, KnownPublisher, LineKind, Mail, Mailboxes, Refusal,
-        Reply, Shared, Stalled, Ticket, TlsConfigs, VERDICT_TIMEOUT_MS, granted_in_all,
+        DenialLabels, DeniedPeer, EventSink, HandshakeCounts, HttpPlayer, KnownPublisher, LineKind, Mail,
+        Mailboxes, Refusal, Reply, Shared, Stalled, Ticket, TlsConfigs, VERDICT_TIMEOUT_MS, granted_in_all,
         report::{ConnectionReport, ConnectionRole, CoreReport, RelayEvent, StreamReport},
     },
     logging,
@@ -162,6 +162,11 @@ impl Handle {
     /// How many connections were refused, by limit.
     pub fn refusals(&self) -> Vec<(Refusal, u64)> {
         self.shared.admission().refusals()
+    }
+
+    /// How TLS handshakes ended; those over HTTPS are counted there as well.
+    pub fn handshakes(&self) -> &Arc<HandshakeCounts> {
+        self.shared.handshakes()
     }
 
     /// How often access was denied, by action, rule and cause.
