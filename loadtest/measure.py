@@ -5,6 +5,9 @@
     ./measure.sh bare:33 --players 2000 --bitrate 600k      # the bare send loop, merging 33 ms
     ./measure.sh nginx-rtmp --players 500 --bitrate 1M --seconds 20
     ./measure.sh fanfare --players 500 --bitrate 1M --over http   # or ws: FLV by HTTP, or by WebSocket
+    ./measure.sh fanfare --players 500 --bitrate 1M --over rtmps  # or https, wss: over TLS
+    ./measure.sh nginx-tls --players 500 --bitrate 1M --over rtmps      # nginx with TLS before fanfare, on the same CPU
+    ./measure.sh fanfare --streams 200 --players 0 --bitrate 2M --publish-over rtmps
     ./measure.sh fanfare --streams 500 --players 1000 --bitrate 1M      # two players per stream
     ./measure.sh fanfare --streams 800 --players 0 --bitrate 600k       # 800 publishers, nobody plays
     ./measure.sh receive:10 --streams 800 --players 0 --bitrate 600k    # the bare receive loop, resting 10 ms
@@ -44,6 +47,7 @@ PUBLISHED_WITHIN_S = 60
 PUBLISHER_RAMP = 1000
 # Seconds of one group of pictures of the load generator's streams: each stream starts at another point of it.
 GROUP_S = 2
+OVER_TLS = {"rtmps", "https", "wss"}
 # The same limit as in report.rs; and the delay with which frames may be sent.
 MAX_LOAD_CORES = 0.9
 MAX_LATE_MS = 50
@@ -62,6 +66,7 @@ class Load:
     server_cpus: str = "0"
     load_cpu: int = 1
     over: str = "rtmp"
+    publish_over: str = "rtmp"
     streams: int = 1
     beat_ms: int = 0
 
@@ -79,13 +84,16 @@ def with_server(server: str, load: Load, work: Callable[["Run"], dict], verbose:
     """Starts the server, does the work, stops both, and warns if the load generator was the bottleneck."""
     with tempfile.TemporaryDirectory(prefix="fanfare-load-") as name:
         directory = Path(name)
-        port, http_port = free_port(), free_port()
+        ports = servers.Ports(free_port(), free_port())
+        if {load.over, load.publish_over} & OVER_TLS:
+            ports = servers.Ports(ports.rtmp, ports.http, free_port(), free_port())
         with (directory / "server.log").open("wb") as log:
-            command = ["taskset", "-c", load.server_cpus, *servers.command(server, port, directory, http_port)]
+            command = ["taskset", "-c", load.server_cpus, *servers.command(server, ports.rtmp, directory, ports.http, ports.rtmps, ports.https)]
             process = subprocess.Popen(command, cwd=directory, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        run = Run(server, load, directory, process.pid, port, http_port, verbose)
+        run = Run(server, load, directory, process.pid, ports, verbose)
         try:
-            wait_until_it_listens(process, port, directory / "server.log")
+            for port in filter(None, (ports.rtmp, ports.rtmps)):
+                wait_until_it_listens(process, port, directory / "server.log")
             outcome = work(run)
             warn(outcome)
             return outcome
@@ -102,8 +110,7 @@ class Run:
     load: Load
     directory: Path
     server_pid: int
-    port: int
-    http_port: int
+    ports: servers.Ports
     verbose: bool = False
     # What was started, ended at the latest with the server.
     started: list = field(default_factory=list)
@@ -127,7 +134,7 @@ class Run:
         """Publishes the streams of a load during the work. They have all begun when the work begins, unless the publisher
         itself measures the server. Raises RuntimeError if one has ended early."""
         log = self.directory / f"{key}-publish.log"
-        command = [*self.on_load_cpu(), "publish", self.url(key), "--bitrate", load.bitrate,
+        command = [*self.on_load_cpu(), "publish", self.url(key, load.publish_over), "--bitrate", load.bitrate,
                    "--streams", str(load.streams), "--ramp", str(PUBLISHER_RAMP), "--beat", str(load.beat_ms),
                    "--settle", str(GROUP_S), "--seconds", str(seconds), "--json", str(self.directory / f"{key}-sent.json")]
         if self.server.startswith("receive"):
@@ -148,8 +155,7 @@ class Run:
 
     def play(self, key: str, load: Load, settle_s: float = 3, by: tuple[str, ...] = ()) -> subprocess.Popen:
         """Starts the players of a load. `by` is a command that runs them."""
-        url = self.url(key) if load.over == "rtmp" else f"{load.over}://127.0.0.1:{self.http_port}/live/{key}.flv"
-        command = [*by, *self.on_load_cpu(), "play", url, "--players", str(load.players), "--streams", str(load.streams),
+        command = [*by, *self.on_load_cpu(), "play", self.url(key, load.over), "--players", str(load.players), "--streams", str(load.streams),
                    "--ramp", str(load.ramp), "--parse", str(load.parse), "--drain-every", str(load.drain_every_ms),
                    "--settle", str(settle_s), "--seconds", str(load.seconds), "--server-pid", str(self.server_pid),
                    "--json", str(self.directory / f"{key}-played.json")]
@@ -185,8 +191,10 @@ class Run:
             raise RuntimeError(f"the publishers ended: {last_lines(self.directory / f'{key}-publish.log')}")
         return json.loads(path.read_text())
 
-    def url(self, key: str = "load") -> str:
-        return f"rtmp://127.0.0.1:{self.port}/live/{key}"
+    def url(self, key: str = "load", over: str = "rtmp") -> str:
+        port = {"rtmp": self.ports.rtmp, "rtmps": self.ports.rtmps, "http": self.ports.http, "ws": self.ports.http}
+        suffix = "" if over.startswith("rtmp") else ".flv"
+        return f"{over}://127.0.0.1:{port.get(over, self.ports.https)}/live/{key}{suffix}"
 
     def on_load_cpu(self) -> list[str]:
         return [str(servers.LOAD), "--cpu", str(self.load.load_cpu)]
@@ -199,8 +207,11 @@ class Run:
         """What the logs of all streams hold, as fanfare reports it; 0 for other servers."""
         if not self.server.startswith("fanfare"):
             return 0
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.http_port}/metrics", timeout=10) as answer:
-            return segments_mb(answer.read().decode())
+        return segments_mb(self.metrics())
+
+    def metrics(self) -> str:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.ports.http}/metrics", timeout=10) as answer:
+            return answer.read().decode()
 
 
 def longest_s(load: Load) -> float:
@@ -333,7 +344,7 @@ def raise_file_limit() -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("server", help="fanfare, bare:WINDOW_MS, receive:REST_MS, " + ", ".join(servers.PEERS))
+    parser.add_argument("server", help="fanfare, bare:WINDOW_MS, receive:REST_MS, nginx-tls, " + ", ".join(servers.PEERS))
     parser.add_argument("--players", type=int, default=500, help="of all streams together; 0 for publishers only")
     parser.add_argument("--streams", type=int, default=1, help="number of publishers")
     parser.add_argument("--beat-ms", type=int, default=0, help="see fanfare-load publish --help")
@@ -342,7 +353,9 @@ def main() -> int:
     parser.add_argument("--ramp", type=float, default=500, help="new players per second")
     parser.add_argument("--parse", type=float, default=0.02, help="share of the players that are checked")
     parser.add_argument("--drain-every-ms", type=int, default=10, help="see fanfare-load play --help")
-    parser.add_argument("--over", choices=["rtmp", "http", "ws"], default="rtmp", help="how players watch fanfare")
+    parser.add_argument("--over", choices=["rtmp", "http", "ws", "rtmps", "https", "wss"], default="rtmp",
+                        help="how players watch fanfare")
+    parser.add_argument("--publish-over", choices=["rtmp", "rtmps"], default="rtmp", help="how encoders publish")
     parser.add_argument("--server-cpus", default="0", help="as for taskset -c: 0, 0-1")
     parser.add_argument("--load-cpu", type=int, default=1 if (os.cpu_count() or 1) > 1 else 0)
     parser.add_argument("--verbose", action="store_true", help="show the players' progress")

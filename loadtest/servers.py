@@ -6,8 +6,10 @@ frame where it has that option. Everything else is left at its default.
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
+from dataclasses import dataclass
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -22,32 +24,99 @@ class Missing(Exception):
     """A server is not installed; the text is how to get it."""
 
 
-def command(name: str, port: int, directory: Path, http_port: int = 0) -> list[str]:
+@dataclass(frozen=True)
+class Ports:
+    """On 127.0.0.1; 0 for those that are not used."""
+
+    rtmp: int
+    http: int = 0
+    # With TLS.
+    rtmps: int = 0
+    https: int = 0
+
+
+def command(name: str, port: int, directory: Path, http_port: int = 0, rtmps_port: int = 0, https_port: int = 0) -> list[str]:
     """The command line of the server of that name; writes its configuration into `directory`."""
     kind, _, option = name.partition(":")
+    ports = Ports(port, http_port, rtmps_port, https_port)
     if kind == "fanfare":
-        return fanfare(port, directory, option, http_port)
+        return fanfare(ports, directory, option)
     if kind == "bare":
-        return [need(LOAD), "limit", "--listen", f"127.0.0.1:{port}", "--window", option or "0"]
+        arguments = [need(LOAD), "limit", "--listen", f"127.0.0.1:{port}", "--window", option or "0"]
+        if ports.rtmps:
+            arguments += ["--listen-tls", f"127.0.0.1:{ports.rtmps}", *certificate(directory)]
+        return arguments
+    if kind == "nginx-tls":
+        return nginx_tls(ports, directory, option)
     if kind == "receive":
         return [need(LOAD), "receive", "--listen", f"127.0.0.1:{port}", "--rest", option or "0"]
     if kind in PEERS and not option:
         return PEERS[kind](port, directory)
-    raise Missing(f"unknown server {name}: fanfare, bare:WINDOW_MS, receive:REST_MS, {', '.join(PEERS)}")
+    raise Missing(f"unknown server {name}: fanfare, bare:WINDOW_MS, receive:REST_MS, nginx-tls, {', '.join(PEERS)}")
 
 
-def fanfare(port: int, directory: Path, option: str, http_port: int) -> list[str]:
+def fanfare(ports: Ports, directory: Path, option: str) -> list[str]:
     """On one core. `option` may be lines of its configuration, separated by commas:
-    fanfare:cores=2,shutdown_timeout="0s"."""
-    arguments = [need(RELAY), "--rtmp", f"127.0.0.1:{port}", "--http", f"127.0.0.1:{http_port}",
-                 "--log-level", "warn"]
-    if not option.startswith("cores"):
+    fanfare:cores=2,shutdown_timeout="0s". Another binary: fanfare:binary=/path/to/fanfare, before other lines."""
+    binary, lines = need(RELAY), [line for line in option.split(",") if line]
+    if lines and lines[0].startswith("binary="):
+        binary = lines.pop(0).partition("=")[2]
+    arguments = [binary, "--rtmp", f"127.0.0.1:{ports.rtmp}", "--http", f"127.0.0.1:{ports.http}", "--log-level", "warn"]
+    if not (lines and lines[0].startswith("cores")):
         arguments += ["--cores", "1"]
-    if option:
+    if ports.rtmps:
+        _, pair, _, key = certificate(directory)
+        arguments += ["--rtmps", f"127.0.0.1:{ports.rtmps}", "--https", f"127.0.0.1:{ports.https}"]
+        lines += ["[tls]", f'certificates = [{{ certificate = "{pair}", key = "{key}" }}]']
+    if lines:
         config = directory / "fanfare.toml"
-        config.write_text(option.replace(",", "\n") + "\n")
+        config.write_text("\n".join(lines) + "\n")
         arguments += ["--config", str(config)]
     return arguments
+
+
+def certificate(directory: Path) -> list[str]:
+    """A certificate of ECDSA P-256 for this machine, made once per directory, as arguments."""
+    files = directory / "certificate"
+    if not files.exists():
+        make = [need(RELAY), "dev-cert", "--out", str(files), "localhost", "127.0.0.1"]
+        subprocess.run(make, check=True, stdout=subprocess.DEVNULL)
+    return ["--certificate", f"{files}/cert.pem", "--key", f"{files}/key.pem"]
+
+
+def nginx_tls(ports: Ports, directory: Path, option: str) -> list[str]:
+    """nginx `stream` with `ssl` in front of fanfare, both on the same CPU, ended together. nginx logs each connection that
+    ends at level info, so it is quiet."""
+    binary = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
+    module = Path("/usr/lib/nginx/modules/ngx_stream_module.so")
+    if not binary or not module.exists():
+        raise Missing("nginx-tls: apt-get install nginx-core libnginx-mod-stream")
+    _, pair, _, key = certificate(directory)
+    config = directory / "nginx.conf"
+    config.write_text(f"""
+load_module {module};
+daemon off;
+pid {directory}/nginx.pid;
+error_log {directory}/error.log error;
+worker_processes 1;
+worker_rlimit_nofile 40000;
+events {{ worker_connections 39000; }}
+stream {{
+    server {{
+        listen 127.0.0.1:{ports.rtmps} ssl backlog=4096 reuseport;
+        ssl_certificate {pair};
+        ssl_certificate_key {key};
+        ssl_protocols TLSv1.3;
+        ssl_session_cache off;
+        tcp_nodelay on;
+        proxy_pass 127.0.0.1:{ports.rtmp};
+    }}
+}}
+""")
+    relay = fanfare(Ports(ports.rtmp, ports.http), directory, option)
+    proxy = [binary, "-p", str(directory), "-c", str(config), "-e", f"{directory}/error.log"]
+    script = 'trap \'kill $(jobs -p); wait; exit\' TERM; {} & {} & wait -n; kill $(jobs -p); wait'
+    return ["bash", "-c", script.format(shlex.join(relay), shlex.join(proxy))]
 
 
 def nginx(port: int, directory: Path) -> list[str]:

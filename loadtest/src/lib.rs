@@ -5,13 +5,14 @@
 //! ```text
 //! source ─ frames with their number and send time ─► publish ─► a server ─► play ─► checker, report
 //! ```
-//! [`schedule`], [`source`], [`marker`], [`checker`] and [`delivery`] do no I/O. All system calls are in [`sys`] and [`bare`].
+//! [`schedule`], [`source`], [`marker`], [`checker`], [`delivery`] and [`tls`] do no I/O. All system calls are in [`sys`] and [`bare`].
 
 pub mod attack;
 pub mod bare;
 pub mod checker;
 pub mod delivery;
 pub mod flv_client;
+pub mod handshakes;
 pub mod limit;
 pub mod link;
 pub mod marker;
@@ -23,4 +24,5 @@ pub mod schedule;
 pub mod source;
 pub mod sys;
 pub mod target;
+pub mod tls;
 pub mod usage;

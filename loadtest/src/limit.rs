@@ -3,9 +3,11 @@
 //! One thread, one stream. The protocol's session answers a connection until it plays. From then on a player is a socket
 //! and a position, and each pass is a plain loop over all players that sends each one everything it lacks, in one call. It
 //! never skips, drops only players that are too far behind, and optimises nothing: what a relay costs more than this is
-//! the relay's own work.
+//! the relay's own work. Over TLS each player's bytes are also encrypted by rustls' buffered interface, and its records
+//! are what the socket gets: then what a relay costs more is its own way to encrypt.
 
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use std::{io, net::SocketAddr};
@@ -14,19 +16,41 @@ use bytes::Bytes;
 use fanfare_rtmp::flv::{Frame, FrameKind, WireFormat, audio, video};
 use fanfare_rtmp::rtmp::chunk::MediaFormat;
 use fanfare_rtmp::rtmp::session::{Answer, Output, Session, SessionConfig};
+use rustls::ServerConfig;
 
 use crate::link::Disconnected;
-use crate::sys::{self, Poller, Received};
+use crate::sys::{self, Poller, Received, SocketWriter};
+use crate::tls::Tls;
 
 /// How to serve.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Options {
     /// Address to listen on; port 0 picks a free one.
     pub address: SocketAddr,
+    /// Another address, for players over TLS.
+    pub encrypted: Option<Encrypted>,
     /// How long frames are collected before they are sent. Zero: each is sent at once.
     pub window: Duration,
     /// How long to serve.
     pub time: Duration,
+}
+
+/// An address for TLS.
+#[derive(Clone, Debug)]
+pub struct Encrypted {
+    /// Address to listen on; port 0 picks a free one.
+    pub address: SocketAddr,
+    /// With its certificate.
+    pub config: Arc<ServerConfig>,
+}
+
+/// The addresses that it listens on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listening {
+    /// For RTMP.
+    pub rtmp: SocketAddr,
+    /// For RTMP over TLS.
+    pub rtmps: Option<SocketAddr>,
 }
 
 /// Totals so far.
@@ -46,7 +70,7 @@ pub struct Sent {
     pub pending: u64,
 }
 
-/// Serves until the time is over or `stop` is set. Calls `listening` with the address, and `on_progress` every second with
+/// Serves until the time is over or `stop` is set. Calls `listening` with the addresses, and `on_progress` every second with
 /// the totals so far.
 ///
 /// # Errors
@@ -54,13 +78,16 @@ pub struct Sent {
 pub fn run(
     options: &Options,
     stop: &AtomicBool,
-    listening: impl FnOnce(SocketAddr),
+    listening: impl FnOnce(Listening),
     mut on_progress: impl FnMut(Sent),
 ) -> Result<Sent, String> {
     sys::raise_file_limit();
-    let (mut server, address) =
+    let (mut server, rtmp) =
         Server::new(options.address).map_err(|error| format!("{}: {error}", options.address))?;
-    listening(address);
+    let rtmps = options.encrypted.as_ref().map(|encrypted| {
+        server.listen_encrypted(encrypted).map_err(|error| format!("{}: {error}", encrypted.address))
+    });
+    listening(Listening { rtmp, rtmps: rtmps.transpose()? });
     let end_ns = sys::now_ns().saturating_add(sys::nanos(options.time));
     let window_ns = sys::nanos(options.window);
     let mut pass_ns = sys::now_ns();
@@ -92,6 +119,7 @@ pub fn run(
 struct Server {
     poller: Poller,
     listener: OwnedFd,
+    encrypted: Option<(OwnedFd, Arc<ServerConfig>)>,
     slots: Vec<Slot>,
     free: Vec<usize>,
     log: Log,
@@ -112,6 +140,7 @@ enum Slot {
 /// A connection with a session: a new one, or the publisher's.
 struct SessionPeer {
     socket: OwnedFd,
+    tls: Option<Box<Tls>>,
     session: Session,
     unsent: Vec<u8>,
 }
@@ -119,6 +148,7 @@ struct SessionPeer {
 /// A player.
 struct Playing {
     socket: OwnedFd,
+    tls: Option<Box<Tls>>,
     /// Its position in the log.
     at: u64,
     is_full: bool,
@@ -134,6 +164,7 @@ impl Server {
         let server = Self {
             poller,
             listener,
+            encrypted: None,
             slots: Vec::new(),
             free: Vec::new(),
             log: Log::new(),
@@ -143,6 +174,13 @@ impl Server {
             sent: Sent::default(),
         };
         Ok((server, address))
+    }
+
+    fn listen_encrypted(&mut self, Encrypted { address, config }: &Encrypted) -> io::Result<SocketAddr> {
+        let (listener, address) = sys::listen(*address)?;
+        self.poller.add(&listener, ENCRYPTED_LISTENER)?;
+        self.encrypted = Some((listener, config.clone()));
+        Ok(address)
     }
 
     /// The bare send loop.
@@ -170,7 +208,17 @@ impl Server {
     fn on_ready(&mut self, number: usize) {
         if number == LISTENER {
             while let Some(socket) = sys::accept(&self.listener) {
-                self.open(socket);
+                self.open(socket, None);
+            }
+            return;
+        }
+        if number == ENCRYPTED_LISTENER {
+            while let Some((listener, config)) = &self.encrypted
+                && let Some(socket) = sys::accept(listener)
+            {
+                if let Ok(tls) = Tls::accept(config.clone()) {
+                    self.open(socket, Some(Box::new(tls)));
+                }
             }
             return;
         }
@@ -184,7 +232,7 @@ impl Server {
         }
     }
 
-    fn open(&mut self, socket: OwnedFd) {
+    fn open(&mut self, socket: OwnedFd, tls: Option<Box<Tls>>) {
         let number = self.free.pop().unwrap_or(self.slots.len());
         if self.poller.add(&socket, number).is_err() {
             self.free.extend((number < self.slots.len()).then_some(number));
@@ -192,7 +240,7 @@ impl Server {
         }
         let now_ns = sys::now_ns();
         let session = Session::new(&SessionConfig::default(), now_ns / 1_000_000, [now_ns as u8; 32]);
-        let slot = Slot::Session(Box::new(SessionPeer { socket, session, unsent: Vec::new() }));
+        let slot = Slot::Session(Box::new(SessionPeer { socket, tls, session, unsent: Vec::new() }));
         match self.slots.get_mut(number) {
             Some(free) => *free = slot,
             None => self.slots.push(slot),
@@ -214,9 +262,13 @@ impl Server {
                 Received::Nothing => return peer.flush(),
                 Received::Closed => return Err(Disconnected("closed".to_owned())),
             };
-            let bytes = Bytes::copy_from_slice(&self.scratch[..n]);
+            let mut bytes = Vec::new();
+            match &mut peer.tls {
+                None => bytes.extend_from_slice(&self.scratch[..n]),
+                Some(tls) => tls.receive(&self.scratch[..n], &mut bytes).map_err(Disconnected)?,
+            }
             peer.session
-                .receive(bytes, sys::now_ns() / 1_000_000)
+                .receive(Bytes::from(bytes), sys::now_ns() / 1_000_000)
                 .map_err(|it| Disconnected(it.to_string()))?;
             let plays = peer.handle_outputs(number, &mut self.publisher, &mut self.log)?;
             peer.flush()?;
@@ -229,9 +281,9 @@ impl Server {
     fn play(&mut self, number: usize) {
         let slot = std::mem::replace(&mut self.slots[number], Slot::Free);
         let Slot::Session(peer) = slot else { return };
-        let SessionPeer { socket, mut unsent, .. } = *peer;
+        let SessionPeer { socket, tls, mut unsent, .. } = *peer;
         let at = self.log.join(&mut unsent);
-        let mut player = Playing { socket, at, is_full: false, unsent };
+        let mut player = Playing { socket, tls, at, is_full: false, unsent };
         self.sent.players += 1;
         let outcome = player.send(&self.log, &mut self.sent);
         self.slots[number] = Slot::Playing(player);
@@ -283,8 +335,17 @@ impl SessionPeer {
     }
 
     fn flush(&mut self) -> Result<(), Disconnected> {
-        let sent = sys::send(&self.socket, &self.unsent)?;
-        self.unsent.drain(..sent);
+        match &mut self.tls {
+            None => {
+                let sent = sys::send(&self.socket, &self.unsent)?;
+                self.unsent.drain(..sent);
+            }
+            Some(tls) => {
+                tls.write(&self.unsent);
+                self.unsent.clear();
+                tls.write_records(&mut SocketWriter(&self.socket))?;
+            }
+        }
         Ok(())
     }
 }
@@ -293,6 +354,9 @@ impl Playing {
     /// Sends everything that it lacks. An error ends the connection.
     fn send(&mut self, log: &Log, sent: &mut Sent) -> Result<(), Disconnected> {
         self.is_full = false;
+        if self.tls.is_some() {
+            return self.encrypt_and_send(log, sent);
+        }
         if !self.unsent.is_empty() {
             let n = sys::send(&self.socket, &self.unsent)?;
             self.unsent.drain(..n);
@@ -302,10 +366,7 @@ impl Playing {
             }
             self.unsent = Vec::new();
         }
-        let Some(lacking) = log.from(self.at) else {
-            sent.dropped += 1;
-            return Err(Disconnected("too far behind".to_owned()));
-        };
+        let lacking = self.lacking(log, sent)?;
         if lacking.is_empty() {
             return Ok(());
         }
@@ -316,6 +377,32 @@ impl Playing {
         sent.bytes += n as u64;
         sent.full += u64::from(self.is_full);
         Ok(())
+    }
+
+    /// The same over TLS. What is encrypted counts as sent: it stays with the player until its socket takes it.
+    fn encrypt_and_send(&mut self, log: &Log, sent: &mut Sent) -> Result<(), Disconnected> {
+        let Some(mut tls) = self.tls.take() else { return Ok(()) };
+        let mut socket = SocketWriter(&self.socket);
+        self.is_full = !tls.write_records(&mut socket)?;
+        if !self.is_full {
+            let lacking = self.lacking(log, sent)?;
+            tls.write(&self.unsent);
+            tls.write(lacking);
+            self.at += lacking.len() as u64;
+            sent.sends += 1;
+            sent.bytes += lacking.len() as u64;
+            self.is_full = !tls.write_records(&mut socket)?;
+            sent.full += u64::from(self.is_full);
+            self.unsent = Vec::new();
+        }
+        self.tls = Some(tls);
+        Ok(())
+    }
+
+    fn lacking<'a>(&self, log: &'a Log, sent: &mut Sent) -> Result<&'a [u8], Disconnected> {
+        let lacking = log.from(self.at);
+        sent.dropped += u64::from(lacking.is_none());
+        lacking.ok_or_else(|| Disconnected("too far behind".to_owned()))
     }
 
     /// Ignores what the player sends, and continues after its socket was full.
@@ -397,8 +484,9 @@ impl Log {
 }
 
 const SECOND_NS: u64 = 1_000_000_000;
-/// The number of the listening socket; connections count from 0.
+/// The numbers of the listening sockets; connections count from 0.
 const LISTENER: usize = usize::MAX;
+const ENCRYPTED_LISTENER: usize = usize::MAX - 1;
 /// Two messages of the largest size, and minutes of most streams.
 const LOG_BYTES: usize = 64 << 20;
 

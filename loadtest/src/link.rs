@@ -1,7 +1,7 @@
-//! One socket and its client session: sends what the session outputs, and feeds it what the socket receives.
+//! One socket and its client session: sends what the session outputs, and feeds it what the socket receives; encrypted
+//! where the target is.
 
 use std::io;
-use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use bytes::Bytes;
@@ -9,18 +9,21 @@ use fanfare_rtmp::rtmp::client::{Client, ClientConfig, Event};
 
 use crate::flv_client::FlvClient;
 use crate::sys::{self, Origin, Received};
+use crate::target::Target;
+use crate::tls::Tls;
 
 /// A client's connection.
 #[derive(Debug)]
 pub struct Link {
     socket: OwnedFd,
     is_connected: bool,
+    tls: Option<Box<Tls>>,
     /// The RTMP session, until [`Link::forget_protocol`].
     client: Option<Box<Client>>,
     /// The HTTP session, until [`Link::forget_protocol`].
     flv_client: Option<Box<FlvClient>>,
     is_rtmp: bool,
-    /// Bytes that the socket has not accepted yet.
+    /// Bytes for the socket that it has not accepted yet.
     unsent: Vec<u8>,
     received_bytes: u64,
     sent_bytes: u64,
@@ -31,40 +34,44 @@ pub struct Link {
 pub struct Disconnected(pub String);
 
 impl Link {
-    /// Starts to connect.
+    /// Starts to connect, to publish or to play over RTMP.
     ///
     /// # Errors
     /// No free port or file descriptor.
-    pub fn new(config: ClientConfig, target: SocketAddr, origin: Origin) -> io::Result<Self> {
+    pub fn new(config: ClientConfig, target: &Target, origin: Origin) -> io::Result<Self> {
         let now_ns = sys::now_ns();
         let client = Client::new(config, now_ns / 1_000_000, random(now_ns));
-        Ok(Self {
-            socket: sys::connect(target, origin)?,
-            is_connected: false,
-            client: Some(Box::new(client)),
-            flv_client: None,
-            is_rtmp: true,
-            unsent: Vec::new(),
-            received_bytes: 0,
-            sent_bytes: 0,
-        })
+        let mut link = Self::connect(target, origin, true)?;
+        link.client = Some(Box::new(client));
+        link.poll_client();
+        Ok(link)
     }
 
     /// Starts to connect, to request a stream over HTTP.
     ///
     /// # Errors
     /// No free port or file descriptor.
-    pub fn over_http(mut client: FlvClient, target: SocketAddr, origin: Origin) -> io::Result<Self> {
-        Ok(Self {
-            socket: sys::connect(target, origin)?,
+    pub fn over_http(mut client: FlvClient, target: &Target, origin: Origin) -> io::Result<Self> {
+        let mut link = Self::connect(target, origin, false)?;
+        link.push(&client.request().unwrap_or_default());
+        link.flv_client = Some(Box::new(client));
+        Ok(link)
+    }
+
+    fn connect(target: &Target, origin: Origin, is_rtmp: bool) -> io::Result<Self> {
+        let mut link = Self {
+            socket: sys::connect(target.address, origin)?,
             is_connected: false,
+            tls: target.tls.as_ref().map(|clients| Box::new(clients.connect())),
             client: None,
-            unsent: client.request().unwrap_or_default().into(),
-            flv_client: Some(Box::new(client)),
-            is_rtmp: false,
+            flv_client: None,
+            is_rtmp,
+            unsent: Vec::new(),
             received_bytes: 0,
             sent_bytes: 0,
-        })
+        };
+        link.push(&[]);
+        Ok(link)
     }
 
     /// To be called when the socket becomes ready. Sends what is pending.
@@ -88,7 +95,7 @@ impl Link {
         &mut self,
         scratch: &mut [u8],
         limit: usize,
-        mut event: impl FnMut(Event),
+        event: impl FnMut(Event),
     ) -> Result<usize, Disconnected> {
         let len = scratch.len().min(limit);
         let n = match sys::receive(&self.socket, &mut scratch[..len]) {
@@ -97,26 +104,44 @@ impl Link {
             Received::Closed => return Err(Disconnected("closed by the server".to_owned())),
         };
         self.received_bytes += n as u64;
+        let bytes = &scratch[..n];
+        let Some(tls) = &mut self.tls else {
+            self.understand(Bytes::copy_from_slice(bytes), event)?;
+            return Ok(n);
+        };
+        let mut plain = Vec::new();
+        let outcome = tls.receive(bytes, &mut plain);
+        self.push(&[]);
+        match outcome {
+            Ok(()) => self.understand(plain.into(), event)?,
+            Err(error) => {
+                // The server is sent why, if its socket takes it.
+                let _ = self.flush();
+                return Err(Disconnected(error));
+            }
+        }
+        Ok(n)
+    }
+
+    /// What was received goes to the session, and what that outputs is sent.
+    fn understand(&mut self, bytes: Bytes, mut event: impl FnMut(Event)) -> Result<(), Disconnected> {
+        if let Some(client) = &mut self.flv_client {
+            client.receive(&bytes, &mut event).map_err(Disconnected)?;
+        }
         if let Some(client) = &mut self.client {
-            let bytes = Bytes::copy_from_slice(&scratch[..n]);
-            client
-                .receive(bytes, sys::now_ns() / 1_000_000)
-                .map_err(|error| Disconnected(error.to_string()))?;
+            let now_ms = sys::now_ns() / 1_000_000;
+            client.receive(bytes, now_ms).map_err(|error| Disconnected(error.to_string()))?;
             while let Some(next) = client.poll() {
                 match next {
-                    Event::Send(bytes) => self.unsent.extend_from_slice(&bytes),
+                    Event::Send(bytes) => push(&mut self.tls, &mut self.unsent, &bytes),
                     other => event(other),
                 }
             }
         }
-        if let Some(client) = &mut self.flv_client {
-            client.receive(&scratch[..n], &mut event).map_err(Disconnected)?;
-        }
-        self.flush()?;
-        Ok(n)
+        self.flush()
     }
 
-    /// Has the kernel discard what was received, unread. Returns the number of bytes.
+    /// Has the kernel discard what was received, unread and still encrypted. Returns the number of bytes.
     ///
     /// # Errors
     /// The connection has ended.
@@ -129,8 +154,8 @@ impl Link {
         let before = self.received_bytes;
         self.received_bytes += n as u64;
         if self.is_rtmp && before / ACKNOWLEDGE_EVERY != self.received_bytes / ACKNOWLEDGE_EVERY {
-            self.unsent.extend_from_slice(ACKNOWLEDGEMENT_HEADER);
-            self.unsent.extend_from_slice(&(self.received_bytes as u32).to_be_bytes());
+            let count = (self.received_bytes as u32).to_be_bytes();
+            self.push(&[ACKNOWLEDGEMENT_HEADER, &count].concat());
             self.flush()?;
         }
         Ok(n)
@@ -150,10 +175,20 @@ impl Link {
     pub fn with_client(&mut self, what: impl FnOnce(&mut Client)) -> Result<(), Disconnected> {
         let Some(client) = &mut self.client else { return Ok(()) };
         what(client);
-        while let Some(Event::Send(bytes)) = client.poll() {
-            self.unsent.extend_from_slice(&bytes);
-        }
+        self.poll_client();
         self.flush()
+    }
+
+    /// Takes what the RTMP session has to send.
+    fn poll_client(&mut self) {
+        let Some(client) = &mut self.client else { return };
+        while let Some(Event::Send(bytes)) = client.poll() {
+            push(&mut self.tls, &mut self.unsent, &bytes);
+        }
+    }
+
+    fn push(&mut self, bytes: &[u8]) {
+        push(&mut self.tls, &mut self.unsent, bytes);
     }
 
     /// Bytes that the socket has not accepted yet.
@@ -172,11 +207,6 @@ impl Link {
     }
 
     fn flush(&mut self) -> Result<(), Disconnected> {
-        if let (Some(client), true) = (&mut self.client, self.is_connected && self.sent_bytes == 0) {
-            while let Some(Event::Send(bytes)) = client.poll() {
-                self.unsent.extend_from_slice(&bytes);
-            }
-        }
         while self.is_connected && !self.unsent.is_empty() {
             let sent = sys::send(&self.socket, &self.unsent)?;
             if sent == 0 {
@@ -198,6 +228,17 @@ impl AsFd for Link {
 impl From<io::Error> for Disconnected {
     fn from(error: io::Error) -> Self {
         Self(error.to_string())
+    }
+}
+
+/// Adds bytes to what is to be sent, and whatever TLS has to send.
+fn push(tls: &mut Option<Box<Tls>>, unsent: &mut Vec<u8>, bytes: &[u8]) {
+    match tls {
+        None => unsent.extend_from_slice(bytes),
+        Some(tls) => {
+            tls.write(bytes);
+            tls.take_records(unsent);
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -13,7 +13,8 @@ use fanfare_load::play::{Habits, Progress, Shares};
 use fanfare_load::report::Report;
 use fanfare_load::source::Shape;
 use fanfare_load::target::Target;
-use fanfare_load::{attack, bare, limit, play, publish, receive, sys};
+use fanfare_load::tls::{self, Trust};
+use fanfare_load::{attack, bare, handshakes, limit, play, publish, receive, sys};
 use fanfare_rtmp::rtmp::chunk::ChunkSize;
 
 fn main() -> ExitCode {
@@ -49,13 +50,15 @@ enum Command {
     Attack(Attack),
     /// Serve one stream by a loop that only calls send(): the baseline for comparisons
     Limit(Limit),
+    /// Make TLS handshakes, one after another
+    Handshakes(Handshakes),
     /// Receive from `publish --blind` and throw everything away: the baseline of receiving
     Receive(Receive),
 }
 
 #[derive(Args)]
 struct Publish {
-    /// rtmp://127.0.0.1:1935/live/stream; further streams are stream-1, stream-2, …
+    /// rtmp://127.0.0.1:1935/live/stream, or rtmps; further streams are stream-1, stream-2, …
     url: String,
     /// Number of streams
     #[arg(long, default_value = "1", value_parser = at_least_one)]
@@ -97,12 +100,15 @@ struct Publish {
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
     #[command(flatten)]
+    encryption: Encryption,
+    #[command(flatten)]
     host: Host,
 }
 
 #[derive(Args)]
 struct Play {
-    /// rtmp://127.0.0.1:1935/live/stream, http://127.0.0.1:8080/live/stream.flv, or that with ws
+    /// rtmp://127.0.0.1:1935/live/stream, http://127.0.0.1:8080/live/stream.flv, or that with ws; each also with an s for
+    /// TLS, and its port
     url: String,
     /// Number of players
     #[arg(short = 'n', long, default_value = "100", value_parser = at_least_one)]
@@ -165,6 +171,8 @@ struct Play {
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
     #[command(flatten)]
+    encryption: Encryption,
+    #[command(flatten)]
     host: Host,
 }
 
@@ -191,6 +199,15 @@ struct Limit {
     /// Address to listen on
     #[arg(long, default_value = "127.0.0.1:1935", value_name = "ADDR")]
     listen: SocketAddr,
+    /// Another address to listen on, for players over TLS
+    #[arg(long, value_name = "ADDR", requires_all = ["certificate", "key"])]
+    listen_tls: Option<SocketAddr>,
+    /// Its certificate, in PEM
+    #[arg(long, value_name = "FILE")]
+    certificate: Option<PathBuf>,
+    /// The key of the certificate, in PEM
+    #[arg(long, value_name = "FILE")]
+    key: Option<PathBuf>,
     /// Milliseconds for which frames are collected before they are sent; 0 sends each frame at once
     #[arg(long, default_value = "0", value_parser = milliseconds)]
     window: Duration,
@@ -210,6 +227,41 @@ struct Receive {
     /// Stop after this many seconds
     #[arg(long, default_value = "3600", value_parser = seconds)]
     seconds: Duration,
+}
+
+#[derive(Args)]
+struct Handshakes {
+    /// rtmps://127.0.0.1:1936/live/stream; the stream does not matter
+    url: String,
+    /// New connections per second
+    #[arg(long, default_value = "500", value_parser = positive)]
+    rate: f64,
+    /// Connections in their handshake at a time, at most
+    #[arg(long, default_value = "1000", value_parser = at_least_one)]
+    at_once: usize,
+    /// Stop after this many seconds
+    #[arg(long, default_value = "10", value_parser = seconds)]
+    seconds: Duration,
+    /// Process ID of the server: report the CPU time and memory of it and its children
+    #[arg(long, value_name = "PID")]
+    server_pid: Option<u32>,
+    /// Also write the result to this file, as JSON
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    #[command(flatten)]
+    encryption: Encryption,
+    #[command(flatten)]
+    host: Host,
+}
+
+#[derive(Args)]
+struct Encryption {
+    /// Check the server's certificate by the authorities in this file, in PEM; without it any certificate will do
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
+    /// Resume the TLS sessions of earlier connections
+    #[arg(long)]
+    resume: bool,
 }
 
 #[derive(Args)]
@@ -233,6 +285,13 @@ fn start(cpu: Option<usize>, command: Command) -> Result<ExitCode, String> {
         Command::Attack(options) => options.run(&stop),
         Command::Limit(options) => options.run(&stop),
         Command::Receive(options) => options.run(&stop),
+        Command::Handshakes(options) => options.run(&stop),
+    }
+}
+
+impl Encryption {
+    fn trust(&self) -> Trust<'_> {
+        Trust { authorities: self.ca.as_deref(), resumes: self.resume }
     }
 }
 
@@ -240,7 +299,8 @@ impl Publish {
     fn run(self, stop: &AtomicBool) -> Result<ExitCode, String> {
         let Self { bitrate, fps, gop, no_audio, .. } = self;
         let options = publish::Options {
-            target: Target::resolve(&self.url, self.host.i_own_this_host)?,
+            target: Target::resolve(&self.url, self.host.i_own_this_host)?
+                .with_trust(self.encryption.trust())?,
             streams: self.streams,
             shape: Shape { bitrate, fps, gop, audio: !no_audio },
             chunk_size: self.chunk_size,
@@ -270,7 +330,8 @@ impl Play {
             Shares { checks: self.parse, stalls: self.stalled, reads_slowly: self.slow, churns: self.churn };
         shares.check()?;
         let options = play::Options {
-            target: Target::resolve(&self.url, self.host.i_own_this_host)?,
+            target: Target::resolve(&self.url, self.host.i_own_this_host)?
+                .with_trust(self.encryption.trust())?,
             players: self.players,
             streams: self.streams,
             ramp: self.ramp,
@@ -316,9 +377,18 @@ impl Attack {
 
 impl Limit {
     fn run(self, stop: &AtomicBool) -> Result<ExitCode, String> {
-        let Self { listen, window, seconds } = self;
-        let options = limit::Options { address: listen, window, time: seconds };
-        let listening = |address| log(format_args!("listening on rtmp://{address}"));
+        let Self { listen, listen_tls, certificate, key, window, seconds } = self;
+        let encrypted = match (listen_tls, certificate, key) {
+            (Some(address), Some(certificate), Some(key)) => {
+                Some(limit::Encrypted { address, config: tls::server(&certificate, &key)? })
+            }
+            _ => None,
+        };
+        let options = limit::Options { address: listen, encrypted, window, time: seconds };
+        let listening = |limit::Listening { rtmp, rtmps }| {
+            log(format_args!("listening on rtmp://{rtmp}"));
+            rtmps.into_iter().for_each(|rtmps| log(format_args!("listening on rtmps://{rtmps}")));
+        };
         let mut before = limit::Sent::default();
         limit::run(&options, stop, listening, |sent| {
             let mb = (sent.bytes - before.bytes) as f64 / 1e6;
@@ -352,7 +422,24 @@ impl Receive {
     }
 }
 
-fn write_json(path: Option<&std::path::Path>, report: &impl serde::Serialize) -> Result<(), String> {
+impl Handshakes {
+    fn run(self, stop: &AtomicBool) -> Result<ExitCode, String> {
+        let options = handshakes::Options {
+            target: Target::resolve(&self.url, self.host.i_own_this_host)?
+                .with_trust(self.encryption.trust())?,
+            rate: self.rate,
+            at_once: self.at_once,
+            time: self.seconds,
+            server_pid: self.server_pid,
+        };
+        let report = handshakes::run(&options, stop)?;
+        log(format_args!("{report}"));
+        write_json(self.json.as_deref(), &report)?;
+        Ok(if report.failed == 0 { ExitCode::SUCCESS } else { ExitCode::from(NOT_PERFECT) })
+    }
+}
+
+fn write_json(path: Option<&Path>, report: &impl serde::Serialize) -> Result<(), String> {
     let Some(path) = path else { return Ok(()) };
     let json = serde_json::to_string_pretty(report).expect("a report is numbers and text");
     std::fs::write(path, json + "\n").map_err(|error| format!("{}: {error}", path.display()))
@@ -438,6 +525,7 @@ Examples:
   fanfare-load play rtmp://127.0.0.1/live/load -n 200 --stalled 0.5 --churn 0.1
   fanfare-load attack slow-handshakes rtmp://127.0.0.1/live/load
   fanfare-load limit --listen 127.0.0.1:1940 --window 33
+  fanfare-load handshakes rtmps://127.0.0.1:1936/live/load --rate 2000
   fanfare-load receive --listen 127.0.0.1:1941 --rest 10
   fanfare-load publish rtmp://127.0.0.1:1941/live/load --streams 800 --bitrate 600k --blind";
 

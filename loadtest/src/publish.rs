@@ -317,7 +317,7 @@ impl Encoder {
         let connected_ns = sys::now_ns();
         Ok(Self {
             name,
-            link: Link::new(config, options.target.address, Origin::default())?,
+            link: Link::new(config, &options.target, Origin::default())?,
             source: Source::new(options.shape, number as u32, (connected_ns / 1_000_000) as u32),
             phase_ns: phase_ns(number, options.shape.group_ns()),
             is_started: false,

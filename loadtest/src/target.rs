@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use fanfare_rtmp::rtmp::client::Url;
 
+use crate::tls::{Clients, Trust};
+
 /// The server's address, and the stream on it.
 #[derive(Clone, Debug)]
 pub struct Target {
@@ -14,6 +16,8 @@ pub struct Target {
     pub address: SocketAddr,
     /// How the stream is requested.
     pub protocol: Protocol,
+    /// For connections that are encrypted.
+    pub tls: Option<Clients>,
 }
 
 /// What a player speaks.
@@ -28,21 +32,25 @@ pub enum Protocol {
 }
 
 impl Target {
-    /// Resolves `rtmp://host:port/app/key`, or `http://host:port/app/key.flv`, or the same with `ws`. An address
-    /// that is not on this machine is refused unless `is_mine`.
+    /// Resolves `rtmp://host:port/app/key`, or `http://host:port/app/key.flv`, or the same with `ws`; each with an `s` over
+    /// TLS. An address that is not on this machine is refused unless `is_mine`.
     ///
     /// # Errors
     /// What is wrong with the address, as one line.
     pub fn resolve(text: &str, is_mine: bool) -> Result<Self, String> {
-        let (protocol, url) = match text.split_once("://") {
-            Some(("http", rest)) => (Protocol::HttpFlv, rest),
-            Some(("ws", rest)) => (Protocol::WebsocketFlv, rest),
-            _ => (Protocol::Rtmp, text),
+        let (scheme, rest) = text.split_once("://").unwrap_or_default();
+        let (protocol, is_encrypted) = match scheme {
+            "http" => (Protocol::HttpFlv, false),
+            "https" => (Protocol::HttpFlv, true),
+            "ws" => (Protocol::WebsocketFlv, false),
+            "wss" => (Protocol::WebsocketFlv, true),
+            _ => (Protocol::Rtmp, scheme == "rtmps"),
         };
         let url = match protocol {
-            Protocol::Rtmp => url.to_owned(),
+            Protocol::Rtmp if !is_encrypted => text.to_owned(),
+            Protocol::Rtmp => format!("rtmp://{rest}"),
             // The port must be given: their default is not RTMP's.
-            Protocol::HttpFlv | Protocol::WebsocketFlv => format!("rtmp://{}", url.replacen(".flv", "", 1)),
+            Protocol::HttpFlv | Protocol::WebsocketFlv => format!("rtmp://{}", rest.replacen(".flv", "", 1)),
         };
         let url = Url::from_str(&url).map_err(|error| error.to_string())?;
         let addresses = (url.host.as_str(), url.port).to_socket_addrs();
@@ -55,7 +63,17 @@ impl Target {
                 "{address} is not this machine; if you may put load on it: --i-own-this-host"
             ));
         }
-        Ok(Self { url, address, protocol })
+        let tls = is_encrypted.then(|| Clients::new(&url.host, Trust::default())).transpose()?;
+        Ok(Self { url, address, protocol, tls })
+    }
+
+    /// The same with these certificates and sessions, if it is over TLS.
+    ///
+    /// # Errors
+    /// The file has no authority, as one line.
+    pub fn with_trust(self, trust: Trust<'_>) -> Result<Self, String> {
+        let tls = self.tls.is_some().then(|| Clients::new(&self.url.host, trust)).transpose()?;
+        Ok(Self { tls, ..self })
     }
 
     /// The URL of stream `number` on the same server: `key`, `key-1`, `key-2`, …
@@ -86,16 +104,20 @@ mod tests {
 
     #[test]
     fn the_scheme_selects_the_protocol() {
-        for (text, protocol) in [
-            ("rtmp://127.0.0.1:8/live/key?start=live", Protocol::Rtmp),
-            ("http://127.0.0.1:8/live/key.flv?start=live", Protocol::HttpFlv),
-            ("ws://127.0.0.1:8/live/key.flv?start=live", Protocol::WebsocketFlv),
+        for (text, protocol, is_encrypted) in [
+            ("rtmp://127.0.0.1:8/live/key?start=live", Protocol::Rtmp, false),
+            ("rtmps://127.0.0.1:8/live/key?start=live", Protocol::Rtmp, true),
+            ("http://127.0.0.1:8/live/key.flv?start=live", Protocol::HttpFlv, false),
+            ("https://127.0.0.1:8/live/key.flv?start=live", Protocol::HttpFlv, true),
+            ("ws://127.0.0.1:8/live/key.flv?start=live", Protocol::WebsocketFlv, false),
+            ("wss://127.0.0.1:8/live/key.flv?start=live", Protocol::WebsocketFlv, true),
         ] {
             let target = Target::resolve(text, false).unwrap();
             assert_eq!(
-                (target.protocol, target.url.app.as_str(), target.url.key.as_str()),
-                (protocol, "live", "key?start=live")
+                (target.protocol, target.url.app.as_str(), target.url.key.as_str(), target.address.port()),
+                (protocol, "live", "key?start=live", 8)
             );
+            assert_eq!(target.tls.is_some(), is_encrypted, "{text}");
         }
     }
 

@@ -128,7 +128,7 @@ impl Drop for RelayProcess {
 #[test]
 fn a_relay_for_other_tests() {
     if std::env::var_os(IS_RELAY).is_some() {
-        let support::Addresses { rtmp, http } = support::relay(1);
+        let support::Addresses { rtmp, http, .. } = support::relay(1);
         let _ = writeln!(std::io::stdout(), "relay at {rtmp} {http}");
         loop {
             thread::park();

@@ -1,6 +1,7 @@
 //! Encoder, server and players in one process: with the bare loop as the server, and with the relay.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::thread;
@@ -12,7 +13,8 @@ use fanfare_load::play::{self, Habits, Shares};
 use fanfare_load::report::Report;
 use fanfare_load::source::Shape;
 use fanfare_load::target::Target;
-use fanfare_load::{publish, receive};
+use fanfare_load::tls::{self, Trust};
+use fanfare_load::{handshakes, publish, receive};
 
 mod support;
 
@@ -32,6 +34,59 @@ fn every_player_of_the_bare_loop_gets_each_frame_in_order() {
 }
 
 #[test]
+fn players_over_tls_get_each_frame_in_order_from_the_bare_loop_and_from_the_relay() {
+    let encrypted = limit::Encrypted {
+        address: "127.0.0.1:0".parse().unwrap(),
+        config: tls::server(&support::certificate().certificate, &support::certificate().key).unwrap(),
+    };
+    let bare = with_bare_loop_on(Some(encrypted), 33, |at| {
+        with_encoder(at.rtmp, |_| play_over_tls(&format!("rtmps://{}", at.rtmps.unwrap())))
+    });
+    let relay = support::relay(2);
+    let mut reports = with_encoder_over("rtmps", relay.rtmps, |_| {
+        [("rtmps", relay.rtmps), ("https", relay.https), ("wss", relay.https)]
+            .map(|(scheme, address)| play_over_tls(&format!("{scheme}://{address}")))
+            .to_vec()
+    });
+    reports.push(bare);
+    for report in reports {
+        assert!(report.is_perfect(), "{report}");
+        assert_eq!(report.held, 20, "{report}");
+        assert!(report.connections > 20 && report.checked.frames > 10 * 100, "{report}");
+    }
+}
+
+fn play_over_tls(server: &str) -> Report {
+    let target = Target::resolve(&format!("{server}/live/load"), false).unwrap();
+    play(&target, 20, 2, Shares { checks: 0.5, churns: 0.25, ..Shares::default() })
+}
+
+#[test]
+fn certificates_are_checked_by_an_authority_if_one_is_given_and_sessions_are_resumed_on_request() {
+    let relay = support::relay(1);
+    let authority = support::certificate().certificate.with_file_name("ca.pem");
+    let target = Target::resolve(&format!("rtmps://{}/live/load", relay.rtmps), false).unwrap();
+    let shake_hands = |authorities: &Path, resumes| {
+        let trust = Trust { authorities: Some(authorities), resumes };
+        let options = handshakes::Options {
+            target: target.clone().with_trust(trust).unwrap(),
+            rate: 50.0,
+            at_once: 1,
+            time: Duration::from_secs(1),
+            server_pid: None,
+        };
+        handshakes::run(&options, &AtomicBool::new(false)).unwrap()
+    };
+    let full = shake_hands(&authority, false);
+    assert!(full.done > 10 && full.resumed == 0 && full.failed == 0, "{full}");
+    let resumed = shake_hands(&authority, true);
+    assert!(resumed.done > 10 && resumed.resumed > resumed.done / 2, "{resumed}");
+    // It has signed no other certificate, itself included.
+    let distrusted = shake_hands(&support::certificate().certificate, false);
+    assert!(distrusted.done == 0 && distrusted.failed > 10, "{distrusted}");
+}
+
+#[test]
 fn players_of_the_relay_may_stall_read_slowly_and_reconnect() {
     let address = support::relay(1).rtmp;
     let report = with_encoder(address, |target| {
@@ -46,7 +101,7 @@ fn players_of_the_relay_may_stall_read_slowly_and_reconnect() {
 
 #[test]
 fn players_over_http_and_websocket_get_each_frame_in_order() {
-    let support::Addresses { rtmp, http } = support::relay(2);
+    let support::Addresses { rtmp, http, .. } = support::relay(2);
     let reports = with_encoder(rtmp, |_| {
         ["http", "ws"].map(|scheme| {
             let target = Target::resolve(&format!("{scheme}://{http}/live/load.flv"), false).unwrap();
@@ -160,8 +215,17 @@ fn play(target: &Target, players: usize, seconds: u64, shares: Shares) -> Report
 }
 
 fn with_bare_loop<T>(window_ms: u64, work: impl FnOnce(SocketAddr) -> T) -> T {
+    with_bare_loop_on(None, window_ms, |at| work(at.rtmp))
+}
+
+fn with_bare_loop_on<T>(
+    encrypted: Option<limit::Encrypted>,
+    window_ms: u64,
+    work: impl FnOnce(limit::Listening) -> T,
+) -> T {
     let options = limit::Options {
         address: "127.0.0.1:0".parse().unwrap(),
+        encrypted,
         window: Duration::from_millis(window_ms),
         time: MAX_TIME,
     };
@@ -179,7 +243,11 @@ fn with_bare_loop<T>(window_ms: u64, work: impl FnOnce(SocketAddr) -> T) -> T {
 
 /// An encoder of 1 Mbit/s with a key frame every second, which has sent a key frame when `work` starts.
 fn with_encoder<T>(address: SocketAddr, work: impl FnOnce(Target) -> T) -> T {
-    let target = Target::resolve(&format!("rtmp://{address}/live/load"), false).unwrap();
+    with_encoder_over("rtmp", address, work)
+}
+
+fn with_encoder_over<T>(scheme: &str, address: SocketAddr, work: impl FnOnce(Target) -> T) -> T {
+    let target = Target::resolve(&format!("{scheme}://{address}/live/load"), false).unwrap();
     let options = publish::Options { time: MAX_TIME, ..publish::Options::new(target.clone(), SHAPE) };
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {

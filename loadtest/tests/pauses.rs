@@ -188,9 +188,12 @@ fn through_a_network(players: usize, ramp: f64, checks: f64, fate: fn(usize, u64
     let (listening, server) = mpsc::channel();
     thread::scope(|scope| {
         let any = "127.0.0.1:0".parse().unwrap();
-        let options = limit::Options { address: any, window: Duration::ZERO, time: MAX_TIME };
+        let options =
+            limit::Options { address: any, encrypted: None, window: Duration::ZERO, time: MAX_TIME };
         let until = &stop;
-        scope.spawn(move || limit::run(&options, until, |at| listening.send(at).unwrap(), |_| {}).unwrap());
+        scope.spawn(move || {
+            limit::run(&options, until, |at| listening.send(at.rtmp).unwrap(), |_| {}).unwrap()
+        });
         let server: SocketAddr = server.recv().unwrap();
         let shape = Shape { bitrate: 1_000_000, fps: 30, gop: 15, audio: true };
         let options = publish::Options { time: MAX_TIME, ..publish::Options::new(target(server), shape) };

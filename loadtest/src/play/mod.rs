@@ -236,10 +236,10 @@ impl<'a> Crowd<'a> {
         };
         let origin = self.origin(number);
         let link = match target.protocol {
-            Protocol::Rtmp => Link::new(config, target.address, origin),
+            Protocol::Rtmp => Link::new(config, target, origin),
             protocol => {
                 let client = FlvClient::new(&config.url, protocol == Protocol::WebsocketFlv);
-                Link::over_http(client, target.address, origin)
+                Link::over_http(client, target, origin)
             }
         };
         let link = link.and_then(|link| {
