@@ -223,7 +223,7 @@ impl Line {
         let chunk_size = ChunkSize::new(stage.random.pick(&[128, 128, 1_000, 60_000])).expect("a size");
         let config = ClientConfig { url, role: Role::Publish, chunk_size, fmle: stage.random.percent(50) };
         let client = Client::new(config, stage.world.now_ms(), [2; 32]);
-        let socket = stage.world.connect_from(core, peer);
+        let socket = stage.sockets.connect(&mut stage.world, core, peer);
         let pipe = Pipe::new(socket, peer, stage);
         let deed_us = stage.now_us() + stage.random.within(300..=3_000) * 1_000;
         let answered_by_us = stage.fair_us_of(core) + ANSWER_US;

@@ -19,6 +19,7 @@ mod rights;
 mod rules;
 mod run;
 mod setup;
+mod sockets;
 mod stage;
 mod stranger;
 mod view;

@@ -87,7 +87,7 @@ impl Pipe {
 
     /// Whether all that was to be sent has been received.
     pub fn is_received(&self, stage: &Stage) -> bool {
-        self.unsent.is_empty() && stage.world.at(self.socket, |socket| socket.to_relay.is_empty())
+        self.unsent.is_empty() && stage.world.at(self.socket, |socket| socket.unread_bytes() == 0)
     }
 
     /// Sends and reads what it does now. True if that was something.
@@ -193,7 +193,7 @@ impl Pipe {
             ));
         }
         let (is_blocked, is_shut, unread) = stage.world.at(self.socket, |socket| {
-            (socket.is_send_blocked(), socket.shut_send, socket.to_relay.len() as u64)
+            (socket.is_send_blocked(), socket.shut_send, socket.unread_bytes() as u64)
         });
         let since = |since_us: &mut Option<u64>, is: bool| {
             *since_us = is.then(|| since_us.unwrap_or(fair_us));

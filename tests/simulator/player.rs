@@ -4,7 +4,7 @@ use std::{collections::VecDeque, net::SocketAddr};
 
 use bytes::Bytes;
 use fanfare::{
-    endpoint::{HttpPlayer, Mail, ReasonKind, Transport},
+    endpoint::{HttpPlayer, Mail, ReasonKind},
     rtmp::{
         chunk::ChunkSize,
         client::{Client, ClientConfig, Event, Role, Status},
@@ -180,7 +180,7 @@ impl Seat {
         let mut asked = Vec::new();
         let (socket, speaks) = match form {
             Form::Rtmp => {
-                let socket = stage.world.connect_from(core, peer);
+                let socket = stage.sockets.connect(&mut stage.world, core, peer);
                 let tag = stage.tag();
                 let url =
                     format!("rtmp://relay/live/{name}?p={tag}&start={start}").parse().expect("an address");
@@ -191,7 +191,7 @@ impl Seat {
             }
             form => {
                 let ticket = stage.world.shared.admit_request(peer, false, stage.world.now_ms()).ok()?;
-                let socket = stage.world.socket();
+                let (socket, transport) = stage.sockets.request(&mut stage.world);
                 let name = format!("live/{name}");
                 let permit = stage.rights.permit(ticket.id(), peer, &name, stage.now_us());
                 let player = HttpPlayer {
@@ -201,7 +201,7 @@ impl Seat {
                     stream: name,
                     client: None,
                     form,
-                    transport: Transport::Plain,
+                    transport,
                     permit,
                     start,
                     head: Bytes::from_static(flv::HEAD),

@@ -14,6 +14,7 @@ use super::{
     rights::{Grants, Rights},
     rules::{Decided, Judge, Rules, tag},
     setup::{Setup, vary},
+    sockets::Sockets,
     stage::{SLACK_US, SWEEP_US, Stage},
     stranger::Stranger,
     world::World,
@@ -94,7 +95,7 @@ impl Run {
         let world = World::with(setup.cores, setup.config.clone(), Box::new(rules), weather, start_us);
         world.shared.service().connect(Box::new(rights.told.clone()));
         let (cameras, players, strangers) = (setup.cameras, setup.players, setup.strangers);
-        let mut stage = Stage::new(world, random, setup, rights, is_traced);
+        let mut stage = Stage::new(world, random, setup, rights, Sockets::new(seed), is_traced);
         let what = format!(
             "{} cores, {cameras} cameras, {players} players, {strangers} strangers, asks: {}, tight: {}, stands still: {}",
             stage.setup.cores, stage.setup.asks, stage.setup.is_tight, stage.setup.stands_still

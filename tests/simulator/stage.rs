@@ -9,6 +9,7 @@ use super::{
     random::Random,
     rights::Rights,
     setup::Setup,
+    sockets::Sockets,
     world::World,
 };
 
@@ -22,6 +23,7 @@ pub struct Stage {
     pub random: Random,
     pub ledger: Ledger,
     pub setup: Setup,
+    pub sockets: Sockets,
     pub rights: Rights,
     /// The longest and the shortest of what any configuration of the run allows.
     pub longest: Times,
@@ -65,7 +67,14 @@ impl Times {
 }
 
 impl Stage {
-    pub fn new(world: World, random: Random, setup: Setup, rights: Rights, is_traced: bool) -> Self {
+    pub fn new(
+        world: World,
+        random: Random,
+        setup: Setup,
+        rights: Rights,
+        sockets: Sockets,
+        is_traced: bool,
+    ) -> Self {
         let times = Times::of(&setup.config);
         let still_alone_us = vec![0; setup.cores];
         Self {
@@ -74,6 +83,7 @@ impl Stage {
             ledger: Ledger::default(),
             setup,
             rights,
+            sockets,
             longest: times,
             shortest: times,
             still_us: 0,

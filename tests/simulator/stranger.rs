@@ -1,9 +1,12 @@
 //! A peer that does not do what it should: sends nothing, sends nonsense, asks and does not read.
 
-use fanfare::rtmp::{
-    chunk::ChunkSize,
-    client::{Client, ClientConfig, Event, Role},
-    command::Command,
+use fanfare::{
+    endpoint::TransportKind,
+    rtmp::{
+        chunk::ChunkSize,
+        client::{Client, ClientConfig, Event, Role},
+        command::Command,
+    },
 };
 
 use super::{
@@ -118,7 +121,11 @@ impl Stranger {
         let peer = stage.world.address();
         let manner = self.manner;
         stage.note(|| format!("{peer} comes, {manner:?}, core {core}"));
-        let socket = stage.world.connect_from(core, peer);
+        let is_wrong = matches!(manner, Manner::Mute | Manner::Half | Manner::Noise);
+        let (socket, transport) = match is_wrong {
+            true => stage.sockets.connect_wrongly(&mut stage.world, core, peer),
+            false => (stage.sockets.connect(&mut stage.world, core, peer), TransportKind::Plain),
+        };
         let mut pipe = Pipe::new(socket, peer, stage);
         self.came_us = stage.fair_us();
         match manner {
@@ -126,7 +133,13 @@ impl Stranger {
             Manner::Half => {
                 let len = stage.random.within(1..=HANDSHAKE_BYTES - 1) as usize;
                 let mut bytes = stage.random.bytes(len);
-                bytes[0] = 3;
+                let start = match transport {
+                    TransportKind::Plain => &[3][..],
+                    // A record that is longer than all that comes.
+                    TransportKind::Tls => &[0x16, 3, 1, 0x3F, 0xFF],
+                };
+                let known = start.len().min(len);
+                bytes[..known].copy_from_slice(&start[..known]);
                 pipe.send(&bytes);
             }
             Manner::Noise => {
