@@ -42,9 +42,11 @@ fn the_api_answers_as_its_document_says() {
 
 #[test]
 fn each_kind_of_event_is_as_its_document_says() {
-    let relay = Relay::start("limits.streams = 1\nshutdown_timeout = '5m'");
+    let rule = "access = [{ streams = 'live/denied', then = 'deny' }]";
+    let relay = Relay::start(&format!("limits.streams = 1\nshutdown_timeout = '5m'\n{rule}"));
     let mut publisher = Rtmp::publishing(&relay, "live/a");
     assert_eq!(Rtmp::refusal(&relay, Role::Publish, "live/b").0, "NetStream.Publish.Denied");
+    assert_eq!(Rtmp::refusal(&relay, Role::Play, "live/denied").0, "NetStream.Play.Failed");
     drop(Rtmp::started(&relay, Role::Play, "live/a"));
     relay.wait_for_log(&["play ended"]);
     // Reads nothing, so that the relay waits for it.
@@ -56,7 +58,7 @@ fn each_kind_of_event_is_as_its_document_says() {
     relay.wait_for_publisher_gone("live/a");
     let base = relay.http_url("");
     let output = python(&relay, &[CHECK, "events", OPENAPI, &base, &relay.token()], "events.log");
-    assert_eq!(output, "6 kinds of events are as documented\n");
+    assert_eq!(output, "7 kinds of events are as documented\n");
     relay.signal(Signal::TERM);
 }
 
