@@ -304,7 +304,7 @@ fn a_configuration_written_as_a_file_reads_back_the_same() {
 }
 
 /// Keys of options that take effect while the relay runs.
-const CHANGEABLE: [&str; 79] = [
+const CHANGEABLE: [&str; 81] = [
     "shutdown_timeout",
     "streams",
     "access",
@@ -329,6 +329,8 @@ const CHANGEABLE: [&str; 79] = [
     "limits.handshake_timeout",
     "limits.request_timeout",
     "limits.publisher_timeout",
+    "limits.streams",
+    "limits.memory_budget",
     "limits.publisher_kbps",
     "limits.messages_per_second",
     "limits.video_message",

@@ -42,7 +42,6 @@ impl Config {
             latency_budget: _,
             zero_copy_threshold,
         } = play;
-        // Read once, at the start: by the registry and by the account of memory.
         let Limits {
             connections: _,
             connections_per_address: _,
@@ -56,8 +55,8 @@ impl Config {
             handshake_timeout: _,
             request_timeout: _,
             publisher_timeout: _,
-            streams,
-            memory_budget,
+            streams: _,
+            memory_budget: _,
             publisher_kbps: _,
             messages_per_second: _,
             video_message: _,
@@ -96,8 +95,6 @@ impl Config {
             ("play.max_lag", *max_lag != new.play.max_lag),
             ("play.stream_buffer", *stream_buffer != new.play.stream_buffer),
             ("play.zero_copy_threshold", *zero_copy_threshold != new.play.zero_copy_threshold),
-            ("limits.streams", *streams != new.limits.streams),
-            ("limits.memory_budget", *memory_budget != new.limits.memory_budget),
             ("api.listen", *api_listen != new.api.listen),
             ("api.token", !token.is_empty() && new.api.token.is_empty()),
             ("api.token_file", *token_file != new.api.token_file),
@@ -114,8 +111,6 @@ impl Config {
         let (play, first_play) = (&mut self.play, &first.play);
         (play.max_lag, play.stream_buffer) = (first_play.max_lag, first_play.stream_buffer);
         play.zero_copy_threshold = first_play.zero_copy_threshold;
-        self.limits.streams = first.limits.streams;
-        self.limits.memory_budget = first.limits.memory_budget;
         self.api.listen.clone_from(&first.api.listen);
         if self.api.token.is_empty() {
             self.api.token.clone_from(&first.api.token);

@@ -75,12 +75,12 @@ mod tests {
         assert_eq!(in_force(first.clone(), first.clone()).await.1, [""; 0]);
         let newest = toml("cores = 3\nplay.max_lag = '9s'\nplay.send_timeout = '9s'\nlimits.streams = 90");
         let (config, restart_needed) = in_force(first, newest).await;
-        assert_eq!(restart_needed, ["cores", "play.max_lag", "limits.streams", "api.token"]);
+        assert_eq!(restart_needed, ["cores", "play.max_lag", "api.token"]);
         for (pointer, value) in [
             ("/cores", 2.into()),
             ("/play/max_lag", "7s".into()),
             ("/play/send_timeout", "9s".into()),
-            ("/limits/streams", 70.into()),
+            ("/limits/streams", 90.into()),
             ("/api/token", "***".into()),
         ] {
             assert_eq!(config.pointer(pointer), Some::<&serde_json::Value>(&value), "{pointer}");

@@ -96,8 +96,13 @@ impl Shared {
             buffer_bytes: config.play.stream_buffer,
             keep_ms: u32::try_from(config.play.max_lag.as_millis()).unwrap_or(u32::MAX),
         };
-        let bounds = Bounds { streams: config.limits.streams, memory_bytes: config.limits.memory_budget };
-        let registry = Registry::new(signals.clone(), retention, bounds, format_of, Box::new(notify_name));
+        let registry = Registry::new(
+            signals.clone(),
+            retention,
+            bounds(&config.limits),
+            format_of,
+            Box::new(notify_name),
+        );
         let cores = signals.len();
         Arc::new(Self {
             admission: Arc::default(),
@@ -132,6 +137,8 @@ impl Shared {
     /// Puts another configuration in force. What [`Config::needs_restart`] names stays as it was at the start.
     pub fn set_config(&self, config: Config) {
         self.restart_needed.store(Arc::new(self.first_config.needs_restart(&config)));
+        self.registry.set_bounds(bounds(&config.limits));
+        self.vacated.set_max_names(config.limits.streams);
         self.config.store(Arc::new(config.with_fixed_options_of(&self.first_config)));
     }
 
@@ -376,6 +383,10 @@ fn format_of(form: Form) -> Box<dyn crate::flv::WireFormat + Send + Sync> {
         Form::WebsocketFlv => Box::new(WebSocketFormat),
         Form::HttpFlvChunked => Box::new(ChunkedFormat),
     }
+}
+
+fn bounds(limits: &Limits) -> Bounds {
+    Bounds { streams: limits.streams, memory_bytes: limits.memory_budget }
 }
 
 fn session_config(limits: &Limits) -> SessionConfig {

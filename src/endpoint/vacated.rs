@@ -4,14 +4,17 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 /// The names, the latest to be given up last. Times are milliseconds of the relay's clock.
 pub(super) struct Vacated {
     inner: Mutex<Inner>,
     /// As many as can be published at a time: so all of them may lose their encoders at once.
-    max_names: usize,
+    max_names: AtomicUsize,
 }
 
 #[derive(Default)]
@@ -23,14 +26,20 @@ struct Inner {
 
 impl Vacated {
     pub(super) fn new(max_names: usize) -> Self {
-        Self { inner: Mutex::default(), max_names }
+        Self { inner: Mutex::default(), max_names: AtomicUsize::new(max_names) }
+    }
+
+    /// So many names can be published at a time from now on.
+    pub(super) fn set_max_names(&self, max_names: usize) {
+        self.max_names.store(max_names, Ordering::Relaxed);
     }
 
     /// The publisher of this name goes. Forgets names whose grace is over.
     pub(super) fn note(&self, name: &str, grace_ms: u64, now_ms: u64) {
         let mut inner = self.inner();
         let is_over = |since_ms: u64| now_ms.saturating_sub(since_ms) >= grace_ms;
-        while inner.order.len() >= self.max_names.max(1)
+        let max_names = self.max_names.load(Ordering::Relaxed).max(1);
+        while inner.order.len() >= max_names
             || inner.order.front().is_some_and(|(since_ms, _)| is_over(*since_ms))
         {
             let Some((since_ms, name)) = inner.order.pop_front() else { break };

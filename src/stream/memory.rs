@@ -66,7 +66,7 @@ pub struct Memory(Arc<Account>);
 
 #[derive(Debug)]
 struct Account {
-    budget: usize,
+    budget: AtomicUsize,
     /// By kind. A core posts what it has counted a little later, so a count may be below 0 for a moment.
     bytes: [AtomicIsize; MemoryKind::COUNT],
     /// Logs with segments, and the bytes that they keep.
@@ -140,7 +140,7 @@ impl Memory {
     /// An account with nothing in it. `budget` is what all kinds together may come to, bytes.
     pub fn new(budget: usize) -> Self {
         Self(Arc::new(Account {
-            budget,
+            budget: AtomicUsize::new(budget),
             bytes: Default::default(),
             logs: AtomicUsize::new(0),
             log_bytes: AtomicUsize::new(0),
@@ -155,7 +155,12 @@ impl Memory {
 
     /// What all kinds together may come to, bytes.
     pub fn budget(&self) -> usize {
-        self.0.budget
+        self.0.budget.load(Relaxed)
+    }
+
+    /// All kinds together may come to this from now on. What exceeds it is given back in the usual order.
+    pub fn set_budget(&self, budget: usize) {
+        self.0.budget.store(budget, Relaxed);
     }
 
     /// Bytes that are held now.
@@ -170,12 +175,12 @@ impl Memory {
 
     /// Bytes beyond the budget.
     pub fn excess(&self) -> usize {
-        self.bytes().saturating_sub(self.0.budget)
+        self.bytes().saturating_sub(self.budget())
     }
 
     /// Bytes up to the budget.
     pub fn room(&self) -> usize {
-        self.0.budget.saturating_sub(self.bytes())
+        self.budget().saturating_sub(self.bytes())
     }
 
     /// Counts bytes until the guard is dropped.
@@ -201,20 +206,20 @@ impl Memory {
     /// What a log may hold where memory is short: its part of the half of the budget that is the logs', or of what the
     /// rest leaves, if that is more.
     pub fn log_share(&self) -> usize {
-        let pot = (self.0.budget / 2).max(self.0.budget.saturating_sub(self.beside_logs()));
+        let pot = (self.budget() / 2).max(self.budget().saturating_sub(self.beside_logs()));
         pot / self.0.logs.load(Relaxed).max(1)
     }
 
     /// What a publisher's connection may hold beside its logs where memory is short: its part of a quarter of the
     /// budget.
     pub fn publisher_share(&self) -> usize {
-        (self.0.budget / 4 / self.0.publishers.load(Relaxed).max(1)).max(MIN_PUBLISHER_BYTES)
+        (self.budget() / 4 / self.0.publishers.load(Relaxed).max(1)).max(MIN_PUBLISHER_BYTES)
     }
 
     /// Whether connections that hold much are to be ended: connections hold more than the half of the budget that logs
     /// leave to them, or logs had time to give memory back and it was not enough.
     pub fn must_end_connections(&self, now_ms: u64) -> bool {
-        let is_theirs = self.beside_logs() > self.0.budget / 2;
+        let is_theirs = self.beside_logs() > self.budget() / 2;
         let patience_ms = if is_theirs { LOOK_ROUND_MS } else { PATIENCE_MS / 2 };
         self.excess() > 0 && self.exceeded_for_ms(now_ms) >= patience_ms
     }
@@ -222,7 +227,7 @@ impl Memory {
     /// Whether there is room for one more publisher: the half of the budget that is the logs' has the least memory for
     /// each stream, and the budget is not exceeded for long.
     pub(super) fn has_room_for_publisher(&self, now_ms: u64) -> bool {
-        let streams = (self.0.budget / 2 / MIN_STREAM_BYTES).max(1);
+        let streams = (self.budget() / 2 / MIN_STREAM_BYTES).max(1);
         self.0.publishers.load(Relaxed) < streams && !self.is_hopeless(now_ms)
     }
 
@@ -239,7 +244,7 @@ impl Memory {
     /// Whether there is room for one more connection: with the least memory per connection, all fit into a quarter of
     /// the budget.
     pub fn has_room_for_connection(&self, connections: usize) -> bool {
-        connections < (self.0.budget / 4 / MIN_CONNECTION_BYTES).max(1)
+        connections < (self.budget() / 4 / MIN_CONNECTION_BYTES).max(1)
     }
 
     /// Takes note of whether the budget is exceeded; to be called often. True where that is new.

@@ -3,7 +3,10 @@
 
 #![forbid(unsafe_code)]
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{
+    Arc, Mutex, PoisonError,
+    atomic::{AtomicUsize, Ordering},
+};
 
 use super::{
     facts::Facts,
@@ -27,7 +30,7 @@ pub struct Registry {
     streams: papaya::HashMap<Arc<str>, Arc<Stream>>,
     signals: Arc<[Signal]>,
     retention: Retention,
-    bounds: Bounds,
+    max_streams: AtomicUsize,
     memory: Memory,
     formats: Formats,
     notify: NotifyPublisher,
@@ -99,7 +102,14 @@ impl Registry {
         notify: NotifyPublisher,
     ) -> Self {
         let memory = Memory::new(bounds.memory_bytes);
-        Self { streams: papaya::HashMap::new(), signals, retention, bounds, memory, formats, notify }
+        let max_streams = AtomicUsize::new(bounds.streams);
+        Self { streams: papaya::HashMap::new(), signals, retention, max_streams, memory, formats, notify }
+    }
+
+    /// Puts other limits in force. What exceeds them is not ended for it, but memory is given back.
+    pub fn set_bounds(&self, bounds: Bounds) {
+        self.max_streams.store(bounds.streams, Ordering::Relaxed);
+        self.memory.set_budget(bounds.memory_bytes);
     }
 
     /// Takes the name for a publisher.
@@ -199,7 +209,10 @@ impl Registry {
         if needs_memory && !self.memory.has_room_for_publisher(now_ms) {
             return Err(PublishError::Memory);
         }
-        self.memory.enter_publisher(self.bounds.streams).then_some(()).ok_or(PublishError::Streams)
+        self.memory
+            .enter_publisher(self.max_streams.load(Ordering::Relaxed))
+            .then_some(())
+            .ok_or(PublishError::Streams)
     }
 
     /// The wire format of logs of this form.

@@ -272,11 +272,32 @@ fn the_latency_budget_counts_for_the_next_frame_of_a_busy_core() {
 }
 
 #[test]
-fn what_needs_a_restart_stays_as_it_was() {
+fn limits_of_streams_and_memory_count_for_the_next_publisher_and_end_none() {
     let mut world = World::new(config(|config| config.limits.streams = 1));
     let _first = world.publisher(0, "a");
-    replace(&world, |config| config.limits.streams = 100);
-    let mut second = world.client(0, Role::Publish, "b");
-    world.talk(&mut second);
-    assert_eq!(second.last_code(), "NetStream.Publish.Denied");
+    let refused = |world: &mut World, key: &str| {
+        let mut client = world.client(0, Role::Publish, key);
+        world.talk(&mut client);
+        client.last_code() == "NetStream.Publish.Denied"
+    };
+    assert!(refused(&mut world, "b"));
+    replace(&world, |config| config.limits.streams = 2);
+    assert!(!refused(&mut world, "b"));
+    replace(&world, |config| config.limits.streams = 1);
+    assert!(refused(&mut world, "c") && is_live(&world, "a") && is_live(&world, "b"));
+    replace(&world, |config| config.limits.memory_budget = 2 << 20);
+    assert_eq!(world.shared.registry().memory().budget(), 2 << 20);
+    assert!(refused(&mut world, "c"), "512 KiB of half of it for each of two");
+    assert!(is_live(&world, "a") && is_live(&world, "b"));
+    replace(&world, |_| ());
+    assert!(!refused(&mut world, "c"));
+}
+
+#[test]
+fn what_needs_a_restart_stays_as_it_was() {
+    let mut world = World::new(config(|config| config.play.max_lag = seconds(7)));
+    replace(&world, |config| config.play.max_lag = seconds(9));
+    assert_eq!(world.shared.config().play.max_lag, seconds(7));
+    assert_eq!(*world.shared.restart_needed(), ["play.max_lag"]);
+    world.settle();
 }
