@@ -53,6 +53,8 @@ class Row:
     # The relay is paused by SIGSTOP for this many seconds.
     stopped_s: float = 0
     grown_mb: float = MAX_GROWN_MB
+    # Completed TLS handshakes, 2,000 per second: options of `fanfare-load handshakes`; none for no such attack.
+    handshakes: str | None = None
     # The attack uses all the memory that publishers may have.
     fills_budget: bool = False
 
@@ -62,6 +64,7 @@ def of_kinds(kinds: str) -> list[Row]:
 
 
 HTTP_KINDS = "slow-requests http-garbage api-flood vanishing-http-players deaf-http-players websocket-garbage".split()
+TLS_KINDS = "tls-hellos tls-half-handshakes tls-garbage".split()
 # A budget that an attack exhausts within seconds.
 SMALL = 'limits.memory_budget="64MiB"'
 ROWS = [
@@ -69,6 +72,9 @@ ROWS = [
               "chunk-sizes pings acknowledgements silent-publishers headers-only vanishing-players deaf-players resets "
               "half-open create-streams plays"),
     *of_kinds(" ".join(HTTP_KINDS)),
+    *of_kinds(" ".join(TLS_KINDS)),
+    Row("tls-handshakes", handshakes=""),
+    Row("tls-resumptions", handshakes="--resume"),
     *of_kinds("key-frame-copies aggregates amf-references tiny-messages tiny-message-crowd large-flood small-flood "
               "players-without-video pause-storms"),
     Row("publish-storms", "publish-storms", log="info"),
@@ -94,13 +100,16 @@ class Relay:
     def __init__(self, row: Row, directory: Path):
         self.setup = (row.config, row.log, row.unread_log)
         self.port, self.http_port = measure.free_port(), measure.free_port()
+        self.rtmps_port, https_port = measure.free_port(), measure.free_port()
         self.url = f"rtmp://127.0.0.1:{self.port}/live/load"
+        self.rtmps_url = f"rtmps://127.0.0.1:{self.rtmps_port}/live/load"
         self.http_url = f"http://127.0.0.1:{self.http_port}/live/load.flv"
         self.directory = directory
         self.log = (directory / "relay.log").open("wb")
         config = ",".join(line for line in (row.config, f'api.token="{TOKEN}"') if line)
         name = f"fanfare:{config}"
-        command = ["taskset", "-c", "0", *servers.command(name, self.port, directory, self.http_port)]
+        command = ["taskset", "-c", "0", *servers.command(name, self.port, directory, self.http_port,
+                                                                self.rtmps_port, https_port)]
         self.process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=self.log, env={**os.environ, "FANFARE_LOG": row.log},
             stderr=subprocess.PIPE if row.unread_log else self.log)
@@ -191,7 +200,14 @@ def attack(relay: Relay, row: Row, players: int, seconds: float) -> dict:
                    "--http", f"127.0.0.1:{relay.http_port}", "--seconds", str(seconds)]
         if row.kind in HTTP_KINDS:
             command[command.index(relay.url)] = relay.http_url
+        if row.kind in TLS_KINDS:
+            command[command.index(relay.url)] = relay.rtmps_url
         attacker = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    if row.handshakes is not None:
+        command = ["nice", "-n", "5", str(servers.LOAD), "--cpu", "1", "handshakes", relay.rtmps_url, "--rate", "2000",
+                   "--seconds", str(seconds), *row.handshakes.split()]
+        attacker = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                    text=True)
     try:
         if row.stopped_s:
             time.sleep(1)
@@ -222,7 +238,9 @@ def attack(relay: Relay, row: Row, players: int, seconds: float) -> dict:
     did = ""
     if attacker:
         # An attacker fails if the relay has died or was stopped.
-        did = attacker.communicate(timeout=60)[1].strip().splitlines()[-1]
+        output, errors = attacker.communicate(timeout=60)
+        lines = (errors or output).strip().splitlines()
+        did = lines[-1] if row.kind else lines[0]
         if attacker.returncode != 0 and relay.is_running():
             raise RuntimeError(f"{row.kind}: {did}")
     result = json.loads((relay.directory / "honest.json").read_text())

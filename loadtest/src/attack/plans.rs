@@ -8,8 +8,8 @@ use fanfare_rtmp::rtmp::client::Url;
 use fanfare_rtmp::rtmp::message::{Control, UserControl, type_id};
 
 use super::wire::{
-    ConnectionSetup, UPGRADE, announced_lengths, announced_on_many_chunk_streams, control, control_bytes,
-    create_stream, handshake, headers, play, random, request,
+    ConnectionSetup, UPGRADE, announced_lengths, announced_on_many_chunk_streams, client_hello, control,
+    control_bytes, create_stream, handshake, headers, play, random, request, tls_record,
 };
 use super::{flood, pin, starve};
 
@@ -62,6 +62,12 @@ pub enum Kind {
     DeafHttpPlayers,
     /// Over WebSocket: players that send random bytes instead of frames, and thousands of pings
     WebsocketGarbage,
+    /// Over TLS: ClientHellos, 2,000 per second, whose connections end before the handshake does; needs a URL with rtmps
+    TlsHellos,
+    /// Over TLS: handshakes that stop in the middle of the ClientHello
+    TlsHalfHandshakes,
+    /// Over TLS: random bytes and records that are none, instead of a handshake or after a ClientHello
+    TlsGarbage,
     /// Publishers with 8 MiB of sequence headers, then key frames of two bytes
     KeyFrameCopies,
     /// Aggregate messages of 16 MB with a million messages of one byte
@@ -378,6 +384,36 @@ fn groups(kind: Kind, url: &Url) -> Vec<Group> {
             end: Some((Duration::from_millis(300), End::Close)),
             ..over_http
         },
+        Kind::TlsHellos => Group {
+            connections: 1_000,
+            ramp: 2_000.0,
+            setup: same_setup(client_hello()),
+            end: Some((Duration::from_millis(100), End::Close)),
+            ..idle
+        },
+        Kind::TlsHalfHandshakes => {
+            let hello = client_hello();
+            Group {
+                connections: 3_000,
+                setup: setup(move |number| hello[..number as usize % hello.len()].to_vec()),
+                ..idle
+            }
+        }
+        Kind::TlsGarbage => {
+            let hello = client_hello();
+            Group {
+                ramp: 1_000.0,
+                setup: setup(move |number| match number % 4 {
+                    0 => random(number, 4_000),
+                    1 => tls_record(&random(number, 4_000)),
+                    2 => [&hello, &tls_record(&random(number, 4_000))[..]].concat(),
+                    // Warnings (user_canceled, RFC 8446 §6.1), and records without content.
+                    _ => [&hello[..], &b"\x15\x03\x03\0\x02\x01\x5A\x17\x03\x03\0\0".repeat(1_000)].concat(),
+                }),
+                end: Some((Duration::from_millis(200), End::Close)),
+                ..idle
+            }
+        }
         Kind::KeyFrameCopies => return starve::key_frame_copies(&setups),
         Kind::Aggregates => return starve::aggregates(&setups),
         Kind::AmfReferences => return starve::amf_references(&setups),

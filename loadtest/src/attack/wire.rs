@@ -7,6 +7,8 @@ use fanfare_rtmp::rtmp::client::Url;
 use fanfare_rtmp::rtmp::command::Command;
 use fanfare_rtmp::rtmp::message::{Control, type_id};
 
+use crate::tls::{Clients, Trust};
+
 /// What connections to one server send first.
 #[derive(Clone, Debug)]
 pub struct ConnectionSetup {
@@ -155,6 +157,19 @@ pub fn random(seed: u64, len: usize) -> Vec<u8> {
             (state >> 56) as u8
         })
         .collect()
+}
+
+/// The first message of a client of TLS.
+pub fn client_hello() -> Vec<u8> {
+    let mut hello = Vec::new();
+    let clients = Clients::new("localhost", Trust::default()).expect("a name, and no file");
+    clients.connect().take_records(&mut hello);
+    hello
+}
+
+/// A record of TLS with a message of a handshake in it, or what says so (RFC 8446 §5.1).
+pub fn tls_record(content: &[u8]) -> Vec<u8> {
+    [&[0x16, 3, 3], &(content.len() as u16).to_be_bytes()[..], content].concat()
 }
 
 /// Sets the maximum chunk size: from now on each message is one chunk.

@@ -40,7 +40,7 @@ pub fn relay(cores: usize) -> Addresses {
         let beside = async |relay: fanfare::net::Handle| {
             relay.set_tls(certificates::load(&relay.config(), &Sessions::default())?.expect("it is used"));
             let reloader = Reloader::new(Box::new(|| Err("there is no file".to_owned())));
-            http.set(fanfare::control::start(relay, reloader).await?);
+            http.set(fanfare::control::start(relay, reloader, std::sync::Arc::default()).await?);
             Ok(())
         };
         let started = |rtmp: &fanfare::net::Addresses| {
