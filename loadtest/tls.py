@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Measures what TLS costs beside plain connections, in rounds of alternating runs on the same CPU.
 
-    ./tls.sh                                  every row, three rounds: about an hour
+    ./tls.sh                                  every row, three rounds: half an hour
     ./tls.sh --quick                          one round of short runs
     ./tls.sh --rows 500x1M,handshakes         some rows
     ./tls.sh --list                           the rows
