@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::{Once, mpsc};
+use std::sync::{Arc, Once, mpsc};
 use std::thread;
 
 use fanfare::access::Open;
@@ -40,7 +40,7 @@ pub fn relay(cores: usize) -> Addresses {
         let beside = async |relay: fanfare::net::Handle| {
             relay.set_tls(certificates::load(&relay.config(), &Sessions::default())?.expect("it is used"));
             let reloader = Reloader::new(Box::new(|| Err("there is no file".to_owned())));
-            http.set(fanfare::control::start(relay, reloader, std::sync::Arc::default()).await?);
+            http.set(fanfare::control::start(relay, reloader, Arc::default()).await?);
             Ok(())
         };
         let started = |rtmp: &fanfare::net::Addresses| {
