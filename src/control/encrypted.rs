@@ -2,6 +2,7 @@
 //! TLS.
 
 use std::{
+    future::poll_fn,
     io,
     pin::Pin,
     sync::Arc,
@@ -14,6 +15,7 @@ use tokio::{
     net::TcpStream,
 };
 
+use super::client_hello::{self, FIRST_BYTES};
 use crate::endpoint::{HandshakeCounts, Pool, Tls, Transport};
 
 /// Read from the socket at a time: a record.
@@ -78,9 +80,68 @@ impl Stream {
             }
         }
     }
+
+    /// Shakes hands; there is nothing to do without TLS. `with_http2` is for clients that are known to go on without HTTP/2
+    /// where that is required. What goes wrong with TLS is the error of the next read.
+    ///
+    /// # Errors
+    /// The socket's.
+    pub(super) async fn shake_hands(&mut self, with_http2: impl FnOnce() -> Option<Tls>) -> io::Result<()> {
+        let Self::Encrypted(encrypted) = self else { return Ok(()) };
+        let mut first = [0; FIRST_BYTES];
+        let len = encrypted.socket.peek(&mut first).await?;
+        if client_hello::has_grease(&first[..len])
+            && let Some(tls) = with_http2()
+        {
+            encrypted.tls = tls;
+        }
+        poll_fn(|cx| encrypted.poll_handshake(cx)).await
+    }
+
+    /// Whether the client has chosen this by ALPN.
+    pub(super) fn speaks(&self, name: &[u8]) -> bool {
+        matches!(self, Self::Encrypted(encrypted) if encrypted.tls.protocol() == Some(name))
+    }
 }
 
 impl Encrypted {
+    fn poll_handshake(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        loop {
+            // What waits is sent before the next read or write in any case.
+            let _ = self.poll_out(cx)?;
+            if !self.tls.is_shaking_hands() || self.has_ended || self.error.is_some() {
+                return Poll::Ready(Ok(()));
+            }
+            ready!(self.poll_socket(cx))?;
+        }
+    }
+
+    /// Reads from the socket once, and opens what has come.
+    fn poll_socket(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut room = [std::mem::MaybeUninit::uninit(); READ_BYTES];
+        let mut read = ReadBuf::uninit(&mut room);
+        ready!(Pin::new(&mut self.socket).poll_read(cx, &mut read))?;
+        if read.filled().is_empty() {
+            self.has_ended = true;
+            return Poll::Ready(Ok(()));
+        }
+        let opened = self.tls.open(read.filled());
+        if let Some(result) = self.tls.take_handshake() {
+            self.counts.count(result);
+        }
+        match opened {
+            Ok(opened) => {
+                self.has_ended |= opened.has_ended;
+                self.plain = opened.plain;
+            }
+            Err(error) => {
+                self.violation = Some(error.to_string());
+                self.error.clone_from(&self.violation);
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
     /// Gives the socket what waits for it.
     fn poll_out(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
@@ -108,27 +169,7 @@ impl Encrypted {
                 let error = self.error.take().unwrap_or_default();
                 return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, error)));
             }
-            let mut room = [std::mem::MaybeUninit::uninit(); READ_BYTES];
-            let mut read = ReadBuf::uninit(&mut room);
-            ready!(Pin::new(&mut self.socket).poll_read(cx, &mut read))?;
-            if read.filled().is_empty() {
-                self.has_ended = true;
-                return Poll::Ready(Ok(()));
-            }
-            let opened = self.tls.open(read.filled());
-            if let Some(result) = self.tls.take_handshake() {
-                self.counts.count(result);
-            }
-            match opened {
-                Ok(opened) => {
-                    self.has_ended |= opened.has_ended;
-                    self.plain = opened.plain;
-                }
-                Err(error) => {
-                    self.violation = Some(error.to_string());
-                    self.error.clone_from(&self.violation);
-                }
-            }
+            ready!(self.poll_socket(cx))?;
         }
     }
 

@@ -2,17 +2,19 @@
 //! request for a stream makes it a player. The responses are made elsewhere.
 
 use std::{
-    fmt,
     future::poll_fn,
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
 use axum::{
     Router,
     body::{Body, HttpBody},
-    http::{Method, Request, StatusCode, header},
+    http::{Method, Request, StatusCode, Version, header},
     response::Response,
 };
 use bytes::Bytes;
@@ -21,6 +23,7 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
+use rustls::ServerConfig;
 use tokio::{
     io::AsyncWriteExt,
     net::{TcpListener, TcpStream},
@@ -34,7 +37,7 @@ use super::{
     cors,
     encrypted::Stream,
     error::{self, HttpError},
-    forwarded, linger,
+    forwarded, http2, linger,
     live::{self, Live},
     named::{self, NoHeader},
     secure,
@@ -98,6 +101,7 @@ pub(super) async fn serve(control: Arc<Control>, listener: TcpListener, entrance
                     router: TowerToHyperService::new(router.clone()),
                     client: Client { id: ticket.id(), peer, scope: entrance.scope },
                     entrance,
+                    requests: Arc::default(),
                     ending: Arc::default(),
                 };
                 match is_behind_proxy {
@@ -156,8 +160,15 @@ async fn behind_proxy(
 }
 
 /// Serves a connection until it ends or becomes a player.
-async fn connection(socket: Stream, mut ticket: Ticket, service: Requests) {
+async fn connection(mut socket: Stream, mut ticket: Ticket, service: Requests) {
     let control = service.control.clone();
+    let idle = control.relay.config().http.header_timeout;
+    match timeout(idle, socket.shake_hands(|| with_http2(&control))).await {
+        Ok(Ok(())) if socket.speaks(http2::NAME) => return over_http2(socket, ticket, service).await,
+        Ok(Ok(())) => {}
+        // As without TLS: of a peer that says nothing nothing is said.
+        Ok(Err(_)) | Err(_) => return,
+    }
     let (id, peer, ending) = (ticket.id(), service.client.peer, service.ending.clone());
     let held = control.relay.memory().hold(MemoryKind::Connections, CONNECTION_BYTES);
     let relay = control.relay.clone();
@@ -209,6 +220,26 @@ async fn connection(socket: Stream, mut ticket: Ticket, service: Requests) {
     }
 }
 
+/// Serves a connection on which the client has chosen HTTP/2.
+async fn over_http2(socket: Stream, ticket: Ticket, service: Requests) {
+    let (control, requests) = (service.control.clone(), service.requests.clone());
+    let (id, peer) = (ticket.id(), service.client.peer);
+    let _held = control.relay.memory().hold(MemoryKind::Connections, http2::CONNECTION_BYTES);
+    let (relay, idle) = (control.relay.clone(), control.relay.config().http.header_timeout);
+    let socket = WriteTimeout::new(socket, move || relay.config().play.send_timeout);
+    if let Err(error) = http2::serve(socket, service, requests, MAX_HEAD_BYTES, idle).await {
+        tracing::debug!(id, %peer, %error, "HTTP/2 connection ended");
+    }
+}
+
+/// TLS that offers HTTP/2 as well.
+fn with_http2(control: &Control) -> Option<Tls> {
+    // A copy costs a thousandth of the handshake.
+    let mut config = ServerConfig::clone(&control.relay.tls()?.https);
+    config.alpn_protocols.insert(0, http2::NAME.to_vec());
+    Tls::new(Arc::new(config)).ok()
+}
+
 /// What a peer speaks whose first bytes are no HTTP: ports get mixed up.
 fn other_protocol(first_bytes: &[u8]) -> Option<&'static str> {
     match first_bytes {
@@ -240,6 +271,8 @@ struct Requests {
     router: TowerToHyperService<Router>,
     client: Client,
     entrance: Entrance,
+    /// How many there were.
+    requests: Arc<AtomicU64>,
     /// What becomes of the connection when its HTTP service ends by [`EndsHere`].
     ending: Arc<Mutex<Option<Ending>>>,
 }
@@ -254,24 +287,23 @@ enum Ending {
 
 /// Ends the HTTP service of a connection, which becomes a player or is closed, without writing anything. Earlier
 /// responses are not lost: hyper reads the next request only after the response to the one before is completely in the
-/// socket.
-#[derive(Debug)]
-struct EndsHere;
-
-impl fmt::Display for EndsHere {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the connection goes on without HTTP")
-    }
+/// socket. Over HTTP/2 it ends the request alone, by the code in the error.
+#[derive(Debug, thiserror::Error)]
+enum EndsHere {
+    #[error("the connection goes on without HTTP")]
+    WithoutHttp,
+    #[error("a live body takes HTTP/1.1")]
+    TakesHttp1(#[source] h2::Error),
 }
-
-impl std::error::Error for EndsHere {}
 
 impl Service<Request<Incoming>> for Requests {
     type Response = Response<Body>;
     type Error = EndsHere;
     type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, EndsHere>> + Send>>;
 
-    fn call(&self, request: Request<Incoming>) -> Self::Future {
+    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
+        self.requests.fetch_add(1, Relaxed);
+        http2::as_http1(&mut request);
         if let Some(answer) = challenge::answer(&self.control.renewals, &request) {
             return Box::pin(async { Ok(answer) });
         }
@@ -314,6 +346,9 @@ impl Requests {
                 })
             });
         }
+        if request.version() == Version::HTTP_2 && request.method() == Method::GET {
+            return Box::pin(async { Err(EndsHere::TakesHttp1(http2::takes_http1())) });
+        }
         let (control, ending) = (self.control.clone(), self.ending.clone());
         let (request, body) = request.into_parts();
         let has_body = !body.is_end_stream();
@@ -324,7 +359,7 @@ impl Requests {
                 Err(live::Refusal::Response(response)) => return Ok(*response),
             };
             *ending.lock().unwrap_or_else(PoisonError::into_inner) = Some(becomes);
-            Err(EndsHere)
+            Err(EndsHere::WithoutHttp)
         })
     }
 }

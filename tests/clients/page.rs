@@ -5,16 +5,37 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
+use fanfare::certificates::DevelopmentCertificate;
+
 use crate::broadcast::{Broadcast, tags};
 use crate::proxies::{ONE_LINE, start_nginx};
 use crate::support::newer_ffmpeg::NEWER_FFMPEG;
-use crate::support::{Clip, Process, Relay, is_installed, missing};
+use crate::support::{Clip, Process, Relay, is_installed, missing, peer};
 
 #[test]
 fn the_page_plays_a_stream_and_shows_the_operator_all_connections() {
     let (relay, _encoder) = with_a_stream("");
     run_page_tests(&relay, &[]);
     relay.wait_for_log(&["playing", "websocket_flv"]);
+}
+
+#[test]
+fn the_page_over_https_comes_over_http_2_and_its_streams_do_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = DevelopmentCertificate::make(folder.path(), vec!["localhost".to_owned()]).unwrap();
+    let (certificate, key) = (files.certificate.display(), files.key.display());
+    let (relay, _encoder) = with_a_stream(&format!(
+        "listen.https = ['127.0.0.1:0']\n\
+         tls.certificates = [{{ certificate = '{certificate}', key = '{key}' }}]\nhttp.hsts = '1h'\n"
+    ));
+    let summary = peer::get(&relay, "/api/v1/summary");
+    assert_eq!(summary.header("strict-transport-security"), "", "it is for HTTPS alone");
+    let address = summary.json()["listen"]["https"][0].as_str().unwrap().to_owned();
+    let port = address.rsplit_once(':').unwrap().1;
+    let url = format!("https://localhost:{port}/");
+    run_web_tests(&relay, "https.test.mjs", &[], &[("FANFARE_URL", &url), ("FANFARE_STREAM", NAME)]);
+    relay.wait_for_log(&["playing", "websocket_flv"]);
+    relay.wait_for_log(&["playing", "http_flv"]);
 }
 
 #[test]
