@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use fanfare::certificates::DevelopmentCertificate;
 use fanfare::rtmp::client::Role;
 
 use crate::peer::{Http, Rtmp, ask_with, bearer, get, get_with_token, json_when};
@@ -252,7 +253,13 @@ fn any_stream_name_is_escaped() {
 
 #[test]
 fn every_metric_that_the_dashboard_and_the_alerts_use_exists() {
-    let relay = Relay::start("");
+    let folder = tempfile::tempdir().unwrap();
+    let files = DevelopmentCertificate::make(folder.path(), vec!["localhost".to_owned()]).unwrap();
+    let (certificate, key) = (files.certificate.display(), files.key.display());
+    let relay = Relay::start(&format!(
+        "listen.rtmps = ['127.0.0.1:0']\n\
+         tls.certificates = [{{ certificate = '{certificate}', key = '{key}' }}]\n"
+    ));
     let mut publisher = Rtmp::publishing(&relay, "live/a");
     (0..3).for_each(|_| publisher.key_frame(b"again"));
     let _player = Rtmp::started(&relay, Role::Play, "live/a");
