@@ -198,8 +198,13 @@ impl Peer {
                 Received::Nothing => return Ok(false),
                 Received::Bytes(n) => {
                     *bytes += n as u64;
-                    self.tls.receive(&scratch[..n], &mut Vec::new())?;
+                    let outcome = self.tls.receive(&scratch[..n], &mut Vec::new());
                     self.tls.take_records(&mut self.unsent);
+                    if let Err(error) = outcome {
+                        // The server is sent why, if its socket takes it.
+                        let _ = sys::send(&self.socket, &self.unsent);
+                        return Err(error);
+                    }
                     if was_over {
                         return Ok(true);
                     }
