@@ -129,7 +129,8 @@ fn a_stream_s_path_without_its_ending_is_answered_with_the_whole_one() {
 }
 
 /// Each path of the API, with the parameters that it takes.
-const PARAMETERS: [(&str, &str, &[&str]); 15] = [
+const PARAMETERS: [(&str, &str, &[&str]); 16] = [
+    ("POST", "/api/v1/reload", &[]),
     ("GET", "/metrics", &[]),
     ("GET", "/api/v1/openapi.yaml", &[]),
     ("GET", "/api/v1/summary", &[]),
