@@ -42,7 +42,8 @@ pub struct Tls {
     sealed_bytes: u64,
     /// How the handshake ended, until that is counted.
     handshake: Option<HandshakeResult>,
-    has_sent_close: bool,
+    /// An error, or the relay's own end: rustls may not be called again, as it says by failed assertions.
+    is_over: bool,
     may_seal: bool,
 }
 
@@ -67,6 +68,9 @@ pub enum TlsError {
     /// A message that is too large, or too many that have no content.
     #[error("TLS: {0}")]
     Excess(&'static str),
+    /// After an error, or after the end.
+    #[error("TLS: the connection is over")]
+    Over,
     /// The keys are used up, and the peer's version has no new ones.
     #[error("TLS: no more can be encrypted with these keys")]
     UsedUp,
@@ -85,7 +89,7 @@ impl Tls {
             replies: Vec::new(),
             sealed_bytes: 0,
             handshake: None,
-            has_sent_close: false,
+            is_over: false,
             may_seal: false,
         })
     }
@@ -102,7 +106,7 @@ impl Tls {
 
     /// Whether content can be encrypted by now.
     pub fn may_seal(&self) -> bool {
-        self.may_seal && !self.has_sent_close
+        self.may_seal && !self.is_over
     }
 
     /// What the peer chose of ALPN (RFC 7301), once its first message has come.
@@ -115,13 +119,17 @@ impl Tls {
         mem::size_of::<Self>() + self.incoming.capacity() + self.replies.capacity()
     }
 
-    /// Takes what came from the socket, and opens it.
+    /// Takes what came from the socket, and opens it. What comes after an error or after [`Tls::close`] is dropped.
     ///
     /// # Errors
-    /// The peer broke a rule: what [`Tls::take_replies`] has then tells it so.
+    /// The peer broke a rule, once: what [`Tls::take_replies`] has then tells it so.
     pub fn open(&mut self, bytes: &[u8]) -> Result<Opened, TlsError> {
+        if self.is_over {
+            return Ok(Opened::default());
+        }
         let was_shaking_hands = self.is_shaking_hands();
         let opened = self.open_records(bytes);
+        self.is_over = opened.is_err();
         if was_shaking_hands && opened.is_err() {
             self.handshake = Some(HandshakeResult::Failed);
         } else if was_shaking_hands && !self.is_shaking_hands() {
@@ -211,7 +219,6 @@ impl Tls {
             }
         };
         if outcome.is_err() {
-            self.may_seal = false;
             self.encode_alert(&mut incoming[used..]);
         } else {
             incoming.drain(..used);
@@ -259,6 +266,15 @@ impl Tls {
     /// # Errors
     /// The handshake is not over, or the keys are used up.
     pub fn seal(&mut self, content: &[u8], pool: &Pool) -> Result<Bytes, TlsError> {
+        if self.is_over {
+            return Err(TlsError::Over);
+        }
+        let sealed = self.seal_now(content, pool);
+        self.is_over = sealed.is_err();
+        sealed
+    }
+
+    fn seal_now(&mut self, content: &[u8], pool: &Pool) -> Result<Bytes, TlsError> {
         let mut buffer = pool.take(content.len() + OVERHEAD_BYTES);
         let written = loop {
             // What has come was processed as far as it can be: nothing is discarded.
@@ -311,7 +327,7 @@ impl Tls {
                 _ => break,
             }
         }
-        self.has_sent_close = true;
+        self.is_over = true;
     }
 }
 
@@ -485,6 +501,51 @@ pub(super) mod tests {
             assert_eq!(hears(&mut client, &all).unwrap(), b"frame");
             assert_eq!(client.reader().read(&mut [0; 10]).unwrap(), 0, "an end that was announced");
             assert!(!tls.may_seal() && !tls.has_replies());
+        }
+    }
+
+    /// As when a connection lingers: what comes is read, and changes nothing.
+    #[test]
+    fn after_an_error_or_its_own_end_nothing_that_comes_has_any_effect() {
+        let pool = Pool::default();
+        for version in [&TLS12, &TLS13] {
+            for end in 0..5 {
+                let (mut tls, mut client) = pair(version);
+                let hello = said(&mut client);
+                match end {
+                    // In the middle of a handshake message, whose part stays.
+                    0 => assert!(
+                        tls.open(&hello[..20]).is_ok()
+                            && tls.open(&[0x17, 9, 9, 0, 1, 0].repeat(60)).is_err()
+                    ),
+                    1 => assert!(tls.open(b"no TLS").is_err()),
+                    _ => {
+                        assert!(tls.open(&hello).is_ok());
+                        let replies = tls.take_replies();
+                        hears(&mut client, &replies).unwrap();
+                        exchange(&mut tls, &mut client, 1_000);
+                        match end {
+                            2 => tls.close(),
+                            3 => assert!(tls.open(&[0x17, 3, 3, 0, 30, 1].repeat(20)).is_err()),
+                            _ => {
+                                tls.close();
+                                assert!(
+                                    tls.open(&[0x17, 3, 3, 0, 30, 1].repeat(20)).is_ok(),
+                                    "it is dropped"
+                                );
+                            }
+                        }
+                    }
+                }
+                let more =
+                    [&hello[..], &[0x16, 3, 3, 0, 4, 1, 0, 0, 0], &[0x15, 3, 3, 0, 2, 1, 0], &[0; 3_000]];
+                for bytes in more {
+                    assert_eq!(tls.open(bytes).unwrap(), Opened::default());
+                    assert!(!tls.may_seal() && matches!(tls.seal(b"frame", &pool), Err(TlsError::Over)));
+                    tls.close();
+                }
+                assert!(tls.memory_bytes() < 20_000);
+            }
         }
     }
 
