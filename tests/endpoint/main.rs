@@ -4,6 +4,8 @@
 #[path = "../support/world.rs"]
 mod world;
 
+use fanfare::endpoint::{Pool, Tls};
+
 mod backlog;
 mod bench;
 mod configuration;
@@ -21,4 +23,5 @@ mod questions;
 mod refusals;
 mod review;
 mod tls;
+mod tls_peer;
 mod transfer;

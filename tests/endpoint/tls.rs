@@ -15,6 +15,7 @@ use super::{
         config, ends, has_ended, http_player, is_live, key_frame, large_key_frame, pass_talking, report,
         report_now, say, times, trouble,
     },
+    tls_peer,
     world::{LISTENER, Peer, PeerTls, SocketId, TRANSPORT_VARIABLE, World},
 };
 
@@ -403,4 +404,21 @@ fn a_flood_after_the_handshake_ends_that_connection_alone() {
         world.pass_ms(2_000);
         assert_eq!(ends(&mut world, ReasonKind::Violation), 1, "{what}");
     }
+}
+
+/// Scripts of peers that do nothing wrong at first, and scripts of any bytes, the same ones each time.
+#[test]
+fn a_peer_that_cuts_changes_and_repeats_records_makes_nothing_fail_badly() {
+    let mut random = 1_u64;
+    for len in 0..4_000 {
+        let script: Vec<u8> = (0..len % 1_000 / 2)
+            .map(|_| {
+                random =
+                    random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                (random >> 56) as u8
+            })
+            .collect();
+        tls_peer::check_any_bytes(&script);
+    }
+    tls_peer::seeds(&[3; 48]).iter().for_each(|seed| tls_peer::check_any_bytes(seed));
 }
