@@ -370,7 +370,7 @@ fn other_protocol(first: &[u8]) -> Option<&'static str> {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+mod tests {
     use std::io::{Read, Write};
 
     use rustls::{
@@ -382,9 +382,7 @@ pub(super) mod tests {
     use super::*;
 
     /// A configuration with a certificate for `localhost`, and one of a client that trusts it.
-    pub(in crate::endpoint) fn configs(
-        version: &'static SupportedProtocolVersion,
-    ) -> (Arc<ServerConfig>, Arc<ClientConfig>) {
+    fn configs(version: &'static SupportedProtocolVersion) -> (Arc<ServerConfig>, Arc<ClientConfig>) {
         let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
         let key = PrivateKeyDer::Pkcs8(made.signing_key.serialize_der().into());
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
