@@ -1,5 +1,6 @@
 //! The command line, with the built binary: help, the resulting configuration, errors, start-up lines.
 
+use std::fs;
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -34,7 +35,7 @@ fn error_of(arguments: &[&str]) -> String {
 fn file(toml: &str) -> (tempfile::TempDir, String) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("fanfare.toml");
-    std::fs::write(&path, toml).unwrap();
+    fs::write(&path, toml).unwrap();
     (folder, path.to_str().unwrap().to_owned())
 }
 
@@ -139,14 +140,60 @@ fn a_subcommand_lists_its_own_options_first() {
     ];
     assert_eq!(
         options_of("check"),
-        [&["--system", "--diff", "--relay", "--token-file"][..], &common].concat()
+        [&["--system", "--diff", "--relay", "--token-file", "--quiet"][..], &common].concat()
     );
     assert_eq!(options_of("capacity"), [&["--bitrate", "--seconds", "--json"][..], &common].concat());
 }
 
 #[test]
-fn version_is_the_name_and_the_number() {
-    assert_eq!(stdout_of(&["--version"]), format!("fanfare {}\n", env!("CARGO_PKG_VERSION")));
+fn version_is_the_name_and_the_number_and_at_length_also_what_was_built_and_from_where() {
+    let name = format!("fanfare {}", env!("CARGO_PKG_VERSION"));
+    assert_eq!(stdout_of(&["-V"]), format!("{name}\n"));
+    let long = stdout_of(&["--version"]);
+    let [first, features, target] = long.lines().collect::<Vec<_>>()[..] else { panic!("{long}") };
+    // Which commit it is, only a release says.
+    let commit = first.strip_prefix(&*name).and_then(|rest| rest.strip_prefix(" (")?.strip_suffix(')'));
+    assert!(commit.is_some_and(|it| it == "development build" || it.starts_with("commit ")), "{first}");
+    assert!(features.starts_with("features: RTMP, "), "{features}");
+    assert!(target.starts_with("target: ") && target.contains("-linux-"), "{target}");
+}
+
+#[test]
+fn shells_get_completions_and_man_a_page_for_each_command() {
+    for (shell, words) in
+        [("bash", "complete -F _fanfare"), ("zsh", "#compdef fanfare"), ("fish", "complete -c fanfare")]
+    {
+        let script = stdout_of(&["completions", shell]);
+        assert!(script.contains(words) && script.contains("log-format"), "{shell}: {script}");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path().join("man1");
+    assert_eq!(stdout_of(&["man", folder.to_str().unwrap()]), "");
+    let help = stdout_of(&["--help"]);
+    let commands = help.split("Commands:\n").nth(1).unwrap().split("\n\n").next().unwrap();
+    let commands = commands.lines().filter_map(|line| line.strip_prefix("  ")?.split(' ').next());
+    let names = commands.filter(|name| !["", "help"].contains(name)).map(|name| format!("fanfare-{name}.1"));
+    let mut expected: Vec<String> = names.chain(["fanfare.1".to_owned()]).collect();
+    let mut found: Vec<String> =
+        fs::read_dir(&folder).unwrap().map(|it| it.unwrap().file_name().into_string().unwrap()).collect();
+    expected.sort();
+    found.sort();
+    assert_eq!(found, expected);
+    let page = fs::read_to_string(folder.join("fanfare.1")).unwrap();
+    assert!(page.contains(env!("CARGO_PKG_VERSION")) && page.contains("Examples:"), "{page}");
+
+    let file = folder.join("fanfare.1");
+    let output = output_of(&["man", file.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(1));
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(error.contains("fanfare.1: ") && error.lines().count() == 1, "{error}");
+}
+
+#[test]
+fn a_quiet_check_prints_only_what_is_wrong() {
+    assert_eq!(stdout_of(&["check", "--quiet"]), "");
+    let error = error_of(&["check", "--quiet", "--cores", "5000"]);
+    assert!(error.contains("--cores"), "{error}");
 }
 
 #[test]
@@ -250,13 +297,13 @@ fn lines_for_the_journal_begin_with_their_level() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("journal");
     let lines_with = |is_journal: bool| {
-        let journal = std::fs::File::create(&path).unwrap();
+        let journal = fs::File::create(&path).unwrap();
         let metadata = journal.metadata().unwrap();
         let inode = metadata.ino() + u64::from(!is_journal);
         let mut command = fanfare(&["--config", "no/such/file.toml"]);
         command.env("JOURNAL_STREAM", format!("{}:{inode}", metadata.dev())).stderr(journal);
         assert_eq!(command.status().unwrap().code(), Some(2));
-        std::fs::read_to_string(&path).unwrap()
+        fs::read_to_string(&path).unwrap()
     };
     assert!(lines_with(true).starts_with("<3>fanfare: no/such/file.toml: "));
     assert!(lines_with(false).starts_with("fanfare: no/such/file.toml: "));
@@ -297,7 +344,7 @@ fn a_flag_overrides_the_environment_and_the_environment_the_file() {
     let (folder, path) = file(
         "cores = 2\n[play]\nmax_lag = \"2s\"\n[log]\nlevel = \"warn\"\n[api]\ntoken = \"from-the-file\"\n",
     );
-    std::fs::write(folder.path().join("fanfare.api.token"), "from-a-credential\n").unwrap();
+    fs::write(folder.path().join("fanfare.api.token"), "from-a-credential\n").unwrap();
     let mut command = fanfare(&["check", "--cores", "4"]);
     command.env("FANFARE_CONFIG", &path).env("FANFARE_CORES", "3").env("FANFARE_PLAY_MAX_LAG", "3s");
     let output = command.env("CREDENTIALS_DIRECTORY", folder.path()).output().unwrap();
@@ -337,8 +384,8 @@ fn the_read_token_comes_from_a_file_and_without_the_file_nothing_starts() {
     let error = error_of(&["--config", &path]);
     assert!(error.starts_with("fanfare: api.read_token_file: /no/such/file: No such file"), "{error}");
     let token = folder.path().join("read_token");
-    std::fs::write(&token, "one-of-our-secrets\n").unwrap();
-    std::fs::set_permissions(&token, std::fs::Permissions::from_mode(0o600)).unwrap();
+    fs::write(&token, "one-of-our-secrets\n").unwrap();
+    fs::set_permissions(&token, fs::Permissions::from_mode(0o600)).unwrap();
     let mut command = fanfare(&["check", "--config", &path]);
     let output = command.env("FANFARE_API_READ_TOKEN_FILE", &token).output().unwrap();
     let shown = String::from_utf8(output.stdout).unwrap();
@@ -393,7 +440,7 @@ fn the_first_start_prints_the_token_and_later_ones_print_its_file() {
     let file = folder.path().join("state/token");
     let state = file.parent().unwrap();
     let first = start_in(state, 7);
-    let token = std::fs::read_to_string(&file).unwrap();
+    let token = fs::read_to_string(&file).unwrap();
     assert_eq!(first[5], format!("  Token:    {}", token.trim_end()));
     assert!(first[6].ends_with(&format!("stored in {}", file.display())), "{first:?}");
     let second = start_in(state, 6);
@@ -437,7 +484,7 @@ fn a_start_says_that_only_networks_nearby_may_publish_unless_that_is_decided() {
 fn a_token_that_cannot_be_stored_is_printed_with_the_reason() {
     let folder = tempfile::tempdir().unwrap();
     let state = folder.path().join("state");
-    std::fs::write(&state, "a file in its place").unwrap();
+    fs::write(&state, "a file in its place").unwrap();
     let (first, second) = (start_in(&state, 7), start_in(&state, 7));
     assert!(first[6].contains("for this run only") && first[6].contains("state/token: "), "{first:?}");
     assert_ne!(first[5], second[5]);
@@ -505,8 +552,8 @@ fn sign_prints_a_link_for_each_client_and_no_secret() {
     assert!(encoder.contains("OBS:       server rtmp://localhost/live, stream key show?exp="), "{encoder}");
 
     let secret = folder.path().join("secret");
-    std::fs::write(&secret, "another-secret-of-ours\nan-older-one-of-ours\n").unwrap();
-    std::fs::set_permissions(&secret, std::fs::Permissions::from_mode(0o600)).unwrap();
+    fs::write(&secret, "another-secret-of-ours\nan-older-one-of-ours\n").unwrap();
+    fs::set_permissions(&secret, fs::Permissions::from_mode(0o600)).unwrap();
     let with_file =
         ["sign", "--stream", "any/thing", "--expires", "30m", "--secret-file", secret.to_str().unwrap()];
     assert!(stdout_of(&with_file).starts_with("RTMP:      rtmp://localhost/any/thing?exp="));
@@ -516,8 +563,8 @@ fn sign_prints_a_link_for_each_client_and_no_secret() {
 fn sign_without_a_secret_a_valid_stream_or_a_time_is_an_error() {
     let (folder, path) = file(LINKS);
     let open = folder.path().join("open");
-    std::fs::write(&open, "another-secret-of-ours\n").unwrap();
-    std::fs::set_permissions(&open, std::fs::Permissions::from_mode(0o644)).unwrap();
+    fs::write(&open, "another-secret-of-ours\n").unwrap();
+    fs::set_permissions(&open, fs::Permissions::from_mode(0o644)).unwrap();
     let open = open.to_str().unwrap();
     let hour = ["--expires", "1h"];
     for (flags, expected) in [

@@ -1,13 +1,13 @@
 //! Secrets in a configuration: written there, in a file of their own, or in the environment. Never shown.
 
-use std::{ffi::OsString, fmt, path::PathBuf};
+use std::{ffi::OsString, fmt, io::ErrorKind, path::PathBuf};
 
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
     de::{self, MapAccess, SeqAccess, Visitor},
 };
 
-use super::secret_file::read_private_file;
+use super::secret_file::{read_file, read_private_file};
 
 /// Several secrets, all of them valid at once, and where they come from.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -32,6 +32,11 @@ enum Source {
     Environment {
         /// Its name.
         env: String,
+    },
+    /// systemd passes it to the service (`LoadCredential=`), and each of its lines is one.
+    Credential {
+        /// Its name.
+        credential: String,
     },
 }
 
@@ -92,6 +97,11 @@ impl Secrets {
                 Source::Environment { env } => {
                     (format!("environment variable {env}: "), value_of(variable(env)))
                 }
+                Source::Credential { credential } => {
+                    let found =
+                        read_credential(credential, variable(CREDENTIALS).filter(|it| !it.is_empty()));
+                    (format!("credential {credential}: "), found)
+                }
             };
             let secrets = found.and_then(|secrets| match secrets.as_slice() {
                 [] => Err("no secret".to_owned()),
@@ -103,6 +113,24 @@ impl Secrets {
             0..=MAX_SECRETS => Ok(()),
             count => Err(format!("{count} secrets are too many: at most {MAX_SECRETS}")),
         }
+    }
+}
+
+/// Only the service can read what is in this directory.
+fn read_credential(name: &str, directory: Option<OsString>) -> Result<Vec<String>, String> {
+    // Not a path to anything else.
+    if name.is_empty() || name.starts_with('.') || name.contains('/') {
+        return Err("not the name of a credential".to_owned());
+    }
+    let directory = directory.map(PathBuf::from).ok_or(
+        "only a service has it, by LoadCredential= in its unit: $CREDENTIALS_DIRECTORY is not set here",
+    )?;
+    match read_file(&directory.join(name)) {
+        Ok(text) => Ok(lines(&text)),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            Err("the service has none of this name: see LoadCredential= in its unit".to_owned())
+        }
+        Err(error) => Err(error.to_string()),
     }
 }
 
@@ -131,6 +159,8 @@ fn check(secret: &str, min_bytes: usize) -> Result<(), String> {
     }
 }
 
+/// The variable with the directory of what systemd passes to a service.
+const CREDENTIALS: &str = "CREDENTIALS_DIRECTORY";
 /// Shown in place of a secret.
 pub(super) const SECRET: &str = "***";
 /// An address over RTMP has 4 KiB.
@@ -156,7 +186,7 @@ impl<'de> Deserialize<'de> for Secrets {
         let sources = deserializer.deserialize_any(OneOrMore)?;
         let texts = sources.iter().filter_map(|source| match source {
             Source::Text(text) => Some(text.clone()),
-            Source::File { .. } | Source::Environment { .. } => None,
+            Source::File { .. } | Source::Environment { .. } | Source::Credential { .. } => None,
         });
         Ok(Self { values: texts.collect(), sources })
     }
@@ -175,7 +205,7 @@ impl<'de> Visitor<'de> for OneSource {
     type Value = Source;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a text, { file = \"…\" } or { env = \"…\" }")
+        f.write_str("a text, { file = \"…\" }, { env = \"…\" } or { credential = \"…\" }")
     }
 
     fn visit_str<E: de::Error>(self, text: &str) -> Result<Source, E> {
@@ -183,10 +213,15 @@ impl<'de> Visitor<'de> for OneSource {
     }
 
     fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Source, M::Error> {
-        let wrong = || de::Error::custom("expected a text, { file = \"…\" } or { env = \"…\" }");
+        let wrong = || {
+            de::Error::custom("expected a text, { file = \"…\" }, { env = \"…\" } or { credential = \"…\" }")
+        };
         let source = match map.next_key::<String>()?.as_deref() {
             Some("file") => Source::File { file: map.next_value().map_err(|_: M::Error| wrong())? },
             Some("env") => Source::Environment { env: map.next_value().map_err(|_: M::Error| wrong())? },
+            Some("credential") => {
+                Source::Credential { credential: map.next_value().map_err(|_: M::Error| wrong())? }
+            }
             _ => return Err(wrong()),
         };
         if map.next_key::<String>()?.is_some() {
@@ -211,7 +246,7 @@ impl<'de> Visitor<'de> for OneOrMore {
     type Value = Vec<Source>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a text, { file = \"…\" } or { env = \"…\" }, or a list of these")
+        f.write_str("a text, { file = \"…\" }, { env = \"…\" } or { credential = \"…\" }, or a list of these")
     }
 
     fn visit_str<E: de::Error>(self, text: &str) -> Result<Vec<Source>, E> {
@@ -282,7 +317,10 @@ mod tests {
         let open = file(folder.path(), "our-secret\n", 0o644);
         for (toml, expected) in [
             ("keys = 5", "expected a text in quotes"),
-            ("keys = true", "a text, { file = \"…\" } or { env = \"…\" }, or a list of these"),
+            (
+                "keys = true",
+                "a text, { file = \"…\" }, { env = \"…\" } or { credential = \"…\" }, or a list of these",
+            ),
             ("keys = [12345]", "expected a text in quotes"),
             ("keys = { file = 5 }", "expected a text, { file"),
             ("keys = {}", "expected a text, { file"),
@@ -300,6 +338,35 @@ mod tests {
         }
         let empty = file(folder.path(), "\n \n", 0o600);
         assert!(read(&format!("keys = {{ file = '{empty}' }}")).unwrap_err().ends_with("keys: no secret"));
+    }
+
+    #[test]
+    fn credentials_are_what_systemd_passes_to_the_service() {
+        let folder = tempfile::tempdir().unwrap();
+        file(folder.path(), "first\nsecond\n", 0o444);
+        let with = |directory: Option<&Path>, toml: &str| {
+            let mut keys = toml::from_str::<File>(toml).unwrap().keys;
+            let variable =
+                |name: &str| directory.filter(|_| name == "CREDENTIALS_DIRECTORY").map(|it| it.into());
+            keys.read(1, &variable).map(|()| keys.values().to_vec())
+        };
+        let (service, named) = (Some(folder.path()), "keys = { credential = 'keys' }");
+        assert_eq!(with(service, named), Ok(vec!["first".to_owned(), "second".to_owned()]));
+        for (directory, toml, expected) in [
+            (None, named, "credential keys: only a service has it"),
+            (Some(Path::new("")), named, "credential keys: only a service has it"),
+            (
+                service,
+                "keys = { credential = 'others' }",
+                "credential others: the service has none of this name",
+            ),
+            (service, "keys = { credential = '../keys' }", "not the name of a credential"),
+            (service, "keys = { credential = '' }", "not the name of a credential"),
+            (service, "keys = { credential = '..' }", "not the name of a credential"),
+        ] {
+            let error = with(directory, toml).unwrap_err();
+            assert!(error.contains(expected), "{toml}: {error}");
+        }
     }
 
     #[test]

@@ -164,7 +164,6 @@ async fn serve(
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tick.tick().await;
-        control.relay.check_cores();
         control.history.sample(&control.relay);
         control.stills.drop_old(Instant::now());
         control.descriptions.retain(|name| control.relay.stream(name).is_some());

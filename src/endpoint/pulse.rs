@@ -1,5 +1,5 @@
-//! Whether each core is alive: a core that stands still publishes no report. Checked once a second by the control plane,
-//! and counted in checks, not in time: when the whole machine stood still no core is to blame.
+//! Whether each core is alive: a core that stands still publishes no report. Checked once a second by the
+//! process's main thread, and counted in checks, not in time: when the whole machine stood still no core is to blame.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 

@@ -189,11 +189,6 @@ impl Handle {
         self.events.subscribe()
     }
 
-    /// Checks whether each core is alive. To be called once a second.
-    pub fn check_cores(&self) {
-        self.shared.check_pulses();
-    }
-
     /// A core that has not reported for some seconds, if there is one.
     pub fn stalled(&self) -> Option<Stalled> {
         self.shared.stalled()

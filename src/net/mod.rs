@@ -19,4 +19,4 @@ pub use handle::Handle;
 pub use listener::{Addresses, bind_http};
 #[cfg(test)]
 pub(crate) use process::without_cores;
-pub use process::{explain_refusal, run};
+pub use process::{Observer, explain_refusal, run};

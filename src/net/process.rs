@@ -4,15 +4,20 @@
 
 use std::{
     cell::RefCell,
+    convert::Infallible,
     io::{self, PipeReader, Write},
     net::{TcpListener, TcpStream},
+    pin::pin,
     rc::Rc,
     sync::Arc,
     thread,
     time::{Duration, Instant},
 };
 
-use tokio::sync::{broadcast, mpsc};
+use tokio::{
+    sync::{broadcast, mpsc},
+    time::MissedTickBehavior,
+};
 
 use super::{
     accept::accept,
@@ -27,14 +32,25 @@ use super::{
 use crate::{
     access::Access,
     config::Config,
-    endpoint::{Mail, Mailboxes, Shared, report},
-    logging,
+    endpoint::{Mail, Mailboxes, Shared, Stalled, report},
+    logging, refusal,
     stream::{ConnectionRef, MemoryKind, Registry, Signal},
 };
 
-/// Runs the relay under these rules until a signal stops it. `beside` is called before the first connection is taken, and starts what is
-/// to run beside the cores; `started` is called once, with the addresses that it listens on; `reload` at each signal to
-/// read the configuration again.
+/// Who is told how the relay goes. Each call is on the main thread, which does nothing else meanwhile: none may wait.
+pub trait Observer {
+    /// Every address accepts connections.
+    fn started(&self, relay: &Handle);
+    /// A signal says to read the configuration again. It may come before the start is complete.
+    fn reload(&self);
+    /// A second has passed since the start or the last call, also while it is stopping.
+    fn second(&self, relay: &Handle);
+    /// No new connections are taken; those that are open end by and by.
+    fn stopping(&self);
+}
+
+/// Runs the relay under these rules until a signal stops it. `beside` is called before the first connection is taken, and
+/// starts what is to run beside the cores.
 ///
 /// # Errors
 /// What kept it from starting, or going on, as one line.
@@ -42,8 +58,7 @@ pub fn run(
     config: Config,
     access: Box<dyn Access>,
     beside: impl AsyncFnOnce(Handle) -> Result<(), String>,
-    started: impl FnOnce(&Addresses),
-    reload: impl Fn(),
+    observer: &impl Observer,
 ) -> Result<(), String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| format!("cannot start: {error}"))?;
@@ -55,12 +70,12 @@ pub fn run(
         // Ports may have to be waited for.
         let relay = tokio::select! {
             relay = Relay::start(config, access, beside) => relay?,
-            name = signals.next_stop(&reload) => {
+            name = signals.next_stop(|| observer.reload()) => {
                 tracing::info!(signal = name, "stopped before the start was complete");
                 return Ok(());
             }
         };
-        relay.run(&mut signals, started, reload).await
+        relay.run(&mut signals, observer).await
     })
 }
 
@@ -98,12 +113,7 @@ impl Relay {
     }
 
     /// Waits until the cores have started, then for a signal, then until they have drained.
-    async fn run(
-        mut self,
-        signals: &mut Signals,
-        started: impl FnOnce(&Addresses),
-        reload: impl Fn(),
-    ) -> Result<(), String> {
+    async fn run(mut self, signals: &mut Signals, observer: &impl Observer) -> Result<(), String> {
         let Self { parts, addresses, stops, event } = &mut self;
         let shared = &parts.shared;
         for _ in 0..shared.signals().len() {
@@ -113,17 +123,16 @@ impl Relay {
                 Some(CoreEvent::Drained) | None => return Err("a core ended before it started".to_owned()),
             }
         }
-        started(addresses);
-        let mut tick = tokio::time::interval(SUM_UP);
-        let name = loop {
-            tokio::select! {
-                name = signals.next_stop(&reload) => break name,
-                event = event.recv() => return Err(match event {
-                    Some(CoreEvent::Failed(reason)) => reason,
-                    _ => "a core ended by itself".to_owned(),
-                }),
-                _ = tick.tick() => shared.log_summaries(parts.now_ms(), false),
-            }
+        let handle = parts.handle(addresses);
+        observer.started(&handle);
+        let mut seconds = pin!(parts.every_second(&handle, observer));
+        let name = tokio::select! {
+            name = signals.next_stop(|| observer.reload()) => name,
+            event = event.recv() => return Err(match event {
+                Some(CoreEvent::Failed(reason)) => reason,
+                _ => "a core ended by itself".to_owned(),
+            }),
+            never = &mut seconds => match never {},
         };
         let patience = shared.config().shutdown_timeout;
         let shutdown_timeout_ms = patience.as_millis() as u64;
@@ -136,6 +145,7 @@ impl Relay {
             log_bytes,
             "stopping: no new connections"
         );
+        observer.stopping();
         shared.drain();
         (0..shared.signals().len()).for_each(|core| parts.mailboxes.post(core, Mail::Drain));
         stops.iter().for_each(listener::stop);
@@ -147,6 +157,7 @@ impl Relay {
             }
             () = tokio::time::sleep(patience) => tracing::warn!("stopped: connections still open after shutdown_timeout"),
             name = signals.next_stop(|| ()) => tracing::warn!(signal = name, "stopped immediately: second signal"),
+            never = &mut seconds => match never {},
         }
         shared.log_summaries(parts.now_ms(), true);
         Ok(())
@@ -206,9 +217,6 @@ fn run_core(
     });
 }
 
-/// How often suppressed log lines are summed up.
-const SUM_UP: Duration = Duration::from_secs(1);
-
 /// A core that panics takes the process with it: a relay with a dead core would still take connections and not serve
 /// them.
 struct AbortOnPanic(usize);
@@ -261,6 +269,28 @@ impl Parts {
         self.started.elapsed().as_millis() as u64
     }
 
+    /// Looks after the cores. Each look is a second after the one before, so that of a time in which the whole machine
+    /// stood still only one is left.
+    async fn every_second(&self, relay: &Handle, observer: &impl Observer) -> Infallible {
+        let mut tick = tokio::time::interval(Duration::from_secs(1));
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut stalled = None;
+        loop {
+            tick.tick().await;
+            self.shared.check_pulses();
+            match (stalled, relay.stalled()) {
+                (before, now) if before == now => {}
+                (_, Some(Stalled { core })) => {
+                    tracing::error!(core, "core stalled: its connections stand still")
+                }
+                (_, None) => tracing::info!("no core is stalled any longer"),
+            }
+            stalled = relay.stalled();
+            self.shared.log_summaries(self.now_ms(), false);
+            observer.second(relay);
+        }
+    }
+
     fn handle(&self, addresses: &Addresses) -> Handle {
         let Self { shared, mailboxes, events, started } = self.clone();
         Handle::new(shared, mailboxes, events, addresses, started)
@@ -293,35 +323,9 @@ fn pin(number: usize) {
     }
 }
 
-/// What to do where the kernel refuses io_uring.
+/// What to do where the kernel refuses io_uring, for so many cores.
 pub fn explain_refusal(error: &io::Error, cores: usize) -> String {
-    let advice = match error.raw_os_error() {
-        Some(libc::ENOSYS) => {
-            "this kernel has no io_uring, or a seccomp filter hides it: fanfare needs Linux 5.19 or newer, and in a \
-             container a seccomp profile that allows io_uring_setup, io_uring_enter and io_uring_register"
-        }
-        Some(libc::EPERM | libc::EACCES) => {
-            match std::fs::read_to_string("/proc/sys/kernel/io_uring_disabled") {
-                Ok(level) if level.trim() != "0" => {
-                    "it is switched off here: sysctl kernel.io_uring_disabled=0 allows it (1 allows it to the group \
-                 kernel.io_uring_group)"
-                }
-                _ => {
-                    "a seccomp filter forbids it, as container runtimes do by default: run with a profile that allows \
-                 io_uring_setup, io_uring_enter and io_uring_register (Docker: --security-opt seccomp=FILE)"
-                }
-            }
-        }
-        Some(libc::ENOMEM) => &memlock::advice(cores),
-        Some(libc::EMFILE | libc::ENFILE) => {
-            "descriptors are short: raise the file limit (ulimit -n, LimitNOFILE=)"
-        }
-        _ => "",
-    };
-    match advice {
-        "" => format!("io_uring is refused: {error}"),
-        advice => format!("io_uring is refused: {error}; {advice}"),
-    }
+    refusal::explain(error, || memlock::advice(cores))
 }
 
 #[cfg(test)]
@@ -422,14 +426,5 @@ mod tests {
         }
         // Not reached: the process has ended.
         let _ = core.join();
-    }
-
-    #[test]
-    fn a_refused_io_uring_is_explained() {
-        for (errno, word) in [(libc::ENOSYS, "5.19"), (libc::ENOMEM, "memory"), (libc::EMFILE, "file limit")]
-        {
-            let text = explain_refusal(&io::Error::from_raw_os_error(errno), 4);
-            assert!(text.contains(word) && !text.contains('\n'), "{text}");
-        }
     }
 }

@@ -24,6 +24,7 @@ mod requests;
 mod sandbox;
 mod slow_players;
 mod stress;
+mod supervision;
 mod time;
 
 #[path = "../support/mod.rs"]

@@ -1,5 +1,6 @@
 //! Shared by the tests: the relay, in a thread of this process.
 
+use std::cell::Cell;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, Once, mpsc};
@@ -8,6 +9,8 @@ use std::thread;
 use fanfare::access::Open;
 use fanfare::certificates::{self, DevelopmentCertificate, Sessions};
 use fanfare::config::{CertificateFiles, Config};
+use fanfare::control::Started;
+use fanfare::net::{Handle, Observer};
 use fanfare::reload::Reloader;
 
 /// The addresses it listens on.
@@ -36,22 +39,35 @@ pub fn relay(cores: usize) -> Addresses {
     config.api.token = "token-of-a-test".to_owned();
     let (started, addresses) = mpsc::channel();
     thread::spawn(move || {
-        let http = std::cell::Cell::new(None);
-        let beside = async |relay: fanfare::net::Handle| {
+        let observer = Starter { control: Cell::new(None), started };
+        let beside = async |relay: Handle| {
             relay.set_tls(certificates::load(&relay.config(), &Sessions::default())?.expect("it is used"));
             let reloader = Reloader::new(Box::new(|| Err("there is no file".to_owned())));
-            http.set(fanfare::control::start(relay, reloader, Arc::default()).await?);
+            observer.control.set(fanfare::control::start(relay, reloader, Arc::default()).await?);
             Ok(())
         };
-        let started = |rtmp: &fanfare::net::Addresses| {
-            let control = http.take().expect("HTTP is configured");
-            let (rtmp, rtmps) = (rtmp.rtmp[0], rtmp.rtmps[0]);
-            let (http, https) = (control.addresses[0], control.encrypted_addresses[0]);
-            started.send(Addresses { rtmp, rtmps, http, https }).unwrap();
-        };
-        fanfare::net::run(config, Box::new(Open), beside, started, || {}).unwrap();
+        fanfare::net::run(config, Box::new(Open), beside, &observer).unwrap();
     });
     addresses.recv().unwrap()
+}
+
+/// Sends the addresses once it listens.
+struct Starter {
+    control: Cell<Option<Started>>,
+    started: mpsc::Sender<Addresses>,
+}
+
+impl Observer for Starter {
+    fn started(&self, relay: &Handle) {
+        let control = self.control.take().expect("HTTP is configured");
+        let (rtmp, rtmps) = (relay.addresses().rtmp[0], relay.addresses().rtmps[0]);
+        let (http, https) = (control.addresses[0], control.encrypted_addresses[0]);
+        self.started.send(Addresses { rtmp, rtmps, http, https }).unwrap();
+    }
+
+    fn reload(&self) {}
+    fn second(&self, _relay: &Handle) {}
+    fn stopping(&self) {}
 }
 
 /// A certificate for this machine, of an authority beside it: `ca.pem`.
