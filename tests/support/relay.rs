@@ -195,12 +195,35 @@ impl Relay {
 
     /// Waits until `app/name` is being published.
     pub fn wait_for_publisher(&self, name: &str) {
-        self.wait_for_log(&["publishing", name]);
+        self.wait_for_publishes(name, |begun, ended| begun > ended);
     }
 
-    /// Waits until a publish of `app/name` has ended.
+    /// Waits until each publish of `app/name` has ended, and one has.
     pub fn wait_for_publisher_gone(&self, name: &str) {
-        self.wait_for_log(&["publish ended", name]);
+        self.wait_for_publishes(name, |begun, ended| ended > 0 && begun == ended);
+    }
+
+    /// Waits until as many publishes of `app/name` have begun and ended as is wanted.
+    fn wait_for_publishes(&self, name: &str, is_wanted: impl Fn(usize, usize) -> bool) {
+        let deadline = Instant::now() + SOON;
+        // As text or as JSON.
+        let names = [format!("stream=\"{name}\""), format!("\"stream\":\"{name}\"")];
+        let mut lines = self.log.lines.lock().unwrap();
+        loop {
+            let of_stream = lines.iter().filter(|line| names.iter().any(|name| line.contains(name)));
+            let (mut begun, mut ended) = (0, 0);
+            for line in of_stream {
+                begun += usize::from(line.contains("publishing"));
+                ended += usize::from(line.contains("publish ended"));
+            }
+            if is_wanted(begun, ended) {
+                return;
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            let all = lines.join("\n");
+            assert!(!left.is_zero(), "{name}: {begun} publishes began and {ended} ended, in:\n{all}");
+            lines = self.log.more.wait_timeout(lines, left).unwrap().0;
+        }
     }
 
     /// Waits until this many players have requested `app/name`.
