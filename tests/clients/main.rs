@@ -18,6 +18,7 @@ mod prometheus;
 mod proxies;
 mod publishers;
 mod restream;
+mod setups;
 mod starting;
 #[path = "../support/mod.rs"]
 mod support;

@@ -1,6 +1,6 @@
 //! The relay behind a real nginx and HAProxy. With nginx's usual one-line `proxy_pass`: what clients without a token may
-//! do through it, and that viewers and operators can do everything they could before. With the samples of
-//! `docs/behind-a-proxy.md`: that streams and events arrive frame by frame.
+//! do through it, and that viewers and operators can do everything they could before. With `packaging/examples/`: that
+//! streams and events arrive frame by frame, over TLS as well, and that the relay knows where its clients are.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -8,9 +8,11 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use fanfare::certificates::DevelopmentCertificate;
 use fanfare::flv::FrameKind;
 use fanfare::rtmp::client::Role;
 
+use crate::setups::{changed, replace_once, text};
 use crate::support::peer::{Http, Rtmp, ask_at, bearer};
 use crate::support::{Clip, Process, Publisher, Relay, SOON, eventually, missing};
 
@@ -65,26 +67,35 @@ fn through_a_proxy_pass_of_one_line_clients_without_a_token_can_only_watch() {
 fn audio_at_8_kbit_s_and_events_come_through_an_nginx_of_one_line_at_once() {
     let relay = Relay::start("");
     let (_nginx, proxy) = start_nginx(&relay, ONE_LINE);
-    expect_audio_frame_by_frame(&relay, proxy);
-    expect_events_at_once(&relay, proxy);
+    expect_audio_frame_by_frame(&relay, relay.address(), proxy);
+    expect_events_at_once(&relay, relay.address(), proxy);
 }
 
 #[test]
-fn everything_comes_through_the_nginx_of_the_docs_at_once() {
-    let relay = Relay::start("");
-    let (_nginx, proxy) = start_nginx(&relay, &sample("nginx"));
-    expect_audio_frame_by_frame(&relay, proxy);
-    expect_events_at_once(&relay, proxy);
-    expect_websocket_frame_by_frame(&relay, proxy);
+fn everything_comes_through_the_nginx_of_the_example_at_once_and_from_the_clients_themselves() {
+    let relay = start_behind("nginx");
+    let proxy = Proxy::nginx(&relay);
+    proxy.expect_everything(&relay);
+    proxy.expect_rtmp_from_the_clients_themselves(&relay);
+    let log = eventually("the viewer's line in the log", SOON, || {
+        let log = std::fs::read_to_string(relay.dir().join("nginx/access.log")).unwrap();
+        log.contains("\"GET /live/stream.flv\" 200").then_some(log)
+    });
+    assert!(!log.contains("a-secret-key"), "{log}");
 }
 
 #[test]
-fn everything_comes_through_the_haproxy_of_the_docs_at_once() {
-    let relay = Relay::start("");
-    let (_haproxy, proxy) = start_haproxy(&relay, &sample("haproxy"));
-    expect_audio_frame_by_frame(&relay, proxy);
-    expect_events_at_once(&relay, proxy);
-    expect_websocket_frame_by_frame(&relay, proxy);
+fn everything_comes_through_the_haproxy_of_the_example_at_once_and_from_the_clients_themselves() {
+    let relay = start_behind("haproxy");
+    let proxy = Proxy::haproxy(&relay, "send-proxy-v2");
+    proxy.expect_everything(&relay);
+    proxy.expect_rtmp_from_the_clients_themselves(&relay);
+}
+
+#[test]
+fn haproxy_may_send_the_first_version_of_the_proxy_header() {
+    let relay = start_behind("haproxy");
+    Proxy::haproxy(&relay, "send-proxy").expect_rtmp_from_the_clients_themselves(&relay);
 }
 
 /// Audio frames of 20 ms at 8 kbit/s, each sent when the one before has arrived: a proxy that waits for a full buffer
@@ -93,13 +104,21 @@ const AUDIO_FRAMES: u32 = 50;
 /// The limit for half of them. A proxy that leaves small segments to the kernel takes 200 ms for each.
 const USUAL_DELAY: Duration = Duration::from_millis(150);
 
+/// Publishes audio, and sends its sequence header.
+fn publish_audio(rtmp: SocketAddr, name: &str) -> Rtmp {
+    let mut publisher = Rtmp::started_through(rtmp, "", Role::Publish, name);
+    publisher.send(FrameKind::Audio, b"\xaf\0\x12\x10".to_vec());
+    publisher
+}
+
 fn audio_frame(number: u32) -> Vec<u8> {
     [b"\xaf\x01".as_slice(), format!("frame {number:012}").as_bytes()].concat()
 }
 
-fn expect_audio_frame_by_frame(relay: &Relay, proxy: SocketAddr) {
+/// The publisher is at `rtmp`, as in the next ones, which is the relay's address or a proxy's.
+fn expect_audio_frame_by_frame(relay: &Relay, rtmp: SocketAddr, proxy: SocketAddr) {
     let name = "live/audio";
-    let mut publisher = Rtmp::publishing_audio(relay, name);
+    let mut publisher = publish_audio(rtmp, name);
     relay.wait_for_publisher(name);
     let mut viewer = Http::connect(proxy);
     viewer.say(&format!("GET /{name}.flv HTTP/1.1\r\nHost: viewers.example\r\nUser-Agent: x\r\n\r\n"));
@@ -107,9 +126,9 @@ fn expect_audio_frame_by_frame(relay: &Relay, proxy: SocketAddr) {
     expect_frames(&mut publisher, &mut viewer);
 }
 
-fn expect_websocket_frame_by_frame(relay: &Relay, proxy: SocketAddr) {
+fn expect_websocket_frame_by_frame(relay: &Relay, rtmp: SocketAddr, proxy: SocketAddr) {
     let name = "live/websocket";
-    let mut publisher = Rtmp::publishing_audio(relay, name);
+    let mut publisher = publish_audio(rtmp, name);
     relay.wait_for_publisher(name);
     let mut viewer = Http::connect(proxy);
     viewer.say(&format!(
@@ -144,7 +163,7 @@ fn expect_frames(publisher: &mut Rtmp, viewer: &mut Http) {
     assert!(delays[delays.len() / 2] < USUAL_DELAY, "{delays:?}");
 }
 
-fn expect_events_at_once(relay: &Relay, proxy: SocketAddr) {
+fn expect_events_at_once(relay: &Relay, rtmp: SocketAddr, proxy: SocketAddr) {
     let mut events = Http::connect(proxy);
     let token = relay.token();
     events.say(&format!(
@@ -153,128 +172,217 @@ fn expect_events_at_once(relay: &Relay, proxy: SocketAddr) {
     assert_eq!(events.head().status, 200);
     for number in 0..3 {
         let name = format!("live/event{number}");
-        let _publisher = Rtmp::publishing(relay, &name);
+        let _publisher = Rtmp::started_through(rtmp, "", Role::Publish, &name);
         events.until(name.as_bytes());
     }
 }
 
-/// The sample for this proxy in the docs: the first one is for HTTP, the second for RTMP.
-fn sample(language: &str) -> String {
-    samples(language).remove(0)
+/// The relay of the example for this proxy.
+fn start_behind(proxy: &str) -> Relay {
+    let config = text(&format!("behind-{proxy}/fanfare.toml"));
+    assert_eq!(config.matches("127.0.0.1:1940").count(), 2, "it listens there and expects headers there");
+    Relay::start(&config.replace("127.0.0.1:1940", "<rtmp>"))
 }
 
-fn samples(language: &str) -> Vec<String> {
-    let docs = include_str!("../../docs/behind-a-proxy.md");
-    let fence = format!("```{language}\n");
-    docs.split(&fence).skip(1).map(|rest| rest.split_once("```").expect("it ends").0.to_owned()).collect()
+/// A proxy with the configuration of its example.
+struct Proxy {
+    _process: Process,
+    http: SocketAddr,
+    https: SocketAddr,
+    rtmp: SocketAddr,
+    rtmps: SocketAddr,
+    files: DevelopmentCertificate,
 }
 
-/// A relay that expects PROXY headers for RTMP, configured as the docs say.
-fn start_behind_proxy() -> Relay {
-    let toml =
-        samples("toml").into_iter().find(|it| it.contains("listeners")).expect("the docs have a sample");
-    let toml = toml.replace("127.0.0.1:1936", "<rtmp>");
-    Relay::start(&toml)
-}
+impl Proxy {
+    fn nginx(relay: &Relay) -> Self {
+        let directory = relay.dir().join("nginx");
+        let files = Self::directory_with_certificate(&directory);
+        let here = directory.display();
+        // Where Debian's nginx looks for the modules that it includes.
+        std::os::unix::fs::symlink("/usr/lib/nginx/modules", directory.join("modules")).unwrap();
+        let config = changed(
+            "behind-nginx/nginx.conf",
+            &[
+                ("pid /run/nginx.pid;", &format!("daemon off; master_process off; pid {here}/pid;")),
+                ("error_log /var/log/nginx/error.log;", "error_log stderr;"),
+                ("/var/log/nginx/access.log", &format!("{here}/access.log")),
+                ("http {\n", &format!("http {{\n{}", temporary_folders(&directory))),
+                ("http://127.0.0.1:8080", &format!("http://{}", relay.http_address())),
+                ("127.0.0.1:1940", &relay.address().to_string()),
+            ],
+        );
+        let pair = "/etc/letsencrypt/live/relay.example/";
+        let config = config.replace(&format!("{pair}fullchain.pem"), files.certificate.to_str().unwrap());
+        let config = config.replace(&format!("{pair}privkey.pem"), files.key.to_str().unwrap());
+        let listen =
+            |port: u16, tls: &str| format!("listen {port}{tls};\n        listen [::]:{port}{tls};\n");
+        let file = directory.join("nginx.conf");
+        let command = |addresses: [SocketAddr; 4]| {
+            let listens = [(80, ""), (443, " ssl"), (1935, ""), (1936, " ssl")];
+            let config =
+                listens.iter().zip(addresses).fold(config.clone(), |config, ((port, tls), address)| {
+                    replace_once(&config, &listen(*port, tls), &format!("listen {address}{tls};\n"))
+                });
+            std::fs::write(&file, config).unwrap();
+            let mut command = Command::new(NGINX);
+            command.args(["-e", "stderr", "-p"]).arg(&directory).arg("-c").arg(&file);
+            command
+        };
+        let (process, addresses) = start(NGINX, &directory, "-t", command);
+        Self::at(process, addresses, files)
+    }
 
-/// A real publisher and a real player through this proxy; fails the test unless the relay knows them by their own
-/// addresses.
-fn expect_rtmp_from_clients_themselves(relay: &Relay, proxy: SocketAddr) {
-    let url = format!("rtmp://{proxy}/{NAME}");
-    let clip = Clip::AUDIO_VIDEO.seconds(20).file();
-    let mut ffmpeg = Command::new("ffmpeg");
-    ffmpeg.args(["-nostdin", "-v", "warning", "-re", "-i"]).arg(clip).args(["-c", "copy", "-f", "flv", &url]);
-    let _publisher = Process::start_logged(ffmpeg, &relay.dir().join("publisher.log"));
-    relay.wait_for_publisher(NAME);
-    let player = Rtmp::started_through(proxy, "", Role::Play, NAME);
-    let itself = player.local_address().to_string();
-    relay.wait_for_log(&["playing", NAME, &format!("peer={itself} ")]);
-    let operator = bearer(&relay.token());
-    let players = ask_at(relay.http_address(), "GET", "/api/v1/players", &operator).json();
-    assert_eq!(players["players"][0]["peer"], itself);
-    let mut record = Command::new("ffmpeg");
-    record.args(["-nostdin", "-v", "error", "-i", &url, "-t", "2", "-c", "copy", "-f", "null", "-"]);
-    Process::start_logged(record, &relay.dir().join("player.log")).expect_success(SOON);
-    let own = [relay.address().to_string()];
-    assert!(!relay.log().iter().any(|line| own.iter().any(|own| line.contains(&format!("peer={own}")))));
-}
-
-#[test]
-fn rtmp_through_the_haproxy_of_the_docs_comes_from_the_clients_themselves_in_either_version() {
-    let sample = samples("haproxy").remove(1);
-    for version in ["send-proxy-v2", "send-proxy"] {
-        let relay = start_behind_proxy();
+    /// `version` is how it says that it is to send a header.
+    fn haproxy(relay: &Relay, version: &str) -> Self {
         let directory = relay.dir().join("haproxy");
-        std::fs::create_dir(&directory).unwrap();
-        // Checked every 50 ms instead of every 2 s: the log is to stay silent about that.
-        let server = format!("check inter 50ms {version}\n");
-        let config = replace_once(&sample, "check send-proxy-v2\n", &server);
-        let config = replace_once(&config, "127.0.0.1:1936", &relay.address().to_string());
+        let files = Self::directory_with_certificate(&directory);
+        let pair = [&files.certificate, &files.key].map(|file| std::fs::read(file).unwrap()).concat();
+        let pem = directory.join("relay.pem");
+        std::fs::write(&pem, pair).unwrap();
+        let own_user = "    chroot /var/lib/haproxy\n    user haproxy\n    group haproxy\n";
+        let is_root = rustix::process::geteuid().is_root();
+        let config = changed(
+            "behind-haproxy/haproxy.cfg",
+            &[
+                (own_user, if is_root { own_user } else { "" }),
+                // The test may open fewer files.
+                ("maxconn 20000", "maxconn 500"),
+                ("127.0.0.1:8080", &relay.http_address().to_string()),
+                ("127.0.0.1:1940", &relay.address().to_string()),
+                // Checked every 50 ms instead of every 2 s: the log is to stay silent about that.
+                ("check send-proxy-v2", &format!("check inter 50ms {version}")),
+            ],
+        );
+        let config = config.replace("/etc/haproxy/relay.pem", pem.to_str().unwrap());
+        let tls = format!(" ssl crt {}", pem.display());
         let file = directory.join("haproxy.cfg");
-        let (_haproxy, proxy) = start(HAPROXY, &directory, |address| {
-            std::fs::write(&file, replace_once(&config, "bind :1935\n", &format!("bind {address}\n")))
-                .unwrap();
+        let command = |addresses: [SocketAddr; 4]| {
+            let binds = [(80, ""), (443, &*tls), (1935, ""), (1936, &*tls)];
+            let config =
+                binds.iter().zip(addresses).fold(config.clone(), |config, ((port, tls), address)| {
+                    let both = format!("bind :{port}{tls}\n    bind [::]:{port} v6only{tls}\n");
+                    replace_once(&config, &both, &format!("bind {address}{tls}\n"))
+                });
+            std::fs::write(&file, config).unwrap();
             let mut command = Command::new(HAPROXY);
             command.arg("-db").arg("-f").arg(&file);
             command
-        });
-        expect_rtmp_from_clients_themselves(&relay, proxy);
-        let checks = relay
-            .log()
-            .into_iter()
-            .filter(|line| line.contains("closed") && line.contains("received_bytes=0"));
-        assert_eq!(checks.collect::<Vec<_>>(), [""; 0], "{version}");
-    }
-}
-
-#[test]
-fn rtmp_through_the_nginx_of_the_docs_comes_from_the_clients_themselves() {
-    let relay = start_behind_proxy();
-    let directory = relay.dir().join("nginx");
-    std::fs::create_dir(&directory).unwrap();
-    let here = directory.display();
-    let module = "/usr/lib/nginx/modules/ngx_stream_module.so";
-    let load = if Path::new(module).exists() { format!("load_module {module};\n") } else { String::new() };
-    let sample = samples("nginx").remove(1);
-    let config = format!(
-        "{load}daemon off; master_process off; pid {here}/pid; error_log stderr;\nevents {{}}\n{sample}"
-    );
-    let config = replace_once(&config, "127.0.0.1:1936", &relay.address().to_string());
-    let file = directory.join("nginx.conf");
-    let (_nginx, proxy) = start(NGINX, &directory, |address| {
-        std::fs::write(&file, replace_once(&config, "listen 1935;", &format!("listen {address};"))).unwrap();
-        let mut command = Command::new(NGINX);
-        command.arg("-e").arg("stderr").arg("-p").arg(&directory).arg("-c").arg(&file);
-        command
-    });
-    expect_rtmp_from_clients_themselves(&relay, proxy);
-}
-
-/// What the client has written itself is farther left, and the header that is not configured is ignored.
-#[test]
-fn viewers_through_the_http_proxies_of_the_docs_come_from_themselves() {
-    let config = "proxy.trusted = ['127.0.0.1/32']\n";
-    for program in ["nginx", "haproxy"] {
-        let relay = Relay::start(config);
-        let (_process, proxy) = match program {
-            "nginx" => start_nginx(&relay, &sample("nginx")),
-            _ => start_haproxy(&relay, &sample("haproxy")),
         };
-        let mut publisher = Rtmp::publishing(&relay, NAME);
-        publisher.key_frame(b"frame");
+        let (process, addresses) = start(HAPROXY, &directory, "-c", command);
+        Self::at(process, addresses, files)
+    }
+
+    fn directory_with_certificate(directory: &Path) -> DevelopmentCertificate {
+        std::fs::create_dir(directory).unwrap();
+        let names = ["relay.example", "127.0.0.1"].map(str::to_owned).to_vec();
+        DevelopmentCertificate::make(directory, names).unwrap()
+    }
+
+    fn at(process: Process, addresses: [SocketAddr; 4], files: DevelopmentCertificate) -> Self {
+        let [http, https, rtmp, rtmps] = addresses;
+        Self { _process: process, http, https, rtmp, rtmps, files }
+    }
+
+    /// Over HTTP: frame by frame, with the client's address, and the page over HTTPS.
+    fn expect_everything(&self, relay: &Relay) {
+        expect_audio_frame_by_frame(relay, self.rtmp, self.http);
+        expect_websocket_frame_by_frame(relay, self.rtmp, self.http);
+        self.expect_viewers_from_their_own_addresses(relay);
+
+        let page = ask_at(self.http, "GET", "/?stream=live/a", "Host: relay.example\r\n");
+        assert_eq!((page.status, page.header("location")), (308, "https://relay.example/?stream=live/a"));
+        let mut curl = self.curl("/?stream=live/a");
+        curl.args(["-o", "/dev/null", "-w", "%{http_code}"]);
+        let mut curl = Process::start_logged(curl, &relay.dir().join("page"));
+        curl.expect_success(SOON);
+        assert_eq!(curl.output(), "200");
+        self.expect_events_at_once(relay);
+    }
+
+    fn expect_events_at_once(&self, relay: &Relay) {
+        let mut curl = self.curl("/api/v1/events");
+        curl.args(["--no-buffer", "--include", "--oauth2-bearer", &relay.token()]);
+        let events = Process::start_logged(curl, &relay.dir().join("events"));
+        let expect = |what: &str| eventually(what, SOON, || events.output().contains(what).then_some(()));
+        expect("200");
+        for number in 0..3 {
+            let name = format!("live/event{number}");
+            let _publisher = publish_audio(self.rtmp, &name);
+            expect(&name);
+        }
+    }
+
+    /// A curl that asks for this over HTTPS.
+    fn curl(&self, path: &str) -> Command {
+        let mut curl = Command::new("curl");
+        curl.args(["-sS", "--cacert"]).arg(&self.files.authority);
+        curl.args(["--connect-to", &format!("relay.example:443:{}", self.https)]);
+        curl.arg(format!("https://relay.example{path}"));
+        curl
+    }
+
+    /// What a client has written itself is farther left, and the header that is not configured is ignored.
+    fn expect_viewers_from_their_own_addresses(&self, relay: &Relay) {
+        let _publisher = publish_audio(self.rtmp, NAME);
         // From another address of this machine than the proxy's.
         let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
         socket.bind(&SocketAddr::from(([127, 0, 0, 66], 0)).into()).unwrap();
-        socket.connect(&proxy.into()).unwrap();
+        socket.connect(&self.http.into()).unwrap();
         let mut viewer = Http { socket: socket.into(), unread: Vec::new() };
         viewer.socket.set_read_timeout(Some(SOON)).unwrap();
         viewer.say(&format!(
-            "GET /{NAME}.flv HTTP/1.1\r\nHost: viewers.example\r\nUser-Agent: x\r\n\
+            "GET /{NAME}.flv?key=a-secret-key HTTP/1.1\r\nHost: viewers.example\r\nUser-Agent: x\r\n\
              X-Forwarded-For: 192.0.2.1\r\nForwarded: for=192.0.2.2\r\n\r\n"
         ));
         assert_eq!(viewer.head().status, 200);
         relay.wait_for_log(&["playing", NAME, "peer=127.0.0.66:0 "]);
-        assert!(!relay.log().iter().any(|line| line.contains("192.0.2.")), "{program}");
+        assert!(!relay.log().iter().any(|line| line.contains("192.0.2.")));
+    }
+
+    /// A real publisher over RTMPS, and real players over RTMP and HTTPS; fails the test unless the relay knows them by
+    /// their own addresses.
+    fn expect_rtmp_from_the_clients_themselves(&self, relay: &Relay) {
+        let name = "live/show";
+        let mut ffmpeg = self.ffmpeg("-re", Clip::AUDIO_VIDEO.seconds(20).file().to_str().unwrap());
+        ffmpeg.args(["-c", "copy", "-f", "flv", "-tls_verify", "1", "-ca_file"]).arg(&self.files.authority);
+        ffmpeg.arg(format!("rtmps://{}/{name}", self.rtmps));
+        let _publisher = Process::start_logged(ffmpeg, &relay.dir().join("publisher.log"));
+        relay.wait_for_publisher(name);
+        let player = Rtmp::started_through(self.rtmp, "", Role::Play, name);
+        let itself = player.local_address().to_string();
+        relay.wait_for_log(&["playing", name, &format!("peer={itself} ")]);
+        let operator = format!("{}X-Forwarded-Proto: https\r\n", bearer(&relay.token()));
+        let players = ask_at(relay.http_address(), "GET", "/api/v1/players", &operator).json();
+        let peers = players["players"].as_array().unwrap().iter().map(|player| &player["peer"]);
+        assert!(peers.clone().any(|peer| *peer == *itself), "{players}");
+
+        for (url, options) in [
+            (format!("rtmp://{}/{name}", self.rtmp), ""),
+            (format!("https://{}/{name}.flv", self.https), "-tls_verify"),
+        ] {
+            let mut record = self.ffmpeg(options, &url);
+            record.args(["-t", "1", "-c", "copy", "-f", "null", "-"]);
+            Process::start_logged(record, &relay.dir().join("player.log")).expect_success(SOON);
+        }
+        let log = relay.log();
+        let checks = log
+            .iter()
+            .filter(|line| line.contains("closed") && line.contains("received_bytes=0 sent_bytes=0"));
+        assert_eq!(checks.collect::<Vec<_>>(), [""; 0], "checks are not logged");
+    }
+
+    /// An FFmpeg that reads this, with `-re` or with `-tls_verify`.
+    fn ffmpeg(&self, option: &str, input: &str) -> Command {
+        let mut ffmpeg = Command::new("ffmpeg");
+        ffmpeg.args(["-nostdin", "-v", "error"]);
+        match option {
+            "-tls_verify" => ffmpeg.args([option, "1", "-ca_file"]).arg(&self.files.authority),
+            "" => &mut ffmpeg,
+            _ => ffmpeg.arg(option),
+        };
+        ffmpeg.args(["-i", input]);
+        ffmpeg
     }
 }
 
@@ -285,61 +393,62 @@ pub const ONE_LINE: &str = "server {\nlisten 80;\nlocation / { proxy_pass http:/
 pub fn start_nginx(relay: &Relay, servers: &str) -> (Process, SocketAddr) {
     let directory = relay.dir().join("nginx");
     std::fs::create_dir(&directory).unwrap();
-    let here = directory.display();
-    let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
-        .map(|kind| format!("{kind}_temp_path {here}/{kind};\n"))
-        .concat();
     let config = format!(
-        "daemon off; master_process off; pid {here}/pid; error_log stderr;\nevents {{}}\nhttp {{\n\
-         access_log off;\n{temporary}{servers}}}\n"
+        "daemon off; master_process off; pid {}/pid; error_log stderr;\nevents {{}}\nhttp {{\n\
+         access_log off;\n{}{servers}}}\n",
+        directory.display(),
+        temporary_folders(&directory)
     );
     let config = replace_once(&config, "127.0.0.1:8080", &relay.http_address().to_string());
     let file = directory.join("nginx.conf");
-    start(NGINX, &directory, |address| {
+    let command = |[address]: [SocketAddr; 1]| {
         std::fs::write(&file, replace_once(&config, "listen 80;", &format!("listen {address};"))).unwrap();
         let mut command = Command::new(NGINX);
         command.arg("-e").arg("stderr").arg("-p").arg(&directory).arg("-c").arg(&file);
         command
-    })
+    };
+    let (process, [address]) = start(NGINX, &directory, "-t", command);
+    (process, address)
 }
 
-/// A HAProxy with this configuration, at an address of its own instead of port 80, for this relay.
-fn start_haproxy(relay: &Relay, config: &str) -> (Process, SocketAddr) {
-    let directory = relay.dir().join("haproxy");
-    std::fs::create_dir(&directory).unwrap();
-    let config = replace_once(config, "127.0.0.1:8080", &relay.http_address().to_string());
-    let file = directory.join("haproxy.cfg");
-    start(HAPROXY, &directory, |address| {
-        std::fs::write(&file, replace_once(&config, "bind :80\n", &format!("bind {address}\n"))).unwrap();
-        let mut command = Command::new(HAPROXY);
-        command.arg("-db").arg("-f").arg(&file);
-        command
-    })
+/// Where nginx is to write what it writes on its own.
+fn temporary_folders(directory: &Path) -> String {
+    ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+        .map(|kind| format!("{kind}_temp_path {}/{kind};\n", directory.display()))
+        .concat()
 }
 
-/// Starts a proxy that listens on the address that its command is for.
-fn start(program: &str, directory: &Path, command: impl Fn(SocketAddr) -> Command) -> (Process, SocketAddr) {
+/// Starts a proxy that listens on the addresses that its command is for. With `check` the command looks at its
+/// configuration alone.
+fn start<const N: usize>(
+    program: &str,
+    directory: &Path,
+    check: &str,
+    command: impl Fn([SocketAddr; N]) -> Command,
+) -> (Process, [SocketAddr; N]) {
     assert!(Path::new(program).exists(), "{}", missing(program));
-    // Another process may take the port meanwhile: then try another one.
+    // Another process may take a port meanwhile: then try others.
     for _ in 0..10 {
-        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let mut proxy = Process::start_logged(command(address), &directory.join("log"));
-        let is_up = eventually("the proxy listens or exits", SOON, || match TcpStream::connect(address) {
-            Ok(_) => Some(true),
-            Err(_) => proxy.wait(Duration::ZERO).map(|_| false),
+        let listeners = [(); N].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+        let addresses = listeners.each_ref().map(|listener| listener.local_addr().unwrap());
+        drop(listeners);
+        let mut checked = command(addresses);
+        checked.arg(check);
+        Process::start_logged(checked, &directory.join("check.log")).expect_success(SOON);
+        let mut proxy = Process::start_logged(command(addresses), &directory.join("log"));
+        let is_up = eventually("the proxy listens or exits", SOON, || {
+            match addresses.iter().all(|address| TcpStream::connect(address).is_ok()) {
+                true => Some(true),
+                false => proxy.wait(Duration::ZERO).map(|_| false),
+            }
         });
         if is_up {
-            return (proxy, address);
+            return (proxy, addresses);
         }
         let output = proxy.output();
         assert!(output.contains("in use") || output.contains("cannot bind"), "{output}");
     }
     panic!("no port was free");
-}
-
-fn replace_once(text: &str, from: &str, to: &str) -> String {
-    assert_eq!(text.matches(from).count(), 1, "{from:?} in {text}");
-    text.replace(from, to)
 }
 
 /// The whole response to a request on a connection of its own.

@@ -139,7 +139,7 @@ pub fn missing(program: &str) -> String {
         "ffmpeg" | "ffprobe" | "ffplay" => "ffmpeg",
         "vlc" => "vlc-bin vlc-plugin-base",
         "mpv" => "mpv",
-        "/usr/sbin/nginx" => "nginx libnginx-mod-rtmp",
+        "/usr/sbin/nginx" => "nginx libnginx-mod-rtmp libnginx-mod-stream",
         "/usr/sbin/haproxy" => "haproxy",
         "/usr/bin/promtool" => "prometheus",
         "rtmpdump" => "rtmpdump",
