@@ -142,7 +142,7 @@ pub fn missing(program: &str) -> String {
         "/usr/sbin/nginx" => "nginx libnginx-mod-rtmp libnginx-mod-stream",
         "/usr/sbin/haproxy" => "haproxy",
         "/usr/bin/promtool" => "prometheus",
-        "systemd-analyze" => "systemd",
+        "systemd-analyze" | "systemd-escape" => "systemd",
         "rtmpdump" => "rtmpdump",
         "gst-launch-1.0" => {
             "gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad"

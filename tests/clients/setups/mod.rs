@@ -2,6 +2,7 @@
 //! can be without systemd and without containers; those behind a proxy are in `proxies`.
 
 mod one_machine;
+mod push_on;
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
