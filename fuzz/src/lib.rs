@@ -1,6 +1,6 @@
-//! All fuzz targets: those of `fanfare-rtmp`, and of the stream log and PROXY headers. These two belong to the relay, but need
-//! neither axum, hyper nor io_uring. So they are compiled here from their own files: depending on the relay takes four
-//! times as long to build.
+//! All fuzz targets: those of `fanfare-rtmp`, and of the stream log, PROXY headers and TLS. These three belong to the relay,
+//! but need neither axum, hyper nor io_uring. So they are compiled here from their own files: depending on the relay takes
+//! four times as long to build.
 
 use fanfare_rtmp::fuzz::{TARGETS, Target};
 // The log's files name `crate::flv`, its seeds `crate::rtmp`.
@@ -8,14 +8,29 @@ use fanfare_rtmp::{flv, rtmp};
 
 #[path = "../../src/fuzz.rs"]
 mod fuzz;
+#[cfg(not(fanfare_loom))]
+#[path = "../../src/endpoint/handshakes.rs"]
+pub mod handshakes;
 #[path = "../../src/endpoint/proxy_header.rs"]
 pub mod proxy_header;
+#[cfg(not(fanfare_loom))]
+#[path = "../../src/endpoint/sealed.rs"]
+pub mod sealed;
 #[path = "../../src/stream/mod.rs"]
 pub mod stream;
+#[cfg(not(fanfare_loom))]
+#[path = "../../src/endpoint/tls.rs"]
+pub mod tls;
+#[cfg(not(fanfare_loom))]
+mod tls_peer;
 
 /// All of them.
 pub fn targets() -> impl Iterator<Item = &'static Target> {
-    TARGETS.iter().chain([&PROXY_HEADER, &STREAM])
+    #[cfg(not(fanfare_loom))]
+    let tls = [&TLS];
+    #[cfg(fanfare_loom)]
+    let tls = [];
+    TARGETS.iter().chain([&PROXY_HEADER, &STREAM]).chain(tls)
 }
 
 /// Checks one input of the target of that name.
@@ -32,3 +47,5 @@ const PROXY_HEADER: Target =
     Target { name: "proxy_header", check: proxy_header::check_any_bytes, seeds: proxy_header::seeds };
 const STREAM: Target =
     Target { name: "stream", check: stream::fuzz::check_any_bytes, seeds: fuzz::stream_seeds };
+#[cfg(not(fanfare_loom))]
+const TLS: Target = Target { name: "tls", check: tls_peer::check_any_bytes, seeds: tls_peer::seeds };
