@@ -173,7 +173,7 @@ fn shells_get_completions_and_man_a_page_for_each_command() {
     let commands = help.split("Commands:\n").nth(1).unwrap().split("\n\n").next().unwrap();
     let commands = commands.lines().filter_map(|line| line.strip_prefix("  ")?.split(' ').next());
     let names = commands.filter(|name| !["", "help"].contains(name)).map(|name| format!("fanfare-{name}.1"));
-    let mut expected: Vec<String> = names.chain(["fanfare.1".to_owned()]).collect();
+    let mut expected: Vec<String> = names.chain(["fanfare.1", "fanfare.toml.5"].map(str::to_owned)).collect();
     let mut found: Vec<String> =
         fs::read_dir(&folder).unwrap().map(|it| it.unwrap().file_name().into_string().unwrap()).collect();
     expected.sort();
