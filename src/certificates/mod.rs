@@ -13,12 +13,13 @@ mod stored;
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
-    sync::{Arc, OnceLock},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use rustls::{
     CipherSuite, RootCertStore, ServerConfig,
     crypto::{CryptoProvider, aws_lc_rs},
+    pki_types::CertificateDer,
     server::{ProducesTickets, WebPkiClientVerifier},
     sign::CertifiedKey,
 };
@@ -65,21 +66,23 @@ pub fn load(config: &Config, sessions: &Sessions) -> Result<Option<TlsConfigs>, 
     let builder = ServerConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions();
     let builder = builder.map_err(|error| error.to_string())?;
     let authorities = &config.tls.require_client_ca;
+    let mut of_clients = Vec::new();
     let builder = match authorities.as_os_str().is_empty() {
         true => builder.with_no_client_auth(),
         false => {
             let explain =
                 |error: String| format!("tls.require_client_ca: {}: {error}", authorities.display());
             let mut roots = RootCertStore::empty();
-            for certificate in files::certificates(authorities).map_err(explain)? {
-                roots.add(certificate).map_err(|error| explain(error.to_string()))?;
+            of_clients = files::certificates(authorities).map_err(explain)?;
+            for certificate in &of_clients {
+                roots.add(certificate.clone()).map_err(|error| explain(error.to_string()))?;
             }
             let verifier = WebPkiClientVerifier::builder_with_provider(roots.into(), provider);
             builder.with_client_cert_verifier(verifier.build().map_err(|error| explain(error.to_string()))?)
         }
     };
     let mut server = builder.with_cert_resolver(Arc::new(names));
-    server.ticketer = sessions.ticketer()?;
+    server.ticketer = sessions.ticketer(of_clients)?;
     server.send_half_rtt_data = false;
     // The cheapest of those that a client offers, whatever it would rather have.
     server.ignore_client_order = true;
@@ -146,18 +149,27 @@ fn report(certificate: &CertifiedKey, file: &Path) -> CertificateReport {
 }
 
 /// Keys of session tickets, which all cores share and certificates may come and go under: they are replaced by
-/// themselves.
+/// themselves. But a client that comes back with a ticket is not asked for its certificate again, so the keys are others
+/// once other authorities sign the certificates of clients.
 #[derive(Default)]
-pub struct Sessions(OnceLock<Arc<dyn ProducesTickets>>);
+pub struct Sessions(Mutex<Option<Tickets>>);
+
+struct Tickets {
+    /// The authorities that clients with these tickets had to have a certificate of; none if they needed none.
+    of_clients: Vec<CertificateDer<'static>>,
+    ticketer: Arc<dyn ProducesTickets>,
+}
 
 impl Sessions {
-    fn ticketer(&self) -> Result<Arc<dyn ProducesTickets>, String> {
-        if let Some(ticketer) = self.0.get() {
-            return Ok(ticketer.clone());
+    fn ticketer(&self, of_clients: Vec<CertificateDer<'static>>) -> Result<Arc<dyn ProducesTickets>, String> {
+        let mut tickets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = tickets.as_ref().filter(|known| known.of_clients == of_clients) {
+            return Ok(known.ticketer.clone());
         }
-        let made =
+        let ticketer =
             aws_lc_rs::Ticketer::new().map_err(|error| format!("no keys for session tickets: {error}"))?;
-        Ok(self.0.get_or_init(|| made).clone())
+        *tickets = Some(Tickets { of_clients, ticketer: ticketer.clone() });
+        Ok(ticketer)
     }
 }
 

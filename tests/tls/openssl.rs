@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::Write;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use rcgen::{
@@ -13,7 +13,7 @@ use rcgen::{
 use tempfile::TempDir;
 
 use crate::certificates::{Certificate, config, start};
-use crate::support::{Relay, SOON, missing};
+use crate::support::{Relay, SOON, Signal, missing};
 
 /// Its output, once it or the relay has closed the connection. It sends this.
 fn s_client(address: SocketAddr, arguments: &[&str], input: &str) -> String {
@@ -147,3 +147,39 @@ fn with_require_client_ca_only_those_get_in_that_have_a_certificate_of_it() {
     }
     relay.wait_for_log(&["closed: protocol violation", "TLS: peer sent no certificates"]);
 }
+
+/// A client that resumes a session is not asked for its certificate.
+#[test]
+fn no_ticket_outlives_the_authority_that_its_client_had_a_certificate_of() {
+    let certificate = Certificate::local();
+    let (_folder, [authority, client, key]) = client_certificate();
+    let (_other_folder, [other_authority, ..]) = client_certificate();
+    let requires = |authority: &Path| format!("tls.require_client_ca = '{}'", authority.display());
+    let with_certificate = ["-cert", text(&client), "-key", text(&key)];
+    for (before, first, after) in [
+        (String::new(), &[][..], requires(&authority)),
+        (requires(&authority), &with_certificate[..], requires(&other_authority)),
+    ] {
+        let relay = start(&certificate, &before);
+        let session = |version: &str| relay.dir().join(format!("session{version}"));
+        let get = |version, more: &[&str]| {
+            s_client(relay.https_address(), &[&[version, "-ign_eof"], more].concat(), REQUEST)
+        };
+        let resume = |version| get(version, &["-sess_in", text(&session(version))]);
+        for version in VERSIONS {
+            let output = get(version, &[first, &["-sess_out", text(&session(version))]].concat());
+            assert!(output.contains("200 OK"), "{output}");
+            let output = resume(version);
+            assert!(output.contains("Reused") && output.contains("200 OK"), "{output}");
+        }
+        fs::write(relay.dir().join("fanfare.toml"), config(&[&certificate], &after)).unwrap();
+        relay.signal(Signal::HUP);
+        relay.wait_for_log(&["configuration reloaded", "tls.require_client_ca"]);
+        for version in VERSIONS {
+            let output = resume(version);
+            assert!(!output.contains("200 OK"), "{after}, {version}: {output}");
+        }
+    }
+}
+
+const VERSIONS: [&str; 2] = ["-tls1_2", "-tls1_3"];
