@@ -21,7 +21,7 @@ use super::{
     state::{self, Control},
 };
 use crate::{
-    access::{Action, Denial, Question, Verdict},
+    access::{Action, Denial, Grant, Question, Verdict},
     endpoint::{ClientName, DeniedPeer, Permit, Protocol},
     http::{
         paths,
@@ -105,7 +105,7 @@ pub(super) async fn answer(
     };
     let (asked_for, protocol) = (question.name.clone(), question.protocol);
     let told = control.relay.tells_of(Action::Play).then(|| question.clone());
-    let grant = match control.relay.decide(question).await {
+    let grant = match with_valid_name(control.relay.decide(question).await) {
         Verdict::Allow(grant) => grant,
         Verdict::Redirect(address) => return Err(refuse(HttpError::redirect(&address))),
         Verdict::Deny(denial) => {
@@ -146,6 +146,15 @@ fn requested(control: &Control, request: &Parts, has_body: bool) -> Result<(Stre
         return Err(HttpError::new(StatusCode::SERVICE_UNAVAILABLE, "the relay is shutting down"));
     }
     Ok((name, start))
+}
+
+/// Another name that came with the permission, as RTMP players have it: in its normal form, or none of them gets in.
+fn with_valid_name(verdict: Verdict) -> Verdict {
+    let Verdict::Allow(Grant { name: Some(name), user, lasts_ms }) = verdict else { return verdict };
+    match StreamName::of_path(&name) {
+        Ok(name) => Verdict::Allow(Grant { name: Some(name.to_string()), user, lasts_ms }),
+        Err(error) => Verdict::undecided(format!("another name was given, which is none: {error}")),
+    }
 }
 
 /// The end of a handshake, and the close of the WebSocket.

@@ -160,6 +160,41 @@ fn nginx_rtmp_s_service_renames_and_redirects_by_location() {
     assert!(requests[1].body.contains("&call=publish&name=secret-key&type=live"), "{:?}", requests[1]);
 }
 
+/// The stream's address as the service writes it, and whether it is one.
+#[test]
+fn another_name_is_the_same_stream_for_players_over_http_and_rtmp() {
+    let names = [
+        ("show", true),
+        ("show.flv", true),
+        ("flv:show", true),
+        ("/live/show", true),
+        ("live//show/", true),
+        ("live/_definst_/show.flv", true),
+        ("live/../live/show", false),
+        ("live/show?start=live", false),
+    ];
+    let service = WebService::start(move |request| {
+        let asked_for = names.iter().zip(0..).find(|(_, at)| request.body.contains(&format!("name=a{at}&")));
+        match asked_for {
+            Some(((name, _), _)) => Reply::Location(302, (*name).to_owned()),
+            None => Reply::Status(204, String::new()),
+        }
+    });
+    let relay = relay_with(&service, "dialect = 'nginx-rtmp'");
+    let _publisher = Rtmp::publishing(&relay, "live/show");
+    relay.wait_for_publisher("live/show");
+    for ((name, is_valid), at) in names.into_iter().zip(0..) {
+        let over_rtmp = Rtmp::answer(&relay, Role::Play, &format!("live/a{at}")).is_ok();
+        let over_http = ask_with(&relay, "HEAD", &format!("/live/a{at}.flv"), "").status;
+        assert_eq!((over_rtmp, over_http), (is_valid, if is_valid { 200 } else { 403 }), "{name}");
+    }
+    relay.wait_for_logs(
+        names.iter().filter(|(_, is_valid)| *is_valid).count(),
+        &["playing", "live/show"],
+        SOON,
+    );
+}
+
 #[test]
 fn each_request_is_signed_and_a_get_in_its_query() {
     let service = WebService::start(|_| Reply::yes());
