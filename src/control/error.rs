@@ -21,6 +21,8 @@ pub(super) struct HttpError {
     pub(super) location: Option<HeaderValue>,
     /// With which credentials a client may come back that gets 401: `WWW-Authenticate`.
     challenge: &'static str,
+    /// Whether the connection ends with this response.
+    is_last: bool,
 }
 
 #[derive(Serialize)]
@@ -40,7 +42,7 @@ impl From<Stalled> for HttpError {
 
 impl HttpError {
     pub(super) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
-        Self { status, detail: detail.into(), location: None, challenge: BEARER }
+        Self { status, detail: detail.into(), location: None, challenge: BEARER, is_last: false }
     }
 
     pub(super) fn bad_request(detail: impl Into<String>) -> Self {
@@ -51,14 +53,15 @@ impl HttpError {
         Self::new(StatusCode::NOT_FOUND, detail)
     }
 
-    /// Access is denied: 401 where other credentials may help. `request` are the headers of the request.
+    /// Access is denied: 401 where other credentials may help. The connection ends, as over RTMP. `request` are the headers
+    /// of the request.
     pub(super) fn denied(denial: &Denial, request: &HeaderMap) -> Self {
         let status = match denial.cause.is_about_credentials() {
             true => StatusCode::UNAUTHORIZED,
             false => StatusCode::FORBIDDEN,
         };
         let challenge = if is_of_script(request) { BEARER } else { "Basic realm=\"fanfare\"" };
-        Self { challenge, ..Self::new(status, denial.reason.clone()) }
+        Self { challenge, is_last: true, ..Self::new(status, denial.reason.clone()) }
     }
 
     /// To this address.
@@ -104,6 +107,10 @@ impl IntoResponse for HttpError {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if let Some(location) = self.location {
             headers.insert(header::LOCATION, location);
+        }
+        if self.is_last {
+            // hyper leaves it out over HTTP/2, where other requests share the connection.
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         if self.status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(self.challenge));

@@ -342,6 +342,28 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn the_connection_of_a_client_that_is_denied_is_closed() {
+        let relay = net::without_cores(config(1), Box::new(WithPassword));
+        let address = start(relay.clone()).await.expect("it starts").expect("HTTP is wanted").addresses[0];
+        for (path, status) in [
+            ("/live/a.flv", "401"),
+            ("/live/nowhere.flv", "403"),
+            ("/api/v1/summary", "401"),
+            ("/api/v1/cores", "403"),
+            ("/metrics", "401"),
+        ] {
+            for method in ["GET", "HEAD"] {
+                let right = if status == "403" { "Authorization: Basic YW5uOnJpZ2h0\r\n" } else { "" };
+                // To its end.
+                let answer = ask_raw(address, &format!("{method} {path}"), right);
+                let answer = String::from_utf8(answer).expect("text");
+                assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
+                assert!(answer.contains("\r\nconnection: close\r\n"), "{method} {path}: {answer}");
+            }
+        }
+    }
+
+    #[tokio::test]
     async fn a_websocket_that_is_denied_is_opened_and_closed_with_a_code_and_the_reason() {
         let started = start(net::without_cores(config(1), Box::new(WithPassword))).await;
         let address = started.expect("it starts").expect("HTTP is wanted").addresses[0];
