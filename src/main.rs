@@ -5,6 +5,7 @@
 mod cli;
 
 use std::{
+    io::Write,
     net::SocketAddr,
     path::{Path, PathBuf},
     process::ExitCode,
@@ -133,7 +134,10 @@ fn make_certificate(names: Vec<String>, out: Option<PathBuf>) -> Result<(), Fail
 
 /// Prints what becomes of another server's configuration. The error is one line.
 fn migrate_file(file: &Path, from: Option<Origin>) -> Result<(), Failure> {
-    print(&migrate::of_file(file, from).map_err(Failure::Configuration)?);
+    let migrated = migrate::of_file(file, from).map_err(Failure::Configuration)?;
+    // A summary for people; standard output has the file alone.
+    let _ = writeln!(std::io::stderr(), "{}: {}", file.display(), migrated.counts);
+    print(&migrated.toml);
     Ok(())
 }
 

@@ -75,8 +75,9 @@ pub enum Command {
     },
     /// Print a configuration made from one of nginx-rtmp, SRS or MediaMTX
     ///
-    /// Each option has a comment with the line that it is from, and the lines that could not be carried over are listed at the
-    /// end with the reason.
+    /// Each option has a comment with the line that it is from. The other lines are listed at the end: what is not carried over,
+    /// with what to use instead, and what needs no option. Files that it includes are read too, and so are the variables of the
+    /// environment that override MediaMTX's options (MTX_...). Standard error has a summary.
     Migrate {
         /// An nginx.conf with an rtmp block, an srs.conf or a mediamtx.yml
         #[arg(value_name = "FILE")]

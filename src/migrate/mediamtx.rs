@@ -1,433 +1,344 @@
-//! MediaMTX, version 1.
+//! MediaMTX, version 1: `mediamtx.yml`, and variables of the environment that override it.
 
-use saphyr::{LoadableYamlNode, MarkedYaml, Scalar, YamlData};
+use std::time::Duration;
 
 use super::{
-    draft::{Draft, From, Rule},
-    nginx::{address_of, networks},
+    draft::{Draft, Place},
+    known::{Fate, OFF, PULL, fate, say},
+    mediamtx_access as access,
+    mediamtx_options::{KNOWN, OF_PATHS, Options},
+    nginx::network,
+    yaml::{Node, Value},
 };
-
-/// A value, and the line that its key is on.
-struct Node {
-    value: Value,
-    line: usize,
-}
-
-enum Value {
-    /// Nothing, or an empty text.
-    None,
-    Text(String),
-    List(Vec<Node>),
-    Map(Vec<(String, Node)>),
-}
-
-/// Options of parts that fanfare has not, by how they begin.
-const PARTS: [(&str, &str); 13] = [
-    ("rtsp", "fanfare does not speak RTSP: let MediaMTX receive it and push RTMP"),
-    ("rtp", "fanfare does not speak RTSP"),
-    ("rtcp", "fanfare does not speak RTSP"),
-    ("multicast", "fanfare does not speak RTSP"),
-    ("srtp", "fanfare does not speak RTSP"),
-    ("srtcp", "fanfare does not speak RTSP"),
-    ("udp", "fanfare receives no UDP"),
-    ("hls", "fanfare does not make HLS"),
-    ("webrtc", "fanfare does not speak WebRTC: let MediaMTX receive it and push RTMP"),
-    ("srt", "fanfare does not speak SRT: let MediaMTX receive it and push RTMP"),
-    ("moq", "fanfare does not speak MoQ"),
-    ("pprof", "no option: /metrics"),
-    ("playback", "fanfare does not record"),
-];
-
-/// Options of paths.
-const OF_PATHS: [(&str, &str); 13] = [
-    ("moq", "fanfare does not speak MoQ"),
-    ("record", "fanfare does not record: run FFmpeg"),
-    ("forward", "fanfare does not push: run FFmpeg"),
-    ("source", "fanfare does not pull: run FFmpeg"),
-    ("runOn", "fanfare starts no programs; hooks or /api/v1/events notify of streams"),
-    ("alwaysAvailable", "players wait for their encoder: [publish] publisher_grace"),
-    ("maxReaders", "limits are for the whole relay, and per address and network: [limits]"),
-    ("fallback", "fanfare has no second stream to fall back on"),
-    ("rtsp", "fanfare does not speak RTSP"),
-    ("rpiCamera", "fanfare does not read cameras: run FFmpeg"),
-    ("srt", "fanfare does not speak SRT"),
-    ("whep", "fanfare does not speak WebRTC"),
-    ("useAbsoluteTimestamp", "timestamps are corrected when an encoder's clock jumps"),
-];
 
 /// # Errors
 /// The place and what is wrong, as one line.
-pub(super) fn read(file: &str, text: &str, draft: &mut Draft) -> Result<(), String> {
-    let documents = MarkedYaml::load_from_str(text)
-        .map_err(|error| format!("{file}:{}: {}", error.marker().line(), error.info()))?;
-    let Some(document) = documents.first() else { return Ok(()) };
-    let Value::Map(options) = node(document, 1).value else {
-        return Err(format!("{file}:1: not a list of options with their values"));
-    };
-    let all = Options(&options);
-    // Off, or a protocol that is not used: its other options say nothing.
-    let is_off = |name: &str| all.text(name).is_some_and(|value| !is_yes(value));
-    let rtmp_is_off = is_off("rtmp");
-    for (name, node) in &options {
-        let at = node.from(name);
-        let text = node.text();
-        match name.as_str() {
-            "rtmp" | "rtmpEncryption" | "rtmpServerCert" | "paths" | "pathDefaults" | "authMethod" => {}
-            "logLevel" => draft.set(
-                "log.level",
-                if text == "error" || text == "warn" || text == "debug" { text } else { "info" },
-                at,
-            ),
-            "readTimeout" => duration(draft, "limits.publisher_timeout", text, at),
-            "writeTimeout" => duration(draft, "play.send_timeout", text, at),
-            "rtmpAddress" if rtmp_is_off || all.text("rtmpEncryption") == Some("strict") => {}
-            "rtmpAddress" => address(draft, "listen.rtmp", text, at),
-            "rtmpsAddress" if matches!(all.text("rtmpEncryption"), Some("optional" | "strict" | "yes")) => {
-                address(draft, "listen.rtmps", text, at);
-            }
-            "rtmpsAddress" => {}
-            "rtmpServerKey" if matches!(all.text("rtmpEncryption"), Some("optional" | "strict" | "yes")) => {
-                let mut pair = toml::Table::new();
-                pair.insert(
-                    "certificate".to_owned(),
-                    all.text("rtmpServerCert").unwrap_or("server.crt").into(),
-                );
-                pair.insert("key".to_owned(), text.into());
-                draft.add("tls.certificates", pair, at);
-            }
-            "rtmpServerKey" => {}
-            "rtmpTrustedProxies" => {
-                for network in node.texts().into_iter().filter_map(|text| networks(&text)).flatten() {
-                    draft.add("proxy.trusted", network, at.clone());
-                }
-            }
-            "apiAddress" | "metricsAddress" => {
-                let switch = name.trim_end_matches("Address");
-                if all.text(switch).is_some_and(is_yes) {
-                    address(draft, "api.listen", text, at);
-                }
-            }
-            "apiAllowOrigins" if all.text("api").is_some_and(is_yes) => {
-                node.texts()
-                    .into_iter()
-                    .for_each(|origin| draft.add("api.allow_origins", origin, at.clone()));
-            }
-            "authInternalUsers" | "authHTTPAddress" | "authJWTJWKS" | "authJWTIssuer" | "authJWTAudience" => {
-            }
-            "authHTTPExclude" | "authJWTExclude" => {
-                let others = node.list().iter().filter_map(|it| it.get("action"));
-                let why = "an action that is left out of this has to be allowed by a rule in [[access]]";
-                if others.into_iter().any(|action| ["publish", "read"].contains(&action.text())) {
-                    draft.leave(at, why);
-                }
-            }
-            "authJWTClaimKey" if text == "mediamtx_permissions" => {}
-            "writeQueueSize" => {
-                draft.leave(at, "[play] max_lag and stream_buffer: a player that lags skips to a key frame")
-            }
-            "logDestinations" if node.texts() == ["stdout"] => {}
-            "logFile" | "sysLogPrefix" => {}
-            "logStructured" if !is_yes(text) => {}
-            "logDestinations" | "logStructured" => {
-                draft
-                    .leave(at, "the log goes to standard error; [log] format = \"json\" makes it structured");
-            }
-            _ => part(draft, name, node),
-        }
+pub(super) fn read(
+    file: &str,
+    text: &str,
+    variables: &[(String, String)],
+    draft: &mut Draft,
+) -> Result<(), String> {
+    let all = Options::read(file, text, variables, draft)?;
+    listen(&all, draft);
+    api(&all, draft);
+    for (name, node) in all.all() {
+        option(&all, name, node, draft);
     }
-    // MediaMTX listens on it without being told.
-    if all.get("rtmpAddress").is_none() && !rtmp_is_off && all.text("rtmpEncryption") != Some("strict") {
-        draft.set("listen.rtmp", toml::Value::Array(vec![1935.into()]), From::default());
-    }
-    authentication(&all, draft);
     paths(&all, draft);
+    access::read(&all, draft);
+    let note = "MediaMTX's default: a second publisher takes the first one's place.";
+    draft.set_default("publish.on_second_publisher", "takeover", note);
+    draft.account_for(all.places());
     Ok(())
 }
 
-/// What lets in: users of the file, a web service, or tokens.
-fn authentication(all: &Options<'_>, draft: &mut Draft) {
-    match all.text("authMethod").unwrap_or("internal") {
-        "http" => {
-            draft.set("hooks.dialect", "mediamtx", From::default());
-            let Some(node) = all.get("authHTTPAddress").filter(|node| !node.text().is_empty()) else {
-                return;
-            };
-            for key in ["hooks.on_publish", "hooks.on_play"] {
-                draft.add(key, node.text(), node.from("authHTTPAddress"));
-            }
+/// Where it listens, and by default on port 1935.
+fn listen(all: &Options, draft: &mut Draft) {
+    if !all.has_rtmp() {
+        let place =
+            ["rtmp", "rtmpDisable"].iter().find_map(|name| all.get(name).map(|node| all.place(name, node)));
+        let why = "fanfare is for RTMP, and listens for it in any case";
+        place.into_iter().for_each(|place| draft.lose(place, why));
+    }
+    let is_plain = all.encryption() != "strict";
+    let is_encrypted = all.encryption() != "no";
+    let mut address = |name: &'static str, key: &'static str, default: &'static str| match all.get(name) {
+        Some(node) if !node.text().is_empty() => _ = draft.listen(key, node.text(), all.place(name, node)),
+        _ => {
+            draft.set_default(
+                key,
+                toml::Value::Array(vec![default.parse::<i64>().unwrap_or_default().into()]),
+                "MediaMTX's default.",
+            );
         }
-        "jwt" => {
-            let keys = [
-                ("authJWTJWKS", "jwt.jwks_url"),
-                ("authJWTIssuer", "jwt.issuer"),
-                ("authJWTAudience", "jwt.audience"),
-            ];
-            for (name, key) in keys {
-                if let Some(node) = all.get(name).filter(|node| !node.text().is_empty()) {
-                    draft.set(key, node.text(), node.from(name));
-                }
-            }
-            draft.rule(Rule { name: "tokens".to_owned(), jwt: true, ..Rule::default() });
-        }
-        _ => internal_users(all, draft),
+    };
+    if is_plain {
+        address("rtmpAddress", "listen.rtmp", "1935");
+    }
+    if !is_encrypted {
+        return;
+    }
+    address("rtmpsAddress", "listen.rtmps", "1936");
+    let file = |name: &str, default: &str| all.text(name).unwrap_or(default).to_owned();
+    let (certificate, key) = (file("rtmpServerCert", "server.crt"), file("rtmpServerKey", "server.key"));
+    let names = ["rtmpServerCert", "rtmpServerKey"].into_iter();
+    let mut places: Vec<Place> =
+        names.filter_map(|name| all.get(name).map(|it| all.place(name, it))).collect();
+    if places.is_empty() {
+        places.extend(all.get("rtmpEncryption").map(|node| all.place("rtmpEncryption", node)));
+    }
+    let mut pair = toml::Table::new();
+    pair.insert("certificate".to_owned(), certificate.as_str().into());
+    pair.insert("key".to_owned(), key.as_str().into());
+    for place in &places {
+        draft.add("tls.certificates", pair.clone(), place.clone());
+    }
+    if !certificate.starts_with('/') || !key.starts_with('/') {
+        let why = "a path from MediaMTX's working folder: write it from /";
+        places.into_iter().for_each(|place| draft.lose(place, why));
+    }
+    if !is_plain {
+        let note = "There is always an address for RTMP: this one is of this machine alone, since encryption is strict.";
+        draft.set_default("listen.rtmp", toml::Value::Array(vec!["127.0.0.1:1935".into()]), note);
     }
 }
 
-fn internal_users(all: &Options<'_>, draft: &mut Draft) {
-    let Some(users) = all.get("authInternalUsers") else { return };
-    let mut rules: Vec<Rule> = Vec::new();
-    for user in users.list() {
-        let text = |name: &str| user.get(name).map_or("", Node::text);
-        let (name, password) = (text("user"), text("pass"));
-        let from = From::new(user.line, format!("user: {name}"));
-        if password.starts_with("sha256:")
-            || password.starts_with("argon2:")
-            || name.starts_with("sha256:")
-            || name.starts_with("argon2:")
-        {
-            let why = "a digest cannot be carried over: fanfare needs the password, in [users] or in a file of its own";
-            draft.leave(from, why);
+fn api(all: &Options, draft: &mut Draft) {
+    for (switch, name, default) in [("api", "apiAddress", "9997"), ("metrics", "metricsAddress", "9998")] {
+        if !all.is_on(switch) {
             continue;
         }
-        let is_anyone = name == "any" || name.is_empty();
-        if !is_anyone {
-            draft.user(name, password, from.clone());
+        let place = all.get(switch).map(|node| all.place(switch, node));
+        match (all.get(name).filter(|node| !node.text().is_empty()), place) {
+            (Some(node), _) => _ = draft.listen("api.listen", node.text(), all.place(name, node)),
+            (None, Some(place)) => _ = draft.listen("api.listen", default, place),
+            (None, None) => {}
         }
-        let networks: Vec<String> = user
-            .get("ips")
-            .map(Node::texts)
-            .unwrap_or_default()
-            .iter()
-            .filter_map(|it| networks(it))
-            .flatten()
-            .collect();
-        for permission in user.get("permissions").map(Node::list).unwrap_or_default() {
-            let action = match permission.get("action").map_or("", Node::text) {
-                "publish" => "publish",
-                "read" => "play",
-                "api" | "metrics" if is_anyone => "api",
-                "api" | "metrics" => {
-                    draft.leave(from.clone(), "the API takes tokens: [api] token and read_token");
-                    continue;
-                }
-                _ => continue,
-            };
-            let path = permission.get("path").map_or("", Node::text);
-            let Some(streams) = pattern(path) else {
-                draft.leave(
-                    From::new(permission.line, format!("path: {path}")),
-                    "not a name: fanfare's patterns have *, ? and {a,b}",
-                );
-                continue;
-            };
-            let users = if is_anyone { Vec::new() } else { vec![name.to_owned()] };
-            // Several users of the same streams are one rule: the first that applies decides.
-            let same = rules.iter_mut().find(|rule| {
-                !rule.users.is_empty()
-                    && !users.is_empty()
-                    && rule.action == action
-                    && rule.streams == streams
-                    && rule.networks == networks
-            });
-            match same {
-                Some(rule) => rule.users.extend(users),
-                None => rules.push(Rule {
-                    action,
-                    streams,
-                    networks: networks.clone(),
-                    users,
-                    from: from.clone(),
-                    ..Rule::default()
-                }),
+    }
+}
+
+/// Whether the part that an option is of is turned off; parts are on unless they are turned off.
+fn is_of_off_part(all: &Options, name: &str) -> bool {
+    const PARTS: [(&str, bool); 9] = [
+        ("hls", true),
+        ("webrtc", true),
+        ("srt", true),
+        ("moq", true),
+        ("rtsp", true),
+        ("pprof", false),
+        ("playback", false),
+        ("api", false),
+        ("metrics", false),
+    ];
+    let of_rtsp = ["rtp", "rtcp", "srtp", "srtcp", "multicast"].iter().any(|begin| name.starts_with(begin));
+    let part = PARTS.iter().find(|(part, _)| name.starts_with(part) && !of_rtsp);
+    let (part, default) = part.copied().unwrap_or(("rtsp", true));
+    let is_part = of_rtsp || name.starts_with(part);
+    let is_on = all.get(part).map_or(default, Node::is_yes) && !all.is_on(&format!("{part}Disable"));
+    is_part && !is_on
+}
+
+fn option(all: &Options, name: &str, node: &Node, draft: &mut Draft) {
+    let place = all.place(name, node);
+    let text = node.text();
+    match name {
+        // With others: see `listen`, `api`, `paths` and `access`.
+        "paths" | "pathDefaults" | "authInternalUsers" => draft.read(place),
+        "authMethod" => draft.same(place, "the rules at the end, or [hooks], do it"),
+        "rtmp" if node.is_yes() => draft.same(place, "fanfare is for RTMP"),
+        "rtmpDisable" if node.is_no() => draft.same(place, "fanfare is for RTMP"),
+        "rtmp" | "rtmpDisable" => {}
+        "rtmpAddress" if all.encryption() == "strict" => draft.same(place, "rtmpEncryption is strict"),
+        "rtmpAddress" if text.is_empty() => draft.same(place, OFF),
+        "rtmpAddress" => {}
+        "rtmpEncryption" if all.encryption() == "no" => draft.same(place, OFF),
+        "rtmpEncryption" => draft.same(place, "the addresses in [listen] say so"),
+        "rtmpsAddress" | "rtmpServerKey" | "rtmpServerCert" if all.encryption() == "no" => {
+            draft.same(place, "rtmpEncryption is off");
+        }
+        "rtmpsAddress" | "rtmpServerKey" | "rtmpServerCert" => {
+            if text.is_empty() {
+                draft.same(place, OFF);
             }
         }
-    }
-    // Whom a network lets in need not be a user; and what is said of one stream comes before what is said of all.
-    rules.sort_by_key(|rule| {
-        (rule.networks.is_empty(), rule.streams.is_empty() || rule.streams == "*", !rule.users.is_empty())
-    });
-    let is_open = |action: &str| {
-        rules.iter().any(|it| {
-            it.action == action && it.users.is_empty() && it.networks.is_empty() && it.streams.is_empty()
-        })
-    };
-    let closed: Vec<&'static str> =
-        ["publish", "play", "api"].into_iter().filter(|action| !is_open(action)).collect();
-    rules.into_iter().for_each(|rule| draft.rule(rule));
-    for action in closed.into_iter().filter(|action| *action != "api") {
-        draft.rule(Rule { name: "no others".to_owned(), action, denies: true, ..Rule::default() });
+        "api" | "metrics" => {
+            let why = if node.is_yes() {
+                "it has its addresses in api.listen"
+            } else {
+                "off: fanfare has its API and metrics on port 8080, without addresses of clients unless a token is shown"
+            };
+            draft.same(place, why);
+        }
+        "apiAddress" | "metricsAddress" if !all.is_on(name.trim_end_matches("Address")) => {
+            draft.same(place, OFF)
+        }
+        "apiAddress" | "metricsAddress" if text.is_empty() => draft.same(place, OFF),
+        "apiAddress" | "metricsAddress" => {}
+        "apiAllowOrigins" | "apiAllowOrigin" if all.is_on("api") => {
+            let origins = node.texts();
+            if origins.is_empty() {
+                draft.same(place.clone(), OFF);
+            }
+            for origin in origins {
+                draft.add("api.allow_origins", origin, place.clone());
+            }
+        }
+        "rtmpTrustedProxies" | "apiTrustedProxies" | "metricsTrustedProxies" => {
+            proxies(all, name, node, draft)
+        }
+        "logLevel" => match text {
+            "error" | "warn" | "info" | "debug" => draft.set("log.level", text, place),
+            _ => draft.lose(place, "not a level"),
+        },
+        "logStructured" if node.is_yes() => draft.set("log.format", "json", place),
+        "logStructured" => draft.same(place, OFF),
+        "readTimeout" => duration(draft, "limits.publisher_timeout", text, place),
+        "writeTimeout" => duration(draft, "play.send_timeout", text, place),
+        "authHTTPAddress"
+        | "externalAuthenticationURL"
+        | "authJWTJWKS"
+        | "authJWTIssuer"
+        | "authJWTAudience"
+        | "authHTTPExclude"
+        | "authJWTExclude" => {
+            if !access::is_in_force(all, name) || node.is_no() {
+                draft.same(place, OFF);
+            }
+        }
+        "authJWTClaimKey" if text != "mediamtx_permissions" && access::method(all) == "jwt" => {
+            draft.lose(
+                place,
+                "tokens have their permissions in mediamtx_permissions, or in action and streams",
+            );
+        }
+        _ if is_of_off_part(all, name) => draft.same(place, "its part is off"),
+        _ => match fate(KNOWN, name) {
+            Some(Fate::Carried(_)) => draft.same(place, OFF),
+            _ => say(KNOWN, name, node.is_no() || text == "0", place, draft),
+        },
     }
 }
 
-/// `~^live/.*$` is a regular expression; nothing is every path.
-fn pattern(path: &str) -> Option<String> {
-    let Some(expression) = path.strip_prefix('~') else { return Some(path.to_owned()) };
-    let inner = expression.strip_prefix('^').unwrap_or(expression);
-    let inner = inner.strip_suffix('$').unwrap_or(inner);
-    let prefix = inner.strip_suffix(".*").or(inner.strip_suffix(".+"))?;
-    let is_plain = prefix.chars().all(|c| c.is_alphanumeric() || "/_-".contains(c));
-    is_plain.then(|| format!("{prefix}*"))
+fn proxies(all: &Options, name: &str, node: &Node, draft: &mut Draft) {
+    let place = all.place(name, node);
+    let texts = node.texts();
+    let part = name.trim_end_matches("TrustedProxies");
+    if texts.is_empty() || part != "rtmp" && !all.is_on(part) {
+        return draft.same(place, OFF);
+    }
+    let networks: Vec<ipnet::IpNet> = texts.iter().filter_map(|text| network(text)).collect();
+    if networks.len() < texts.len() {
+        draft.lose(place.clone(), "not all of them are addresses or networks");
+    }
+    for network in &networks {
+        draft.add("proxy.trusted", network.to_string(), place.clone());
+    }
+    if part == "rtmp" {
+        draft.lose(
+            place,
+            "fanfare expects the PROXY header of each connection to an address in [proxy] listeners, and of none elsewhere: add \
+             the address that your proxies connect to",
+        );
+    }
 }
 
-fn paths(all: &Options<'_>, draft: &mut Draft) {
+fn paths(all: &Options, draft: &mut Draft) {
     let defaults = all.get("pathDefaults").map(|node| ("pathDefaults", node));
     let named = all.get("paths").map(Node::map).unwrap_or_default();
     for (path, node) in defaults.into_iter().chain(named.iter().map(|(name, node)| (name.as_str(), node))) {
+        if let Value::Text(_) | Value::List(_) = node.value {
+            draft.lose(all.place(path, node), "a path has options, and this is none");
+        }
         for (name, option) in node.map() {
-            let at = From::new(option.line, format!("{path}: {name}: {}", option.text()));
+            let place = all.place(&format!("{path}.{name}"), option);
             match name.as_str() {
-                "overridePublisher" if path == "pathDefaults" || path == "all_others" => {
-                    let policy = if is_yes(option.text()) { "takeover" } else { "reject" };
-                    draft.set("publish.on_second_publisher", policy, at);
+                "overridePublisher" | "disablePublisherOverride" => {
+                    let is_override = option.is_yes() == (name == "overridePublisher");
+                    let policy = if is_override { "takeover" } else { "reject" };
+                    draft.set("publish.on_second_publisher", policy, place);
                 }
-                "source" if ["publisher", ""].contains(&option.text()) => {}
-                _ if is_default(option) => {}
-                _ => match OF_PATHS.iter().find(|(begin, _)| name.starts_with(begin)) {
-                    // What says how is of no interest where it is not done.
-                    Some((begin, why))
-                        if name == begin
-                            || name.starts_with("runOn")
-                                && !name.ends_with("Timeout")
-                                && !name.ends_with("After") =>
-                    {
-                        draft.leave(at, *why);
+                "publishUser" | "publishPass" | "publishIPs" | "readUser" | "readPass" | "readIPs" => {
+                    if option.is_no() || all.text("authMethod").is_some_and(|method| method != "internal") {
+                        draft.same(place, OFF);
                     }
-                    Some(_) => {}
-                    None => draft.leave(at, "fanfare has nothing like it"),
-                },
+                }
+                "source" if ["publisher", ""].contains(&option.text()) => {
+                    draft.same(place, "streams come from publishers");
+                }
+                "source" => {
+                    let why = match option.text() {
+                        "redirect" => "a hook may redirect players: docs/hooks.md",
+                        "rpiCamera" => "fanfare reads no cameras: run FFmpeg or rpicam-vid as a service",
+                        _ => PULL,
+                    };
+                    draft.lose(place, why);
+                }
+                name => {
+                    let is_off = option.is_no() || ["0", "0s", "automatic"].contains(&option.text());
+                    match fate(OF_PATHS, name) {
+                        // What says how is of no interest where it is not done.
+                        Some(Fate::Lost(_)) if !is_used(node, all, name) => draft.same(place, OFF),
+                        Some(Fate::Part(_)) if path == "pathDefaults" && !name.starts_with("playback") => {
+                            draft.same(place, "about sources and protocols that fanfare does not have");
+                        }
+                        _ => say(OF_PATHS, name, is_off, place, draft),
+                    }
+                }
             }
         }
-        if !["pathDefaults", "all", "all_others"].contains(&path) {
-            draft.leave(
-                From::new(node.line, format!("{path}:")),
-                "names need not be listed: any can be published, if [[access]] allows it",
-            );
-        }
     }
 }
 
-/// An option that only says what fanfare does as well: nothing of the kind.
-fn is_default(option: &Node) -> bool {
-    match &option.value {
-        Value::None => true,
-        Value::Text(text) => ["no", "false", "0", "automatic"].contains(&text.as_str()),
-        Value::List(list) => list.is_empty(),
-        Value::Map(map) => map.is_empty(),
+/// Whether what an option is about is done: how long recordings are says nothing where none are made.
+fn is_used(path: &Node, all: &Options, name: &str) -> bool {
+    let value = |name: &str| path.get(name).or_else(|| all.get("pathDefaults").and_then(|it| it.get(name)));
+    let is_done = |name: &str| value(name).is_some_and(|node| !node.is_no());
+    if name.starts_with("record") {
+        return is_done("record");
+    }
+    if name.starts_with("alwaysAvailable") {
+        return is_done("alwaysAvailable");
+    }
+    if name.starts_with("runOn") {
+        let event =
+            name.trim_end_matches("Restart").trim_end_matches("StartTimeout").trim_end_matches("CloseAfter");
+        return is_done(event);
+    }
+    true
+}
+
+fn duration(draft: &mut Draft, key: &'static str, text: &str, place: Place) {
+    match time(text) {
+        Some(duration) => draft.set_duration(key, duration, place),
+        None => draft.lose(place, "not a time"),
     }
 }
 
-fn part(draft: &mut Draft, name: &str, node: &Node) {
-    let at = node.from(name);
-    if name.starts_with("runOn") && !is_default(node) {
-        return draft.leave(at, "fanfare starts no programs; hooks or /api/v1/events notify of clients");
-    }
-    let Some((begin, why)) = PARTS.iter().find(|(begin, _)| name.starts_with(begin)) else {
-        if name.starts_with("api") || name.starts_with("metrics") || is_default(node) {
-            return;
-        }
-        return draft.leave(at, "fanfare has nothing like it");
-    };
-    // One line for each part, and only where it is used.
-    if name == *begin && is_yes(node.text()) {
-        draft.leave(at, *why);
-    }
-}
-
-fn duration(draft: &mut Draft, key: &'static str, text: &str, at: From) {
-    match humantime::parse_duration(text) {
-        Ok(duration) => draft.set_duration(key, duration, at),
-        Err(_) => draft.leave(at, "not a time"),
-    }
-}
-
-fn address(draft: &mut Draft, key: &'static str, text: &str, at: From) {
-    // Of both families, as in fanfare.
-    let everywhere =
-        text.strip_prefix(':').and_then(|port| port.parse::<u16>().ok()).map(|port| i64::from(port).into());
-    match everywhere.or_else(|| address_of(text)) {
-        Some(address) => draft.add(key, address, at),
-        None => draft.leave(at, "not an address with a port"),
-    }
-}
-
-fn is_yes(text: &str) -> bool {
-    ["yes", "true"].contains(&text)
-}
-
-struct Options<'a>(&'a [(String, Node)]);
-
-impl<'a> Options<'a> {
-    fn get(&self, name: &str) -> Option<&'a Node> {
-        self.0.iter().find_map(|(key, node)| (key == name).then_some(node))
-    }
-
-    fn text(&self, name: &str) -> Option<&'a str> {
-        self.get(name).map(Node::text)
-    }
-}
-
-impl Node {
-    fn text(&self) -> &str {
-        match &self.value {
-            Value::Text(text) => text,
-            Value::None | Value::List(_) | Value::Map(_) => "",
-        }
-    }
-
-    fn list(&self) -> &[Node] {
-        match &self.value {
-            Value::List(list) => list,
-            Value::None | Value::Text(_) | Value::Map(_) => &[],
-        }
-    }
-
-    fn texts(&self) -> Vec<String> {
-        self.list().iter().map(|node| node.text().to_owned()).filter(|text| !text.is_empty()).collect()
-    }
-
-    fn map(&self) -> &[(String, Node)] {
-        match &self.value {
-            Value::Map(map) => map,
-            Value::None | Value::Text(_) | Value::List(_) => &[],
-        }
-    }
-
-    fn get(&self, name: &str) -> Option<&Node> {
-        Options(self.map()).get(name)
-    }
-
-    fn from(&self, name: &str) -> From {
-        let text = match &self.value {
-            Value::List(_) => format!("[{}]", self.texts().join(", ")),
-            Value::None | Value::Text(_) | Value::Map(_) => self.text().to_owned(),
+/// As Go writes it, with days: `1d`, `10s`, `1.5s`, `1m30s`, `500ms`.
+fn time(text: &str) -> Option<Duration> {
+    let mut rest = text;
+    let mut all = Duration::ZERO;
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+        let number: f64 = rest[..digits].parse().ok()?;
+        let unit_ends =
+            rest[digits..].find(|c: char| c.is_ascii_digit()).map_or(rest.len(), |at| digits + at);
+        let seconds = match &rest[digits..unit_ends] {
+            "d" => 86_400.0,
+            "h" => 3_600.0,
+            "m" => 60.0,
+            "s" => 1.0,
+            "ms" => 1e-3,
+            "us" | "µs" => 1e-6,
+            "ns" => 1e-9,
+            _ => return None,
         };
-        From::new(self.line, format!("{name}: {text}").trim_end().to_owned())
+        all = all.checked_add(Duration::try_from_secs_f64(number * seconds).ok()?)?;
+        rest = &rest[unit_ends..];
     }
+    (!text.is_empty()).then_some(all)
 }
 
-/// The line of a mapping's entry is that of its key.
-fn node(yaml: &MarkedYaml<'_>, line: usize) -> Node {
-    let of = |yaml: &MarkedYaml<'_>| node(yaml, yaml.span.start.line());
-    let value = match &yaml.data {
-        YamlData::Value(scalar) => match scalar {
-            Scalar::Null => Value::None,
-            Scalar::Boolean(value) => Value::Text(value.to_string()),
-            Scalar::Integer(value) => Value::Text(value.to_string()),
-            Scalar::FloatingPoint(value) => Value::Text(value.to_string()),
-            Scalar::String(text) if text.is_empty() => Value::None,
-            Scalar::String(text) => Value::Text(text.to_string()),
-        },
-        YamlData::Representation(text, ..) => Value::Text(text.to_string()),
-        YamlData::Sequence(list) => Value::List(list.iter().map(of).collect()),
-        YamlData::Mapping(map) => {
-            let entry = |(key, value): (&MarkedYaml<'_>, &MarkedYaml<'_>)| {
-                let line = key.span.start.line();
-                (node(key, line).text().to_owned(), node(value, line))
-            };
-            Value::Map(map.iter().map(entry).collect())
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_read_as_go_writes_them() {
+        for (text, ms) in [
+            ("10s", Some(10_000)),
+            ("1.5s", Some(1_500)),
+            ("1d", Some(86_400_000)),
+            ("1m30s", Some(90_000)),
+            ("200ms", Some(200)),
+            ("", None),
+            ("10", None),
+            ("x", None),
+            ("-1s", None),
+            ("1y", None),
+        ] {
+            assert_eq!(time(text).map(|it| it.as_millis()), ms, "{text}");
         }
-        YamlData::Tagged(_, inner) => return node(inner, line),
-        YamlData::Alias(_) | YamlData::BadValue => Value::None,
-    };
-    Node { value, line }
+    }
 }

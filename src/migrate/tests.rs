@@ -1,9 +1,9 @@
 //! Configurations of other servers, and what becomes of them.
 
-use super::*;
+use super::{known::Fate, *};
 
 fn migrated(origin: Origin, text: &str) -> String {
-    migrate("f.conf", text, Some(origin)).unwrap_or_else(|error| panic!("{error}\n{text}"))
+    migrate("f.conf", text, Some(origin), &[]).unwrap_or_else(|error| panic!("{error}\n{text}")).toml
 }
 
 fn config(origin: Origin, text: &str) -> Config {
@@ -21,24 +21,27 @@ fn it_is_recognized_whose_a_file_is() {
     ] {
         assert_eq!(Origin::of(file, text), origin, "{file}");
     }
-    let error = migrate("x", "something", None).unwrap_err();
+    let error = migrate("x", "something", None, &[]).unwrap_err();
     assert!(error.starts_with("x: not recognized"), "{error}");
 }
 
 #[test]
 fn what_cannot_be_read_is_an_error_with_its_line() {
-    let error = |origin, text| migrate("f", text, Some(origin)).unwrap_err();
+    let error = |origin, text| migrate("f", text, Some(origin), &[]).unwrap_err();
     assert_eq!(error(Origin::NginxRtmp, "rtmp {\n server {\n"), "f:2: a `{` without its `}`");
     assert_eq!(error(Origin::Srs, "listen 1935"), "f:1: `listen` has no `;`");
     assert!(error(Origin::Mediamtx, "a: [1\nb: 2").starts_with("f:"));
-    assert_eq!(error(Origin::Mediamtx, "- a"), "f:1: not a list of options with their values");
+    assert_eq!(error(Origin::Mediamtx, "- a"), "f:1: not a map of options with their values");
 }
 
 /// What is not carried over, without its place and its reason.
 fn left(toml: &str) -> Vec<String> {
     let (_, end) = toml.split_once("# Not carried over").unwrap_or_default();
-    let lines = end.lines().filter_map(|line| line.strip_prefix("#   f.conf:"));
-    lines.map(|line| line.split(": ").nth(1).unwrap_or_default().to_owned()).collect()
+    let end = end.split_once("# Needs no option").map_or(end, |(lost, _)| lost);
+    let lines = end.lines().filter_map(|line| line.strip_prefix("#     f.conf:"));
+    let text =
+        |line: &str| line.split_once(": ").map_or("", |(_, text)| text).split(": ").next().map(str::to_owned);
+    lines.filter_map(text).map(|text| text.trim_end_matches(':').to_owned()).collect()
 }
 
 const SERVER: &str = "rtmp { server { listen 1935; ";
@@ -59,7 +62,10 @@ fn may(config: &Config, action: crate::access::Action, name: &str, peer: &str) -
 #[test]
 fn the_smallest_files_become_the_defaults() {
     let toml = migrated(Origin::NginxRtmp, "rtmp { server { listen 1935; application live { live on; } } }");
-    assert!(left(&toml).is_empty() && toml.contains("# Every line was carried over."), "{toml}");
+    assert!(
+        left(&toml).is_empty() && toml.contains("# Every line is carried over, or needs no option."),
+        "{toml}"
+    );
     for (origin, text) in [(Origin::Srs, "listen 1935;"), (Origin::Mediamtx, "rtmpAddress: :1935\n")] {
         let config = config(origin, text);
         assert!(config.listen.rtmp.iter().all(|address| address.port() == 1935), "{origin:?}");
@@ -142,19 +148,18 @@ fn what_nginx_does_and_fanfare_does_not_is_named_line_by_line() {
         "pull rtmp",
         "record all",
         "record_path /var/rec",
+        "recorder r { … }",
         "hls on",
         "exec x",
-        "recorder r",
-        "recorder r { record audio }",
         "unheard_of 1",
-        "listen 8080",
-        "rtmp_stat all",
     ];
     assert_eq!(left(&toml).len(), expected.len(), "{toml}");
     for (line, begin) in left(&toml).iter().zip(expected) {
         assert!(line.starts_with(begin), "{line} is not {begin}");
     }
-    assert!(toml.contains("f.conf:7: push rtmp://b/live: fanfare does not push"), "{toml}");
+    assert!(toml.contains("fanfare-push@.service"), "{toml}");
+    assert!(toml.contains("#     f.conf:7: push rtmp://b/live\n"), "{toml}");
+    assert!(toml.contains("#     f.conf:14-16: recorder r { … }\n"), "{toml}");
     assert_eq!(config_of(text).cores, 4);
 }
 
@@ -205,15 +210,18 @@ fn srs_ports_certificates_and_times_are_carried_over() {
         (crate::stream::Start::Live, 7)
     );
     assert!(config.http.allow_origins.is_empty());
-    assert_eq!(left(&migrated(Origin::Srs, text)), ["tcp_nodelay on", "dvr"]);
+    assert_eq!(
+        left(&migrated(Origin::Srs, text)),
+        ["cert c.pem", "key k.pem", "cert c.pem", "key k.pem", "dvr { … }"]
+    );
 }
 
 #[test]
 fn of_several_hosts_of_srs_the_default_one_counts() {
     let text = "listen 1935; vhost a.example { security { enabled on; deny publish all; } } vhost __defaultVhost__ { play { gop_cache on; } } vhost off.example { enabled off; }";
     let toml = migrated(Origin::Srs, text);
-    assert_eq!(left(&toml), ["vhost a.example", "vhost off.example"]);
-    assert!(config(Origin::Srs, text).access.is_empty());
+    assert_eq!(left(&toml), ["vhost a.example { … }"]);
+    assert!(may(&config(Origin::Srs, text), crate::access::Action::Publish, "live/a", "192.0.2.1"));
 }
 
 #[test]
@@ -247,7 +255,8 @@ authInternalUsers:
     ] {
         assert_eq!(may(&config, action, name, peer), is_allowed, "{action:?} {name} {peer}");
     }
-    let of_cameras = config.access.iter().find(|rule| rule.streams == "cam/*").unwrap();
+    let of_cameras =
+        config.access.iter().find(|rule| rule.streams == "cam/*" && rule.from.is_empty()).unwrap();
     assert_eq!(of_cameras.users, ["camera", "other"]);
     assert_eq!(config.users.len(), 2);
     assert_eq!(
@@ -304,16 +313,189 @@ paths:
     assert_eq!((config.limits.publisher_timeout.as_secs(), config.play.send_timeout.as_secs()), (20, 15));
     assert_eq!((config.tls.certificates.len(), config.proxy.trusted.len()), (1, 1));
     assert_eq!(config.publish.on_second_publisher, crate::config::SecondPublisher::Reject);
-    assert_eq!(left(&migrated(Origin::Mediamtx, text)).len(), 5, "hls, record, source, runOnReady, cam");
+    let toml = migrated(Origin::Mediamtx, text);
+    let expected = [
+        "rtmpServerKey",
+        "rtmpServerCert",
+        "rtmpTrustedProxies",
+        "pathDefaults.record",
+        "cam.source",
+        "cam.runOnReady",
+        "cam",
+        "hls",
+        "hlsAddress",
+    ];
+    assert_eq!(left(&toml), expected, "{toml}");
 }
 
 proptest::proptest! {
     #[test]
     fn no_text_makes_it_fail_badly(text in "(rtmp|server|listen|application|live|allow|publish|vhost|paths|user|pass|any|:|[{};\n -]|[a-z0-9.:/]{1,8}){0,40}") {
         for origin in [Origin::NginxRtmp, Origin::Srs, Origin::Mediamtx] {
-            if let Ok(toml) = migrate("f", &text, Some(origin)) {
-                proptest::prop_assert!(Config::from_toml("f", &toml).is_ok());
+            match migrate("f", &text, Some(origin), &[]) {
+                Ok(made) => proptest::prop_assert!(Config::from_toml("f", &made.toml).is_ok()),
+                Err(error) => proptest::prop_assert!(has_line(&error), "{error}"),
             }
         }
+    }
+}
+
+/// `f:7: what`.
+fn has_line(error: &str) -> bool {
+    let rest = error.strip_prefix("f:").and_then(|rest| rest.split_once(": "));
+    rest.is_some_and(|(line, what)| line.parse::<usize>().is_ok_and(|line| line > 0) && !what.is_empty())
+}
+
+/// The options in the first column of a table of docs/migrating.md, each with the second column.
+fn documented(section: &str) -> Vec<(String, String)> {
+    let document = include_str!("../../docs/migrating.md");
+    let (_, rest) = document.split_once(&format!("\n## {section}\n")).unwrap();
+    let table = rest.split("\n## ").next().unwrap();
+    let rows = table.lines().filter(|line| line.starts_with("| `"));
+    let cells = rows.map(|row| row.trim_matches('|').split_once(" | ").unwrap_or_else(|| panic!("{row}")));
+    let each = |(names, what): (&str, &str)| -> Vec<(String, String)> {
+        let names = names.split('`').skip(1).step_by(2);
+        names.map(|name| (name.to_owned(), what.trim().to_owned())).collect()
+    };
+    cells.flat_map(each).collect()
+}
+
+/// Each option that is known here is in the document, the document says what becomes of it, and it names no others.
+#[test]
+fn the_tables_of_the_document_are_those_of_the_code() {
+    // Of the process and the web server around them: one sentence says it.
+    let mut wrong = Vec::new();
+    let is_around = |why: &str| why.starts_with("of nginx") || why.starts_with("of SRS's process");
+    for (section, tables) in [
+        ("nginx-rtmp-module", &[nginx_known::KNOWN][..]),
+        ("SRS", &[srs::KNOWN]),
+        ("MediaMTX", &[mediamtx_options::KNOWN, mediamtx_options::OF_PATHS]),
+    ] {
+        let documented = documented(section);
+        for known in tables.iter().copied().flatten() {
+            let rows: Vec<&str> = documented
+                .iter()
+                .filter(|(name, _)| name == known.name)
+                .map(|(_, what)| what.as_str())
+                .collect();
+            let is_none = |what: &&str| what.starts_with("none");
+            let is_right = match known.fate {
+                Fate::Same(why) if is_around(why) => continue,
+                Fate::Same(_) => rows.iter().any(|what| !is_none(what)),
+                Fate::Lost(_) | Fate::Part(_) => rows.iter().any(is_none),
+                Fate::Carried(keys) => rows.iter().any(|what| {
+                    keys.iter().all(|key| {
+                        let (table, name) = key.split_once('.').unwrap_or((key, ""));
+                        what.contains(&format!("[{table}]")) && what.contains(name)
+                            || name.is_empty() && what.contains(key)
+                    })
+                }),
+            };
+            if !is_right {
+                wrong.push(format!("{section}: {}: {rows:?}", known.name));
+            }
+        }
+        for (name, _) in &documented {
+            let is_known = tables.iter().copied().flatten().any(|known| known.name == name);
+            if !is_known {
+                wrong.push(format!("{section}: {name} is not known"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// What a table says that an option becomes is what it becomes.
+#[test]
+fn options_that_are_carried_become_what_the_table_says() {
+    let in_server =
+        |line: &str| format!("rtmp {{ server {{ listen 1; application a {{ live on; }} {line} }} }}");
+    let in_application = |line: &str| format!("rtmp {{ server {{ application a {{ live on; {line} }} }} }}");
+    let in_vhost = |line: &str| format!("listen 1; vhost __defaultVhost__ {{ {line} }}");
+    let on = |name: &str, inner: &str| format!("{name} {{ enabled on; listen 2; {inner} }}");
+    for known in nginx_known::KNOWN.iter().chain(srs::KNOWN) {
+        let Fate::Carried(keys) = known.fate else { continue };
+        let is_srs = srs::KNOWN.iter().any(|it| std::ptr::eq(it, known));
+        let name = known.name;
+        let text = match (is_srs, name) {
+            (false, "listen") => in_server("listen 2 proxy_protocol;"),
+            (false, "application" | "live") => in_server(""),
+            (false, "allow" | "deny") => in_application(&format!("{name} publish 192.0.2.1;")),
+            (false, "worker_processes") => format!("worker_processes 2; {}", in_server("")),
+            (false, "error_log") => format!("error_log x debug; {}", in_server("")),
+            (false, "max_connections") => in_server("max_connections 7;"),
+            (false, "max_message") => in_server("max_message 1M;"),
+            (false, "idle_streams" | "gop_cache") => in_server(&format!("{name} off;")),
+            (false, "notify_method") => in_server("notify_method get;"),
+            (false, "on_connect" | "on_disconnect") => in_server(&format!("{name} http://a/;")),
+            (false, name) if name.starts_with("on_") => in_application(&format!("{name} http://a/;")),
+            (false, _) => in_server(&format!("{name} 3s;")),
+            (true, "listen") => "listen 1;".to_owned(),
+            (true, "rtmp") => "rtmp { listen 1; }".to_owned(),
+            (true, "rtmps") => on(name, "key /k; cert /c;"),
+            (true, "max_connections") => "max_connections 7;".to_owned(),
+            (true, "srs_log_level" | "srs_log_level_v2") => format!("{name} warn;"),
+            (true, "http_server") => on(name, "https { enabled on; listen 3; key /k; cert /c; }"),
+            (true, "http_api" | "exporter" | "http_stream") => on(name, ""),
+            (true, "crossdomain") => {
+                on("http_server", "crossdomain off;") + " http_api { enabled on; crossdomain off; }"
+            }
+            (true, "gop_cache") => in_vhost("gop_cache off;"),
+            (true, "security") => in_vhost("security { enabled on; allow publish all; }"),
+            (true, "normal_timeout") => in_vhost("publish { normal_timeout 7000; }"),
+            (true, name) if name.starts_with("on_") => {
+                in_vhost(&format!("http_hooks {{ enabled on; {name} http://a/; }}"))
+            }
+            (true, _) => in_vhost(&format!("{name} 700;")),
+        };
+        let origin = if is_srs { Origin::Srs } else { Origin::NginxRtmp };
+        assert_has(keys, name, &migrated(origin, &text));
+    }
+    for known in mediamtx_options::KNOWN.iter().chain(mediamtx_options::OF_PATHS) {
+        let Fate::Carried(keys) = known.fate else { continue };
+        let text = match known.name {
+            "rtmp" | "rtmpDisable" => "rtmpAddress: :1935",
+            "rtmpEncryption" | "rtmpsAddress" | "rtmpServerKey" | "rtmpServerCert" => {
+                "rtmpEncryption: optional"
+            }
+            "rtmpTrustedProxies" => "rtmpTrustedProxies: [192.0.2.1]",
+            "logLevel" => "logLevel: warn",
+            "logStructured" => "logStructured: yes",
+            "readTimeout" | "writeTimeout" => &format!("{}: 3s", known.name),
+            "apiTrustedProxies" | "metricsTrustedProxies" => {
+                "api: yes\nmetrics: yes\napiTrustedProxies: [192.0.2.1]"
+            }
+            name if name.starts_with("apiAllow") => "api: yes\napiAllowOrigins: ['https://a.example']",
+            name if name.starts_with("api") || name.starts_with("metrics") => "api: yes\nmetrics: yes\n",
+            "authHTTPAddress" | "externalAuthenticationURL" => "externalAuthenticationURL: http://a/",
+            "authHTTPExclude" => {
+                "authMethod: http\nauthHTTPAddress: http://a/\nauthHTTPExclude: [{action: read}]"
+            }
+            name if name.starts_with("authJWT") => {
+                "authMethod: jwt\nauthJWTJWKS: https://a/\nauthJWTIssuer: b\nauthJWTAudience: c\nauthJWTExclude: [{action: read}]"
+            }
+            "authInternalUsers" | "authMethod" => {
+                "authInternalUsers: [{user: a, pass: b, permissions: [{action: read}]}]"
+            }
+            name if name.starts_with("publish") || name.starts_with("read") => {
+                "paths: {a: {publishUser: u, publishPass: p, publishIPs: [192.0.2.1]}}"
+            }
+            _ => "paths: {a: {overridePublisher: no, source: publisher}}",
+        };
+        // The address of the proxies is the operator's to add.
+        let keys: Vec<&str> = keys.iter().copied().filter(|key| *key != "proxy.listeners").collect();
+        assert_has(&keys, known.name, &migrated(Origin::Mediamtx, text));
+    }
+}
+
+/// Whether these options are in a file.
+fn assert_has(keys: &[&str], name: &str, toml: &str) {
+    let table: toml::Table = toml.parse().unwrap();
+    for key in keys {
+        let has = match key.split_once('.') {
+            Some((outer, inner)) => table.get(outer).and_then(|it| it.get(inner)).is_some(),
+            None => table.contains_key(*key),
+        };
+        assert!(has, "{name} becomes {key}:\n{toml}");
     }
 }

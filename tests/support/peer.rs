@@ -238,7 +238,18 @@ impl Rtmp {
 
     /// Requests to publish or play: a client that may, or code and description of the refusal.
     pub fn answer(relay: &Relay, role: Role, name: &str) -> Result<Self, (String, String)> {
-        let mut rtmp = Self::new(relay, role, name);
+        Self::answer_through(relay.address(), "", role, name)
+    }
+
+    /// The same through a proxy at this address, which is sent these bytes first.
+    pub fn answer_through(
+        proxy: SocketAddr,
+        header: &str,
+        role: Role,
+        name: &str,
+    ) -> Result<Self, (String, String)> {
+        let mut rtmp = Self::to(proxy, role, name);
+        rtmp.socket.write_all(header.as_bytes()).unwrap();
         let refusal = rtmp.until_event(|event| match event {
             Event::Status(status) if status.level == "error" => Some(Some((status.code, status.description))),
             Event::Started => Some(None),
