@@ -12,6 +12,7 @@ mod media;
 mod messages;
 mod openapi;
 mod over_http;
+mod packaging;
 mod page;
 mod players;
 mod prometheus;
