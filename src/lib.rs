@@ -11,6 +11,7 @@
 pub use fanfare_rtmp::{amf0, flv, http, rtmp};
 
 pub mod access;
+pub mod beside;
 pub mod capacity;
 pub mod certificates;
 pub mod config;

@@ -9,10 +9,9 @@ use std::{
         Arc, Mutex, PoisonError,
         mpsc::{Receiver, SyncSender, sync_channel},
     },
-    thread,
 };
 
-use crate::{access::Access, config::Config, endpoint::TlsConfigs, net::Handle};
+use crate::{access::Access, beside, config::Config, endpoint::TlsConfigs, net::Handle};
 
 /// What is read at the start, and again at each reload.
 pub struct Loaded {
@@ -69,7 +68,7 @@ impl Reloader {
                 let _ = self.reload(&relay, "SIGHUP");
             }
         };
-        thread::Builder::new().name("reload".to_owned()).spawn(run).map(drop)
+        beside::start("reload", run)
     }
 
     /// Reads configuration, rules and certificates, and puts them in force. `by` is for the log. It reads files, and waits for another
@@ -98,7 +97,10 @@ impl Reloader {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::{
+        sync::atomic::{AtomicUsize, Ordering},
+        thread,
+    };
 
     use super::*;
     use crate::{access::Open, net};

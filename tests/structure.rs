@@ -9,7 +9,8 @@ use std::{
 };
 
 /// The modules from the bottom up, and which others each may name: only modules below it.
-const MAY_NAME: [(&str, &[&str]); 24] = [
+const MAY_NAME: [(&str, &[&str]); 25] = [
+    ("beside", &[]),
     ("refusal", &[]),
     ("systemd", &[]),
     ("amf0", &[]),
@@ -24,10 +25,11 @@ const MAY_NAME: [(&str, &[&str]); 24] = [
     ("endpoint", &["flv", "rtmp", "http", "stream", "fanout", "config", "access"]),
     ("net", &["refusal", "stream", "config", "logging", "access", "endpoint"]),
     ("certificates", &["config", "endpoint"]),
-    ("reload", &["config", "access", "endpoint", "net"]),
+    ("reload", &["beside", "config", "access", "endpoint", "net"]),
     (
         "control",
         &[
+            "beside",
             "amf0",
             "flv",
             "rtmp",
@@ -43,8 +45,8 @@ const MAY_NAME: [(&str, &[&str]); 24] = [
         ],
     ),
     ("difference", &["config", "control"]),
-    ("hooks", &["config", "access", "endpoint", "net"]),
-    ("renewal", &["config", "net", "certificates"]),
+    ("hooks", &["beside", "config", "access", "endpoint", "net"]),
+    ("renewal", &["beside", "config", "net", "certificates"]),
     ("system_check", &["config", "net"]),
     ("sign", &["rtmp", "config", "access"]),
     ("migrate", &["config"]),

@@ -45,7 +45,6 @@ use std::{
     future::pending,
     net::{SocketAddr, TcpListener},
     sync::{Arc, mpsc},
-    thread,
     time::{Duration, Instant},
 };
 
@@ -56,6 +55,7 @@ pub use token::{TokenNotice, token_file};
 use tokio::sync::oneshot;
 use trim::Trim;
 
+use crate::beside;
 use crate::certificates::Renewals;
 use crate::net::{self, Handle};
 use crate::reload::Reloader;
@@ -128,7 +128,7 @@ pub async fn start(
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(cannot)?;
     let (end, is_ending) = oneshot::channel();
     let run = move || runtime.block_on(serve(control, listeners, is_ending));
-    thread::Builder::new().name("control".to_owned()).spawn(run).map_err(cannot)?;
+    beside::start("control", run).map_err(cannot)?;
     Ok(Some(Started { addresses, encrypted_addresses, token: notice, end }))
 }
 
@@ -178,6 +178,7 @@ mod tests {
     use std::{
         io::{Read, Write},
         net::TcpStream,
+        thread,
         time::Duration,
     };
 

@@ -39,6 +39,7 @@ use service::WebService;
 
 use crate::{
     access::{KeyRing, Notice, NoticeKind, Question, Service, ServiceReport},
+    beside,
     net::Handle,
 };
 
@@ -78,7 +79,7 @@ pub fn start(relay: Handle, key_ring: KeyRing) -> Result<Started, String> {
         let (relay, counts) = (relay.clone(), counts.clone());
         move || LocalSet::new().block_on(&runtime, serve(relay, key_ring, counts, inbox))
     };
-    thread::Builder::new().name("hooks".to_owned()).spawn(run).map_err(cannot)?;
+    beside::start("hooks", run).map_err(cannot)?;
     let (inbox_relay, inbox_counts) = (relay.clone(), counts.clone());
     relay.set_service(Box::new(Inbox { relay: inbox_relay, jobs, counts: inbox_counts }));
     Ok(Started { relay, counts })

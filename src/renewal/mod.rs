@@ -9,7 +9,7 @@ mod in_force;
 mod schedule;
 mod watch;
 
-use std::{rc::Rc, sync::Arc, thread, time::Duration};
+use std::{rc::Rc, sync::Arc, time::Duration};
 
 use tokio::{
     task::{LocalSet, spawn_local},
@@ -17,6 +17,7 @@ use tokio::{
 };
 
 use crate::{
+    beside,
     certificates::{Renewals, Sessions},
     net::Handle,
 };
@@ -42,7 +43,7 @@ pub fn start(relay: Handle, sessions: Arc<Sessions>, renewals: Arc<Renewals>) ->
     // Before the thread runs: what changes from now on is noticed.
     let certificates = InForce::new(relay, sessions);
     let run = move || LocalSet::new().block_on(&runtime, serve(certificates, renewals));
-    thread::Builder::new().name("certificates".to_owned()).spawn(run).map(drop).map_err(cannot)
+    beside::start("certificates", run).map_err(cannot)
 }
 
 async fn serve(certificates: InForce, renewals: Arc<Renewals>) {
