@@ -5,17 +5,15 @@
 
 use std::{
     fmt,
-    io::{self, Read, Write},
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream},
+    net::SocketAddr,
     path::{Path, PathBuf},
-    time::Duration,
 };
 
 use serde_json::Value;
 
 use crate::{
     config::{self, Change, Config},
-    control,
+    control, running,
 };
 
 /// What differs. Displays as lines for people.
@@ -29,10 +27,6 @@ pub struct Difference {
     pub not_compared: Vec<String>,
 }
 
-/// How long the relay may take: it answers from memory.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// Larger than any answer.
-const MAX_ANSWER_BYTES: u64 = 4 << 20;
 /// In place of a secret.
 const HIDDEN: &str = "***";
 
@@ -46,13 +40,11 @@ pub fn of(
     address: Option<SocketAddr>,
     token_file: Option<&Path>,
 ) -> Result<Difference, String> {
-    let addresses = [&config.api.listen, &config.listen.http];
-    let of_config = addresses.into_iter().flatten().next();
     let address = address
-        .or(of_config.copied().map(reachable))
+        .or_else(|| running::address(config))
         .ok_or("HTTP is off in this configuration: name the address of the running relay with --relay")?;
-    let running = ask(address, &tokens(config, token_file)?)?;
-    compare(&running, config)
+    let in_force = ask(address, &tokens(config, token_file)?)?;
+    compare(&in_force, config)
 }
 
 /// Compares a configuration in JSON, without its secrets, with another one.
@@ -78,16 +70,6 @@ fn has_secret(value: &Value) -> bool {
         Value::Object(table) => table.values().any(has_secret),
         _ => false,
     }
-}
-
-/// All of the host's addresses include this one.
-fn reachable(listen: SocketAddr) -> SocketAddr {
-    let ip: IpAddr = match listen.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        other => other,
-    };
-    SocketAddr::new(ip, listen.port())
 }
 
 /// The tokens to try, in their order: the relay may have another one than this configuration.
@@ -118,11 +100,10 @@ fn tokens(config: &Config, file: Option<&Path>) -> Result<Vec<String>, String> {
 fn ask(address: SocketAddr, tokens: &[String]) -> Result<Value, String> {
     let mut refusal = String::new();
     for token in tokens {
-        let answer =
-            get(address, token).map_err(|error| format!("no relay answers at {address}: {error}"))?;
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
-        let status = head.strip_prefix("HTTP/1.").and_then(|rest| rest.split(' ').nth(1)).unwrap_or_default();
-        let body: Value = serde_json::from_str(body).unwrap_or_default();
+        let answer = running::get(address, "/api/v1/config", Some(token))
+            .map_err(|error| format!("no relay answers at {address}: {error}"))?;
+        let status = answer.status.as_str();
+        let body: Value = serde_json::from_str(&answer.body).unwrap_or_default();
         match status {
             "200" if body["config"].is_object() => return Ok(body["config"].clone()),
             "401" => {
@@ -138,18 +119,6 @@ fn ask(address: SocketAddr, tokens: &[String]) -> Result<Value, String> {
         }
     }
     Err(format!("{address}: {refusal}"))
-}
-
-/// One request, without keep-alive.
-fn get(address: SocketAddr, token: &str) -> io::Result<String> {
-    let mut socket = TcpStream::connect_timeout(&address, PATIENCE)?;
-    socket.set_read_timeout(Some(PATIENCE))?;
-    socket.set_write_timeout(Some(PATIENCE))?;
-    let headers = format!("Host: {address}\r\nAuthorization: Bearer {token}\r\nUser-Agent: fanfare\r\n");
-    socket.write_all(format!("GET /api/v1/config HTTP/1.0\r\n{headers}\r\n").as_bytes())?;
-    let mut answer = Vec::new();
-    socket.take(MAX_ANSWER_BYTES).read_to_end(&mut answer)?;
-    Ok(String::from_utf8_lossy(&answer).into_owned())
 }
 
 impl Difference {
@@ -188,7 +157,11 @@ fn written(value: &Value) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::{io::BufRead, net::TcpListener, thread};
+    use std::{
+        io::{self, BufRead, Write},
+        net::TcpListener,
+        thread,
+    };
 
     use super::*;
 
@@ -252,13 +225,5 @@ mod tests {
         assert!(error.contains("--relay"), "{error}");
         let error = of(&toml(""), Some(closed), Some("/no/such/file".as_ref())).unwrap_err();
         assert!(error.contains("/no/such/file") && error.contains("--token-file"), "{error}");
-    }
-
-    #[test]
-    fn the_address_is_the_first_one_of_the_api_or_of_http_on_this_machine() {
-        let of = |listen: &str| reachable(listen.parse().unwrap()).to_string();
-        assert_eq!(of("0.0.0.0:8080"), "127.0.0.1:8080");
-        assert_eq!(of("[::]:8080"), "[::1]:8080");
-        assert_eq!(of("192.0.2.7:80"), "192.0.2.7:80");
     }
 }

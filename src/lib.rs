@@ -28,6 +28,7 @@ pub mod net;
 pub mod refusal;
 pub mod reload;
 pub mod renewal;
+pub mod running;
 pub mod sign;
 pub mod stream;
 pub mod system_check;

@@ -20,7 +20,7 @@ use fanfare::{
     config::{Config, Ignored, MIN_SIGNING_BYTES, Secrets},
     difference, logging,
     migrate::{self, Origin},
-    sign,
+    running, sign,
     system_check::{self, Finding},
 };
 
@@ -50,6 +50,9 @@ fn run(Cli { options, command }: Cli) -> Result<(), Failure> {
         Some(Command::Check { system: true, .. }) => check_system(&config()?),
         Some(Command::Check { diff: true, relay, token_file, .. }) => {
             show_difference(&config()?, relay, token_file.as_deref())
+        }
+        Some(Command::Check { ready: true, relay, .. }) => {
+            running::is_ready(&config()?, relay).map_err(Failure::Other)
         }
         Some(Command::Check { quiet, .. }) => show_configuration(&config()?, quiet),
         Some(Command::Sign(request)) => print_links(&config()?, request),

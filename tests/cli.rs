@@ -140,7 +140,7 @@ fn a_subcommand_lists_its_own_options_first() {
     ];
     assert_eq!(
         options_of("check"),
-        [&["--system", "--diff", "--relay", "--token-file", "--quiet"][..], &common].concat()
+        [&["--system", "--diff", "--ready", "--relay", "--token-file", "--quiet"][..], &common].concat()
     );
     assert_eq!(options_of("capacity"), [&["--bitrate", "--seconds", "--json"][..], &common].concat());
 }
@@ -187,6 +187,16 @@ fn shells_get_completions_and_man_a_page_for_each_command() {
     assert_eq!(output.status.code(), Some(1));
     let error = String::from_utf8(output.stderr).unwrap();
     assert!(error.contains("fanfare.1: ") && error.lines().count() == 1, "{error}");
+}
+
+#[test]
+fn a_health_check_fails_where_no_relay_answers() {
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let output = output_of(&["check", "--ready", "--relay", &closed]);
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{error}");
+    assert!(error.contains(&closed) && error.lines().count() == 1, "{error}");
+    assert!(error_of(&["check", "--relay", &closed]).contains("--ready"), "it is for others alone");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::{
 };
 
 /// The modules from the bottom up, and which others each may name: only modules below it.
-const MAY_NAME: [(&str, &[&str]); 25] = [
+const MAY_NAME: [(&str, &[&str]); 26] = [
     ("beside", &[]),
     ("refusal", &[]),
     ("systemd", &[]),
@@ -44,7 +44,8 @@ const MAY_NAME: [(&str, &[&str]); 25] = [
             "certificates",
         ],
     ),
-    ("difference", &["config", "control"]),
+    ("running", &["config"]),
+    ("difference", &["config", "control", "running"]),
     ("hooks", &["beside", "config", "access", "endpoint", "net"]),
     ("renewal", &["beside", "config", "net", "certificates"]),
     ("system_check", &["config", "net"]),

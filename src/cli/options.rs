@@ -36,6 +36,7 @@ pub struct Cli {
 #[derive(Subcommand)]
 pub enum Command {
     /// Validate and print the configuration; the exit code is 0 if it is valid, 2 if not
+    #[command(group = clap::ArgGroup::new("running").args(["diff", "ready"]))]
     Check {
         /// Check instead what fanfare needs from this system with this configuration: io_uring, locked memory, open
         /// files, free ports. The exit code is 0 if fanfare can start, 1 if not, 2 if the configuration is invalid
@@ -46,15 +47,19 @@ pub enum Command {
         /// does, 2 if the configuration is invalid or the relay cannot be asked
         #[arg(long, conflicts_with = "system")]
         diff: bool,
-        /// With --diff: where the running relay serves its API [default: the first address in api.listen or listen.http]
-        #[arg(long, value_name = "ADDR", requires = "diff")]
+        /// Ask instead the running relay whether it takes connections, as a health check does: the exit code is 0 if so, 1 if
+        /// not, 2 if the configuration is invalid
+        #[arg(long, conflicts_with_all = ["system", "diff"])]
+        ready: bool,
+        /// With --diff or --ready: where the running relay serves its API [default: the first address in api.listen or listen.http]
+        #[arg(long, value_name = "ADDR", requires = "running")]
         relay: Option<SocketAddr>,
         /// With --diff: the file with its token, for writing or reading [default: api.token, api.read_token, or the file with
         /// the generated token]
         #[arg(long, value_name = "FILE", requires = "diff")]
         token_file: Option<PathBuf>,
         /// Print nothing if the configuration is valid
-        #[arg(long, conflicts_with_all = ["system", "diff"])]
+        #[arg(long, conflicts_with_all = ["system", "diff", "ready"])]
         quiet: bool,
     },
     /// Print a signed link that lets its bearer publish or play a stream until it expires

@@ -5,6 +5,7 @@ use std::{
     fs,
     os::unix::net::UnixDatagram,
     path::PathBuf,
+    process::Command,
     time::{Duration, Instant},
 };
 
@@ -117,6 +118,22 @@ fn a_relay_without_a_supervisor_or_with_one_that_has_gone_serves() {
     drop(systemd);
     let _publisher = peer::Rtmp::publishing(&relay, "live/a");
     relay.wait_for_publisher("live/a");
+}
+
+#[test]
+fn a_health_check_asks_the_relay_that_runs_with_the_same_configuration() {
+    let mut relay = Relay::start("shutdown_timeout = '60s'");
+    let check = |relay: &Relay| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_fanfare"));
+        command.args(["check", "--ready", "--relay", &relay.http_address().to_string()]);
+        let output = command.output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    assert_eq!(check(&relay), (Some(0), String::new()));
+    relay.signal(Signal::TERM);
+    relay.expect_end(SOON);
+    let (code, error) = check(&relay);
+    assert!(code == Some(1) && error.contains("no relay answers"), "{error}");
 }
 
 /// One thread of the relay, held by the kernel as a debugger holds it. Goes on when this is dropped.
