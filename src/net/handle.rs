@@ -351,6 +351,11 @@ mod in_tests {
             self.shared.set_report(CoreReport::new(core));
         }
 
+        /// As the main thread of a relay that is alive does once a second.
+        pub(crate) fn check_pulses(&self) {
+            self.shared.check_pulses();
+        }
+
         /// How many messages wait for this core.
         pub(crate) fn waiting_mail(&self, core: usize) -> usize {
             self.mailboxes.len(core)
