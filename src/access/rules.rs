@@ -29,6 +29,8 @@ pub struct Rules {
     tokens: Tokens,
     challenges: Challenges,
     guesses: Guesses,
+    /// Whether a rule is for connecting.
+    is_about_connecting: bool,
     unix_seconds: fn() -> u64,
 }
 
@@ -88,6 +90,7 @@ impl Rules {
             tokens,
             challenges,
             guesses: Guesses::new(config.limits.wrong_credentials, &config.limits.exempt),
+            is_about_connecting: config.access.iter().any(|rule| rule.action == RuleAction::Connect),
             unix_seconds,
         })
     }
@@ -283,6 +286,22 @@ impl Rules {
         if is_asked { Decision::Ask(grant) } else { Decision::Verdict(Verdict::Allow(grant)) }
     }
 
+    /// Why the client may not use the application of its stream, if that is another one than it has connected to: clients
+    /// divide an address at different slashes, and one could name the application with the stream alone.
+    fn denied_application(&self, question: &Question, peer: IpAddr) -> Option<Decision> {
+        if !self.is_about_connecting || question.protocol != "rtmp" {
+            return None;
+        }
+        let application = question.name.rsplit_once('/').map_or("", |(application, _)| application);
+        if application::normal(&question.party.app) == application {
+            return None;
+        }
+        let rule = self.rule_for(Action::Connect, application, peer)?;
+        let connect = Question { action: Action::Connect, name: application.to_owned(), ..question.clone() };
+        let cause = self.granted_by(rule, &connect, application).err()?;
+        Some(Decision::Verdict(Verdict::Deny(rule.denial(cause, reason_of(cause).to_owned()))))
+    }
+
     /// Which user a client is that connects over RTMP. One that could do nothing without being a user is asked now, for the
     /// rule that needs it: later there is no way to ask.
     fn identify(
@@ -326,6 +345,9 @@ impl Access for Rules {
         let peer = question.peer.ip().to_canonical();
         if question.action == Action::Connect {
             return self.decide_connect(question, &application::normal(&question.name), peer);
+        }
+        if let Some(denied) = self.denied_application(question, peer) {
+            return denied;
         }
         match self.rule_for(question.action, &question.name, peer) {
             Some(rule) => self.decide_by(rule, question, &question.name),

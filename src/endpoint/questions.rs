@@ -203,6 +203,9 @@ impl<I: Io> Endpoint<I> {
             About::Play(request) => self.allow_play(key, request, open.renamed, permit),
             About::Connect | About::Publish(_) => {
                 connection.permit = permit;
+                if let (Some(name), Some(party)) = (&open.renamed, &mut connection.party) {
+                    Arc::make_mut(party).app = name.to_string();
+                }
                 let answer = open.renamed.map_or(Answer::Allow, Answer::AllowAs);
                 connection.session.answer(open.question, answer);
             }

@@ -1,6 +1,7 @@
 //! The rules alone: which one applies, what each kind of credentials is good for, and each cause of a refusal.
 
-use fanfare::access::{Access, Action, Cause, Decision, Grant, Link, Login, Party, Verdict};
+use fanfare::access::{Access, Action, Cause, Decision, Grant, Link, Login, Party, Question, Verdict};
+use fanfare::rtmp::name::Address;
 
 use proptest::prelude::*;
 
@@ -58,7 +59,54 @@ fn rules_for_connecting_see_the_application_and_those_for_the_api_the_path() {
     let decision = rules.decide(&question(Action::Api, "/api/v1/streams", FAR));
     assert_eq!(denied(&decision), (Cause::Rule, "3"));
     assert_eq!(rules.decide(&question(Action::Api, "/metrics", FAR)), allowed());
-    assert_eq!(play(&rules, "old/a"), allowed(), "neither is for playing");
+    let over_http = Question { protocol: "http_flv", ..question(Action::Play, "old/a", FAR) };
+    assert_eq!(rules.decide(&over_http), allowed(), "neither is for playing");
+}
+
+/// Over RTMP a client that has connected to another application, or to none, can name any with its stream.
+#[test]
+fn no_way_to_divide_an_address_evades_a_rule_for_its_application() {
+    let rules = rules(
+        "[[access]]\naction = 'connect'\nstreams = '{old,a/b}'\nthen = 'deny'\n\
+         [[access]]\naction = 'connect'\nstreams = 'keyed'\nkeys = 'one-key'\n\
+         [[access]]\naction = 'connect'\nstreams = 'known'\nusers = ['ann']\n\
+         [users]\nann = 'her password'\n",
+    );
+    let ann = Party { user: Some("ann".into()), ..Party::default() };
+    for (app, key, party, is_in) in [
+        ("", "old/show", Party::default(), false),
+        ("/", "/old/show", Party::default(), false),
+        ("_definst_", "old/show?key=one-key", Party::default(), false),
+        ("flv:", "flv:old//_definst_/show.flv", Party::default(), false),
+        ("old/show", "", Party::default(), false),
+        ("old%2Fshow", "", Party::default(), false),
+        ("a", "b/show", Party::default(), false),
+        ("a", "b/c/show", Party::default(), true),
+        ("old2", "show", Party::default(), true),
+        ("", "show", Party::default(), true),
+        ("", "keyed/show?key=one-kez", Party::default(), false),
+        ("", "keyed/show?key=one-key", Party::default(), true),
+        ("keyed?key=one-key", "show", Party::default(), true),
+        ("", "known/show", Party::default(), false),
+        ("", "known/show?user=ann&pass=her%20password", Party::default(), true),
+        ("", "known/show", ann, true),
+    ] {
+        let (path, query) = app.split_once('?').unwrap_or((app, ""));
+        let connect = Question { query: query.to_owned(), ..question(Action::Connect, path, FAR) };
+        let may_connect = matches!(rules.decide(&connect), Decision::Verdict(Verdict::Allow(_)));
+        let Address { name, query } = Address::parse(app, "", key).unwrap();
+        for action in [Action::Publish, Action::Play] {
+            let party = Party { app: path.to_owned(), ..party.clone() };
+            // From near: publishing is open.
+            let stream = Question {
+                query: query.clone(),
+                party: party.into(),
+                ..question(action, &name.to_string(), "127.0.0.1")
+            };
+            let may_do_it = matches!(rules.decide(&stream), Decision::Verdict(Verdict::Allow(_)));
+            assert_eq!(may_connect && may_do_it, is_in, "{action:?} {app} {key}");
+        }
+    }
 }
 
 #[test]

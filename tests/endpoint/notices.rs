@@ -97,6 +97,24 @@ fn the_end_of_a_publisher_is_told_once_and_before_its_connection_s() {
     assert!(!question.party.tc_url.is_empty());
 }
 
+/// A rule for connecting is not asked about an application that the client was sent to.
+#[test]
+fn a_connection_that_was_let_in_under_another_application_has_that_one_from_then_on() {
+    let decide = |question: &Question| match question.action {
+        Action::Connect => Decision::Verdict(Verdict::allow_as("other")),
+        _ => {
+            assert_eq!((&*question.name, &*question.party.app), ("other/a", "other"));
+            Decision::Verdict(Verdict::allow())
+        }
+    };
+    let (mut world, told) = world_with(config(all_hooks), Rules(decide));
+    let publisher = world.publisher(0, "a");
+    publisher.hang_up(&world);
+    world.settle();
+    let names: Vec<_> = told.notices().into_iter().map(|it| (it.kind, it.name)).collect();
+    assert_eq!(names.last(), Some(&(NoticeKind::Closed, "other".to_owned())));
+}
+
 #[test]
 fn the_end_of_a_player_is_told_whatever_it_speaks() {
     let (mut world, told) = world();
