@@ -48,8 +48,9 @@ pub fn serve(config: Config, options: Options) -> Result<(), Failure> {
     let (keys, tickets) = (key_ring.clone(), sessions.clone());
     let load = move || {
         let config = options.clone().config()?;
-        let access = rules(&config, &key_ring)?;
         let tls = certificates::load(&config, &sessions)?;
+        // The last step, for it drops the keys that another issuer of tokens has published.
+        let access = rules(&config, &key_ring)?;
         Ok(Loaded { config, access, tls })
     };
     let supervisor = Supervisor::of_environment();
