@@ -1,5 +1,7 @@
 //! SRS's requests, and fanfare's own, which are SRS's with more fields. The order of fields is that of SRS 5 to 7.
 
+use std::borrow::Cow;
+
 use super::{
     hook::{Hook, Subject},
     identity::Identity,
@@ -46,7 +48,7 @@ fn fields(identity: &Identity, subject: &Subject<'_>) -> Object {
     let (app, key) = subject.app_and_key();
     let app = if app.is_empty() { DEFAULT_APP } else { app };
     let param = if question.query.is_empty() { String::new() } else { format!("?{}", question.query) };
-    let tc_url = tc_url(&party.tc_url);
+    let tc_url = &tc_url(&party.tc_url, app);
     let object = Object::new()
         .text("server_id", &identity.server_id)
         .text("service_id", &identity.service_id)
@@ -81,13 +83,13 @@ fn fields(identity: &Identity, subject: &Subject<'_>) -> Object {
     }
 }
 
-/// Of a player over HTTP, SRS makes the address that an RTMP player would have named, without parameters.
-fn tc_url(url: &str) -> &str {
-    if !url.starts_with("http://") && !url.starts_with("https://") {
-        return url;
+/// Of a player over HTTP, SRS makes the address that an RTMP player would have named: of the virtual host and the
+/// application, without parameters.
+fn tc_url<'a>(url: &'a str, app: &str) -> Cow<'a, str> {
+    match url.starts_with("http://") || url.starts_with("https://") {
+        true => format!("rtmp://{DEFAULT_VHOST}/{app}").into(),
+        false => url.into(),
     }
-    let path = url.split('?').next().unwrap_or_default();
-    path.rsplit_once('/').map_or(path, |(app, _)| app)
 }
 
 /// The relay has no virtual hosts: what an SRS without any sends.

@@ -189,14 +189,25 @@ fn the_own_dialect_names_the_user_that_the_rules_found() {
     assert!(text_of(Dialect::Fanfare, &question).contains(r#""user":"bob""#));
 }
 
-/// A player of `http://relay.example:8080/live/show.flv?key=1` has the `tcUrl` that SRS makes.
+/// A player of `http://relay.example:8080/live/show.flv?key=1` has the `tcUrl` that SRS makes
+/// (`SrsHttpMessage::to_request`).
 #[test]
 fn a_player_over_http_has_the_address_of_its_application() {
-    let mut question = question(Action::Play);
-    question.protocol = "http_flv";
-    let tc_url = "http://relay.example:8080/live/show.flv?key=1".to_owned();
-    question.party = Arc::new(Party { tc_url, ..Party::default() });
-    assert!(text_of(Dialect::Srs, &question).contains(r#""tcUrl":"http://relay.example:8080/live","#));
+    for (url, name, tc_url) in [
+        ("http://relay.example:8080/live/show.flv?key=1", "live/show", "rtmp://__defaultVhost__/live"),
+        ("https://relay.example/a/b/show.flv", "a/b/show", "rtmp://__defaultVhost__/a/b"),
+        ("http://relay.example/li%76e//show.flv?a=/b", "live/show", "rtmp://__defaultVhost__/live"),
+    ] {
+        let party = Arc::new(Party { tc_url: url.to_owned(), ..Party::default() });
+        let question =
+            Question { name: name.to_owned(), protocol: "http_flv", party, ..question(Action::Play) };
+        let expected = format!(r#""tcUrl":"{tc_url}","#);
+        assert!(text_of(Dialect::Srs, &question).contains(&expected), "{url}");
+        let notice = notice(NoticeKind::Stopped, question);
+        let hooks = Hooks { dialect: Dialect::Srs, ..Hooks::default() };
+        let stopped = request(&hooks, Hook::Stop, &notice.question, Some(&notice)).text;
+        assert!(stopped.contains(&expected), "{stopped}");
+    }
 }
 
 #[test]
