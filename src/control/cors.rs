@@ -59,7 +59,8 @@ pub(super) fn options(request: &HeaderMap, response: Response) -> Response {
     };
     let allow: Vec<&str> = allow.split(',').map(str::trim).chain(["OPTIONS"]).collect();
     let mut with_methods = preflight(request, &allow.join(", "));
-    for (name, value) in response.headers().iter().filter(|(name, _)| *name != header::CONTENT_TYPE) {
+    let is_of_body = |name: &HeaderName| [header::CONTENT_TYPE, header::CONTENT_LENGTH].contains(name);
+    for (name, value) in response.headers().iter().filter(|(name, _)| !is_of_body(name)) {
         with_methods.headers_mut().entry(name).or_insert_with(|| value.clone());
     }
     with_methods

@@ -356,12 +356,27 @@ impl Requests {
             let becomes = match live::answer(&control, client, &request, has_body).await {
                 Ok(player) => Ending::Player(player),
                 Err(live::Refusal::WebSocket(bytes)) => Ending::Farewell(bytes),
-                Err(live::Refusal::Response(response)) => return Ok(*response),
+                Err(live::Refusal::Response(response)) => {
+                    return Ok(if request.method == Method::HEAD {
+                        without_body(*response)
+                    } else {
+                        *response
+                    });
+                }
             };
             *ending.lock().unwrap_or_else(PoisonError::into_inner) = Some(becomes);
             Err(EndsHere::WithoutHttp)
         })
     }
+}
+
+/// The response to HEAD: the length is that of the body for GET. hyper does the same over HTTP/1.1 alone.
+fn without_body(mut response: Response) -> Response {
+    if let Some(len) = response.body().size_hint().exact().filter(|&len| len > 0) {
+        response.headers_mut().insert(header::CONTENT_LENGTH, len.into());
+    }
+    *response.body_mut() = Body::empty();
+    response
 }
 
 /// Sends the last bytes, and closes.
