@@ -4,14 +4,19 @@
 /// More than what comes before the first cipher suite, bytes.
 pub(super) const FIRST_BYTES: usize = 96;
 
-/// Whether the first cipher suite is one that does not exist (GREASE, RFC 8701), as Chromium's and Apple's browsers send it.
-/// No player does. VLC speaks HTTP/2 where it is offered, and fails at a stream.
-pub(super) fn has_grease(first: &[u8]) -> bool {
-    matches!(first_cipher_suite(first), Some([a, b]) if a == b && a & 0x0f == 0x0a)
+/// Whether the client is one that goes on without HTTP/2 where that is required: a browser, which begins with a cipher suite
+/// that does not exist (GREASE, RFC 8701), as Chromium's and Apple's do, or a program with OpenSSL, such as curl. Those with
+/// GnuTLS are none of them: VLC speaks HTTP/2 where it is offered, and fails at a stream.
+pub(super) fn may_take_http2(first: &[u8]) -> bool {
+    match cipher_suites(first) {
+        Some([a, b, ..]) if a == b && a & 0x0f == 0x0a => true,
+        Some([0x13, 0x02, 0x13, 0x03, 0x13, 0x01, next @ ..]) => next.starts_with(&[0xc0]),
+        _ => false,
+    }
 }
 
-/// Of a record with a ClientHello (RFC 8446 §4.1.2, §5.1).
-fn first_cipher_suite(first: &[u8]) -> Option<[u8; 2]> {
+/// The first ones of a record with a ClientHello (RFC 8446 §4.1.2, §5.1), as far as they have come.
+fn cipher_suites(first: &[u8]) -> Option<&[u8]> {
     const HANDSHAKE: u8 = 0x16;
     const CLIENT_HELLO: u8 = 1;
     // Type, version and length of the record; type and length of the message; version and random.
@@ -20,37 +25,42 @@ fn first_cipher_suite(first: &[u8]) -> Option<[u8; 2]> {
         return None;
     }
     let (session_id_len, rest) = rest.split_first()?;
-    let suites = rest.get(usize::from(*session_id_len) + 2..)?;
-    suites.first_chunk().copied()
+    rest.get(usize::from(*session_id_len) + 2..)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn hello(session_id_len: usize, suite: [u8; 2]) -> Vec<u8> {
+    fn hello(session_id_len: usize, suites: &[u8]) -> Vec<u8> {
         let mut hello = vec![0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3];
         hello.extend([7; 32]);
         hello.push(session_id_len as u8);
         hello.extend(vec![9; session_id_len]);
         hello.extend([0, 32]);
-        hello.extend(suite);
+        hello.extend(suites);
         hello
     }
 
+    /// OpenSSL 3.
+    const OPENSSL: [u8; 8] = [0x13, 0x02, 0x13, 0x03, 0x13, 0x01, 0xc0, 0x2c];
+
     #[test]
-    fn a_suite_that_does_not_exist_is_recognized_wherever_it_begins() {
+    fn clients_are_recognized_wherever_their_first_cipher_suites_begin() {
         for len in [0, 32] {
-            for suite in [[0x0a, 0x0a], [0x3a, 0x3a], [0xfa, 0xfa]] {
-                let hello = hello(len, suite);
-                assert!(hello.len() <= FIRST_BYTES && has_grease(&hello));
-                assert!((0..hello.len()).all(|cut| !has_grease(&hello[..cut])));
+            for suites in [&[0x0a, 0x0a][..], &[0x3a, 0x3a], &[0xfa, 0xfa], &OPENSSL] {
+                let hello = hello(len, suites);
+                assert!(hello.len() <= FIRST_BYTES && may_take_http2(&hello));
+                assert!((0..hello.len() - 1).all(|cut| !may_take_http2(&hello[..cut])));
             }
-            for suite in [[0x13, 0x01], [0x13, 0x13], [0x0a, 0x1a], [0xc0, 0x2b]] {
-                assert!(!has_grease(&hello(len, suite)));
+            let gnutls = [0x13, 0x02, 0x13, 0x03, 0x13, 0x01, 0x13, 0x04];
+            for suites in
+                [&[0x13, 0x01][..], &[0x13, 0x13], &[0x0a, 0x1a], &[0xc0, 0x2b], &gnutls, &OPENSSL[..6]]
+            {
+                assert!(!may_take_http2(&hello(len, suites)));
             }
         }
-        assert!(!has_grease(b"GET / HTTP/1.1\r\n"));
-        assert!(!has_grease(&hello(0xff, [0x0a, 0x0a])[..60]));
+        assert!(!may_take_http2(b"GET / HTTP/1.1\r\n"));
+        assert!(!may_take_http2(&hello(0xff, &[0x0a, 0x0a])[..60]));
     }
 }

@@ -90,7 +90,7 @@ impl Stream {
         let Self::Encrypted(encrypted) = self else { return Ok(()) };
         let mut first = [0; FIRST_BYTES];
         let len = encrypted.socket.peek(&mut first).await?;
-        if client_hello::has_grease(&first[..len])
+        if client_hello::may_take_http2(&first[..len])
             && let Some(tls) = with_http2()
         {
             encrypted.tls = tls;

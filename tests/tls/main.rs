@@ -4,6 +4,7 @@
 mod browser;
 mod certificates;
 mod clients;
+mod http2;
 mod openssl;
 mod ports;
 mod renewal;
