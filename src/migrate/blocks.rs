@@ -75,7 +75,7 @@ pub(super) fn include(
             all.push(directive);
             continue;
         }
-        draft.read(directive.place());
+        draft.account_for(Vec::new(), [(Rc::clone(&directive.file), directive.line)]);
         for pattern in &directive.arguments {
             let read = match depth < MAX_INCLUDE_DEPTH {
                 true => files.included(pattern),
@@ -119,6 +119,11 @@ pub(super) fn places(found: &[Directive]) -> Vec<Place> {
         all.extend(places(directive.inner()));
     }
     all
+}
+
+/// The lines that directives begin on.
+pub(super) fn lines(found: &[Directive]) -> Vec<(Rc<str>, usize)> {
+    places(found).into_iter().map(|place| (place.file, place.line)).collect()
 }
 
 /// Whether one of them, or of those within them, is such.

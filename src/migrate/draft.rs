@@ -18,6 +18,8 @@ pub(super) struct Draft {
     pub carried: Vec<Place>,
     /// Blocks whose content is accounted for line by line.
     read: Vec<Place>,
+    /// Lines with an option, of those that may be counted.
+    lines: HashSet<(Rc<str>, usize)>,
     numbers: Vec<Number>,
     rules_are_full: bool,
     /// How often a list or the users did not take something: beyond a bound, nothing more is tried.
@@ -106,6 +108,7 @@ impl Draft {
             remarks: Vec::new(),
             carried: Vec::new(),
             read: Vec::new(),
+            lines: HashSet::new(),
             numbers: Config::default().numbers(),
             rules_are_full: false,
             refused: 0,
@@ -383,8 +386,10 @@ impl Draft {
         places.into_iter().filter(is_unsaid).collect()
     }
 
-    /// What of these places nothing has been said about is named as such: nothing is left out in silence.
-    pub fn account_for(&mut self, places: Vec<Place>) {
+    /// What of these places nothing has been said about is named as such: nothing is left out in silence. `lines` are those of
+    /// the options: what is between them is not counted.
+    pub fn account_for(&mut self, places: Vec<Place>, lines: impl IntoIterator<Item = (Rc<str>, usize)>) {
+        self.lines.extend(lines);
         self.unsaid(places).into_iter().for_each(|place| self.lose(place, NOT_READ));
     }
 
@@ -419,6 +424,7 @@ impl Draft {
         let lines = |places: &mut dyn Iterator<Item = &Place>| -> HashSet<(Rc<str>, usize)> {
             places
                 .flat_map(|place| (place.line..=place.end).map(|line| (Rc::clone(&place.file), line)))
+                .filter(|line| self.lines.contains(line))
                 .collect()
         };
         let of = |is: fn(Kind) -> bool| {

@@ -69,6 +69,9 @@ pub(super) fn say(known: &[Known], name: &str, is_off: bool, place: Place, draft
 /// Why nothing is needed for what was off.
 pub(super) const OFF: &str = "off, or nothing";
 
+/// Of an address.
+pub(super) const VARIABLE: &str = "a variable: write its value, or set it in [listen]";
+
 /// Of a rule that is only suggested.
 pub(super) const FROM_HERE: &str = "What takes its place runs on this machine: remove the # to let it in, unless a proxy here passes clients on.";
 

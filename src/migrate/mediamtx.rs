@@ -29,7 +29,7 @@ pub(super) fn read(
     access::read(&all, draft);
     let note = "MediaMTX's default: a second publisher takes the first one's place.";
     draft.set_default("publish.on_second_publisher", "takeover", note);
-    draft.account_for(all.places());
+    draft.account_for(all.places(), all.lines());
     Ok(())
 }
 

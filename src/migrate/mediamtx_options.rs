@@ -285,6 +285,11 @@ impl Options {
         }
     }
 
+    /// The lines that keys and values are on.
+    pub fn lines(&self) -> Vec<(Rc<str>, usize)> {
+        self.root.lines().into_iter().map(|line| (Rc::clone(&self.file), line)).collect()
+    }
+
     /// The places of all options; those of paths one by one.
     pub fn places(&self) -> Vec<Place> {
         let mut all = Vec::new();

@@ -9,7 +9,7 @@ use super::{
     blocks::{self, Directive, Grammar},
     draft::{Draft, Rule},
     files::{Files, base_name},
-    known::{FROM_HERE, OFF, fate, say},
+    known::{FROM_HERE, OFF, VARIABLE, fate, say},
     nginx_known::{KNOWN, WEB},
     patterns,
 };
@@ -80,7 +80,7 @@ pub(super) fn read(file: &str, text: &str, files: &Files, draft: &mut Draft) -> 
             }
         }
     }
-    draft.account_for(blocks::places(&found));
+    draft.account_for(blocks::places(&found), blocks::lines(&found));
     Ok(())
 }
 
@@ -110,7 +110,7 @@ fn rtmp(directives: &[Directive], draft: &mut Draft) {
             if let Some(first) = lines.get(directive.argument(0)) {
                 whole(directive, draft);
                 let why = format!(
-                    "{} is also an application of the server in line {}, and all ports have one namespace",
+                    "{} is also an application in line {}, and all ports and hosts have one namespace",
                     directive.argument(0),
                     first
                 );
@@ -349,6 +349,9 @@ fn listen(directive: &Directive, draft: &mut Draft) {
     if address.starts_with("unix:") {
         return draft
             .lose(directive.place(), "fanfare listens on TCP alone, on no socket of the file system");
+    }
+    if address.contains('$') {
+        return draft.lose(directive.place(), VARIABLE);
     }
     let port = address.strip_prefix("*:").unwrap_or(address);
     let mut addresses = match port.parse::<u16>() {

@@ -6,7 +6,9 @@ use super::{
     blocks::{self, Directive, Grammar},
     draft::{Draft, Rule},
     files::{Files, base_name},
-    known::{EXEC, Fate, Known, OFF, PULL, PUSH, RECORD, TRANSCODE, carried, fate, lost, same, say},
+    known::{
+        EXEC, Fate, Known, OFF, PULL, PUSH, RECORD, TRANSCODE, VARIABLE, carried, fate, lost, same, say,
+    },
     nginx::networks,
 };
 
@@ -186,7 +188,7 @@ pub(super) fn read(file: &str, text: &str, files: &Files, draft: &mut Draft) -> 
         }
     }
     open_publishing(draft);
-    draft.account_for(blocks::places(&found));
+    draft.account_for(blocks::places(&found), blocks::lines(&found));
     Ok(())
 }
 
@@ -232,6 +234,10 @@ fn whole_same(directive: &Directive, why: &str, draft: &mut Draft) {
 
 fn listen(directive: &Directive, key: &'static str, draft: &mut Draft) {
     for argument in &directive.arguments {
+        if argument.starts_with('$') {
+            draft.lose(directive.place(), VARIABLE);
+            continue;
+        }
         let address =
             argument.parse::<u16>().map_or_else(|_| argument.clone(), |port| format!("0.0.0.0:{port}"));
         let address = address.strip_prefix(':').map_or(address.clone(), |port| format!("0.0.0.0:{port}"));

@@ -306,6 +306,16 @@ impl Node {
         self
     }
 
+    /// Its line and those of the values in it.
+    pub fn lines(&self) -> Vec<usize> {
+        let inner: Vec<usize> = match &self.value {
+            Value::List(list) => list.iter().flat_map(Self::lines).collect(),
+            Value::Map(map) => map.iter().flat_map(|(_, node)| node.lines()).collect(),
+            Value::None | Value::Text(_) => Vec::new(),
+        };
+        [vec![self.line], inner].concat()
+    }
+
     /// Values in it, and itself.
     fn count(&self) -> usize {
         match &self.value {
