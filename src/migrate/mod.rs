@@ -17,6 +17,8 @@ mod permissions;
 mod srs;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_of_rules;
 mod written;
 mod yaml;
 
