@@ -134,7 +134,7 @@ impl Draft {
         self.options.push(Entry { key: key.to_owned(), value, places: vec![place], note: "" });
     }
 
-    /// Sets an option that is from no line, and says why; nothing if it is set.
+    /// Sets an option that is from no line, with a note why; nothing if it is set.
     pub fn set_default(&mut self, key: &str, value: impl Into<Value>, note: &'static str) {
         if !self.has(key) {
             let (key, value) = (key.to_owned(), value.into());
@@ -183,7 +183,7 @@ impl Draft {
         true
     }
 
-    /// What a check says, unless so much has been refused that no more is tried.
+    /// The result of a check, unless so much has been refused that no more is tried.
     fn trial(&mut self, check: impl FnOnce() -> Result<(), String>) -> Result<(), String> {
         if self.refused > MAX_REFUSED {
             return Err(TOO_MANY.to_owned());
@@ -237,7 +237,7 @@ impl Draft {
         }
     }
 
-    /// Sets a duration; one that is out of range becomes the nearest that is not, and that is said.
+    /// Sets a duration; one that is out of range becomes the nearest that is not, with a remark.
     pub fn set_duration(&mut self, key: &'static str, duration: Duration, place: Place) {
         let wanted = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         let ms = self.in_range(key, wanted, &place);
@@ -271,7 +271,7 @@ impl Draft {
         near
     }
 
-    /// Adds a rule after those that are there; one that says the same as an earlier one changes nothing.
+    /// Adds a rule after those that are there; one that is the same as an earlier one changes nothing.
     pub fn rule(&mut self, rule: Rule) {
         // What is left is refused in any case.
         if self.rules_are_full {
@@ -373,24 +373,24 @@ impl Draft {
         }
     }
 
-    /// Those of these places of which nothing has been said.
-    pub fn unsaid(&self, places: Vec<Place>) -> Vec<Place> {
-        let said: HashSet<&Place> = self.carried.iter().chain(&self.read).collect();
+    /// Those of these places that are neither carried over nor in a remark.
+    pub fn unaccounted(&self, places: Vec<Place>) -> Vec<Place> {
+        let known: HashSet<&Place> = self.carried.iter().chain(&self.read).collect();
         let lines =
             |place: &Place| (place.line..=place.end).map(|line| (Rc::clone(&place.file), line)).collect();
         let remarked: HashSet<(Rc<str>, usize)> =
             self.remarks.iter().flat_map(|remark| -> Vec<_> { lines(&remark.place) }).collect();
-        let is_unsaid = |place: &Place| {
-            !said.contains(place) && !remarked.contains(&(Rc::clone(&place.file), place.line))
+        let is_unaccounted = |place: &Place| {
+            !known.contains(place) && !remarked.contains(&(Rc::clone(&place.file), place.line))
         };
-        places.into_iter().filter(is_unsaid).collect()
+        places.into_iter().filter(is_unaccounted).collect()
     }
 
-    /// What of these places nothing has been said about is named as such: nothing is left out in silence. `lines` are those of
-    /// the options: what is between them is not counted.
+    /// Names those of these places that are not accounted for, so that nothing is dropped silently. `lines` are those of the
+    /// options: what is between them is not counted.
     pub fn account_for(&mut self, places: Vec<Place>, lines: impl IntoIterator<Item = (Rc<str>, usize)>) {
         self.lines.extend(lines);
-        self.unsaid(places).into_iter().for_each(|place| self.lose(place, NOT_READ));
+        self.unaccounted(places).into_iter().for_each(|place| self.lose(place, NOT_READ));
     }
 
     /// What has to be right among several options, once all are known.
@@ -438,6 +438,13 @@ impl Draft {
             carried: carried.difference(&lost).count(),
             same: same.iter().filter(|line| !lost.contains(line) && !carried.contains(line)).count(),
         }
+    }
+}
+
+impl Place {
+    /// A variable of the environment.
+    pub fn of_variable(name: &str) -> Self {
+        Self { file: format!("${name}").into(), line: 0, end: 0, text: String::new() }
     }
 }
 
@@ -531,5 +538,5 @@ const MAX_USERS: usize = 2_000;
 /// Values that are not valid: more than an operator's mistakes.
 const MAX_REFUSED: usize = 500;
 pub(super) const TOO_MANY: &str = "more than fanfare takes: what is left is refused";
-/// What is said of a line of which nothing else was.
+/// The reason for a line without any other: a fault in here.
 pub(super) const NOT_READ: &str = "this line has not been read";

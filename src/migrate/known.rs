@@ -52,8 +52,8 @@ pub(super) fn fate(known: &[Known], name: &str) -> Option<Fate> {
     exact.or_else(|| known.iter().filter(|it| it.is(name)).max_by_key(|it| it.name.len())).map(|it| it.fate)
 }
 
-/// Says what becomes of an option by its name; `is_off`: it is turned off there as well.
-pub(super) fn say(known: &[Known], name: &str, is_off: bool, place: Place, draft: &mut Draft) {
+/// Adds the remark about an option by its name; `is_off`: it is turned off there as well.
+pub(super) fn explain(known: &[Known], name: &str, is_off: bool, place: Place, draft: &mut Draft) {
     match fate(known, name) {
         Some(Fate::Same(why)) => draft.same(place, why),
         Some(Fate::Lost(_) | Fate::Part(_)) if is_off => draft.same(place, OFF),
@@ -68,6 +68,9 @@ pub(super) fn say(known: &[Known], name: &str, is_off: bool, place: Place, draft
 
 /// Why nothing is needed for what was off.
 pub(super) const OFF: &str = "off, or nothing";
+
+/// Of a variable of the environment.
+pub(super) const NOT_READ_VARIABLE: &str = "this variable is not read: write its value into the file";
 
 /// Of an address.
 pub(super) const VARIABLE: &str = "a variable: write its value, or set it in [listen]";

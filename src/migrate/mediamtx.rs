@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{
     draft::{Draft, Place},
-    known::{Fate, OFF, PULL, fate, say},
+    known::{Fate, OFF, PULL, explain, fate},
     mediamtx_access as access,
     mediamtx_options::{KNOWN, OF_PATHS, Options},
     nginx::network,
@@ -133,7 +133,7 @@ fn option(all: &Options, name: &str, node: &Node, draft: &mut Draft) {
         "rtmpAddress" if text.is_empty() => draft.same(place, OFF),
         "rtmpAddress" => {}
         "rtmpEncryption" if all.encryption() == "no" => draft.same(place, OFF),
-        "rtmpEncryption" => draft.same(place, "the addresses in [listen] say so"),
+        "rtmpEncryption" => draft.same(place, "see the addresses in [listen]"),
         "rtmpsAddress" | "rtmpServerKey" | "rtmpServerCert" if all.encryption() == "no" => {
             draft.same(place, "rtmpEncryption is off");
         }
@@ -195,7 +195,7 @@ fn option(all: &Options, name: &str, node: &Node, draft: &mut Draft) {
         _ if is_of_off_part(all, name) => draft.same(place, "its part is off"),
         _ => match fate(KNOWN, name) {
             Some(Fate::Carried(_)) => draft.same(place, OFF),
-            _ => say(KNOWN, name, node.is_no() || text == "0", place, draft),
+            _ => explain(KNOWN, name, node.is_no() || text == "0", place, draft),
         },
     }
 }
@@ -257,12 +257,12 @@ fn paths(all: &Options, draft: &mut Draft) {
                 name => {
                     let is_off = option.is_no() || ["0", "0s", "automatic"].contains(&option.text());
                     match fate(OF_PATHS, name) {
-                        // What says how is of no interest where it is not done.
+                        // How it is done does not matter where it is not done.
                         Some(Fate::Lost(_)) if !is_used(node, all, name) => draft.same(place, OFF),
                         Some(Fate::Part(_)) if path == "pathDefaults" && !name.starts_with("playback") => {
                             draft.same(place, "about sources and protocols that fanfare does not have");
                         }
-                        _ => say(OF_PATHS, name, is_off, place, draft),
+                        _ => explain(OF_PATHS, name, is_off, place, draft),
                     }
                 }
             }
@@ -270,7 +270,7 @@ fn paths(all: &Options, draft: &mut Draft) {
     }
 }
 
-/// Whether what an option is about is done: how long recordings are says nothing where none are made.
+/// Whether the feature of an option is in use: how long recordings are does not matter where none are made.
 fn is_used(path: &Node, all: &Options, name: &str) -> bool {
     let value = |name: &str| path.get(name).or_else(|| all.get("pathDefaults").and_then(|it| it.get(name)));
     let is_done = |name: &str| value(name).is_some_and(|node| !node.is_no());

@@ -140,7 +140,7 @@ impl Paths {
         named.iter().filter_map(both).collect()
     }
 
-    /// Whether parts of a pattern cannot be told.
+    /// Whether it is unclear which parts of a pattern are paths.
     fn is_unclear(&self, streams: &str) -> bool {
         let is = |(path, _): &(String, Place)| {
             !covers(streams, path) && !covers(path, streams) && !are_apart(streams, path)
@@ -198,12 +198,12 @@ fn internal(all: &Options, paths: &Paths, draft: &mut Draft) {
             permissions.push(Permission { streams, places, ..permission.clone() });
         }
     }
-    let said: Vec<Place> = permissions.iter().flat_map(|it| it.places.clone()).collect();
+    let carried: Vec<Place> = permissions.iter().flat_map(|it| it.places.clone()).collect();
     permissions::add_rules(&permissions, draft);
     // What a broader permission repeats is carried as well.
-    draft.carried.extend(said.into_iter().filter(|place| place.line > 0));
+    draft.carried.extend(carried.into_iter().filter(|place| place.line > 0));
     let places = paths.named.iter().flatten().map(|(_, place)| place.clone()).collect();
-    for place in draft.unsaid(places) {
+    for place in draft.unaccounted(places) {
         draft.lose(place, "no user may publish to this path");
     }
 }
@@ -277,7 +277,7 @@ fn internal_user(all: &Options, user: &Node, found: &mut Vec<Permission>, draft:
 fn is_user(name: &str, password: &str, place: &Place, draft: &mut Draft) -> Option<Option<String>> {
     let is_hashed = |text: &str| text.starts_with("sha256:") || text.starts_with("argon2:");
     if is_hashed(name) || is_hashed(password) {
-        let why = "a digest says neither name nor password: add the user to [users], and to the rules, with its password";
+        let why = "a digest contains neither name nor password: add the user to [users], and to the rules, with its password";
         draft.lose(place.clone(), why);
         return None;
     }
@@ -310,8 +310,9 @@ fn networks_of(list: Option<&Node>, place: &Place, draft: &mut Draft) -> Option<
     Some(networks)
 }
 
-/// What a pattern cannot say lets no one in.
-const NO_PATTERN: &str = "this expression says what no pattern of fanfare can: nothing is let in by it";
+/// Of an expression without a pattern that matches the same.
+const NO_PATTERN: &str =
+    "no pattern of fanfare matches the same names as this expression: it lets nothing in";
 const OLD: [&str; 6] = ["publishUser", "publishPass", "publishIPs", "readUser", "readPass", "readIPs"];
 
 fn has_old_credentials(all: &Options) -> bool {

@@ -5,7 +5,7 @@ use std::{collections::HashMap, rc::Rc};
 use super::{
     draft::{Draft, Place},
     files::base_name,
-    known::{EXEC, Known, PULL, PUSH, RECORD, carried, lost, part, same},
+    known::{EXEC, Known, NOT_READ_VARIABLE, PULL, PUSH, RECORD, carried, lost, part, same},
     yaml::{self, Node, Value},
 };
 
@@ -62,7 +62,7 @@ pub(super) const KNOWN: &[Known] = &[
     lost("metricsEncryption", API_TLS),
     part("apiServer*", API_TLS),
     part("metricsServer*", API_TLS),
-    part("metricsAllowOrigin*", "pages may use the API, and so the metrics, as [api] allow_origins says"),
+    part("metricsAllowOrigin*", "[api] allow_origins is about the metrics as well"),
     part("pprof*", "fanfare has no profiler: /metrics has what each core does"),
     part("playback*", "fanfare does not record, and plays no recordings"),
     part("rtsp*", RTSP),
@@ -246,8 +246,7 @@ impl Options {
                 self.root.set(path, text, &from, &NAMES)
             };
         if !is_set {
-            let place = Place { file: from, line: 0, end: 0, text: String::new() };
-            draft.lose(place, "not read: write what it says into the file");
+            draft.lose(Place::of_variable(name), NOT_READ_VARIABLE);
         }
     }
 
@@ -266,7 +265,7 @@ impl Options {
         node.place(&self.file, name)
     }
 
-    /// Whether an option says yes.
+    /// Whether an option is there and on.
     pub fn is_on(&self, name: &str) -> bool {
         self.get(name).is_some_and(Node::is_yes)
     }

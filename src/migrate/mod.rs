@@ -1,5 +1,5 @@
-//! Reads the configuration of another server, and writes one for fanfare that says, line by line, what it carries over and
-//! what it does not.
+//! Reads the configuration of another server, and writes one for fanfare with comments that account for each of its lines:
+//! what is carried over, what needs no option, and what to use instead of the rest.
 
 #![forbid(unsafe_code)]
 
@@ -17,8 +17,6 @@ mod permissions;
 mod srs;
 #[cfg(test)]
 mod tests;
-#[cfg(test)]
-mod tests_of_rules;
 mod written;
 mod yaml;
 
@@ -26,7 +24,7 @@ use std::{fmt, path::Path};
 
 use crate::config::Config;
 pub use draft::Counts;
-use draft::Draft;
+use draft::{Draft, Place};
 use files::Files;
 
 /// Whose configuration it is.
@@ -160,7 +158,12 @@ fn migrate_with(
     let mut draft = Draft::new(file, origin);
     match origin {
         Origin::NginxRtmp => nginx::read(file, text, files, &mut draft)?,
-        Origin::Srs => srs::read(file, text, files, &mut draft)?,
+        Origin::Srs => {
+            // They override its file.
+            let own = variables.iter().filter(|(name, _)| name.starts_with("SRS_"));
+            own.for_each(|(name, _)| draft.lose(Place::of_variable(name), known::NOT_READ_VARIABLE));
+            srs::read(file, text, files, &mut draft)?;
+        }
         Origin::Mediamtx => {
             let is_own = |name: &str| name.starts_with("MTX_");
             let mut own: Vec<_> = variables.iter().filter(|(name, _)| is_own(name)).cloned().collect();

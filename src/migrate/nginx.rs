@@ -9,7 +9,7 @@ use super::{
     blocks::{self, Directive, Grammar},
     draft::{Draft, Rule},
     files::{Files, base_name},
-    known::{FROM_HERE, OFF, VARIABLE, fate, say},
+    known::{FROM_HERE, OFF, VARIABLE, explain, fate},
     nginx_known::{KNOWN, WEB},
     patterns,
 };
@@ -73,7 +73,7 @@ pub(super) fn read(file: &str, text: &str, files: &Files, draft: &mut Draft) -> 
                 whole(directive, draft);
                 let is_off = directive.argument(0) == "off";
                 if fate(KNOWN, name).is_some() {
-                    say(KNOWN, name, is_off, directive.whole(), draft);
+                    explain(KNOWN, name, is_off, directive.whole(), draft);
                 } else {
                     draft.same(directive.whole(), WEB);
                 }
@@ -84,7 +84,7 @@ pub(super) fn read(file: &str, text: &str, files: &Files, draft: &mut Draft) -> 
     Ok(())
 }
 
-/// What is in the block is said with the block.
+/// The content of the block has one remark, that of the block.
 fn whole(directive: &Directive, draft: &mut Draft) {
     if directive.block.is_some() {
         draft.read(directive.place());
@@ -145,7 +145,7 @@ fn rtmp(directives: &[Directive], draft: &mut Draft) {
         rules(application, &hooks, draft);
     }
     // What is inherited by none, and what is of applications that are not there.
-    for place in draft.unsaid(blocks::places(directives)) {
+    for place in draft.unaccounted(blocks::places(directives)) {
         draft.same(place, "no live application is left that it is for");
     }
     let note = "nginx-rtmp refuses the names of applications that are not there.";
@@ -426,7 +426,7 @@ fn common(directive: &Directive, draft: &mut Draft, application: Option<&Applica
             return draft.set("hooks.notify_method", "get", place);
         }
         "notify_method" => {
-            return draft.same(place, "hooks are sent by POST unless [hooks] notify_method says otherwise");
+            return draft.same(place, "POST is the default: [hooks] notify_method");
         }
         "on_connect" | "on_disconnect" => {
             let key = OF_CONNECTIONS.iter().find(|(hook, _)| *hook == name).map(|(_, key)| *key);
@@ -442,7 +442,7 @@ fn common(directive: &Directive, draft: &mut Draft, application: Option<&Applica
         "error_log" => return log_level(directive, draft),
         _ => {
             whole(directive, draft);
-            return say(KNOWN, name, value == "off", directive.whole(), draft);
+            return explain(KNOWN, name, value == "off", directive.whole(), draft);
         }
     };
     match duration(value) {
@@ -456,8 +456,15 @@ fn common(directive: &Directive, draft: &mut Draft, application: Option<&Applica
 fn web(directives: &[Directive], draft: &mut Draft) {
     for directive in directives {
         let is_ours = |it: &Directive| it.name.starts_with("rtmp_") || it.name == "flv_live";
-        if is_ours(directive) {
-            say(KNOWN, &directive.name, false, directive.place(), draft);
+        let has_page_port =
+            directive.name == "listen" && directive.argument(0).rsplit(':').next() == Some("8080");
+        if has_page_port {
+            draft.lose(
+                directive.place(),
+                "fanfare's page, API and HTTP-FLV are on port 8080 by default: if nginx stays, set [listen] http to another one",
+            );
+        } else if is_ours(directive) {
+            explain(KNOWN, &directive.name, false, directive.place(), draft);
         } else if blocks::any(directive.inner(), &is_ours) {
             draft.same(directive.place(), WEB);
             web(directive.inner(), draft);

@@ -1,4 +1,4 @@
-//! Names of streams as fanfare's patterns: from names, and from regular expressions where a pattern says the same.
+//! Names of streams as fanfare's patterns: from names, and from regular expressions where a pattern matches the same.
 
 use globset::GlobBuilder;
 
@@ -15,7 +15,7 @@ pub(super) fn literal(text: &str) -> String {
     pattern
 }
 
-/// `^live/.*$` is `live/*`; none if a pattern cannot say it. An expression without `^` and `$` may match anywhere.
+/// `^live/.*$` is `live/*`; none if no pattern matches the same. An expression without `^` and `$` may match anywhere.
 pub(super) fn from_expression(expression: &str) -> Option<String> {
     let (begins, inner) = match expression.strip_prefix('^') {
         Some(inner) => ("", inner),
@@ -89,7 +89,7 @@ fn sequence(characters: &mut std::iter::Peekable<std::str::Chars<'_>>, depth: us
         match characters.peek() {
             Some('*') if is_any => pattern.push('*'),
             Some('+') if is_any => pattern += "?*",
-            // fewer or more of something else: a pattern cannot say it
+            // Repetition of anything else has no pattern.
             Some('*' | '+' | '?' | '{') => return None,
             _ => {
                 pattern += &one;

@@ -7,7 +7,7 @@ use super::{
     draft::{Draft, Rule},
     files::{Files, base_name},
     known::{
-        EXEC, Fate, Known, OFF, PULL, PUSH, RECORD, TRANSCODE, VARIABLE, carried, fate, lost, same, say,
+        EXEC, Fate, Known, OFF, PULL, PUSH, RECORD, TRANSCODE, VARIABLE, carried, explain, fate, lost, same,
     },
     nginx::networks,
 };
@@ -98,8 +98,8 @@ pub(super) const KNOWN: &[Known] = &[
     lost("cluster", EDGE),
     lost("refer", REFER),
     lost("bandcheck", "fanfare does not measure a client's bandwidth"),
-    lost("is_full", "it marks a list of all options, which nobody should run"),
-    lost("heartbeat", "fanfare reports to no server: /healthz and /metrics say how it is"),
+    lost("is_full", "it marks a list of all options, which is not meant to be run"),
+    lost("heartbeat", "fanfare reports to no server: /healthz and /metrics show how it is"),
     lost("rtc_server", RTC),
     lost("rtc", RTC),
     lost("srt_server", SRT),
@@ -219,7 +219,7 @@ fn block(directive: &Directive, draft: &mut Draft, each: &mut dyn FnMut(&Directi
     }
 }
 
-/// A block, or a line, of which all is said with its first line.
+/// A block, or a line, with one remark for all of it.
 fn whole(directive: &Directive, draft: &mut Draft) {
     if directive.block.is_some() {
         draft.read(directive.place());
@@ -440,7 +440,7 @@ fn other(directive: &Directive, draft: &mut Draft) {
         _ => ["off", "0", "0.0"].contains(&directive.argument(0)),
     };
     whole(directive, draft);
-    say(KNOWN, name, is_off, directive.whole(), draft);
+    explain(KNOWN, name, is_off, directive.whole(), draft);
 }
 
 fn log_level(directive: &Directive, draft: &mut Draft) {

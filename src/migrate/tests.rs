@@ -1,5 +1,7 @@
 //! Configurations of other servers, and what becomes of them.
 
+mod rules;
+
 use super::{known::Fate, *};
 
 fn migrated(origin: Origin, text: &str) -> String {
@@ -152,6 +154,7 @@ fn what_nginx_does_and_fanfare_does_not_is_named_line_by_line() {
         "hls on",
         "exec x",
         "unheard_of 1",
+        "listen 8080",
     ];
     assert_eq!(left(&toml).len(), expected.len(), "{toml}");
     for (line, begin) in left(&toml).iter().zip(expected) {
@@ -360,10 +363,10 @@ fn documented(section: &str) -> Vec<(String, String)> {
     cells.flat_map(each).collect()
 }
 
-/// Each option that is known here is in the document, the document says what becomes of it, and it names no others.
+/// Each option that is known here is in the document, with what becomes of it, and no others are.
 #[test]
 fn the_tables_of_the_document_are_those_of_the_code() {
-    // Of the process and the web server around them: one sentence says it.
+    // Of the process and the web server around them: one sentence is about it.
     let mut wrong = Vec::new();
     let is_around = |why: &str| why.starts_with("of nginx") || why.starts_with("of SRS's process");
     for (section, tables) in [
@@ -405,7 +408,7 @@ fn the_tables_of_the_document_are_those_of_the_code() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
-/// What a table says that an option becomes is what it becomes.
+/// Options become what their table lists.
 #[test]
 fn options_that_are_carried_become_what_the_table_says() {
     let in_server =

@@ -154,7 +154,7 @@ fn is_next(last: &Place, place: &Place, lines: &Lines) -> bool {
     place.line > 0 && last.file == place.file && place.line >= last.end && between().is_none()
 }
 
-/// Where something is said of.
+/// Lines with a remark or an option.
 type Lines = BTreeSet<(Rc<str>, usize)>;
 
 /// `nginx.conf:7`, `nginx.conf:7-12`; of an environment variable its name.

@@ -175,7 +175,7 @@ impl Node {
         ["yes", "true", "on"].contains(&self.text().to_ascii_lowercase().as_str())
     }
 
-    /// Nothing, or what says no.
+    /// Nothing, or `no`.
     pub fn is_no(&self) -> bool {
         match &self.value {
             Value::None => true,

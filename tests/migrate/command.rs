@@ -61,3 +61,12 @@ fn variables_of_mediamtx_override_its_file() {
     );
     assert!(toml.contains("#     $MTX_NOTHING_OF_THE_KIND"), "{toml}");
 }
+
+#[test]
+fn variables_of_srs_are_named() {
+    let toml = text(&migrate(&["srs/auction.conf"], &[("SRS_LISTEN", "1936")]).stdout);
+    assert!(
+        toml.contains("# - this variable is not read: write its value into the file:\n#     $SRS_LISTEN"),
+        "{toml}"
+    );
+}

@@ -24,7 +24,7 @@ fn migrated(file: &str, part: &str, other: &str) -> String {
     toml.lines().map(|line| listen(line) + "\n").collect()
 }
 
-/// Each client says by a header where it is from.
+/// A header names the address of each client.
 const BEHIND_A_PROXY: &str = "\n[proxy]\ntrusted = ['127.0.0.1/32']\nlisteners = ['<rtmp>']\n";
 
 fn from(address: &str) -> String {
@@ -77,7 +77,7 @@ fn an_nginx_rtmp_of_seventy_lines_lets_in_the_same_and_asks_in_the_same_terms() 
     let player = answer("192.0.2.7", Role::Play, "stage/show").map_err(|error| panic!("{error:?}")).unwrap();
     relay.wait_for_players("stage/show", 1);
 
-    // An application without hooks: nobody is asked.
+    // An application without hooks: the service is not asked.
     let questions = |service: &WebService| {
         let is_one = |path: &&String| ["/publish", "/play"].contains(&path.as_str());
         paths(service).iter().filter(is_one).count()

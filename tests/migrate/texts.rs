@@ -1,4 +1,4 @@
-//! Any text: cut, mixed up, too deep, too large, or none at all. It becomes a valid configuration, or an error that says where.
+//! Any text: cut, mixed up, too deep, too large, or none at all. It becomes a valid configuration, or an error with the line.
 
 use std::{fs, time::Instant};
 

@@ -1,9 +1,12 @@
-//! Random rules of the other servers: fanfare decides as the source of each says that it does.
+//! Random rules of the other servers: fanfare decides as their source code does.
 
 use proptest::prelude::*;
 
-use super::*;
-use crate::access::{self, Access, Decision, KeyRing, Question, Rules, Verdict};
+use super::super::{Origin, migrate, nginx};
+use crate::{
+    access::{self, Access, Decision, KeyRing, Question, Rules, Verdict},
+    config::Config,
+};
 
 const NETWORKS: [&str; 5] = ["all", "10.0.0.0/8", "10.1.0.0/16", "10.1.1.1", "2001:db8::/32"];
 const PEERS: [&str; 5] = ["10.1.1.1", "10.1.9.9", "10.9.9.9", "192.0.2.1", "2001:db8::1"];
