@@ -7,7 +7,7 @@ use std::{
 
 use super::{
     blocks::{self, Directive, Grammar},
-    draft::{Draft, Rule},
+    draft::{Draft, Place, Rule},
     files::{Files, base_name},
     known::{FROM_HERE, OFF, VARIABLE, explain, fate},
     nginx_known::{KNOWN, WEB},
@@ -31,6 +31,8 @@ const OF_CONNECTIONS: [(&str, &str); 2] =
 struct Application<'a> {
     directive: &'a Directive,
     levels: [&'a [Directive]; 3],
+    /// Another one of its name, in another server, has other rules.
+    differs: bool,
 }
 
 /// # Errors
@@ -104,22 +106,29 @@ fn rtmp(directives: &[Directive], draft: &mut Draft) {
         servers.push(directives);
     }
     let mut applications: Vec<Application<'_>> = Vec::new();
-    let mut lines: HashMap<&str, usize> = HashMap::new();
+    let mut first: HashMap<&str, usize> = HashMap::new();
     for server in &servers {
         for directive in server.iter().filter(is_application) {
-            if let Some(first) = lines.get(directive.argument(0)) {
-                whole(directive, draft);
-                let why = format!(
-                    "{} is also an application in line {}, and all ports and hosts have one namespace",
-                    directive.argument(0),
-                    first
-                );
-                draft.lose(directive.whole(), why);
-                continue;
-            }
             let outer = if std::ptr::eq(*server, directives) { &[] } else { directives };
-            lines.insert(directive.argument(0), directive.line);
-            applications.push(Application { directive, levels: [directive.inner(), server, outer] });
+            let levels = [directive.inner(), server, outer];
+            let application = Application { directive, levels, differs: false };
+            let Some(&at) = first.get(application.name()) else {
+                first.insert(application.name(), applications.len());
+                applications.push(application);
+                continue;
+            };
+            let twin = &mut applications[at];
+            let differs = twin.decisions() != application.decisions();
+            twin.differs |= differs;
+            let (name, line) = (application.name(), twin.directive.line);
+            let mut why = format!(
+                "{name} is also an application in line {line}, and all ports and hosts have one namespace"
+            );
+            if differs {
+                why += ": their rules differ, so fanfare refuses its streams, and suggests the rules of that line";
+            }
+            whole(directive, draft);
+            draft.lose(directive.whole(), why);
         }
     }
     let mut all: Vec<&[Directive]> = vec![directives];
@@ -142,7 +151,11 @@ fn rtmp(directives: &[Directive], draft: &mut Draft) {
     }
     let hooks = hooks(&live, draft);
     for application in &live {
+        let before = draft.rules.len();
         rules(application, &hooks, draft);
+        if application.differs {
+            refuse(application, before, draft);
+        }
     }
     // What is inherited by none, and what is of applications that are not there.
     for place in draft.unaccounted(blocks::places(directives)) {
@@ -160,6 +173,14 @@ impl<'a> Application<'a> {
     /// The directive that is in force.
     fn effective(&self, name: &str) -> Option<&'a Directive> {
         self.levels.iter().find_map(|level| level.iter().find(|it| it.name == name))
+    }
+
+    /// What decides about its streams.
+    fn decisions(&self) -> Vec<String> {
+        let is_access = |it: &&Directive| ["allow", "deny"].contains(&it.name.as_str());
+        let accesses = self.levels.iter().flat_map(|level| level.iter()).filter(is_access);
+        let hooks = ASKED.iter().filter_map(|(name, _)| self.effective(name));
+        accesses.chain(hooks).map(Directive::text).chain([self.is_live().to_string()]).collect()
     }
 
     fn is_live(&self) -> bool {
@@ -287,6 +308,23 @@ fn rules(application: &Application<'_>, hooks: &Hooks<'_>, draft: &mut Draft) {
         return;
     }
     for_actions(&rest, &is_not_asked, &Rule { name, streams, places, ..Rule::default() }, draft);
+}
+
+/// Its rules are only suggested: another application of its name, in another server, has others.
+fn refuse(application: &Application<'_>, before: usize, draft: &mut Draft) {
+    let own = draft.rules.get_mut(before..).unwrap_or_default();
+    own.iter_mut().for_each(|rule| rule.is_suggested = true);
+    let mut places: Vec<Place> = own.iter().flat_map(|rule| rule.places.clone()).collect();
+    places.push(application.directive.place());
+    for place in places {
+        draft.lose(place, "its rules are only suggested: another application of its name has others");
+    }
+    let (name, streams) = (application.name(), format!("{}/*", patterns::literal(application.name())));
+    let name = format!("{name}: two servers, two answers");
+    let places = vec![application.directive.place()];
+    let note =
+        "To put those rules above in force that are right, remove the # before each line, and this rule.";
+    draft.rule(Rule { name, streams, denies: true, places, note, ..Rule::default() });
 }
 
 /// nginx-rtmp pulls, pushes and records without asking itself; what takes its place may need a rule.

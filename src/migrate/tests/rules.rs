@@ -122,6 +122,26 @@ fn a_second_service_of_nginx_rtmp_refuses_what_it_would_have_decided() {
 }
 
 #[test]
+fn an_application_of_two_servers_with_different_rules_is_refused() {
+    let two = |first: &str, second: &str| {
+        let server = |port: u16, inside: &str| {
+            format!("server {{ listen {port}; application live {{ live on; {inside} }} }} ")
+        };
+        rules(Origin::NginxRtmp, &format!("rtmp {{ {} {} }}", server(1935, first), server(1936, second)))
+    };
+    for (first, second, is_let_in) in [
+        ("", "", true),
+        ("allow publish all;", "allow publish all; hls on;", true),
+        ("", "deny publish all;", false),
+        ("", "on_publish http://a/;", false),
+    ] {
+        let (rules, toml) = two(first, second);
+        assert_eq!(lets_in(&rules, "publish", "live/a", "192.0.2.1"), is_let_in, "{first} {second}\n{toml}");
+        assert_eq!(lets_in(&rules, "play", "live/a", "192.0.2.1"), is_let_in, "{first} {second}\n{toml}");
+    }
+}
+
+#[test]
 fn paths_of_mediamtx_are_all_that_can_be_published() {
     let text = "paths:\n  one:\n  ~^many/.*$:\n  pulled:\n    source: rtsp://a/\n";
     let (rules, toml) = rules(Origin::Mediamtx, text);
