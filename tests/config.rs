@@ -251,6 +251,10 @@ fn an_error_is_one_line_with_file_line_column_and_key() {
             "fanfare.toml:1:1: access: rule 1: a rule that denies takes no keys, users, links or tokens",
         ),
         ("[[access]]\naction = 'watch'", "fanfare.toml:2:10: access.action: unknown value `watch`"),
+        ("[[access]]\nkeys = []", "fanfare.toml:2:8: access.keys: an empty list is as none"),
+        ("[[access]]\nusers = []", "fanfare.toml:2:9: access.users: an empty list is as none"),
+        ("[[access]]\nlinks = []", "fanfare.toml:2:9: access.links: an empty list is as none"),
+        ("access = [{ from = [] }]", "fanfare.toml:1:20: access.from: an empty list is as none"),
         ("[users]\n'*' = 'a'", "fanfare.toml:2:7: users: *: a user's name"),
         ("[users]\nann = ''", "fanfare.toml:2:7: users: ann: a secret here has 1 to 1024 bytes, not 0"),
         ("[users]\nann = []", "fanfare.toml:2:7: users: ann: a user has a password"),
@@ -300,6 +304,10 @@ fn a_configuration_written_as_a_file_reads_back_the_same() {
     let file = "cores = 3\npin_cores = true\n[listen]\nrtmp = [\"127.0.0.1:0\"]\n[play]\nstream_buffer = \"1500000B\"\n";
     let config = Config::from_toml("f", file).unwrap();
     assert_eq!(config.play.stream_buffer, 1_500_000);
+    assert_eq!(Config::from_toml("f", &config.to_toml()).unwrap(), config);
+    let file =
+        "[[access]]\n[[access]]\nfrom = ['10.0.0.0/8']\nkeys = 'a'\nusers = ['*']\n[users]\nann = 'b'\n";
+    let config = Config::from_toml("f", file).unwrap();
     assert_eq!(Config::from_toml("f", &config.to_toml()).unwrap(), config);
 }
 

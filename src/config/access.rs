@@ -8,7 +8,7 @@ use std::{
 
 use globset::GlobBuilder;
 use ipnet::IpNet;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de};
 
 use super::{fault::Fault, secret_file::read_file, secret_value::Secrets, units};
 
@@ -24,14 +24,18 @@ pub struct AccessRule {
     /// To which actions it applies.
     pub action: RuleAction,
     /// To peers from which networks it applies; if empty, from all.
+    #[serde(deserialize_with = "not_empty", skip_serializing_if = "Vec::is_empty")]
     pub from: Vec<IpNet>,
     /// What it does with those that it applies to.
     pub then: Then,
     /// Stream keys, one of which has to be in the address: `?key=…`.
+    #[serde(deserialize_with = "not_empty", skip_serializing_if = "Secrets::is_empty")]
     pub keys: Secrets,
     /// Users of `[users]`, one of whom it has to be: their names, or `*` for each of them.
+    #[serde(deserialize_with = "not_empty", skip_serializing_if = "Vec::is_empty")]
     pub users: Vec<String>,
     /// Secrets that a link may be signed with.
+    #[serde(deserialize_with = "not_empty", skip_serializing_if = "Secrets::is_empty")]
     pub links: Secrets,
     /// Whether a JSON Web Token lets in: see `[jwt]`.
     pub jwt: bool,
@@ -41,6 +45,33 @@ pub struct AccessRule {
     pub session_expire: Duration,
     /// Whether the web service is asked as well, if there is one for the action.
     pub ask: bool,
+}
+
+/// A list of a rule, if it is written: without an entry the rule would let in everybody, or apply to all networks.
+fn not_empty<'de, L: List + Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<L, D::Error> {
+    let list = L::deserialize(deserializer)?;
+    match list.has_entries() {
+        true => Ok(list),
+        false => Err(de::Error::custom(
+            "an empty list is as none, which lets in everybody: leave it out if that is meant",
+        )),
+    }
+}
+
+trait List {
+    fn has_entries(&self) -> bool;
+}
+
+impl<T> List for Vec<T> {
+    fn has_entries(&self) -> bool {
+        !self.is_empty()
+    }
+}
+
+impl List for Secrets {
+    fn has_entries(&self) -> bool {
+        !self.is_empty()
+    }
 }
 
 /// To which actions a rule applies.
