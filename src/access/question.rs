@@ -60,7 +60,7 @@ pub struct Party {
 }
 
 /// What a peer shows to prove who it is, besides parameters of the address.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub enum Login {
     /// HTTP's Basic, or the user part of a URL.
     Password {

@@ -175,7 +175,7 @@ impl Rules {
             }
         }
         if is_guess {
-            self.guesses.add(rule.index, peer, now);
+            self.guesses.add(rule.index, peer, now, (&shown, &question.party.login));
         }
         Err(refusal)
     }
@@ -325,7 +325,7 @@ impl Rules {
             Err(cause) => Err(refusal(cause)),
         };
         if matches!(answered, Err((Cause::WrongCredentials, _))) {
-            self.guesses.add(index, peer, now);
+            self.guesses.add(index, peer, now, (&shown, &question.party.login));
         }
         answered
     }

@@ -6,7 +6,7 @@ use percent_encoding::percent_decode_str;
 
 /// The parameters that rules know, as sent. Of several with one name the last one counts, as everywhere: over RTMP those
 /// of the stream come after those of the application.
-#[derive(Default)]
+#[derive(Default, Hash)]
 pub(super) struct Shown<'a> {
     pub(super) key: Option<&'a str>,
     pub(super) user: Option<&'a str>,

@@ -280,15 +280,16 @@ fn a_network_that_guesses_has_to_wait() {
          [[access]]\naction = 'publish'\nstreams = 'live/*'\nkeys = 'another-key'\n",
     );
     let from = |peer: &str, address: &str| rules.decide(&question(Action::Play, address, peer));
-    for _ in 0..3 {
-        assert_eq!(denied(&from("203.0.113.7", "live/a?key=wrong")).0, Cause::WrongCredentials);
+    for number in 0..3 {
+        assert_eq!(denied(&from("203.0.113.7", &format!("live/a?key={number}"))).0, Cause::WrongCredentials);
     }
     assert_eq!(denied(&from("203.0.113.8", "live/a?key=one-key")), (Cause::TooManyAttempts, "1"));
     assert_eq!(denied(&from("203.0.113.8", "live/a")).0, Cause::NoCredentials, "it guesses nothing");
     assert_eq!(from("203.0.114.8", "live/a?key=one-key"), allowed(), "another network");
     assert_eq!(publish(&rules, "live/a?key=another-key"), allowed(), "another rule");
-    for _ in 0..9 {
-        assert_eq!(denied(&from("10.0.0.1", "live/a?key=wrong")).0, Cause::WrongCredentials, "it is exempt");
+    for number in 0..9 {
+        let address = format!("live/a?key={number}");
+        assert_eq!(denied(&from("10.0.0.1", &address)).0, Cause::WrongCredentials, "it is exempt");
     }
     pass(20);
     assert_eq!(from("203.0.113.8", "live/a?key=one-key"), allowed());
@@ -303,6 +304,37 @@ fn a_network_that_guesses_has_to_wait() {
 }
 
 /// Its answer to the challenge is among the parameters of all that it does later.
+/// An encoder that comes back with its old key, and a page that shows its link or key with each stream of the relay.
+#[test]
+fn the_same_wrong_credentials_lock_out_no_network() {
+    let rules = rules(
+        "[[access]]\naction = 'publish'\nkeys = 'the-new-key'\n\
+         [[access]]\nstreams = 'live/a'\nkeys = 'key-of-a'\n\
+         [[access]]\nstreams = 'live/*'\nkeys = 'key-of-others'\nlinks = 'a-secret-of-ours'\njwt = true\nusers = ['*']\n\
+         [jwt]\nsecrets = 'a-secret-for-tokens'\n[users]\nann = 'anns'\n",
+    );
+    let link = Link {
+        action: Action::Play,
+        name: "live/b",
+        expires: now() + 60,
+        network: None,
+        session_until: None,
+    };
+    let link = link.query("a-secret-of-ours");
+    let shown =
+        ["key=key-of-a", &link, "user=ann&pass=her-old-one", "jwt=e30.e30.e30", "key=k&user=ann&pass=p"];
+    for number in 0..500 {
+        assert_eq!(denied(&publish(&rules, "live/a?key=the-old-key")).0, Cause::WrongCredentials);
+        for query in shown {
+            let decision = play(&rules, &format!("live/{number}?{query}"));
+            assert_eq!(denied(&decision).0, Cause::WrongCredentials, "{number} {query}");
+        }
+    }
+    assert_eq!(publish(&rules, "live/a?key=the-new-key"), allowed());
+    assert_eq!(play(&rules, &format!("live/b?{link}")), allowed_for(60));
+    assert_eq!(play(&rules, "live/c?key=key-of-others"), allowed());
+}
+
 #[test]
 fn a_user_that_has_proved_itself_does_not_wait_for_those_that_guess() {
     let rules = rules("limits.wrong_credentials = 1\n[[access]]\nusers = ['*']\n[users]\nann = 'anns'\n");
@@ -325,8 +357,8 @@ fn a_password_cannot_be_guessed_by_connecting() {
     );
     let connect = |query: &str| rules.decide(&question(Action::Connect, &format!("live?{query}"), FAR));
     assert_eq!(connect("user=ann&pass=anns"), allowed_as("ann"));
-    for _ in 0..3 {
-        assert_eq!(connect("user=ann&pass=wrong"), allowed());
+    for number in 0..3 {
+        assert_eq!(connect(&format!("user=ann&pass={number}")), allowed());
     }
     assert_eq!(connect("user=ann&pass=anns"), allowed(), "it is not looked at");
 }
