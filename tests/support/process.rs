@@ -141,8 +141,9 @@ pub fn missing(program: &str) -> String {
         "mpv" => "mpv",
         "/usr/sbin/nginx" => "nginx libnginx-mod-rtmp libnginx-mod-stream",
         "/usr/sbin/haproxy" => "haproxy",
-        "/usr/bin/promtool" => "prometheus",
+        "/usr/bin/promtool" | "/usr/bin/prometheus" => "prometheus",
         "systemd-analyze" | "systemd-escape" => "systemd",
+        "docker-compose" => "docker-compose",
         "rtmpdump" => "rtmpdump",
         "gst-launch-1.0" => {
             "gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad"

@@ -1,6 +1,7 @@
 //! The setups in `packaging/examples/`, as their files are, with addresses of the test put in. Each is started as far as it
 //! can be without systemd and without containers; those behind a proxy are in `proxies`.
 
+mod monitoring;
 mod one_machine;
 mod push_on;
 
@@ -78,7 +79,7 @@ fn each_configuration_is_valid_with_the_ports_that_it_names() {
             continue;
         }
         let file = secrets.path().join(name.replace('/', "-"));
-        let text = ["/etc/fanfare/publish-keys", "/etc/fanfare/link-secret"]
+        let text = ["/etc/fanfare/publish-keys", "/etc/fanfare/link-secret", "/run/secrets/read_token"]
             .iter()
             .fold(text(&name), |text, path| text.replace(path, &secret));
         fs::write(&file, text).unwrap();
@@ -87,5 +88,5 @@ fn each_configuration_is_valid_with_the_ports_that_it_names() {
         Process::start_logged(check, &secrets.path().join("log")).expect_success(SOON);
         checked.push(name);
     }
-    assert_eq!(checked.len(), 3, "{checked:?}");
+    assert_eq!(checked.len(), 4, "{checked:?}");
 }
