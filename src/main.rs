@@ -62,6 +62,10 @@ fn run(Cli { options, command }: Cli) -> Result<(), Failure> {
             paperwork::print_completions(shell);
             Ok(())
         }
+        Some(Command::Seccomp) => {
+            print(paperwork::SECCOMP_PROFILE);
+            Ok(())
+        }
         Some(Command::Man { folder }) => paperwork::write_manual(&folder),
         Some(Command::Capacity { bitrate, seconds, json }) => measure_capacity(bitrate, seconds, json),
         None => serve::serve(config()?, options),

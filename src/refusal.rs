@@ -130,15 +130,15 @@ impl System {
 
     /// Where a filter of system calls hides it.
     fn allow_in_filter(&self) -> String {
-        let profile = "seccomp.json comes with fanfare";
+        let profile = "fanfare seccomp >seccomp.json writes it";
         match self.container {
-            Some(Container::Docker) => format!(
-                "Docker's default seccomp profile forbids it: docker run --security-opt seccomp=seccomp.json, in compose.yaml \
-                 security_opt: [\"seccomp=seccomp.json\"] ({profile})"
-            ),
-            Some(Container::Podman) => format!(
-                "Podman's default seccomp profile forbids it: podman run --security-opt seccomp=seccomp.json ({profile})"
-            ),
+            Some(Container::Docker) => "Docker's default seccomp profile forbids it: docker run --security-opt \
+                 seccomp=seccomp.json, in compose.yaml security_opt: [\"seccomp=seccomp.json\"] (docker run --rm IMAGE seccomp \
+                 >seccomp.json writes the file)"
+                .to_owned(),
+            Some(Container::Podman) => "Podman's default seccomp profile forbids it: podman run --security-opt \
+                 seccomp=seccomp.json (podman run --rm IMAGE seccomp >seccomp.json writes the file)"
+                .to_owned(),
             Some(Container::Kubernetes) => format!(
                 "the pod's seccomp profile forbids it: securityContext: {{ seccompProfile: {{ type: Localhost, \
                  localhostProfile: fanfare.json }} }}, with the profile in /var/lib/kubelet/seccomp/fanfare.json on the node \

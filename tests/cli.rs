@@ -190,6 +190,13 @@ fn shells_get_completions_and_man_a_page_for_each_command() {
 }
 
 #[test]
+fn containers_get_a_profile_that_allows_io_uring() {
+    let profile: serde_json::Value = serde_json::from_str(&stdout_of(&["seccomp"])).unwrap();
+    assert_eq!(profile["defaultAction"], "SCMP_ACT_ERRNO");
+    assert!(profile["syscalls"].to_string().contains("\"io_uring_setup\""), "{profile}");
+}
+
+#[test]
 fn a_health_check_fails_where_no_relay_answers() {
     let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
     let output = output_of(&["check", "--ready", "--relay", &closed]);

@@ -102,6 +102,12 @@ pub enum Command {
         #[arg(value_name = "SHELL", hide_possible_values = true)]
         shell: Shell,
     },
+    /// Print the seccomp profile for containers: it allows io_uring, which the default ones forbid
+    ///
+    /// docker run --rm IMAGE seccomp >seccomp.json
+    /// docker run --security-opt seccomp=seccomp.json IMAGE
+    #[command(verbatim_doc_comment)]
+    Seccomp,
     /// Write the manual pages of fanfare and its commands
     Man {
         /// To this folder, which is made if it does not exist

@@ -1,5 +1,5 @@
 //! What a package contains beside the program, made from the command line and the annotated configuration: manual pages,
-//! completions of shells.
+//! completions of shells, the profile for containers.
 
 #![forbid(unsafe_code)]
 
@@ -13,6 +13,9 @@ use super::{Failure, options::Cli, print, version::VERSION};
 
 /// Every option with its description.
 const ANNOTATED: &str = include_str!("../../fanfare.toml");
+
+/// The system calls that fanfare makes, in the form that container runtimes read.
+pub const SECCOMP_PROFILE: &str = include_str!("../../packaging/seccomp.json");
 
 /// Prints the script that lets this shell complete.
 pub fn print_completions(shell: Shell) {
