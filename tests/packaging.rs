@@ -34,6 +34,20 @@ fn assets(package: &str) -> Vec<(String, String)> {
 }
 
 #[test]
+fn a_version_is_that_of_all_crates_and_has_its_changes_and_their_date() {
+    let version = env!("CARGO_PKG_VERSION");
+    for manifest in ["fanfare-rtmp/Cargo.toml", "loadtest/Cargo.toml"] {
+        let manifest: Table = read(manifest).parse().unwrap();
+        assert_eq!(manifest["package"]["version"].as_str(), Some(version), "{}", manifest["package"]["name"]);
+    }
+    let changes = read("CHANGELOG.md");
+    let released = changes.lines().filter_map(|line| line.strip_prefix("## ")?.split_once(" - "));
+    let (newest, date) = released.into_iter().next().expect("a release with its date");
+    assert_eq!(newest, version);
+    assert!(date.len() == 10 && date.split('-').all(|part| part.parse::<u16>().is_ok()), "{date}");
+}
+
+#[test]
 fn every_packaged_file_exists_or_is_made_by_a_script() {
     let scripts = read("packaging/common.sh") + &read("packaging/deb.sh");
     for package in ["deb", "generate-rpm"] {
