@@ -6,6 +6,7 @@ use std::rc::Rc;
 use super::{
     draft::{Draft, Place},
     files::Files,
+    written::one_line,
 };
 
 /// A directive.
@@ -206,7 +207,7 @@ fn directives(
             }
             Token::Close if depth == 0 => return Err((line, "a `}` without its `{`".to_owned())),
             Token::Close if words.is_empty() => return Ok((found, line)),
-            Token::Close => return Err((words[0].1, format!("`{}` has no `;`", words[0].0))),
+            Token::Close => return Err((words[0].1, without_end(&words[0].0))),
         };
         let mut these = words.drain(..);
         let Some((name, line)) = these.next() else { continue };
@@ -214,10 +215,14 @@ fn directives(
         found.push(Directive { name, arguments, block, file: Rc::clone(file), line, end });
     }
     match words.first() {
-        Some((word, line)) => Err((*line, format!("`{word}` has no `;`"))),
+        Some((word, line)) => Err((*line, without_end(word))),
         None if depth > 0 => Err((opened, "a `{` without its `}`".to_owned())),
         None => Ok((found, opened)),
     }
+}
+
+fn without_end(word: &str) -> String {
+    format!("`{}` has no `;`", one_line(word))
 }
 
 fn tokens(text: &str, grammar: Grammar) -> Result<Vec<(Token, usize)>, Failure> {

@@ -168,7 +168,7 @@ fn position(Place { file, line, end, .. }: &Place) -> String {
 }
 
 /// A comment has one line, and no end of a terminal's sequence either.
-fn one_line(text: &str) -> String {
+pub(super) fn one_line(text: &str) -> String {
     let clean: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX_TEXT).collect();
     if text.chars().count() > MAX_TEXT { clean + "…" } else { clean }
 }

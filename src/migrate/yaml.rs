@@ -7,7 +7,7 @@ use std::{
 
 use saphyr_parser::{Event, Parser, ScalarStyle};
 
-use super::draft::Place;
+use super::{draft::Place, written::one_line};
 
 /// A value, and the lines that it is on; the first one is that of its key.
 #[derive(Clone, Debug, PartialEq)]
@@ -114,7 +114,7 @@ pub(super) fn parse(text: &str) -> Result<(Node, Option<usize>), (usize, String)
                 None => {
                     let name = node.text().to_owned();
                     if !names.insert(name.clone()) && name != "<<" {
-                        return Err((line, format!("`{name}` is there twice")));
+                        return Err((line, format!("`{}` is there twice", one_line(&name))));
                     }
                     *key = Some((name, node.line));
                 }

@@ -46,6 +46,19 @@ fn a_text_that_ends_anywhere_is_read_or_the_error_says_where() {
 }
 
 #[test]
+fn what_is_quoted_in_an_error_is_short_and_on_one_line() {
+    let long = "x".repeat(10_000);
+    for (text, origin) in [
+        ("'\n\u{1b}[31m'".to_owned(), Origin::Srs),
+        (long.clone(), Origin::NginxRtmp),
+        (format!("? \"a\\n{long}\"\n: 1\n? \"a\\n{long}\"\n: 1\n"), Origin::Mediamtx),
+    ] {
+        let error = migrate::migrate("f", &text, Some(origin), &[]).unwrap_err();
+        assert!(error.len() < 300 && !error.contains(char::is_control), "{error}");
+    }
+}
+
+#[test]
 fn the_text_of_one_server_is_no_trap_for_another() {
     for (text, _) in texts() {
         ORIGINS.iter().for_each(|origin| check(&text, *origin));
