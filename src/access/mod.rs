@@ -19,6 +19,8 @@ mod tokens;
 mod users;
 mod verdict;
 
+use std::net::IpAddr;
+
 pub use key_ring::KeyRing;
 pub use links::Link;
 pub use question::{Action, Details, Login, Party, Question};
@@ -30,6 +32,14 @@ pub use verdict::{Cause, Decision, Denial, Grant, Verdict};
 pub trait Access: Send + Sync {
     /// Decides, in no time: it is called on a core's thread.
     fn decide(&self, question: &Question) -> Decision;
+
+    /// Whether so many wrong tokens of the API have come from the network of this address that no other is to be looked at.
+    fn has_guessed_too_often(&self, _address: IpAddr) -> bool {
+        false
+    }
+
+    /// This token of the API, which came from this address, is wrong.
+    fn note_wrong_token(&self, _address: IpAddr, _token: &str) {}
 }
 
 /// Everything is allowed.

@@ -354,6 +354,14 @@ impl Access for Rules {
             None => self.without_rule(question.action, peer),
         }
     }
+
+    fn has_guessed_too_often(&self, address: IpAddr) -> bool {
+        self.guesses.are_too_many(API_TOKENS, address, (self.unix_seconds)())
+    }
+
+    fn note_wrong_token(&self, address: IpAddr, token: &str) {
+        self.guesses.add(API_TOKENS, address, (self.unix_seconds)(), token);
+    }
 }
 
 impl Rule {
@@ -473,5 +481,7 @@ const fn ms_until(seconds: u64, now: u64) -> u64 {
 
 /// Stands for a rule where a client says who it is and none asks for that.
 const NO_RULE: usize = usize::MAX;
+/// Stands for a rule that the tokens of the API are for.
+const API_TOKENS: usize = usize::MAX - 1;
 /// Stands for all streams of an application that no pattern names.
 const ANY_STREAM: &str = "any-stream-of-this-application";

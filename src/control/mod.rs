@@ -184,7 +184,8 @@ mod tests {
 
     use super::*;
     use crate::access::{
-        Access, Action, Cause, Decision, Denial, Grant, Login, Notice, Question, Service, Verdict,
+        Access, Action, Cause, Decision, Denial, Grant, KeyRing, Login, Notice, Question, Rules, Service,
+        Verdict,
     };
     use crate::config::Config;
 
@@ -415,6 +416,49 @@ mod tests {
         let answer = String::from_utf8(ask_raw(address, "GET /metrics", RIGHT)).expect("text");
         let metric = "fanfare_access_denied_total{action=\"api\",rule=\"cameras\",cause=\"rule\"} 1";
         assert!(answer.contains(metric), "{answer}");
+    }
+
+    /// With its limit on wrong credentials, also for this machine.
+    fn with_rules(wrong_credentials: usize) -> net::Handle {
+        let mut config = config(1);
+        (config.limits.wrong_credentials, config.limits.exempt) = (wrong_credentials, Vec::new());
+        let rules = Rules::new(&config, KeyRing::new(), || 1_700_000_000).expect("no rules");
+        net::without_cores(config, Box::new(rules))
+    }
+
+    #[tokio::test]
+    async fn tokens_of_the_api_cannot_be_guessed() {
+        // Each path that a token makes a difference to.
+        for (path, is_open) in
+            [("/api/v1/config", false), ("/api/v1/events/past", false), ("/api/v1/summary", true)]
+        {
+            let relay = with_rules(3);
+            let started = start(relay.clone()).await;
+            let address = started.expect("it starts").expect("HTTP is wanted").addresses[0];
+            let status =
+                |token: &str| ask_with(token, address, "GET", path).0["HTTP/1.1 ".len()..][..3].to_owned();
+            let wrong = if is_open { "200" } else { "401" };
+            // One that comes again is no other guess.
+            for _ in 0..10 {
+                assert_eq!(status("an-old-token"), wrong, "{path}");
+            }
+            assert_eq!(status(TOKEN), "200", "{path}");
+            for token in ["guess-one", "guess-two"] {
+                assert_eq!(status(token), wrong, "{path}");
+            }
+            // Not even the right one is looked at.
+            for token in ["guess-three", TOKEN] {
+                let (head, body) = ask_with(token, address, "GET", path);
+                assert_eq!(head["HTTP/1.1 ".len()..][..3], *if is_open { "200" } else { "403" }, "{path}");
+                assert!(!is_open || body.contains("\"may_write\":false"), "{body}");
+            }
+            assert_eq!(ask_with("", address, "GET", "/api/v1/streams").0["HTTP/1.1 ".len()..][..3], *"200");
+            let counts = relay.denials();
+            assert!(counts.iter().all(|(labels, _)| &*labels.rule == "api.token"), "{counts:?}");
+            let counts: Vec<_> = counts.into_iter().map(|(labels, count)| (labels.cause, count)).collect();
+            let expected = [(Cause::WrongCredentials, 12), (Cause::TooManyAttempts, 2)];
+            assert_eq!(counts, if is_open { &[][..] } else { &expected }, "{path}");
+        }
     }
 
     /// Lets everybody use the API, and nobody play.

@@ -66,12 +66,7 @@ impl Rights<'_> {
     /// # Errors
     /// 401 without a token or with a wrong one, 403 if the token does not give this right.
     pub(super) fn check(&self, right: Right, credentials: Credentials<'_>) -> Result<(), HttpError> {
-        let is_open = match right {
-            Right::Watch => true,
-            Right::Monitor => self.read_token.is_empty(),
-            Right::Read | Right::Write => false,
-        };
-        if is_open {
+        if self.is_open(right) {
             return Ok(());
         }
         let to = if right == Right::Write { "[api] token" } else { "[api] read_token or token" };
@@ -89,6 +84,21 @@ impl Rights<'_> {
         }
     }
 
+    /// Whether every client has this right.
+    pub(super) fn is_open(&self, right: Right) -> bool {
+        match right {
+            Right::Watch => true,
+            Right::Monitor => self.read_token.is_empty(),
+            Right::Read | Right::Write => false,
+        }
+    }
+
+    /// The token of a request, if it is none of these.
+    pub(super) fn wrong_token(&self, credentials: Credentials<'_>) -> Option<String> {
+        let is_wrong = |given: &String| !(is_same(given, self.token) | is_same(given, self.read_token));
+        token_of(credentials).filter(is_wrong)
+    }
+
     pub(super) fn granted(&self, credentials: Credentials<'_>) -> Granted {
         Granted {
             read: self.check(Right::Read, credentials).is_ok(),
@@ -98,13 +108,13 @@ impl Rights<'_> {
 }
 
 /// `Authorization: Bearer …`, or `?token=…` for clients that cannot set headers.
-fn token_of(credentials: Credentials<'_>) -> Option<String> {
+pub(super) fn token_of(credentials: Credentials<'_>) -> Option<String> {
     let header = credentials.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let bearer = header.and_then(|value| {
         let (scheme, token) = value.split_once(' ')?;
         scheme.eq_ignore_ascii_case("bearer").then(|| token.trim().to_owned())
     });
-    bearer.or_else(|| parameter(credentials.uri, "token"))
+    bearer.or_else(|| parameter(credentials.uri, "token")).filter(|token| !token.is_empty())
 }
 
 /// The decoded value of a query parameter; if it is there twice, the last one.

@@ -153,6 +153,11 @@ impl Shared {
         self.access.load().decide(question)
     }
 
+    /// The rules in force.
+    pub fn access(&self) -> Guard<Arc<Box<dyn Access>>> {
+        self.access.load()
+    }
+
     /// Puts other rules in force, for all questions from now on.
     pub fn set_access(&self, access: Box<dyn Access>) {
         self.access.store(Arc::new(access));

@@ -4,7 +4,7 @@
 #![forbid(unsafe_code)]
 
 use std::{
-    net::{SocketAddr, TcpStream},
+    net::{IpAddr, SocketAddr, TcpStream},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -282,6 +282,16 @@ impl Handle {
     /// Whether the rules let a peer do this, as far as they alone can tell.
     pub fn decide_at_once(&self, question: &Question) -> Decision {
         self.shared.decide(question)
+    }
+
+    /// Whether so many wrong tokens of the API have come from the network of this address that no other is to be looked at.
+    pub fn has_guessed_too_often(&self, address: IpAddr) -> bool {
+        self.shared.access().has_guessed_too_often(address)
+    }
+
+    /// This token of the API, which came from this address, is wrong.
+    pub fn note_wrong_token(&self, address: IpAddr, token: &str) {
+        self.shared.access().note_wrong_token(address, token);
     }
 
     /// Puts other rules in force, for all questions from now on.
