@@ -3,24 +3,19 @@
 
 use std::sync::Arc;
 
-use axum::{
-    extract::Request,
-    http::{HeaderMap, StatusCode, Uri},
-};
+use axum::http::{HeaderMap, StatusCode, Uri};
 use percent_encoding::percent_decode_str;
 
 use super::{client::Client, error::HttpError, party::party, state::Control};
 use crate::{
-    access::{Action, Cause, Decision, Denial, Question, Verdict},
+    access::{Action, Decision, Question, Verdict},
     endpoint::{ClientName, DeniedPeer, Protocol},
 };
 
 /// What requests to the API speak, as rules and services are told.
-const PROTOCOL: &str = "http";
-/// What the log and metrics call the tokens of the API, which are checked after the rules.
-const API_TOKENS: &str = "api.token";
+pub(super) const PROTOCOL: &str = "http";
 /// How much of a refused request's path is logged.
-const MAX_LOGGED_CHARS: usize = 200;
+pub(super) const MAX_LOGGED_CHARS: usize = 200;
 
 /// Whether the rules let this client use the API. Which rights it has there is another question.
 pub(super) async fn may_use_api(
@@ -50,21 +45,6 @@ pub(super) async fn may_use_api(
             Err(HttpError::denied(&denial, headers))
         }
     }
-}
-
-/// A token of the API is wrong, or not looked at because so many were: counts and logs it like what a rule denies.
-pub(super) fn wrong_token(control: &Control, client: Client, request: &Request, cause: Cause) -> HttpError {
-    let Client { id, peer, .. } = client;
-    let name = ClientName::of(&party(request.uri(), request.headers()).client);
-    let path: String = request.uri().path().chars().take(MAX_LOGGED_CHARS).collect();
-    let reason = match cause {
-        Cause::TooManyAttempts => "too many wrong tokens from this network: try again in a minute",
-        _ => "wrong token",
-    };
-    let denial = Denial { reason: reason.to_owned(), cause, rule: API_TOKENS.into() };
-    let (client, action, name, protocol) = (name.as_ref(), Action::Api, &*path, PROTOCOL);
-    control.relay.denied(DeniedPeer { id, peer, client, action, name, protocol }, &denial);
-    HttpError::denied(&denial, request.headers())
 }
 
 /// Whether the rules let this client watch a stream, of which it wants a still. A page asks for many of them again and

@@ -18,18 +18,16 @@ use super::{
     client::{Client, Scope},
     configuration,
     error::HttpError,
-    gzip,
+    given_token, gzip,
     history::{self, Sample, Watched},
     metrics, page, parameters,
-    rights::{self, Credentials, Granted, Right},
+    rights::{self, Granted, Right},
     state::{self, Control},
     stills,
     streams::{Players, Stream},
     system, unread,
 };
 use crate::{
-    access::Cause,
-    config::Config,
     endpoint::{
         self, ClientName, Protocol, ReasonKind,
         report::{ConnectionReport, ConnectionRole, CoreReport, StreamReport},
@@ -94,7 +92,7 @@ async fn guard(State(control): Shared, mut request: Request, next: Next) -> Resp
         _ => Ok(()),
     };
     let checked = allowed
-        .and_then(|()| check(&control, &config, client, &request, needed))
+        .and_then(|()| given_token::check(&control, &config, client, &request, needed))
         .and_then(|granted| check_parameters(&request, needed).map(|()| granted));
     let mut response = match checked {
         Ok(granted) => {
@@ -118,50 +116,6 @@ async fn guard(State(control): Shared, mut request: Request, next: Next) -> Resp
     answer.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     answer.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     response
-}
-
-/// Checks that a request has the right that it needs, and returns the rights that its token gives.
-fn check(
-    control: &Control,
-    config: &Config,
-    client: Client,
-    request: &Request,
-    needed: Option<Right>,
-) -> Result<Granted, HttpError> {
-    let Some(right) = needed else {
-        return Ok(Granted::default());
-    };
-    if client.scope == Scope::WithoutApi {
-        // The addresses of the streams serve what a viewer's page needs, and nothing else, whatever the token.
-        return match right {
-            Right::Watch => Ok(Granted::default()),
-            _ => Err(HttpError::not_found("the API and the metrics are on a separate address")),
-        };
-    }
-    let tokens = control.rights(config);
-    let credentials = Credentials { uri: request.uri(), headers: request.headers() };
-    // A browser sends its preflight request without a token.
-    if request.method() == Method::OPTIONS {
-        return Ok(Granted::default());
-    }
-    let address = client.peer.ip();
-    if rights::token_of(credentials).is_some() && control.relay.has_guessed_too_often(address) {
-        return match tokens.is_open(right) {
-            // As without a token.
-            true => Ok(Granted::default()),
-            false => Err(access::wrong_token(control, client, request, Cause::TooManyAttempts)),
-        };
-    }
-    if let Some(token) = tokens.wrong_token(credentials) {
-        control.relay.note_wrong_token(address, &token);
-    }
-    let checked = tokens.check(right, credentials);
-    if checked.as_ref().is_err_and(|error| error.status == StatusCode::UNAUTHORIZED)
-        && rights::token_of(credentials).is_some()
-    {
-        access::wrong_token(control, client, request, Cause::WrongCredentials);
-    }
-    checked.map(|()| tokens.granted(credentials))
 }
 
 /// Checks the query parameters of a request to the API. A path that does not exist gets 404 whatever its query is.

@@ -17,6 +17,7 @@ mod error;
 mod events;
 mod exposition;
 mod forwarded;
+mod given_token;
 mod gzip;
 mod history;
 mod http2;
