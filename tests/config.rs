@@ -251,6 +251,10 @@ fn an_error_is_one_line_with_file_line_column_and_key() {
             "fanfare.toml:1:1: access: rule 1: a rule that denies takes no keys, users, links or tokens",
         ),
         ("[[access]]\naction = 'watch'", "fanfare.toml:2:10: access.action: unknown value `watch`"),
+        (
+            "[[access]]\nstreams = 'live/[äb]'",
+            "fanfare.toml:2:11: access: rule 1: streams: `live/[äb]`: ? and [] stand for one character of ASCII",
+        ),
         ("[[access]]\nkeys = []", "fanfare.toml:2:8: access.keys: an empty list is as none"),
         ("[[access]]\nusers = []", "fanfare.toml:2:9: access.users: an empty list is as none"),
         ("[[access]]\nlinks = []", "fanfare.toml:2:9: access.links: an empty list is as none"),

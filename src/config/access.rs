@@ -221,6 +221,12 @@ impl AccessRule {
         }
         let glob = GlobBuilder::new(&self.streams).literal_separator(false).build();
         glob.map_err(|error| format!("streams: `{}` is not a pattern: {}", self.streams, error.kind()))?;
+        if has_character_of_several_bytes(&self.streams) {
+            return Err(format!(
+                "streams: `{}`: ? and [] stand for one character of ASCII: write {{ä,ö}} or * for others",
+                self.streams
+            ));
+        }
         let takes_any = self.jwt || !self.keys.is_empty() || !self.links.is_empty() || !self.users.is_empty();
         if self.then == Then::Deny && takes_any {
             return Err("a rule that denies takes no keys, users, links or tokens".to_owned());
@@ -236,6 +242,23 @@ impl AccessRule {
             None => Ok(()),
         }
     }
+}
+
+/// Whether a pattern's brackets contain a character that is not of ASCII. The crate matches bytes, so that such a class
+/// never matches, and a rule that denies would not apply.
+fn has_character_of_several_bytes(pattern: &str) -> bool {
+    let mut is_in_class = false;
+    let mut characters = pattern.chars();
+    while let Some(character) = characters.next() {
+        match character {
+            '\\' if !is_in_class => _ = characters.next(),
+            '[' => is_in_class = true,
+            ']' => is_in_class = false,
+            other if is_in_class && !other.is_ascii() => return true,
+            _ => {}
+        }
+    }
+    false
 }
 
 impl Jwt {
