@@ -3,7 +3,7 @@
 #
 #   packaging/reproducible.sh
 #
-# Takes as long as four release builds. Exit code: 0 if all files are the same, 1 if not.
+# Takes as long as four release builds, and 3 GB at a time in $TMPDIR. Exit code: 0 if all files are the same, 1 if not.
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=common.sh
 source "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/common.sh"
@@ -22,6 +22,7 @@ build_in() {
     local script
     for script in deb rpm static oci; do "$1/packaging/$script.sh" >/dev/null; done
     (cd "$1/target/packages" && sha256sum fanfare*.deb fanfare*.rpm fanfare*.tar.gz fanfare*.tar)
+    rm -rf "$1"
 }
 
 build_in "$work/first" | tee "$work/first.sums"

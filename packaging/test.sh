@@ -285,6 +285,7 @@ test_image() {
     does_everything "$("${podman[@]}" volume inspect state --format '{{ .Mountpoint }}')"
     check 'it cannot write into the image' prints 'Read-only file system' \
         "${podman[@]}" exec relay /usr/bin/fanfare man /usr/share/man
+    check 'its health is asked as compose.yaml does' "${podman[@]}" exec relay /usr/bin/fanfare check --ready
     check 'fanfare capacity works' "${podman[@]}" exec relay /usr/bin/fanfare capacity --seconds 1
     check 'it stops when it is asked to' "${podman[@]}" stop --time 8 relay
     check 'with success' is 0 "${podman[@]}" wait relay
