@@ -292,6 +292,9 @@ mod manifests {
         assert_eq!(text(service, "security_opt.0"), "seccomp=seccomp.json");
         assert_eq!(at(service, "read_only").as_bool(), Some(true));
         assert_eq!(text(service, "volumes.0"), "state:/var/lib/fanfare");
+        let probe = at(service, "healthcheck.test").as_sequence().unwrap();
+        let probe: Vec<_> = probe.iter().map(|word| word.as_str().unwrap()).collect();
+        assert_eq!(probe, ["CMD", "/usr/bin/fanfare", "check", "--ready"]);
         assert_eq!(at(service, "ulimits.memlock.hard").as_integer(), Some(-1));
         assert_eq!(text(service, "ports.0"), "1935:1935");
         assert_eq!(text(service, "ports.1"), "8080:8080");
