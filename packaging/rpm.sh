@@ -14,5 +14,12 @@ release dynamic
 documents
 package=$out/fanfare-$version-1.$machine.rpm
 generator=$(crate cargo-generate-rpm 0.21.1)
-(cd "$root" && "$generator" --output "$package" --auto-req builtin)
+# The package has the times of its files, so it is made from copies with that of the commit.
+copies=$out/rpm
+rm -rf "$copies"
+mkdir -p "$copies/target/packages"
+(cd "$root" && cp --recursive Cargo.toml ./*.md LICENSE-* fanfare.toml docs packaging "$copies")
+cp --recursive "$out/dynamic" "$out/share" "$copies/target/packages"
+set_times "$copies"
+(cd "$copies" && "$generator" --output "$package" --auto-req builtin)
 echo "$package"
