@@ -10,7 +10,7 @@ fn main() {
     println!("cargo:rustc-env=BUILD_TARGET={}", env::var("TARGET").unwrap_or_default());
 }
 
-/// As whoever makes a package says, or as the packaged source or git knows it. Development builds have none, because
+/// As the environment of a package's build names it, or the packaged source, or git. Development builds have none, because
 /// everything would be built again after each commit.
 fn commit() -> String {
     if let Ok(commit) = env::var("BUILD_COMMIT") {

@@ -1,5 +1,5 @@
 //! What systemd, or another supervisor with its protocol, is told: that the relay is ready, what it does, that it is alive
-//! (sd_notify(3)). Nothing where nobody listens.
+//! (sd_notify(3)). Nothing without a supervisor.
 
 #![forbid(unsafe_code)]
 
@@ -7,7 +7,7 @@ use std::env;
 
 use sd_notify::NotifyState;
 
-/// Whoever supervises this process, if it wants to hear.
+/// The supervisor of this process, if it has one that listens.
 #[derive(Clone, Copy, Debug)]
 pub struct Supervisor {
     listens: bool,

@@ -1,4 +1,4 @@
-//! Runs the relay, reads its configuration again on request, and tells whoever supervises it how it goes.
+//! Runs the relay, reads its configuration again on request, and tells its supervisor how it goes.
 
 #![forbid(unsafe_code)]
 

@@ -37,7 +37,7 @@ use crate::{
     stream::{ConnectionRef, MemoryKind, Registry, Signal},
 };
 
-/// Who is told how the relay goes. Each call is on the main thread, which does nothing else meanwhile: none may wait.
+/// Is told how the relay goes. Each call is on the main thread, which does nothing else meanwhile: none may wait.
 pub trait Observer {
     /// Every address accepts connections.
     fn started(&self, relay: &Handle);

@@ -87,7 +87,7 @@ fn a_service_is_ready_once_it_listens_and_says_what_it_does_until_it_stops() {
 
     relay.signal(Signal::TERM);
     let lines = systemd.until(|line| line == "STOPPING=1");
-    assert!(!lines.iter().any(|line| line.starts_with("WATCHDOG")), "nobody watches it: {lines:?}");
+    assert!(!lines.iter().any(|line| line.starts_with("WATCHDOG")), "it has no watchdog: {lines:?}");
     assert_eq!(relay.expect_end(SOON).code(), Some(0));
 }
 
