@@ -113,7 +113,8 @@ impl Questions {
     /// Asks each of the addresses, until one of them refuses or fails.
     async fn decide(&self, hooks: &Hooks, hook: Hook, question: &Question, asked: Instant) -> Decided {
         let Ok(_place) =
-            timeout_at(asked + ANSWER_WITHIN - hooks.timeout, self.service.place_for_question(hooks)).await
+            timeout_at(asked + ANSWER_WITHIN - hooks.timeout, self.service.place_for_question(hooks, hook))
+                .await
         else {
             let what = "too many requests under way: hooks.max_requests".to_owned();
             self.failed(hook, "", &what);

@@ -33,6 +33,8 @@ pub(super) struct WebService {
     requests: Gate,
     /// Notifications: they never take the places of all questions.
     notifications: Gate,
+    /// What may come in floods, notifications and questions about players: it never takes the places of all publishers.
+    floods: Gate,
     failures: Sparse,
     ends: Sparse,
 }
@@ -49,6 +51,7 @@ impl WebService {
             client: RefCell::default(),
             requests: Gate::default(),
             notifications: Gate::default(),
+            floods: Gate::default(),
             failures: Sparse::default(),
             ends: Sparse::default(),
         }
@@ -59,14 +62,24 @@ impl WebService {
     }
 
     /// A place for a question.
-    pub(super) async fn place_for_question(&self, hooks: &Hooks) -> Place {
-        Place(vec![self.requests.enter(hooks.max_requests).await])
+    pub(super) async fn place_for_question(&self, hooks: &Hooks, hook: Hook) -> Place {
+        let mut places = Vec::new();
+        if hook == Hook::Play {
+            places.push(self.place_in_floods(hooks).await);
+        }
+        places.push(self.requests.enter(hooks.max_requests).await);
+        Place(places)
     }
 
     /// A place for a notification.
     pub(super) async fn place_for_notification(&self, hooks: &Hooks) -> Place {
         let place = self.notifications.enter((hooks.max_requests / 2).max(1)).await;
-        Place(vec![place, self.requests.enter(hooks.max_requests).await])
+        let in_floods = self.place_in_floods(hooks).await;
+        Place(vec![place, in_floods, self.requests.enter(hooks.max_requests).await])
+    }
+
+    async fn place_in_floods(&self, hooks: &Hooks) -> OwnedSemaphorePermit {
+        self.floods.enter(hooks.max_requests - hooks.max_requests / 4).await
     }
 
     /// What a request about this contains.

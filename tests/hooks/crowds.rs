@@ -84,6 +84,29 @@ fn players_that_ask_the_same_while_the_service_thinks_share_its_answer() {
 }
 
 #[test]
+fn players_about_whom_the_service_thinks_delay_no_publisher() {
+    let (release, is_released) = std::sync::mpsc::channel::<()>();
+    let is_released = std::sync::Mutex::new(is_released);
+    let service = WebService::start(move |request| {
+        if request.action() == "on_play" {
+            // Until the end of the test.
+            let _ = is_released.lock().unwrap().recv();
+        }
+        Reply::yes()
+    });
+    let relay = relay_with(&service, "timeout = '9s'\nmax_requests = 4");
+    let mut crowd = Crowd::new();
+    let _first = crowd.publish(&relay, "live/first");
+    (0..20).for_each(|key| _ = crowd.play(&relay, &format!("live/first?key={key}")));
+    crowd.until("the service thinks", |_| !plays(&service.requests()).is_empty());
+    let started = Instant::now();
+    let second = crowd.publish(&relay, "live/second");
+    crowd.until("it publishes", |crowd| crowd[second].has_started);
+    assert!(started.elapsed() < Duration::from_secs(8), "only after the players' time was over");
+    drop(release);
+}
+
+#[test]
 fn a_service_that_takes_its_time_costs_no_watcher_a_frame() {
     let service = WebService::start(|request| match request.body.contains("slow=") {
         true => Reply::Nothing,
