@@ -47,7 +47,7 @@ release() {
         cd "$root"
         IFS=$'\x1f'
         CARGO_ENCODED_RUSTFLAGS="${flags[*]}" CARGO_INCREMENTAL=0 \
-            CFLAGS="-ffile-prefix-map=$cargo_home=/cargo -ffile-prefix-map=$root=/usr/src/fanfare" \
+            CFLAGS="-ffile-prefix-map=$cargo_home=/cargo" \
             cargo build --quiet --release --locked --package fanfare --bin fanfare \
             --target "$target" --target-dir "$out/build-$1"
     ) || fail "cargo could not build the $1 program"
