@@ -56,7 +56,8 @@ within() {
 
 clean_up() {
     end_all
-    rmdir "/sys/fs/cgroup/fanfare-$$" 2>/dev/null || true
+    # systemd leaves the groups of its services.
+    find "/sys/fs/cgroup/fanfare-$$" -depth -type d -exec rmdir {} + 2>/dev/null || true
     rm -rf --one-file-system "$work"
 }
 
