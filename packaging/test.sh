@@ -3,13 +3,10 @@
 #
 #   packaging/test.sh [PART...]
 #
-# Parts: deb, systemd, rpm, static, image, manifests; without any, all. As root, on Debian or Ubuntu: everything runs in
-# namespaces of its own, nothing is installed on this machine. Two clean Debian systems are made for it by mmdebstrap and
+# Parts: deb, systemd, rpm, static, image, manifests, crate; without any, all. As root, on Debian or Ubuntu: everything runs
+# in namespaces of its own, fanfare is not installed on this machine. Two clean Debian systems are made for it by mmdebstrap and
 # kept in target/packages/test; remove that folder to get them afresh. With FANFARE_NO_BUILD=1 it takes the packages that
-# are there. It needs
-#
-#   apt install curl docker-compose ffmpeg fish iproute2 lintian man-db mandoc mmdebstrap podman procps python3-venv rpm \
-#       runc shellcheck skopeo umoci zsh
+# are there. Tools that are missing are installed by apt-get.
 #
 # Exit code: 0 if all checks passed, 1 if not; the last line counts them.
 set -euo pipefail
@@ -28,15 +25,11 @@ trap 'clean_up' EXIT
 
 main() {
     local parts=("$@") part
-    ((${#parts[@]} > 0)) || parts=(deb systemd rpm static image manifests)
+    ((${#parts[@]} > 0)) || parts=(deb systemd rpm static image manifests crate)
     for part in "${parts[@]}"; do
         [[ $(type -t "test_$part") == function ]] || fail "there is no part $part"
     done
-    local tool
-    for tool in curl docker-compose ffmpeg ffprobe fish ip lintian man mandoc mmdebstrap podman pgrep rpm runc shellcheck \
-        skopeo umoci zsh; do
-        need "$tool"
-    done
+    install_missing_tools
     mkdir -p "$kept"
     # Of cgroups, the second version alone, also on systems that still mix both: systemd and crun want that.
     umount --recursive /sys/fs/cgroup 2>/dev/null || true
@@ -50,6 +43,23 @@ main() {
     done
     printf '\npackaging: %d checks passed, %d failed\n' "$passed" "$failed"
     ((failed == 0))
+}
+
+# Each tool, and the Debian package that provides it where it has another name.
+TOOLS=(curl docker-compose dpkg-shlibdeps:dpkg-dev ffmpeg fish ip:iproute2 lintian man:man-db mandoc mmdebstrap objcopy:binutils
+    pgrep:procps podman rpm runc shellcheck skopeo umoci zsh)
+
+install_missing_tools() {
+    local entry missing=()
+    for entry in "${TOOLS[@]}"; do
+        command -v "${entry%:*}" >/dev/null || missing+=("${entry#*:}")
+    done
+    python3 -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv)
+    ((${#missing[@]} > 0)) || return 0
+    say "installing ${missing[*]}"
+    apt-get update -qq || say 'apt-get update failed; trying with the existing package lists'
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null \
+        || fail "could not install ${missing[*]}"
 }
 
 # ---- the parts
@@ -352,6 +362,11 @@ kubernetes_takes() {
         python3 -m venv "$folder" && "$folder/bin/pip" install --quiet --disable-pip-version-check kubernetes-validate==1.37.0
     fi
     "$folder/bin/kubernetes-validate" --strict --kubernetes-version "$1" "$here/kubernetes.yaml"
+}
+
+test_crate() {
+    check 'the crates are packed without a warning, and fanfare can be installed from them' "$here/crate.sh" "$work/crate"
+    check 'what was installed names the commit' prints "^fanfare $version \(commit " "$work/crate/bin/fanfare" --version
 }
 
 main "$@"
