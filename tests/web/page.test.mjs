@@ -392,7 +392,7 @@ describe('watching', () => {
     await page.getByRole('button', { name: 'Turn audio on' }).waitFor(SHORT);
     await page.locator('.stage').click({ position: { x: 40, y: 40 } });
     assert.equal((await played(page)).muted, false);
-    assert.equal(await page.getByRole('button', { name: 'Turn audio on' }).isVisible(), false);
+    await page.getByRole('button', { name: 'Turn audio on' }).waitFor({ ...SHORT, state: 'hidden' });
     const next = await page.context().newPage();
     await next.goto(new URL('#/', base).href);
     await next.getByRole('link', { name: STREAM, exact: true }).click();

@@ -224,14 +224,18 @@ export class WatchView {
     this.volume.value = muted ? 0 : volume;
   }
 
-  /** Offered as long as it is the browser that keeps the audio off, not the user. */
+  /** It is the browser that keeps the audio off, not the user: any click turns it on, also while the player waits for media. */
+  get isAudioWithheld() {
+    return this.video.muted && this.audio.isWanted && this.stream && playable(this.stream).audio === 'yes';
+  }
+
   showUnmute() {
-    this.unmute.hidden = !(this.video.muted && this.audio.isWanted && this.player?.state === 'playing' && this.stream && playable(this.stream).audio === 'yes');
+    this.unmute.hidden = !(this.isAudioWithheld && this.player?.state === 'playing');
   }
 
   click() {
     if (this.player?.state === 'blocked') this.player.resume();
-    else if (!this.unmute.hidden) this.toggleMute();
+    else if (this.isAudioWithheld) this.toggleMute();
     else this.wake();
   }
 
