@@ -22,7 +22,11 @@ pub mod stream;
 #[path = "../../src/endpoint/tls.rs"]
 pub mod tls;
 #[cfg(not(fanfare_loom))]
+#[path = "../../tests/endpoint/tls_peer.rs"]
 mod tls_peer;
+
+#[cfg(not(fanfare_loom))]
+use {rustls::crypto::ring as cryptography, sealed::Pool, tls::Tls};
 
 /// All of them.
 pub fn targets() -> impl Iterator<Item = &'static Target> {

@@ -5,6 +5,7 @@
 mod world;
 
 use fanfare::endpoint::{Pool, Tls};
+use rustls::crypto::aws_lc_rs as cryptography;
 
 mod backlog;
 mod bench;

@@ -421,4 +421,9 @@ fn a_peer_that_cuts_changes_and_repeats_records_makes_nothing_fail_badly() {
         tls_peer::check_any_bytes(&script);
     }
     tls_peer::seeds(&[3; 48]).iter().for_each(|seed| tls_peer::check_any_bytes(seed));
+    // What the fuzzer has found.
+    let corpus = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/corpus/tls")).unwrap();
+    let scripts: Vec<Vec<u8>> = corpus.map(|file| std::fs::read(file.unwrap().path()).unwrap()).collect();
+    assert!(scripts.len() >= 50);
+    scripts.iter().for_each(|script| tls_peer::check_any_bytes(script));
 }

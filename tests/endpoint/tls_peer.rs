@@ -1,4 +1,4 @@
-//! A peer of TLS whose moves a script chooses. It speaks TLS, cuts its records anywhere, and may change
+//! A peer of TLS whose moves a script chooses: for the tests, and as a fuzz target. It speaks TLS, cuts its records anywhere, and may change
 //! bytes or send others. As long as it changes nothing, each side reads what the other one wrote.
 
 use std::{
@@ -8,12 +8,12 @@ use std::{
 
 use rustls::{
     ClientConfig, ClientConnection, RootCertStore, ServerConfig,
-    crypto::aws_lc_rs,
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
     version::{TLS12, TLS13},
 };
 
-use super::{Pool, Tls};
+// From the crate that compiles this: the tests of the endpoint, and the fuzz target.
+use super::{Pool, Tls, cryptography};
 
 /// Runs one script: its first byte chooses version and start, each further one a move, some with an argument.
 ///
@@ -225,7 +225,7 @@ fn content_at(at: usize) -> u8 {
 fn configs() -> &'static (Arc<ServerConfig>, [Arc<ClientConfig>; 2]) {
     static MADE: OnceLock<(Arc<ServerConfig>, [Arc<ClientConfig>; 2])> = OnceLock::new();
     MADE.get_or_init(|| {
-        let provider = Arc::new(aws_lc_rs::default_provider());
+        let provider = Arc::new(cryptography::default_provider());
         let certificate = CertificateDer::from_pem_slice(include_bytes!("../hooks/tls/server.pem"));
         let key = PrivateKeyDer::from_pem_slice(include_bytes!("../hooks/tls/server.key")).unwrap();
         let server = ServerConfig::builder_with_provider(provider.clone())
